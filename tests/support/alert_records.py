@@ -1,7 +1,7 @@
-"""What a state database holds of alerts, for tests.
+"""Read a state database's alert records, for tests.
 
-Each reader returns all records, oldest first, or those whose fields are as `given`: the values of
-one field, tuples of several `names`, or without names the whole records.
+Each function returns the records that match `given`, oldest first: the values of one field if
+`names` has one, tuples if it has several, or whole records if it has none.
 """
 
 import sqlite3
@@ -19,18 +19,18 @@ from language.messages import parse_params
 
 
 def incidents(db, *names, **given):
-    """Incidents, as the engine loads them."""
+    """Return incidents as the engine loads them."""
     ids = db.execute("SELECT id FROM incident ORDER BY rowid").fetchall()
     return _chosen([repository.load(db, row["id"]) for row in ids], names, given)
 
 
 def events(db, *names, **given):
-    """Events of the detector."""
+    """Return detector events."""
     return _records(db, "alert_event ORDER BY rowid", names, given)
 
 
 def history(db, *names, **given):
-    """Histories of incidents: what happened, when, by whom."""
+    """Return the history entries of incidents: action, time and person."""
     found = _records(db, "incident_history ORDER BY incident, seq", (), {})
     for line in found:
         line.detail = parse_params(line.detail)
@@ -38,12 +38,12 @@ def history(db, *names, **given):
 
 
 def feedback(db, *names, **given):
-    """Answers of people: verdict, cause and note."""
+    """Return people's feedback: verdict, cause and note."""
     return _records(db, "incident_feedback ORDER BY incident, seq", names, given)
 
 
 def notices(db, *names, **given):
-    """Notices of the outbox, whether they wait, are sent, cancelled or have failed."""
+    """Return the outbox's notices: pending, sent, canceled and failed."""
     found = _records(db, "outbox ORDER BY id", (), {})
     for row in found:
         row.notice = msgspec.json.decode(row.notice, type=Notice)
@@ -51,30 +51,30 @@ def notices(db, *names, **given):
 
 
 def steps(db, *names, **given):
-    """Steps of escalations; those that wait have no `done_at`."""
+    """Return escalation steps; pending steps have no `done_at`."""
     return _records(db, "escalation_step ORDER BY incident, seq", names, given)
 
 
 def deferred(db, *names, **given):
-    """Notices that throttling defers, or has."""
+    """Return notices that are or were deferred by throttling."""
     return _records(db, "held_notice ORDER BY person, incident, round", names, given)
 
 
 def everything(db):
-    """All records of alerts, by what they are."""
+    """Return all alert records by type."""
     readers = (incidents, events, history, feedback, notices, steps, deferred)
     return {reader.__name__: reader(db) for reader in readers}
 
 
 def change_incidents(tx, *which, **changed):
-    """Let incidents, or without ids all, be as if this had happened to them."""
+    """Update columns of the incidents with these ids, or of all incidents."""
     for incident in incidents(tx):
         if not which or incident.id in which:
             repository.save(tx, replace(incident, **changed))
 
 
 def deliver(tx, engine, now, after_s=0.0):
-    """Send all notices that are due `now`, as the pump does; return them."""
+    """Send all notices due at `now`, as the pump does; return them."""
     rows = outbox.lease(tx, now, owner="t", lease_s=60, limit=1000, free=lambda _channel: 1000)
     delivered = [row for row in rows if outbox.mark_sent(tx, row, now + after_s)]
     for row in delivered:
@@ -93,7 +93,7 @@ def _chosen(records, names, given):
 
 
 def assert_append_only(db, *tables):
-    """Assert that no record can be changed or deleted."""
+    """Assert that records cannot be changed or deleted."""
     for table in tables:
         found = db.execute(f"SELECT * FROM {table}")  # noqa: S608 - names of the tests
         assert found.fetchone()

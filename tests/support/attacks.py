@@ -1,4 +1,4 @@
-"""Attackers on the network: messages repeated, forged or added to a stream ordered by `sent`."""
+"""Simulate attackers who replay, forge or add messages in a stream ordered by `sent`."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ GARBAGE: Final[Mapping[str, Callable[[np.random.Generator, int], bytes]]] = {
     "line feeds": lambda _rng, _big: b'{"pm25":7.1,"sensor":"a\\nlevel=error b"}',
     "formula": lambda _rng, _big: b'{"pm25":7.1,"sensor":"=1+1"}',
 }
-"""Payloads by name, each a function of a random generator and the size of big ones."""
+"""Functions that make a payload, by name; arguments are a random generator and a size."""
 
 
 def apply_to_messages(
     messages: Iterable[WireMessage], attacks: Iterable[Any]
 ) -> Iterator[WireMessage]:
-    """`messages` after all of `attacks`, in their order."""
+    """Apply `attacks` to `messages`, in order."""
     for attack in attacks:
         messages = attack.on_messages(messages)
     return iter(messages)
@@ -75,7 +75,7 @@ def apply_to_messages(
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Recorded messages of one sensor are published again, byte for byte, later."""
+    """Replays one sensor's recorded messages later, byte for byte."""
 
     sensor: str
     start: float
@@ -83,7 +83,7 @@ class Replay:
     at: float
 
     def on_messages(self, messages: Iterable[WireMessage]) -> Iterator[WireMessage]:
-        """Yield the stream with the repeated messages."""
+        """Yield the stream with the replayed messages."""
         shift = self.at - self.start
         tape: deque[WireMessage] = deque()
         for message in messages:
@@ -97,7 +97,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Spoof:
-    """Somebody publishes a made-up plume under the name of a sensor; `claims` another id inside."""
+    """Publishes a forged plume on a sensor's topic; `claims` is a different id in the payload."""
 
     sensor: str
     start: float
@@ -130,7 +130,7 @@ class Spoof:
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """Readings of sensors that nobody registered, many a second."""
+    """Publishes many readings a second from unregistered sensors."""
 
     start: float
     duration_s: float = 10.0
@@ -165,7 +165,7 @@ class Flood:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Payloads that are not readings, or decompression bombs, on the topic of a sensor."""
+    """Publishes payloads that are not readings, or decompression bombs, on a sensor's topic."""
 
     sensor: str
     start: float

@@ -1,4 +1,4 @@
-"""A real Mosquitto on a free loopback port, for tests that need a broker that can be killed."""
+"""Run a real Mosquitto on a free loopback port, for tests that kill or restart the broker."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ __all__ = ["Mosquitto", "ShippedMosquitto", "free_port"]
 
 _START_WITHIN_S = 60.0
 _STOP_WITHIN_S = 90.0
-"""A day of the fleet is written to the disk before it ends."""
+"""Time to stop, s: before it ends, the broker may write a day of readings to the disk."""
 _SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
 _ACL = _SHIPPED.with_name("mosquitto.acl")
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on, and that stays free until it is used.
+    """Return a free TCP port of 127.0.0.1 that stays free until it is used.
 
-    It is none that the kernel gives to outgoing connections: one of those would keep a server,
-    started later or again, from its port. No port is returned twice by one process, and none by
-    two, whoever runs them: a socket of a block's name keeps others from its ports.
+    The kernel never gives this port to an outgoing connection, which could prevent a server from
+    starting. No port is returned twice, not even in other processes or for other users: each
+    process reserves a block of ports with a socket named after the block.
     """
     while True:
         port = next(_PORTS)
@@ -47,7 +47,8 @@ def free_port() -> int:
 
 
 def _ports() -> Iterator[int]:
-    """Yield the ports of blocks of this process alone, below those of outgoing connections."""
+    """Yield ports from blocks reserved for this process, below the ports of outgoing
+    connections."""
     range_of_kernel = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
     below = range(10_000, int(range_of_kernel.split()[0])) or range(10_000, 32_768)
     starts = [*below[::_BLOCK]]
@@ -56,7 +57,7 @@ def _ports() -> Iterator[int]:
     for start in starts:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as holder:
             holder.bind(f"\0plumewatch-test-ports-{start}")
-            holder.detach()  # it stays open until the process ends
+            holder.detach()  # stays open until the process ends
             yield from (block := below[start - below.start :][:_BLOCK])
             held += block
     yield from itertools.cycle(held)
@@ -67,7 +68,7 @@ _PORTS = _ports()
 
 
 class Mosquitto:
-    """A Mosquitto process; the test needs Mosquitto.
+    """A Mosquitto process; skips the test if Mosquitto is missing.
 
     ::
 
@@ -79,13 +80,13 @@ class Mosquitto:
     Parameters
     ----------
     config : str
-        Lines added to the configuration. Listener, persistence and log are set already.
+        Lines to add to the configuration, which already sets listener, persistence and log.
     users : mapping of str to str, optional
-        Names and passwords; without it anyone may connect.
+        Names and passwords; by default, anyone can connect.
     persistence : bool
         Whether retained messages and sessions survive a restart.
     port : int, optional
-        Port to listen on; a free one by default. It stays the same over restarts.
+        Port to listen on, by default a free one; it does not change on a restart.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Mosquitto:
         self.host = "127.0.0.1"
         self.port = free_port() if port is None else port
         self.config: Path | None = None
-        """A file that replaces what is made here, from the next start on."""
+        """Configuration file that replaces the generated one from the next start on."""
         self._config = config
         self._users = dict(users or {})
         self._persistence = persistence
@@ -124,14 +125,14 @@ class Mosquitto:
 
     @property
     def directory(self) -> Path:
-        """Folder of configuration, log and persistence."""
+        """Folder with the configuration, the log and the persistence file."""
         if self._home is None:
             self._home = tempfile.TemporaryDirectory(prefix="mosquitto-")
         return Path(self._home.name)
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -142,7 +143,7 @@ class Mosquitto:
 
     @property
     def log(self) -> str:
-        """What the broker has logged so far."""
+        """The broker's log so far."""
         path = self.directory / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
@@ -168,12 +169,12 @@ class Mosquitto:
                 time.sleep(0.005)
 
     def kill9(self) -> None:
-        """Kill the broker without warning; nothing is written to disk any more."""
+        """Kill the broker without warning, so that it writes nothing to the disk."""
         self._end(signal.SIGKILL)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Let the process stand still (SIGSTOP) for as long as the block runs."""
+        """Suspend the process (SIGSTOP) while the block runs."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
             yield
@@ -181,11 +182,12 @@ class Mosquitto:
             os.kill(self.pid, signal.SIGCONT)
 
     def stop(self) -> None:
-        """End the broker in order; persistence is written."""
+        """Stop the broker cleanly, so that it writes its persistence file."""
         self._end(signal.SIGTERM)
 
     def restart(self) -> None:
-        """Start again on the same port with the same persistence, after ending if need be."""
+        """Stop the broker if it is running, and start it again on the same port with the same
+        data."""
         self.stop()
         self.start()
 
@@ -202,7 +204,7 @@ class Mosquitto:
             process.wait(timeout=60)
 
     def save(self) -> None:
-        """Have it write its persistence now, as it does by itself each `autosave_interval`."""
+        """Make the broker write its persistence file now, as it does every `autosave_interval`."""
         file = self.directory / "mosquitto.db"
         before = file.stat().st_mtime_ns if file.exists() else 0
         os.kill(self.pid, signal.SIGUSR1)
@@ -247,16 +249,16 @@ class Mosquitto:
 
 
 class ShippedMosquitto(Mosquitto):
-    """Mosquitto as `deploy/mosquitto.conf` and `deploy/mosquitto.acl` have it.
+    """Mosquitto with `deploy/mosquitto.conf` and `deploy/mosquitto.acl`.
 
-    Only the port, the paths and the user that it runs as are others.
+    Only the port, the paths and the account are changed.
 
     Parameters
     ----------
     users : mapping of str to str
-        Names and passwords; ``plumewatch`` is the service's.
+        Names and passwords; the service's account is ``plumewatch``.
     acl : str
-        Further lines of the ACL.
+        Additional lines for the ACL.
     """
 
     def __init__(self, users: Mapping[str, str], acl: str = "") -> None:
@@ -264,7 +266,7 @@ class ShippedMosquitto(Mosquitto):
         self._acl = acl
 
     def _write_config(self) -> Path:
-        path = super()._write_config()  # makes the file of passwords
+        path = super()._write_config()  # creates the password file
         home = self.directory
         shipped = _SHIPPED.read_text()
         replaced = {

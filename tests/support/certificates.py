@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1, made on the spot."""
+"""Create a certificate for 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["certificate"]
 
 
 def certificate(folder: Path, days: int = 2) -> tuple[Path, Path]:
-    """Return the files of a certificate and its key."""
+    """Create a certificate and its key; return both files."""
     need("openssl")
     cert_file, key_file = folder / "http.crt", folder / "http.key"
     subject = ["-subj", "/CN=plumewatch", "-addext", "subjectAltName=IP:127.0.0.1"]

@@ -1,4 +1,4 @@
-"""Run a command of the command line in this process, as a shell would."""
+"""Run a `plumewatch` command in this process, as a shell would."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plumewatch.cli.main import app
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command ended, and what it printed."""
+    """A command's exit code and output."""
 
     code: int
     out: str
@@ -26,9 +26,9 @@ class Ran:
 
 
 def plumewatch(*words, now=None, stdin=None, env=None):
-    """Run ``plumewatch WORDS``, at the time `now` if given; a fault of the program is raised.
+    """Run ``plumewatch WORDS``, at the time `now` if given; unexpected exceptions are raised.
 
-    What it prints on standard error goes on to that of the test.
+    Its standard error is also passed on to the test's.
     """
     with mock.patch("time.time", return_value=now) if now is not None else mock.MagicMock():
         result = CliRunner().invoke(app, [str(word) for word in words], input=stdin, env=env)
@@ -39,7 +39,7 @@ def plumewatch(*words, now=None, stdin=None, env=None):
 
 
 def report(config, name, *, now, **options):
-    """Run ``plumewatch report NAME`` with the options that are not empty."""
+    """Run ``plumewatch report NAME``; empty options are left out."""
     words = ["--config", config]
     for option, value in options.items():
         if value:

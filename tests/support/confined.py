@@ -1,9 +1,9 @@
-"""Run a command under the limits of a systemd unit, where no systemd runs.
+"""Run a command under the limits of a systemd unit, without systemd.
 
-``python -m tests.support.confined UNIT COMMAND ...`` takes `SystemCallFilter=`,
-`NoNewPrivileges=`, `MemoryDenyWriteExecute=` and an empty `CapabilityBoundingSet=` of the unit and
-hands over to the command. What systemd does with namespaces (read-only folders, hidden processes)
-is not done. Needs Linux 6.3, libseccomp and `systemd-analyze`.
+``python -m tests.support.confined UNIT COMMAND ...`` applies the unit's `SystemCallFilter=`,
+`NoNewPrivileges=`, `MemoryDenyWriteExecute=` and an empty `CapabilityBoundingSet=`, and then runs
+the command. Limits that systemd implements with namespaces (read-only folders, hidden processes)
+are not applied. Needs Linux 6.3, libseccomp and `systemd-analyze`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LAST_CAPABILITY = 40
 
 @functools.cache
 def _groups() -> dict[str, list[str]]:
-    """All groups of system calls by name, as this systemd has them."""
+    """Return all groups of system calls of the installed systemd, by name."""
     listing = subprocess.run(
         ["systemd-analyze", "--no-pager", "syscall-filter"],
         check=True,
@@ -50,12 +50,12 @@ def _calls(names: list[str]) -> set[str]:
 
 
 def confine(unit: Path) -> None:
-    """Put this process and what it starts under the limits of a unit.
+    """Apply a unit's limits to this process and its child processes.
 
     Raises
     ------
     OSError
-        If the kernel refuses one of them.
+        If the kernel refuses a limit.
     """
     lines = [line.partition("=") for line in unit.read_text().splitlines() if "=" in line]
     filters = [value.strip() for key, _, value in lines if key == "SystemCallFilter"]

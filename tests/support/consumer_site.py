@@ -1,4 +1,4 @@
-"""A service without its tasks: a journal, a state database and the consumer between them."""
+"""A minimal service: a journal, a state database and the consumer, without tasks."""
 
 from contextlib import closing
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from tests.support import alert_records as stored
 
 
 class SaidEvent(NamedTuple):
-    """What a detector said of an event."""
+    """A detector's report about an event."""
 
     id: str
     kind: EventKind
@@ -36,7 +36,7 @@ class GivenAlert(NamedTuple):
 
 
 class ConsumerSite:
-    """It is opened again and again; `options` are those of the consumer."""
+    """A site whose consumer can be restarted repeatedly; `options` are the consumer's."""
 
     def __init__(self, folder, registry, policy, **options):
         folder.mkdir(exist_ok=True)
@@ -48,7 +48,7 @@ class ConsumerSite:
         self.start()
 
     def start(self):
-        """Start, or begin again as after a crash: nothing is saved and nothing tidied up."""
+        """Start, or restart as after a crash, without saving or cleaning up anything."""
         self.state = connect(self.folder / "state.db")
         self._left.append(self.state)
         migrate(self.state, "state", STATE_SCRIPTS)
@@ -58,12 +58,12 @@ class ConsumerSite:
         self.consumer.open(self.journal.read)
 
     def batch(self, size):
-        """Return the next readings and the position behind them."""
+        """Return the next readings and the cursor after them."""
         entries, position = self.journal.read(self.consumer.position, size)
         return [entry.reading for entry in entries], position
 
     def process(self, size=50, before_commit=lambda: None):
-        """Take a batch; whether there was one."""
+        """Process a batch; return whether there was one."""
         readings, position = self.batch(size)
         if position == self.consumer.position:
             return False
@@ -73,18 +73,18 @@ class ConsumerSite:
         return True
 
     def process_all(self, size=50, *, crash=False):
-        """Take all batches; with a crash after each."""
+        """Process all batches; simulate a crash after each if requested."""
         while self.process(size):
             if crash:
                 self.start()
 
     def arrive(self, readings, size=50, *, crash=False):
-        """Accept readings and take them."""
+        """Commit readings to the journal and process them."""
         self.journal.commit(readings)
         self.process_all(size, crash=crash)
 
     def look(self, now):
-        """Find out who is silent."""
+        """Check for silent sensors."""
         self.commit(self.consumer.check_silence(now), self.consumer.position, now)
 
     def commit(self, events, position, now):
@@ -96,12 +96,12 @@ class ConsumerSite:
         self.alerts += [GivenAlert(*(getattr(alert, name) for name in names)) for alert in alerts]
 
     def on_page(self, work):
-        """Do something in a transaction of another connection, as the page does."""
+        """Run work in a transaction on another connection, as the staff page does."""
         with closing(connect(self.folder / "state.db")) as page, transaction(page) as tx:
             return work(tx)
 
     def result(self):
-        """Return what was said and alerted, and how much is stored."""
+        """Return the reported events, the alerts and the numbers of stored rows."""
         incidents, notices = stored.incidents(self.state, "id"), stored.notices(self.state, "id")
         position = load_cursor(self.state, CONSUMER)
         return self.events, self.alerts, (len(incidents), len(notices), position)

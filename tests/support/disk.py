@@ -1,4 +1,4 @@
-"""A disk that is full for one database of a service in the test's process."""
+"""Simulate a full disk for one database of a service in the test's process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 class Disk:
-    """Remembers every connection to a database file, to make the file refuse and take again."""
+    """Tracks connections to a database file, so that writes can be made to fail and succeed
+    again."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._opened: list[tuple[str, sqlite3.Connection]] = []
@@ -24,15 +25,15 @@ class Disk:
         monkeypatch.setattr(sqlite3, "connect", remembered)
 
     def fill(self, file: str) -> None:
-        """Let a database grow no further than it is."""
+        """Prevent a database from growing."""
         self._say(file, "PRAGMA max_page_count = 1")
 
     def lock(self, file: str) -> None:
-        """Let nothing be written into a database, even where its pages have room."""
+        """Prevent all writes to a database, even to free space in its pages."""
         self._say(file, "PRAGMA query_only = ON")
 
     def free(self, file: str) -> None:
-        """Let a database be written again."""
+        """Allow writes to a database again."""
         self._say(file, "PRAGMA max_page_count = 1000000000", "PRAGMA query_only = OFF")
 
     def _say(self, file: str, *pragmas: str) -> None:
@@ -42,4 +43,4 @@ class Disk:
                     try:
                         connection.execute(pragma)
                     except sqlite3.ProgrammingError:
-                        break  # it is closed
+                        break  # the connection is closed

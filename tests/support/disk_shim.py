@@ -1,10 +1,10 @@
-"""A disk that refuses on request, and one that loses power: what was not synced is gone.
+"""Simulate a disk that fails on request, or that loses unsynced data in a power outage.
 
-A kill leaves the page cache alive, so it says nothing of fsync. Here a library before libc
-(`disk_shim.c`) records every write, sync and acknowledgment of the service in one order, and
-`PowerCuts` says for any place in that order what a disk may hold after the power went: of each file
-all that was synced, and of what was written since any part, down to single sectors; a name that was
-changed only for certain once its folder was synced.
+Killing a process keeps the page cache, so it does not test fsync. Here, a preloaded library
+(`disk_shim.c`) records every write, sync and acknowledgment of the service in order. For any point
+in that order, `PowerCuts` builds a possible state of the disk after a power outage: everything that
+was synced, and any part, down to single sectors, of what was written since. A renamed file has its
+new name for certain only after its folder was synced.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class DiskShim:
     Parameters
     ----------
     folder : Path
-        For the library, its log and its switch.
+        Folder for the library, its log and its control file.
     data : Path
         Files below it are watched.
     port : int
-        Of the broker.
+        The broker's port.
     record : bool
         Whether to keep the log for `PowerCuts`.
     """
@@ -62,7 +62,7 @@ class DiskShim:
         }
 
     def disk(self, what: str) -> None:
-        """Have the disk work, or be full, or fail to write or to sync, from now on."""
+        """Make the disk work, be full, fail to write, or fail to sync from now on."""
         with self._switch.open("r+b") as file:
             file.write(bytes([_MODES[what]]))
 
@@ -71,7 +71,7 @@ class DiskShim:
 class _File:
     synced: bytearray = field(default_factory=bytearray)
     since: list[tuple[int, bytes | None]] = field(default_factory=list)
-    """Offset and bytes written, or length and None where it was cut to that length."""
+    """A file's writes: offset and bytes, or length and None if it was truncated."""
 
 
 def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
@@ -85,7 +85,7 @@ def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
 
 
 class _Session:
-    """One connection to the broker, read as MQTT: which readings are acknowledged."""
+    """Parses one MQTT connection to the broker to find the acknowledged readings."""
 
     def __init__(self) -> None:
         self._incoming = bytearray()
@@ -105,7 +105,7 @@ class _Session:
                 self._under_way[mid] = (topic.split("/")[2], seq)
 
     def sent(self, data: bytes) -> list[tuple[str, int]]:
-        """Return the readings acknowledged by what was sent."""
+        """Return the readings that the sent bytes acknowledge."""
         self._outgoing += data
         mids = [
             int.from_bytes(body[:2], "big")
@@ -116,7 +116,7 @@ class _Session:
 
 
 def _packets(stream: bytearray) -> Iterator[tuple[int, bytes]]:
-    """Take whole packets from the front of a stream."""
+    """Remove complete packets from the start of a stream."""
     while len(stream) >= 2:
         length, shift, at = 0, 0, 1
         while at < len(stream):
@@ -135,7 +135,7 @@ def _packets(stream: bytearray) -> Iterator[tuple[int, bytes]]:
 
 
 class PowerCuts:
-    """Walk through a shim's log and stop anywhere.
+    """Replays a shim's log up to any point.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class PowerCuts:
     Attributes
     ----------
     acknowledged : list of (str, int)
-        Sensor and number of the readings whose PUBACK has left, up to here.
+        Sensor and sequence number of all readings whose PUBACK has been sent so far.
     """
 
     def __init__(self, log: Path) -> None:
@@ -153,7 +153,7 @@ class PowerCuts:
         self._done = 0
         self._files: dict[str, _File] = {}
         self._open: dict[int, str] = {}
-        self._renamed: list[tuple[str, str]] = []  # since their folder was synced
+        self._renamed: list[tuple[str, str]] = []  # since their folder was last synced
         self._sessions: dict[int, _Session] = {}
         self.acknowledged: list[tuple[str, int]] = []
 
@@ -162,18 +162,18 @@ class PowerCuts:
         return len(self._starts)
 
     def kinds(self) -> str:
-        """Kind of every record, as one string."""
+        """The kinds of all records as a string, one letter per record."""
         return "".join(chr(self._log[start]) for start in self._starts)
 
     def walk_to(self, count: int) -> None:
-        """Go on until `count` records are done."""
+        """Continue until `count` records have been replayed."""
         for start in self._starts[self._done : count]:
             kind, number, offset, length = _HEAD.unpack_from(self._log, start)
             self._take(kind.decode(), number, offset, self._log[start + 17 : start + 17 + length])
         self._done = max(self._done, count)
 
     def left_over(self, rng: random.Random) -> Mapping[str, bytes]:
-        """Return the files by name as a power cut here may leave them."""
+        """Return the files' contents by name, as a power outage at this point may leave them."""
         found: dict[str, bytes] = {}
         for path, file in self._files.items():
             content = bytearray(file.synced)

@@ -1,4 +1,4 @@
-"""A server with the documented paths of Grafana's HTTP API."""
+"""A server with the documented endpoints of Grafana's HTTP API."""
 
 import json
 
@@ -8,7 +8,7 @@ TOKEN = "glsa_made_up"
 
 
 class FakeGrafana:
-    """Keeps what it is sent, and gives it back with what a Grafana adds."""
+    """Stores what clients send, and returns it with the fields that Grafana adds."""
 
     def __init__(self):
         self.folders, self.dashboards, self.sources = {}, {}, {}

@@ -1,4 +1,4 @@
-"""A server on loopback that a test tells what to answer."""
+"""A server on loopback whose responses a test defines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(*answered)
 
     def _send(self, status: int, headers: Mapping[str, str], content: Any) -> None:
-        if not isinstance(content, bytes):  # not even the headers end
+        if not isinstance(content, bytes):  # even the headers never end
             self.close_connection = True
             self.wfile.write(b"HTTP/1.1 %d Slow\r\nX-Slow: " % status)
             for piece in content:
@@ -54,19 +54,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class FakeServer:
-    """An HTTP server on a free port whose answers a function gives; requests are kept.
+    """An HTTP server on a free port that records requests; a function defines its responses.
 
     Parameters
     ----------
     answer : callable
-        ``answer(method, path, query, headers, body)`` gives status, headers and body, a body
-        without an end in pieces, or None for a connection that is closed without an answer.
+        ``answer(method, path, query, headers, body)`` returns status, headers and body (an iterator
+        for an endless body), or None to close the connection without a response.
     """
 
     def __init__(self, answer: Callable[..., Any]) -> None:
         self.requests: list[tuple[Any, ...]] = []
         self._answer = answer
-        # the port of a test before may get a request that this sent late
+        # the port may get late requests from an earlier test
         self.port = free_port()
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _Handler)
         self._server.fake = self
@@ -74,7 +74,7 @@ class FakeServer:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def decide(self, *asked: Any) -> Any:
-        """Keep a request and return what is answered."""
+        """Record a request and return the response."""
         self.requests.append(asked)
         return self._answer(*asked)
 

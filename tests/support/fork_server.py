@@ -1,8 +1,8 @@
-"""`plumewatch` commands as forks of a process that has already imported the program.
+"""Run `plumewatch` commands as forks of a process that has already imported the program.
 
-Starting Python and importing the service takes two seconds of a processor, a fork milliseconds.
-`Launcher` is the test's side; the process is `tests.support.launcher`, which reads orders, one line
-of JSON each, from its standard input. `shared()` is the launcher of this test process.
+Starting Python and importing the service takes two CPU seconds, a fork only milliseconds.
+`Launcher` controls the process `tests.support.launcher`, which reads orders from its standard
+input, one JSON object per line. `shared()` returns this test process's launcher.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ENVIRONMENT = {
 
 
 class Launcher:
-    """The process that commands are forked from; `environment` is added to that of the tests."""
+    """The process from which commands are forked; `environment` is added to the tests' own."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = {**ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1", **(environment or {})}
@@ -52,7 +52,7 @@ class Launcher:
             self._process.communicate(timeout=30)
 
     def order(self, **order: Any) -> Any:
-        """Send one order and return the answer."""
+        """Send an order and return the answer."""
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -61,14 +61,14 @@ class Launcher:
         return json.loads(self._process.stdout.readline())
 
     def start(self, arguments: Sequence[str], files: Sequence[Path], **more: Any) -> Child:
-        """Start ``plumewatch ARGUMENTS`` on the files of standard input, output and error."""
+        """Start ``plumewatch ARGUMENTS`` with these files as standard input, output and error."""
         order = {"arguments": list(arguments), "files": list(map(str, files))}
         return Child(self, self.order(**order, **more))
 
     def run(
         self, arguments: Sequence[str], stdin: str, timeout_s: float
     ) -> subprocess.CompletedProcess[str]:
-        """Run ``plumewatch ARGUMENTS`` to its end."""
+        """Run ``plumewatch ARGUMENTS`` until it exits."""
         with tempfile.TemporaryDirectory() as folder:
             files = [Path(folder) / name for name in ("stdin", "stdout", "stderr")]
             for file in files:
@@ -86,7 +86,7 @@ class Launcher:
 
 @functools.cache
 def shared() -> Launcher:
-    """Return the launcher of this process, which ends with it."""
+    """Return this process's launcher, which exits together with it."""
     launcher = Launcher()
     launcher.__enter__()
     atexit.register(launcher.__exit__)
@@ -94,9 +94,9 @@ def shared() -> Launcher:
 
 
 class Child:
-    """A child of a launcher, with the methods of `subprocess.Popen` that tests use.
+    """A launcher's child, with the methods of `subprocess.Popen` that tests use.
 
-    `peak_kb` is its largest resident size once it has ended, with what the launcher had.
+    After it has exited, `peak_kb` is its peak resident memory, including the launcher's share.
     """
 
     def __init__(self, launcher: Launcher, pid: int) -> None:

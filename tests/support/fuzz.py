@@ -1,6 +1,6 @@
-"""Mutations of real payloads, and what every reading must be that a decoder makes of them.
+"""Mutate real payloads, and check the readings that decoders return for them.
 
-``PLUMEWATCH_FUZZ`` is the number of mutations over all decoders (default: short enough for every
+``PLUMEWATCH_FUZZ`` is the number of mutations over all decoders (by default few enough for every
 run), ``PLUMEWATCH_FUZZ_SEED`` the seed. ``make fuzz`` runs a million.
 """
 
@@ -60,7 +60,7 @@ LEAVES = st.one_of(
 
 
 def trees(keys):
-    """Return a strategy of nested JSON."""
+    """Return a strategy for nested JSON."""
     return st.recursive(
         LEAVES,
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=6),
@@ -69,7 +69,7 @@ def trees(keys):
 
 
 def places(value, path=()):
-    """Paths of all members and items of nested JSON."""
+    """Return the paths of all members and items in nested JSON."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in pairs:
         yield (*path, key)
@@ -137,7 +137,7 @@ def mutate_topic(rng, topic):
 
 
 def check(reading: Reading) -> None:
-    """Assert what every reading is."""
+    """Assert properties that every reading must have."""
     assert reading.values or reading.events or reading.faults
     assert math.isfinite(reading.time)
     assert reading.time <= reading.received + 300
@@ -153,7 +153,7 @@ def check(reading: Reading) -> None:
 
 
 def read_or_refuse(messages: Iterable[Message], name: str, routes: Routes | None = None) -> Context:
-    """Decode messages by one decoder, which may raise nothing but `DecodeError`; check all."""
+    """Decode messages with one decoder, which must raise only `DecodeError`; check all readings."""
     context = Context()
     for message in messages:
         try:
@@ -174,7 +174,7 @@ def read_or_refuse(messages: Iterable[Message], name: str, routes: Routes | None
 
 
 def fuzz(pool, count: int, name: str, routes: Routes | None = None) -> None:
-    """Decode `count` mutations of the pairs of topic and payload in a pool."""
+    """Decode `count` mutations of a pool of (topic, payload) pairs."""
     rng = random.Random(f"{SEED} {name}")
 
     def mutations():

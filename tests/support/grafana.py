@@ -1,8 +1,8 @@
-"""What Grafana does to a question before it sends it, and how the answer is asked for.
+"""Process dashboard queries as Grafana does, and run them.
 
-Grafana itself is not run. Its documented rules are: ``$timeFilter`` becomes a range in
-milliseconds, ``$__interval`` the width of a pixel, and a variable in the format ``:regex`` has
-everything escaped that means something in a regular expression, slashes too.
+Grafana itself is not run. By its documentation, ``$timeFilter`` becomes a range in milliseconds and
+``$__interval`` the width of a pixel; in a variable with the format ``:regex``, all special
+characters of regular expressions are escaped, including slashes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SPECIAL = re.compile(r"[\\^$*+?.()|\[\]{}/]")
 
 
 def seconds(text: str) -> float:
-    """Read ``30s``, ``15m``, ``now-7d``; of ``now-6d/d``, from the start of that day, the most.
+    """Convert ``30s``, ``15m`` or ``now-7d`` to seconds; for ``now-6d/d``, return the maximum.
 
     >>> seconds("15m"), seconds("now-7d"), seconds("now-6d/d"), seconds("now")
     (900.0, 604800.0, 604800.0, 0.0)
@@ -36,7 +36,7 @@ def seconds(text: str) -> float:
 
 
 def escaped(value: str | Iterable[str]) -> str:
-    r"""Write the value of a variable in the format ``:regex``.
+    r"""Format a variable's value as ``:regex`` does.
 
     >>> print(escaped("a/b.c"), escaped(["x", "y"]))
     a\/b\.c (x|y)
@@ -49,12 +49,12 @@ def escaped(value: str | Iterable[str]) -> str:
 
 
 def at_any_range(query: str) -> str:
-    """Return a question that is asked of ranges up to a day, or longer ones, for all ranges."""
+    """Extend a query that applies only to short or only to long time ranges to all ranges."""
     return re.sub(r"(<=|>) 90000000", "> 0", query)
 
 
 def at_moment(query: str, now: float) -> str:
-    """Return a question of the last minutes or days as it is asked at a moment.
+    """Replace ``now()`` in a query by a given time.
 
     >>> at_moment("time > now() - 1d", 86_400.5)
     'time > 500ms'
@@ -70,7 +70,7 @@ def interpolated(
     least: str = "",
     points: int = 800,
 ) -> str:
-    """Fill a question in."""
+    """Replace the variables in a query."""
     for name, value in variables.items():
         query = query.replace(f"${{{name}:regex}}", escaped(value))
     step = max((end - start) / points, seconds(least) if least else 1.0, 1.0)
@@ -86,14 +86,14 @@ def interpolated(
 
 
 def answer(url: str, query: str, database: str = "school") -> list[dict[str, Any]]:
-    """Ask an InfluxDB as the data source does; raise what it objects to."""
+    """Query an InfluxDB as Grafana's data source does; raise the errors that it returns."""
     (result,) = json.loads(influxql(url, query, database, epoch="ms"))["results"]
     assert "error" not in result, (result, query)
     return result.get("series", [])
 
 
 def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Panels of a dashboard that show something, those of folded rows too."""
+    """Return a dashboard's panels with content, including panels in collapsed rows."""
     for panel in dashboard["panels"]:
         yield from panels(panel) if panel.get("panels") else ()
         if panel["type"] not in {"row", "text"}:
@@ -101,7 +101,7 @@ def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def questions(dashboard: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Every target of every panel, with its panel."""
+    """Return every query of every panel, with its panel."""
     for panel in panels(dashboard):
         for target in panel["targets"]:
             yield panel, target

@@ -1,4 +1,4 @@
-"""What a HALO makes of the templates that docs/http.md tells people to paste."""
+"""Fill in the templates from docs/http.md as a HALO does."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ WORDS = {
 
 
 def templates():
-    """Return address and body by the name of the field."""
+    """Return the page's templates (address and body) by field name."""
     lines = re.findall(r"^(\w+ String)\tPOST:(.*)\?\[JSONBODY\](.*)$", PAGE, re.MULTILINE)
     return {name: (url, body) for name, url, body in lines}
 

@@ -1,4 +1,4 @@
-"""Stand-ins for the parts of a service that works, for what looks at its health and numbers."""
+"""Stand-ins for the parts of a working service, to test health checks and metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = 1_790_000_000.0
 
 
 class Parts:
-    """Look at `health` and `meters`; change a part to see what they make of it."""
+    """Parts of a service; change a part and read `health` and `meters`."""
 
     def __init__(self, folder: Path) -> None:
         self.monotonic = 1000.0

@@ -1,4 +1,4 @@
-"""A service inside the test's own process, with a notifier that remembers."""
+"""Run a service inside the test's process, with a notifier that records notices."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.support.recording_notifier import RecordingNotifier
 
 
 def one_room(base):
-    """Make a configuration of one sensor; the notifier's address is in ``AP_URL``."""
+    """Return a configuration with one sensor; the notifier's address is in ``AP_URL``."""
     return parse(
         {
             "site": "S",
             "timezone": "UTC",
-            "broker": {"port": free_port()},  # nobody answers: readings are put in by the tests
+            "broker": {"port": free_port()},  # no broker answers here; tests add readings directly
             "web": {"port": free_port()},
             "alerts": {"allow_private_targets": True},
             "room": [{"id": "r", "name": "Boys", "building": "North", "floor": "2"}],
@@ -48,18 +48,18 @@ async def running(config, *, wait=True, **options):
 
 
 async def store(service, readings):
-    """Let a running service accept readings, as if they had arrived; returns once durable."""
+    """Pass readings to a running service as if they had arrived; return once they are durable."""
     await service.ingestion.commits.commit(readings)
 
 
 @contextlib.contextmanager
 def state_database(service):
-    """Open the state database beside the service; for reading and for short transactions."""
+    """Open the running service's state database, for reading and short transactions."""
     with contextlib.closing(connect(service.paths.state)) as db:
         yield db
 
 
 def decide(engine, connection, *events, now=1000.0):
-    """Pass events to an engine in one transaction; return the alerts decided."""
+    """Pass events to an engine in one transaction; return the alerts."""
     with transaction(connection) as tx:
         return engine.on_events(tx, events, now)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DATABASE = "air"
 NAMED = ["named"] if "PLUMEWATCH_TEST_INFLUX" in os.environ else []
-"""A real server that somebody names, beside the others (`own_database`)."""
+"""A real server that the environment names, in addition to the others (`own_database`)."""
 _START_WITHIN_S = 60.0
 _CONFIG = """
 reporting-enabled = false
@@ -59,10 +59,11 @@ def influxql(url: str, statement: str, database: str = "", **more: str) -> bytes
 
 @contextmanager
 def own_database():
-    """Make a database of a test on the real server that is named, and remove it; yield settings.
+    """Create a test's database on the server named in the environment; yield its settings.
 
-    ``PLUMEWATCH_TEST_INFLUX`` is its address, ``PLUMEWATCH_TEST_INFLUX_TOKEN`` an administrator's
-    token or password, ``PLUMEWATCH_TEST_INFLUX_USERNAME`` his name (1.x with users) and
+    The database is removed afterwards. ``PLUMEWATCH_TEST_INFLUX`` is the server's address,
+    ``PLUMEWATCH_TEST_INFLUX_TOKEN`` an administrator's token or password,
+    ``PLUMEWATCH_TEST_INFLUX_USERNAME`` the administrator's name (1.x with users), and
     ``PLUMEWATCH_TEST_INFLUX_ORG`` the organization (2.x).
     """
     settings = InfluxSettings(
@@ -73,7 +74,7 @@ def own_database():
         secret=os.environ.get("PLUMEWATCH_TEST_INFLUX_TOKEN", ""),
     )
     http = InfluxHttp(settings)
-    list(set_up(http, Retention(raw_days=3_650)))  # for readings of any time
+    list(set_up(http, Retention(raw_days=3_650)))  # for readings from any time
     try:
         yield settings
     finally:
@@ -100,7 +101,7 @@ def readings_by_sensor(url: str) -> Counter[str]:
 
 
 class _Server:
-    """A process with an HTTP port that can be killed and started again on the same files."""
+    """A process with an HTTP port that can be killed and restarted with the same files."""
 
     def __init__(self, home: Path) -> None:
         self.home = home

@@ -1,8 +1,8 @@
-"""InfluxDB 2.8.0 and 3 Core (3.7.0) for `FakeServer`, as they were recorded, over a real 1.x.
+"""Imitate InfluxDB 2.8.0 and 3 Core (3.7.0) with recorded answers on top of a real 1.x.
 
-Buckets and databases ``NAME/policy`` are retention policies of the 1.x, which judges lines and
-statements. `tests.unit.storage.test_influx_standin` compares the answers with the recorded ones.
-What is not recorded is marked so.
+They answer requests to `FakeServer`. Buckets and databases ``NAME/policy`` are retention policies
+of the 1.x, which checks lines and statements. `tests.unit.storage.test_influx_standin` compares the
+answers with recorded ones. Answers that were not recorded are marked.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ _PLACE = re.compile(r'FROM\s+(?:"[^"]+"\.)?"?(\w+)"?\."?\w+"?', re.IGNORECASE)
 
 
 class RefusedError(Exception):
-    """An answer of a server: status, headers and body."""
+    """An error response: status, headers and body."""
 
 
 class Server:
-    """What both have in common: the 1.x behind them, and tokens."""
+    """Common base: the 1.x in the background, and tokens."""
 
     version = ""
 
     def __init__(self, url):
         self.url = url
         self.tokens = {"secret": None}
-        """Rights by token, as pairs (action, id of a bucket); None for an administrator's."""
+        """Permissions by token, as pairs (action, bucket id); None for an administrator's token."""
 
     def __call__(self, method, path, query, headers, body):
         if headers.get("Content-Encoding") == "gzip":
@@ -82,13 +82,13 @@ class Server:
         return (policy or "autogen") in self.policies(database)
 
     def names(self):
-        """Buckets or databases: a database and its policies."""
+        """Return the names of buckets or databases: a database and its policies."""
         for (database,) in self.influxql("SHOW DATABASES"):
             for policy in self.policies(database):
                 yield database if policy == "autogen" else f"{database}/{policy}"
 
     def keep(self, name, seconds):
-        """Make what is missing, and set its retention."""
+        """Create a missing bucket or database, and set its retention."""
         database, _, policy = name.partition("/")
         policy = policy or "autogen"
         self.influxql(f'CREATE DATABASE "{database}"')
@@ -101,14 +101,14 @@ class Server:
         self.influxql(f'DROP RETENTION POLICY "{policy or "autogen"}" ON "{database}"')
 
     def write(self, name, body):
-        """Write to the 1.x; return status and message."""
+        """Write lines to the 1.x; return status and message."""
         database, _, policy = name.partition("/")
         asked = {"db": database, "precision": "n", "rp": policy or "autogen"}
         found = httpx.post(f"{self.url}/write", params=asked, content=body, timeout=30)
         return found.status_code, found.json()["error"] if found.content else ""
 
     def secret(self, headers, query):
-        """Return what came as a token, also as the password that Grafana sends."""
+        """Return the request's token, which Grafana sends as a password."""
         kind, _, text = headers.get("Authorization", "").partition(" ")
         if kind == "Basic":
             return base64.b64decode(text).decode().partition(":")[2]
@@ -116,19 +116,19 @@ class Server:
 
 
 class InfluxDb2(Server):
-    """2.8.0, which remembers organizations, mappings and tokens."""
+    """InfluxDB 2.8.0, with organizations, mappings and tokens."""
 
     version = "v2.8.0"
 
     def __init__(self, url, orgs=("school",), *, virtual=True):
         super().__init__(url)
-        self.virtual = virtual  # older ones map no bucket to a database by its name alone
+        self.virtual = virtual  # older versions do not map a bucket to a database by its name alone
         self.orgs = [*orgs]
         self.mappings = {}
         """Bucket by database and policy."""
         self.removed = set()
         self.org_of_bucket, self.org_of_token = {}, {}
-        """Organizations by name and by secret, where it is not the first one."""
+        """Organizations by name, and by secret if it is not the first organization."""
 
     def own_headers(self):
         return {"X-Influxdb-Version": self.version, "X-Influxdb-Build": "OSS"}
@@ -172,7 +172,7 @@ class InfluxDb2(Server):
         return getattr(self, f"of_{kind}")(method, path, query, rights, sent)
 
     def open(self, method, path):
-        """Answer what needs no token."""
+        """Answer requests that need no token."""
         if path == "/ping":
             return 204, {}, b""
         if path == "/api/v2/setup" and method == "POST":
@@ -317,7 +317,8 @@ class InfluxDb2(Server):
         raise self.refused(422, "unprocessable entity", message)
 
     def unparsable(self, body):
-        """Return why a line cannot be parsed: 2.x then stores none, 1.x all others."""
+        """Return why a line cannot be parsed; in that case 2.x stores no line, 1.x all other
+        lines."""
         if all(_PLAIN_LINE.fullmatch(line) for line in body.split(b"\n") if line.strip()):
             return ""
         self.influxql('CREATE DATABASE "judged"')
@@ -341,7 +342,7 @@ class InfluxDb2(Server):
         first = self.orgs[0]
         own = self.org_of_token.get(secret, first), self.org_of_bucket.get(database, first)
         error = self.forbidden(self.tokens[secret], statement, database)
-        if own[0] != own[1]:  # it asks in the organization of the token, whatever is sent beside
+        if own[0] != own[1]:  # it uses the token's organization
             error = f"database not found: {database}"
         if error is not None:
             result = {"statement_id": 0} | ({"error": error} if error else {})
@@ -355,7 +356,8 @@ class InfluxDb2(Server):
         return found.status_code, {"Content-Type": found.headers["Content-Type"]}, found.content
 
     def forbidden(self, rights, statement, database):
-        """Return the error within an answer of 200; "" for an answer of nothing, else None."""
+        """Return the error in a response with status 200; "" for an empty result, otherwise
+        None."""
         words = statement.upper()
         made = re.match("CREATE DATABASE|CREATE RETENTION POLICY|SELECT(?=.* INTO )", words)
         if made:
@@ -374,7 +376,7 @@ class InfluxDb2(Server):
 
 
 class InfluxDb3(Server):
-    """3 Core 3.7.0."""
+    """InfluxDB 3 Core 3.7.0."""
 
     version = "3.7.0"
 
@@ -444,7 +446,7 @@ class InfluxDb3(Server):
         wrong = []
         for number, line in enumerate(body.splitlines(), start=1):
             status, message = self.write(query["db"], line)
-            if status != 204 and "beyond retention" not in message:  # too old is no word to it
+            if status != 204 and "beyond retention" not in message:  # silent about old points
                 said = "No fields were provided" if "invalid field format" in message else message
                 wrong.append(
                     {

@@ -1,10 +1,10 @@
-"""What a journal holds, for tests."""
+"""Read a journal's gaps and newest readings, for tests."""
 
 from typing import NamedTuple
 
 
 class Gap(NamedTuple):
-    """Offsets that hold no reading, both included."""
+    """A range of offsets without readings; both ends are included."""
 
     first: int
     last: int
@@ -13,13 +13,13 @@ class Gap(NamedTuple):
 
 
 def gaps(journal):
-    """The offsets that hold no reading, and why, in order."""
+    """Return the offsets without readings and the reasons, in order."""
     return [
         Gap(*row) for row in journal.rows("SELECT first, last, at, why FROM gap ORDER BY first")
     ]
 
 
 def tail(journal, count):
-    """The newest readings, in order."""
+    """Return the newest readings, in order."""
     entries, _ = journal.read(max(0, journal.last_offset() - count), count)
     return [entry.reading for entry in entries]

@@ -1,4 +1,4 @@
-"""A real Kafka broker on loopback, for tests; its jars are not part of the project."""
+"""Run a real Kafka broker on loopback for tests; its jars are not part of the project."""
 
 import base64
 import os
@@ -18,7 +18,7 @@ FOLDER = Path(
     or Path(__file__).resolve().parents[2].parent / "shared" / "kafka"
 )
 CONNECTOR = ",".join(str(jar) for jar in sorted((FOLDER / "connector").glob("*.jar")))
-# Half of what these short processes do is compiling for a long life, and checking bytes of classes.
+# for such short processes, optimizing compilation and class verification are half of the work
 SHORT = (
     "-XX:TieredStopAtLevel=1",
     "-XX:+UseSerialGC",
@@ -52,10 +52,10 @@ message.max.bytes=10485760
 
 
 class Kafka:
-    """A broker in a folder of its own; `address` is ``HOST:PORT``.
+    """A broker in its own folder; `address` is ``HOST:PORT``.
 
-    At `tls_address` it is the same one over TLS, for clients with the certificate that the options
-    of a Kafka client in `tls_options` name.
+    `tls_address` is the same broker over TLS; `tls_options` are the Kafka client options, which
+    name the required client certificate.
     """
 
     def __init__(self, folder):
@@ -84,7 +84,7 @@ class Kafka:
         )
         self._log = (folder / "log").open("ab")
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        words = ("format", f"--cluster-id={cluster}", "-c", self._settings)  # it may begin with -
+        words = ("format", f"--cluster-id={cluster}", "-c", self._settings)  # may begin with -
         assert self._java("kafka.tools.StorageTool", *words).wait() == 0
         self._process = None
 
@@ -126,7 +126,7 @@ class Kafka:
         from confluent_kafka.admin import AdminClient, NewTopic
 
         client = AdminClient({"bootstrap.servers": self.address})
-        topic = NewTopic(name, partitions, config={"retention.ms": "-1"})  # records may be old
+        topic = NewTopic(name, partitions, config={"retention.ms": "-1"})  # keep old records
         for future in client.create_topics([topic]).values():
             future.result(30)
 
@@ -140,7 +140,7 @@ class Kafka:
             future.result(30)
 
     def send(self, topic, records):
-        """Send keys and values, bytes or None, in order, and when each was received if given."""
+        """Send keys and values (bytes or None) in order, each with its receive time if given."""
         from confluent_kafka import Producer
 
         producer = Producer({"bootstrap.servers": self.address, "message.max.bytes": 10_000_000})

@@ -1,15 +1,17 @@
-"""The process that `tests.support.fork_server` forks commands from, and services to be faulted.
+"""The process from which `tests.support.fork_server` forks commands and services.
 
-``python -m tests.support.launcher`` imports the program once and then reads orders, one line of
-JSON each, from its standard input. Every child is a process of its own that runs a command. For
-a `ForkedService` it does more, of which the production code does not know:
+``python -m tests.support.launcher`` imports the program once and then reads orders from its
+standard input, one JSON object per line. Every child process runs one command. For a
+`ForkedService`, it can also inject faults, without changes to production code:
 
-* A *crash point* is a place in the order of operations that keeps the promise. The function there
-  is wrapped so that the process ends by SIGKILL when the point is passed for the n-th time.
-* `SABOTAGE` breaks the order of operations, to see that the tests notice.
-* The clock (`time.time`) is the machine's plus an offset in a file that the test may rewrite.
-* Maintenance, with the detectors' snapshot, is done more often; a broker is given up and tried
-  again sooner.
+* A *crash point* is a place in the order of operations on which durability depends. The function at
+  that place is wrapped, so that the process is killed (SIGKILL) when it passes the point for the
+  n-th time.
+* `SABOTAGE` breaks the order of operations, to check that the tests detect that.
+* The clock (`time.time`) is the machine's clock plus an offset from a file that the test can
+  change.
+* Maintenance, including the detectors' snapshot, runs more often; connections to a broker time out
+  and are retried sooner.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 def _wrap(owner: Any, name: str, *, before: Any = None, after: Any = None) -> None:
-    """Call `before` and `after` around a function or coroutine function of an owner."""
+    """Wrap an owner's function or coroutine function to call `before` and `after`."""
     original = getattr(owner, name)
     before, after = before or (lambda: None), after or (lambda: None)
 
@@ -71,7 +73,7 @@ def _wrap(owner: Any, name: str, *, before: Any = None, after: Any = None) -> No
 
 
 def _in_commit(file: str, die: Any) -> None:
-    """Die when all changes of a transaction are made and COMMIT is not sent yet."""
+    """Die after all changes of a transaction, just before COMMIT."""
     from storage.sqlite import DatabaseFile
 
     original = DatabaseFile.change
@@ -89,7 +91,7 @@ def _in_commit(file: str, die: Any) -> None:
 
 
 def _acknowledge_half(die: Any) -> None:
-    """Die when half of a group's acknowledgments have reached the socket."""
+    """Die after half of a group's acknowledgments have reached the socket."""
     from ingest.mqtt.link import Link
 
     original = Link.acknowledge
@@ -129,7 +131,7 @@ def _owner(path: str) -> Any:
 
 
 def _sync_less(_die: Any) -> None:
-    """No crash point but a fault of ours to be found: commits that are not synced."""
+    """Commit without syncing: not a crash point, but a bug that the tests must find."""
     from storage import sqlite
 
     original = sqlite.connect
@@ -174,15 +176,15 @@ POINTS: Mapping[str, Any] = {
     "mark: written, not committed": _at("outbox", "mark_sent", "after"),
     "mark: after": _at("OutboxPump", "_write_outcome", "after"),
 }
-"""Where a process may be made to die; each is given the function that ends it."""
+"""All crash points; each gets the function that kills the process."""
 INFLUX_POINTS: Mapping[str, Any] = {
     "InfluxDB: before": _at("InfluxSeries", "write", "before"),
     "InfluxDB: sent, cursor not stored": _at("InfluxSeries", "_send", "after"),
     "InfluxDB: after": _at("InfluxSeries", "write", "after"),
 }
-"""The same where an InfluxDB keeps the series."""
+"""Crash points with the series in an InfluxDB."""
 SABOTAGE: Mapping[str, Any] = {"commits are not synced": _sync_less}
-"""Faults that the tests must notice; chosen like a crash point."""
+"""Bugs that the tests must detect; selected like a crash point."""
 
 
 def _die_at(pass_number: int) -> Any:
@@ -196,13 +198,13 @@ def _die_at(pass_number: int) -> Any:
 
 
 def set_clock(path: Path, offset_s: float) -> None:
-    """Set the clock of a service that was started with this clock file."""
+    """Set the clock of the service that was started with this clock file."""
     with path.open("r+b" if path.exists() else "w+b") as file:
         file.write(struct.pack("<d", offset_s))
 
 
 class _Clock:
-    """The machine's clock plus an offset that can be rewritten from outside."""
+    """The machine's clock plus an offset that another process can change."""
 
     def __init__(self) -> None:
         self._real = time.time
@@ -248,9 +250,9 @@ def _prepare_faults(order: Mapping[str, Any], clock: _Clock) -> None:
 
 
 def _change_waits() -> None:
-    """Let children wait for a broker, and before they connect again, for seconds at most.
+    """Limit to seconds how long children wait for a broker and before they reconnect.
 
-    They wait for a picture however long a busy machine draws it.
+    For pictures, they wait as long as a busy machine needs.
     """
     from alerts.notify.pictures import NoticePictures
     from ingest.mqtt import connection, source
@@ -259,14 +261,14 @@ def _change_waits() -> None:
         (source, "_LAST_RETRY_S", _LAST_RETRY_S),
         (connection, "_TIMEOUT_S", _BROKER_TIMEOUT_S),
     ):
-        getattr(module, name)  # one that was renamed would be set to no effect
+        getattr(module, name)  # setting a name that no longer exists would have no effect
         setattr(module, name, seconds)
     assert NoticePictures.__init__.__kwdefaults__["within_s"] < _PICTURE_S
     NoticePictures.__init__.__kwdefaults__["within_s"] = _PICTURE_S
 
 
 def _warm_up() -> None:
-    """Import and load once, for all children, what every start needs."""
+    """Import and load everything that each start needs, once for all children."""
     import typer.main
     import uvicorn.protocols.http.auto
     import uvicorn.protocols.websockets.auto  # noqa: F401
@@ -283,21 +285,21 @@ def _warm_up() -> None:
 
     Detector()
     check_target(Secret("json://127.0.0.1/"))
-    # a third of the time of a start: the commands are made of their functions
+    # building the commands takes a third of a start
     typer.main.get_command = functools.cache(typer.main.get_command)
     typer.main.get_command(plumewatch.cli.main.app)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        for _ in range(2):  # the second start compares a file with what the program would make
+        for _ in range(2):  # a second start compares the file's schema with the program's
             with Journal(data / "journal.db"), SqliteSeries(data / "series.db"):
                 open_and_repair_state(data / "state.db").close()
     gc.freeze()
 
 
 def main() -> None:
-    """Follow orders until the standard input ends."""
+    """Execute orders until the standard input ends."""
     clock = _Clock()
-    time.time = clock  # before the service binds it
+    time.time = clock  # before the service uses the function
     _warm_up()
     _change_waits()
     for line in sys.stdin:
@@ -314,10 +316,10 @@ def main() -> None:
 
 
 class ForkedService(ServiceProcess):
-    """A `ServiceProcess` with a clock to set and deaths to place.
+    """A `ServiceProcess` with an adjustable clock and crash points.
 
-    `launcher` is another than the shared one if its environment differs; `kills` counts the deaths
-    by SIGKILL so far.
+    `launcher` differs from the shared one if it needs another environment; `kills` counts how often
+    the service was killed.
     """
 
     def __init__(self, *arguments: Any, launcher: Launcher | None = None, **options: Any) -> None:
@@ -329,7 +331,8 @@ class ForkedService(ServiceProcess):
         set_clock(self.clock, 0.0)
 
     def start(self, *, connected: bool = True, crash: str = "", at_pass: int = 1) -> None:
-        """Start, and wait until it is connected; with a crash point, or not connected, do not."""
+        """Start, and wait until connected, unless there is a crash point or `connected` is
+        false."""
         self._connections = self.log.count("connected to 127.0.0.1")
         faulted = {"clock": str(self.clock), "crash": crash, "pass": at_pass}
         self._fork(self._launcher, faulted=faulted)
@@ -337,7 +340,7 @@ class ForkedService(ServiceProcess):
             self.await_connection()
 
     def await_connection(self) -> None:
-        """Wait until it has connected to the broker since its start."""
+        """Wait until the service has connected to the broker since its start."""
         before = self._connections
         eventually(
             lambda: self.log.count("connected to 127.0.0.1") > before or not self.running,
@@ -347,13 +350,13 @@ class ForkedService(ServiceProcess):
         assert self.running, self.log
 
     def end(self, signum: signal.Signals = signal.SIGTERM) -> int | None:
-        """Signal it and return its exit code."""
+        """Send a signal, wait for the exit, and return the exit code."""
         code = super().end(signum)
         self.kills += code == -signal.SIGKILL
         return code
 
     def await_death(self, within_s: float = START_WITHIN_S) -> None:
-        """Wait until it has died of its crash point; anything else fails."""
+        """Wait until the service has died at its crash point; any other exit fails."""
         assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self._process.wait(timeout=within_s)

@@ -1,4 +1,4 @@
-"""Finds English that was left in a Spanish text: words that only the English messages use."""
+"""Find untranslated English in a Spanish text: words that only English messages use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from language import catalogue
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _FILLED = re.compile(r"%\(\w+\)[-+ 0-9.]*[a-z]")
-# names of the tests' school and of products, and keys that people type
+# names of the test school and of products, and configuration keys
 NAMES = frozenset(
     re.findall(
         r"\w+",
@@ -23,7 +23,7 @@ NAMES = frozenset(
 
 @cache
 def english_only() -> frozenset[str]:
-    """Return the words of the English messages that no Spanish message has."""
+    """Return the words in English messages that occur in no Spanish message."""
     english: set[str] = set()
     spanish: set[str] = set()
     for entry in catalogue.load("es"):
@@ -50,12 +50,12 @@ def leftovers(text: str) -> set[str]:
 
 
 def untranslated(english: str, spanish: str) -> set[str]:
-    """Return the words that a page shows in both languages and that no Spanish message has."""
+    """Return words that a page shows in both languages but that occur in no Spanish message."""
     return (_words(_shown(english)) & _words(_shown(spanish))) - _spanish() - NAMES
 
 
 def of_page(text: str) -> set[str]:
-    """Return the English words that people see of a page, in its text and in what is read out."""
+    """Return the English words in a page's visible text and in its screen-reader texts."""
     return leftovers(_shown(text))
 
 

@@ -1,4 +1,4 @@
-"""What an object holds on to, for tests that something stays bounded."""
+"""Measure how much an object retains, to test that memory stays bounded."""
 
 import gc
 from collections import deque
@@ -8,7 +8,7 @@ _CONTAINER = bytearray | deque | dict | frozenset | list | set | tuple
 
 
 def entries_of(root):
-    """Count the entries of all containers that one holds, directly or not; not those of code."""
+    """Count the entries of all containers that an object references, except code objects."""
     found, left, count = set(), [root], 0
     while left:
         one = left.pop()
@@ -20,7 +20,8 @@ def entries_of(root):
 
 
 def assert_bounded(holder, count, work):
-    """Assert that of twice as many calls of ``work(k)`` an object holds no more than of `count`."""
+    """Assert that an object retains no more after ``2 * count`` calls of ``work(k)`` than after
+    `count`."""
     for k in range(count):
         work(k)
     first = entries_of(holder)

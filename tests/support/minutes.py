@@ -1,4 +1,4 @@
-"""Days of readings for the slow detectors, without the simulator: clean air with noise."""
+"""Make days of readings for the slow detectors without the simulator: clean air with noise."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["DAY_S", "START", "Air", "slow_of", "step_all"]
 
 START = 1_790_035_200.0
-"""A midnight, UTC."""
+"""A midnight in UTC."""
 DAY_S = 86_400.0
 _ROUND = {"pm1": 1, "pm25": 1, "pm10": 1, "rh": 1, "temp": 2}
 
 
 class Air:
-    """Readings of some sensors: a level that wanders slowly, noise, and what a test puts in.
+    """Readings of some sensors: a slowly varying level, noise, and changes made by a test.
 
     Attributes
     ----------
     time : ndarray of float64, shape (n,)
         Seconds since `START`, the same for every sensor.
     values : dict of str to dict of str to ndarray
-        By sensor and quantity; a test changes them in place before `batch`.
+        Values by sensor and quantity; a test changes them in place before `batch`.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class Air:
                 self.values[sensor][key] = np.maximum(np.round(x, digits), 0.0)
 
     def at(self, begin_s: float, end_s: float) -> np.ndarray:
-        """Which readings are from `begin_s` to before `end_s`."""
+        """Return which readings lie between `begin_s` and `end_s` (excluded)."""
         return (self.time >= begin_s) & (self.time < end_s)
 
     def batch(self, slow: MinuteDetectors) -> ReadingBatch:
-        """All readings in order of time, sensors interleaved."""
+        """Return all readings in order of time, with sensors interleaved."""
         n, m = self.time.size, len(self.values)
         values = np.full((n, m, len(COLUMNS)), np.nan)
         for j, columns in enumerate(self.values.values()):
@@ -77,7 +77,7 @@ class Air:
 
 
 def slow_of(sensor: str) -> tuple[str, str] | None:
-    """Place of the sensors of these tests: ``building-room-number``; none without a hyphen."""
+    """Return a test sensor's place: names are ``building-room-number``; None without a hyphen."""
     parts = sensor.split("-")
     return None if len(parts) < 2 else (parts[0], f"{parts[0]}-{parts[1]}")
 
@@ -85,7 +85,8 @@ def slow_of(sensor: str) -> tuple[str, str] | None:
 def step_all(
     slow: MinuteDetectors, batch: ReadingBatch, cuts: Iterable[int] = (), *, restart: bool = False
 ) -> list[Event]:
-    """Return the events of a batch cut at these rows, if `restart` with a snapshot at each."""
+    """Return a batch's events when it is cut at these rows; if `restart`, restore a snapshot at
+    each."""
     events: list[Event] = []
     bounds = [0, *sorted(cuts), len(batch)]
     for a, b in pairwise(bounds):

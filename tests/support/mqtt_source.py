@@ -1,4 +1,4 @@
-"""A source on a real broker with its intake and commits, and what it kept."""
+"""Run an MQTT source on a real broker with its intake and commits, and record the results."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def publish(port, numbers):
 
 
 class RunningSource:
-    """A connected source with its commits; the disk refuses while `full`, and waits for `held`."""
+    """A connected source with its commits; writes fail while `full`, and wait while `held`."""
 
     def __init__(self, broker, topics=(TOPIC,), *, tls=None, clock=time.time, **more):
         self.full, self.refused = False, 0

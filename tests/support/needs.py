@@ -1,7 +1,8 @@
-"""Programs and packages that tests need and a machine may lack.
+"""Programs and packages that tests need but a machine may lack.
 
-``@pytest.mark.needs("mosquitto")`` on a test or a module, or ``need("mosquitto")`` where a fixture
-starts the program. A run of pytest ends with the list of what was skipped, and what brings it.
+Mark a test or module with ``@pytest.mark.needs("mosquitto")``, or call ``need("mosquitto")`` in a
+fixture that starts the program. At the end of a run, pytest lists the skipped tests and how to
+install what they need.
 """
 
 import importlib.util
@@ -35,7 +36,7 @@ _FIND = {
 
 
 def need(*names: str) -> None:
-    """Skip the test, or the module that calls this, without these; with ``CI=true`` fail it."""
+    """Skip the calling test or module if any of these is missing; with ``CI=true``, fail."""
     for name in names:
         package = BROUGHT_BY[name]
         if _FIND.get(name, shutil.which)(name):

@@ -1,8 +1,8 @@
-"""A real provider of OpenID Connect on loopback: `oidc-provider-mock`, with faults to switch on.
+"""Run a real OpenID Connect provider on loopback: `oidc-provider-mock`, with optional faults.
 
-The package serves discovery, keys, authorization, codes and tokens. Here its tokens can be changed
-and signed again with its own keys, and its keys can be rotated. It does not check PKCE, so that is
-checked here before it sees a request.
+The package serves discovery, keys, authorization, codes and tokens. This module can change its
+tokens and sign them again with its keys, and rotate its keys. The package does not check PKCE, so
+this module does, before it passes a request on.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from joserfc import jws
 from joserfc.jwk import RSAKey
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it imports authlib.jose, which is deprecated
+    warnings.simplefilter("ignore")  # it imports the deprecated authlib.jose
     import flask
     from oidc_provider_mock._app import app as provider_app
     from oidc_provider_mock._storage import User
 
 
 DEEP = {"deep": 600, "deeper": 30_000}
-"""Claims that a provider replaces by lists of this depth."""
+"""Claims that a provider replaces by nested lists of this depth."""
 
 
 class Provider:
-    """The provider; `change` has claims to put into its next tokens, None takes one away."""
+    """The provider; `change` has claims for its next tokens; None removes a claim."""
 
     def __init__(self, url):
         self.url = url
@@ -47,11 +47,11 @@ class Provider:
         self.rotate(kid="first")
 
     def person(self, subject, **claims):
-        """Let the provider know a person."""
+        """Add a person to the provider."""
         self.storage.store_user(User(sub=subject, claims=claims))
 
     def rotate(self, kid):
-        """Sign with a new key from now on."""
+        """Use a new signing key from now on."""
         self.key = RSAKey.generate_key(2048, {"kid": kid, "use": "sig"})
 
     def signed(self, claims):
@@ -63,14 +63,14 @@ class Provider:
         return jws.serialize_compact(header, text, self.key)
 
     async def sign_in(self, address, subject):
-        """Sign in at the provider as a browser does; return where it sends the browser."""
+        """Sign in at the provider as a browser does; return the redirect's URL."""
         async with httpx.AsyncClient(timeout=60) as browser:
             assert (await browser.get(address)).status_code == 200
             answer = await browser.post(address, data={"sub": subject})
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]
 
-    # what is switched on, before and after the package answers a request
+    # optional faults, applied before and after the package handles a request
 
     def before(self):
         asked = flask.request
@@ -89,7 +89,7 @@ class Provider:
         return None
 
     def directory(self):
-        """Answer as Google's Cloud Identity API does, a group a page."""
+        """Answer like Google's Cloud Identity API, with one group per page."""
         token = self.storage.get_access_token(flask.request.authorization.token)
         email = token.get_user().claims["email"]
         if self.groups is None or flask.request.args["query"] != f"member_key_id == '{email}'":
@@ -144,12 +144,12 @@ def running(host="127.0.0.1"):
 
 
 def unsigned(claims):
-    """Return claims as a token that says that it needs no signature."""
+    """Return claims as a token whose header requires no signature."""
     parts = (json.dumps(part).encode() for part in ({"alg": "none"}, claims))
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts) + "."
 
 
 def claims_of(token):
-    """Read the claims of a token without checking it."""
+    """Return a token's claims without verifying it."""
     part = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))

@@ -1,4 +1,4 @@
-"""What takes seconds to make is made once for all workers of pytest."""
+"""Build expensive test data only once for all pytest workers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def made_once(
     paths: pytest.TempPathFactory, name: str, make: Callable[[Path], Any]
 ) -> tuple[Path, Any]:
-    """Return a copy of a folder that `make` filled, and what it returned.
+    """Return a copy of a folder that `make` filled, and `make`'s return value.
 
-    The first worker that asks makes it; others wait for it and copy.
+    The first worker that calls this fills the folder; the others wait and copy it.
     """
     root = paths.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:  # each has a folder of its own below the common one
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has its own folder below the common one
         root = root.parent
     shared, result = root / f"once-{name}", root / f"once-{name}.pickle"
     with (root / f"once-{name}.lock").open("w") as lock:

@@ -1,4 +1,4 @@
-"""The invariant after any fault: the publisher's own ledger against what the service stored."""
+"""Check the invariant after any fault: compare the publisher's ledger with the stored data."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ SETTLE_S = 60.0
 
 
 def quiet_reading(sensor: str, seq: int, at: float | None = None) -> Reading:
-    """Clean air, measured at a time or, by its number, within the last minutes.
+    """Return a reading of clean air at `time` or, based on its number, within the last minutes.
 
-    A sensor that sends hundreds of readings of one second floods.
+    Hundreds of readings within one second would count as a flood.
     """
     at = time.time() - 500 + seq % 500 if at is None else at
     return Reading(sensor, at, 0, {"pm25": 4.0, "rh": 41.0}, seq=seq)
 
 
 def detected_upto(service: ServiceProcess) -> int:
-    """Journal offset up to which the detectors' effects are committed."""
+    """Return the journal offset up to which the detectors' effects are committed."""
     with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
         return load_cursor(found, CONSUMER)
 
 
 def incidents(service: ServiceProcess, kind: str = "vape") -> list[tuple[str, str, str]]:
-    """Id, room and status of all incidents of a kind, oldest first."""
+    """Return id, room and status of all incidents of a kind, oldest first."""
     with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
         return alert_records.incidents(found, "id", "room", "status", kind=kind)
 
 
 def letters_of(journal: Journal, most: int = 100) -> list[DeadLetter]:
-    """Return the newest dead letters of a journal, newest first."""
+    """Return a journal's most recent dead letters, newest first."""
     rows = journal.rows(
         "SELECT received, topic, reason, detail, decoder, size, payload FROM dead_letter"
         " ORDER BY id DESC LIMIT ?",
@@ -72,7 +72,7 @@ def reaches(
     service: ServiceProcess,
     within_s: float = SETTLE_S,
 ) -> None:
-    """Wait until a count is at its goal, for as long as it goes on; a busy machine is slow."""
+    """Wait until a count reaches its goal, as long as it keeps rising; a busy machine is slow."""
     while (before := count()) != goal:
         eventually(
             lambda n=before: count() != n,
@@ -82,28 +82,28 @@ def reaches(
 
 
 def of_service(reading: Reading) -> bool:
-    """Whether the service itself wrote a reading: a finding."""
+    """Return whether the service itself wrote this reading, to report a fault."""
     return not FINDINGS.isdisjoint(reading.events)
 
 
 def in_series(service: ServiceProcess) -> int:
-    """Count the readings of sensors in the series."""
+    """Count these sensors' readings in the series."""
     return service.series().total()
 
 
 def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: int = 0) -> None:
-    """Every acknowledged reading is stored once, goes on to every consumer, and a fresh one too.
+    """Assert that every acknowledged reading is stored once and reaches every consumer.
 
     Parameters
     ----------
     service : ServiceProcess
-        Running.
+        The running service; a new reading must pass through it as well.
     publisher : Publisher
-        All that it sent has been acknowledged by the broker, or will be. Keys that begin with
-        ``"bad"`` are those of messages that become dead letters.
+        The broker has acknowledged or will acknowledge everything that it sent. Keys of messages
+        that become dead letters begin with ``"bad"``.
     more : int
-        Readings that may be stored without an acknowledgment of the broker (the publisher was
-        cut off and its acknowledgment with it).
+        Number of readings that may be stored without the broker's acknowledgment, because the
+        publisher was disconnected before it arrived.
     """
     publisher.settle(SETTLE_S)
     fresh = 10**9 + time.time_ns() % 10**9
@@ -113,7 +113,7 @@ def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: in
     assert max(acknowledged.values()) == 1, "the test itself must number every reading once"
 
     def stored() -> Counter[tuple[str, int | None]]:
-        """Count readings; what the service found out about the broker was sent by nobody."""
+        """Count readings, except the service's own reports about the broker."""
         return Counter((r.sensor, r.seq) for r in service.journal() if not of_service(r))
 
     eventually(
@@ -137,7 +137,7 @@ def assert_notified(
     kills: int,
     lost_connections: bool = False,
 ) -> None:
-    """Assert one incident a room, each notified once, and once more at most for each kill.
+    """Assert one incident per room, each notified once, plus at most once more per kill.
 
     With `lost_connections`, the service may also report its connection to the broker.
     """

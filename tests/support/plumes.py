@@ -1,4 +1,4 @@
-"""Small hand-made plumes as readings: what a puff, a spray, a shower do to one sensor."""
+"""Hand-made plumes: one sensor's readings of a puff, a spray and a shower."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Values = dict[str, float]
 
 
 def air(seconds: float, every_s: float = 2.0, seed: int = 1) -> Iterator[tuple[float, Values]]:
-    """Clean air with a little noise: (seconds, values)."""
+    """Return clean air with a little noise, as (seconds, values)."""
     rng = random.Random(seed)
     for k in range(int(seconds / every_s)):
         yield (
@@ -35,7 +35,7 @@ def air(seconds: float, every_s: float = 2.0, seed: int = 1) -> Iterator[tuple[f
 
 
 def puff(since_s: float, top: float = 180.0, efold_s: float = 18.0) -> float:
-    """Fine particles of one exhaled puff above the baseline, µg/m³."""
+    """Return the fine particles of one exhaled puff above the baseline, µg/m³."""
     if since_s < 0:
         return 0.0
     return top * (since_s / 4 if since_s < 4 else math.exp(-(since_s - 4) / efold_s))
@@ -51,7 +51,7 @@ def readings_of_puff(
     delay_s: float = 0.25,
     top: float = 180.0,
 ) -> list[Reading]:
-    """Clean air with one puff at `onset_s`."""
+    """Return clean air with one puff at `onset_s`."""
     readings = []
     for seq, (at, values) in enumerate(air(seconds, every_s)):
         fine = puff(at - onset_s, top)

@@ -47,5 +47,6 @@ OK = (200, b"{}", (), AT_ONCE)
 
 
 def answer(status, text=b"{}", headers=(), go_on=AT_ONCE):
-    """Return an answer that is sent once `go_on` is set; without a status, the connection ends."""
+    """Return a response that is sent once `go_on` is set; without a status, the connection
+    closes."""
     return (status, text, headers, go_on)

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that does what networks do: toxiproxy's faults, in one thread.
+"""A TCP proxy on loopback that simulates network faults like toxiproxy's, in one thread.
 
 ::
 
@@ -8,7 +8,7 @@
         proxy.fault = Fault(blackhole=True)
         proxy.reset()
 
-A fault holds for both directions, from its setting on, for connections that exist too.
+A fault applies in both directions as soon as it is set, also to existing connections.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ _RESET = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Fault:
-    """What the network does to bytes.
+    """Effects of the network on bytes.
 
     Attributes
     ----------
     latency_s, jitter_s : float
-        Wait before each piece, and how much of it is random on top.
+        Delay before each piece, and an additional random delay up to this length.
     bytes_per_s : float
-        0 for no bound.
+        Bandwidth; 0 for no limit.
     blackhole : bool
-        Accepts connections and bytes, hands nothing on, closes nothing.
+        Whether to accept connections and bytes, but forward nothing and close nothing.
     slice_bytes : int
-        Hand on in pieces of this size; 0 for whole ones.
+        Forward bytes in pieces of this size; 0 to forward them unchanged.
     cut_after : int
-        Reset each connection when it has handed on so many bytes; 0 for never.
+        Reset each connection after it has forwarded this many bytes; 0 for never.
     refuse : bool
-        Reset each new connection at once.
+        Whether to reset each new connection at once.
     """
 
     latency_s: float = 0.0
@@ -82,17 +82,17 @@ class Proxy:
     Parameters
     ----------
     target : int
-        Port behind it.
+        Port to which connections are forwarded.
     host : str
-        Its machine.
+        Host to which connections are forwarded.
     seed : int
-        For the jitter.
+        Seed for the jitter.
 
     Attributes
     ----------
     fault : Fault
     connections : int
-        Accepted so far.
+        Number of connections accepted so far.
     """
 
     def __init__(self, target: int, seed: int = 1, host: str = "127.0.0.1") -> None:
@@ -118,7 +118,7 @@ class Proxy:
         self._loop.close()
 
     def reset(self) -> None:
-        """Reset all connections now; new ones may come at once."""
+        """Reset all connections now; clients can reconnect at once."""
         done = threading.Event()
 
         def run() -> None:
@@ -131,7 +131,7 @@ class Proxy:
 
     @property
     def open(self) -> int:
-        """Connections at the moment."""
+        """Return the number of open connections."""
         return len(self._links)
 
     def _run(self) -> None:

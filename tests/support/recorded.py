@@ -1,6 +1,6 @@
-"""A recorded morning of two buildings, whose alerts every way of judging must find alike.
+"""A recorded morning in two buildings; every way of processing it must find the same alerts.
 
-Simulated restrooms on a hard day, and what devices report of themselves beside it.
+It consists of simulated restrooms on a difficult day, and of events that devices report themselves.
 """
 
 import functools
@@ -32,7 +32,7 @@ SCHOOL = random_school(3, 9, intervals=(2, 5))
 
 @functools.cache
 def registry() -> Registry:
-    """Rooms and sensors of three buildings."""
+    """Return the rooms and sensors of three buildings."""
     rooms = SCHOOL.restrooms
     return Registry.of(
         (
@@ -45,7 +45,7 @@ def registry() -> Registry:
 
 @functools.cache
 def recorded() -> tuple[Reading, ...]:
-    """Readings in the order of their arrival, numbered by their devices."""
+    """Return readings in order of arrival, with the devices' sequence numbers."""
     rows = []
     for chunk in simulate(
         SCHOOL,
@@ -70,13 +70,13 @@ def recorded() -> tuple[Reading, ...]:
 
 
 def _reports(k: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Now and then a device reports something of itself."""
+    """Return the events that devices occasionally report themselves."""
     events = ("tamper",) if k % 4001 == 4000 else ("vendor_vape",) if k % 5003 == 5002 else ()
     return events, (("co2",) if 3000 < k % 9000 < 3900 else ())
 
 
 def config_text(own=MappingProxyType({}), budget=2.0):
-    """Return a configuration of these rooms; `own` budgets by sensor."""
+    """Return a configuration with these rooms; `own` has individual budgets by sensor."""
     lines = ['site = "Lincoln High"', 'timezone = "America/New_York"']
     lines += ["[detection]", f"false_alarms_per_sensor_week = {budget}"]
     for room in registry().rooms.values():
@@ -91,7 +91,7 @@ def config_text(own=MappingProxyType({}), budget=2.0):
 
 
 def of_the_service(readings, budgets: AlertBudgets | None = None):
-    """Return the events of the service for readings, in one process."""
+    """Return the events that the service finds in readings, in one process."""
     connection = connect(":memory:")
     migrate(connection, "state", STATE_SCRIPTS)
     migrate(connection, "alerts", schema.SCRIPTS)
@@ -106,5 +106,5 @@ def of_the_service(readings, budgets: AlertBudgets | None = None):
 
 
 def judged(part):
-    """Return the readings of a part of a history that detectors judge."""
+    """Return the readings in a part of a history that detectors evaluate."""
     return pl.read_parquet(part, hive_partitioning=False).filter("judged")

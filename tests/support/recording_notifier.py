@@ -1,4 +1,4 @@
-"""A notifier that keeps what it is given."""
+"""A notifier that records notices."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SentNotice:
 
 @dataclass(slots=True)
 class RecordingNotifier:
-    """A notifier that records notices; `script` are the outcomes of the next sends."""
+    """A notifier that records notices; `script` has the outcomes of the next sends."""
 
     script: list[NotifyError | None] = field(default_factory=list)
     sent: list[SentNotice] = field(default_factory=list)
@@ -36,7 +36,8 @@ class RecordingNotifier:
     async def send(
         self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
     ) -> None:
-        """Follow the script, then record; a deadline of zero or less has passed."""
+        """Return the script's next outcome, or record the notice; a timeout of zero or less
+        fails."""
         self.attempts += 1
         await asyncio.sleep(0)
         outcome = self.script.pop(0) if self.script else None
@@ -47,7 +48,7 @@ class RecordingNotifier:
         self.sent.append(SentNotice(target, notice, *render(notice, find_scheme(target)), picture))
 
     def takes_picture(self, target: Secret) -> bool:  # noqa: ARG002 - all do
-        """Take every picture."""
+        """Accept every picture."""
         return True
 
     def find_busy_channels(self) -> frozenset[str]:

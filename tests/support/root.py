@@ -1,4 +1,4 @@
-"""A layer over this machine's file system, to install in; needs root."""
+"""An overlay of this machine's file system for testing installations; needs root."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ENVIRONMENT = {
 
 
 class CommandError(Exception):
-    """A step failed; the message says which."""
+    """A step failed; the message names it."""
 
 
 class Root:
-    """A folder with a system in it: a layer of its own over `below`, gone when it is closed."""
+    """A root file system: an overlay over `below` that is deleted when closed."""
 
     def __init__(self, below: Path) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="plumewatch-root-"))
@@ -31,10 +31,10 @@ class Root:
             upper, work = self._home / "layer/upper", self._home / "layer/work"
             (self._home / "layer").mkdir()
             self.path.mkdir()
-            # A file system of its own: a layer cannot lie upon another layer's folder.
+            # needs its own file system, because an overlay cannot use another overlay's folder
             self._mount("-t", "tmpfs", "tmpfs", str(self._home / "layer"))
             upper.mkdir()
-            upper.chmod(0o755)  # it is the root of the system: every user enters it
+            upper.chmod(0o755)  # it is the root folder, which every user must be able to enter
             work.mkdir()
             layers = f"lowerdir={below},upperdir={upper},workdir={work}"
             self._mount("-t", "overlay", "overlay", "-o", layers, str(self.path))
@@ -52,12 +52,12 @@ class Root:
             self._mounts.callback(subprocess.run, undoing, check=False)
 
     def close(self) -> None:
-        """Forget everything that was done in it."""
+        """Discard all changes."""
         self._mounts.close()
         shutil.rmtree(self._home, ignore_errors=True)
 
     def run(self, command: str | list[str], *, may_fail: bool = False) -> str:
-        """Run a command in it and return what it printed; raise CommandError if it fails."""
+        """Run a command in it and return its output; raise CommandError if it fails."""
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
         done = subprocess.run(
             ["chroot", str(self.path), "env", "--chdir=/", *argv],
@@ -72,7 +72,7 @@ class Root:
         return done.stdout
 
     def copy(self, source: Path, target: str) -> None:
-        """Copy a file or what is in a folder."""
+        """Copy a file, or a folder's contents."""
         to = self.path / target.lstrip("/")
         if source.is_dir():
             shutil.copytree(source, to, symlinks=True, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""Routes, matchers and files of cases, in the JSON formats of the shared case files."""
+"""Read and write routes, matchers and test cases in the JSON format of the shared case files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "alerting"
 
 
 def case_files(variable, name, golden):
-    """Our own golden file, and the one the environment names or else the shared one if present."""
+    """Return our golden file, and the file that the environment names or, if present, the shared
+    one."""
     named = os.environ.get(variable)
     path = Path(named) if named else SHARED / name
     if not named and not path.exists():
@@ -45,7 +46,7 @@ def route_of(entry):
 
 
 def written(route):
-    """Every matcher below a route, as text and as it is."""
+    """Return every matcher below a route, as text and as an object."""
     for matcher in route.matchers:
         yield str(matcher), matcher
     for child in route.routes:

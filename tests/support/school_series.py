@@ -1,8 +1,8 @@
-"""A simulated school in the series: half a day through detectors and incidents, answered by staff.
+"""Simulate half a day at a school, and store its readings and incidents in the series.
 
-Readings come from the simulator, thinned to ten seconds; detections, incidents, notices and
-feedback from the production path; what the service counts of itself is made here, to match. All of
-it ends now, because that is where dashboards look.
+Readings come from the simulator, reduced to one every ten seconds. The production code makes the
+detections, incidents, notices and feedback; this module makes matching figures about the service
+itself. All data ends now, because dashboards show the most recent time.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ _LATE = (
     (_TAMPERED, EventKind.TAMPER, (fact(Detail.TAMPERED),), 5_400.0, 0.0),
     (SILENT, EventKind.SENSOR_FAULT, (_FROZEN,), 5_300.0, 0.0),
     ("main-2-girls-a", EventKind.VAPE, (), 900.0, 20.0),
-    ("main-2-girls-a", EventKind.VAPE, (), 680.0, 20.0),  # in the cooldown of the one before
-    ("main-1-girls-a", EventKind.VAPE, (), 90.0, 0.0),  # goes on
+    ("main-2-girls-a", EventKind.VAPE, (), 680.0, 20.0),  # during the previous one's cooldown
+    ("main-1-girls-a", EventKind.VAPE, (), 90.0, 0.0),  # still continues
 )
-"""Sensor, kind, details, seconds before the end, seconds until it is over (0: not yet)."""
+"""Sensor, kind, details, seconds before the end, duration in seconds (0 if it continues)."""
 _VERDICTS = (Verdict.CONFIRMED, Verdict.FALSE_ALARM, None, Verdict.CONFIRMED, Verdict.NOTHING_FOUND)
 _CAUSES = ("spray", "steam")
 _POLICY = AlertPolicy(
@@ -84,11 +84,11 @@ _POLICY = AlertPolicy(
     ),
     zone=ZONE,
 )
-"""Not of the school's data: addresses may not be pickled."""
+"""Fields that are not part of the school's data, because addresses cannot be pickled."""
 
 
 class SimulatedSchool(NamedTuple):
-    """What there is to be stored, and where incidents are.
+    """The data to store, and the incidents' database.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class SimulatedSchool(NamedTuple):
     database : Path
         State database.
     start, end : float
-        Unix seconds.
+        Start and end of the data, Unix seconds.
     """
 
     registry: Registry
@@ -110,19 +110,20 @@ class SimulatedSchool(NamedTuple):
 
     @property
     def policy(self) -> AlertPolicy:
-        """Whom the school notifies."""
+        """Return the policy by which the school notifies people."""
         return _POLICY
 
     def on_duty(self, start: float, end: float) -> list[DutySpan]:
-        """Who was on duty when: one by two shifts that overlap, one since before the record."""
+        """Return who was on duty when: one person in two overlapping shifts, one since before the
+        data."""
         return _on_duty(self.end, start, end)
 
     def school_day(self, moment: float, _room: str = "") -> bool:
-        """Whether there was school: not in the first three hours."""
+        """Return the school-day records; in the first three hours, there was no school."""
         return _school_day(self.start, moment)
 
     def store(self, series: Series) -> None:
-        """Write all of it into a store that is open."""
+        """Write all data into an open store."""
         for i in range(0, len(self.readings), 5_000):
             series.write(self.readings[i : i + 5_000])
         for i in range(0, len(self.records), 5_000):
@@ -130,7 +131,7 @@ class SimulatedSchool(NamedTuple):
 
 
 def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> SimulatedSchool:
-    """Simulate; always the same, moved so that it ends now."""
+    """Simulate the school; the data is always the same, shifted to end now."""
     end = time.time() // 60 * 60
     start = end - hours * 3600.0
     readings = list(_thinned(_simulated(hours, seed), start - _SIMULATED, end))
@@ -166,7 +167,7 @@ def _thinned(readings: Iterator[Reading], shift_s: float, end: float) -> Iterato
             continue
         last[reading.sensor] = reading.time
         values = dict(reading.values)
-        if reading.sensor == _DECORATED:  # with what no simulated device reports
+        if reading.sensor == _DECORATED:  # with quantities that no simulated device reports
             values |= {"battery": round(60.0 - (reading.time % 86_400) / 8_640), "rssi": -71.0}
             values |= {"co": 0.4, "light": 180.0 + reading.time % 60}
         yield structs.replace(reading, received=reading.time + 0.4, values=values)
@@ -192,7 +193,7 @@ def _judged(
     start: float,
     end: float,
 ) -> list[Record]:
-    """Detect, alert, deliver, answer; what the series is to have of it."""
+    """Detect, alert, deliver and answer; return the resulting records for the series."""
     connection = connect(database)
     prepare_state(connection)
     with transaction(connection) as tx:
@@ -271,7 +272,8 @@ def _service(
     start: float,
     end: float,
 ) -> list[Record]:
-    """What a service would have recorded of its sensors and of itself, minute by minute."""
+    """Return the records that a service would write about its sensors and itself, minute by
+    minute."""
     counts = {name: Counter(dict.fromkeys(_COUNTED, 0)) for name in registry.sensors}
     totals: Counter[str] = Counter(dict.fromkeys(_NEVER, 0))
     faults = {
@@ -323,8 +325,8 @@ def _service(
             waiting=2,
         )
         found += recorder.collect(now, _lives(registry, last, now, start), stored)
-    # Panels ask for the last minutes, and a test may come half an hour after this: the state goes
-    # on, without anything to count.
+    # Panels query the last minutes, and a test may run half an hour later, so the state continues,
+    # but without any further events.
     level = next(r.fields for r in reversed(found) if r.measurement == "pipeline")
     level = {k: 0.0 if k in {*totals, "period_s", "duty_s"} else v for k, v in level.items()}
     found += [Record("pipeline", end + 60.0 * k, level) for k in range(1, 40)]

@@ -1,6 +1,6 @@
-"""A made-up school: a configuration and what a service would have stored over its days.
+"""A fictional school: a configuration, and the data that a service would have stored.
 
-Rows are written as the service writes them, many at once, from one seeded generator.
+Rows have the service's format, are written in bulk, and come from one seeded generator.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KINDS = (("vape", 70), ("smoke", 4), ("tamper", 6), ("sensor_fault", 8), ("offli
 
 
 def config_text(rooms: int, *, more: str = "", names: Callable[[int], str] | None = None) -> str:
-    """Return a configuration of so many rooms, one sensor each, in two buildings."""
+    """Return a configuration with this many rooms in two buildings, with one sensor each."""
     lines = ['site = "Lincoln High"', 'timezone = "America/New_York"', more]
     for k in range(rooms):
         name = names(k) if names else f"Restroom {k}"
@@ -55,9 +55,9 @@ def fill_state(
     a_day: float = 1.5,
     sensor: str = "pw-{}",
 ) -> int:
-    """Write incidents, notices, answers and feedback; the number of incidents.
+    """Write incidents, notices, answers and feedback; return the number of incidents.
 
-    `sensor` makes the id of the sensor of a room from the room's number.
+    `sensor` returns the sensor id for a room number.
     """
     rng = random.Random(seed)
     with closing(connect(path)) as db:
@@ -96,7 +96,7 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int, s
     cause = rng.choice(CAUSES) if verdict == "false_alarm" else ""
     who = rng.choice(("ap", "dean"))
     onset = at - rng.uniform(3, 20)
-    own = random.Random(name)  # so that what came later leaves the rest of the rows as they were
+    own = random.Random(name)  # separate, so that the other rows stay the same
     arrived = acked + own.lognormvariate(4.0, 0.8) if acked and own.random() < 0.7 else None
     if verdict in {"confirmed", "false_alarm"} and kind in {"offline", "sensor_fault"}:
         verdict, cause = "fixed", own.choice(("battery", "unplugged"))
@@ -159,7 +159,7 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int, s
 
 
 def fill_health(path: Path, first: date, days: int, rooms: int, *, every_s: float = 300.0) -> None:
-    """Write how each sensor was; one in ten is away for an hour a day."""
+    """Write each sensor's health; one in ten is offline for an hour a day."""
     start = datetime(first.year, first.month, first.day, tzinfo=ZONE).timestamp()
     with SqliteSeries(path) as series:
         for room in range(rooms):
@@ -183,5 +183,5 @@ def fill_health(path: Path, first: date, days: int, rooms: int, *, every_s: floa
 
 
 def moment(day: date) -> float:
-    """Beginning of a day at the school, Unix seconds."""
+    """Return when a day begins at the school, Unix seconds."""
     return datetime(day.year, day.month, day.day, tzinfo=ZONE).astimezone(UTC).timestamp()

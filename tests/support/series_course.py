@@ -1,4 +1,4 @@
-"""A journal, the writer behind it and an InfluxDB, for tests of what happens between them."""
+"""A journal, its series writer and an InfluxDB, to test the writer."""
 
 import asyncio
 import contextlib
@@ -15,10 +15,10 @@ REGISTRY = Registry.of([Room("r", "R", "1", "Main", "School")], [Sensor("s", "r"
 
 
 class Course:
-    """What the writer brings from the journal in a folder into the database of `settings`.
+    """Runs the writer from a folder's journal into the database of `settings`.
 
-    `pauses` are the seconds that it waited, `faults` the sentences that it gave for them, each
-    once; `on_pause` is called in a thread before it goes on.
+    `pauses` has the seconds that the writer waited, `faults` the distinct reasons; `on_pause` is
+    called in a thread before it continues.
     """
 
     def __init__(self, folder, settings, *, now=T, on_pause=lambda: None, **limits):
@@ -51,7 +51,7 @@ class Course:
         await asyncio.sleep(0.01)
 
     def commit(self, count, values=None, changed=()):
-        """Accept readings, one a second up to now; those `changed` have values of their own."""
+        """Commit readings, one per second up to now; `changed` replaces the values of some."""
         values, changed = values or {"pm25": 4.0}, dict(changed)
         first = self.journal.last_offset()
         start = T + first if self.now == T else self.now - count
@@ -66,7 +66,7 @@ class Course:
 
     @contextlib.asynccontextmanager
     async def running(self, within_s=100):
-        """Let the writer run."""
+        """Run the writer."""
         task = asyncio.create_task(self.writer.run())
         try:
             async with asyncio.timeout(within_s):
@@ -78,7 +78,7 @@ class Course:
                 await task
 
     async def drain(self, within_s=100):
-        """Let the writer run until its cursor is at the end of the journal."""
+        """Run the writer until its cursor is at the end of the journal."""
         async with self.running(within_s):
             await until(lambda: self.series.cursor() == self.journal.last_offset(), within_s)
 

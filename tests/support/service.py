@@ -1,4 +1,4 @@
-"""`plumewatch run` as a real process, a receiver for its notices and a publisher with a ledger."""
+"""Run `plumewatch run` as a real process, a receiver for notices, and a publisher with a ledger."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from tests.support.fork_server import Child, Launcher
 
 START_WITHIN_S = 60.0
-"""Imports take long on a machine that is busy with other things."""
+"""Time to start, s; imports are slow on a busy machine."""
 
 
 def run_command(
     *arguments: str, timeout_s: float = START_WITHIN_S, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``plumewatch ARGUMENTS`` to its end, in a fork."""
+    """Run ``plumewatch ARGUMENTS`` in a fork until it exits."""
     return shared().run(arguments, stdin, timeout_s)
 
 
 def demo_takes_readings(*program: str | Path, **how: Any) -> None:
-    """Run the demo of a program until it takes readings in, then ask it to end."""
+    """Run a program's demo until it accepts readings, then stop it."""
     command = [*program, "demo", "--port", str(free_port())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **how) as demo:
         try:
@@ -66,13 +66,13 @@ def demo_takes_readings(*program: str | Path, **how: Any) -> None:
 
 
 def native(reading: Reading) -> tuple[str, bytes]:
-    """Topic and payload of a reading in the native format."""
+    """Return the topic and payload of a reading in the native format."""
     content = {"time": reading.time, "seq": reading.seq, **reading.values}
     return f"plumewatch/v1/{reading.sensor}/reading", json.dumps(content).encode()
 
 
 class Receiver(FakeServer):
-    """A loopback HTTP server that keeps the JSON posted to it."""
+    """A loopback HTTP server that records the JSON posted to it."""
 
     def __init__(self) -> None:
         super().__init__(lambda *_: (200, {}, b""))
@@ -80,12 +80,12 @@ class Receiver(FakeServer):
 
     @property
     def pushes(self) -> list[dict[str, Any]]:
-        """All pushes so far."""
+        """Return all pushes so far."""
         return [json.loads(body) for *_, body in self.requests]
 
 
 class Publisher:
-    """A QoS 1 publisher that keeps the ledger of what the broker acknowledged."""
+    """A QoS 1 publisher that keeps a ledger of messages that the broker acknowledged."""
 
     def __init__(self, port: int, tls: ssl.SSLContext | None = None, **credentials: str) -> None:
         self._client = Client(CallbackAPIVersion.VERSION2, client_id=f"publisher-{free_port()}")
@@ -118,7 +118,7 @@ class Publisher:
                 self._early.add(mid)
 
     def send(self, topic: str, payload: bytes, key: object = None, **more: Any) -> MQTTMessageInfo:
-        """Publish at QoS 1; `key` enters the ledger with the PUBACK."""
+        """Publish at QoS 1; the ledger records `key` when the PUBACK arrives."""
         info = self._client.publish(topic, payload, qos=1, **more)
         with self._lock:
             if info.mid in self._early:
@@ -129,18 +129,18 @@ class Publisher:
         return info
 
     def send_readings(self, readings: Iterable[Reading]) -> None:
-        """Publish readings natively; their (sensor, seq) enter the ledger."""
+        """Publish readings in the native format; the ledger records their (sensor, seq)."""
         for reading in readings:
             self.send(*native(reading), key=(reading.sensor, reading.seq))
 
     @property
     def connected(self) -> bool:
-        """Whether the broker has it."""
+        """Whether the publisher is connected to the broker."""
         return self._client.is_connected()
 
     @property
     def waiting(self) -> int:
-        """Messages not acknowledged yet."""
+        """Number of messages not acknowledged yet."""
         with self._lock:
             return len(self._sent)
 
@@ -240,7 +240,7 @@ class ServiceProcess:
         self.end(signal.SIGKILL)
 
     def sign_in(self, client: httpx.Client, person: str) -> None:
-        """Give a person a password and let their browser sign in."""
+        """Set a person's password and sign in with their browser."""
         arguments = ("staff", "password", person, "--config", str(self.config))
         output = run_command(*arguments, stdin=f"{PASSWORD}\n")
         assert output.returncode == 0, output.stderr
@@ -249,19 +249,19 @@ class ServiceProcess:
 
     @property
     def log(self) -> str:
-        """Everything it has logged, over all starts."""
+        """The log of all starts."""
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, *, connected: bool = True, fresh: bool = False) -> None:
-        """Start it, and wait until it is connected to the broker.
+        """Start the service, and wait until it is connected to the broker.
 
-        A `fresh` process is a Python of its own, as a person starts it, instead of a fork.
+        With `fresh`, start a new Python process, as a person would, instead of a fork.
         """
         before = self.log.count("connected to 127.0.0.1")
         if fresh:
@@ -293,21 +293,21 @@ class ServiceProcess:
 
     @property
     def pid(self) -> int:
-        """Process id while it runs."""
+        """Process id of the running service."""
         assert self._process is not None
         return self._process.pid
 
     def send_signal(self, signum: signal.Signals) -> None:
-        """Signal the running process."""
+        """Send a signal to the running process."""
         os.kill(self.pid, signum)
 
     def wait(self, timeout_s: float = 60.0) -> int:
-        """Wait until it has ended by itself, and return its exit code."""
+        """Wait until the process exits by itself, and return its exit code."""
         assert self._process is not None
         return self._process.wait(timeout_s)
 
     def end(self, signum: signal.Signals = signal.SIGTERM) -> int | None:
-        """Signal it and return its exit code."""
+        """Send a signal, wait for the exit, and return the exit code."""
         process, self._process = self._process, None
         if process is None:
             return None
@@ -321,24 +321,24 @@ class ServiceProcess:
             raise
 
     def journal(self) -> list[Reading]:
-        """All readings of the journal, in order."""
+        """Return all readings in the journal, in order."""
         decode = msgspec.msgpack.Decoder(Reading).decode
         with contextlib.closing(connect(self.folder / "data/journal.db", read_only=True)) as found:
             rows = found.execute("SELECT body FROM journal ORDER BY offset").fetchall()
         return [decode(row[0]) for row in rows]
 
     def stored(self) -> int:
-        """Readings in the journal."""
+        """Return the number of readings in the journal."""
         with contextlib.closing(connect(self.folder / "data/journal.db", read_only=True)) as found:
             return int(found.execute("SELECT count(*) FROM journal").fetchone()[0])
 
     def dead_letters(self) -> Counter[str]:
-        """Dead letters by reason."""
+        """Return the number of dead letters by reason."""
         with contextlib.closing(connect(self.folder / "data/journal.db", read_only=True)) as found:
             return Counter(row[0] for row in found.execute("SELECT reason FROM dead_letter"))
 
     def series(self) -> Counter[str]:
-        """Stored readings by sensor."""
+        """Return the number of stored readings by sensor."""
         if self._influx_url:
             return readings_by_sensor(self._influx_url)
         with contextlib.closing(connect(self.folder / "data/series.db", read_only=True)) as found:

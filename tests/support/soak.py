@@ -1,13 +1,12 @@
-"""``make soak``: one random fault after the other for minutes or hours, compared with the ledger.
+"""``make soak``: inject random faults for minutes or hours, and compare results with the ledger.
 
-Each round is one episode of vaping in a room of its own. Its readings are published in two parts,
-with a fault between or during them; then the fault is removed, and what was
-acknowledged to the publisher must be stored once. At the end every room has exactly one incident,
-notified at least once and at most once more a kill, and memory and open files of the service have
-not grown. The same seed gives the same order of faults; the instants of the kills depend on the
-machine.
+Each round is one vaping episode in a new room. Its readings are published in two parts, with a
+fault between or during them. Then the fault is removed, and every reading acknowledged to the
+publisher must be stored once. At the end, every room must have exactly one incident, notified at
+least once and at most once more per kill, and the service's memory and open files must not have
+grown. The same seed gives the same order of faults; the exact times of kills depend on the machine.
 
-``--store InfluxDB`` keeps the series in a real InfluxDB, which is killed too.
+With ``--store InfluxDB``, the series is in a real InfluxDB, which is also killed.
 """
 
 from __future__ import annotations
@@ -70,14 +69,14 @@ _KILLS_MORE_OFTEN = 3
 
 
 class Soak:
-    """A broker, a proxy, a disk shim, a service, a publisher and a receiver, and faults for them.
+    """A broker, a proxy, a disk shim, a service, a publisher, a receiver, and their faults.
 
     Parameters
     ----------
     folder : Path
     seed : int
     rooms : int
-        Rounds at most.
+        Maximum number of rounds.
     store : str
         ``"SQLite"`` or ``"InfluxDB"``.
     """
@@ -129,7 +128,7 @@ class Soak:
             launcher=launcher,
             influx_url=influx_url,
         )
-        patient = "[alerts]\nnotices_per_hour = 1000\n"  # as many as there are rounds
+        patient = "[alerts]\nnotices_per_hour = 1000\n"  # at most one per round
         text = self.service.config.read_text().replace("[alerts]\n", patient)
         self.service.config.write_text(text)
         with self.service.config.open("a") as config:
@@ -142,7 +141,7 @@ class Soak:
         self._stack.close()
 
     def round(self) -> str:
-        """One episode with one fault; return which."""
+        """Run one episode with one fault; return its name."""
         names = list(self.faults)
         weights = [_KILLS_MORE_OFTEN if "-9" in name else 1 for name in names]
         (name,) = self._rng.choices(names, weights)
@@ -162,7 +161,7 @@ class Soak:
         return name
 
     def judge(self) -> None:
-        """Hold everything to the ledger; raises AssertionError."""
+        """Compare all results with the ledger; raise AssertionError if they differ."""
         assert_all_stored(self.service, self.publisher)
         rooms = [f"R{k}" for k in range(self.done)]
         assert_notified(
@@ -170,7 +169,7 @@ class Soak:
             self.receiver,
             rooms=rooms,
             kills=self.service.kills,
-            lost_connections=True,  # four within 30 s are reported, if the rounds come to that
+            lost_connections=True,  # four within 30 s are reported, if there are enough rounds
         )
         letters = self.service.dead_letters()
         assert letters == ({"malformed": self._bad} if self._bad else {}), letters
@@ -182,7 +181,7 @@ class Soak:
         self.influx.start()
 
     def _publish_during(self, rest: list[Reading], fault: Callable[[], None]) -> None:
-        """Publish the rest in two halves, around the fault."""
+        """Publish the rest in two halves, before and after the fault."""
         half = len(rest) // 2
         self.publisher.send_readings(rest[:half])
         fault()
@@ -208,7 +207,7 @@ class Soak:
 
     def _kill_twice(self) -> None:
         self._kill()
-        time.sleep(self._rng.uniform(0.0, 0.5))  # some die while they start
+        time.sleep(self._rng.uniform(0.0, 0.5))  # the service may die while starting
         self._kill()
 
     def _crash(self) -> None:
@@ -229,9 +228,10 @@ class Soak:
         self.broker.restart()
 
     def _broker_kill(self) -> None:
-        """With what it has acknowledged handed on; what it has in memory would be gone."""
+        """Kill the broker after it has delivered acknowledged messages, because its memory is
+        lost."""
         self._await_stored()
-        time.sleep(1.5)  # its autosave knows the session
+        time.sleep(1.5)  # its autosave contains the session
         self.broker.kill9()
         self.broker.start()
 
@@ -246,7 +246,7 @@ class Soak:
             self.proxy.fault = fault
             time.sleep(self._rng.uniform(0.2, 3.0))
             if fault.blackhole:
-                self.proxy.reset()  # what was swallowed does not come out again
+                self.proxy.reset()  # swallowed bytes are not delivered later
 
         return begin
 
@@ -259,7 +259,7 @@ class Soak:
 
 
 def _growth(memory: list[tuple[int, int]]) -> tuple[float, int]:
-    """MB and files by which the longest-lived stretch without a restart has grown."""
+    """Return how much memory (MB) and open files grew during the longest run without a restart."""
     runs: list[list[tuple[int, int]]] = [[]]
     for before, after in pairwise([*memory, (0, 0)]):
         runs[-1].append(before)
@@ -270,7 +270,7 @@ def _growth(memory: list[tuple[int, int]]) -> tuple[float, int]:
 
 
 def _report(soak: Soak, seed: int, took_s: float) -> str:
-    """Say what was done; that nothing of it was lost or stored twice has been asserted."""
+    """Print the results; checks for lost or duplicate readings have already passed."""
     rss, fds = soak.memory[-1]
     pushes = [push for push in soak.receiver.pushes if push["reason"] == "opened"]
     opened = Counter(push["kind"] for push in pushes)
@@ -296,7 +296,7 @@ def _report(soak: Soak, seed: int, took_s: float) -> str:
 
 
 def main() -> int:
-    """Run for a time; print the table; 1 if the ledger does not match."""
+    """Run for a time and print the table; return 1 if the ledger does not match."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--minutes", type=float, default=60.0)

@@ -1,7 +1,7 @@
-"""``plumewatch stream`` for tests: one of its own, to be killed, and commands that share a JVM.
+"""Run ``plumewatch stream`` in tests: as a process that can be killed, or in a shared JVM.
 
-A JVM, and the first work that it does, take most of what a short stream costs: a test that is not
-about starting or killing runs its commands one after the other in the process of `warm`.
+Starting a JVM and warming it up is most of a short stream's cost. So tests that are not about
+starting or killing run their commands one after another in the process of `warm`.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from tests.support.kafka import CONNECTOR, SHORT
 
 WAIT_S = 500.0
 TOO_BUSY = "Python worker failed to connect back"
-"""Spark ends a stream if a Python worker is not there within 10 s, which no option changes."""
+"""Message of Spark if a Python worker does not start within 10 s, which no option changes."""
 TRIES = 4
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
@@ -34,15 +34,15 @@ ENVIRONMENT = {
     "SPARK_LOCAL_IP": "127.0.0.1",
     "OMP_NUM_THREADS": "1",
     "POLARS_MAX_THREADS": "1",
-    "JDK_JAVA_OPTIONS": " ".join(SHORT),  # of every JVM
-    # a JVM loads jars at its start only, so the first session of `warm` needs all
+    "JDK_JAVA_OPTIONS": " ".join(SHORT),  # options of every JVM
+    # a JVM loads jars only when it starts, so the first session of `warm` needs all of them
     "PYSPARK_SUBMIT_ARGS": f"--driver-memory 700m --conf spark.jars={CONNECTOR} pyspark-shell",
 }
 
 
 @functools.cache
 def warm():
-    """Return an executor of one process, which keeps its JVM from one Spark session to the next."""
+    """Return an executor with one process, which keeps its JVM between Spark sessions."""
     pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
     with mock.patch.dict(os.environ, ENVIRONMENT):
         pool.submit(os.getpid).result(WAIT_S)
@@ -50,7 +50,7 @@ def warm():
 
 
 def run_in_time(*words):
-    """Run a command; again where the machine was too busy for Spark."""
+    """Run a command; repeat it if the machine was too busy for Spark."""
     for _ in range(TRIES):
         ran = plumewatch(*words)
         if TOO_BUSY not in ran.err:
@@ -59,7 +59,7 @@ def run_in_time(*words):
 
 
 def until(condition, failed=lambda: ""):
-    """Wait for a condition; `failed` tells why it cannot come any more."""
+    """Wait for a condition; `failed` returns why it can no longer be met."""
     deadline = time.monotonic() + WAIT_S
     while not condition():
         why = failed()
@@ -69,7 +69,7 @@ def until(condition, failed=lambda: ""):
 
 
 class Stream:
-    """A stream with its checkpoint and events in a folder, which continues however it ended."""
+    """A stream with its checkpoint and events in a folder; it can continue after any end."""
 
     def __init__(self, folder, config, *words):
         self.folder = folder
@@ -81,7 +81,7 @@ class Stream:
         self._more = ()
 
     def start(self, *words):
-        """Start it in a process of its own."""
+        """Start the stream in its own process."""
         self._more = words
         local = self.folder / "local"
         local.mkdir(exist_ok=True)
@@ -95,14 +95,14 @@ class Stream:
             )
 
     def continued(self, *words):
-        """Run it in the process of `warm`, and return its future."""
+        """Continue the stream in the process of `warm`, and return its future."""
         return warm().submit(run_in_time, *self._words, *words)
 
     def executors(self):
         """Return the processes of a cluster's executors."""
         found = []
         for process in psutil.Process(self._process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):  # or has ended meanwhile
+            with contextlib.suppress(psutil.NoSuchProcess):  # or it has ended in the meantime
                 if "CoarseGrainedExecutorBackend" in " ".join(process.cmdline()):
                     found.append(process)
         return found
@@ -112,14 +112,14 @@ class Stream:
         return len(list((self.folder / "checkpoint" / "detect" / "commits").glob("[0-9]*")))
 
     def offset(self, topic):
-        """Return the offset up to which the committed triggers have read a topic."""
+        """Return the offset in a topic up to which committed triggers have read."""
         if not self.triggers():
             return 0
         offsets = self.folder / "checkpoint" / "detect" / "offsets" / str(self.triggers() - 1)
         return json.loads(offsets.read_text().splitlines()[-1])[topic]["0"]
 
     def until_triggers(self, count):
-        """Wait until the process of its own has committed so many triggers."""
+        """Wait until the stream's own process has committed this many triggers."""
 
         def failed():
             if self._process.poll() is None:
@@ -133,7 +133,7 @@ class Stream:
         until(lambda: self.triggers() >= count, failed)
 
     def kill(self):
-        """SIGKILL driver, JVM, executors and workers."""
+        """Kill (SIGKILL) the driver, JVM, executors and workers."""
         if self._process is None or self._process.poll() is not None:
             return
         process = psutil.Process(self._process.pid)
@@ -145,6 +145,6 @@ class Stream:
         psutil.wait_procs(family, WAIT_S)
 
     def written_events(self):
-        """Return the events of its sink."""
+        """Return the events in the stream's sink."""
         files = sorted((self.folder / "events").glob("*.parquet"))
         return [json.loads(event) for path in files for event in pl.read_parquet(path)["event"]]

@@ -1,4 +1,4 @@
-"""Settings of a staff page for tests: fields of all groups by name, and what no test asks for."""
+"""Build a staff page's settings for tests: fields of all groups by name, with defaults."""
 
 import asyncio
 from dataclasses import dataclass, fields
@@ -44,7 +44,7 @@ async def _evaluate_nothing(_room, _starts, _person):
 
 
 class CountedWakes(asyncio.Event):
-    """Counts how often it is set."""
+    """An event that counts how often it is set."""
 
     count = 0
 
@@ -53,7 +53,7 @@ class CountedWakes(asyncio.Event):
 
 
 def page_settings(*, engine, school="Plumewatch", times=None, **given):
-    """Return the settings of a page; `pipeline` and what is beside it are functions."""
+    """Return a page's settings; `pipeline` and similar arguments are functions."""
     given = {
         "send_test": _send_nothing,
         "read_channels": lambda: None,

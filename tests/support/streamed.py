@@ -1,4 +1,4 @@
-"""Messages with one value a topic, and a birth long before its data, as a stream must read them."""
+"""Messages that are hard for a stream: one value per topic, and a birth long before its data."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ HOMIE = ("b1-3-r1", "b1-2-r2")
 EDGE = "school:edge:b2"
 CONFIG = f'{config_text(budget=BUDGET)}[[sensor]]\nid = "{EDGE}"\nroom = "b1-1-r1"\n'
 _QUANTITIES = ("pm1", "pm25", "pm10", "rh", "temp", "voc_index")
-_BIRTH = bytes.fromhex(  # of a device with a tamper contact under alias 5, open
+_BIRTH = bytes.fromhex(  # the device has an open tamper contact with alias 5
     "120e0a0654616d7065721005200b7000120f0a04706d32351001200965000008411800"
 )
 _DATA = bytes.fromhex("12061005200b70011801")
@@ -26,7 +26,8 @@ _MINUTES = 28
 
 
 def one_value_a_topic():
-    """Return topic, payload and receipt of what Homie devices and a Sparkplug device send."""
+    """Return topic, payload and receive time of messages from Homie devices and a Sparkplug
+    device."""
     records = [(b"spBv1.0/school/DBIRTH/edge/b2", _BIRTH, START)]
     for reading in recorded():
         if reading.sensor in HOMIE and reading.time < START + _MINUTES * 60:
@@ -39,9 +40,9 @@ def one_value_a_topic():
 
 
 def with_native_messages():
-    """Return these records among the native messages of the other sensors, in order of receipt.
+    """Merge these records with other sensors' native messages, in order of receive time.
 
-    When a record was received, Kafka stores in milliseconds.
+    Kafka stores receive times in milliseconds.
     """
     records = one_value_a_topic()
     for reading in recorded():
@@ -53,7 +54,7 @@ def with_native_messages():
 
 
 def events_of_one_service(path, records, shards):
-    """Return the events of one intake whose clock runs with the messages, counted."""
+    """Return the counted events of one intake whose clock follows the messages."""
     config = load(path)
     intake, registry = Intake(build_intake_config(config, dedupe_window=128)), config.registry()
     rows = []
@@ -69,11 +70,11 @@ def events_of_one_service(path, records, shards):
 
 
 def counted(events):
-    """Count events, whatever the order of their keys."""
+    """Count equal events; the order of keys does not matter."""
     return Counter(json.dumps(event, sort_keys=True) for event in events)
 
 
 def alerts_of(events):
-    """Return sensor and kind of what alerted in `counted` events."""
+    """Return the sensor and kind of each alert in `counted` events."""
     found = map(json.loads, events)
     return {(e["sensor"], e["kind"]) for e in found if e["phase"] == "alerted"}

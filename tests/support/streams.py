@@ -1,4 +1,4 @@
-"""Streams of readings for tests of the detector."""
+"""Run the detector over streams of readings."""
 
 from itertools import pairwise
 
@@ -7,7 +7,7 @@ from detection.detector import Detector
 
 
 def events_of(detector, batch, cuts=()):
-    """Step a batch whole, or cut at the given rows; return all events."""
+    """Step a whole batch, or its parts cut at the given rows; return all events."""
     events = []
     bounds = [0, *cuts, len(batch)]
     for a, b in pairwise(bounds):

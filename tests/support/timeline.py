@@ -1,8 +1,8 @@
-"""Give inputs at moments and state who must be notified of what and when: alerting on a fake clock.
+"""Test alerting on a fake clock: define inputs and times, and who must be notified when.
 
-A `Timeline` drives the real engine and the real outbox rows over a database, second by second as
-the service does, with channels that succeed or fail as configured. It never sleeps. The delivered
-notices are compared with the expected ones: none may be missing, and none may be left over.
+A `Timeline` runs the real engine and outbox on a database, second by second as the service does,
+with channels that succeed or fail as configured. It never sleeps. The delivered notices must match
+the expected ones exactly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.support import alert_records
 
 @dataclass(frozen=True)
 class Heard:
-    """One notice in a person's hands."""
+    """One delivered notice."""
 
     at: float
     person: str
@@ -45,7 +45,7 @@ class Timeline:
     refusing: bool = False
     """Whether all channels refuse for good, as with HTTP 404."""
     hanging: set = field(default_factory=set)
-    """Channels that neither take a notice nor refuse it."""
+    """Channels that neither accept nor refuse a notice."""
 
     def __post_init__(self):
         self.db = sqlite.connect(self.path)
@@ -60,31 +60,31 @@ class Timeline:
 
     @property
     def engine(self):
-        """A fresh one each time, as after a restart: it has no state."""
+        """A new engine each time, as after a restart; engines have no state."""
         return AlertEngine(self.registry, self.policy)
 
     def at(self, t, work, *arguments, **more):
-        """Do something at a moment; `work` is given the transaction and the time."""
+        """Schedule `work(transaction, time)`."""
         self.script[float(t)].append((work, arguments, more))
 
     def push(self, t, *events):
-        """Let the detector say something."""
+        """Schedule a detector event."""
         self.at(t, lambda tx, now: self.engine.on_events(tx, events, now))
 
     def ack(self, t, person, incident=1):
-        """Let a person take an incident, by its number."""
+        """Schedule a person's acknowledgment of an incident, by its number."""
         self.at(t, lambda tx, now: self.engine.acknowledge(tx, self.id(incident), person, now))
 
     def stopped(self, begin, end):
-        """The program is down from `begin` until before `end`."""
+        """Schedule downtime of the program from `begin` until just before `end`."""
         self.offline.append((begin, end))
 
     def id(self, number):
-        """Id of the incident that opened as the so-manieth."""
+        """Return the id of the incident that opened as number `number`."""
         return alert_records.incidents(self.db, "id")[number - 1]
 
     def run(self, until, step=1.0):
-        """Let time pass until a moment."""
+        """Advance the clock to a time."""
         while self.now <= until:
             self._second()
             self.now += step
@@ -113,7 +113,7 @@ class Timeline:
                 self._hand_over(tx, row, now)
 
     def transaction(self):
-        """A transaction of the database."""
+        """Open a transaction on the database."""
         return sqlite.transaction(self.db)
 
     def _hand_over(self, tx, row, now):
@@ -137,7 +137,8 @@ class Timeline:
             self.engine.record_delivery(tx, row, now)
 
     def want(self, *wanted):
-        """Compare: each ``(person, reason, place, from, to)`` once, and nothing else."""
+        """Assert that each ``(person, reason, place, from, to)`` was delivered once, and nothing
+        else."""
         left = list(self.received_notices)
         missing = []
         for person, reason, place, begin, end in wanted:
@@ -152,6 +153,6 @@ class Timeline:
         assert not left, f"nobody wanted: {left}"
 
     def history(self, number=1):
-        """The history of an incident, without the entries of notices."""
+        """Return an incident's history without entries about notices."""
         lines = alert_records.history(self.db, "what", incident=self.id(number))
         return [what for what in lines if what != "notified"]

@@ -1,9 +1,9 @@
-"""Waiting for what other tasks, threads and processes do.
+"""Wait for the effects of other tasks, threads and processes.
 
-What is waited for must stay once it is there: a count that grows, a row, a line of a log. A state
-that ends by itself may end between two looks. And only what is waited for has happened: what comes
-right behind it may not have. `TEST_PAUSE_S=0.7` makes looks as rare, and `TEST_PAUSE_S=0` as
-frequent, as no machine does by chance, so that tests which err in this fail each time.
+Wait only for conditions that stay true: a growing count, a row, a line in a log. A temporary state
+may end between two checks. Don't assume that the next effect has happened as well. With
+`TEST_PAUSE_S=0.7`, checks are rarer than on any machine, with `TEST_PAUSE_S=0` more frequent, so
+that tests with such mistakes fail every time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _sleep = asyncio.sleep  # some tests replace it
 
 
 async def until(met: Callable[[], Any], within_s: float = 60.0) -> Any:
-    """Return the first true result of `met` while the event loop goes on."""
+    """Return the first true result of `met`, while the event loop keeps running."""
     async with asyncio.timeout(within_s):
         while not (found := met()):
             await _sleep(_PAUSE_S)
@@ -30,9 +30,9 @@ async def until(met: Callable[[], Any], within_s: float = 60.0) -> Any:
 
 
 def eventually(met: Callable[[], Any], what: Callable[[], str] | str, within_s: float = 60) -> Any:
-    """Return the first true result of `met`; fail with `what` if none comes in time.
+    """Return the first true result of `met`; fail with `what` if there is none in time.
 
-    It asks ever more seldom, since to ask often reads a whole journal.
+    Checks become less and less frequent, because some of them read a whole journal.
     """
     deadline = time.monotonic() + within_s
     pause = _PAUSE_S
