@@ -191,8 +191,9 @@ def _count_by_day(facts: Facts) -> list[int]:
 def _compute_own(facts: Facts) -> Iterator[Figure]:
     found = facts.kpis
     days = list_days(facts.start, facts.end, facts.calendar.zone)
+    on_record = len(facts.school_days & {*days})
     counts = (
-        ("school_days", mark("School days on record"), len(facts.school_days & {*days})),
+        ("school_days", mark("School days on record, whole or in part"), on_record),
         ("incidents", INCIDENTS.label, found.outcome.incidents),
         ("incidents_air", mark("Vaping and smoke"), len(facts.air)),
         ("possible", mark("Possible vaping, not counted as alerts"), found.possible),

@@ -158,29 +158,29 @@ def describe_median(values: Mapping[str, float | None]) -> str:
 
     `values` comes from a `reports.figures.Figure` that is a time.
 
-    >>> one = {"median": 255.0, "p90": 255.0, "mean": 255.0, "n": 1.0}
-    >>> describe_median(one)
-    'median; p90 4 min 15 s, mean 4 min 15 s, n = 1'
-    >>> never = {"notified": 42.0, "unacknowledged": 41.0, "median_all": None}
-    >>> describe_median(one | never).partition("; ")[2].partition("; ")[2]
-    '41 of 42 never acknowledged, median including these: never'
+    >>> times = {"median": 255.0, "p90": 310.0, "mean": 260.0, "n": 10.0}
+    >>> describe_median(times)
+    'half of 10 within this time, nine in ten within 5 min 10 s; average 4 min 20 s'
+    >>> never = {"notified": 42.0, "unacknowledged": 41.0}
+    >>> describe_median(times | {"n": 1.0} | never)
+    'one incident; 41 of 42 were never acknowledged'
     """
-    text = _(
-        "median; p90 %(p90)s, mean %(mean)s, n = %(n)s",
-        p90=format_duration(values["p90"]),
-        mean=format_duration(values["mean"]),
-        n=f"{values['n']:.0f}",
-    )
-    if not values.get("notified"):
-        return text
-    middle = values["median_all"]
-    return _(
-        "%(median)s; %(part)s of %(whole)s never acknowledged, median including these: %(all)s",
-        median=text,
-        part=f"{values['unacknowledged']:.0f}",
-        whole=f"{values['notified']:.0f}",
-        all=_("never") if middle is None else format_duration(middle),
-    )
+    parts = []
+    if values["n"] == 1:
+        parts.append(_("one incident"))
+    elif values["n"]:
+        parts.append(
+            _(
+                "half of %(n)s within this time, nine in ten within %(p90)s; average %(mean)s",
+                n=f"{values['n']:.0f}",
+                p90=format_duration(values["p90"]),
+                mean=format_duration(values["mean"]),
+            )
+        )
+    if values.get("unacknowledged"):
+        part, whole = (f"{values[key]:.0f}" for key in ("unacknowledged", "notified"))
+        parts.append(_("%(part)s of %(whole)s were never acknowledged", part=part, whole=whole))
+    return "; ".join(parts)
 
 
 def make_file_name(report: str, kind: str, *parts: str) -> str:

@@ -103,8 +103,8 @@ def format_per_day(values: Mapping[str, float | None], when: str = "") -> str:
     """Format a rate per school day with its basis; `when` is empty or ``"_before"``."""
     count, days = values[f"count{when}"] or 0.0, values[f"days{when}"] or 0.0
     return ngettext(
-        "%(rate)s (%(count)s on 1 day)",
-        "%(rate)s (%(count)s on %(n).0f days)",
+        "%(rate)s (%(count)s on 1 whole school day)",
+        "%(rate)s (%(count)s on %(n).0f whole school days)",
         days,
         rate=format_number(count / days if days else None),
         count=f"{count:,.0f}",

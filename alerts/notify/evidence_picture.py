@@ -209,17 +209,18 @@ def _draw_head(facts: EvidenceFacts) -> list[Item]:
         Text(12, 21, cut(where, _WIDTH - 24, 15.5), 15, _INK, bold=True),
         Text(12, 38, cut(about, _WIDTH - 24, 11), 11, _FINE),
     ]
-    for name, when, left in (
-        ("onset", _write_clock(facts.onset, facts.zone, "clock"), 12.0),
-        ("alert", f"+{format_span(facts.alerted - facts.onset)}", 152.0),
-        ("end", "" if facts.end is None else _write_clock(facts.end, facts.zone, "clock"), 248.0),
+    left = 12.0
+    for name, when in (
+        ("onset", _write_clock(facts.onset, facts.zone, "clock")),
+        ("alert", f"+{format_span(facts.alerted - facts.onset)}"),
+        ("end", "" if facts.end is None else _write_clock(facts.end, facts.zone, "clock")),
     ):
-        if not when:
-            items.append(Text(left, 58, _("ongoing"), 12, _INK))
-            continue
-        items += _draw_mark(name, left + 5, 46.0, 60.0)
-        words = f"{_MARK_WORDS[name]} {when}"
-        items.append(Text(left + 14, 58, words, 12, _INK, bold=name == "alert"))
+        words = f"{_MARK_WORDS[name]} {when}" if when else _("ongoing")
+        if when:
+            items += _draw_mark(name, left + 5, 46.0, 60.0)
+            left += 14
+        items.append(Text(left, 58, words, 11, _INK, bold=name == "alert"))
+        left += 6.4 * len(words) + 6
     return items
 
 

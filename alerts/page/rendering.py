@@ -362,6 +362,7 @@ def build_environment(
         max_case_number=MAX_CASE_NUMBER,
         grafana_url=settings.header.grafana_url,
         language=get_language,
+        time_zone=lambda: times.zone.key,
         states=STATES,
         icon=draw_icon,
         script_messages=write_script_messages,

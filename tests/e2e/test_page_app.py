@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import time
 import tomllib
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -162,12 +165,19 @@ def test_the_page_can_be_installed_and_a_push_has_a_button(site, browser):
 
 @on_a_phone
 def test_a_page_that_cannot_reach_the_service_says_whom_to_call(site, browser):
+    browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Tokyo"})
     browser.get(site.url)
+    assert find(browser, "#health").is_displayed()
     browser.execute_async_script("navigator.serviceWorker.ready.then(arguments[0])")
     site.server.should_exit = True
     site.thread.join(60)
     lost = "Can't reach Plumewatch. Alerts may not be going out. Call 555-0100."
     wait_for(browser, lambda: find(browser, "#stale").text.startswith(f"{lost} Last update "))
+    assert not find(browser, "#health").is_displayed()
+    zone, minutes = ZoneInfo("America/New_York"), range(int((time.time() - site.now) / 60) + 2)
+    local = [datetime.fromtimestamp(site.now + 60 * k, zone) for k in minutes]
+    assert find(browser, "#updated").text in {f"Last update {t:%-I:%M %p}." for t in local}
+    browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
     browser.get(f"{site.url}/incidents")
     assert lost in find(browser, "main").text
     assert "Llame al 555-0100" in find(browser, "main [lang=es]").text

@@ -26,7 +26,7 @@ from alerts.incidents.repository import ChangeSignal
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
-from alerts.page.settings import PipelineStatus, QuarantinedSensor
+from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
@@ -161,6 +161,7 @@ class Site:
                     {"readings accepted": 182_344, "duplicates": 12},
                     {"bad_json": 3, "out_of_range": 1},
                     (QuarantinedSensor("tasmota-9F3A", self.now - 7000, self.now - 4, 1412),),
+                    sensors={"pw-0": SensorStatus("alive", self.now - 4, 5.0)},
                 ),
                 school="Lincoln High School",
                 reports=ReportJobs(
@@ -595,6 +596,47 @@ def test_the_evidence_picture_is_shown_and_renewed_with_the_event(site, browser)
     assert complaints == []
 
 
+@on_a_phone
+@pytest.mark.parametrize(("code", "humidity"), [("en", "Humidity, %"), ("es", "Humedad, %")])
+def test_an_incident_fits_a_phone_in_the_language_asked_for(site, browser, code, humidity):
+    end = site.now - 60
+    site.tell(an_event("pw-0", EventKind.VAPE, EventPhase.ENDED, site.now - 300, end=end), -60)
+    browser.get(f"{site.url}/sign-in")
+    sign_in(browser)
+    browser.get(f"{site.url}/incidents/{site.incident}?lang={code}")
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    wide = "return [...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)"
+    assert set(browser.execute_script(wide)) == {0}
+    lines = browser.execute_script(
+        "const lines = (text, from, to) => { const range = new Range();"
+        "  range.setStart(text, from); range.setEnd(text, to);"
+        "  return new Set([...range.getClientRects()].map(r => r.top)).size; };"
+        "const words = (text) => [...text.data.matchAll(/\\S+/g)]"
+        "  .map(w => lines(text, w.index, w.index + w[0].length));"
+        "const texts = (css) => [...document.querySelectorAll(css)].map(e => e.firstChild);"
+        "return [texts('.chips button').flatMap(words),"
+        "  texts('.history time').map(t => lines(t, 0, t.length))];"
+    )
+    assert [set(found) for found in lines] == [{1}, {1}]
+    drawn, overlaps = browser.execute_async_script(
+        "fetch(document.querySelector('#evidence img').src).then(r => r.text()).then(svg => {"
+        "  const box = document.body.appendChild(document.createElement('div'));"
+        "  box.innerHTML = svg;"
+        "  const texts = [...box.querySelectorAll('text')], boxes = texts.map(t => t.getBBox());"
+        "  const apart = (a, b) => a.x >= b.x + b.width || a.y >= b.y + b.height;"
+        "  const over = boxes.flatMap((a, k) => boxes.slice(0, k)"
+        "    .filter(b => !apart(a, b) && !apart(b, a)).map(() => texts[k].textContent));"
+        "  arguments[0]([texts.map(t => t.textContent), over]); })"
+    )
+    assert humidity in drawn
+    assert overlaps == []
+    browser.get(f"{site.url}/rooms/n2-boys?lang={code}")
+    wait_for(browser, lambda: humidity in texts(browser, ".charts[data-drawn] figcaption"))
+    browser.execute_script("document.querySelector('#hero').dataset.old = 'yes'")
+    wait_for(browser, lambda: not find(browser, "#hero").get_attribute("data-old"))
+    assert ("lectura" in find(browser, "#hero").text) is (code == "es")
+
+
 def link_for(site, person="lee"):
     with sqlite.transaction(site.db) as tx:
         token = action_tokens.issue(tx, site.incident, person, Action.ACKNOWLEDGE, time.time())
@@ -710,6 +752,12 @@ def test_a_person_who_cannot_go_declines_with_one_tap(site, browser):
     find(browser, "#change").click()  # I can go after all
     wait_for(browser, lambda: "You're responding" in find(browser, "#said").text)
     assert site.load().acknowledged_by == "lee"
+    find(browser, "#decline button").click()
+    asked = "Done. Mr. Fox is being asked now."
+    wait_for(browser, lambda: find(browser, "#said").text == asked)
+    with sqlite.transaction(site.db) as tx:
+        site.engine.arrive(tx, site.incident, "fox", time.time())
+    wait_for(browser, lambda: find(browser, "#said").text == "Done. Mr. Fox is on site.")
 
 
 @on_a_phone

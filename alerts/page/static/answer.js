@@ -16,7 +16,7 @@ document.addEventListener("DOMContentLoaded", () => {
     return made;
   };
   const token = location.hash.slice(1);
-  let feedback = "", state = null, changing = false, wait = 0;
+  let feedback = "", state = null, changing = false, acting = false, wait = 0;
 
   const post = async (path, fields) => {
     const answer = await fetch(path + location.search, {
@@ -36,9 +36,10 @@ document.addEventListener("DOMContentLoaded", () => {
     if (body.answered_by) return _("%(name)s answered.", { name: body.answered_by });
     if (body.answered) return body.verdict ? _("Done. Your answer is recorded.") : _("Done. Nothing to do here.");
     if (body.declined) {
-      return body.asked.length > 1 ? _("Done. %(names)s are being asked now.", { names: list(body.asked) })
-        : body.asked.length ? _("Done. %(name)s is being asked now.", { name: body.asked[0] })
+      return body.first_there ? _("Done. %(name)s is on site.", { name: body.first_there })
         : body.taken_by ? _("Done. %(name)s is responding.", { name: body.taken_by })
+        : body.asked.length > 1 ? _("Done. %(names)s are being asked now.", { names: list(body.asked) })
+        : body.asked.length ? _("Done. %(name)s is being asked now.", { name: body.asked[0] })
         : body.over ? _("Done. The incident is over.") : _("Nobody else could be asked. If you can, tell the office.");
     }
     const taken = body.mine ? _("You're responding, %(name)s.", { name: body.you })
@@ -110,7 +111,16 @@ document.addEventListener("DOMContentLoaded", () => {
     element("evidence").hidden = false;
   };
 
+  // others respond meanwhile
+  const renew = async () => {
+    const is_reading = () => !document.hidden && !acting && !changing && element("wrong").hidden && element("ask").hidden;
+    if (!state || state.answered || !is_reading()) return;
+    const body = await post("/answer/look", { token: feedback || token });
+    if (is_reading()) show(body);
+  };
+
   const act = async (path, fields) => {
+    acting = true;
     for (const each of element("answer").querySelectorAll("button")) each.disabled = true;
     try {
       const body = await post(path, fields);
@@ -119,7 +129,7 @@ document.addEventListener("DOMContentLoaded", () => {
       await new Promise((resolve) => setTimeout(resolve, path === "/answer/look" ? 0 : 400));
       show(body);
     } catch (error) {
-      if (error.replace) return ask(error);
+      if (error.replace) { acting = false; return ask(error); }
       const refused = path === "/answer/look" && [400, 403, 404].includes(error.status);
       if (refused) element("steps").hidden = true;
       if (error.open) {
@@ -133,6 +143,7 @@ document.addEventListener("DOMContentLoaded", () => {
       enable();
     }
     element("change").disabled = false;
+    acting = false;
   };
 
   const ask = ({ message, replace, keep, replaces, verdict, cause }) => {
@@ -179,5 +190,6 @@ document.addEventListener("DOMContentLoaded", () => {
     element("wrong").hidden = false;
   } else {
     act("/answer/look", { token });
+    setInterval(() => renew().catch(() => {}), 5000);
   }
 });

@@ -2,7 +2,8 @@
 const messages = JSON.parse(document.querySelector('meta[name="messages"]')?.content ?? "{}");
 const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%%/g, (all, name) => name ? values[name] : "%");
 (() => {
-  const locale = `${document.documentElement.lang}-US`;
+  const { lang, dataset: { zone: timeZone } } = document.documentElement;
+  const locale = `${lang}-US`;
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const lines = ["--line-1", "--line-2", "--line-3", "--line-4"];
   const dashes = [[], [10, 6], [2, 5], [12, 5, 2, 5]]; // beyond four lines color alone is not enough
@@ -34,7 +35,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
   });
 
   // steps are whole minutes, or days where a label is a date: no two ticks have the same label
-  const ticks = (span, timeZone) => {
+  const ticks = (span) => {
     const form = new Intl.DateTimeFormat(locale, {
       timeZone, ...(span > 172800 ? { month: "short", day: "numeric" } : { hour: "numeric", minute: "2-digit" }),
     });
@@ -77,11 +78,11 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
       const plot = new uPlot({
         width: width(),
         height: 170,
-        tzDate: (t) => uPlot.tzDate(new Date(t * 1000), body.zone),
+        tzDate: (t) => uPlot.tzDate(new Date(t * 1000), timeZone),
         legend: { show: false },
         cursor: { points: { size: 6 } },
         scales: { x: { range: [body.start, body.end] }, y: { range: (u, low, high) => [Math.min(low, 0), Math.max(high * 1.08, low + 5)] } },
-        axes: [{ ...axis, ...ticks(body.end - body.start, body.zone), space: 80, size: 32 }, { ...axis, space: 40, size: 52 }],
+        axes: [{ ...axis, ...ticks(body.end - body.start), space: 80, size: 32 }, { ...axis, space: 40, size: 52 }],
         series: [{}, ...chart.lines.map((line, k) => ({
           label: line.sensor, stroke: style(lines[k % 4]), dash: dashes[Math.floor(k / 4) % 4], width: 2, spanGaps: true, points: { show: false },
         }))],
@@ -100,7 +101,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     if (!note) return;
     if (!old) updated = new Date();
     note.hidden = !old;
-    const time = updated.toLocaleTimeString(locale, { hour: "numeric", minute: "2-digit" });
+    const time = updated.toLocaleTimeString(locale, { timeZone, hour: "numeric", minute: "2-digit" });
     document.getElementById("updated").textContent = _("Last update %(time)s.", { time });
   };
 
@@ -114,7 +115,9 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
   const load = async (box) => {
     box.loaded = Date.now();
     try {
-      const answer = await fetch(box.dataset.series, { credentials: "same-origin", signal: AbortSignal.timeout(8000) });
+      const address = new URL(box.dataset.series, location);
+      address.searchParams.set("lang", lang);
+      const answer = await fetch(address, { credentials: "same-origin", signal: AbortSignal.timeout(8000) });
       if (answer.redirected) return location.reload(); // to the sign-in
       if (!answer.ok) throw new Error(String(answer.status));
       const body = await answer.json();
@@ -151,6 +154,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
       }
     });
     refresh();
+    document.body.addEventListener("htmx:configRequest", (e) => { if (e.detail.verb === "get") e.detail.parameters.lang = lang; });
     let focused = null;
     document.body.addEventListener("htmx:beforeSwap", (e) => {
       const active = document.activeElement;

@@ -70,12 +70,8 @@ async def send_series(
     marks = await context.read(queries.find_room_events, room, start, end) if with_marks else []
     for mark in marks:
         mark["words"] = KIND_WORDS.get(mark["kind"], mark["kind"])
-    found = {
-        "zone": context.times.zone.key,
-        "charts": _build_charts(columns, groups),
-        "marks": marks,
-    }
-    return JSONResponse({"start": start, "end": end, **found})
+    charts = _build_charts(columns, groups)
+    return JSONResponse({"start": start, "end": end, "charts": charts, "marks": marks})
 
 
 def _build_charts(

@@ -58,4 +58,4 @@ async def test_labels_for_doors_and_sensors_are_under_sensors(open_page, draw):
     shown = (await page.client.get("/sensors")).text
     assert 'class="button" href="/sign"' in shown
     assert ('action="/sensors/labels.pdf"' in shown) is (draw is not None)
-    assert ("web.public_url" in shown) is (draw is None)
+    assert ("public_url in the [web] section" in shown) is (draw is None)
