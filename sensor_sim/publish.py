@@ -11,71 +11,27 @@ import asyncio
 import logging
 import math
 import re
-import ssl
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlsplit
 
 import aiomqtt
-
-from sensor_sim.errors import BrokerAddressError, BrokerRefusedError, BrokerUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 
     from sensor_sim.wire import WireMessage
 
-_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
-_REFUSALS: Final = frozenset({4, 5, 134, 135, 138})
 _RETRY_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 _WINDOW: Final = 64
 _LOGGER: Final = logging.getLogger("sensor_sim.mqtt")
 _LOGGER.addHandler(logging.NullHandler())
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerAddress:
-    """Address and login of the broker; its repr never shows the password."""
-
-    host: str
-    port: int = 1883
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    tls: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> BrokerAddress:
-        """Parse ``[mqtt[s]://][user[:password]@]host[:port]``, or raise `BrokerAddressError`.
-
-        >>> BrokerAddress.parse("localhost")
-        BrokerAddress(host='localhost', port=1883, username=None, tls=False)
-        >>> BrokerAddress.parse("mqtts://sim:secret@broker.school:9883")
-        BrokerAddress(host='broker.school', port=9883, username='sim', tls=True)
-        """
-        allowed = "[mqtt[s]://][user[:password]@]host[:port]"
-        whole = text if "://" in text else f"mqtt://{text}"
-        shown = re.sub(r"(//|^)([^@/:]*):[^@]*@", r"\1\2:***@", text)
-        try:
-            parts = urlsplit(whole)
-            host, port = parts.hostname, parts.port
-        except ValueError as exc:
-            raise BrokerAddressError(f"broker address {shown!r}: expected {allowed}") from exc
-        if parts.scheme not in _PORTS or not host or parts.path.strip("/") or port == 0:
-            raise BrokerAddressError(f"broker address {shown!r}: expected {allowed}")
-        return cls(
-            host=host,
-            port=port or _PORTS[parts.scheme],
-            username=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
-            tls=parts.scheme == "mqtts",
-        )
-
-    def __str__(self) -> str:
-        """Return ``host:port``."""
-        return f"{self.host}:{self.port}"
+class BrokerUnreachableError(Exception):
+    """No broker answers at the address, or it refuses or loses the connection."""
 
 
 async def prefetched(
@@ -106,7 +62,8 @@ class Publisher:
     `patience_s` is how long to keep trying a broker that does not answer yet.
     """
 
-    address: BrokerAddress
+    host: str
+    port: int
     speed: float = 1.0
     patience_s: float = 0.0
     on_progress: Callable[[int, float], None] = lambda _published, _sent: None
@@ -117,7 +74,7 @@ class Publisher:
     """Monotonic time at which a message of simulated time 0 is due."""
 
     async def run(self, messages: AsyncIterable[WireMessage]) -> None:
-        """Publish all messages; raise `BrokerUnreachableError` or `BrokerRefusedError`."""
+        """Publish all messages; raises `BrokerUnreachableError`."""
         lost = None
         try:
             async with AsyncExitStack() as stack:
@@ -140,11 +97,6 @@ class Publisher:
             try:
                 return await stack.enter_async_context(self._client())
             except aiomqtt.MqttError as error:
-                refused = getattr(error, "rc", None)
-                if getattr(refused, "value", refused) in _REFUSALS:
-                    raise BrokerRefusedError(
-                        f"the broker at {self.address} refuses the user name or password"
-                    ) from error
                 if self.monotonic() >= deadline:
                     raise self._unreachable(error) from error
             await self.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
@@ -152,19 +104,16 @@ class Publisher:
 
     def _unreachable(self, error: aiomqtt.MqttError) -> BrokerUnreachableError:
         return BrokerUnreachableError(
-            f"the broker at {self.address} is not reachable: {_sentence(error)}"
+            f"the broker at {self.host}:{self.port} is not reachable: {_sentence(error)}"
         )
 
     def _client(self) -> aiomqtt.Client:
         client = aiomqtt.Client(
-            self.address.host,
-            self.address.port,
-            username=self.address.username,
-            password=self.address.password,
+            self.host,
+            self.port,
             timeout=10.0,
             logger=_LOGGER,
             max_inflight_messages=_WINDOW,
-            tls_context=ssl.create_default_context() if self.address.tls else None,
         )
         client.pending_calls_threshold = _WINDOW + 1
         return client

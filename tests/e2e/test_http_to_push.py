@@ -1,11 +1,7 @@
 """From a sensor without MQTT, through the HTTP ingest of the real service, to a push on a phone."""
 
-import hashlib
-import hmac
-import json
 import signal
 import ssl
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -19,8 +15,6 @@ from tests.support.service import START_WITHIN_S, Receiver, ServiceProcess
 from tests.support.waiting import eventually
 
 TOKEN = "token-for-halo-0000"
-DIY = "token-for-diy-00000"
-SHARED = "shared-secret-of-verkada"
 SOURCES = """
 [ingest.http]
 port = {port}
@@ -31,27 +25,10 @@ name = "halo"
 decoder = "halo"
 token_file = "halo-token"
 
-[[ingest.source]]
-name = "diy"
-decoder = "native"
-token_file = "diy-token"
-sensors = ["n2-boys-1"]
-rate_per_s = 1000
-
-[[ingest.source]]
-name = "verkada"
-decoder = "verkada"
-signature_file = "verkada-secret"
-
 [[sensor]]
 id = "1C8259000001"
 room = "N2-boys"
 decoder = "halo"
-
-[[sensor]]
-id = "JQ9E-R9CG-RF6X"
-room = "N2-boys"
-decoder = "verkada"
 """
 
 
@@ -63,8 +40,6 @@ def service_of(folder, *, push_url="", more=""):
     base = service.config.read_text().replace("America/New_York", "UTC")
     service.config.write_text(base + SOURCES.format(port=port, more=more))
     (folder / "halo-token").write_text(TOKEN)
-    (folder / "diy-token").write_text(DIY)
-    (folder / "verkada-secret").write_text(SHARED)
     return service, f"http://127.0.0.1:{port}/ingest"
 
 
@@ -100,11 +75,6 @@ def halo_push(status="true", event="Vape"):
     )
 
 
-def no_secret_in(service):
-    for secret in (TOKEN, DIY, SHARED):
-        assert secret not in service.log
-
-
 def test_a_halo_push_becomes_one_push(tmp_path, running):
     with Receiver() as receiver:
         service, url = service_of(tmp_path, push_url=receiver.url)
@@ -120,63 +90,8 @@ def test_a_halo_push_becomes_one_push(tmp_path, running):
         assert (reading.sensor, reading.events) == ("1C8259000001", ("vendor_vape",))
         assert service.end(signal.SIGTERM) == 0
         assert "Traceback" not in service.log
-        no_secret_in(service)
+        assert TOKEN not in service.log
         assert len(receiver.pushes) == 1
-
-
-def test_a_signed_webhook_becomes_one_push(tmp_path, running):
-    with Receiver() as receiver:
-        service, url = service_of(tmp_path, push_url=receiver.url)
-        running(service)
-        data = {
-            "start_time": time.time() - 1,
-            "end_time": None,
-            "most_extreme_value": 88.7,
-            "reading": "vape_index",
-            "device_serial": "JQ9E-R9CG-RF6X",
-        }
-        body = json.dumps({"webhook_type": "sensor_alert", "data": data}).encode()
-        stamp = str(int(time.time()))
-        digest = hmac.new(SHARED.encode(), body + b"|" + stamp.encode(), hashlib.sha256).hexdigest()
-        header = {"Verkada-Signature": f"{stamp}|{digest}"}
-        forged = httpx.post(f"{url}/verkada", content=body + b" ", headers=header, timeout=60)
-        assert forged.status_code == 401
-        taken = httpx.post(f"{url}/verkada", content=body, headers=header, timeout=60)
-        assert taken.status_code == 200
-        (push,) = eventually(lambda: receiver.pushes, lambda: f"a push:\n{service.log}")
-        assert "Vaping" in push["title"]
-        assert len(service.journal()) == 1
-        no_secret_in(service)
-
-
-def test_a_student_on_the_network(tmp_path, running):
-    """No token, a wrong one, another's sensor, too much: refused, and the service goes on."""
-    service, url = service_of(tmp_path)
-    running(service)
-    diy = {"authorization": f"Bearer {DIY}"}
-    reading = json.dumps({"time": time.time(), "pm25": 900}).encode()
-    with httpx.Client(timeout=60) as client:
-        cases = [
-            ("native/n2-boys-1", reading, {}, 401),
-            ("native/n2-boys-1", reading, {"authorization": "Bearer guessed-token-000"}, 401),
-            ("native/n2-boys-2", reading, diy, 403),
-            ("halo", halo_push(), diy, 401),
-            ("esphome/n2-boys-1", reading, diy, 404),
-            ("native/n2-boys-1", b"7" * 200_000, diy, 413),
-            ("native/n2-boys-1", b"\x00\xff", diy, 400),
-            ("native/n2-boys-1", b'{"a":' * 500, diy, 422),
-            ("native/n2-boys-1", reading, diy | {"content-encoding": "gzip"}, 415),
-            ("native/n2-boys-1", reading, diy, 200),
-        ]
-        for path, content, headers, status in cases:
-            answer = client.post(f"{url}/{path}", content=content, headers=headers)
-            assert answer.status_code == status, path
-    assert service.dead_letters() == {"not_allowed": 1, "malformed": 1, "too_deep": 1}
-    assert len(service.journal()) == 1
-    assert "a wrong token or signature from 127.0.0.1" in service.log
-    assert service.end(signal.SIGTERM) == 0
-    assert "Traceback" not in service.log
-    no_secret_in(service)
 
 
 def test_guessing_through_a_proxy_locks_out_the_guesser_alone(tmp_path, running):

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import socket
-import struct
 import time
 
 from storage.reading import Reading
@@ -93,33 +91,3 @@ def test_thousands_of_bad_messages_do_not_close_the_window(broker, tmp_path):
         eventually(lambda: {r.events for r in service.journal()} == {(), reported}, service.journal)
         assert service.dead_letters() == {"malformed": 10_000}
         assert [r.seq for r in service.journal() if not r.events] == [1]
-
-
-def packet(kind, content):
-    """One MQTT packet with a remaining length below 16 384."""
-    low, high = len(content) % 128, len(content) // 128
-    return bytes([kind, low | 0x80, high] if high else [kind, low]) + content
-
-
-def text(raw):
-    return struct.pack(">H", len(raw)) + raw
-
-
-def test_a_topic_that_is_no_text(broker, tmp_path):
-    """The broker itself drops a client with such a topic; the service does not notice."""
-    with (
-        ServiceProcess(tmp_path, broker.port) as service,
-        Publisher(broker.port) as publisher,
-    ):
-        with socket.create_connection(("127.0.0.1", broker.port), timeout=60) as raw:
-            raw.sendall(packet(0x10, text(b"MQTT") + b"\x04\x02\x00\x3c" + text(b"rude")))
-            assert raw.recv(4) == b"\x20\x02\x00\x00"
-            raw.sendall(packet(0x30, text(b"plumewatch/v1/\xff\xfe/reading") + b'{"pm25": 1}'))
-            assert raw.recv(1) == b""
-        publisher.send(
-            "plumewatch/v1/" + "x" * 100 + "/reading", b'{"pm25": 1}'
-        )  # text, but no name of a sensor
-        publisher.send_readings([good(1)])
-        eventually(lambda: len(service.journal()) == 1, lambda: service.log)
-        assert service.dead_letters() == {"bad_id": 1}
-        assert service.running

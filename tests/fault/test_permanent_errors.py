@@ -57,16 +57,6 @@ async def test_a_missing_column(config):
         service.ingestion.commits.enter([reading()])  # which the service may not outlive
 
 
-@pytest.mark.parametrize("file", ["state.db", "journal.db", "series.db"])
-async def test_a_newer_schema(config, file):
-    async with running(config) as service:
-        path = service.paths.root / file
-    with contextlib.closing(connect(path)) as db:
-        db.execute("UPDATE component_version SET version = version + 100")
-    with pytest.raises(ServiceError, match=f"{file} was written by a newer version"):
-        await Service(config, notifier=RecordingNotifier()).run(asyncio.Event())
-
-
 def test_a_process_with_a_newer_schema_reports_it_and_ends(tmp_path):
     service = ServiceProcess(tmp_path, 1)
     (tmp_path / "data").mkdir()

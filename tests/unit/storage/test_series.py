@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.errors import SchemaTooNewError, StorageUnavailableError
+from storage.errors import StorageUnavailableError
 from storage.reading import Reading
 from storage.timeseries.sqlite import SqliteSeries
 
@@ -36,16 +36,6 @@ def test_rows_and_position_are_one_transaction(tmp_path, make_readings):
     assert (series.cursor(), len(series.between(0, 4e9))) == (5, 5)
     assert series.latest()["new"].time == T + 4
     series.close()
-
-
-def test_a_newer_file_is_refused(tmp_path):
-    series = SqliteSeries(tmp_path / "series.db")
-    series.open()
-    series.close()
-    with contextlib.closing(sqlite3.connect(tmp_path / "series.db")) as other, other:
-        other.execute("UPDATE component_version SET version = 99 WHERE component = 'series'")
-    with pytest.raises(SchemaTooNewError):
-        series.open()
 
 
 BATCH = st.lists(

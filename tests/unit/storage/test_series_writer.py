@@ -13,7 +13,6 @@ from storage.errors import (
 )
 from storage.journal import Journal
 from storage.reading import Reading
-from storage.timeseries.sqlite import SqliteSeries
 from storage.timeseries.writer import SeriesWriter, WriterSettings
 from tests.support.oracle import letters_of
 
@@ -286,23 +285,3 @@ async def test_cancelled_anywhere_it_goes_on_at_the_cursor(bench):
         await b.until(lambda n=calls: b.store.calls >= n or b.store.cursor() == 100)
     await b.until(lambda: b.store.cursor() == 100)
     assert b.store.kept == [k for k in range(100) if k != 40]
-
-
-async def test_the_embedded_store_falls_behind_and_catches_up(bench, tmp_path):
-    with SqliteSeries(tmp_path / "series.db") as series:
-        b = bench(series)
-        b.commit(0, 40)
-        real, refusals = series.write, [StorageUnavailableError("disk full")] * 3
-
-        def write(readings, behind):
-            if refusals:
-                raise refusals.pop()
-            real(readings, behind)
-
-        series.write = write
-        await b.until(lambda: b.writer.state.stored == 40)
-        assert len(series.between(0, 4e9)) == series.cursor() == 40
-        b.journal.prune(min_cursor=40, received_before=T + 1e9)
-        b.commit(40, 10)
-        await b.until(lambda: b.writer.state.stored == 50)
-        assert len(series.between(0, 4e9)) == series.cursor() == 50
