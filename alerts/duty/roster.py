@@ -191,6 +191,15 @@ class Chosen:
         wanted = (MatchOp.EQUAL, MatchOp.REGEX)
         return any(m.name == label and m.op in wanted for r in self.path for m in r.matchers)
 
+    def explain(self) -> str:
+        """Return the matchers that led to this node.
+
+        >>> Chosen("staff", (Route("staff"),)).explain()
+        'no route matches: default receiver'
+        """
+        matchers = [str(m) for route in self.path for m in route.matchers]
+        return "route " + ", ".join(matchers) if matchers else "no route matches: default receiver"
+
 
 def choose_routes(root: Route, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
     """Return the matching nodes, depth first; at least one. Raises ValueError for a bad root."""

@@ -1,4 +1,4 @@
-"""`plumewatch staff`: passwords, second factors and test notices."""
+"""`plumewatch timeline` and `staff`: show who is notified, and manage sign-in."""
 
 from __future__ import annotations
 
@@ -26,6 +26,48 @@ if TYPE_CHECKING:
 app = typer.Typer()
 staff_app = typer.Typer(help="Passwords and test notices of staff.", no_args_is_help=True)
 app.add_typer(staff_app, name="staff", rich_help_panel="People")
+
+
+@app.command(
+    rich_help_panel="People",
+    epilog=list_examples(
+        "plumewatch timeline --room N2-boys --kind vape",
+        "plumewatch timeline --at 2026-09-07T10:05",
+    ),
+)
+def timeline(
+    *,
+    config: ConfigOption = CONFIG,
+    room: Annotated[str, typer.Option(help="Id of a room; the first room if left out.")] = "",
+    kind: Annotated[str, typer.Option(help="Kind of detection.")] = "vape",
+    at: Annotated[str, typer.Option(help="Local time, 2026-09-07T10:05.")] = "",
+) -> None:
+    """Print who would be notified after an alert, when, and what limits the notices."""
+    from alerts.escalation.preview import write_timeline as timeline_lines
+    from alerts.policy import PAGED
+    from detection.events import EventKind
+    from plumewatch.config.settings import build_alert_policy
+
+    site = Site.load(config)
+    policy = build_alert_policy(site.config)
+    rooms = site.config.registry().rooms
+    kinds = sorted(kind.value for kind in PAGED)
+    faults = []
+    if room and room not in rooms:
+        names = {one.name: one.id for one in rooms.values()}
+        faults.append(f"--room: {room!r}: one of {list_known(room, rooms, names)}")
+    if kind not in kinds:
+        faults.append(f"--kind: {kind!r}: one of {list_known(kind, kinds)}")
+    when = time.time()
+    try:
+        when = site.parse_time(at) if at else when
+    except UsageError as error:
+        faults.append(f"--at: {error}")
+    if faults:
+        raise UsageError("\n".join(faults))
+    where = rooms[room] if room else next(iter(rooms.values()))
+    for line in timeline_lines(policy, where, EventKind(kind), when):
+        echo(line)
 
 
 @staff_app.command(

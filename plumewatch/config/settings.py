@@ -118,7 +118,7 @@ def build_alert_policy(config: PlumewatchConfig) -> AlertPolicy:
         )
     except PolicyError as error:
         lines = str(error).split("\n")
-        allowed = "see [alerts] (docs/settings.md)"
+        allowed = "see `plumewatch timeline`"
         raise ConfigError([ConfigFault("alerts", line, allowed) for line in lines]) from error
 
 

@@ -146,6 +146,7 @@ def test_commands_print_none(service):
         ("check",),
         ("check", "--json"),
         ("status",),
+        ("timeline",),
     ):
         done = run_command(*command, "--config", str(service.config))
         assert done.stdout + done.stderr

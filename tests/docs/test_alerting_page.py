@@ -6,6 +6,7 @@ from pathlib import Path
 
 from plumewatch.config.load import parse
 from plumewatch.config.settings import build_alert_policy
+from tests.support.command import plumewatch
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/alerting.md").read_text(encoding="utf-8")
@@ -13,6 +14,15 @@ PAGE = (ROOT / "docs/alerting.md").read_text(encoding="utf-8")
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_timeline_is_that_of_the_demo(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    demo = (ROOT / "plumewatch/cli/school.toml").read_text(encoding="utf-8")
+    path.write_text(re.sub(r"notify = .*\n", "", demo), encoding="utf-8")
+    asked = ("--room", "n2-boys", "--kind", "vape", "--at", "2026-09-07T10:05")
+    (shown,) = blocks("text")
+    assert plumewatch("timeline", "-c", path, *asked).out.startswith(shown)
 
 
 def test_the_settings_are_valid(tmp_path):

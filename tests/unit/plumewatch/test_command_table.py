@@ -48,6 +48,7 @@ CALLS = {
     "dead-letters": "dead-letters",
     "decode": "decode --topic plumewatch/v1/b2/reading {payload}",
     "mapping suggest": "mapping suggest --topic site/n2/as-17/state {payload}",
+    "timeline": "timeline",
     "staff password": "staff password {person} --generate",
     "staff test": "staff test",
     "setup": "setup --folder {new} --answers {payload}",

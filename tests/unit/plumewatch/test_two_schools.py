@@ -173,6 +173,8 @@ async def test_a_school_that_leaves_keeps_its_history_and_the_service_starts(tmp
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
+        (("timeline", "--room", "nroth-boys"), "north-boys"),
+        (("timeline", "--kind", "smok"), "smoke"),
         (("staff", "test", "north-app"), "north-ap"),
         (("staff", "password", "south-a"), "south-ap"),
         (("staff", "remove-second-factor", "nort-ap"), "north-ap"),

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.support.command import plumewatch
+
+SCHOOL = """
+site = "Northfield"
+timezone = "America/New_York"
+[alerts]
+escalate_after_s = 120
+{alerts}
+[[room]]
+id = "N2-boys"
+name = "Boys' restroom"
+building = "North"
+floor = "2nd floor"
+[[sensor]]
+id = "s"
+room = "N2-boys"
+[[staff]]
+id = "ap"
+name = "Ms. Lee"
+notify = [{{ url_env = "FIRST" }}, {{ url_env = "SECOND" }}]
+quiet_hours = [{{ start = "17:00", end = "07:00", days = ["mon"], then = "divert" }}]
+{more}
+"""
+
+
+@pytest.fixture
+def school(tmp_path, monkeypatch):
+    """Write a configuration with more in it; return its path."""
+    monkeypatch.setenv("FIRST", "ntfys://ntfy.example/lee")
+    monkeypatch.setenv("SECOND", "ntfys://other.example/lee")
+
+    def write(alerts="", more=""):
+        path = tmp_path / "school.toml"
+        path.write_text(SCHOOL.format(alerts=alerts, more=more))
+        return path
+
+    return write
+
+
+def printed(path, **asked):
+    words = [word for name, value in asked.items() for word in (f"--{name}", value)]
+    ran = plumewatch("timeline", "--config", path, *words)
+    return ran.code, ran.out
+
+
+LONG = "After two minutes without an end, or the third time in an hour"
+
+
+def test_the_settings_show_in_the_timeline(school):
+    path = school("acknowledged_for_s = 900")
+    code, text = printed(path, room="N2-boys", at="2026-09-07T10:05")
+    assert code == 0
+    assert text.splitlines()[:8] == [
+        "An alert of vape in Boys' restroom: warning. If nobody responds:",
+        "            receiver staff: no route matches: default receiver",
+        "      0:00  nearest: Ms. Lee",
+        "            Ms. Lee: staff, always on duty",
+        "      0:10  Ms. Lee: second channel, if the first has not delivered",
+        "     10:00  nearest: Ms. Lee (round 2)",
+        "     20:00  nearest: Ms. Lee (round 3)",
+        "     22:00  recorded: nobody responded",
+    ]
+    assert [line for line in text.splitlines() if line.startswith(("Below", "After", "If"))] == [
+        "Below 70%, it is info. If nobody responds:",
+        f"{LONG}, it is critical. If nobody responds:",
+        "If somebody acknowledges:",
+    ]
+    assert "      8:00  recorded: nobody responded" in text
+    assert "     15:00  no answer: the responder is reminded" in text
+
+
+def test_quiet_hours_and_who_is_asked_instead(school):
+    _, text = printed(school(), room="N2-boys", at="2026-09-07T18:00")
+    assert "Ms. Lee: quiet hours until Tue 7:00 AM, skipped\n" in text
+    _, critical = printed(school(), room="N2-boys", kind="smoke", at="2026-09-07T18:00")
+    assert "quiet hours" not in critical.partition("Below 70%")[0]
+
+
+def test_what_is_asked_for_wrongly_is_named_at_once(school, capsys):
+    assert printed(school(), room="x", kind="spray", at="tomorrow") == (2, "")
+    output = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in output] == ["--room", "--kind", "--at"]
