@@ -21,7 +21,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _any(self) -> None:
         parts = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(parts.query))
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client died while it sent the request
+            self.close_connection = True
+            return
         answered = self.server.fake.decide(
             self.command, parts.path, query, dict(self.headers.items()), body
         )
