@@ -29,8 +29,9 @@ _CONVERT: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
 }
 _WORDS: Final = {word: quantity for quantity, words in _TABLE["words"].items() for word in words}
 _UNIT_IN_NAME: Final = re.compile(
-    r"[\s_.(\[]+(ug_?/?m3|µg/m³|μg/m³|mg_?/?m3|mg/m³|ppb|ppm|pct|percent|%rh|%|celsius|fahrenheit"
-    r"|deg_?[cf]|°?[cf]|hpa|kpa|pa|lux|lx|dbm|mv|v|fraction|index)[)\]]?$",
+    r"(?:[\s_.(\[]+|(?<=[a-z0-9])(?=[um]gm3|pp[bm]|pct|[hk]pa))"
+    r"(ug_?/?m3|µg/m³|μg/m³|mg_?/?m3|mg/m³|ppb|ppm|pct|percent|%rh|%|celsius|fahrenheit|deg_?[cf]"
+    r"|°?[cf]|hpa|kpa|pa|lux|lx|dbm|mv|v|fraction|index|idx)[)\]]?$",
     re.IGNORECASE,
 )
 _PM: Final = re.compile(
@@ -42,8 +43,8 @@ _PM_OF: Final = ("pm10", "pm1", "pm25", "pm4")
 _VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^volatile_organic_.*")
 _ELSEWHERE: Final = frozenset(_TABLE["elsewhere"])
 _UNIT_FIRST: Final = {"fahrenheit": "degF", "celsius": "degC", "kelvin": "K"}
-_NEED_UNIT: Final = frozenset({"light", "luminosity"})
-"""Names that some devices use for lux, and others for volts or counts."""
+_NEED_UNIT: Final = frozenset({"light", "luminosity", "batt"})
+"""Names that some devices use for lux or percent, and others for volts or counts."""
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MAX_NAME: Final = 64
 
@@ -146,6 +147,7 @@ def _look_up(name: str, unit: str | None) -> Meaning | None:
 
 def _look_up_word(word: str, given: str | None) -> Meaning | None:
     key = re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_").removesuffix("_value")
+    key = re.sub("_idx$", "_index", key)
     first, joined, rest = key.partition("_")
     if joined and first in _UNIT_FIRST:
         given, key = given or _UNIT_FIRST[first], rest
@@ -180,7 +182,7 @@ def _look_up_key(key: str, unit: str | None, *, whole: bool = True) -> Meaning |
     return _fit(_WORDS[key], unit) if key in _WORDS else None
 
 
-_SHORT: Final = frozenset({"co2", "rtemp", "rhumid"})
+_SHORT: Final = frozenset({"co2", "rtemp", "rhumid", "rssi"})
 
 
 def _fit(quantity: str, unit: str | None) -> Meaning | None:

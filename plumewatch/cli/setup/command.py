@@ -332,6 +332,8 @@ def _listen(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
 
 def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     from ingest.mapping.examples import MEANING
+    from ingest.topics import matches_topic
+    from plumewatch.cli.setup.site_files import IGNORE, find_used
 
     rows = []
     for name, place in places.items():
@@ -361,7 +363,19 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
             " VOC are read; if it sends them"
             " under other names: plumewatch mapping suggest"
         )
-    unread = sorted(discovery.unread.items())
+    used = find_used(discovery, places)[0]
+    ignored = [route["topic"] for route in used if route["decoder"] == IGNORE]
+    if ignored:
+        echo(
+            f"{list_some(ignored)}: not read, because the names are of no known quantity; messages"
+            f' are dropped ([[route]], decoder = "{IGNORE}"). If one measures air, replace its route'
+            " by a mapping (docs/mappings.md)"
+        )
+    unread = [
+        (topic, why)
+        for topic, why in sorted(discovery.unread.items())
+        if not any(matches_topic(pattern, topic) for pattern in ignored)
+    ]
     for topic, why in unread[:_UNREAD_SHOWN]:
         echo(f"nothing reads {topic}: {why}")
     if len(unread) > _UNREAD_SHOWN:

@@ -40,6 +40,8 @@ OF_EVERY_SITE: Final = (
     *("broker/plumewatch-passwords", "broker/plumewatch-acl", "broker/mosquitto.conf"),
 )
 """Files that every site gets, beside its configuration."""
+IGNORE: Final = "ignore"
+"""The decoder that stores nothing."""
 _HEADING: Final = "# Written by `plumewatch setup`. docs/settings.md lists every key."
 _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
@@ -172,16 +174,29 @@ def build_files(
 def find_used(
     discovery: Discovery, sensors: Iterable[str]
 ) -> tuple[list[dict[str, str]], list[str]]:
-    """Return the routes and the mappings that these sensors need."""
+    """Return the routes and the mappings that these sensors need.
+
+    Messages that only match a mapping's filter, such as a door contact's, get a route to `ignore`.
+    """
     topics = set().union(*(discovery.sensors[name].topics for name in sensors))
-    return (
-        [route for route in discovery.routes if route["topic"] in topics],
-        [
-            text
-            for text in discovery.mappings
-            if any(map(TopicFilter(tomllib.loads(text)["mapping"][0]["topic"]).match, topics))
-        ],
+    filters = {text: tomllib.loads(text)["mapping"][0]["topic"] for text in discovery.mappings}
+    mappings = [t for t, form in filters.items() if any(map(TopicFilter(form).match, topics))]
+    routes = [route for route in discovery.routes if route["topic"] in topics]
+    ignored = sorted(
+        {
+            _generalize(topic, filters[text])
+            for topic in discovery.unread
+            for text in mappings
+            if TopicFilter(filters[text]).match(topic)
+        }
     )
+    return [*routes, *({"topic": t, "decoder": IGNORE} for t in ignored)], mappings
+
+
+def _generalize(topic: str, form: str) -> str:
+    """Return a filter for the topics of other sensors that end like this one."""
+    levels = zip(topic.split("/"), form.split("/"), strict=True)
+    return "/".join("+" if by == "{id}" else level for level, by in levels)
 
 
 def build_entry(sensor: DiscoveredSensor, room: str) -> dict[str, object]:

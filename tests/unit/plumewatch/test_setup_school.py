@@ -8,9 +8,11 @@ from unittest import mock
 
 import pytest
 
+from ingest.intake import Intake, OutcomeKind
 from ingest.validation import Message
 from plumewatch.cli.setup.discovery import DiscoveredSensor
 from plumewatch.cli.setup.site_files import STARTER
+from plumewatch.config.ingest_settings import build_intake_config
 from plumewatch.config.load import load
 from sensor_sim.school import School
 from sensor_sim.simulation_run import messages
@@ -139,6 +141,34 @@ def test_setup_says_each_unit_that_it_guesses(setup, tmp_path):
     assert {field.unit for field in load(tmp_path / "site/plumewatch.toml").mapping[0].field} == {
         *("mg/m3", "degF", "ppm")
     }
+
+
+def of_words(words):
+    """Three rounds of a device that publishes one bare value a topic, for two rooms."""
+    return [
+        Message(f"bms/f2/{room}/{word}", value.encode(), MONDAY + 5 * n + k / 10)
+        for n in range(3)
+        for room in ("r214", "r216")
+        for k, (word, value) in enumerate(words.items())
+    ]
+
+
+def test_setup_reads_one_quantity_a_topic_whatever_its_last_word(setup, tmp_path):
+    """What is known is joined; what is not is listed, and then dropped without a dead letter."""
+    words = {"dust25": "7.1", "relhum": "41", "temp_c": "21.5", "tvoc_idx": "97", "wifi_rssi": "-61"}
+    words |= {"door": "1", "motion": "none", "fanspeed": "1200"}
+    ran, _ = setup(of_words(words))
+    config = load(tmp_path / "site/plumewatch.toml")
+    assert [sensor.id for sensor in config.sensor] == ["r214", "r216"], ran.out
+    assert "bms/f2/+/door, bms/f2/+/fanspeed, bms/f2/+/motion: not read" in ran.out
+    intake = Intake(build_intake_config(config, dedupe_window=8))
+    later = Message("bms/f2/r214/dust25", b"8", MONDAY + 60)
+    outcomes = [intake.on_message(message) for message in (*of_words(words), later)]
+    assert {outcome.kind for outcome in outcomes} == {OutcomeKind.ACCEPTED}
+    assert intake.counters[OutcomeKind.ACCEPTED, "", "ignore"] == 18
+    readings = [reading for outcome in outcomes for reading in outcome.readings]
+    expected = {"pm25": 7.1, "rh": 41, "temp": 21.5, "voc_index": 97, "rssi": -61}
+    assert [reading.values for reading in readings] == 6 * [expected]
 
 
 def test_setup_again_adds_the_sensors_that_are_new(setup, tmp_path):
