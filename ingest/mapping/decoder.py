@@ -335,7 +335,7 @@ class _Mapped:
     def _find_time(
         self, view: View, message: Message, context: Context, sensor: str
     ) -> float | None:
-        """Return the device's time; NaN if it is unusable."""
+        """Return the device's time; NaN if it is unusable, unless it is a clock that is ahead."""
         for time, read, own_zone in self._times:
             value = read(view)
             if value is ABSENT or value is None:
@@ -348,7 +348,8 @@ class _Mapped:
                     stamp = found
                     break
             _, flag = settle_time(stamp, message.received, context.limits)
-            return math.nan if flag == "time_replaced" else stamp
+            is_ahead = stamp > message.received and self._config.join_s is None
+            return math.nan if flag == "time_replaced" and not is_ahead else stamp
         return None
 
     def _find_events(self, view: View) -> tuple[list[str], list[str]]:

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from pydantic import BaseModel
 
+from ingest.validation import fold_id
 from language.plain_text import pluralize
-from plumewatch.check.result import fault, format_span, list_places, ok, warn
+from plumewatch.check.result import fault, format_span, list_places, merge_places, ok, warn
+from plumewatch.config.ingest_settings import find_sensor_zones
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.sections.common import US_ZONES
 from plumewatch.config.settings import read_influx_settings
+from plumewatch.sensor_clock import compute_offset, explain_shift, find_shift
 from plumewatch.service.data_folder import refuse_older
 from storage.errors import (
     SchemaTooNewError,
@@ -38,7 +41,7 @@ from storage.sqlite import connect
 from storage.timeseries.influx import InfluxSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from plumewatch.check.result import CheckResult
     from plumewatch.config.model import PlumewatchConfig
@@ -201,9 +204,12 @@ def check_clock(
             "set it: timedatectl set-ntp true; if it was ahead before, it is right now",
         )
     off = {
-        sensor: statistics.median(r.time - r.received for r in stored if r.sensor == sensor)
+        sensor: statistics.median(compute_offset(r) for r in stored if r.sensor == sensor)
         for sensor in {reading.sensor for reading in stored}
     }
+    shifts = {sensor: shift for sensor, by in off.items() if (shift := find_shift(by))}
+    yield from merge_places(_explain_shifts(shifts, config, now))
+    off = {sensor: by for sensor, by in off.items() if sensor not in shifts}
     wrong = {sensor: by for sensor, by in off.items() if abs(by) > _OFF_S}
     if wrong and len(wrong) * 2 > len(off):
         yield fault(
@@ -231,8 +237,26 @@ def check_clock(
             "this machine's clock is not synchronized",
             "timedatectl set-ntp true, or install chrony",
         )
-    elif newest <= now + _BEHIND_S and not wrong:
+    elif newest <= now + _BEHIND_S and not wrong and not shifts:
         yield ok("clock", f"{_format_time(now)}{', kept by NTP' if kept else ''}")
+
+
+def _explain_shifts(
+    shifts: Mapping[str, float], config: PlumewatchConfig, now: float
+) -> Iterator[tuple[str, CheckResult]]:
+    """Warn about sensors whose clocks run in another time zone; `shifts` are hours ahead."""
+    zones = find_sensor_zones(config)
+    for sensor, shift in shifts.items():
+        wrong, zone = explain_shift(shift, zones.get(fold_id(sensor), config.zone()), now)
+        yield (
+            sensor,
+            warn(
+                "clock",
+                f"{wrong}; late readings never alert",
+                (f'set timezone = "{zone}" in its [[sensor]]; ' if zone else "")
+                + "if its stamps name a zone or are Unix times, set its clock to UTC by NTP",
+            ),
+        )
 
 
 def _read_newest(path: Path) -> Sequence[Reading]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 from ingest.decoders import DECODERS, Routes, list_filters
 from ingest.decoding import Context
@@ -19,7 +20,6 @@ from plumewatch.config.secrets import SecretReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from zoneinfo import ZoneInfo
 
     from alerts.secrets import Secret
     from ingest.decoding import Decoder
@@ -64,13 +64,13 @@ def build_routes(config: PlumewatchConfig) -> Routes:
 
 def find_sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:
     """Find the time zones of sensors outside the main zone, by folded id and alias."""
-    zones = {room.id: config.zone(room.site) for room in config.room if config.sites}
-    return {
-        fold_id(name): zones[sensor.room]
-        for sensor in config.sensor
-        if sensor.room in zones and zones[sensor.room] != config.zone()
-        for name in (sensor.id, *sensor.aliases)
-    }
+    sites = {room.id: config.zone(room.site) for room in config.room if config.sites}
+    main, zones = config.zone(), {}
+    for sensor in config.sensor:
+        zone = ZoneInfo(sensor.timezone) if sensor.timezone else sites.get(sensor.room, main)
+        if zone != main:
+            zones |= {fold_id(name): zone for name in (sensor.id, *sensor.aliases)}
+    return zones
 
 
 def build_intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> IntakeConfig:

@@ -36,6 +36,7 @@ app = typer.Typer()
 _UNREAD_SHOWN: Final = 5
 _SLOWEST_S: Final = 120.0
 """If `setup` listens for less time, a message warns that slow sensors may be missing."""
+_SET_CLOCK: Final = "set its clock to UTC by NTP, or let it send no time: late readings never alert"
 _GIVEN: Final = re.compile(
     r"""^(?:# )?(site|timezone|data_dir|public_url) = ("(?:\\.|[^"\\\n])*"|'[^'\n]*') *""",
     re.MULTILINE,
@@ -368,8 +369,8 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     if ignored:
         echo(
             f"{list_some(ignored)}: not read, because the names are of no known quantity; messages"
-            f' are dropped ([[route]], decoder = "{IGNORE}"). If one measures air, replace its route'
-            " by a mapping (docs/mappings.md)"
+            f' are dropped ([[route]], decoder = "{IGNORE}"). If one measures air, replace its'
+            " route by a mapping (docs/mappings.md)"
         )
     unread = [
         (topic, why)
@@ -388,8 +389,12 @@ def _print_units(discovery: Discovery, places: Mapping[str, Place]) -> None:
     from plumewatch.cli.setup.site_files import find_used
 
     for name in places:
-        for quantity in discovery.sensors[name].unlikely:
+        sensor = discovery.sensors[name]
+        for quantity in sensor.unlikely:
             echo(f"{name}: {looks_like(quantity)}; name its unit in a mapping (docs/mappings.md)")
+        if sensor.clock:
+            written = f'written as timezone = "{sensor.timezone}"'
+            echo(f"{name}: {sensor.clock}; {written if sensor.timezone else _SET_CLOCK}")
     for text in find_used(discovery, places)[1]:
         topic = tomllib.loads(text)["mapping"][0]["topic"]
         for quantity, unit, why in find_guessed_units(text):

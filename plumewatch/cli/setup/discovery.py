@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 from ingest.decoders import find_decoder
 from ingest.decoders.native import describe_misnamed
@@ -28,10 +29,10 @@ from ingest.validation import Message
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import build_routes
 from plumewatch.config.load import parse
+from plumewatch.sensor_clock import compute_offset, explain_shift, find_shift
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from zoneinfo import ZoneInfo
 
     import aiomqtt
 
@@ -49,7 +50,6 @@ _NODE: Final = 2
 """Level of a Home Assistant discovery topic that names the device."""
 _DRAFT: Final[Mapping[str, Any]] = {
     "site": "draft",
-    "timezone": "UTC",
     "room": [{"id": "draft", "name": "draft", "building": "draft"}],
     "sensor": [{"id": "draft", "room": "draft"}],
 }
@@ -64,6 +64,8 @@ class DiscoveredSensor:
     - `has_own_alarm`: whether the device sent its own vape alarm.
     - `unlikely`: quantities whose values look like another unit.
     - `misnamed`: a description of the keys that the native format does not read.
+    - `offsets_s`: how far its clock was ahead; `clock` explains it if that is a time zone.
+    - `timezone`: time zone to set for its time stamps, or empty.
     """
 
     id: str
@@ -76,6 +78,9 @@ class DiscoveredSensor:
     times: list[float] = field(default_factory=list)
     unlikely: tuple[str, ...] = ()
     misnamed: str = ""
+    offsets_s: list[float] = field(default_factory=list)
+    clock: str = ""
+    timezone: str = ""
 
     @property
     def interval_s(self) -> float | None:
@@ -117,7 +122,7 @@ class Discovery:
     routes: list[dict[str, str]] = field(default_factory=list)
     mappings: list[str] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
-    base: Mapping[str, Any] = field(default_factory=lambda: _DRAFT)
+    base: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _new_client(settings: BrokerSettings) -> aiomqtt.Client:
@@ -162,10 +167,10 @@ async def listen(
 
 
 def discover(
-    messages: Sequence[Message], zone: ZoneInfo, base: Mapping[str, Any] = _DRAFT
+    messages: Sequence[Message], zone: ZoneInfo, base: Mapping[str, Any] | None = None
 ) -> Discovery:
     """Return the sensors in messages, and the routes and mappings that `base` is missing."""
-    found = Discovery(base=base)
+    found = Discovery(base=base or {**_DRAFT, "timezone": zone.key})
     context = Context(zone=zone)
     unknown: dict[str, list[bytes]] = {}
     for message in messages:
@@ -227,6 +232,8 @@ def _collect(
         known.has_time |= not {"no_time", "time_replaced"} & set(reading.flags)
         if live and reading.values:
             known.times.append(reading.time)
+        if live and "no_time" not in reading.flags:
+            known.offsets_s.append(compute_offset(reading))
 
     topic, joined = "", context.states.joiner.topics
     joined_under: defaultdict[str, set[str]] = defaultdict(set)
@@ -249,7 +256,25 @@ def _collect(
     for sensor in found.sensors.values():
         sensor.topics |= joined_under[sensor.id] - {""}
         sensor.unlikely = unlikely.of(sensor.id, least=1)
+        _judge_clock(sensor, messages, order, context)
     _adopt(found, {message.topic for message in messages})
+
+
+def _judge_clock(
+    sensor: DiscoveredSensor, messages: Sequence[Message], order: Routes, context: Context
+) -> None:
+    """Find out whether a sensor's clock runs in another time zone, and try a better one."""
+    shift = find_shift(statistics.median(sensor.offsets_s)) if sensor.offsets_s else 0.0
+    if not shift:
+        return
+    last = next(m for m in reversed(messages) if m.topic in sensor.topics)
+    sensor.clock, zone = explain_shift(shift, context.zone, last.received)
+    if zone:
+        other = replace(context, zone=ZoneInfo(zone), states=States())
+        with contextlib.suppress(DecodeError):
+            readings = decode_message(last, other, "", order)
+            if any(r.sensor == sensor.id and not find_shift(compute_offset(r)) for r in readings):
+                sensor.timezone, sensor.has_time = zone, True
 
 
 def _adopt(found: Discovery, topics: set[str]) -> None:

@@ -166,5 +166,7 @@ class SensorConfig(BaseModel, extra="forbid", frozen=True):
     """Other names under which it publishes."""
     interval_s: Annotated[float, Field(ge=0.5, le=3600)] = 5.0
     """Seconds between readings; determines when the sensor counts as offline."""
+    timezone: TimeZone | None = None
+    """Time zone of its time stamps if they name none; the school's if left out."""
     false_alarms_per_week: FalseAlarms | None = None
     """False alarm budget of this sensor; `detection.false_alarms_per_sensor_week` if left out."""

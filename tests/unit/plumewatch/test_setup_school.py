@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import closing
+from datetime import datetime
 from unittest import mock
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from ingest.intake import Intake, OutcomeKind
 from ingest.validation import Message
+from plumewatch.check.machine import check_clock
 from plumewatch.cli.setup.discovery import DiscoveredSensor
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.ingest_settings import build_intake_config
 from plumewatch.config.load import load
 from sensor_sim.school import School
 from sensor_sim.simulation_run import messages
+from storage.journal import Journal
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
 
@@ -155,8 +160,8 @@ def of_words(words):
 
 def test_setup_reads_one_quantity_a_topic_whatever_its_last_word(setup, tmp_path):
     """What is known is joined; what is not is listed, and then dropped without a dead letter."""
-    words = {"dust25": "7.1", "relhum": "41", "temp_c": "21.5", "tvoc_idx": "97", "wifi_rssi": "-61"}
-    words |= {"door": "1", "motion": "none", "fanspeed": "1200"}
+    words = {"dust25": "7.1", "relhum": "41", "temp_c": "21.5", "tvoc_idx": "97"}
+    words |= {"wifi_rssi": "-61", "door": "1", "motion": "none", "fanspeed": "1200"}
     ran, _ = setup(of_words(words))
     config = load(tmp_path / "site/plumewatch.toml")
     assert [sensor.id for sensor in config.sensor] == ["r214", "r216"], ran.out
@@ -169,6 +174,47 @@ def test_setup_reads_one_quantity_a_topic_whatever_its_last_word(setup, tmp_path
     readings = [reading for outcome in outcomes for reading in outcome.readings]
     expected = {"pm25": 7.1, "rh": 41, "temp": 21.5, "voc_index": 97, "rssi": -61}
     assert [reading.values for reading in readings] == 6 * [expected]
+
+
+ZONES = "America/New_York"
+
+
+@pytest.mark.parametrize(
+    ("school", "sends", "mark", "said", "timezone"),
+    [
+        ("UTC", ZONES, "", "4 h behind: it sends local time; written as", ZONES),
+        (ZONES, "UTC", "", "4 h ahead: it sends UTC without saying so; written as", "UTC"),
+        (ZONES, ZONES, "Z", "4 h behind: it sends local time as UTC; set its clock", None),
+        ("UTC", ZONES, "Z", "4 h behind: it sends local time; set its clock", None),
+        (ZONES, ZONES, "", "", None),
+        ("UTC", "UTC", "Z", "", None),
+    ],
+)
+def test_setup_and_check_notice_a_clock_in_another_time_zone(
+    setup, tmp_path, school, sends, mark, said, timezone
+):
+    """The time zone that setup writes makes the readings punctual."""
+    answers = tmp_path / "answers.toml"
+    answers.write_text(answers.read_text() + f'timezone = "{school}"\n')
+    sent = []
+    for second in range(0, 60, 6):
+        at = datetime.fromtimestamp(MONDAY + second, ZoneInfo(sends)).replace(tzinfo=None)
+        payload = f'{{"pm25": {second % 5}, "time": "{at.isoformat()}{mark}"}}'
+        sent.append(Message("lab/r214/state", payload.encode(), MONDAY + second))
+    ran, _ = setup(sent)
+    config = load(tmp_path / "site/plumewatch.toml")
+    assert (f"r214: the sensor's clock is {said}" if said else "r214") in ran.out
+    assert ("sensor's clock" in ran.out) == bool(said)
+    assert [sensor.timezone for sensor in config.sensor] == [timezone]
+    intake = Intake(build_intake_config(config, dedupe_window=8))
+    readings = [reading for message in sent for reading in intake.on_message(message).readings]
+    is_punctual = all(reading.time == reading.received for reading in readings)
+    assert is_punctual == (timezone is not None or not said)
+    with closing(Journal(config.data_dir / "journal.db")) as journal:
+        journal.open()
+        journal.commit(readings)
+    found = [f for f in check_clock(config, MONDAY + 60, lambda: None) if f.part == "clock"]
+    assert any("the sensor's clock is 4 h" in f.sentence for f in found) != is_punctual
 
 
 def test_setup_again_adds_the_sensors_that_are_new(setup, tmp_path):
