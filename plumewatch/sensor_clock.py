@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 from plumewatch.config.sections.common import US_ZONES
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from storage.reading import Reading
 
 _HALF_HOUR_S: Final = 1_800.0
@@ -34,7 +36,7 @@ def find_shift(offset_s: float) -> float:
     return halves / 2 if is_zone else 0.0
 
 
-def explain_shift(shift_h: float, zone: ZoneInfo, now: float) -> tuple[str, str]:
+def explain_shift(shift_h: float, zone: tzinfo, now: float) -> tuple[str, str]:
     """Explain a shifted clock; also return the time zone to set, or an empty string if none fits.
 
     `zone`: time zone in which stamps without one are read.

@@ -17,14 +17,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.errors import DecodeError
 from ingest.mapping.decoder import compile_mapping
-from ingest.mapping.examples import MEANING, find_failures, find_lacks, read_example
+from ingest.mapping.examples import (
+    MEANING,
+    describe_faulty,
+    find_failures,
+    find_lacks,
+    read_example,
+)
 from ingest.mapping.schema import MappingConfig
 from ingest.topics import TopicFilter
 from ingest.validation import fold_id
 from storage.reading import NO_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import tzinfo
 
     from storage.reading import Reading
@@ -36,6 +42,7 @@ _HEADING: Final = (
 )
 _BARE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _COLUMN: Final = 40
+_EXAMPLES: Final = 3
 
 
 class SuggestError(ValueError):
@@ -107,18 +114,26 @@ class Draft:
     events: list[Entry] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
 
-    def format(self, samples: Iterable[bytes], received: float, zone: tzinfo = UTC) -> str:
-        """Return the mapping as TOML, with the samples it reads as examples.
+    def format(self, samples: Mapping[int, bytes], received: float, zone: tzinfo = UTC) -> str:
+        """Return the mapping as TOML, with the first samples it reads as examples.
 
         Raises `SuggestError` if it reads no sample.
         """
-        shown = [self.make_example(sample, received, zone) for sample in samples]
-        examples = [entry for entry in shown if entry is not None]
-        if not examples:
+        made = {n: self.make_example(sample, received, zone) for n, sample in samples.items()}
+        shown = {n: entry for n, entry in made.items() if isinstance(entry, Entry)}
+        if not shown:
             raise SuggestError("no sample holds a value that the suggestion could show")
+        examples = list(shown.values())[:_EXAMPLES]
+        self.questions += [
+            f"Sample {n} is no example: {why}." for n, why in made.items() if isinstance(why, str)
+        ]
+        if more := ", ".join(map(str, [*shown][_EXAMPLES:])):
+            self.questions.append(f"Sample {more}: read, but not shown as an example.")
         quantities = [entry.values["quantity"] for entry in self.fields]
         lacks = find_lacks(quantities, has_time="time" in self.head.values)
         lines = [*_HEADING, *(f"# Note: {MEANING[word]}." for word in lacks)]
+        if faulty := describe_faulty(entry.values for entry in examples):
+            lines.append(f"# Note: {faulty}: check its unit, scale and range.")
         lines += ["[[mapping]]", *self.head.lines()]
         for name, entries in (("field", self.fields), ("event", self.events)):
             for entry in entries:
@@ -134,8 +149,8 @@ class Draft:
         _verify(text, zone)
         return text
 
-    def make_example(self, payload: bytes, received: float, zone: tzinfo) -> Entry | None:
-        """Return a sample and the reading in it as an example; None if there is no reading."""
+    def make_example(self, payload: bytes, received: float, zone: tzinfo) -> Entry | str:
+        """Return a sample and the reading in it as an example, or why there is no reading."""
         shown: dict[str, Any] = {"topic": self.topic}
         try:
             shown["payload"] = payload.decode("utf-8")
@@ -146,8 +161,10 @@ class Draft:
             if "time" in self.head.values and "late" in reading.flags:
                 received = reading.time
                 reading = self._read(shown, received, zone)
-        except (ValueError, DecodeError, StopIteration):
-            return None
+        except DecodeError as error:
+            return error.detail
+        except (ValueError, StopIteration):
+            return "it gives no reading"
         shown |= {"received": received, "sensor": reading.sensor}
         if not NO_TIME & set(reading.flags):
             shown["time"] = reading.time

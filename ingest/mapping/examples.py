@@ -16,7 +16,7 @@ from ingest.errors import DecodeError
 from ingest.validation import Limits, Message, Readings, check_size, check_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
     from ingest.decoding import Decoder
@@ -41,6 +41,15 @@ def find_lacks(quantities: Collection[str], *, has_time: bool) -> list[str]:
     tells_more = not has_particles or not read.isdisjoint(_TELLING)
     has = (has_particles, tells_more, has_time)
     return [word for word, is_read in zip(MEANING, has, strict=True) if not is_read]
+
+
+def describe_faulty(examples: Iterable[Mapping[str, Any]]) -> str:
+    """Name the quantities that are faults in examples and have a value in none of them."""
+    shown = list(examples)
+    read = {key for example in shown for key in example.get("values", ())}
+    faulty = {key: 0 for example in shown for key in example.get("faults", ()) if key not in read}
+    verb = "is a fault" if len(faulty) == 1 else "are faults"
+    return f"in every example, {', '.join(faulty)} {verb}" if faulty else ""
 
 
 def find_all_lacks(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:

@@ -1,19 +1,30 @@
-"""Write the skeleton of a mapping for binary frames; a person adds offsets from the data sheet."""
+"""Propose a mapping for any samples; for binary frames, by their layout from the data sheet.
+
+A layout lists the values of a frame in the order of its bytes, such as
+``"type:u8=2, pm25:u16/10, temp:i16le/100-40, u8, rh:u8"``: name, type (``le`` is little-endian),
+scale, offset, and for a message type the only value that is read. Without a name, or with an
+unknown one, the bytes are skipped. Frames may be bytes, hex or base64, alone or in JSON.
+"""
 
 from __future__ import annotations
 
 import base64
 import re
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest.errors import DecodeError
-from ingest.mapping.draft import Entry, start_draft
+from ingest.mapping.draft import SuggestError, start_draft
 from ingest.mapping.source import parse
+from ingest.mapping.suggest import add_time, find_ids, look_up, suggest
 from ingest.validation import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
+
+    from ingest.mapping.draft import Draft
+    from ingest.mapping.suggest import Leaves
 
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2} ?){3,1024}")
 _BASE64: Final = re.compile(
@@ -21,63 +32,135 @@ _BASE64: Final = re.compile(
     re.ASCII,
 )
 _KEYS: Final = frozenset({"data", "payload", "raw", "hex", "bytes", "frame", "frm_payload"})
-_HEADING: Final = (
-    "# A skeleton: the data sheet says which bytes are which value. Fill in the fields, and in the",
-    "# examples what the device showed; `plumewatch check` then compares them.",
+_NUMBER: Final = r"\d{1,9}(?:\.\d{1,9})?"
+_PART: Final = re.compile(
+    r"(?:(?P<name>[^:]{1,64}?)\s*:)?\s*(?P<type>[ui](?:8|16|24|32)|f32|f64)(?P<little>le)?"
+    rf"\s*(?:(?P<by>[*/])\s*(?P<factor>{_NUMBER}))?\s*(?P<offset>[+-]\s*{_NUMBER})?"
+    r"(?:=\s*(?P<equals>\d{1,9}))?"
 )
-_FIELD: Final = (
-    *("# [[mapping.field]]", '# quantity = "pm25"', '# unit = "ug/m3"'),
-    '# at = { offset = 0, type = "u16", endian = "big" }  # or u8, i16, u32, f32; "little"',
-    "# scale = 0.1",
-)
-_SAMPLES: Final = 3
+_FORM: Final = "type:u8=2, pm25:u16/10, temp:i16le/100, u8, rh:u8"
+_SHOWN: Final = 3
 
 
-def sketch(topic: str, samples: Sequence[bytes], received: float, name: str = "") -> str:
-    """Return the skeleton of a mapping for frames; empty if the samples contain none.
+class _Frame(NamedTuple):
+    """A frame, its form and encoding, and its path and neighbors in JSON."""
 
-    Frames may be bytes, hex or base64, alone or in JSON.
+    form: str
+    encoding: str
+    path: tuple[str, ...]
+    content: bytes
+    leaves: Leaves
+
+
+def propose(
+    topic: str,
+    samples: Sequence[bytes],
+    *,
+    received: float,
+    name: str = "",
+    zone: tzinfo = UTC,
+    columns: str = "",
+    alone: bool = True,
+) -> str:
+    """Return a mapping as `suggest` does; `columns` may be the layout of a frame.
+
+    Raises `SuggestError`; for frames without a layout, it shows which bytes differ.
     """
-    found = [(frame, sample) for sample in samples for frame in _find_frames(sample)]
-    alike = [(frame, sample) for frame, sample in found if frame[:3] == found[0][0][:3]][:_SAMPLES]
-    if not alike:
-        return ""
-    form, encoding, path, _ = alike[0][0]
-    contents = [frame[3] for frame, _ in alike]
-    least = min(map(len, contents))
-    draft = start_draft(topic, name, form, [], [])
-    binary = {"encoding": encoding, "path": [*path], "min_length": least}
+    frames = {n: found for n, sample in enumerate(samples, 1) if (found := _find_frame(sample))}
+    if frames and ":" in columns:
+        draft = _draft_layout(topic, name, columns, frames)
+        return draft.format(dict(enumerate(samples, 1)), received, zone)
+    try:
+        return suggest(
+            topic, samples, received=received, name=name, zone=zone, columns=columns, alone=alone
+        )
+    except SuggestError as error:
+        raise SuggestError(_describe(frames) if frames else str(error)) from error
+
+
+def _draft_layout(topic: str, name: str, layout: str, frames: Mapping[int, _Frame]) -> Draft:
+    first = next(iter(frames.values()))
+    ids = find_ids(first.leaves)
+    path = [*next(iter(ids), ())]
+    draft = start_draft(topic, name, first.form, [*ids.values()], path)
+    add_time(first.leaves, draft)
+    offset, skipped = 0, []
+    for text in re.split(r"[,;]", layout):
+        part = _PART.fullmatch(text.strip())
+        if part is None:
+            raise SuggestError(f"{text.strip()!r} in the layout: write it as in {_FORM!r}")
+        if not _add_part(draft, part, offset):
+            skipped.append(f"  {part['name'] or 'no name'}, offset {offset}")
+        offset += int(part["type"][1:]) // 8
+    if not draft.fields:
+        raise SuggestError("no name in the layout is a known quantity")
+    if offset > len(first.content):
+        raise SuggestError(f"the layout has {offset} bytes, the frame {len(first.content)}")
+    binary = {"encoding": first.encoding, "path": [*first.path], "min_length": offset}
     draft.head.add("binary", {key: value for key, value in binary.items() if value != []})
-    sign = {"event": "restart", "at": {"offset": 0, "type": "u8"}, "present": True}
-    draft.events.append(Entry(sign))  # otherwise the examples would have no reading
-    differ = ("^^" if len({content[k] for content in contents}) > 1 else "  " for k in range(least))
-    lines = [*_HEADING, "[[mapping]]", *draft.head.lines(), ""]
-    lines += [f"# offset   {' '.join(f'{k:2}' for k in range(least))}"]
-    lines += [f"# sample {n} {frame.hex(' ')}" for n, frame in enumerate(contents, start=1)]
-    lines += [f"# differs  {' '.join(differ)}".rstrip(), *_FIELD]
-    for _, sample in alike:
-        if (example := draft.make_example(sample, received, UTC)) is not None:
-            example.values.pop("events")
-            example.add("values", {}, "fill in")
-            lines += ["", "[[mapping.example]]", *example.lines()]
-    return "\n".join(lines) + "\n"
+    if rest := len(first.content) - offset:
+        skipped.append(f"  the last {rest} bytes")
+    draft.questions += ["Not taken:", *skipped] if skipped else []
+    return draft
 
 
-def _find_frames(sample: bytes) -> Iterator[tuple[str, str, tuple[str, ...], bytes]]:
-    """Yield the form, encoding, path and bytes of each frame in a sample."""
+def _add_part(draft: Draft, part: re.Match[str], offset: int) -> bool:
+    """Add a value of the layout to the draft; return whether it is read."""
+    at: dict[str, Any] = {"offset": offset, "type": part["type"]}
+    if part["little"]:
+        at["endian"] = "little"
+    if part["equals"]:
+        draft.head.add("when", [{"at": at, "equals": int(part["equals"])}])
+        return True
+    meaning = look_up(part["name"] or "")
+    if meaning is None or any(f.values["quantity"] == meaning.quantity for f in draft.fields):
+        return False
+    field = meaning.make_field(())
+    del field.values["path"]
+    field.add("at", at)
+    if part["factor"]:
+        factor = float(part["factor"])
+        field.add("scale", factor if part["by"] == "*" else round(1 / factor, 12))
+    if part["offset"]:
+        field.add("offset", float(part["offset"].replace(" ", "")))
+    draft.fields.append(field)
+    return True
+
+
+def _describe(frames: Mapping[int, _Frame]) -> str:
+    """Explain what is missing, and show the bytes of the first frames that are alike."""
+    first = next(iter(frames.values()))
+    alike = {n: f.content for n, f in frames.items() if f[:3] == first[:3]}
+    shown = dict(list(alike.items())[:_SHOWN])
+    least = min(map(len, shown.values()))
+    differ = (
+        "^^" if len({frame[k] for frame in shown.values()}) > 1 else "  " for k in range(least)
+    )
+    rows = [f"offset   {' '.join(f'{k:2}' for k in range(least))}"]
+    rows += [f"sample {n} {frame.hex(' ')}" for n, frame in shown.items()]
+    rows += [f"differs  {' '.join(differ)}".rstrip()]
+    return (
+        f"a frame of {least} bytes: give its layout from the data sheet to plumewatch mapping"
+        f' suggest, such as --columns "{_FORM}"\n' + "\n".join(rows)
+    )
+
+
+def _find_frame(sample: bytes) -> _Frame | None:
+    """Return the frame in a sample, or None."""
     if any((sign < 32 and sign not in b"\t\r\n") or sign > 126 for sign in sample):
-        yield "raw", "raw", (), sample
-        return
+        return _Frame("raw", "raw", (), sample, {})
     try:
         content: Any = parse("json", sample, Limits())
     except DecodeError:
         content = {}
-    members = content.items() if type(content) is dict else ()
-    texts: list[tuple[tuple[str, ...], str]]
-    texts = [((k,), v) for k, v in members if k.lower() in _KEYS and type(v) is str]
-    for path, text in texts or [((), sample.decode().strip())]:
+    members = content if type(content) is dict else {}
+    texts: dict[tuple[str, ...], str]
+    texts = {(k,): v for k, v in members.items() if k.lower() in _KEYS and type(v) is str}
+    leaves: Leaves = {(k,): [v] for k, v in members.items() if (k,) not in texts}
+    for path, text in (texts or {(): sample.decode().strip()}).items():
         form = "json" if path else "text"
         if _HEX.fullmatch(text):
-            yield form, "hex", path, bytes.fromhex(text)
-        elif _BASE64.fullmatch(text):
-            yield form, "base64", path, base64.b64decode(text)
+            return _Frame(form, "hex", path, bytes.fromhex(text), leaves)
+        if _BASE64.fullmatch(text):
+            return _Frame(form, "base64", path, base64.b64decode(text), leaves)
+    return None

@@ -14,6 +14,7 @@ import contextlib
 import math
 import re
 from datetime import UTC
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detection.quantities import QUANTITIES, is_unlikely, looks_like
@@ -37,7 +38,6 @@ _MAX_SAMPLE: Final = 16_384
 _MAX_SAMPLES: Final = 32
 _MAX_LEAVES: Final = 200
 _MAX_FIELDS: Final = 32
-_EXAMPLES: Final = 3
 _DEPTH: Final = 6
 _LIMITS: Final = Limits()
 _FORMS: Final = ("json", "text", "form", "pairs", "csv")
@@ -48,6 +48,7 @@ _IDENTITY: Final = frozenset(
     | {"sn", "eui", "deveui", "dev_eui", "uid", "uuid", "node", "dev", "station", "name"}
 )
 _SIZE: Final = re.compile(r"(?<=_)p(?=\d)", re.IGNORECASE)
+_NOT_AIR: Final = frozenset({"rssi", "battery", "light"})
 _SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
 _LIKELIER: Final = {"temp": "degF", "rh": "fraction"}
 """Unit to guess if the values are unlikely in the usual unit; for other quantities it is mg/m³."""
@@ -85,48 +86,60 @@ def suggest(
     name: str = "",
     zone: tzinfo = UTC,
     columns: str = "",
+    alone: bool = True,
 ) -> str:
     """Return a mapping as TOML, with examples that pass.
 
     `columns`: names of the columns, for CSV without a header.
+    `alone`: whether nothing else reads the device, so that a mapping of only its signal strength
+    would be of no use.
 
     Raises `SuggestError` if nothing in the samples is recognized.
     """
-    usable = [s for s in samples[:_MAX_SAMPLES] if 0 < len(s) <= _MAX_SAMPLE]
+    usable = {n: s for n, s in enumerate(samples, 1) if 0 < len(s) <= _MAX_SAMPLE}
     if not usable:
         raise SuggestError(f"give at least one payload of 1 to {_MAX_SAMPLE} bytes")
-    draft, alike = _Suggestion(topic, usable, name, columns).read()
-    return draft.format(alike[:_EXAMPLES], received, zone)
+    first = dict(islice(usable.items(), _MAX_SAMPLES))
+    draft, alike = _Suggestion(topic, first, name, columns).read()
+    quantities = [entry.values["quantity"] for entry in draft.fields]
+    if alone and not draft.events and _NOT_AIR.issuperset(quantities):
+        raise SuggestError(f"nothing in it measures air: {', '.join(quantities)}")
+    for n in range(1, len(samples) + 1):
+        if n not in first:
+            why = f"only {_MAX_SAMPLES} are" if n in usable else f"it has over {_MAX_SAMPLE} bytes"
+            draft.questions.append(f"Sample {n} is not read: {why}.")
+    return draft.format(alike, received, zone)
 
 
 class _Suggestion(NamedTuple):
-    """The input for a suggestion."""
+    """The input for a suggestion; samples by number."""
 
     topic: str
-    samples: list[bytes]
+    samples: dict[int, bytes]
     name: str
     columns: str
 
-    def read(self) -> tuple[Draft, list[bytes]]:
+    def read(self) -> tuple[Draft, dict[int, bytes]]:
         """Draft a mapping; also return the samples it reads."""
-        read = [(found, sample) for sample in self.samples if (found := _parse_any(sample))]
+        read = {n: found for n, sample in self.samples.items() if (found := _parse_any(sample))}
         if not read:
             raise SuggestError("neither JSON, key=value text, a form, CSV nor a number")
-        form = read[0][0][0]
-        contents = [found[1] for found, _ in read if found[0] == form]
-        alike = [sample for found, sample in read if found[0] == form]
-        headers: list[bytes] = []
+        form = next(iter(read.values()))[0]
+        alike = {n: self.samples[n] for n, found in read.items() if found[0] == form}
+        contents = [read[n][1] for n in alike]
+        others = [n for n in self.samples if n not in alike]
         if form == "text":
             draft = self._draft_bare_value()
         elif form == "csv":
-            headers = [s for s in self.samples if s not in alike and b"=" not in s][:1]
-            draft = self._draft_columns([*headers, *alike], contents)
+            headers = [n for n in others if b"=" not in self.samples[n]][:1]
+            others = [n for n in others if n not in headers]
+            lines = [self.samples[n] for n in headers]
+            draft = self._draft_columns([*lines, *alike.values()], contents)
         else:
             draft = self._draft_values(form, contents)
-        if others := [s for s in self.samples if s not in (*alike, *headers)]:
-            shown = "; ".join(_shorten(s.decode("utf-8", "replace")) for s in others[:_EXAMPLES])
-            count = f"{len(others)} of {len(self.samples)} samples"
-            draft.questions.append(f"Not read: {count}, as the others are {form}: {shown}.")
+        for n in others:
+            its = read[n][0] if n in read else "of no known form"
+            draft.questions.append(f"Sample {n} is not read: it is {its}, the others are {form}.")
         return draft, alike
 
     def _start(self, form: str, ids: dict[Steps, str], metric: int = -1) -> Draft:
@@ -136,14 +149,14 @@ class _Suggestion(NamedTuple):
     def _draft_bare_value(self) -> Draft:
         """Draft a mapping for bare values, whose quantity is named by a level of the topic."""
         levels = self.topic.split("/")
-        places = [i for i, level in enumerate(levels) if _look_up(level) or _may_be_voc(level)]
+        places = [i for i, level in enumerate(levels) if look_up(level) or _may_be_voc(level)]
         if not places:
             raise SuggestError(
                 "a bare value, and no level of the topic is the name of a known quantity"
             )
         place = places[-1]
         word = levels[place]
-        meaning = _look_up(word)
+        meaning = look_up(word)
         if meaning is None:
             raise SuggestError(
                 f"{format_toml(word)} is some measure of VOC: ppb, ug/m3 or an index; see the data"
@@ -187,9 +200,9 @@ class _Suggestion(NamedTuple):
             for path, value in _walk(content):
                 if path in leaves or len(leaves) < _MAX_LEAVES:
                     leaves.setdefault(path, []).append(value)
-        ids = _find_ids(leaves)
+        ids = find_ids(leaves)
         draft = self._start(form, ids)
-        taken = {*ids, _add_time(leaves, draft)}
+        taken = {*ids, add_time(leaves, draft)}
         lines = [
             _describe(path, values[0])
             for path, values in leaves.items()
@@ -276,7 +289,7 @@ def _walk(content: Any, path: Steps = ()) -> Iterator[tuple[Steps, Any]]:
 def _pick(item: Any) -> Pick | None:
     """Return a step that finds a list item by the member that names its quantity, or None."""
     for key, value in item.items() if type(item) is dict else ():
-        named = type(value) is str and len(value) <= 64 and _look_up(value)
+        named = type(value) is str and len(value) <= 64 and look_up(value)
         if named and 0 < len(key) <= 128:
             return Pick(where=key, equals=value)
     return None
@@ -286,7 +299,7 @@ def _find(leaves: Leaves, names: frozenset[str]) -> list[Steps]:
     return [path for path in leaves if _name_of(path).lower() in names]
 
 
-def _find_ids(leaves: Leaves) -> dict[Steps, str]:
+def find_ids(leaves: Leaves) -> dict[Steps, str]:
     """Return the values that may name the device, by path, best first."""
     found = [
         path
@@ -299,7 +312,7 @@ def _find_ids(leaves: Leaves) -> dict[Steps, str]:
     return {path: str(leaves[path][0]) for path in found}
 
 
-def _add_time(leaves: Leaves, draft: Draft) -> Steps | None:
+def add_time(leaves: Leaves, draft: Draft) -> Steps | None:
     """Add the first value whose name means a time to the draft; return its path."""
     for path, (value, *_) in leaves.items():
         if not is_time(_name_of(path), value):
@@ -320,7 +333,7 @@ def _add_time(leaves: Leaves, draft: Draft) -> Steps | None:
     return None
 
 
-def _look_up(name: str, unit: str | None = None) -> _Meaning | None:
+def look_up(name: str, unit: str | None = None) -> _Meaning | None:
     """Return the meaning of a well-known name, with the unit of the payload if there is one."""
     meaning = find_quantity(name, unit)
     if meaning is not None:
@@ -345,7 +358,7 @@ def _guess(path: Steps, leaves: Leaves, unit: str | None = None) -> _Meaning | N
     word, two = _name_of(path), "_".join(_names_in(path)[-2:])
     if word.lower() != "p1" or {"p0", "p2"}.isdisjoint(_name_of(p).lower() for p in leaves):
         two = _SIZE.sub("", two)
-    return _look_up(word, unit) or _look_up(two, unit)
+    return look_up(word, unit) or look_up(two, unit)
 
 
 def _find_unit(path: Steps, value: Any, contents: list[Any]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
-from ingest.mapping.examples import MEANING, find_all_lacks
+from ingest.mapping.examples import MEANING, describe_faulty, find_all_lacks
 from language.plain_text import pluralize
 from plumewatch.check.broker import check_broker
 from plumewatch.check.machine import (
@@ -54,9 +54,19 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
         count = sum(len(mapping.example) for mapping in config.mapping)
         lacks = find_all_lacks(config.mapping)
         passed = "1 example passes" if count == 1 else f"{count} examples pass"
+        if broken := sum(bool(e.faults) for mapping in config.mapping for e in mapping.example):
+            passed += f" ({broken} with faults)"
         if timeless := list_some(lacks["time"]):
             passed += f"; {timeless}: {MEANING['time']}"
         yield ok("mappings", f"{names}; their {passed}")
+        for mapping in config.mapping:
+            if faulty := describe_faulty(example.model_dump() for example in mapping.example):
+                yield warn(
+                    "mappings",
+                    f"{mapping.name}: {faulty}",
+                    "compare unit, scale, range and missing of its [[mapping.field]] with the data"
+                    " sheet, or add an example of a valid value",
+                )
         for word, better in (
             ("particles", "a particle value"),
             ("gas or PM1", "PM1 or a VOC value"),

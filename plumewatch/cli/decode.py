@@ -260,30 +260,31 @@ def mapping_suggest(
         str, typer.Option(help="MQTT topic of the payloads; may have {captures}.")
     ] = "",
     name: Annotated[str, typer.Option(help="Name of the mapping.")] = "",
-    columns: Annotated[str, typer.Option(help="Column names, for CSV without a header.")] = "",
+    columns: Annotated[
+        str, typer.Option(help="Columns of CSV without a header, or the layout of a binary frame.")
+    ] = "",
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="For the time zone of local times.")
     ] = None,
 ) -> None:
     """Propose a mapping (TOML) from payloads."""
+    from datetime import UTC
+
     from ingest.decoders import find_decoder
     from ingest.mapping.draft import SuggestError
-    from ingest.mapping.frames import sketch
-    from ingest.mapping.suggest import suggest
+    from ingest.mapping.frames import propose
 
     samples = [] if files else split_samples(sys.stdin.buffer.read())
-    zone = {"zone": Site.load(config).config.zone()} if config else {}
+    zone = Site.load(config).config.zone() if config else UTC
     for file in files or ():
         with file.open("rb") as opened:
             samples += split_samples(opened.read(_MOST_OF_A_SAMPLE))
 
     received = float(round(time.time()))
     try:
-        text = suggest(topic, samples, received=received, name=name, columns=columns, **zone)
+        text = propose(topic, samples, received=received, name=name, zone=zone, columns=columns)
     except SuggestError as error:
-        text = sketch(topic, samples, received, name)
-        if not text:
-            raise RefusedError(f"no suggestion: {error}") from error
+        raise RefusedError(f"no suggestion: {error}") from error
     if (known := find_decoder(topic)) is not None:
         sys.stderr.write(
             f"decoder {known.name!r} already reads this topic; a mapping takes precedence\n"

@@ -65,7 +65,8 @@ def build_routes(config: PlumewatchConfig) -> Routes:
 def find_sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:
     """Find the time zones of sensors outside the main zone, by folded id and alias."""
     sites = {room.id: config.zone(room.site) for room in config.room if config.sites}
-    main, zones = config.zone(), {}
+    main = config.zone()
+    zones: dict[str, ZoneInfo] = {}
     for sensor in config.sensor:
         zone = ZoneInfo(sensor.timezone) if sensor.timezone else sites.get(sensor.room, main)
         if zone != main:

@@ -23,7 +23,7 @@ from ingest.intake import decode_message, find_candidates, find_likely_decoders
 from ingest.integrity import UnlikelyValues
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.examples import find_lacks
-from ingest.mapping.suggest import suggest
+from ingest.mapping.frames import propose
 from ingest.mqtt.connection import connected, make_client
 from ingest.validation import Message
 from plumewatch.config.faults import ConfigError
@@ -199,7 +199,8 @@ def _propose(
         found.routes.append({"topic": topic, "decoder": named[0]})
         return
     try:
-        text = suggest(topic, samples, received=float(round(received)), zone=context.zone)
+        at = float(round(received))
+        text = propose(topic, samples, received=at, zone=context.zone, alone=False)
         _build_routes(replace(found, mappings=[*found.mappings, text]))
     except (SuggestError, ConfigError) as error:
         found.unread[topic] = str(error).partition("\n")[0]

@@ -168,6 +168,19 @@ class TestExamples:
         )
         assert remedy.strip().startswith("do: change [[mapping]] acme: example")
 
+    FAULTY = MAPPING.replace("0.01,", "65535,").replace(
+        "values = { pm25 = 10 }", 'faults = ["pm25"]'
+    )
+
+    def test_faults_in_them_are_named(self, call, config):
+        """A sentinel that one example shows is meant; a quantity that no example reads is not."""
+        base = STARTER.replace("port = 1883", f"port = {free_port()}")
+        example = self.FAULTY[self.FAULTY.index("[[mapping.example]]") :]
+        found = call("check", "--config", config(MAPPING + example, base)).stdout
+        assert "ok    mappings: acme; their 2 examples pass (1 with faults)\n" in found
+        found = call("check", "--config", config(self.FAULTY, base)).stdout
+        assert "warn  mappings: acme: in every example, pm25 is a fault\n" in found
+
     def test_run_refuses_to_start(self, call, config):
         result = call("run", "--config", config(MAPPING.replace("pm25 = 10", "pm25 = 11")))
         assert result.exit_code == 2

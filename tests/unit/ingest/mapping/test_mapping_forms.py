@@ -9,7 +9,7 @@ import pytest
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.examples import find_failures
-from ingest.mapping.frames import sketch
+from ingest.mapping.frames import propose
 from ingest.mapping.schema import MappingConfig, check_mapping
 from ingest.mapping.suggest import suggest
 
@@ -84,7 +84,6 @@ def test_what_was_not_taken_is_listed():
     assert '#   ["x9"] = 4' in lines
     assert '#   ["door"] = "shut"' in lines
     assert '#   ["lamp"] = true' in lines
-    assert '# Not read: 2 of 4 samples, as the others are json: "pm25=3"; "???".' in lines
 
 
 FRAMES = (bytes.fromhex("02007bfe01"), bytes.fromhex("020081ff01"))
@@ -103,18 +102,46 @@ FRAMES = (bytes.fromhex("02007bfe01"), bytes.fromhex("020081ff01"))
         ),
     ],
 )
-def test_a_frame_gets_a_skeleton_whose_examples_check_the_offsets(written, form, binary):
-    text = sketch("hall/b7/up", [*map(written, FRAMES), b"other"], NOW)
-    assert "# sample 2 02 00 81 ff 01\n# differs        ^^ ^^\n" in text
-    head, _, rest = text.partition("# [[mapping.field]]")
-    filled = ("[[mapping.field]]" + rest).replace("\n# ", "\n").replace("offset = 0", "offset = 1")
-    (entry,) = tomllib.loads(head + filled)["mapping"]
-    assert entry["format"] == form
-    assert entry["binary"] == {**binary, "min_length": 5}
-    for example, value in zip(entry["example"], (12.3, 12.9), strict=True):
-        assert example["sensor"] == "b7"
-        assert not is_right(entry)
-        example["values"] = {"pm25": value}
+def test_a_frame_is_read_by_the_layout_of_the_data_sheet(written, form, binary):
+    samples = [*map(written, FRAMES), b"other"]
+    with pytest.raises(SuggestError, match="a frame of 5 bytes: give its layout") as error:
+        propose("hall/b7/up", samples, received=NOW)
+    assert "sample 2 02 00 81 ff 01\ndiffers        ^^ ^^" in str(error.value)
+    layout = "type:u8=2, pm25: u16/10, temp:i8*0.5+20, door:u8"
+    text = propose("hall/b7/up", samples, received=NOW, columns=layout)
+    (entry,) = tomllib.loads(text)["mapping"]
+    assert (entry["format"], entry["binary"]) == (form, {**binary, "min_length": 5})
+    values = [{"pm25": 12.3, "temp": 19.0}, {"pm25": 12.9, "temp": 19.5}]
+    assert [(e["sensor"], e["values"]) for e in entry["example"]] == [("b7", v) for v in values]
     assert is_right(entry)
-    assert 'encoding = "base64"' in sketch("hall/b7/up", [b"AAcIAAAcADcIShAr"], NOW)
-    assert sketch("hall/b7/up", [b"out of order", b'{"dev": "24e124725c140001"}'], NOW) == ""
+    assert "# Not taken:\n#   door, offset 4\n# Sample 3 is no example: " in text
+
+
+def test_the_device_and_the_time_beside_a_frame():
+    sample = {"devEUI": "24E1", "ts": NOW - 5, "data": "AgB7"}
+    text = propose("up", [json.dumps(sample).encode()], received=NOW, columns="u8, pm25:u16le")
+    (entry,) = tomllib.loads(text)["mapping"]
+    (example,) = entry["example"]
+    assert (example["sensor"], example["time"]) == ("24E1", NOW - 5)
+    assert example["values"] == {"pm25": 31488.0}
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ("pm25:u7", "'pm25:u7' in the layout: write it as in 'type:u8"),
+        ("x:u8, y:u16", "no name in the layout is a known quantity"),
+        ("pm25:u16, rh:u32", "the layout has 6 bytes, the frame 5"),
+        ("", "a frame of 12 bytes"),
+    ],
+)
+def test_a_layout_that_does_not_fit_is_explained(layout, message):
+    sample = FRAMES[0].hex().encode() if layout else b"AAcIAAAcADcIShAr"
+    with pytest.raises(SuggestError, match=message):
+        propose("hall/b7/up", [sample], received=NOW, columns=layout)
+
+
+@pytest.mark.parametrize("sample", [b"out of order", b'{"dev": "24e124725c140001"}'])
+def test_what_is_no_frame(sample):
+    with pytest.raises(SuggestError, match=r"neither JSON|no name in it"):
+        propose("hall/b7/up", [sample], received=NOW)

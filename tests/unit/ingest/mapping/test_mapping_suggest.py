@@ -202,6 +202,22 @@ def test_mappings_of_one_value_each_share_a_filter_and_a_reading():
     assert (reading.sensor, reading.values) == ("room9", {"pm25": 7.1, "rh": 41.0})
 
 
+def test_samples_that_are_no_examples_are_named():
+    samples = [{"pm25": n} for n in (7, 8, 9, 10)]
+    first = ({"pm25": 6, "co2": 600}, b"pm25=5", {"door": 1})
+    text = text_of("a/b7/c", *first, *samples, b"x" * 20_000)
+    assert "# Sample 2 is not read: it is pairs, the others are json." in text
+    assert "# Sample 3 is no example: nothing measured and nothing to report." in text
+    assert "# Sample 6, 7: read, but not shown as an example." in text
+    assert "# Sample 8 is not read: it has over 16384 bytes." in text
+    assert "# Sample" not in text_of("a/b7/c", {"pm25": 6})
+
+
+def test_a_mapping_whose_examples_only_have_faults_says_so():
+    text = text_of("a/b7/c", {"pm25": 65535, "rh": 40}, {"pm25": 65535, "rh": 41})
+    assert "# Note: in every example, pm25 is a fault: check its unit, scale and range." in text
+
+
 @pytest.mark.parametrize("parent", ["pm", "PM", "pms", "air_pm", "particulates"])
 @pytest.mark.parametrize(
     "names",
@@ -247,6 +263,12 @@ def test_sizes_that_may_be_something_else_are_not_guessed(content, taken):
         ("a/b/c", b"x" * 20_000, "at least one payload"),
         ("a/b/c", {"a": 1, "b": {"c": 2}}, "there is"),
         ("a/b/c", {"a": "x"}, "no name in it"),
+        (
+            "gw/node9/stat",
+            {"rssi": -61, "battery": 80},
+            "nothing in it measures air: rssi, battery",
+        ),
+        ("gw/node9/wifi_rssi", b"-61", "nothing in it measures air: rssi"),
         ("a/#", {"pm25": 1}, r"without \+ and #"),
         ("", {"pm25": 1}, "topic cannot be a filter"),
     ],
