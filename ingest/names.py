@@ -192,56 +192,56 @@ def _fit(quantity: str, unit: str | None) -> Meaning | None:
     return None if factors is None else Meaning(quantity, *factors, unit)
 
 
+def split_unit(text: str) -> tuple[str, str | None]:
+    """Split a number and the text behind it; the second part is None if there is no such text.
+
+    >>> split_unit("30.11 °C"), split_unit("41%"), split_unit("nan")
+    (('30.11', '°C'), ('41', '%'), ('nan', None))
+    """
+    found = _WITH_UNIT.fullmatch(text.strip())
+    return (found[1], found[2]) if found else (text, None)
+
+
+_WITH_UNIT: Final = re.compile(
+    r"([+-]?\d{1,12}(?:\.\d{0,12})?(?:[eE][+-]?\d{1,3})?)(?:\s+|(?=[^\d\s.+-]))(\S.{0,47})"
+)
+UNIT_KEYS: Final = ("unit", "u", "units", "uom")
+
+
+def find_units(content: Mapping[str, object]) -> dict[str, str]:
+    """Return units by key: from ``<key>_unit``, or from ``unit`` for all keys that can have it."""
+    units: dict[str, str] = {}
+    for key, value in content.items():
+        name, _, word = key.rpartition("_")
+        if type(value) is not str or word.lower() not in UNIT_KEYS:
+            continue
+        if name:
+            units[name] = value
+        elif find_unit(value):
+            fits = [k for k, v in content.items() if find_quantities({k: v}, {k: value})]
+            units.update(dict.fromkeys(fits or content, value))
+    return units
+
+
 def find_quantities(
     content: Mapping[str, object], units: Mapping[str, str] | None = None
 ) -> dict[str, object]:
     """Return all quantities whose names are unambiguous, in the units of the table.
 
-    If several names mean the same quantity, the first one counts. But a name that is unambiguous as
-    a whole has priority over one of which only the first word and the unit are known
-    (``temp_SOIL``). A null or the text "nan" is a fault of its quantity. A value that is neither a
-    number nor text with a number is ignored.
+    If several names mean the same quantity, the first one counts. A null or the text "nan" is a
+    fault of its quantity. A value that is neither a number nor text with a number is ignored.
     """
     raw: dict[str, object] = {}
-    led: list[tuple[Meaning, object]] = []
     for name, value in content.items():
         unit = units.get(name) if units else None
         if type(value) is str and unit is None:
-            unit = _find_unit_after(value)
-            found = None if unit else _WITH_UNIT.fullmatch(value.strip())
-            if found and find_unit(found[2]):
-                value, unit = found[1], found[2]  # noqa: PLW2901 - splits "6ug/m3"
+            value, unit = split_unit(value)  # noqa: PLW2901 - splits "6ug/m3"
         meaning = find_quantity(name, unit)
-        if meaning is not None:
-            _take(raw, meaning, value)
-        elif unit and (meaning := _look_up_first_word(name, unit)) is not None:
-            led.append((meaning, value))
-    for meaning, value in led:
-        _take(raw, meaning, value)
+        if meaning is None or meaning.quantity in raw:
+            continue
+        plain = parse_number(value)
+        if value is None:
+            raw[meaning.quantity] = None
+        elif plain is not None and (meaning.quantity != "battery" or 0 <= plain <= 100):
+            raw[meaning.quantity] = meaning.convert(plain)
     return raw
-
-
-def _take(raw: dict[str, object], meaning: Meaning, value: object) -> None:
-    if meaning.quantity in raw:
-        return
-    if value is None:
-        raw[meaning.quantity] = None
-        return
-    plain = parse_number(value)
-    if plain is not None and (meaning.quantity != "battery" or 0 <= plain <= 100):
-        raw[meaning.quantity] = meaning.convert(plain)
-
-
-_WITH_UNIT: Final = re.compile(r"([+-]?\d{1,12}(?:\.\d{0,12})?)([^\d\s.+-]\S{0,11})")
-_LEADING: Final = frozenset({"temp", "temperature", "hum", "humidity", "co2", "pressure"})
-
-
-def _look_up_first_word(name: str, unit: str) -> Meaning | None:
-    """Return the meaning of a name whose *first* word is known and matches the unit, or None."""
-    first, sep, _ = name.partition("_")
-    return find_quantity(first, unit) if sep and first.lower() in _LEADING else None
-
-
-def _find_unit_after(text: str) -> str | None:
-    _, space, unit = text.strip().partition(" ")
-    return unit.strip() or None if space else None

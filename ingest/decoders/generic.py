@@ -35,7 +35,7 @@ from ingest.decoding import (
     strip_bytes,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.names import find_quantities, find_quantity, find_unit, is_of_room
+from ingest.names import UNIT_KEYS, find_quantities, find_quantity, find_units, is_of_room
 from ingest.validation import (
     UNREAD,
     Message,
@@ -65,7 +65,6 @@ _DEPTH: Final = 4
 _MAX_OBJECTS: Final = 128
 _NAME: Final = ("name", "n", "type", "key", "quantity", "sensor")
 _VALUE: Final = ("value", "v", "val")
-_UNIT: Final = ("unit", "u", "units", "uom")
 
 
 def decode(message: Message, context: Context) -> Readings:
@@ -119,7 +118,7 @@ def _find_value(item: dict[str, Any]) -> tuple[Any] | None:
     key = next((k for k in _VALUE if k in item), None)
     if key is None or type(item[key]) in (dict, list):
         return None
-    unit = next((as_text(item[k]) for k in _UNIT if k in item), "")
+    unit = next((as_text(item[k]) for k in UNIT_KEYS if k in item), "")
     return (f"{item[key]} {unit}" if unit and item[key] is not None else item[key],)
 
 
@@ -130,7 +129,7 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
     named = next((lower[k] for k in _IDENTITY if type(lower.get(k)) is str and lower[k]), None)
     when = next((lower[k] for k in _TIME if lower.get(k) is not None), None)
     sensor = sensor_id(named if named is not None else message.topic)
-    units = _find_units(flat)
+    units = find_units(flat)
     raw = find_quantities(flat, units)
     tampered = lower.get("tamper") is True
     word = next((w for k in _STATUS if (w := as_text(lower.get(k)).lower()) in _WILLS), "")
@@ -148,21 +147,6 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
         flags=[UNREAD] if _has_unread(flat, units) else [],
         state=bool(word) and not raw and not tampered,
     )
-
-
-def _find_units(flat: dict[str, Any]) -> dict[str, str]:
-    """Return units by key: from ``<key>_unit``, or from ``unit`` for all keys that can have it."""
-    units: dict[str, str] = {}
-    for key, value in flat.items():
-        name, _, word = key.rpartition("_")
-        if type(value) is not str or word.lower() not in _UNIT:
-            continue
-        if name:
-            units[name] = value
-        elif find_unit(value):
-            fits = [k for k, v in flat.items() if find_quantities({k: v}, {k: value})]
-            units.update(dict.fromkeys(fits or flat, value))
-    return units
 
 
 def _has_unread(flat: dict[str, Any], units: dict[str, str]) -> bool:

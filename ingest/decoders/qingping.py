@@ -24,16 +24,6 @@ from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantity
 from ingest.validation import Message, Readings, parse_number, sensor_id
 
-_KEYS: Final = {
-    "temperature": "temp",
-    "humidity": "rh",
-    "co2": "co2",
-    "pm25": "pm25",
-    "pm10": "pm10",
-    "pm1": "pm1",
-    "battery": "battery",
-    "tvoc_index": "voc_index",
-}
 _MAX_SAMPLES: Final = 512
 _ABNORMAL, _STARTING = 1, 2
 
@@ -67,16 +57,11 @@ def _read_sample(sample: dict[str, Any]) -> dict[str, object]:
     raw: dict[str, object] = {}
     for key, wrapped in sample.items():
         part = as_dict(wrapped)
-        quantity, value = _KEYS.get(key, ""), _unwrap(wrapped)
-        if key == "tvoc":
-            meaning = find_quantity("tvoc", as_text(part.get("unit")))
-            plain = parse_number(value)
-            if meaning is not None:
-                quantity = meaning.quantity
-                value = None if plain is None else meaning.convert(plain)
+        meaning = find_quantity(key, as_text(part.get("unit")) or None)
         status = 0 if key == "battery" else part.get("status", 0)
-        if quantity and status != _STARTING:
-            raw[quantity] = None if status == _ABNORMAL else value
+        if meaning is not None and status != _STARTING:
+            plain = None if status == _ABNORMAL else parse_number(_unwrap(wrapped))
+            raw[meaning.quantity] = None if plain is None else meaning.convert(plain)
     return raw
 
 

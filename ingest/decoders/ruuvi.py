@@ -24,20 +24,10 @@ from ingest.decoding import (
     parse_state,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.validation import Message, Readings, fold_id, parse_number, sensor_id
+from ingest.names import find_quantities
+from ingest.validation import Message, Readings, fold_id, sensor_id
 
-_KEYS: Final = {
-    "PM1.0": "pm1",
-    "PM2.5": "pm25",
-    "PM4.0": "pm4",
-    "PM10.0": "pm10",
-    "CO2": "co2",
-    "VOC": "voc_index",
-    "NOx": "nox_index",
-    "temperature": "temp",
-    "humidity": "rh",
-    "luminosity": "light",
-}
+_UNITS: Final = {"VOC": "index", "luminosity": "lx", "pressure": "Pa"}
 _COMPANY: Final = b"\x99\x04"
 _SUFFIX: Final = 6
 
@@ -87,10 +77,7 @@ def _read_values(content: dict[str, Any]) -> dict[str, object]:
         raw = read_advertisement(data)
         if raw is not None:
             return raw
-    raw = {q: content[key] for key, q in _KEYS.items() if key in content}
-    if "pressure" in content:
-        pressure = parse_number(content["pressure"])
-        raw["pressure"] = None if pressure is None else pressure / 100
+    raw = find_quantities({k: v for k, v in content.items() if k != "rssi"}, _UNITS)
     if not raw and type(text) is str:
         raise refuse("not an advertisement from a Ruuvi sensor")
     return raw

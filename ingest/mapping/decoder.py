@@ -33,7 +33,7 @@ from ingest.mapping.source import (
     parse,
 )
 from ingest.mapping.times import read_time
-from ingest.names import find_conversion, find_unit
+from ingest.names import find_conversion, find_unit, split_unit
 from ingest.topics import TopicFilter
 from ingest.validation import (
     Readings,
@@ -60,7 +60,6 @@ PREFIX: Final = "mapping:"
 
 _MAX_SEQ: Final = 2**63 - 1
 _LARGE: Final = 1e15
-_OF_NUMBERS: Final = "0123456789+-.eE"
 
 
 def compile_mapping(config: MappingConfig) -> Decoder:
@@ -168,7 +167,7 @@ class _Field:
             key = str(raw).lower() if type(raw) is bool else str(raw)
             return words.get(key) if type(raw) in (str, int, bool) and len(key) <= 128 else None
         if type(raw) is str:
-            behind = raw.strip().lstrip(_OF_NUMBERS)
+            behind = split_unit(raw)[1]
             if behind and find_unit(behind) != self._unit:
                 return None
         return parse_number(raw)

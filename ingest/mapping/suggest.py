@@ -23,7 +23,14 @@ from ingest.mapping.draft import Draft, Entry, SuggestError, format_toml, start_
 from ingest.mapping.schema import Pick
 from ingest.mapping.source import follow_path, parse, parse_csv
 from ingest.mapping.times import find_form, is_time
-from ingest.names import find_conversion, find_quantity, find_unit, list_units
+from ingest.names import (
+    find_conversion,
+    find_quantity,
+    find_unit,
+    find_units,
+    list_units,
+    split_unit,
+)
 from ingest.validation import Limits, parse_number, parse_time
 
 if TYPE_CHECKING:
@@ -362,15 +369,12 @@ def _guess(path: Steps, leaves: Leaves, unit: str | None = None) -> _Meaning | N
 
 
 def _find_unit(path: Steps, value: Any, contents: list[Any]) -> str | None:
-    """Return the unit in a value's text (``"30.11 °C"``) or in the member `unit` next to it."""
-    if type(value) is str:
-        after = value.strip().lstrip("0123456789+-.eE").strip()
-        if after and find_unit(after):
-            return after
+    """Return the unit in a value's text (``"30.11 °C"``), or in a member next to it."""
+    after = split_unit(value)[1] if type(value) is str else None
+    if after and find_unit(after):
+        return after
     beside = follow_path(contents[0], path[:-1])
-    keys = ("unit", "units", "uom", "u") if type(beside) is dict else ()
-    found = (beside.get(key) for key in keys)
-    return next((u for u in found if type(u) is str and find_unit(u)), None)
+    return find_units(beside).get(path[-1]) if type(beside) is dict else None
 
 
 def _make_field(path: Steps, values: list[Any], meaning: _Meaning | None) -> Entry | None:

@@ -13,7 +13,7 @@ from tests.support.spark import WAIT_S, Stream, until, warm
 from tests.support.streamed import (
     CONFIG,
     EDGE,
-    HOMIE,
+    ESPHOME,
     alerts_of,
     counted,
     events_of_one_service,
@@ -87,8 +87,8 @@ def test_any_records_over_tls_give_what_one_service_gives_through_sigkill_and_si
     expected = events_of_one_service(tmp_path / "plumewatch.toml", records, 2)
     assert counted(school.written_events()) == expected
     alerts = alerts_of(expected)
-    assert {(EDGE, "tamper"), (HOMIE[0], "vape")} <= alerts
-    assert "spray" in {kind for sensor, kind in alerts if sensor not in (EDGE, *HOMIE)}
+    assert {(EDGE, "tamper"), (ESPHOME[0], "vape")} <= alerts
+    assert "spray" in {kind for sensor, kind in alerts if sensor not in (EDGE, *ESPHOME)}
     assert (tmp_path / "log").read_text().count("topic is not UTF-8, first school-0 at 0") >= 1
 
 
@@ -110,7 +110,7 @@ def test_a_fault_is_one_sentence(kafka, stream, server, message):
 
 def test_records_that_were_deleted_before_they_were_read_end_the_stream(kafka, stream):
     kafka.make_topic("short")
-    few = [(f"homie/5/{name}/air/pm25".encode(), b"4") for name in HOMIE for _ in range(5)]
+    few = [(f"{name}/sensor/pm25/state".encode(), b"4") for name in ESPHOME for _ in range(5)]
     kafka.send("short", few)
     short = stream(kafka.address, "short", "--once")
     for code in (0, 1):

@@ -14,7 +14,7 @@ from scale.history import build_frame, place_reading
 from scale.shard import Shard, divide_by_shard
 from tests.support.recorded import START, config_text, recorded
 
-HOMIE = ("b1-3-r1", "b1-2-r2")
+ESPHOME = ("b1-3-r1", "b1-2-r2")
 EDGE = "school:edge:b2"
 CONFIG = f'{config_text(budget=BUDGET)}[[sensor]]\nid = "{EDGE}"\nroom = "b1-1-r1"\n'
 _QUANTITIES = ("pm1", "pm25", "pm10", "rh", "temp", "voc_index")
@@ -26,14 +26,14 @@ _MINUTES = 28
 
 
 def one_value_a_topic():
-    """Return topic, payload and receive time of messages from Homie devices and a Sparkplug
+    """Return topic, payload and receive time of messages from ESPHome devices and a Sparkplug
     device."""
     records = [(b"spBv1.0/school/DBIRTH/edge/b2", _BIRTH, START)]
     for reading in recorded():
-        if reading.sensor in HOMIE and reading.time < START + _MINUTES * 60:
+        if reading.sensor in ESPHOME and reading.time < START + _MINUTES * 60:
             for k, key in enumerate(_QUANTITIES):
                 if key in reading.values:
-                    topic = f"homie/5/{reading.sensor}/air/{key}".encode()
+                    topic = f"{reading.sensor}/sensor/{key}/state".encode()
                     value = str(reading.values[key]).encode()
                     records.append((topic, value, round(reading.received + k / 100, 3)))
     return [*records, (b"spBv1.0/school/DDATA/edge/b2", _DATA, START + _MINUTES * 60)]
@@ -46,7 +46,7 @@ def with_native_messages():
     """
     records = one_value_a_topic()
     for reading in recorded():
-        if reading.sensor not in HOMIE and reading.time < START + _MINUTES * 60:
+        if reading.sensor not in ESPHOME and reading.time < START + _MINUTES * 60:
             body = {"time": reading.time, **reading.values, "events": list(reading.events)}
             topic, value = f"plumewatch/v1/{reading.sensor}/reading", json.dumps(body)
             records.append((topic.encode(), value.encode(), round(reading.received, 3)))

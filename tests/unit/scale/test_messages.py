@@ -96,7 +96,7 @@ def test_a_format_is_read_alike_however_it_is_cut_and_divided(name, cut):
 def values(name, count, period=2.0):
     """Return `count` moments of a device that sends each value under a topic of its own."""
     return [
-        Record(f"homie/5/{name}/air/{key}".encode(), f"{4.5 + k}".encode(), AT + k * period, 0, 0)
+        Record(f"{name}/sensor/{key}/state".encode(), f"{4.5 + k}".encode(), AT + k * period, 0, 0)
         for k in range(count)
         for key in ("pm1", "pm25", "pm10")
     ]

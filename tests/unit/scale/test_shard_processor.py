@@ -16,7 +16,7 @@ from scale.shard import pack
 from tests.support.streamed import (
     CONFIG,
     EDGE,
-    HOMIE,
+    ESPHOME,
     alerts_of,
     counted,
     events_of_one_service,
@@ -79,7 +79,7 @@ def test_any_cut_gives_the_events_of_one_service(kept, cut, tmp_path, monkeypatc
     config = partial(build_intake_config, load(path), dedupe_window=128)
     source = MessageSource("values", config, SHARDS)
     sent = one_value_a_topic()
-    poison = (b"homie/5/b1-3-r1/air/pm25", b"\x00" * 100_000)
+    poison = (b"b1-3-r1/sensor/pm25/state", b"\x00" * 100_000)
     records = [(*record, 0, k) for k, record in enumerate(sent)]
     stores, found = [Store() for _ in range(SHARDS)], []
     for at in range(0, len(records), cut):
@@ -93,7 +93,7 @@ def test_any_cut_gives_the_events_of_one_service(kept, cut, tmp_path, monkeypatc
                 found += map(json.loads, events["event"])
     expected = events_of_one_service(path, sent, SHARDS)
     assert counted(found) == expected
-    assert {(EDGE, "tamper"), (HOMIE[0], "vape")} <= alerts_of(expected)
+    assert {(EDGE, "tamper"), (ESPHOME[0], "vape")} <= alerts_of(expected)
     sizes = [len(row[0]) for store in stores for row in store.tables["since"]]
     assert max(sizes, default=0) < 100_000, "a rejected value is kept in the state"
 
