@@ -13,13 +13,13 @@ from alerts.access.roles import list_roles_with
 from alerts.engine import AlertEngine
 from alerts.page.app import create_app
 from alerts.policy import AlertPolicy, StaffMember
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from plumewatch.service.data_folder import prepare_state
 from storage import sqlite
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import free_port
+from tests.support.events import make_event
 from tests.support.staff_page import page_settings
 
 PAGE = (Path(__file__).parents[2] / "docs/integrations.md").read_text(encoding="utf-8")
@@ -36,12 +36,8 @@ def served(tmp_path):
     engine = AlertEngine(registry, AlertPolicy(staff=(StaffMember("ap", "A. P.", "staff"),)))
     db = sqlite.connect(tmp_path / "state.db")
     prepare_state(db)
-    event = Event(
-        *("s0", EventKind.VAPE, EventPhase.ALERTED, now - 6, now, now, None, 0.9),
-        *({"vape": 0.9}, {"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)}, "m1"),
-    )
     with sqlite.transaction(db) as tx:
-        engine.on_events(tx, [event], now)
+        engine.on_events(tx, [make_event(now, "s0")], now)
         token = api_tokens.make(tx, "docs", "ap", Scope, by="ap", days=1, now=now)
     series = SqliteSeries(tmp_path / "series.db")
     series.open()

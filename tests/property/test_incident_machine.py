@@ -17,10 +17,11 @@ from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
 from alerts.secrets import Secret
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.events import EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from tests.support import alert_records as stored
+from tests.support.events import make_event
 
 ROOMS = tuple(Room(r, r, "1", "Main", "School") for r in ("a", "b"))
 SENSORS = (Sensor("a1", "a"), Sensor("a2", "a"), Sensor("b1", "b"))
@@ -79,19 +80,8 @@ class IncidentMachine(RuleBasedStateMachine):
         age=st.sampled_from([0.0, 1.0, 599.0, 700.0]),
     )
     def detect(self, sensor, kind, confidence, age):
-        event = Event(
-            sensor=sensor,
-            kind=kind,
-            phase=EventPhase.ALERTED,
-            onset=self.now - age - 5,
-            alerted=self.now - age,
-            peak_time=self.now - age,
-            end=None,
-            confidence=confidence,
-            probabilities={kind.value: confidence},
-            evidence={"pm25": ChannelEvidence(4, 100, 5, None)},
-            model_version="m",
-        )
+        at = self.now - age
+        event = make_event(at, sensor, kind, onset=at - 5, confidence=confidence)
         self.say(event)
         return event
 

@@ -29,7 +29,6 @@ from alerts.incidents.incident import Status
 from alerts.notify import outbox as outbox_rows
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
-from detection.events import Event, EventKind, EventPhase
 from ingest.validation import may_alert
 from plumewatch.service.data_folder import DATABASES, prepare_state
 from storage.backup import back_up, verify
@@ -39,6 +38,7 @@ from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, transaction
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.alert_records import incidents, notices
+from tests.support.events import make_event
 from tests.support.journals import gaps
 
 START = 1_790_000_000.0
@@ -203,19 +203,7 @@ class JournalMachine(RuleBasedStateMachine):
     def open_incident(self, event):
         """An incident and its notice commit together; who responds learns of what follows."""
         self.clock += 1000
-        happened = Event(
-            sensor=event,
-            kind=EventKind.VAPE,
-            phase=EventPhase.ALERTED,
-            onset=self.now() - 6,
-            alerted=self.now(),
-            peak_time=self.now(),
-            end=None,
-            confidence=0.9,
-            probabilities={"vape": 0.9},
-            evidence={},
-            model_version="m",
-        )
+        happened = make_event(self.now(), event)
         of_room = incidents(self.state, room=f"room-{event}", status=Status.ACKNOWLEDGED)
         joined = [incident.id for incident in of_room if incident.resolve_due > self.now()]
         with transaction(self.state) as tx:

@@ -21,11 +21,12 @@ from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.events import EventKind, EventPhase
 from language.messages import fact
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from tests.support import alert_records as stored
+from tests.support import events
 
 START = 1_788_789_600.0
 REGISTRY = Registry.of(
@@ -53,20 +54,8 @@ DOWN = "ntfy-"
 
 
 def make_event(room, since, at, phase=EventPhase.ALERTED, kind=EventKind.VAPE):
-    return Event(
-        sensor=f"s{room}",
-        kind=kind,
-        phase=phase,
-        onset=START + since - 6,
-        alerted=START + since,
-        peak_time=START + since,
-        end=START + at if phase is EventPhase.ENDED else None,
-        confidence=0.9,
-        probabilities={kind.value: 0.9},
-        evidence={"pm25": ChannelEvidence(4, 176, 6, None)},
-        model_version="m",
-        time=START + at,
-    )
+    end = START + at if phase is EventPhase.ENDED else None
+    return events.make_event(START + since, f"s{room}", kind, phase, end=end, time=START + at)
 
 
 def scenario():

@@ -26,7 +26,7 @@ from alerts.outbound.state_summary import StateRecorder, StateSummary
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.alert_rules import ThresholdReport
-from detection.events import Detail, Event, EventKind, EventPhase
+from detection.events import Detail, EventKind, EventPhase
 from detection.liveness import SensorLife, SensorState
 from detection.quantities import COLUMNS
 from ingest.validation import may_alert
@@ -41,6 +41,7 @@ from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, transaction
 from storage.timeseries.records import Record
 from tests.support.alert_records import deliver
+from tests.support.events import make_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -211,19 +212,8 @@ def _judged(
             answered += 1
     for sensor, kind, details, ago_s, lasts_s in _LATE:
         at = end - ago_s
-        event = Event(
-            sensor=sensor,
-            kind=kind,
-            phase=EventPhase.ALERTED,
-            onset=at - 10,
-            alerted=at,
-            peak_time=at,
-            end=None,
-            confidence=0.93,
-            probabilities={"vape": 0.93, "spray": 0.07} if kind is EventKind.VAPE else {},
-            evidence={},
-            model_version="1",
-            details=details,
+        event = make_event(
+            at, sensor, kind, onset=at - 10, confidence=0.93, evidence={}, details=details
         )
         with transaction(connection) as tx:
             engine.on_events(tx, [event], at)

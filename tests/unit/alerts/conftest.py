@@ -12,10 +12,10 @@ from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import audit, sqlite
 from storage.journal import STATE_SCRIPTS
 from storage.registry import Registry, Room, Sensor
+from tests.support import events
 from tests.support.consumer_site import ConsumerSite
 
 ROOMS = (
@@ -97,32 +97,7 @@ def make_site(tmp_path, registry, policy):
 
 @pytest.fixture
 def make_event():
-    def make(
-        at=1000.0,
-        sensor="s1",
-        kind=EventKind.VAPE,
-        phase=EventPhase.ALERTED,
-        onset=None,
-        confidence=0.9,
-        end=None,
-        **more,
-    ):
-        return Event(
-            sensor=sensor,
-            kind=kind,
-            phase=phase,
-            onset=at - 6.0 if onset is None else onset,
-            alerted=at,
-            peak_time=at,
-            end=end,
-            confidence=confidence,
-            probabilities={kind.value: confidence, "spray": 1 - confidence},
-            evidence={"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)},
-            model_version="m1",
-            **more,
-        )
-
-    return make
+    return events.make_event
 
 
 @pytest.fixture

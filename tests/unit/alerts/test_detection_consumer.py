@@ -4,7 +4,7 @@ import pytest
 
 from alerts.consumer.detection_consumer import CONSUMER
 from alerts.incidents.incident import Verdict
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.events import ChannelEvidence, EventKind
 from ingest.validation import SILENT_FLAGS
 from language.messages import fact, to_json
 from storage.journal import Snapshot, load_cursor, save_snapshot
@@ -12,6 +12,7 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import transaction
 from tests.support import alert_records as stored
+from tests.support.events import make_event
 from tests.support.plumes import START, readings_of_puff
 
 
@@ -137,20 +138,9 @@ def smoky_rooms():
 
 
 def vape_at(sensor, at, excess):
-    return Event(
-        sensor=sensor,
-        kind=EventKind.VAPE,
-        phase=EventPhase.ALERTED,
-        onset=START + 2450.0,
-        alerted=START + at,
-        peak_time=START + at,
-        end=None,
-        confidence=0.9,
-        probabilities={"vape": 0.9},
-        evidence={"pm25": ChannelEvidence(5.0, excess, 60.0, None)},
-        model_version="made",
-        time=START + at,
-    )
+    evidence = {"pm25": ChannelEvidence(5.0, excess, 60.0, None)}
+    at += START
+    return make_event(at, sensor, onset=START + 2450.0, evidence=evidence, time=at)
 
 
 class SaysSo:

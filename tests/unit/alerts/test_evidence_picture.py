@@ -10,7 +10,6 @@ import pytest
 
 from alerts.notify.evidence_picture import EvidenceFacts, draw
 from alerts.notify.notice import KIND_WORDS
-from language.messages import use_language
 from reports.drawing import Line, Text, render_png, render_svg
 
 VAPE = KIND_WORDS["vape"]
@@ -79,28 +78,6 @@ def test_three_panels_with_units_marks_and_local_time():
     assert root.find(f"{SVG}title").text == f"Boys N2: {VAPE} since 10:05 AM"
     assert root.find(f"{SVG}desc").text == "PM2.5 rose from 4 to 180 µg/m³ in 6 s"
     assert root.get("role") == "img"
-
-
-def test_spanish_marks_fit_beside_each_other():
-    with use_language("es"):
-        drawing = draw(facts(), *readings())
-    assert "estable en 41" in words(drawing)
-    marks = [item for item in drawing.items if isinstance(item, Text) and item.y == 58]
-    ends = [*(mark.x - 14 for mark in marks[1:]), drawing.width]
-    assert all(mark.x + 6.6 * len(mark.text) <= end for mark, end in zip(marks, ends, strict=True))
-
-
-def test_marks_are_drawn_at_their_times():
-    drawing = draw(facts(), *readings())
-    left, right = 46.0, 348.0
-    marks = {
-        i.dash: i.points[0][0]
-        for i in drawing.items
-        if isinstance(i, Line) and i.width >= 1.2 and i.points[0][0] == i.points[1][0]
-        if left < i.points[0][0] < right and i.points[0][1] > 70
-    }
-    onset, alert, end = marks[4, 3], marks[()], marks[1.2, 3]
-    assert (end - onset) / (alert - onset) == pytest.approx(120 / 6)
 
 
 @pytest.mark.parametrize("drop", [("pm25",), ("voc_index",), ("rh",), ("pm25", "voc_index")])

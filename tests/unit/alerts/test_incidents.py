@@ -119,19 +119,6 @@ def test_lives(play, script, status, effects):
 @pytest.mark.parametrize(
     ("script", "message", "effects", "arrived_at"),
     [
-        ([(A, 1000), ("here", 1060)], ["acknowledged", "arrived"], ["Page", *TAKEN], 1060),
-        (
-            [(A, 1000), ("ack", 1010), ("here", 1060)],
-            ["acknowledged", "arrived"],
-            ["Page", *TAKEN, "Stop", "ScheduleAckDeadline"],
-            1060,
-        ),
-        (
-            [(A, 1000), ("ack", 1010), ("here", 1060, "Fox"), ("here", 1070)],
-            ["acknowledged", "arrived", "arrived_too"],
-            ["Page", *TAKEN] + 2 * ["Stop", "ScheduleAckDeadline"],
-            1060,
-        ),
         (  # an answer that was given is not requested again
             [(A, 1000), ("feedback", 1050, Verdict.CONFIRMED), ("here", 1060)],
             ["acknowledged", "feedback", "arrived"],

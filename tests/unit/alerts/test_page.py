@@ -88,6 +88,16 @@ class Page:
         page = await self.client.get(path)
         return re.search(r'name="form_token" value="([^"]+)"', page.text)[1]
 
+    async def act(self, path, start="/account", /, **form):
+        """Submit a form of a page of the person who is signed in."""
+        data = {"form_token": await self.form_token(start), **form}
+        return await self.client.post(path, data=data)
+
+    def browse(self, address="127.0.0.1", **headers):
+        """Open another browser, at an address."""
+        transport = httpx.ASGITransport(self.app, client=(address, 50_000))
+        return httpx.AsyncClient(transport=transport, base_url=HOST, headers=headers)
+
     def incident(self, make_event):
         with sqlite.transaction(self.db) as tx:
             (record,) = self.engine.on_events(tx, [make_event(self.now - 5)], self.now)

@@ -5,7 +5,6 @@ from contextlib import closing
 from dataclasses import replace
 from html import unescape
 
-import httpx
 import pytest
 
 from alerts.access import own_channels, passwords
@@ -15,7 +14,6 @@ from alerts.notify.trial_notices import TrialNotice
 from alerts.policy import StaffMember
 from alerts.secrets import Secret
 from storage import audit
-from tests.unit.alerts.test_page import HOST
 from tests.unit.alerts.test_page_settings import send, setup, tree  # noqa: F401 - a fixture
 
 NEW = "seven blue kettles"
@@ -41,8 +39,7 @@ def known(setup, policy):  # noqa: F811
 
 async def choose(page, link, password=NEW, **headers):
     """Open a link in another browser and send its form, as its script does."""
-    transport = httpx.ASGITransport(page.app)
-    async with httpx.AsyncClient(transport=transport, base_url=HOST) as browser:
+    async with page.browse() as browser:
         await browser.get("/welcome")
         form = {"token": link.partition("#")[2], "new": password}
         answer = await browser.post("/welcome", data=form, headers=headers)
@@ -144,8 +141,7 @@ async def test_only_administrators_invite_and_change_others(open_page, person):
 async def test_nobody_gets_around_their_current_password_with_an_invite(open_page):
     page = open_page()
     await page.sign_in("ad")
-    token = {"form_token": await page.form_token("/account")}
-    assert (await page.client.post("/people/ad/invite", data=token)).status_code == 403
+    assert (await page.act("/people/ad/invite")).status_code == 403
     assert page.db.execute("SELECT count(*) FROM invite").fetchone()[0] == 0
 
 
@@ -153,8 +149,7 @@ async def test_who_signs_in_at_a_provider_gets_no_invite(open_page):
     page = open_page(sign_in=SignInRules(local=frozenset({"ad"})))
     await page.sign_in("ad")
     assert "/invite" not in (await page.client.get("/people/ap")).text
-    token = {"form_token": await page.form_token("/account")}
-    assert (await page.client.post("/people/ap/invite", data=token)).status_code == 403
+    assert (await page.act("/people/ap/invite")).status_code == 403
 
 
 @pytest.fixture
@@ -173,12 +168,6 @@ def page_of(open_page, policy, database):
     return start
 
 
-async def add_channel(page, person, **form):
-    token = await page.form_token("/account")
-    data = {"form_token": token, **form}
-    return await page.client.post(f"/people/{person}/channels", data=data)
-
-
 async def test_the_page_makes_the_topic_of_a_phone_and_sends_a_test(page_of, caplog):
     tested = []
 
@@ -189,7 +178,7 @@ async def test_the_page_makes_the_topic_of_a_phone_and_sends_a_test(page_of, cap
     page = page_of(send_test=send_test)
     await page.sign_in("ad")
     with caplog.at_level("DEBUG"):
-        answer = await add_channel(page, "an", kind="push")
+        answer = await page.act("/people/an/channels", kind="push")
     topic = re.search(r"<b>([a-z-]{39})</b>", answer.text)[1]
     assert "data:image/svg+xml" in answer.text
     assert topic not in (await page.client.get("/people/an")).text
@@ -202,15 +191,16 @@ async def test_people_set_up_and_remove_their_own_channels(page_of):
     page = page_of()
     await page.sign_in("an")
     assert 'href="/people/an"' in (await page.client.get("/account")).text
-    assert (await add_channel(page, "an", kind="email", to="me@school.example")).status_code == 303
+    assert (
+        await page.act("/people/an/channels", kind="email", to="me@school.example")
+    ).status_code == 303
     (target,) = page.engine.policy.find_member("an").targets
     assert target.reveal() == "mailtos://user:marked-password@smtp.example?to=me@school.example"
     shown = (await page.client.get("/people/an")).text
     assert "me@school.example" in shown
     assert "marked-password" not in shown
-    token = {"form_token": await page.form_token("/account")}
     (own,) = own_channels.list_channels(page.db, "an")
-    removed = await page.client.post(f"/people/an/channels/{own.id}/remove", data=token)
+    removed = await page.act(f"/people/an/channels/{own.id}/remove")
     assert removed.status_code == 303
     assert page.engine.policy.find_member("an").targets == ()
 
@@ -231,7 +221,7 @@ async def test_people_set_up_and_remove_their_own_channels(page_of):
 async def test_what_is_no_channel_is_refused(page_of, form, words):
     page = page_of()
     await page.sign_in("ad")
-    answer = await add_channel(page, "an", **form)
+    answer = await page.act("/people/an/channels", **form)
     assert (answer.status_code, words in answer.text) == (400, True)
     assert "kx7" not in answer.text
     assert own_channels.list_channels(page.db, "an") == []
@@ -240,11 +230,11 @@ async def test_what_is_no_channel_is_refused(page_of, form, words):
 async def test_administrators_alone_give_the_url_of_another_service(page_of, caplog):
     page, url = page_of(), "ntfys://ntfy.sh/kx7-long-secret-topic"
     await page.sign_in("an")
-    assert (await add_channel(page, "an", kind="other", to=url)).status_code == 400
+    assert (await page.act("/people/an/channels", kind="other", to=url)).status_code == 400
     assert 'value="other"' not in (await page.client.get("/people/an")).text
     await page.sign_in("ad")
     with caplog.at_level("DEBUG"):
-        assert (await add_channel(page, "an", kind="other", to=url)).status_code == 303
+        assert (await page.act("/people/an/channels", kind="other", to=url)).status_code == 303
     assert [t.reveal() for t in page.engine.policy.find_member("an").targets] == [url]
     assert "kx7" not in (await page.client.get("/people/an")).text
     logged = [r.getMessage() for r in caplog.records if r.name != "apprise"]  # pytest alone sees it
@@ -260,6 +250,6 @@ async def test_two_people_may_share_an_address(page_of, database):
     page = page_of()
     await page.sign_in("ad")
     for person in ("an", "ap"):
-        await add_channel(page, person, kind="email", to="office@school.example")
+        await page.act(f"/people/{person}/channels", kind="email", to="office@school.example")
     with closing(page.db):
         assert all(len(own_channels.list_channels(page.db, p)) == 1 for p in ("an", "ap"))

@@ -7,7 +7,6 @@ import sqlite3
 from dataclasses import replace
 from functools import partial
 
-import httpx
 import pytest
 
 from alerts.access import action_tokens
@@ -24,8 +23,7 @@ from detection.events import EventKind
 from storage import sqlite
 from tests.support import alert_records as stored
 from tests.support.recording_notifier import RecordingNotifier
-from tests.unit.alerts.test_page import HOST, NOW, PASSWORD
-from tests.unit.alerts.test_page_people import act
+from tests.unit.alerts.test_page import NOW, PASSWORD
 
 VAPE = KIND_WORDS["vape"]
 
@@ -302,9 +300,9 @@ async def test_links_end_with_the_sessions_of_their_person(opened, how):
     await page.sign_in("ad" if how == "by an administrator" else "ap")
     if how == "new password":
         form = {"old": PASSWORD, "new": "another long one 17"}
-        answer = await act(page, "/account/password", **form)
+        answer = await page.act("/account/password", **form)
     else:
-        answer = await act(page, "/account/sign-out-everywhere", person="ap")
+        answer = await page.act("/account/sign-out-everywhere", person="ap")
     assert answer.status_code == 303
     page.client.cookies.clear()
     for token, path in ((take, "/answer"), (say, "/answer/arrive"), (take, "/answer/look")):
@@ -436,8 +434,7 @@ async def test_the_button_of_a_web_app_on_another_host_may_be_pressed(open_page,
     page = open_page()
     token = token_for(page, page.incident(make_event))
     headers = {"Origin": "https://ntfy.example", "Sec-Fetch-Site": "cross-site"}
-    transport = httpx.ASGITransport(page.app)
-    async with httpx.AsyncClient(transport=transport, base_url=HOST, headers=headers) as app:
+    async with page.browse(**headers) as app:
         answer = await press(page, token, client=app)
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
     assert "access-control-allow-credentials" not in answer.headers

@@ -11,7 +11,7 @@ from alerts.page.views.incidents import read_replaces
 from detection.events import EventKind
 from storage import sqlite
 
-DAY_S = 86_400.0
+ANSWERS = "/incidents/answers"
 
 
 @pytest.fixture
@@ -77,11 +77,6 @@ async def test_an_incident_is_found_by_its_number(school):
     assert (await listed(page, number="%"))[0] == []
 
 
-async def answer(page, path="/incidents/answers", **form):
-    token = await page.form_token("/account")
-    return await page.client.post(path, data={"form_token": token, **form})
-
-
 async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
     page, ids = school
     await page.sign_in("ap")
@@ -89,7 +84,7 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
     path = re.search(r'action="([^"]+)" id="several"', shown)[1].replace("&amp;", "&")
     shown_ids = re.findall(r'name="all" value="([^"]+)"', shown)
     form = {"all": shown_ids, "every": "yes", "verdict": "test", "note": "fire drill"}
-    told = (await answer(page, path, **form)).text
+    told = (await page.act(path, **form)).text
     smoke = ids[::3]
     verdicts = {one: repository.load(page.db, one).verdict for one in ids}
     assert [verdicts[one] for one in smoke] == [
@@ -100,7 +95,7 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
     assert 'value="smoke" selected' in told
 
     chosen = [ids[1], ids[4]]  # the second has an answer, which stays
-    told = (await answer(page, id=chosen, verdict="nothing_found")).text
+    told = (await page.act(ANSWERS, id=chosen, verdict="nothing_found")).text
     assert "1 incident answered: Nothing found. 1 already had an answer" in told
     assert repository.load(page.db, ids[4]).verdict is Verdict.CONFIRMED
 
@@ -118,7 +113,7 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
 async def test_several_answers_that_are_refused(opened, form, person, status):
     page, incident = opened
     await page.sign_in(person)
-    told = await answer(page, **{"id": [incident], **form})
+    told = await page.act(ANSWERS, **{"id": [incident], **form})
     assert told.status_code == status
     assert repository.load(page.db, incident).verdict is None
 

@@ -15,16 +15,12 @@ from tests.support import alert_records as stored
 VAPE = KIND_WORDS["vape"]
 
 
-async def act(page, path, **form):
-    return await page.client.post(path, data={"form_token": await page.form_token(), **form})
-
-
 async def test_what_happened_on_another_day_than_the_onset_has_its_date(opened):
     page, incident = opened
     page.now += 86_400
     await page.sign_in("fm")
     url = f"/incidents/{incident}"
-    await act(page, f"{url}/acknowledge")
+    await page.act(f"{url}/acknowledge")
     at = datetime.fromtimestamp(page.now, ZoneInfo("America/New_York"))
     shown = (await page.client.get(url)).text
     assert f"acknowledged by F. Manager at {at:%b %-d, %Y, %-I:%M %p}" in shown
@@ -35,7 +31,7 @@ async def test_a_note_with_a_number_is_refused_and_kept_in_the_form(opened):
     page, incident = opened
     await page.sign_in()
     form = {"verdict": "confirmed", "note": "seen, id 123456 <b>"}
-    answer = await act(page, f"/incidents/{incident}/feedback", **form)
+    answer = await page.act(f"/incidents/{incident}/feedback", **form)
     assert answer.status_code == 400
     assert "Leave out anything that identifies a person: 123456." in answer.text
     assert 'value="seen, id 123456 &lt;b&gt;"' in answer.text
@@ -47,7 +43,7 @@ async def test_answers_are_added_and_none_is_lost(opened):
     await page.sign_in()
     for verdict, cause in (("confirmed", ""), ("false_alarm", "spray"), ("test", "")):
         form = {"verdict": verdict, "cause": cause}
-        assert (await act(page, f"/incidents/{incident}/feedback", **form)).status_code == 303
+        assert (await page.act(f"/incidents/{incident}/feedback", **form)).status_code == 303
     assert stored.feedback(page.db, "verdict", "cause", "who") == [
         ("confirmed", "", "ap"),
         ("false_alarm", "spray", "ap"),
@@ -65,7 +61,7 @@ SILENCE = {"place": "room n2-boys", "kind": "vape", "hours": "2", "reason": "pai
 async def test_a_silence_is_added_listed_and_ended(open_page, make_event):
     page = open_page()
     await page.sign_in()
-    assert (await act(page, "/silences", **SILENCE)).status_code == 303
+    assert (await page.act("/silences", **SILENCE)).status_code == 303
     (silence,) = silences.list_recent(page.db, page.now)
     assert silence.labels == {"room": "n2-boys", "kind": "vape"}
     assert (silence.owner, silence.reason) == ("ap", "paint")
@@ -75,17 +71,17 @@ async def test_a_silence_is_added_listed_and_ended(open_page, make_event):
     assert "A. Principal" in shown
     with sqlite.transaction(page.db) as tx:
         assert page.engine.on_events(tx, [make_event(page.now + 5)], page.now + 5) == []
-    answer = await act(page, f"/silences/{silence.id}/end")
+    answer = await page.act(f"/silences/{silence.id}/end")
     assert answer.status_code == 303
     assert "ended by A. Principal" in (await page.client.get("/silences")).text
-    assert (await act(page, "/silences/99/end")).status_code == 404
+    assert (await page.act("/silences/99/end")).status_code == 404
 
 
 async def test_one_that_begins_on_a_later_day(open_page):
     page = open_page()
     await page.sign_in()
     later = {"starts": "later", "start": "2026-09-12T14:30", "place": "floor 2 of North"}
-    await act(page, "/silences", **{**SILENCE, **later, "kind": "all"})
+    await page.act("/silences", **{**SILENCE, **later, "kind": "all"})
     (silence,) = silences.list_recent(page.db, page.now)
     assert silence.labels == {"floor": "2", "building": "North"}
     at = datetime(2026, 9, 12, 14, 30, tzinfo=ZoneInfo("America/New_York")).timestamp()
@@ -130,7 +126,7 @@ async def test_a_silence_is_started_from_the_room_and_from_the_incident(opened):
 async def test_silences_that_are_refused(open_page, change, status, message):
     page = open_page()
     await page.sign_in()
-    answer = await act(page, "/silences", **{**SILENCE, **change})
+    answer = await page.act("/silences", **{**SILENCE, **change})
     assert answer.status_code == status
     assert message in answer.text
     assert silences.list_recent(page.db, page.now) == []
@@ -139,11 +135,11 @@ async def test_silences_that_are_refused(open_page, change, status, message):
 async def test_the_whole_school_is_for_administrators_and_not_for_long(open_page):
     page = open_page()
     await page.sign_in("ad")
-    answer = await act(page, "/silences", **{**SILENCE, "place": "school", "hours": "8"})
+    answer = await page.act("/silences", **{**SILENCE, "place": "school", "hours": "8"})
     assert answer.status_code == 400
     assert "4 hours" in answer.text
     assert (
-        await act(page, "/silences", **{**SILENCE, "place": "school", "kind": "vape"})
+        await page.act("/silences", **{**SILENCE, "place": "school", "kind": "vape"})
     ).status_code == 303
     (silence,) = silences.list_recent(page.db, page.now)
     assert silence.labels == {"kind": "vape"}
@@ -152,13 +148,13 @@ async def test_the_whole_school_is_for_administrators_and_not_for_long(open_page
 async def test_silences_that_add_up_to_the_school_obey_its_rule(open_page):
     page = open_page()
     await page.sign_in()
-    assert (await act(page, "/silences", **{**SILENCE, "hours": "8"})).status_code == 303
+    assert (await page.act("/silences", **{**SILENCE, "hours": "8"})).status_code == 303
     last = {**SILENCE, "place": "room n1-girls", "hours": "8"}
     for person, refusal in (("ap", "only administrators"), ("ad", "for more than 4 hours")):
         await page.sign_in(person)
-        answer = await act(page, "/silences", **last)
+        answer = await page.act("/silences", **last)
         assert (answer.status_code, refusal in answer.text) == (400, True)
-    assert (await act(page, "/silences", **{**last, "hours": "4"})).status_code == 303
+    assert (await page.act("/silences", **{**last, "hours": "4"})).status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -168,7 +164,7 @@ async def test_silences_that_add_up_to_the_school_obey_its_rule(open_page):
 async def test_numbers_that_no_row_has(open_page, path, number):
     page = open_page()
     await page.sign_in("ad")
-    assert (await act(page, path.format(number))).status_code in {400, 404}
+    assert (await page.act(path.format(number))).status_code in {400, 404}
 
 
 async def test_silences_are_guarded(open_page):
@@ -176,7 +172,7 @@ async def test_silences_are_guarded(open_page):
     assert (await page.client.post("/silences", data=SILENCE)).status_code == 303
     await page.sign_in("an")
     assert "Add one" not in (await page.client.get("/silences")).text
-    assert (await act(page, "/silences", **SILENCE)).status_code == 403
+    assert (await page.act("/silences", **SILENCE)).status_code == 403
     await page.sign_in()
     assert (await page.client.post("/silences", data=SILENCE)).status_code == 403
     assert silences.list_recent(page.db, page.now) == []
@@ -205,10 +201,10 @@ async def test_declining_on_the_page_pages_the_next(opened):
     await page.sign_in()
     url = f"/incidents/{incident}"
     assert 'id="decline"' in (await page.client.get(url)).text
-    assert (await act(page, f"{url}/decline")).status_code == 303
+    assert (await page.act(f"{url}/decline")).status_code == 303
     shown = (await page.client.get(url)).text
     assert "You said you can't go." in shown
     assert 'id="decline"' not in shown
     assert "Cannot go" in shown  # in the history
     await page.sign_in("an")
-    assert (await act(page, f"{url}/decline")).status_code == 403
+    assert (await page.act(f"{url}/decline")).status_code == 403

@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
-import httpx
 import pytest
 from joserfc import jwt
 
@@ -146,8 +145,7 @@ async def test_a_session_ends_when_the_address_of_its_person_is_anothers(start, 
 
 async def test_many_may_sign_in_at_the_same_moment(start, provider):
     page = start()
-    transport = httpx.ASGITransport(page.app)
-    browsers = [httpx.AsyncClient(transport=transport, base_url=HOST) for _ in range(12)]
+    browsers = [page.browse() for _ in range(12)]
     backs = []
     for browser in browsers:
         went = (await begin(page, client=browser)).headers["location"]
@@ -192,8 +190,7 @@ async def test_the_way_back_leads_nowhere_else(start, provider, after):
 async def test_nobody_is_signed_in_with_the_code_of_another_browser(start, provider):
     page = start()
     theirs = await provider.sign_in((await begin(page)).headers["location"], "sub-ap")
-    transport = httpx.ASGITransport(page.app)
-    async with httpx.AsyncClient(transport=transport, base_url=HOST) as victim:
+    async with page.browse() as victim:
         for prepared in (False, True):
             if prepared:
                 await begin(page, client=victim)
@@ -575,8 +572,7 @@ async def test_a_whole_school_may_sign_in_from_one_address_but_not_without_end(s
 async def test_made_up_codes_of_many_addresses_do_not_fill_the_audit_log(start, provider):
     page = start()
     for n in range(70):
-        transport = httpx.ASGITransport(page.app, client=(f"2001:db8:0:{n:x}::1", 50_000))
-        async with httpx.AsyncClient(transport=transport, base_url=HOST) as browser:
+        async with page.browse(f"2001:db8:0:{n:x}::1") as browser:
             went = (await begin(page, client=browser)).headers["location"]
             state = parse_qs(urlsplit(went).query)["state"][0]
             answer = await browser.get(f"/sign-in/callback?code=made-up&state={state}")

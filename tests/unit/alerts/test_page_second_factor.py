@@ -4,14 +4,13 @@ import asyncio
 import json
 import re
 
-import httpx
 import pyotp
 import pytest
 
 from alerts.access import passwords, second_factor, sessions
 from alerts.access.sign_in_rules import GroupRole, Rights, SignInRules
 from storage import audit, sqlite
-from tests.unit.alerts.test_page import HOST, PASSWORD
+from tests.unit.alerts.test_page import PASSWORD
 
 pytestmark = pytest.mark.attack
 
@@ -36,17 +35,12 @@ def secret_in(text):
     return found[1].replace(" ", "") if found else ""
 
 
-async def act(page, path, **form):
-    form = {"form_token": await page.form_token("/account"), **form}
-    return await page.client.post(path, data=form)
-
-
 async def give(page, code):
     return await page.client.post("/sign-in/code", data={"code": code})
 
 
 async def set_up(page):
-    await act(page, "/account/second-factor", old=PASSWORD)
+    await page.act("/account/second-factor", old=PASSWORD)
     return (await page.client.get("/sign-in/code")).text
 
 
@@ -66,7 +60,7 @@ async def test_somebody_sets_one_up_and_signs_in_with_it(open_page):
     done = await give(page, pyotp.TOTP(secret).at(page.now))
     assert len(re.findall(r"<li><code>[a-z2-7]{4}(-[a-z2-7]{4}){3}</code>", done.text)) == 8
     assert "8 recovery codes are left" in (await page.client.get("/account")).text
-    await act(page, "/sign-out")
+    await page.act("/sign-out")
     page.now += 30
     answer = await page.sign_in(after="/incidents")
     assert answer.headers["location"] == "/sign-in/code"
@@ -110,8 +104,7 @@ async def test_a_code_given_by_several_browsers_at_once_signs_one_in(open_page, 
     codes = has_factor(page)
     browsers = []
     for n in range(4):
-        transport = httpx.ASGITransport(page.app, client=(f"203.0.113.{n}", 50_000))
-        browsers.append(httpx.AsyncClient(transport=transport, base_url=HOST))
+        browsers.append(page.browse(f"203.0.113.{n}"))
         form = {"account": "ap", "password": PASSWORD}
         assert (await browsers[-1].post("/sign-in", data=form)).status_code == 303
     form = {"code": code_of(page) if kind == "code" else codes[0]}
@@ -157,8 +150,7 @@ async def test_codes_of_one_person_cannot_be_guessed_from_addresses_that_are_kno
     answers = []
     for n in range(12):
         page.now += 3600
-        transport = httpx.ASGITransport(page.app, client=(f"203.0.113.{n}", 50_000))
-        async with httpx.AsyncClient(transport=transport, base_url=HOST) as browser:
+        async with page.browse(f"203.0.113.{n}") as browser:
             own = {"account": "fm", "password": PASSWORD}
             assert (await browser.post("/sign-in", data=own)).status_code == 303
             for name in ("ad", "Ad Min"):
@@ -210,7 +202,7 @@ async def test_the_owner_is_never_shown_a_secret_that_a_thief_of_the_password_sa
     for page in (thief, owner):
         await page.sign_in("ad")
         if not at_sign_in:
-            await act(page, "/account/second-factor", old=PASSWORD)
+            await page.act("/account/second-factor", old=PASSWORD)
         seen.append(secret_in((await page.client.get("/sign-in/code")).text))
     assert "" not in seen
     assert seen[0] != seen[1]
@@ -241,7 +233,7 @@ async def test_a_password_that_ended_signs_nobody_in_with_a_later_code(open_page
 async def test_a_stolen_session_alone_sets_up_no_second_factor(open_page):
     page = open_page()
     await page.sign_in()
-    assert (await act(page, "/account/second-factor", old="guess")).status_code == 403
+    assert (await page.act("/account/second-factor", old="guess")).status_code == 403
     assert (await give(page, "000000")).headers["location"] == "/sign-in"
     await set_up(page)
     page.now += 301
@@ -252,7 +244,7 @@ async def test_a_secret_that_counts_is_shown_to_nobody(open_page):
     page = open_page()
     await page.sign_in()
     has_factor(page)
-    answer = await act(page, "/account/second-factor", old=PASSWORD)
+    answer = await page.act("/account/second-factor", old=PASSWORD)
     assert (answer.status_code, answer.text) == (303, "")
 
 
@@ -260,10 +252,10 @@ async def test_a_stolen_session_changes_no_second_factor(open_page):
     page = open_page()
     await page.sign_in()
     for path in ("/account/second-factor", "/account/second-factor/remove"):
-        answer = await act(page, path, old="wrong")
+        answer = await page.act(path, old="wrong")
         assert (answer.status_code, "current password is wrong" in answer.text) == (403, True)
     has_factor(page)
-    assert (await act(page, "/account/second-factor/remove", old=PASSWORD)).status_code == 303
+    assert (await page.act("/account/second-factor/remove", old=PASSWORD)).status_code == 303
     assert second_factor.find_enrollment(page.db, "ap") is None
     assert kinds(page)[-1] == "second_factor"
 

@@ -19,15 +19,6 @@ pytestmark = pytest.mark.attack
 NEW = "nine green umbrellas"
 
 
-def another_browser(page, address="127.0.0.1", **headers):
-    transport = httpx.ASGITransport(page.app, client=(address, 1))
-    return httpx.AsyncClient(transport=transport, base_url=HOST, headers=headers)
-
-
-async def act(page, path, **form):
-    return await page.client.post(path, data={"form_token": await page.form_token(), **form})
-
-
 async def test_the_cookie_contains_no_password_and_no_script_reads_it(open_page):
     page = open_page()
     answer = await page.sign_in(after="/incidents")
@@ -107,11 +98,11 @@ async def test_brute_force_is_stopped_by_address_and_by_account(open_page):
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) == 60
     assert "Wait 60 seconds" in answer.text
-    async with another_browser(page, "10.0.0.7") as other:
+    async with page.browse("10.0.0.7") as other:
         form = {"account": "ap", "password": "guess"}
         for _ in range(5):
             assert (await other.post("/sign-in", data=form)).status_code == 403
-    async with another_browser(page, "10.0.0.8") as third:
+    async with page.browse("10.0.0.8") as third:
         answer = await third.post("/sign-in", data={**form, "password": PASSWORD})
         assert answer.status_code == 429
         assert "Wait 15 minutes" in answer.text
@@ -124,7 +115,7 @@ async def test_brute_force_is_stopped_by_address_and_by_account(open_page):
 async def test_guesses_by_id_and_by_name_are_guesses_at_one_account(open_page):
     page = open_page()
     for n, account in enumerate(("ap", "A. Principal") * 5):
-        async with another_browser(page, f"10.0.0.{n}") as other:
+        async with page.browse(f"10.0.0.{n}") as other:
             form = {"account": account, "password": "guess"}
             assert (await other.post("/sign-in", data=form)).status_code == 403
     assert (await page.sign_in()).status_code == 429
@@ -144,7 +135,7 @@ async def test_a_session_given_by_an_attacker_is_not_taken_over(open_page):
     page.client.cookies.set("plumewatch_session", "fixed-by-an-attacker", domain="127.0.0.1")
     answer = await page.sign_in()
     assert "fixed-by-an-attacker" not in answer.headers["set-cookie"]
-    async with another_browser(page, Cookie="plumewatch_session=fixed-by-an-attacker") as attacker:
+    async with page.browse(Cookie="plumewatch_session=fixed-by-an-attacker") as attacker:
         assert "Sign in" in (await attacker.get("/")).text
 
 
@@ -153,7 +144,7 @@ async def test_signing_in_again_ends_the_session_before(open_page):
     first = (await page.sign_in()).cookies["plumewatch_session"]
     second = (await page.sign_in("fm")).cookies["plumewatch_session"]
     assert first != second
-    async with another_browser(page, Cookie=f"plumewatch_session={first}") as thief:
+    async with page.browse(Cookie=f"plumewatch_session={first}") as thief:
         assert "Sign in" in (await thief.get("/")).text
     assert sessions.count_by_person(page.db, page.now) == {"fm": 1}
 
@@ -161,8 +152,8 @@ async def test_signing_in_again_ends_the_session_before(open_page):
 async def test_sign_out_ends_the_session_on_the_server(open_page):
     page = open_page()
     kept = (await page.sign_in()).cookies["plumewatch_session"]
-    assert (await act(page, "/sign-out")).status_code == 303
-    async with another_browser(page, Cookie=f"plumewatch_session={kept}") as thief:
+    assert (await page.act("/sign-out")).status_code == 303
+    async with page.browse(Cookie=f"plumewatch_session={kept}") as thief:
         assert "Sign in" in (await thief.get("/")).text
 
 
@@ -235,7 +226,7 @@ async def test_analysts_read_and_change_nothing(open_page, make_event):
     assert 'id="acknowledge"' not in shown
     before = repository.load(page.db, incident)
     for action, form in (("acknowledge", {}), ("feedback", {"verdict": "confirmed"})):
-        answer = await act(page, f"/incidents/{incident}/{action}", **form)
+        answer = await page.act(f"/incidents/{incident}/{action}", **form)
         assert answer.status_code == 403
         assert "for: staff, facilities and admin" in answer.text
     assert repository.load(page.db, incident) == before
@@ -252,15 +243,15 @@ async def test_a_password_is_changed_and_ends_the_other_sessions(open_page):
         (PASSWORD, "short", 400, "at least 12"),
         (PASSWORD, "a. principal 12", 400, "principal"),
     ):
-        answer = await act(page, "/account/password", old=old, new=new)
+        answer = await page.act("/account/password", old=old, new=new)
         assert answer.status_code == status
         assert output in answer.text
-    answer = await act(page, "/account/password", old=PASSWORD, new=NEW)
+    answer = await page.act("/account/password", old=PASSWORD, new=NEW)
     assert answer.status_code == 303
     assert (
         "Your password has been changed" in (await page.client.get(answer.headers["location"])).text
     )
-    async with another_browser(page, Cookie=f"plumewatch_session={other_session}") as thief:
+    async with page.browse(Cookie=f"plumewatch_session={other_session}") as thief:
         assert "Sign in" in (await thief.get("/")).text
     page.client.cookies.clear()
     page.now += 61
@@ -272,15 +263,15 @@ async def test_everybody_signs_themselves_out_everywhere_and_administrators_othe
     page = open_page()
     await page.sign_in()
     assert "All staff" not in (await page.client.get("/account")).text
-    answer = await act(page, "/account/sign-out-everywhere", person="fm")
+    answer = await page.act("/account/sign-out-everywhere", person="fm")
     assert answer.status_code == 403
     admin = open_page()
     await admin.sign_in("ad")
     shown = (await admin.client.get("/account")).text
     assert re.search(r"A\. Principal</th><td[^>]*>ap</td><td[^>]*>staff</td>", shown)
-    assert (await act(admin, "/account/sign-out-everywhere", person="ap")).status_code == 303
+    assert (await admin.act("/account/sign-out-everywhere", person="ap")).status_code == 303
     assert "Sign in" in (await page.client.get("/")).text
-    assert (await act(admin, "/account/sign-out-everywhere", person="ad")).status_code == 303
+    assert (await admin.act("/account/sign-out-everywhere", person="ad")).status_code == 303
     assert sessions.count_by_person(page.db, page.now) == {}
 
 
@@ -299,7 +290,7 @@ async def test_one_click_is_for_this_machine_alone(open_page):
     foreign = await page.client.post("/sign-in", data={"account": "ap"}, headers=headers)
     assert foreign.status_code == 403
     assert (await page.client.post("/sign-in", data={"account": "ap"})).status_code == 303
-    async with another_browser(page, "10.0.0.7") as remote:
+    async with page.browse("10.0.0.7") as remote:
         assert 'type="password"' in (await remote.get("/sign-in")).text
         assert (await remote.post("/sign-in", data={"account": "ap"})).status_code == 403
 
@@ -319,7 +310,7 @@ async def test_sign_ins_failed_ones_and_sign_outs_are_in_the_audit_log(open_page
     await page.sign_in(password="wrong horse battery")
     await page.sign_in(account="hunter2 my password", password="x")
     await page.sign_in()
-    await act(page, "/sign-out")
+    await page.act("/sign-out")
     log = list(audit.read_entries(page.db))
     assert [(e.kind, e.actor) for e in reversed(log)] == [
         ("sign_in_refused", "ap"),

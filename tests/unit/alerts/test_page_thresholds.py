@@ -37,9 +37,7 @@ def save(page, **reports):
 
 
 async def undo(page, seq=1, reason="a drill", **form):
-    token = await page.form_token("/levels")
-    form = {"form_token": token, "reason": reason, **form}
-    return await page.client.post(f"/levels/moves/{seq}/undo", data=form)
+    return await page.act(f"/levels/moves/{seq}/undo", "/levels", reason=reason, **form)
 
 
 async def test_a_threshold_and_what_it_costs(answered):

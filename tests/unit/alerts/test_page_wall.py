@@ -18,16 +18,11 @@ def page(open_page):
     return open_page(open_reading=False)
 
 
-async def act(page, path, start="/tokens", **form):
-    token = await page.form_token(start)
-    return await page.client.post(path, data={"form_token": token, **form})
-
-
 async def screen(page):
     """Make a link as an administrator, and open it on a screen that is not signed in."""
     await page.sign_in("ad")
     form = {"name": "Front office", "person": "ap", "scope.wall": "yes", "days": "365"}
-    answer = await act(page, "/tokens", **form)
+    answer = await page.act("/tokens", **form)
     token = re.search(r'/wall#([\w-]+)"', answer.text)[1]
     page.client.cookies.clear()
     assert (await page.client.post("/wall/open", data={"token": token})).status_code == 204
@@ -50,7 +45,7 @@ async def test_a_screen_sees_the_wall_view_and_nothing_else(page):
 async def test_a_revoked_screen_is_closed(page):
     token = await screen(page)
     await page.sign_in("ad")
-    answer = await act(page, "/tokens/1/revoke")
+    answer = await page.act("/tokens/1/revoke")
     assert answer.status_code == 303
     page.client.cookies.clear()
     assert (await page.client.post("/wall/open", data={"token": token})).status_code == 403
@@ -93,7 +88,7 @@ async def test_possible_vaping_is_shown_and_asks_for_nobody(page, make_event):
         shown = (await page.client.get(path)).text
         assert "Possible vaping" in shown, path
         assert "noted, nobody was notified" in shown.lower(), path
-    answer = await act(page, f"/incidents/{incident}/feedback", start="/", verdict="confirmed")
+    answer = await page.act(f"/incidents/{incident}/feedback", "/", verdict="confirmed")
     assert answer.status_code == 303
     assert "Vaping confirmed" in (await page.client.get(f"/incidents/{incident}")).text
 

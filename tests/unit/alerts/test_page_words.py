@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
-from alerts.duty.reasons import Reason, write_reason
-from alerts.errors import NotifyReason
+from alerts.duty.reasons import Reason
 from alerts.history_words import write_line
-from alerts.incidents.history import Happened
-from alerts.incidents.incident import ActionClass, Suppression, Verdict
-from alerts.notify.notice import NoticeReason
 from alerts.page.settings import PipelineStatus, SensorStatus
-from alerts.policy import Severity
-from language.messages import fact, use_language
+from language.messages import fact
 from storage.timeseries import LatestReading
-from tests.support.leftovers import leftovers
 from tests.unit.alerts.test_page import NOW
 
 
@@ -80,59 +72,7 @@ async def test_the_age_of_a_reading_counts_on(open_page):
     assert '<span data-age="3">3 s ago</span>' in text
 
 
-PARAMS = {
-    "receiver": "x1",
-    "shift": "x2",
-    "end": "16:00",
-    "instead_of": "x3",
-    "building": "x4",
-    "time": "07:31:00",
-}
-
-
-@pytest.mark.parametrize("zones", [0, 1, 2])
-@pytest.mark.parametrize("code", Reason)
-def test_why_a_person_is_on_duty_has_no_english_in_it(code, zones):
-    with use_language("es"):
-        assert leftovers(write_reason(fact(code, **PARAMS, zones=zones))) == set()
-
-
 ASKED = fact(Reason.ALWAYS, receiver="x1", person="x5")
-DETAILS = {
-    "sensor": "x6",
-    "confidence": 0.9,
-    "before": "warning",
-    "again_after": "20260907-001",
-    "mute": fact(Suppression.INHIBITED, kind="smoke", room="x7"),
-    "ring": "lead",
-    "asked": (ASKED,),
-    "person": "x5",
-    "to": "x5",
-    "channel": "ntfy-729d05",
-    "then": "mailto",
-    "follows": "20260907-002",
-    "cause": "outdoor air",
-    "note": "x8",
-    "undoes": 3,
-}
-CODES = {
-    "severity": Severity,
-    "action": ActionClass,
-    "reason": NoticeReason,
-    "error": NotifyReason,
-    "because": ("quiet", "no_news", "as_before", "less_readily", "more_readily"),
-    "verdict": Verdict,
-}
-
-
-@pytest.mark.parametrize("what", Happened)
-def test_no_line_of_the_history_has_english_in_it(what):
-    for key, codes in CODES.items():
-        for code in codes:
-            with use_language("es"):
-                title, details = write_line(what, {**DETAILS, key: code}, str.title)
-            assert leftovers(f"{title} {details}") == set()
-            assert details.count(", ") >= len(DETAILS)
 
 
 def test_a_line_of_the_history_names_people_and_channels():

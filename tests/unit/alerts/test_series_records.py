@@ -11,7 +11,7 @@ from detection.events import EventKind, EventPhase
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.journal import STATE_SCRIPTS
 from storage.sqlite import connect, migrate, transaction
-from storage.timeseries.records import MEASUREMENTS, Record, check_record
+from storage.timeseries.records import Record, check_record
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.alert_records import deliver
 
@@ -139,13 +139,6 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
     assert series.records("incident", NOW - 1, NOW + 1) == [check_record(last)]
     assert series.records("event", NOW - 10, NOW) == [check_record(last_event)]
     assert series_records.count_waiting(db) == 0
-
-
-def test_every_field_that_is_made_is_in_the_table(db, due, engine, make_event):
-    handle(db, engine, make_event(NOW))
-    for record in drain(due):
-        known = {f.name for f in MEASUREMENTS[record.measurement].fields}
-        assert record.fields.keys() <= known
 
 
 def test_what_changes_often_waits_once_and_behind(db, due, engine, make_event):

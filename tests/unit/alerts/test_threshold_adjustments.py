@@ -7,7 +7,7 @@ import pytest
 from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
-from detection.alert_rules import UPPER, ThresholdReport
+from detection.alert_rules import UPPER
 from detection.events import EventKind
 from tests.support import alert_records as stored
 
@@ -55,11 +55,6 @@ def test_a_confirmed_alert_lowers_it_half_as_far(incident_of, answer):
         ("s1", "", 0.0, DOWN, None),
     ]
     assert DOWN == -UP / 2
-
-
-@pytest.mark.parametrize("verdict", [Verdict.NOTHING_FOUND, Verdict.TEST])
-def test_other_answers_move_nothing(incident_of, answer, verdict):
-    assert answer(incident_of(), verdict) == []
 
 
 def test_the_same_answer_again_moves_nothing(incident_of, answer):
@@ -140,27 +135,3 @@ def test_moves_cannot_be_changed_or_deleted(tx, incident_of, answer):
     stored.assert_append_only(tx, "threshold_adjustment")
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         tx.execute("UPDATE threshold_adjustment SET position = 6")
-
-
-def test_moves_wait_for_their_place(tx, incident_of, answer):
-    assert not threshold_adjustments.has_pending(tx)
-    answer(incident_of(), Verdict.FALSE_ALARM, "spray")
-    assert threshold_adjustments.has_pending(tx)
-    assert threshold_adjustments.placed_after(tx, 0) == []
-    place_pending(tx, 70)
-    assert not threshold_adjustments.has_pending(tx)
-    answer(incident_of(5000.0), Verdict.CONFIRMED, now=6000.0)
-    place_pending(tx, 90)
-    assert [(m.seq, m.position) for m in threshold_adjustments.placed_after(tx, 0)] == [
-        (1, 70),
-        (2, 90),
-    ]
-    assert [m.seq for m in threshold_adjustments.placed_after(tx, 1)] == [2]
-
-
-def test_levels_are_stored_as_they_are(tx):
-    full = ThresholdReport(2.3, 1.8, 1.0, 0.9, 0.25, 3.5)
-    young = ThresholdReport(1.8, 1.8, 0.5, None, 0.0, 0.1)
-    threshold_adjustments.save_thresholds(tx, [("s2", young), ("s1", young)])
-    threshold_adjustments.save_thresholds(tx, [("s1", full)])
-    assert threshold_adjustments.load_thresholds(tx) == {"s1": full, "s2": young}

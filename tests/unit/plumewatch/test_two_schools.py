@@ -15,7 +15,6 @@ from alerts.notify.channels.apprise_notifier import build_json_fields
 from alerts.notify.notice import render
 from alerts.notify.notice_writer import write_headline
 from alerts.notify.pictures import IncidentPictures
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 from plumewatch.config.settings import build_alert_policy
@@ -27,6 +26,7 @@ from storage import audit, sqlite
 from storage.reading import Reading
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
+from tests.support.events import make_event
 from tests.support.in_process import running, state_database, store
 from tests.support.plumes import readings_of_puff
 from tests.support.two_schools import COMMON, SCHOOL, TWO
@@ -35,22 +35,6 @@ from tests.support.waiting import until
 AT = 1_788_789_900.0  # 10:05 in New York, 8:05 in Denver
 NOTIFIED = SCHOOL + 'notify = [{{ url_env = "ADDRESS_{0}" }}]\n'
 DISTRICT = COMMON + NOTIFIED.format("north") + NOTIFIED.format("south")
-
-
-def event(sensor):
-    return Event(
-        sensor=sensor,
-        kind=EventKind.VAPE,
-        phase=EventPhase.ALERTED,
-        onset=AT - 6.0,
-        alerted=AT,
-        peak_time=AT,
-        end=None,
-        confidence=0.9,
-        probabilities={"vape": 0.9, "spray": 0.1},
-        evidence={"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)},
-        model_version="m1",
-    )
 
 
 class District:
@@ -68,7 +52,9 @@ class District:
             sqlite.migrate(self.db, part.COMPONENT, part.SCRIPTS)
         self.engine = AlertEngine(self.registry, self.policy)
         with sqlite.transaction(self.db) as tx:
-            records = self.engine.on_events(tx, [event("north-1"), event("south-1")], AT)
+            records = self.engine.on_events(
+                tx, [make_event(AT, "north-1"), make_event(AT, "south-1")], AT
+            )
         self.ids = [record.incident for record in records]
         self.rooms = list(self.registry.rooms.values())
 

@@ -7,12 +7,13 @@ from alerts.incidents.incident import ActionClass, Verdict
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret, find_channel
 from detection.combined import DeviceEvents
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.events import EventKind, EventPhase
 from language.messages import parse_facts
 from reports import read
 from reports.kpis import compute_kpis, select_counted
 from storage.registry import Registry, Room, Sensor
 from tests.support.alert_records import events
+from tests.support.events import make_event
 from tests.support.timeline import Timeline
 
 REGISTRY = Registry.of(
@@ -39,21 +40,10 @@ def school():
 
 def vape(school, t, name="e1", kind=EventKind.VAPE, until=None):
     at = school.start + t
-    event = Event(
-        sensor="s1",
-        kind=kind,
-        phase=EventPhase.ALERTED if until is None else EventPhase.ENDED,
-        onset=at - 6.0,
-        alerted=at,
-        peak_time=at,
-        end=None if until is None else school.start + until,
-        confidence=0.9,
-        probabilities={"vape": 0.9, "spray": 0.1},
-        evidence={"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)},
-        model_version="m1",
-        time=at if until is None else school.start + until,
-        id=name,
-    )
+    phase, end = EventPhase.ALERTED, None
+    if until is not None:
+        phase, end = EventPhase.ENDED, school.start + until
+    event = make_event(at, kind=kind, phase=phase, end=end, time=end or at, id=name)
     school.push(t if until is None else until, event)
 
 
