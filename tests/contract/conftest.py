@@ -22,14 +22,14 @@ from tests.support.school_series import simulated_school
 
 @pytest.fixture(scope="session")
 def school(tmp_path_factory):
-    """Six simulated hours of a school, which end now."""
+    """Return six simulated hours at a school that end now."""
     folder, found = made_once(tmp_path_factory, "school", partial(simulated_school, hours=6))
     return found._replace(database=folder / found.database.name)
 
 
 @pytest.fixture(scope="session")
 def url(school, tmp_path_factory):
-    """A real InfluxDB that holds them, in the database ``school``."""
+    """Run a real InfluxDB with these hours in the database ``school``."""
     home = tmp_path_factory.mktemp("influxd-school")
     with Influxd(home) as server:
         settings = InfluxSettings(server.url, "school")
@@ -37,13 +37,13 @@ def url(school, tmp_path_factory):
         list(set_up(http, Retention()))
         with InfluxSeries(settings, school.registry, home / "influx.db") as series:
             school.store(series)
-            while series.tidy(time.time() + 1_000.0):  # the quarter of now too
+            while series.tidy(time.time() + 1_000.0):  # including the current quarter hour
                 pass
         yield server.url
 
 
 class Inbox:
-    """Takes every message, or refuses every recipient."""
+    """Accepts every message, or refuses every recipient."""
 
     def __init__(self, refuses=False):
         self.refuses = refuses

@@ -1,9 +1,9 @@
-"""Every attack of the simulator through intake, journal, detectors and incident rules.
+"""Run every simulated attack through intake, journal, detectors and incident rules.
 
-Two rooms of one school. Somebody attacks the sensor of one; meanwhile somebody vapes in the other.
-The attack becomes an `integrity` incident, and the other room's alert comes at the moment at which
-it comes without any attack. Suspicion never keeps a reading from alerting: a plume forged under the
-name of a sensor is judged as any other, and the incident says that it has two senders.
+A school has two rooms. While somebody attacks the sensor in one room, somebody vapes in the other.
+The attack must become an `integrity` incident, and the other room must alert at the same time as
+without the attack. Suspicion never prevents an alert: a plume forged under a sensor's name is
+evaluated like any other, and the incident mentions a second sender.
 """
 
 import itertools
@@ -49,7 +49,7 @@ ON_THE_WIRE = {
     "flood that stays": (Flood(AT, 20.0, 200.0, sensors=200, retain=True), ""),
     "garbage": (Garbage(QUIET, AT, 20.0, 5.0, big_bytes=100_000), QUIET),
 }
-"""What is done, and which sensor an integrity incident names; none if the service is at fault."""
+"""Attacks, each with the sensor that its integrity incident names (none for a service incident)."""
 
 
 def wire(reading, first):
@@ -66,7 +66,7 @@ def honest():
 
 
 class School:
-    """Intake, state and incident rules of one service, on the messages' own clock."""
+    """Intake, state and incident rules of one service, with a clock that follows the messages."""
 
     def __init__(self, path):
         self.state = connect(path)
@@ -86,7 +86,7 @@ class School:
         self.alerts, self.position, self.stored = [], 0, []
 
     def receive(self, messages):
-        """Take messages in, those of a second in one commit."""
+        """Process messages, with one commit per second."""
         for _, group in itertools.groupby(messages, key=lambda m: int(m.sent)):
             readings = []
             for message in group:
@@ -134,7 +134,7 @@ def undisturbed(tmp_path_factory):
     ((sensor, at),) = without_attack.alerts_of("vape")
     assert sensor == VAPED
     assert without_attack.alerts_of("integrity") == []
-    assert AT < at < AT + 60  # in the midst of the attacks
+    assert AT < at < AT + 60  # during the attacks
     return without_attack.alerts_of("vape")
 
 
@@ -150,7 +150,8 @@ def test_an_attack_is_an_integrity_incident_and_silences_no_other_room(name, sch
 
 
 def test_what_is_forged_under_the_name_of_a_sensor_is_found_and_all_of_it_kept(school):
-    """Forged plume, floods, garbage and an `offline` under the name of the vaped room's sensor."""
+    """A forged plume, floods, garbage and `offline` under the name of the sensor where people
+    vape."""
     attacks = [
         Spoof(VAPED, AT, every_s=0.2, duration_s=120),
         Garbage(VAPED, AT, 20.0, 5.0, big_bytes=10_000),
@@ -165,7 +166,7 @@ def test_what_is_forged_under_the_name_of_a_sensor_is_found_and_all_of_it_kept(s
 
 
 def flood_of(sensor, per_s, begins, lasts_s, **content):
-    """Still air, as fast as can be sent under a sensor's name."""
+    """Return clean air under a sensor's name, sent as fast as possible."""
     topic, body = f"plumewatch/v1/{sensor}/reading", {"pm25": 4.0, "rh": 41.0, **content}
     for k in range(int(per_s * lasts_s)):
         payload = json.dumps(body | ({"seq": 10**6 + k} if "seq" in body else {})).encode()
@@ -173,7 +174,7 @@ def flood_of(sensor, per_s, begins, lasts_s, **content):
 
 
 def test_a_plume_in_the_first_readings_of_each_second_of_a_flood_is_seen(school):
-    """Forged still air follows in each second, and is of the same kind as the sensor's own."""
+    """Forged clean air of the same kind as the sensor's readings follows in each second."""
     topic = f"plumewatch/v1/{QUIET}/reading"
     own = [
         WireMessage(topic, json.dumps(r.values).encode(), 1, False, int(r.received) + 0.05, QUIET)
@@ -189,7 +190,8 @@ def test_a_plume_in_the_first_readings_of_each_second_of_a_flood_is_seen(school)
 
 
 def test_what_is_left_out_unread_is_reported(school):
-    """Long messages of many stamps and shapes: none of those that are read is one too many."""
+    """Long messages with many stamps and shapes; none of the messages that are read is
+    excessive."""
     topic = f"plumewatch/v1/{QUIET}/reading"
     attacked = school()
     outcome = attacked.intake.on_message(Message(topic, b"", AT, live=True, left_out=True))
@@ -205,7 +207,7 @@ def test_what_is_left_out_unread_is_reported(school):
     ids=["a burst", "without stamps", "without stamps, numbered"],
 )
 def test_a_flood_hides_no_plume_of_the_sensor_itself(school, per_s, lasts_s, content):
-    """What it sends at its usual rate is judged; the flood is not, and somebody is notified."""
+    """Its readings at the usual rate are evaluated, the flood is not, and somebody is notified."""
     forged = flood_of(VAPED, per_s, AT, lasts_s, **content)
     attacked = school().receive(sorted([*honest(), *forged], key=lambda m: m.sent))
     ((sensor, at),) = attacked.alerts_of("vape")
@@ -225,7 +227,7 @@ def test_a_flood_hides_no_plume_of_the_sensor_itself(school, per_s, lasts_s, con
 
 @pytest.mark.parametrize("pause_s", [5, 60, 250])
 def test_a_flood_that_goes_on_after_an_answer_is_reported_again(school, pause_s):
-    """Whoever floods in bursts is not silent from the first answer on."""
+    """An attacker who floods in bursts is reported again after the first answer."""
     attacked = school()
     attacked.receive(flood_of(QUIET, 800, AT, 1.0))
     ((_, first),) = attacked.alerts_of("integrity")
@@ -245,7 +247,8 @@ def test_a_flood_that_goes_on_after_an_answer_is_reported_again(school, pause_s)
     "content", [{"co2": 600}, {"tvoc_ppb": 100}, {"n03": 1_000}], ids=["co2", "tvoc", "n03"]
 )
 def test_forged_air_of_other_quantities_hides_no_plume_in_silence(school, content, same_number):
-    """None of it contradicts what the sensor sends, but the detectors read it as the room's air."""
+    """It does not contradict the sensor's readings, but the detectors treat it as the room's
+    air."""
     topic = f"plumewatch/v1/{VAPED}/reading"
     forged = []
     for own in honest():

@@ -1,4 +1,4 @@
-"""`plumewatch check`: each problem is found, with its remedy."""
+"""Test that `plumewatch check` finds each problem and suggests a remedy."""
 
 from __future__ import annotations
 
@@ -117,7 +117,9 @@ def test_files_of_secrets_that_others_may_read(checked, tmp_path):
 
 
 def test_a_file_of_a_secret_at_which_this_account_may_not_look(checked):
-    code, found = checked(more=f'[reports]\nweekly_file = "{"x" * 300}"')  # refused as by rights
+    code, found = checked(
+        more=f'[reports]\nweekly_file = "{"x" * 300}"'
+    )  # refused for lack of permission
     assert code == 3  # of the broker, which is not there
     assert problems(found, "secrets") == []
 
@@ -138,7 +140,7 @@ class TestBroker:
 
     @pytest.mark.parametrize("anonymous", [True, False])
     def test_one_that_needs_no_account(self, checked, tmp_path, anonymous):
-        """Found by trying, also where its configuration cannot be read."""
+        """Found by trying, even if its configuration cannot be read."""
         passwords = tmp_path / "passwords"
         need("mosquitto")
         subprocess.run(
@@ -186,7 +188,7 @@ class TestCertificates:
         with Mosquitto(lines) as broker, warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             _, found = checked(port=broker.port, broker="tls = true")
-            gc.collect()  # paho leaves the socket of a failed handshake to the collector
+            gc.collect()  # paho leaves a failed handshake's socket to the garbage collector
         (line,) = problems(found, "broker")
         assert "broker.ca_file" in line["remedy"]
 

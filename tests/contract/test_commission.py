@@ -1,4 +1,4 @@
-"""The commissioning test in simulated rooms: a person follows the steps, readings arrive."""
+"""Run the commissioning test in simulated rooms: a person follows the steps."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def replace_sensor(readings, sensor):
 
 
 def simulated(monkeypatch, seed, every=2, model="sen55"):
-    """A room in which each step of the test is done when it is asked for."""
+    """Simulate a room in which each step of the test is performed when requested."""
     device = Device("n2-boys-1", "r", model, every)
     room = Restroom("r", "student", (device,), 35.0)
     school = School("S", (room,), Bells(), 0)
@@ -194,11 +194,11 @@ def test_the_threshold_lies_between_puff_and_spray_and_the_model_follows_two_roo
 @pytest.mark.parametrize(
     ("puff", "spray", "level"),
     [
-        (3.0, -3.0, 1 / 3),  # a third of the way to the middle, here 0
-        (-1.0, -4.0, -1.25),  # as far as it takes to find the puff
-        (3.0, 1.0, 1.25),  # or to leave out the spray
+        (3.0, -3.0, 1 / 3),  # a third of the way to the midpoint, which is 0 here
+        (-1.0, -4.0, -1.25),  # far enough to detect the puff
+        (3.0, 1.0, 1.25),  # or to exclude the spray
         (0.6, 0.5, 0.55),
-        (-4.0, -9.0, -2.5),  # within three log-odds of the model's
+        (-4.0, -9.0, -2.5),  # at most three log-odds from the model's threshold
         (4.0, 3.0, 2.0),
         (4.0, -math.inf, 2 / 3),
         (1.0, 1.5, None),

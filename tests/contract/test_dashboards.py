@@ -1,4 +1,4 @@
-"""Every question of every dashboard, asked of a real InfluxDB filled by a simulated school."""
+"""Run every dashboard query on a real InfluxDB with data from a simulated school."""
 
 import json
 import math
@@ -30,7 +30,7 @@ QUESTIONS = [
     for panel, target in grafana.questions(dashboard)
 ]
 HOSTILE = ("a/ OR 1=1", "it's", 'a" b', "x.*", "(y|z)", "w\\d", "né\u2028e, =")
-"""Ids of rooms that would break a question into which they were pasted."""
+"""Room ids that would break a query if they were pasted into it."""
 
 
 def span(dashboard, school):
@@ -39,7 +39,7 @@ def span(dashboard, school):
 
 
 def match(regex, text):
-    """Do what Grafana does with a regular expression that names text and value."""
+    """Apply a regular expression with named text and value as Grafana does."""
     return re.fullmatch(regex.strip("/").replace("(?<", "(?P<"), text).groupdict()
 
 
@@ -47,7 +47,7 @@ def match(regex, text):
 def test_every_question_is_answered_in_its_shape(name, panel, target, url, school):
     start, end = span(BUILT[name], school)
     asked = grafana.at_moment(grafana.at_any_range(target["query"]), school.end)
-    asked = re.sub(r'"(slots|basis)" >= \d+', r'"\1" >= 0.1', asked)  # there are six hours
+    asked = re.sub(r'"(slots|basis)" >= \d+', r'"\1" >= 0.1', asked)  # the data covers six hours
     query = grafana.interpolated(asked, start, end, least=panel.get("interval", ""))
     found = grafana.answer(url, query)
     assert found, query
@@ -104,7 +104,7 @@ def test_variables_are_chained_and_marks_are_found(name, url, school):
         for larger in variables[:number]:
             assert f"${{{larger['name']}:regex}}" in variable["query"]
         (found,) = grafana.answer(url, grafana.interpolated(variable["query"], start, end))
-        if variable["name"] == "room":  # name and id, which the regular expression separates
+        if variable["name"] == "room":  # the regular expression separates name and id
             choices = [match(variable["regex"], row[1]) for row in found["values"]]
             assert {c["value"] for c in choices} == school.registry.rooms.keys()
             assert all(c["text"] == f"Room {c['value']}" for c in choices)
@@ -141,7 +141,7 @@ def test_a_floor_narrows_rooms_and_a_room_narrows_panels(url, school):
 
 @pytest.fixture
 def hostile(url, tmp_path):
-    """Rooms whose names could be taken for a part of a query; gone afterwards."""
+    """Add rooms whose names look like parts of a query; remove them afterwards."""
     registry = Registry.of(
         [Room(room, "", "", "", "S") for room in HOSTILE],
         [Sensor(f"hostile-{k}", room) for k, room in enumerate(HOSTILE)],
@@ -160,7 +160,7 @@ def test_the_value_of_a_variable_cannot_change_the_query(url, hostile):
         chosen = {**grafana.EVERYWHERE, "site": "S", "room": room}
         query = grafana.interpolated(panel["targets"][0]["query"], now - 600, now + 60, chosen)
         found = grafana.answer(url, query)
-        stored = room.replace("\u2028", " ")  # a tag has no line breaks
+        stored = room.replace("\u2028", " ")  # a tag cannot contain line breaks
         if stored == room:
             assert [series["tags"]["room"] for series in found] == [room]
         else:
@@ -188,7 +188,7 @@ def test_every_panel_has_a_description_and_a_text_for_no_data():
 
 
 def grounds(panel):
-    """Colors that Grafana puts behind text of a panel."""
+    """Return the background colors that Grafana uses behind a panel's text."""
     defaults = panel["fieldConfig"]["defaults"]
     found = []
     if panel["type"] == "stat" and panel["options"]["colorMode"] == "background_solid":
@@ -206,14 +206,14 @@ def grounds(panel):
 
 
 def luminance(color):
-    """Relative luminance of WCAG 2."""
+    """Return the relative luminance by WCAG 2."""
     parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def text_on(color):
-    """What Grafana writes with: almost black where the brightness is above 180."""
+    """Return Grafana's text color: almost black if the brightness is above 180."""
     red, green, blue = (int(color[k : k + 2], 16) for k in (1, 3, 5))
     return "#202226" if (299 * red + 587 * green + 114 * blue) / 1000 > 180 else "#F7F8FA"
 
@@ -380,7 +380,7 @@ def test_the_data_source_is_a_variable_and_nothing_needs_a_new_grafana():
 
 
 def styles(panel):
-    """Color and dashes, or opacity of bars, by what they are given to."""
+    """Return color and dashes, or the opacity of bars, by series."""
     found = {}
     for override in panel["fieldConfig"]["overrides"]:
         if override["matcher"]["options"] == ".*":
@@ -391,7 +391,7 @@ def styles(panel):
 
 
 def test_lines_of_rooms_and_sensors_differ_by_more_than_color():
-    """Those of one color have different dashes, or bars that are lighter."""
+    """Series with the same color have different dashes, or lighter bars."""
     rooms = tuple(f"room {k}" for k in range(25))
     sensors = tuple(f"sensor/{k}" for k in range(25))
     made = built(DashboardSettings(rooms=rooms, sensors=tuple((s, "hall") for s in sensors)))

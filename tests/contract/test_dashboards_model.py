@@ -1,7 +1,7 @@
-"""Every key of a dashboard is one that Grafana knows: a misspelled one would be ignored there.
+"""Test that Grafana knows every key in a dashboard, because it ignores misspelled keys.
 
-``grafana_model.json`` was recorded from the models of grafana-foundation-sdk 11.6.0, with what the
-InfluxDB data source adds to targets and annotations, and `wrapText` of newer tables.
+``grafana_model.json`` was recorded from the models of grafana-foundation-sdk 11.6.0, plus the
+InfluxDB data source's fields for targets and annotations, and `wrapText` from newer tables.
 """
 
 import copy
@@ -29,7 +29,7 @@ BUILT = built(
 
 
 def parts(dashboard):
-    """Yield each object of a dashboard with the kind whose keys it may have."""
+    """Yield each object in a dashboard, with the kind that defines its keys."""
     yield "dashboard", dashboard
     yield from (("link", link) for link in dashboard["links"])
     yield from (("variable", one) for one in dashboard["templating"]["list"])
@@ -68,7 +68,7 @@ def parts_of_panel(panel):
 
 
 def shown(config):
-    """Yield what defaults and overrides have in common."""
+    """Yield the parts that defaults and overrides have in common."""
     if "thresholds" in config:
         yield "thresholds", config["thresholds"]
         yield from (("threshold", step) for step in config["thresholds"]["steps"])

@@ -1,15 +1,17 @@
-"""The contract every decoder in the table keeps, run over the table and its golden cases.
+"""Test that every decoder in the table follows the contract, with its golden cases.
 
-A golden folder ``tests/golden/decoders/<name>/`` holds ``cases.json``, whose messages may come one
-after the other, and ``payloads.json``, each of a device of its own: lists of
+A golden folder ``tests/golden/decoders/<name>/`` has ``cases.json``, whose messages may arrive one
+after another, and ``payloads.json``, in which each message is from a different device. Both are
+lists of objects with these keys:
 
-- ``case``: what it shows;
+- ``case``: description of the case;
 - ``topic`` and one of ``json`` (any value), ``text``, ``hex``: the message;
-- optionally ``retained``, ``received`` (Unix seconds), ``zone``, ``before`` (messages given to
-  the same context first, same form; of formats that join values, their readings count too);
-- ``readings``: expected ``{"sensor", "time", "values", "events", "faults", "flags", "seq"}``,
-  where absent parts are empty and ``time`` absent means receive time; or ``rejected``: reason;
-- optionally ``intervals``: seconds between reports that devices name, by sensor.
+- optionally ``retained``, ``received`` (Unix seconds), ``zone``, ``before`` (earlier messages for
+  the same context, in the same form; if the format joins values, their readings count too);
+- ``readings``: the expected ``{"sensor", "time", "values", "events", "faults", "flags", "seq"}``,
+  where missing parts are empty and a missing ``time`` means the receive time; or ``rejected``: the
+  reason;
+- optionally ``intervals``: the reporting intervals that devices announce, in seconds, by sensor.
 """
 
 import itertools

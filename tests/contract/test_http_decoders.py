@@ -1,4 +1,4 @@
-"""Every decoder of the HTTP ingest reads there what its golden cases say it reads."""
+"""Test that HTTP decoders read the same over HTTP as in their golden cases."""
 
 import asyncio
 from zoneinfo import ZoneInfo
@@ -25,7 +25,7 @@ def place_of(name):
 
 
 def alone(name, case):
-    """Whether a case is one accepted message of one device, under the topic of readings."""
+    """Return whether a case is one accepted message from one device, on its readings topic."""
     if DECODERS[name].topics and not matches_topic(place_of(name), case["topic"]):
         return False
     sensors = {reading["sensor"].split(":")[0] for reading in case.get("readings", ())}

@@ -1,7 +1,7 @@
-"""The stand-ins for 2.x and 3 answer as a real 2.8.0 and 3 Core (3.7.0) were recorded.
+"""Compare the stand-ins for 2.x and 3 with recorded answers of a real 2.8.0 and 3 Core (3.7.0).
 
-Status, error code and message of every recorded request are compared, for as far as the stand-ins
-know it; `tests.unit.storage.test_influx_answers` reads what all recorded answers mean.
+Status, error code and message of every recorded request that the stand-ins support are compared;
+`tests.unit.storage.test_influx_answers` tests the meaning of all recorded answers.
 """
 
 import json
@@ -24,12 +24,12 @@ UNKNOWN = {
     },
     "3.7.0": {"SQL", "SQL as JSON lines", "query with username and password"},
 }  # fmt: skip
-"""Not of what the client asks, or of a body that was not recorded."""
+"""Requests that the client never makes, or whose body was not recorded."""
 STORED = {"SHOW MEASUREMENTS", "SHOW TAG VALUES", "SHOW FIELD KEYS"}
-"""What shows which lines were stored of the batches of which 2.8.0 refused some: of one with a line
-that cannot be parsed none, of one with types in conflict the others."""
+"""Requests that show which lines 2.8.0 stored from partly refused batches: none if a line cannot be
+parsed, all others if types conflict."""
 OLD_PATHS = {"/write", "/api/v2/write"}
-"""Of 3, to which the client writes by ``/api/v3/write_lp``."""
+"""Requests to 3 that the client replaces by ``/api/v3/write_lp``."""
 MASKS = (
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r"point \S+ at", "point P at"),
@@ -50,7 +50,8 @@ def masked(text):
 
 
 def outcome(name, status, headers, body):
-    """Return what distinguishes a refusal; of other answers the status, and what is stored."""
+    """Return a refusal's distinguishing parts; for other answers, the status and the stored
+    data."""
     if status < 300 and '"error"' not in body:
         return (status, body) if name in STORED else (status,)
     try:
@@ -96,7 +97,7 @@ def test_it_answers_as_recorded(tmp_path, version, kind):
                 timeout=30,
             )
             if version == "3.7.0" and name in STORED:
-                continue  # of what was written by the old paths
+                continue  # data written through the old paths
             expected = outcome(
                 name, exchange["status"], exchange["headers"], now(exchange["answer"])
             )

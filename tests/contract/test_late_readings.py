@@ -1,4 +1,4 @@
-"""Readings that arrive long after they were measured are judged, and reported as late."""
+"""Test that readings that arrive late are evaluated and reported as late."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ HOUR = 3_600.0
 
 
 def backlog(sensor, delay_s, *, start=START, seconds=300.0, apart_s=0.01):
-    """Readings of five minutes with a puff, delivered one after the other after a delay."""
+    """Return five minutes of readings with a puff, delivered one after another after a delay."""
     begins = start + seconds + delay_s
     for k, message in enumerate(live(sensor, start, seconds, top=180.0)):
         yield replace(message, sent=begins + apart_s * k)
@@ -60,7 +60,7 @@ def test_a_plume_three_minutes_late_pages(school):  # noqa: F811
 
 
 def test_a_live_plume_after_a_late_one_pages(school):  # noqa: F811
-    """The backlog of an hour ago comes, and somebody vapes now."""
+    """An hour-old backlog arrives while somebody vapes."""
     now = START + 300.0 + HOUR
     sent = [*backlog(QUIET, HOUR), *live(QUIET, now + 4.0, 300.0, top=180.0)]
     result = school().receive(sorted(sent, key=lambda m: m.sent))

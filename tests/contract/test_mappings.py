@@ -1,7 +1,7 @@
-"""The contract of every decoder, checked for decoders made of mappings.
+"""Test that decoders made from mappings follow the decoder contract.
 
-``tests/golden/mappings/<name>.toml`` holds one mapping with its examples each: every kind of
-source, format, policy and fault at least once.
+Each ``tests/golden/mappings/<name>.toml`` has one mapping with its examples. Together, they cover
+every kind of source, format, policy and fault.
 """
 
 import itertools

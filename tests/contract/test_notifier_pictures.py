@@ -1,4 +1,4 @@
-"""Pictures through every kind of notifier, against real servers on loopback."""
+"""Test pictures with every kind of notifier, using real servers on loopback."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_which_services_take_pictures(url, takes):
 
 @pytest.fixture
 def posted(monkeypatch):
-    """What would have gone to a cloud service."""
+    """Return the requests that would have gone to a cloud service."""
     calls = []
 
     class Answer:

@@ -1,4 +1,5 @@
-"""Every notifier against real servers on loopback: always ok, transient, permanent, mixed."""
+"""Test every notifier with real servers on loopback: success, transient, permanent and mixed
+errors."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ async def test_ok(provider, target):
 
 
 async def test_each_send_is_fresh_and_never_throttled(provider, target, monkeypatch):
-    """An object that is used again would wait 5.5 s."""
+    """A reused object would wait 5.5 s."""
     slept = []
     monkeypatch.setattr(time, "sleep", slept.append)
     notifier = AppriseNotifier(LOCAL)
@@ -187,7 +188,7 @@ async def test_json_carries_fields(provider):
     assert content["site"] == ""
     await send(Secret(f"json://127.0.0.1:{provider.port}/?:site=lincoln&:kind=alert"))
     _, content = message(provider)
-    assert (content["site"], content["kind"]) == ("lincoln", "alert")  # as the address says
+    assert (content["site"], content["kind"]) == ("lincoln", "alert")  # as the address specifies
 
 
 async def test_json_sends_the_headers_of_its_address(provider):
@@ -202,7 +203,7 @@ async def test_json_sends_the_headers_of_its_address(provider):
 
 @pytest.fixture
 def log():
-    """Everything that reaches the root logger at its most talkative."""
+    """Record everything that reaches the root logger at its lowest level."""
     lines = []
 
     class Ear(logging.Handler):
@@ -264,7 +265,7 @@ async def test_the_button_of_ntfy_posts_the_token_in_its_body(provider):
             "method": "POST",
             "headers": {"Content-Type": "application/x-www-form-urlencoded"},
             "body": f"token={token}&via=ntfy",
-            "clear": False,  # it stays: it is the way to the page where the finding is reported
+            "clear": False,  # it stays, because it leads to the page for reporting the finding
         }
         assert decline == {
             **take,

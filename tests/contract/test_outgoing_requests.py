@@ -1,4 +1,4 @@
-"""Where requests to other machines may lead, over every client that makes one."""
+"""Test which addresses outgoing requests can reach, with every client."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ over = pytest.mark.parametrize
 
 @pytest.fixture
 def connections(monkeypatch):
-    """Connections to `host`, whose name resolves to each of some addresses in turn."""
+    """Record connections to `host`, whose name resolves to a different address each time."""
 
     def resolve(host, *addresses):
         real, left = socket.getaddrinfo, list(addresses)
@@ -137,7 +137,7 @@ async def test_the_own_network_is_refused_unless_allowed(
 async def test_a_name_that_changes_after_the_check_reaches_nothing_else(
     client, provider, connections, tmp_path
 ):
-    """0.0.0.0 is never allowed, and a connection to it would reach the server on 127.0.0.1."""
+    """0.0.0.0 is never allowed, because a connection to it would reach the server on 127.0.0.1."""
     connections("school.example", "127.0.0.2", "0.0.0.0")
     with pytest.raises(Exception):  # noqa: B017 - each reports it in its own way
         await client(f"school.example:{provider.port}", True, tmp_path)

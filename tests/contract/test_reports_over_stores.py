@@ -1,4 +1,4 @@
-"""The same report, whether readings and health of sensors are embedded or in an InfluxDB."""
+"""Test that reports are the same with the embedded store and with an InfluxDB."""
 
 from datetime import date
 

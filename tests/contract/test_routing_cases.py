@@ -1,7 +1,7 @@
-"""The tree of routes against what Alertmanager itself chose, case by case.
+"""Compare the routing tree with Alertmanager's own results, case by case.
 
-`PLUMEWATCH_ROUTING_CASES` names another file of the format; without it the shared file is taken
-where it is present. The golden file is always run.
+`PLUMEWATCH_ROUTING_CASES` names another file in this format; by default, the shared file is used if
+present. The golden file always runs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def test_matchers_read_back_as_they_are_written(trees):
 
 
 def test_matchers_of_alertmanagers_own_configuration_are_read(file, trees):
-    """Where a line of its YAML is a JSON string, as most are."""
+    """This covers lines of its YAML that are JSON strings, as most are."""
     for tree, entry in zip(trees, file["trees"], strict=True):
         known = [matcher for _, matcher in written(tree)]
         for line in re.findall(r'^\s*- ("[^\n]+")$', entry.get("config", ""), re.MULTILINE):

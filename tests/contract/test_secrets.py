@@ -1,7 +1,7 @@
-"""No secret of a configuration shows: in what commands print, in logs, on pages, in `repr`.
+"""Test that no configured secret appears in command output, logs, pages or `repr`.
 
-Whatever the service reaches is not there, so every part of it has something to complain about.
-What notifiers say when they fail is held to the same in `test_notifiers.py`.
+Every external service is missing, so every part of the service reports errors. `test_notifiers.py`
+tests notifiers' error messages in the same way.
 """
 
 import signal
@@ -116,7 +116,7 @@ def path_of(schema):
 
 
 def secret_keys(schema):
-    """Section and key of every file of a secret that a configuration may name."""
+    """Return the section and key of every secret file that a configuration can name."""
 
     found, waiting, seen = set(), [(schema, "")], set()
     while waiting:
@@ -178,7 +178,7 @@ def test_the_service_logs_and_shows_none(service):
             return ""
 
     eventually(lambda: asked("/healthz"), lambda: service.log, 60)
-    for word in ("broker 127.0.0.1:9", "series"):  # each has complained
+    for word in ("broker 127.0.0.1:9", "series"):  # each has reported an error
         eventually(lambda word=word: word in service.log, lambda: service.log, 60)
     with httpx.Client(base_url=address, headers=headers, timeout=60) as page:
         service.sign_in(page, "local")

@@ -1,4 +1,4 @@
-"""Sensors whose clocks give several readings one time stamp: all are kept, and plumes are seen."""
+"""Test clocks that give several readings the same time stamp: all are kept, plumes are detected."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ SECONDS = 560.0
 
 
 def messages(stamp, *, every_s=2.0, seq=False, sensor=QUIET, onset_s=420.0):
-    """A sensor that stamps its readings by a function of their time."""
+    """Return a sensor's messages; a function of the time makes the time stamps."""
     readings = readings_of_puff(sensor, seconds=SECONDS, every_s=every_s, onset_s=onset_s)
     for k, r in enumerate(readings):
         body = {**r.values}
@@ -59,7 +59,7 @@ def test_a_stopped_clock_is_reported(school, stops):  # noqa: F811
 
 
 def held_up(sent, begins, lasts_s):
-    """Deliver what is sent during a pause at its end, in order."""
+    """Deliver messages sent during a pause at the end of it, in order."""
     ends, k = START + begins + lasts_s, 0
     for message in sent:
         if START + begins <= message.sent < ends:
@@ -72,7 +72,7 @@ def held_up(sent, begins, lasts_s):
 @pytest.mark.parametrize("lasts_s", [3.0, 10.0, 60.0, 120.0])
 @pytest.mark.parametrize("begins", [405.25, 425.25])
 def test_a_pause_of_delivery_hides_no_plume(school, begins, lasts_s):  # noqa: F811
-    """Whole seconds at 2 Hz, from a broker that stood still, or to a service that was away."""
+    """Time stamps in whole seconds at 2 Hz, after the broker froze or the service was down."""
     sent = list(messages(lambda at: float(int(at)), every_s=0.5))
     result = school().receive(held_up(sent, begins, lasts_s))
     assert len(result.stored) == len(sent)
@@ -85,7 +85,8 @@ def test_a_pause_of_delivery_hides_no_plume(school, begins, lasts_s):  # noqa: F
 
 @pytest.mark.parametrize("behind_s", [1.0, 40.0, 300.0])
 def test_stamps_that_return_are_judged_at_once(school, behind_s):  # noqa: F811
-    """Its clock stood still and is right again, though its readings come late: they are earlier."""
+    """The clock had stopped and is right again; its readings arrive late, so their times are
+    earlier."""
     sent = list(messages(lambda at: at if at > START + 400 else START, every_s=2.0))
     late = [replace(m, sent=m.sent + behind_s) for m in sent]
     result = school().receive(late)

@@ -1,4 +1,4 @@
-"""Retention and averages on the server: 1.x for real, 2.x and 3 by what they are asked to do."""
+"""Test retention and averages on the server: a real 1.x, and the requests to 2.x and 3."""
 
 import json
 import time as clock
@@ -51,7 +51,7 @@ def average(series, now):
 
 
 def test_on_1x(server, tmp_path):
-    now = clock.time()  # the server deletes by its own clock
+    now = clock.time()  # the server uses its own clock for deletion
     start = now // 900 * 900 - 3 * DAY
     http = InfluxHttp(settings(server))
     first = done(http)
@@ -82,7 +82,7 @@ def test_on_1x(server, tmp_path):
 
 
 def test_old_spans_are_answered_by_averages(server, tmp_path):
-    now = 2_000_000_000.0  # our clock: what was written is older than readings are kept
+    now = 2_000_000_000.0  # by our clock, the readings are older than the retention
     start = 1_900_000_800.0
     http = InfluxHttp(settings(server, "old"))
     where = settings(server, "old"), REGISTRY, tmp_path / "i.db"
@@ -97,7 +97,7 @@ def test_old_spans_are_answered_by_averages(server, tmp_path):
 
 
 def test_late_readings_get_averages(server, tmp_path):
-    """Readings of hours that came behind others, one in ten quarters."""
+    """Hours of readings arrive late, one in every ten quarter hours."""
     now = clock.time() // 900 * 900 + 100
     http = InfluxHttp(settings(server, "holes"))
     done(http)
@@ -126,7 +126,7 @@ def test_a_database_of_others_is_left_alone(server):
 
 @pytest.fixture
 def of_2(server):
-    """A stand-in for a 2.x, and how to reach a bucket of this test."""
+    """Return a stand-in for 2.x, and the settings for this test's bucket."""
     standin = InfluxDb2(server.url)
     with FakeServer(standin) as stub:
         yield standin, InfluxSettings(stub.url, "two", org="school", secret="secret")
@@ -152,7 +152,7 @@ def test_on_2x(of_2, virtual):
 
 @pytest.mark.parametrize("wanted", [[], [True], [True, False]])
 def test_on_2x_by_an_administrator_of_another_organization(of_2, wanted):
-    """InfluxQL asks in the organization of the token, so not as the administrator."""
+    """InfluxQL runs in the token's organization, so not with the administrator's token."""
     standin, settings = of_2
     steps = []
     for _ in range(2):
@@ -171,7 +171,7 @@ def test_a_mapping_to_another_bucket_is_left_alone(of_2):
 
 
 def test_a_bucket_of_averages_that_was_deleted_is_named(of_2):
-    """Its mapping stays, and a 2.x answers questions about it with nothing."""
+    """Its mapping stays, and 2.x returns empty results for queries."""
     standin, settings = of_2
     http = InfluxHttp(settings)
     done(http)
@@ -238,7 +238,7 @@ class TestOn3:
             done(InfluxHttp(settings(stub, "full3")))
 
     def test_a_check_makes_no_database(self, server):
-        """An empty write would make it, without retention."""
+        """An empty write would create it without a retention period."""
         with FakeServer(InfluxDb3(server.url)) as stub:
             with pytest.raises(StorageUnavailableError, match="has no database 'nowhere3'"):
                 InfluxHttp(settings(stub, "nowhere3")).check_connection()
@@ -276,7 +276,7 @@ class TestOn3:
                 np.testing.assert_allclose(rolled[1]["pm25"], found["pm25"], rtol=1e-9)
             late = Reading("s", start + 5.0, now, {"pm25": 500.0})
             s.write([late], 2)
-            for _ in range(2):  # before it is in the averages, and after
+            for _ in range(2):  # before and after it is included in the averages
                 _, found = s.readings("s", start, now, 900, "max")
                 assert found["pm25"][0] == 500.0
                 s.tidy(now)
@@ -287,7 +287,7 @@ class TestOn3:
         assert t[series["columns"].index("building")] == "B"
 
     def test_a_month_of_averages_takes_few_writes(self, server, tmp_path):
-        """Each write to a 3 waits a second."""
+        """Each write to InfluxDB 3 takes a second."""
         now = clock.time()
         first = now // 900 * 900 - 300 * 900
         influxql(server.url, "CREATE DATABASE month3")
@@ -300,7 +300,7 @@ class TestOn3:
                 settings(stub, "month3"), REGISTRY, tmp_path / "i.db", RETENTION, lambda: now
             ) as s,
         ):
-            times = [first + 900 * k + 1 for k in range(290) if k % 100]  # with holes
+            times = [first + 900 * k + 1 for k in range(290) if k % 100]  # with gaps
             s.write([Reading("s", at, now, {"pm25": 4.0}) for at in times], 1)
             del stub.requests[:]
             average(s, now)
@@ -342,7 +342,7 @@ def test_a_user_of_1x_that_may_only_read(tmp_path):
         secret = (tmp_path / "reader").read_text().strip()
         assert (tmp_path / "reader").stat().st_mode & 0o777 == 0o600
         assert secret not in first.out
-        assert setup(tmp_path / "reader").code == 2  # never written over
+        assert setup(tmp_path / "reader").code == 2  # never overwritten
         reader = InfluxHttp(InfluxSettings(server.url, "air", username="air_reader", secret=secret))
         assert reader.query('SELECT "received" FROM "reading"') == []
         for work in (

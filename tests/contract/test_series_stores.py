@@ -1,8 +1,8 @@
-"""What every series store promises, over the embedded one and an InfluxDB of each generation.
+"""Test the contract of series stores, for the embedded one and each generation of InfluxDB.
 
-1.x is a real server. Requests to 2.x and 3 pass through a stand-in that answers as they were
-recorded (`tests.support.influx_standin`) to a real 1.x, which judges lines and statements. Whoever
-has a real server names it (`tests.support.influx.own_database`), and everything runs against it.
+1.x is a real server. Requests to 2.x and 3 go through a stand-in with recorded answers
+(`tests.support.influx_standin`) to a real 1.x, which checks lines and statements. If the
+environment names a real server (`tests.support.influx.own_database`), everything runs against it.
 """
 
 import contextlib
@@ -249,7 +249,7 @@ def test_readings_of_one_moment_come_back_as_one(series):
     (found,) = series.between(T, T + 1)
     assert found.values == {"pm25": 1.0, "rh": 40.0}
     assert (found.received, found.events, found.faults) == (T + 1, ("online",), ("co",))
-    assert found.flags == ()  # those of the first
+    assert found.flags == ()  # the first reading's
 
 
 def test_what_is_added_does_not_move_the_position(series):
@@ -261,7 +261,7 @@ def test_what_is_added_does_not_move_the_position(series):
 
 
 class TestRecords:
-    """What is stored beside readings: the same in every store."""
+    """Records are the same in every store."""
 
     def test_every_measurement_comes_back_whole(self, series):
         for name, table in MEASUREMENTS.items():

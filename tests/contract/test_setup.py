@@ -1,4 +1,4 @@
-"""`plumewatch setup` on a real Mosquitto, with devices of several makers publishing."""
+"""Test `plumewatch setup` with a real Mosquitto, to which several makers' devices publish."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ UNKNOWN = "site/s1/air/state"
 
 
 def messages(step):
-    """Messages of five makers' devices in one step of two seconds."""
+    """Return the messages that five makers' devices send in two seconds."""
     at = datetime.fromtimestamp(time.time() // 1 - 86_400 + 2 * step, UTC)
     pm25 = 3.0 + step % 7 / 10
     native = {"time": at.isoformat(), "seq": step, "pm25": pm25, "rh": 46.7, "voc_index": 97}
@@ -59,7 +59,7 @@ def messages(step):
 
 @contextmanager
 def publishing(broker):
-    """Publish for devices of five makers, and one that nothing reads, until the context ends."""
+    """Publish for five makers' devices, and for one unknown device, until the context ends."""
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
@@ -117,7 +117,7 @@ def test_from_answers_to_a_green_check(tmp_path, capsys):
 
 
 def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
-    """Ids that would take the service's account or another device's are given their own."""
+    """Ids that match the service's account or another device's get different account names."""
     cert, key = certificate(tmp_path)
     pair = f"certfile {cert}\nkeyfile {key}\n"
     folder, names = tmp_path / "site", ("n2-boys-1", "a-b", "a:b", "plumewatch")
@@ -163,9 +163,9 @@ def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
 
 
 def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
-    """Its payload has names that nothing knows, so no particles and no time are read.
+    """Its payload has unknown names, so particles and time are not read.
 
-    A device with a vape alarm of its own alerts by that.
+    A device with its own vape alarm can still alert.
     """
     payload = {"seen": 5000, "x1": 4.1, "x25": 6.3, "gas": {"tvoc_ppb": 143}}
     with Mosquitto() as broker:
@@ -211,7 +211,7 @@ def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
 
 
 def test_what_would_not_stay_one_word_in_the_files_of_the_broker(tmp_path):
-    """Mosquitto refuses control characters in topics; another broker may not."""
+    """Mosquitto refuses control characters in topics, but other brokers may not."""
 
     class Broker:
         def __init__(self, *topics):
@@ -238,7 +238,7 @@ def test_what_would_not_stay_one_word_in_the_files_of_the_broker(tmp_path):
 
 
 def check_discovered(printed, config):
-    """Five makers' formats by their decoders; the unknown one by a mapping of its own."""
+    """Check that decoders read the five makers' formats, and a mapping reads the unknown one."""
     rows = (line.split() for line in printed.splitlines())
     decoders = {row[0]: row[1] for row in rows if len(row) > 2}
     assert decoders["n2-boys-1"] == "native"
@@ -255,7 +255,8 @@ def check_discovered(printed, config):
 
 
 def closed_to_others(broker, folder, config):
-    """The broker with its new files: green, and nobody writes what is not theirs."""
+    """Check the broker with its new files: no faults, and accounts can write only their own
+    topics."""
     installed(broker, folder)
     result = plumewatch("check", "--json", "--config", folder / "plumewatch.toml")
     found = result.objects
@@ -274,7 +275,7 @@ def closed_to_others(broker, folder, config):
 
 
 def installed(broker, folder):
-    """What `plumewatch setup` says is next, on this broker."""
+    """Apply the next steps that `plumewatch setup` prints to this broker."""
     home = broker.directory
     for file in (folder / "broker").iterdir():
         text = file.read_text().replace("/var/lib/mosquitto/", f"{home}/")
@@ -287,7 +288,7 @@ def installed(broker, folder):
 
 
 def arrives(broker, reader, writer, topic):
-    """Whether the broker hands to one account what another publishes."""
+    """Return whether the broker delivers one account's messages to another."""
     got, said = [], (queue.SimpleQueue(), queue.SimpleQueue())
     clients = [mqtt.Client(mqtt.CallbackAPIVersion.VERSION2) for _ in said]
     listening, publishing = clients
@@ -304,7 +305,7 @@ def arrives(broker, reader, writer, topic):
         listening.subscribe("#", 1)
         said[0].get(timeout=60)
         publishing.publish(topic, "{}", 1).wait_for_publish(60)
-        listening.unsubscribe("#")  # answered after what was to be handed over before
+        listening.unsubscribe("#")  # the answer comes after earlier messages were delivered
         said[0].get(timeout=60)
         return topic in got
     finally:
@@ -314,7 +315,7 @@ def arrives(broker, reader, writer, topic):
 
 
 def test_a_person_is_asked_on_a_terminal(tmp_path):
-    """At most twelve questions; an answer that cannot be taken is asked for again."""
+    """At most twelve questions; invalid answers are asked for again."""
     provider, folder = Provider(), tmp_path / "site"
     with Mosquitto() as broker, publishing(broker):
         answers = [
@@ -353,7 +354,7 @@ Answers.model_fields["listen_s"].default = 4.0
 Answers.model_rebuild(force=True)
 app(sys.argv[1:])
 """
-"""`plumewatch` that listens to the broker for 4 s where a person is asked, instead of 20 s."""
+"""Variant of `plumewatch` that listens to the broker for 4 s, not 20 s, in interactive mode."""
 
 
 def conversation(home, answers, folder):
@@ -381,7 +382,7 @@ def conversation(home, answers, folder):
 
 
 def test_test_notices_again(tmp_path, capsys, monkeypatch):
-    """Each address of each person is tried, whatever another one answered."""
+    """Each address of each person is tried, whatever happened with the others."""
     provider = Provider()
     monkeypatch.setenv("GOOD", f"json://127.0.0.1:{provider.port}/x")
     monkeypatch.setenv("GONE", f"json://127.0.0.1:{free_port()}/x")

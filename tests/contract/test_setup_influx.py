@@ -1,4 +1,4 @@
-"""`plumewatch setup` with an InfluxDB: a real 1.x with and without users, and stand-ins."""
+"""Test `plumewatch setup` with an InfluxDB: a real 1.x with and without users, and stand-ins."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def files(folder):
 
 
 def service_and_reader(folder):
-    """Reach the server as the service is configured to, and with the secret for dashboards."""
+    """Connect to the server with the service's configuration, and with the dashboards' secret."""
     service = read_influx_settings(load(folder / "plumewatch.toml"))
     path = folder / "secrets/influx-reader"
     assert {p.stat().st_mode & 0o777 for p in (folder / "secrets").glob("influx-*")} == {0o600}
@@ -72,7 +72,8 @@ def service_and_reader(folder):
 
 
 def check_accounts(ran, folder):
-    """The service's account writes and reads, the other reads; the administrator's is nowhere."""
+    """Check that the service's account can write and read, the other only read; nothing keeps the
+    administrator's."""
     assert "all of it can be written and read" in ran.out
     assert ADMIN not in ran.out + ran.err + "".join(files(folder).values())
     service, reader = service_and_reader(folder)
@@ -179,7 +180,7 @@ def test_files_that_are_there_are_found_before_the_server_is_changed(set_up, inf
 
 
 class TestQuestions:
-    """Somebody is asked; an answer that fails is asked again, with a sentence why."""
+    """A person is asked; if an answer fails, they are told why and asked again."""
 
     @pytest.fixture
     def ask(self, monkeypatch):

@@ -1,4 +1,4 @@
-"""A whole service signs people in at a provider, and its local administrator without one."""
+"""Test sign-in at a provider, and of a local administrator without one, with a whole service."""
 
 import asyncio
 import re
@@ -75,7 +75,7 @@ def test_people_sign_in_at_the_provider_and_without_it_the_break_glass_account(s
 
     eventually(is_up, lambda: service.log, 60)
     for path in ("/", "/incidents", "/sensors", "/rooms/N2-boys/series"):
-        # as a proxy on this machine passes it on that adds no header, such as nginx 1.30
+        # as passed on by a local proxy that adds no header, such as nginx 1.30
         assert httpx.get(f"{url}{path}", timeout=60).headers["location"].startswith("/sign-in"), (
             path
         )
@@ -86,7 +86,7 @@ def test_people_sign_in_at_the_provider_and_without_it_the_break_glass_account(s
         assert back.startswith(f"{url}/sign-in/callback?")
         assert browser.get(back).status_code == 200
         assert greeted(browser) == "Assistant principal"
-        assert browser.get("/tokens").status_code == 200  # an administrator, by the group
+        assert browser.get("/tokens").status_code == 200  # an administrator because of the group
     checked = run_command("check", "--config", str(service.config))
     assert f"it sends people back to {url}/sign-in/callback" in " ".join(checked.stdout.split())
     provider.failing = True

@@ -1,4 +1,4 @@
-"""The pages of figures over the embedded store, and the same numbers in panels and reports."""
+"""Test that pages, panels and reports show the same figures."""
 
 import re
 from contextlib import closing
@@ -59,7 +59,7 @@ def page(school, embedded):
 
 
 def asked(url, name, title, school, ref="A", edit=lambda query: query):
-    """Rows of a panel's question over the last week."""
+    """Return the rows of a panel's query over the last week."""
     panel = next(p for p in grafana.panels(DASHBOARDS[name]) if p["title"] == title)
     target = next(t for t in panel["targets"] if t["refId"] == ref)
     query = edit(target["query"])
@@ -81,7 +81,7 @@ def figures_of(series, school, **given):
 
 
 def in_series(url, key, school):
-    """Compute a key figure as Grafana does, from records; None if it has no answer."""
+    """Compute a key figure from records as Grafana does; None if there is no result."""
     values = []
     for query in key_figure(key, whole_school=key == "notices_per_duty_hour"):
         text = grafana.interpolated(query["query"], school.end + 1 - WEEK_S, school.end + 1)
@@ -116,7 +116,9 @@ async def test_every_key_figure_is_the_same_in_dashboard_page_and_report(
     assert panel("Incidents") == outcome.incidents
     rooms = asked(url, "alerts", "Incidents by room", school)
     assert sum(rooms.values()) == outcome.incidents
-    hours = 4.5 + (school.end - school.start) / 3600  # of the one who was on duty before it, too
+    hours = (
+        4.5 + (school.end - school.start) / 3600
+    )  # including the person who was on duty before it
     whole = load.per_duty_hour.whole
     assert panel("Hours on duty, whole school") == pytest.approx(whole) == pytest.approx(hours)
     async with page:
@@ -128,7 +130,7 @@ async def test_every_key_figure_is_the_same_in_dashboard_page_and_report(
 
 @pytest.mark.parametrize("nth", range(1, 5))
 def test_too_little_data_is_no_figure_in_a_dashboard_either(url, school, embedded, nth):
-    """Windows that end with the nth incident, from one second before the first on."""
+    """The windows start one second before the first incident and end with the nth."""
     rows = figures_of(embedded, school).chosen.incidents
     start, end = rows[0].opened_at - 1, rows[nth - 1].opened_at + 1e-3
     facts = gather_facts(
@@ -145,7 +147,7 @@ def test_too_little_data_is_no_figure_in_a_dashboard_either(url, school, embedde
 
 @pytest.mark.parametrize("title", ["Notices per person-hour", "Hours on duty"])
 def test_figures_of_people_on_duty_do_not_follow_the_chosen_place(title):
-    """People are on duty in more than one building: their hours are those of the whole school."""
+    """People are on duty in several buildings, so their hours are the whole school's."""
     title += ", whole school"
     (panel,) = (p for p in grafana.panels(DASHBOARDS["alerts"]) if p["title"] == title)
     assert panel["targets"]
@@ -159,7 +161,7 @@ def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
     six_hours = asked(url, "air", title, school)
     assert not six_hours.keys() & school.registry.rooms.keys(), "too few readings for a mean"
     pm25 = asked(url, "air", title, school, edit=lambda query: query.replace(">= 72", ">= 1"))
-    assert pm25.keys() >= school.registry.rooms.keys()  # others are of other tests
+    assert pm25.keys() >= school.registry.rooms.keys()  # others belong to other tests
     for room in school.registry.rooms:
         sensors = [s.id for s in school.registry.sensors_in(room)]
         assert pm25[room] == pytest.approx(
@@ -261,7 +263,7 @@ async def test_empty_pages_show_that_they_are_empty(tmp_path, school):
 
 def test_every_answer_is_a_response_and_only_two_are_about_vaping():
     nobody, _ = IN_SERIES["nobody_responded"]
-    answers = set(Verdict) - {Verdict.TEST}  # tests are in no figure
+    answers = set(Verdict) - {Verdict.TEST}  # figures exclude tests
     assert answers == {v for v in Verdict if f'"{v}" = 0' in nobody.where}
     (confirmed,) = IN_SERIES["confirmed_rate"]
     named = {v for v in Verdict if f'"{v}"' in confirmed.expression}

@@ -1,4 +1,4 @@
-"""Readings out of every store: all of them, in order."""
+"""Test that every store exports all readings, in order."""
 
 import random
 import time as clock
@@ -81,7 +81,7 @@ def site(request, tmp_path):
 
 @pytest.fixture
 def embedded(tmp_path):
-    """For what is decided before the store is asked."""
+    """Return a site for checks that happen before the store is queried."""
     return Site(tmp_path)
 
 
@@ -127,7 +127,7 @@ class TestExport:
         assert site.run("export", "readings", *arguments)[0] == 0
         found = list(read_recordings([out]))
         assert ({r.sensor for r in found}, len(found)) == ({"s2"}, 10)
-        assert site.run("export", "readings", *arguments)[0] == 2  # there already
+        assert site.run("export", "readings", *arguments)[0] == 2  # already exists
         assert site.run("export", "readings", *arguments, "--force")[0] == 0
 
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Messages of plausible devices: read where their meaning is plain, and refused where not."""
+"""Test plausible devices' messages: read if their meaning is clear, otherwise refused."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""The weekly summary through Apprise to a real SMTP server on this machine."""
+"""Send the weekly summary through Apprise to a real SMTP server on this machine."""
 
 from __future__ import annotations
 

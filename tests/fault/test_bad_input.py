@@ -1,4 +1,4 @@
-"""Bad input through the real service: refused, counted, and never the end of it."""
+"""Test that the real service refuses and counts bad input, and keeps running."""
 
 import json
 import signal
@@ -79,7 +79,7 @@ def test_bad_input_is_counted_and_stops_nothing(broker, tmp_path):
 
 
 def test_thousands_of_bad_messages_do_not_close_the_window(broker, tmp_path):
-    # one sensor sends thousands of messages: without the canary it gets no session of its own
+    # without the canary, thousands of messages from one sensor count as no flood
     with (
         ServiceProcess(tmp_path, broker.port, broker="canary = false") as service,
         Publisher(broker.port) as publisher,
@@ -87,7 +87,7 @@ def test_thousands_of_bad_messages_do_not_close_the_window(broker, tmp_path):
         for k in range(10_000):
             publisher.send(NATIVE, b"no json %d" % k)
         publisher.send_readings([good(1)])
-        reported = ("integrity:refused",)  # so many are reported, under their own kind
+        reported = ("integrity:refused",)  # this many are reported, under their own kind
         eventually(lambda: {r.events for r in service.journal()} == {(), reported}, service.journal)
         assert service.dead_letters() == {"malformed": 10_000}
         assert [r.seq for r in service.journal() if not r.events] == [1]

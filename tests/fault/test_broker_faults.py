@@ -1,4 +1,4 @@
-"""The broker goes away, comes back, was never there: the service goes on by itself."""
+"""Test that the service recovers when the broker stops, returns, or was never there."""
 
 import signal
 import socket
@@ -49,7 +49,7 @@ def test_messages_arrive_again_after_the_broker_restarts(tmp_path, how):
 
 @pytest.mark.parametrize("answer", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_a_server_that_is_no_broker(tmp_path, answer):
-    """It never answers, or not as a broker: a bounded wait, and a fault that names it."""
+    """It never answers, or not like a broker: the wait is limited, and the fault names it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
 
@@ -67,7 +67,7 @@ def test_a_server_that_is_no_broker(tmp_path, answer):
 
 
 def checked_broker(service):
-    """Return what `plumewatch check` finds wrong with the broker."""
+    """Return the faults that `plumewatch check` finds at the broker."""
     checked = run_command("check", "--config", str(service.config))
     assert (checked.returncode, checked.stderr) == (3, "")
     (line,) = [x for x in checked.stdout.splitlines() if x.startswith("FAULT broker")]
@@ -82,7 +82,7 @@ def test_a_host_nobody_knows(tmp_path):
 
 
 def test_a_broker_killed_after_a_backlog_delivers_it_again_and_nothing_is_stored_twice(tmp_path):
-    """Its last save has the whole backlog, of which one sensor's part exceeds every window."""
+    """Its last save has the whole backlog, and one sensor's share exceeds every window."""
     with Mosquitto("max_inflight_messages 500\nmax_queued_messages 100000") as broker:
         service = ServiceProcess(tmp_path, broker.port)
         with service:
@@ -104,7 +104,7 @@ def test_a_broker_killed_after_a_backlog_delivers_it_again_and_nothing_is_stored
             eventually(
                 lambda: service.log.count("connected to 127.0.0.1") > before, lambda: service.log
             )
-            with Publisher(broker.port) as publisher:  # behind the backlog
+            with Publisher(broker.port) as publisher:  # after the backlog
                 publisher.send_readings(
                     [Reading("n2-boys-1", time.time(), 0, {"pm25": 4.0}, seq=1_500)]
                 )
@@ -129,9 +129,10 @@ room = "room-{0}"
 
 
 def test_pulses_around_a_frozen_broker_are_all_alerted(tmp_path):
-    """Sensors at 2 Hz stamp whole seconds, and the broker stands still for a minute of theirs.
+    """Sensors at 2 Hz have time stamps in whole seconds, and the broker freezes for a minute.
 
-    That minute takes seconds here: what counts is that the readings of one stamp arrive far apart.
+    Here, the minute takes seconds; it only matters that readings with the same stamp arrive far
+    apart.
     """
     begin = int(time.time()) - 560
     frozen_at, thawed_at = begin + 430.75, begin + 490.75
@@ -152,7 +153,7 @@ def test_pulses_around_a_frozen_broker_are_all_alerted(tmp_path):
             publisher.settle()
             with broker.frozen():
                 publisher.send_readings(r for r in readings if frozen_at <= r.received < thawed_at)
-                time.sleep(3.0)  # longer than one stamp may stand
+                time.sleep(3.0)  # longer than a stamp may stay the same
             publisher.send_readings(r for r in readings if r.received >= thawed_at)
             publisher.settle()
             rooms = sorted(f"room-{k}" for k in range(PULSES))

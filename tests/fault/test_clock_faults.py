@@ -1,6 +1,6 @@
-"""The clock of the machine is set while the service runs, with real processes and a real broker.
+"""Set the machine's clock while the service runs, with real processes and a real broker.
 
-Sensors that stamp their readings are right all the time; sensors without a clock have ours.
+Sensors with a clock always have the correct time; sensors without one use the machine's.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Course:
     receiver: Any
 
     def begin(self):
-        """Wait until it judges, and so has seen how its clock is."""
+        """Wait until the service evaluates readings, and so has read its clock."""
         self.publisher.send_readings([quiet_reading("n2-boys-1", 10**6, time.time() - 600.0)])
         eventually(lambda: detected_upto(self.service) == 1, lambda: self.service.log)
 
     def set(self, offset_s):
-        """Set the clock, and wait until the service has seen it."""
+        """Set the clock, and wait until the service has noticed."""
         before = self.service.log.count("the clock was set")
         set_clock(self.service.clock, offset_s)
         eventually(
@@ -52,7 +52,7 @@ class Course:
         )
 
     def episode(self, sensor="n2-boys-1", seq=0, *, top=180.0, ago=0.0):
-        """Three minutes of one sensor up to now, with a puff half a minute ago."""
+        """Return a sensor's last three minutes, with a puff half a minute ago."""
         start = time.time() - EPISODE_S - ago
         readings = readings_of_puff(sensor, start=start, seconds=EPISODE_S, top=top)
         self.publisher.send_readings(
@@ -84,7 +84,7 @@ def settled(course, rooms=("N2-boys",)):
 
 @pytest.mark.parametrize("wrong_s", [HOUR, -HOUR, -20 * 365 * 86_400.0], ids=str)
 def test_a_clock_that_was_wrong_is_put_right(course, wrong_s):
-    """As after a start without the network's time. The episode after it alerts once."""
+    """The machine started without network time; an episode after the correction alerts once."""
     course.set(wrong_s)
     course.episode(top=0.0, ago=EPISODE_S)
     assert_all_stored(course.service, course.publisher)
@@ -95,7 +95,7 @@ def test_a_clock_that_was_wrong_is_put_right(course, wrong_s):
 
 @pytest.mark.parametrize("wrong_s", [HOUR, -HOUR], ids=str)
 def test_a_glitch_during_an_episode(course, wrong_s):
-    """Ahead and back within it: one incident with one notice, not repeated as another."""
+    """The clock is set ahead and back during an episode: one incident with one notice."""
     course.episode()
     eventually(lambda: len(course.receiver.pushes) == 1, lambda: course.service.log)
     course.set(wrong_s)
@@ -121,7 +121,7 @@ SENSORS = 8
 
 @pytest.mark.parametrize(("first_s", "then_s"), [(HOUR, HOUR), (HOUR, 0.0), (-HOUR, 0.0)], ids=str)
 def test_plumes_in_the_seconds_after_a_step_of_sensors_without_a_clock(tmp_path, first_s, then_s):
-    """Somebody vapes in each room 4 to 32 s after the first step."""
+    """Somebody vapes in each room 4 to 32 s after the first clock step."""
     every_s, begins_s, step_at = 2.0, 60.0, 60.0
     with (
         Receiver() as receiver,
@@ -141,7 +141,7 @@ def test_plumes_in_the_seconds_after_a_step_of_sensors_without_a_clock(tmp_path,
                 for k in range(SENSORS)
             ]
             for number, moment in enumerate(zip(*courses, strict=True)):
-                passed = number * every_s  # by less at a time than counts as a step
+                passed = number * every_s  # each change is too small to count as a step
                 steps = first_s * (passed >= step_at)
                 if passed >= step_at + 12.0:
                     steps = then_s
@@ -164,12 +164,13 @@ def test_plumes_in_the_seconds_after_a_step_of_sensors_without_a_clock(tmp_path,
 
 
 def has(service, count):
-    """Whether the journal has so many measurements; beside them it has findings."""
+    """Return whether the journal has this many measurements, apart from the service's own
+    reports."""
     return service.stored() >= count == sum(bool(reading.values) for reading in service.journal())
 
 
 def test_a_notice_that_waits_is_sent_in_its_time(tmp_path):
-    """It is due again in seconds: not in an hour, nor too old, as the clock is set."""
+    """It is due again in seconds, not in an hour, and does not expire when the clock is set."""
     provider = Provider()
     with (
         Mosquitto("max_inflight_messages 100") as broker,
@@ -203,7 +204,7 @@ def test_a_clock_far_ahead_deletes_nothing(course):
     kept = course.service.stored()
     course.set(20 * 365 * 86_400.0)
     assert course.service.end(signal.SIGTERM) == 0
-    course.service.start()  # it looks after the house at its start
+    course.service.start()  # maintenance runs at the start
     course.publisher.send_readings([quiet_reading("n2-boys-1", 101)])
     eventually(lambda: course.service.stored() == kept + 1, lambda: course.service.log)
     assert sum(course.service.series().values()) >= kept
@@ -215,7 +216,8 @@ def test_a_clock_far_ahead_deletes_nothing(course):
     ids=["spring", "autumn"],
 )
 def test_the_hour_that_the_law_moves(tmp_path, instant):
-    """Two minutes around the change of a school in New York: an episode on either side."""
+    """Two minutes around the time change at a school in New York, with an episode before and
+    after."""
     from datetime import datetime
 
     offset = datetime.fromisoformat(instant).timestamp() - time.time()
@@ -232,14 +234,14 @@ def test_the_hour_that_the_law_moves(tmp_path, instant):
             readings = readings_of_puff(start=start, seconds=EPISODE_S)
             publisher.send_readings(readings)
             eventually(lambda: receiver.pushes, lambda: service.log)
-            set_clock(service.clock, offset + 120.0)  # time goes on over the change
+            set_clock(service.clock, offset + 120.0)  # time continues across the change
             later = readings_of_puff(
                 "n2-boys-2", start=start + 120.0, seconds=EPISODE_S, onset_s=155.0
             )
             publisher.send_readings(later)
             publisher.settle()
             eventually(lambda: service.stored() == 2 * len(readings), lambda: service.log)
-            assert len(incidents(service)) == 1  # the same room, minutes later: it joins
+            assert len(incidents(service)) == 1  # same room, minutes later, so it joins
             assert len([p for p in receiver.pushes if p["reason"] == "opened"]) == 1
             assert service.end(signal.SIGTERM) == 0
             assert "Traceback" not in service.log

@@ -1,4 +1,4 @@
-"""What is counted of each sensor agrees with the journal, however often the service is killed."""
+"""Test that each sensor's counts match the journal, however often the service is killed."""
 
 import contextlib
 import signal
@@ -17,7 +17,7 @@ EACH = 40
 
 
 def counted(service):
-    """Readings that the service counts, over all sensors."""
+    """Return the number of readings that the service counts, over all sensors."""
     address = f"http://127.0.0.1:{service.web_port}/metrics"
     with urllib.request.urlopen(address, timeout=30) as answer:
         for line in answer.read().decode().splitlines():
@@ -27,7 +27,8 @@ def counted(service):
 
 
 def recorded(service):
-    """Sums of ``received`` and ``expected`` of the health records, as the documented query has."""
+    """Return the sums of ``received`` and ``expected`` in the health records, as the documented
+    query."""
     with contextlib.closing(connect(service.folder / "data/series.db", read_only=True)) as series:
         return series.execute(
             "SELECT coalesce(sum(received), 0), coalesce(sum(expected), 0) FROM sensor_health"
@@ -35,7 +36,8 @@ def recorded(service):
 
 
 def test_counts_and_completeness_survive_kills(tmp_path):
-    """Killed within the minute in which counts are saved: all of them would be lost."""
+    """Kill the service within the minute after which counts are saved; all of them could be
+    lost."""
     with (
         Mosquitto() as broker,
         Publisher(broker.port) as publisher,
@@ -43,7 +45,9 @@ def test_counts_and_completeness_survive_kills(tmp_path):
     ):
         seq = 0
 
-        def whole(received, expected):  # what is expected is known when the detector has it
+        def whole(
+            received, expected
+        ):  # the expected number is known once the detector has the readings
             return received == seq and 0.9 * expected <= received <= 1.1 * expected
 
         for _ in range(KILLS):

@@ -1,7 +1,7 @@
 """F1: SIGKILL at every named point around commit, acknowledge, send and mark, and at random.
 
-`tests.support.launcher` says what the points are. After each death the service is started again and
-held to the publisher's ledger (`tests.support.oracle`).
+`tests.support.launcher` defines the points. After each death, the service is started again and
+compared with the publisher's ledger (`tests.support.oracle`).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from tests.support.waiting import eventually
 LONG = bool(os.environ.get("FAULT_LONG"))
 RANDOM_KILLS = int(os.environ.get("FAULT_KILLS", "10"))
 ONCE = ("incident: notice", "lease", "send", "mark")
-"""Points that one episode passes once."""
+"""Points that an episode passes only once."""
 KNOWN = {"broker": 'client_id = "plumewatch"'}
 
 
 @pytest.fixture
 def broker():
-    """A broker that knows the service's session, as one does that it was connected to once."""
+    """Run a broker that knows the service's session from an earlier connection."""
     config = "max_inflight_messages 500\nmax_queued_messages 100000\nlog_type debug"
     with Mosquitto(config) as started:
         known = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=False)
@@ -46,7 +46,7 @@ def broker():
 
 
 def episode():
-    """Three minutes of one sensor up to now, with a puff half a minute ago."""
+    """Return a sensor's last three minutes, with a puff half a minute ago."""
     return readings_of_puff("n2-boys-1", start=time.time() - 190.0, seconds=190.0)
 
 
@@ -58,7 +58,7 @@ STORES = {
 
 @contextlib.contextmanager
 def series_store(name, folder):
-    """Run the server that keeps the series, if it is one."""
+    """Run the server that stores the series, if there is one."""
     if name == "SQLite":
         yield None
         return
@@ -129,10 +129,10 @@ def test_deaths_at_random(influx, broker, tmp_path):
             )
             time.sleep(rng.uniform(0.0, 0.15))
             service.end(signal.SIGKILL)
-            if influx and rng.random() < 0.3:  # the database dies too
+            if influx and rng.random() < 0.3:  # the database is killed too
                 influx.end()
                 influx.start()
-            service.start(connected=rng.random() < 0.5)  # some die while they start
+            service.start(connected=rng.random() < 0.5)  # some are killed while they start
         assert service.kills == RANDOM_KILLS
         assert_all_stored(service, publisher)
         assert_notified(service, receiver, rooms=["N2-boys"], kills=service.kills)
@@ -154,9 +154,9 @@ AIR = b'{"pm25": 4.0, "rh": 41.0}'
     ],
 )
 def test_equal_messages_without_a_time_stamp(payload, crash, broker, tmp_path):
-    """Equal content is no redelivery: the second message died before or after its commit.
+    """Equal content does not mean a redelivery: the service dies before or after the second commit.
 
-    An alarm may be stored once more for each time it was delivered, never less than sent.
+    An alarm may be stored as often as it was delivered, but never less often than it was sent.
     """
     topic = "plumewatch/v1/n2-boys-1/reading"
     with Receiver() as receiver, Publisher(broker.port) as publisher:

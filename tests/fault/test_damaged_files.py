@@ -1,4 +1,4 @@
-"""Flipped bytes and torn ends in real files: what can be read goes on, what cannot is counted."""
+"""Damage real files (flipped bytes, torn ends): readable data stays, unreadable data is counted."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ def readings(first, count):
 
 @functools.cache
 def full_journal():
-    """Return the bytes of a closed journal of `COUNT` readings, which is written once."""
+    """Return the bytes of a closed journal with `COUNT` readings, written only once."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.db"
         with Journal(path) as journal:
@@ -76,7 +76,7 @@ def flip(path, offset, bits=0x5A):
 
 
 def accounted(journal):
-    """Offsets by what accounts for them; each must be there once."""
+    """Return the offsets by reading or gap; each offset must occur exactly once."""
     entries, _ = journal.read(0, 10 * COUNT)
     held = [e.offset for e in entries]
     missing = [o for gap in gaps(journal) for o in range(gap.first, gap.last + 1)]
@@ -87,7 +87,7 @@ def accounted(journal):
 
 
 def leaves(path, table):
-    """Page numbers of a table's leaves, and of its root."""
+    """Return the page numbers of a table's leaves and root."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         compiled = {row[0] for row in connection.execute("PRAGMA compile_options")}
         if "ENABLE_DBSTAT_VTAB" not in compiled:
@@ -122,7 +122,7 @@ def test_damaged_pages_cost_what_is_on_them(tmp_path, chosen):
 
 
 def test_a_damaged_index_page_loses_no_row(tmp_path):
-    """The pages below it belong to no table any more, and are recognized by their columns."""
+    """The pages below it no longer belong to a table, but their columns identify it."""
     path = tmp_path / "journal.db"
     filled(path)
     damage(path, (leaves(path, "journal")[1] - 1) * PAGE, b"\xa5" * PAGE)
@@ -134,7 +134,7 @@ def test_a_damaged_index_page_loses_no_row(tmp_path):
 
 @pytest.mark.parametrize("to", [b"\xff\x48", b"\x81\x01", b"\x81\x49"], ids=bytes.hex)
 def test_a_damaged_offset_lets_nobody_skip_the_readings_behind_it(tmp_path, to):
-    """SQLite finds no fault in it: 200 becomes 16,328, 129 or 201."""
+    """SQLite finds no fault: offset 200 becomes 16,328, 129 or 201."""
     path = tmp_path / "journal.db"
     with Journal(path) as journal:
         journal.commit(readings(0, 300))
@@ -148,7 +148,7 @@ def test_a_damaged_offset_lets_nobody_skip_the_readings_behind_it(tmp_path, to):
         found, cursor, before = set(), 0, -1
         while cursor != before:
             before = cursor
-            entries, cursor = journal.read(cursor, 200)  # the damaged one is the last of a batch
+            entries, cursor = journal.read(cursor, 200)  # the damaged record is the last of a batch
             found |= {entry.reading.seq for entry in entries}
         assert set(range(301)) - found <= {199, 200}
         assert journal.commit(readings(301, 1)) > cursor
@@ -179,7 +179,7 @@ def test_damage_to_all_pages_of_a_table_is_a_gap_of_all(tmp_path):
         damage(path, (page - 1) * PAGE, b"\xa5" * PAGE)
     with Journal(path) as journal:
         assert accounted(journal) == ([], list(range(1, COUNT + 1)))
-        assert journal.read(0, 10) == ([], COUNT)  # who reads is not behind what is gone
+        assert journal.read(0, 10) == ([], COUNT)  # a consumer does not lag behind deleted entries
         assert journal.commit(readings(COUNT, 2)) == COUNT + 2
 
 
@@ -204,7 +204,7 @@ def test_without_the_program_sqlite3_rows_before_and_behind_the_damage_are_saved
         (b"CREATE TABLE journal", 0),
         (b"CREATE TABLE journal", len(b"CREATE TABLE j")),
         (b"CREATE TABLE dead_letter", 0),
-        (b"CREATE TABLE dead_letter", -1),  # the page on which it begins
+        (b"CREATE TABLE dead_letter", -1),  # the page on which the table begins
         (b"CREATE TABLE journal", -1),
         (b"TEXT", 0),
     ],
@@ -221,7 +221,7 @@ def test_a_damaged_list_of_tables_costs_no_reading(tmp_path, text, at, bits):
 
 @pytest.mark.parametrize("where", [100, 104, 111, 113, b"CREATE TABLE t7 ", b"CREATE TABLE t90 "])
 def test_a_long_list_of_tables_is_damaged(tmp_path, where):
-    """Of the one with the damage at most the root page is guessed, and there rightly."""
+    """For the damaged table, only the root page may be guessed, and correctly."""
     path, tables = tmp_path / "many.db", 100
 
     def prepare(database):
@@ -242,7 +242,7 @@ def test_a_long_list_of_tables_is_damaged(tmp_path, where):
 
 
 def names_of_columns(path):
-    """Offsets of the bytes of column names in the first page, where the tables are described."""
+    """Return the offsets of column names in the first page, which contains the schema."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         names = {
             row[0]
@@ -265,7 +265,7 @@ def test_flipped_bytes_in_names_of_columns_cost_nothing(tmp_path):
     places = names_of_columns(whole)
     assert len(places) > 100
     for n, where in enumerate(rng.sample(places, 40)):
-        path, bit = tmp_path / f"{n}.db", n % 8  # the eighth makes words that are no UTF-8
+        path, bit = tmp_path / f"{n}.db", n % 8  # the eighth bit makes words invalid UTF-8
         path.write_bytes(whole.read_bytes())
         flip(path, where, 1 << bit)
         with Journal(path) as journal:
@@ -310,7 +310,7 @@ def test_single_flipped_bytes_anywhere(tmp_path):
 @pytest.mark.attack
 @pytest.mark.parametrize("seed", range(4))
 def test_thousands_of_flipped_bytes(tmp_path, seed):
-    """Values have any type, records any length: what is no row of ours is left behind."""
+    """Values have any type and records any length; rows that are not ours are dropped."""
     rng = random.Random(seed)
     path = tmp_path / "journal.db"
     content = bytearray(full_journal())
@@ -364,7 +364,7 @@ def test_a_flipped_byte_in_the_header(tmp_path, where):
 
 
 def torn_log(path):
-    """Commit two groups into the write-ahead log and tear the second in its middle."""
+    """Commit two groups to the write-ahead log, and truncate it in the middle of the second."""
     crashed = Journal(path)
     crashed.open()
     crashed.commit(readings(0, 100))
@@ -382,7 +382,7 @@ def test_a_torn_log_is_a_gap_for_who_had_read_further(tmp_path):
     torn_log(path)
     with Journal(path) as journal:
         assert len(journal.read(0, 1000)[0]) == journal.last_offset() == 100
-        journal.continue_behind(200)  # a consumer had read all
+        journal.continue_behind(200)  # a consumer had read all entries
         journal.continue_behind(200)
         assert [(g.first, g.last, g.why) for g in gaps(journal)] == [(101, 200, "lost")]
         assert journal.commit(readings(200, 1)) == 201
@@ -450,7 +450,7 @@ def test_a_repair_that_finds_no_room_is_tried_again(tmp_path, monkeypatch):
 @pytest.mark.parametrize("found_by", ["the write", "a reader before the write", "a start"])
 @pytest.mark.parametrize("which", [slice(9, 30, 20), slice(-1, None), slice(None)], ids=str)
 async def test_the_series_is_filled_again_from_the_journal(tmp_path, found_by, which):
-    """The cursor that a repair set back is not passed by the batch that found the damage."""
+    """A repair resets the cursor, and the batch that found the damage does not advance it again."""
     path, batch = tmp_path / "series.db", 400
     with Journal(tmp_path / "journal.db") as journal, SqliteSeries(path) as series:
         journal.commit(readings(0, COUNT))
@@ -482,7 +482,9 @@ async def test_the_series_is_filled_again_from_the_journal(tmp_path, found_by, w
         task = asyncio.create_task(writer.run())
         async with asyncio.timeout(60):
             while writer.state.cursor < COUNT + batch or not series.repairs:
-                if writer.state.cursor == COUNT + batch:  # the write met no damage: a reader does
+                if (
+                    writer.state.cursor == COUNT + batch
+                ):  # the write did not find the damage, but a reader does
                     await asyncio.to_thread(series.between, 0, 4e9)
                     writer.wake.set()
                 await asyncio.sleep(0.01)

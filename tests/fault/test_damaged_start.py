@@ -1,7 +1,7 @@
-"""A service starts on a data folder of which a file is damaged, and says which.
+"""Start a service on a data folder with a damaged file; it must name the file.
 
-Each kind of damage to each file. What can be recovered is there, what cannot is accounted for, the
-damaged file is kept, and a new reading passes through all parts.
+Every file is damaged in every way. Recoverable data must be there, lost data must be accounted for,
+the damaged file must be kept, and a new reading must pass through all parts.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ OTHERS = ("client-id", "subscriptions.json", "event-subscriptions.json", "servic
 
 
 def foreign(_content):
-    """A database of another program."""
+    """Create a database that belongs to another program."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "notes.db"
         with contextlib.closing(sqlite3.connect(path)) as db, db:
@@ -66,13 +66,13 @@ DAMAGES = {
     "text of one line": lambda _: b"\xff\xfe no\n",
 }
 WHOLE = frozenset({"empty", "one byte", "all zeroed", "text", "text of one line"})
-"""Of these nothing is left, whatever the file."""
+"""Kinds of damage after which nothing is left of any file."""
 NOTHING_LEFT = WHOLE | {"another program's database"}
 
 
 @pytest.fixture
 async def filled(config):
-    """A data folder with a plume of yesterday, after an orderly end."""
+    """Return a data folder with yesterday's plume, after a clean shutdown."""
     readings = readings_of_puff(start=time.time() - 86_400.0)
     async with running(config) as service:
         await store(service, readings)
@@ -91,14 +91,14 @@ def details_of_start(service):
 
 
 def all_of(service):
-    """Read the series, which finds damage that is still in it; its writer reads the cursor anew."""
+    """Read the series, which finds remaining damage; the writer then reloads its cursor."""
     found = service.series.between(0, 4e9)
     service.writers.readings.wake.set()
     return found
 
 
 async def assert_works(service):
-    """A new reading passes the journal, the detector and the series."""
+    """Assert that a new reading passes the journal, the detector and the series."""
     now = time.time()
     await store(service, [Reading("n2-boys-1", now, now, {"pm25": 5.0})])
     last = service.journal.last_offset()
@@ -135,7 +135,7 @@ async def test_a_damaged_database(filled, caplog, name, kind):
             assert kind not in NOTHING_LEFT or damaged.read_bytes() == content
             assert any(r.levelname == "ERROR" and name in r.getMessage() for r in caplog.records)
         else:
-            assert kind not in NOTHING_LEFT  # nobody read the damaged page
+            assert kind not in NOTHING_LEFT  # nothing has read the damaged page
 
 
 @pytest.mark.parametrize("kind", sorted(WHOLE))
@@ -174,7 +174,8 @@ for home in sys.argv[1:]:
     ],
 )
 async def test_files_of_the_wrong_rights(monkeypatch, names, modes):
-    """Nothing is damaged: the start ends with a sentence that names the file, and changes none."""
+    """Nothing is damaged: the start fails with a message that names the file, and changes
+    nothing."""
     monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
     with contextlib.ExitStack() as stack:
         homes, wrong, before = [], [], {}

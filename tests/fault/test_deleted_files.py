@@ -1,4 +1,4 @@
-"""A database that somebody deleted is reported at the start, and rebuilt from the journal."""
+"""Test that a deleted database is reported at the start and rebuilt from the journal."""
 
 import time
 
@@ -24,7 +24,7 @@ def last_start(service):
 
 @pytest.mark.parametrize("name", ["state.db", "series.db"])
 async def test_a_deleted_database_is_reported_and_the_series_is_whole(config, caplog, name):
-    """Readings and a plume of yesterday: nobody is paged for it a second time."""
+    """With yesterday's readings and plume, nobody is paged for the plume a second time."""
     readings = readings_of_puff(start=time.time() - DAY)
     async with running(config) as service:
         await store(service, readings)

@@ -1,8 +1,8 @@
-"""F2 and F3: the power goes, the disk is full, writes fail, syncs fail.
+"""F2 and F3: power outages, a full disk, failing writes and syncs.
 
-F2: no PUBACK leaves before the sync that it stands for, and whatever of the unsynced writes a
-power cut takes, all that was acknowledged is read back. F3: while the disk refuses, nothing is
-acknowledged and the service says so; when it takes part again, nothing is missing.
+F2: no PUBACK is sent before its sync, and whichever unsynced writes a power outage destroys,
+everything acknowledged can be read. F3: while the disk fails, nothing is acknowledged and the
+service reports the fault; when the disk works again, nothing is missing.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def broker():
 
 
 def recorded(broker, tmp_path, readings, sabotage=""):
-    """Run the service behind the shim until it has read all, and kill it."""
+    """Run the service with the shim until it has read everything, and kill it."""
     (tmp_path / "service").mkdir()
     shim = DiskShim(tmp_path, tmp_path / "service/data", broker.port, record=True)
     with (
         Launcher(shim.environment) as launcher,
         Publisher(broker.port) as publisher,
     ):
-        # one sensor sends thousands of messages: without the canary it gets no session of its own
+        # without the canary, thousands of messages from one sensor count as no flood
         service = ForkedService(
             tmp_path / "service", broker.port, broker="canary = false", launcher=launcher
         )
@@ -76,7 +76,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(broker, tmp_path):
     cuts = recorded(broker, tmp_path, READINGS)
     kinds = cuts.kinds()
     puback = [k for k, kind in enumerate(kinds) if kind == "P"]
-    making = range(0, kinds.index("C"), 2)  # the files are made before the broker is connected
+    making = range(0, kinds.index("C"), 2)  # the files are created before the broker is connected
     at = sorted(
         {
             *rng.sample(making, min(CUTS, len(making))),
@@ -89,7 +89,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(broker, tmp_path):
         cuts.walk_to(count + 1)
         folder = leave(tmp_path / str(count), cuts, rng)
         acknowledged = max(acknowledged, _check(folder, Counter(cuts.acknowledged), count))
-    assert acknowledged > READINGS / 2  # the cuts reached far into what was acknowledged
+    assert acknowledged > READINGS / 2  # many readings were acknowledged before the outages
 
 
 def test_commits_that_are_not_synced_would_be_noticed(broker, tmp_path):
@@ -102,7 +102,7 @@ def test_commits_that_are_not_synced_would_be_noticed(broker, tmp_path):
 
 
 def _check(folder, acknowledged, count):
-    """Check what is left."""
+    """Check the remaining files."""
     with Journal(folder / "journal.db") as journal:
         entries, end = journal.read(0, 10 * READINGS)
         stored = Counter((e.reading.sensor, e.reading.seq) for e in entries)
@@ -146,7 +146,7 @@ def test_the_disk_fails_and_recovers(broker, tmp_path):
             publisher.send_readings(quiet_reading("n2-boys-2", seq + 1 + k) for k in range(100))
             publisher.settle(60)
             eventually(lambda n=before: refusals() == n + 1, lambda: service.log, 60)
-            assert len(service.journal()) == seq + 1  # nothing of it counts as stored
+            assert len(service.journal()) == seq + 1  # none of it counts as stored
             assert service.running
             shim.disk("works")
             eventually(lambda n=seq: len(service.journal()) == n + 101, lambda: service.log, 60)

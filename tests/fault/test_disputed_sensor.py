@@ -1,4 +1,4 @@
-"""Suspicion never mutes: readings under a disputed name are evaluated, and marked."""
+"""Test that suspicion never mutes: a disputed sensor's readings are evaluated and marked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ notify = [{ url_file = "keeper-url" }]
 
 
 class School:
-    """A service, its broker, and the phones of a hall monitor and of who keeps the system."""
+    """A service, its broker, and the phones of a hall monitor and an administrator."""
 
     def __init__(self, service, publisher, monitor, keeper):
         self.service, self.publisher = service, publisher
@@ -72,7 +72,8 @@ def numbered(readings, first):
 
 
 def test_two_devices_under_one_name(school):
-    """The old one was left on beside its replacement: one in still air, the other in a plume."""
+    """The old device was left on next to its replacement; one is in clean air, the other in a
+    plume."""
     start = time.time() - LASTS_S
     old = readings_of_puff(SENSOR, start=start, seconds=LASTS_S, top=0.0)
     new = readings_of_puff(SENSOR, start=start + 1.0, seconds=LASTS_S, top=260.0, onset_s=200.0)
@@ -88,7 +89,7 @@ def test_two_devices_under_one_name(school):
 
 
 def test_a_forged_reading_far_ahead_does_not_mute(school):
-    """Still air, numbered and dated ahead, in the midst of the sensor's own readings."""
+    """Forged clean air with future times and numbers arrives among the sensor's own readings."""
     start = time.time() - LASTS_S
     own = numbered(readings_of_puff(SENSOR, start=start, seconds=LASTS_S, onset_s=200.0), 0)
     sent = []
@@ -102,7 +103,7 @@ def test_a_forged_reading_far_ahead_does_not_mute(school):
 
 
 def test_a_restart_after_a_long_outage_does_not_make_a_sensor_deaf(school):
-    """An hour of its readings is lost, then it starts anew: its numbers jump, then begin at 0."""
+    """An hour of readings is lost, then the sensor restarts: numbers jump, then begin at 0."""
     start = time.time() - LASTS_S
     own = readings_of_puff(SENSOR, start=start, seconds=LASTS_S, onset_s=200.0)
     before, after, anew = own[:40], own[40:80], own[80:]

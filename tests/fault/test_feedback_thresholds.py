@@ -34,14 +34,14 @@ def moves(service):
 
 
 def shown(service, sensor="n2-boys-1"):
-    """The adjustment of a sensor's threshold that the service uses; None before any."""
+    """Return the threshold adjustment that the service uses for a sensor; None if there is none."""
     with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
         report = threshold_adjustments.load_thresholds(found).get(sensor)
     return report and report.feedback
 
 
 def answer_on_the_page(service):
-    """Say twice, as an impatient thumb does, that the one incident was a false alarm."""
+    """Report the incident as a false alarm twice, as an impatient user does."""
     url = f"http://127.0.0.1:{service.web_port}"
     with httpx.Client(base_url=url, timeout=60) as client:
         service.sign_in(client, "ap-north")

@@ -42,12 +42,12 @@ async def test_an_alert_leaves_from_memory_and_only_once(config, disk, full):
         if full == "read-only":
             disk.lock("journal.db")
         if full in ("state", "both", "read-only"):
-            disk.lock("state.db")  # it has room in its pages
+            disk.lock("state.db")  # its pages have free space
         puff = readings_of_puff(start=time.time() - 300)
         settled = service.ingestion.commits.enter(puff)
         await until(lambda: service.alerting.notifier.sent)
         assert service.alerting.memory.active
-        if full != "journal":  # the state still takes what was decided in memory
+        if full != "journal":  # the state database can still store the decisions made in memory
             assert of(service, incidents) == []
         if full != "state":
             assert not settled.done()
@@ -101,7 +101,7 @@ async def test_stopped_while_the_disk_is_full(config, disk):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 24 MB at the service's data folder; needs the right to mount."""
+    """Mount a 24 MB file system at the service's data folder; needs permission to mount."""
     folder = tmp_path / "data"
     folder.mkdir()
     if os.geteuid() != 0:
@@ -124,7 +124,8 @@ def fill(folder):
 
 
 async def test_a_start_without_room(small_disk, config, caplog):
-    """The disk filled up while the service was down, to the last byte: it starts many times."""
+    """The disk filled up to the last byte while the service was down; the service starts many
+    times."""
     config = config.model_copy(update={"data_dir": small_disk})
     async with running(config) as service:
         now = time.time() - 400
@@ -149,7 +150,7 @@ async def test_a_start_without_room(small_disk, config, caplog):
         await service.monitoring.deletion.delete(0)
     assert len(service.alerting.notifier.sent) == 1
     fill(small_disk)
-    async with running(config) as service:  # space was reserved again
+    async with running(config) as service:  # the space was reserved again
         assert service.ready.is_set()
 
 
@@ -161,7 +162,8 @@ async def test_a_first_start_without_room_says_which_folder_is_full(small_disk, 
 
 
 def test_a_file_system_without_room(small_disk, tmp_path):
-    """Real ENOSPC: more comes than the broker's window holds, the puff at its end."""
+    """Real ENOSPC: more messages arrive than the broker's window has room for, with a puff at the
+    end."""
     window = "max_inflight_messages 50\nmax_queued_messages 100000"
     with (
         Mosquitto(window) as broker,
@@ -182,7 +184,7 @@ def test_a_file_system_without_room(small_disk, tmp_path):
         publisher.settle()
         eventually(lambda: receiver.pushes, lambda: service.log)
         before = len(service.journal())
-        assert before < 300  # what fitted before the file system was full
+        assert before < 300  # readings stored before the file system was full
         (small_disk / "ballast").unlink()
         eventually(lambda: len(service.journal()) == len(puff) + len(ours), lambda: service.log)
         eventually(lambda: "works again" in service.log, lambda: service.log)

@@ -1,4 +1,4 @@
-"""A disk that does not answer: the event loop goes on, and health says what hangs."""
+"""Test a disk that does not respond: the event loop keeps running, and health checks name it."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from tests.support.launcher import ForkedService
 from tests.support.waiting import eventually, until
 
 TOUCHED = []
-"""Files below a folder that a thread opened, made or looked at, while both are `watched`."""
+"""Files in a watched folder that a watched thread opened, created or inspected."""
 watched = None
 
 
@@ -33,7 +33,7 @@ def touched(what, path):
 
 
 held, go_on = None, threading.Event()
-"""The end of the name of files that nothing opens before `go_on` is set."""
+"""Suffix of file names; opening these files blocks until `go_on` is set."""
 
 
 def note(event, arguments):
@@ -59,7 +59,7 @@ async def test_health_answers_and_says_what_hangs(config, monkeypatch, name):
     async with running(config) as service:
         now = time.time()
         with closing(connect(config.data_dir / f"{name}.db")) as other:
-            other.execute("BEGIN IMMEDIATE")  # whoever writes waits for ten seconds
+            other.execute("BEGIN IMMEDIATE")  # writers wait for ten seconds
             service.ingestion.commits.enter([Reading("n2-boys-1", now, now, {"pm25": 4.0})])
             health = service.monitoring.health
             await until(lambda: "has not answered" in health.describe_failing())
@@ -103,7 +103,7 @@ async def test_a_disk_that_hangs_during_the_start(config, monkeypatch, caplog, n
 
 def test_a_service_whose_disk_hangs_ends_all_the_same(tmp_path):
     (tmp_path / "data").mkdir()
-    os.mkfifo(tmp_path / "data/client-id")  # nobody writes, so whoever reads waits
+    os.mkfifo(tmp_path / "data/client-id")  # there is no writer, so readers wait
     service = ForkedService(tmp_path, free_port())
     service.start(connected=False)
     eventually(lambda: "not ready: opening" in service.log, lambda: service.log)
@@ -113,7 +113,7 @@ def test_a_service_whose_disk_hangs_ends_all_the_same(tmp_path):
 
 
 async def test_the_event_loop_touches_no_file_of_the_data_folder(config, monkeypatch):
-    """From its start on, with a broker and all that is periodic."""
+    """From the start, with a broker and all periodic tasks."""
     listen = Service._open_in_thread
 
     async def begin(service):
@@ -127,7 +127,7 @@ async def test_the_event_loop_touches_no_file_of_the_data_folder(config, monkeyp
         close(service)
 
     def look(path, *arguments, **options):
-        if "subscriptions" not in str(path):  # the test itself looks for it
+        if "subscriptions" not in str(path):  # the test itself checks for it
             touched("stat", path)
         return stat(path, *arguments, **options)
 

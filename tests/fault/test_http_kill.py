@@ -1,4 +1,4 @@
-"""Killed with -9 in bursts of posts and messages: every 200 and every PUBACK is stored once."""
+"""Test `kill -9` during bursts of posts and messages: every 200 and PUBACK is stored once."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ rate_per_s = 10000
 
 
 class Sender(threading.Thread):
-    """Posts numbered readings one after the other, each again and again until it has its 200."""
+    """Posts numbered readings one after another, repeating each until it gets 200."""
 
     def __init__(self, url, first, stop):
         super().__init__(daemon=True)
@@ -98,13 +98,13 @@ def test_every_200_and_every_puback_is_stored_once(broker, tmp_path):
         answered = Counter(("n2-boys-1", seq) for s in senders for seq in s.done)
         promised = answered + Counter(publisher.acknowledged)
 
-        def stored():  # not that several senders use one name, which is noticed, too
+        def stored():  # not the report that several senders use one name
             readings = (r for r in service.journal() if FINDINGS.isdisjoint(r.events))
             return Counter((r.sensor, r.seq) for r in readings)
 
         eventually(lambda: stored().total() >= promised.total(), lambda: service.log, within_s=60)
         assert stored() == promised
-        assert sum(s.repeated for s in senders) > 0  # the kills were felt
+        assert sum(s.repeated for s in senders) > 0  # the kills had an effect
 
         def counts():
             return Counter(reading.sensor for reading in service.journal())

@@ -1,4 +1,4 @@
-"""An InfluxDB that is killed and started again in the middle of a load: nothing lost, in order."""
+"""Kill and restart an InfluxDB under load: nothing is lost, and the order is kept."""
 
 from storage.timeseries.influx_http import InfluxSettings
 from tests.support.influx import DATABASE, Influxd

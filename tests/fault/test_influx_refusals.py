@@ -1,4 +1,4 @@
-"""What a real InfluxDB refuses: one sentence each, nothing lost, and all of it there in the end."""
+"""Test a real InfluxDB's refusals: each gives one message, and in the end nothing is lost."""
 
 import asyncio
 import shutil
@@ -58,7 +58,7 @@ async def test_a_password_that_is_wrong_and_then_right(course, tmp_path):
         async with c.running():
             await until(lambda: c.faults)
             root.query("SET PASSWORD FOR p = 'mine'", change=True)
-            await until(lambda: len(c.faults) > 1)  # it has no rights yet
+            await until(lambda: len(c.faults) > 1)  # it has no permissions yet
             root.query("GRANT ALL ON air TO p", change=True)
             await until(lambda: c.series.cursor() == COUNT)
         assert "does not accept the token or password" in c.faults[0]
@@ -68,7 +68,7 @@ async def test_a_password_that_is_wrong_and_then_right(course, tmp_path):
 
 
 def make_database(settings):
-    """Set up a database, for readings of any time."""
+    """Set up a database for readings from any time."""
     list(set_up(InfluxHttp(settings), Retention(raw_days=3_650)))
 
 
@@ -89,7 +89,7 @@ async def test_a_schema_of_another_program(course, server):
     await c.drain()
     assert c.journal.dead_letter_counts() == {"series_refused": COUNT}
     assert all("field type conflict" in fault for fault in c.faults)
-    assert len(c.faults) >= 1  # and it made pauses
+    assert len(c.faults) >= 1  # and it paused in between
     assert all("field type conflict" in letter.detail for letter in letters_of(c.journal))
     influxql(server.url, 'DROP MEASUREMENT "reading"', DATABASE)
     assert retry_refused(c.journal.path, c.series) == (COUNT, 0)
@@ -112,7 +112,7 @@ async def test_a_clock_or_retention_that_does_not_fit(course, server):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 24 MB."""
+    """Mount a file system of 24 MB."""
     home = tmp_path / "small"
     home.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(home)]
@@ -123,7 +123,7 @@ def small_disk(tmp_path):
 
 
 async def test_a_full_disk(course, small_disk):
-    """1.6.7 goes on refusing when there is room again, until it is started anew."""
+    """Version 1.6.7 keeps refusing after space is free again, until it is restarted."""
     with Influxd(small_disk) as server:
         c = course(InfluxSettings(server.url, DATABASE), 6000)
         filler, is_full, write = small_disk / "filler", threading.Event(), c.series.write

@@ -1,4 +1,4 @@
-"""A journal at `journal.max_mb` into which readings keep arriving."""
+"""Test a journal at `journal.max_mb` while readings keep arriving."""
 
 import time
 
@@ -29,7 +29,7 @@ def group(first, size=GROUP):
 
 
 async def test_deletion_ends_although_a_group_arrives_before_each_slice(config, monkeypatch):
-    """A pass deletes what was too much when it began; each slice is one short transaction."""
+    """A pass deletes only the excess at its start; each slice is one short transaction."""
     async with running(config) as service:
         journal, slices = service.journal, []
         await store(service, group(0, 3 * MAX_BYTES // 100))

@@ -1,6 +1,6 @@
-"""The stream over a real Kafka: no record ends it, and faults are one sentence.
+"""Test the stream with a real Kafka: no record ends it, and each fault gives one message.
 
-Skipped where no broker's jars are found (`tests.support.kafka`).
+Skipped if Kafka's jars are not installed (`tests.support.kafka`).
 """
 
 import os
@@ -46,7 +46,7 @@ def options(settings):
 
 @pytest.fixture
 def stream(tmp_path):
-    """Make the stream of a topic."""
+    """Return a stream that reads a topic."""
     streams = []
 
     def make(server, topic, *words):
@@ -62,7 +62,8 @@ def stream(tmp_path):
 def test_any_records_over_tls_give_what_one_service_gives_through_sigkill_and_sigterm(
     kafka, stream, tmp_path
 ):
-    """Poison, one value a topic, births and native messages, to clients with a certificate."""
+    """Unreadable records, one value per topic, births and native messages, with client
+    certificates."""
     records = with_native_messages()
     first, last = records[0][2], records[-1][2]
     poison = [[(*record, received) for record in POISON] for received in (first, last)]

@@ -1,7 +1,7 @@
 """F4 to F6: the network between service and broker, the broker itself, its session and its queue.
 
-The publisher talks to the broker directly; the service goes through a proxy that has the faults.
-After each fault the publisher's ledger is held against the journal.
+The publisher connects to the broker directly, the service through a proxy with faults. After each
+fault, the journal is compared with the publisher's ledger.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KNOWN_ID = 'client_id = "plumewatch"'
 
 
 class Course:
-    """Broker, proxy, service and publisher; readings are numbered through."""
+    """Broker, proxy, service and publisher; readings are numbered consecutively."""
 
     def __init__(self, broker, proxy, service, publisher):
         self.broker, self.proxy, self.service = broker, proxy, service
@@ -125,7 +125,7 @@ def test_connections_cut_after_so_many_bytes_or_refused(course, fault):
 
 
 def test_a_network_that_swallows_everything(course):
-    """Accepts, never answers: each attempt ends by its own time-out, and nothing piles up."""
+    """It accepts but never answers: each attempt times out, and nothing accumulates."""
     assert_all_stored(course.service, course.publisher)
     process = psutil.Process(course.service.pid)
     before = process.num_fds(), process.num_threads()
@@ -142,7 +142,8 @@ def test_a_network_that_swallows_everything(course):
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_another_client_takes_over_the_session(course, lost):
-    """We resume it with everything queued in it, or subscribe again if it was deleted."""
+    """The service resumes it with everything in its queue, or subscribes again if it was
+    deleted."""
     before = course.connections()
     eventually(lambda: len(course.service.journal()) == course.sent, lambda: course.service.log)
     thief = Client(
@@ -163,7 +164,7 @@ def test_another_client_takes_over_the_session(course, lost):
 
 
 def test_a_queue_beyond_its_limit_is_counted_as_missing(tmp_path):
-    """F5: the broker drops silently; sequence numbers show it."""
+    """F5: the broker drops messages silently; sequence numbers reveal it."""
     limit, sent = 200, 500
     with (
         Mosquitto(f"max_inflight_messages 20\nmax_queued_messages {limit}") as broker,
@@ -177,7 +178,7 @@ def test_a_queue_beyond_its_limit_is_counted_as_missing(tmp_path):
         publisher.settle()
         assert len(publisher.acknowledged) == sent + 1
         service.start()
-        eventually(lambda: service.stored() > limit, lambda: service.log)  # there is room again
+        eventually(lambda: service.stored() > limit, lambda: service.log)  # there is space again
         publisher.send_readings([quiet_reading("n2-boys-1", sent + 1)])
         eventually(
             lambda: service.journal()[-1].seq == sent + 1, lambda: f"the newest\n{service.log}"

@@ -1,4 +1,4 @@
-"""More than can be judged, and a store that hangs: bounded, nothing lost, alerts first."""
+"""Test overload and a store that hangs: memory is bounded, nothing is lost, alerts come first."""
 
 import collections
 import contextlib
@@ -37,11 +37,12 @@ room = "N2-boys"
 """
 PERIOD_S = 0.5
 BOUND_BYTES = 80_000_000
-"""Memory that the flood may cost: the journal's pages and batches under way, not the flood."""
+"""Memory growth allowed during the flood: journal pages and current batches, not the flood
+itself."""
 
 
 def metrics(service, name, label=""):
-    """Values of the numbers of the service with a name, and with a label."""
+    """Return the values of the service's metrics with a name, and with a label."""
     address = f"http://127.0.0.1:{service.web_port}/metrics"
     with urllib.request.urlopen(address, timeout=30) as answer:
         lines = answer.read().decode().splitlines()
@@ -49,13 +50,13 @@ def metrics(service, name, label=""):
 
 
 def metric(service, name):
-    """Value of a number of the service."""
+    """Return the value of one of the service's metrics."""
     (value,) = metrics(service, name + " ")
     return value
 
 
 def flood(count):
-    """Readings of clean air that ten sensors kept for five minutes."""
+    """Return clean-air readings that ten sensors buffered for five minutes."""
     now = time.time()
     for k in range(count):
         sensor, at = f"n1-girls-{k % 10}", now - 300.0 * (1 - k / count)
@@ -64,7 +65,7 @@ def flood(count):
 
 @contextlib.contextmanager
 def slowed(process, times):
-    """Let the service run for one part in `times` of the time only."""
+    """Stop the service so that it runs for only 1/`times` of the time."""
     over = threading.Event()
 
     def slow():
@@ -85,7 +86,7 @@ def slowed(process, times):
 
 @pytest.mark.parametrize("times", [10, 100])
 def test_a_flood_waits_in_the_broker_and_nothing_is_lost(tmp_path, times):
-    """Published as fast as can be, to a service that gets a tenth or a hundredth of its time."""
+    """Publish as fast as possible to a service that runs a tenth or a hundredth of the time."""
     with Receiver() as receiver, Mosquitto(BROKER) as broker, ExitStack() as stack:
         service = ServiceProcess(tmp_path, broker.port, push_url=receiver.url)
         with service.config.open("a") as config:
@@ -124,9 +125,9 @@ def test_a_flood_waits_in_the_broker_and_nothing_is_lost(tmp_path, times):
 
 
 def publish_all_the_time(port, name, over, taken):
-    """Publish readings of one sensor as fast as the broker takes them, and count them in `taken`.
+    """Publish one sensor's readings as fast as the broker accepts them, and count them in `taken`.
 
-    It ends when `over` is set.
+    Stops when `over` is set.
     """
     topic = f"plumewatch/v1/{name}/reading".encode()
     with socket.create_connection(("127.0.0.1", port), timeout=60) as link:
@@ -147,7 +148,8 @@ def publish_all_the_time(port, name, over, taken):
 
 
 def test_an_account_that_floods_delays_no_other_sensor(tmp_path):
-    """Nearly all of it is left out and counted; a plume in another room is notified as ever."""
+    """Almost all of the flood is dropped and counted; a plume in another room is notified as
+    usual."""
     over, taken = threading.Event(), collections.deque([0], maxlen=1)
     with (
         Receiver() as receiver,
@@ -189,7 +191,7 @@ def vaping(receiver):
 
 
 async def test_a_store_that_hangs_delays_no_alert(config, monkeypatch):
-    """The store takes nothing at all until the alert is out; then it gets everything."""
+    """The store accepts nothing until the alert has been sent; then it gets everything."""
     write, go_on = SqliteSeries.write, threading.Event()
 
     def hang(self, readings, behind):

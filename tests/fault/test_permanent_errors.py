@@ -1,4 +1,4 @@
-"""An error that no waiting repairs ends the service with a sentence; a full disk is waited for."""
+"""Test that permanent errors end the service with a message, while a full disk is retried."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ def reading():
 
 @contextlib.asynccontextmanager
 async def ending(config, match):
-    """Run a service that has to end by itself with a sentence."""
+    """Run a service that must end by itself with a message."""
     service = Service(config, notifier=RecordingNotifier())
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
@@ -54,7 +54,7 @@ async def test_a_missing_column(config):
     sentence = r"state\.db: no such column: .*does not fit this version of Plumewatch"
     async with ending(config, sentence) as service:
         break_column(service.paths.state)
-        service.ingestion.commits.enter([reading()])  # which the service may not outlive
+        service.ingestion.commits.enter([reading()])  # after which the service must end
 
 
 def test_a_process_with_a_newer_schema_reports_it_and_ends(tmp_path):
@@ -70,7 +70,7 @@ def test_a_process_with_a_newer_schema_reports_it_and_ends(tmp_path):
 
 
 def overwrite(path):
-    """Overwrite every page of a database that is in use, and of its log."""
+    """Overwrite every page of a database in use, and of its log."""
     for file in (path, path.with_name(f"{path.name}-wal")):
         with file.open("r+b") as opened:
             opened.seek(0)
@@ -78,7 +78,7 @@ def overwrite(path):
 
 
 async def test_a_journal_damaged_while_it_runs_is_rebuilt_and_that_is_shown(config):
-    def rebuilt():  # noticed when the file is read: in a minute, or for metrics
+    def rebuilt():  # noticed at the next read: within a minute, or for metrics
         service.monitoring.meters.refresh()
         return service.monitoring.status().counters["databases_rebuilt"] >= 1
 
@@ -87,7 +87,7 @@ async def test_a_journal_damaged_while_it_runs_is_rebuilt_and_that_is_shown(conf
         await until(lambda: service.writers.readings.state.stored == 1)
         await until(lambda: service.detection.counts.readings == 1)
         overwrite(service.paths.journal)
-        await store(service, [reading()])  # may still reach the damaged file, and be lost with it
+        await store(service, [reading()])  # may still go to the damaged file and be lost
         await until(rebuilt)
         judged = service.detection.counts.readings
         await store(service, [reading()])

@@ -1,6 +1,6 @@
-"""A configuration that is changed, half written or wrong, while the service runs and at the start.
+"""Test a changed, half-written or wrong configuration, at the start and while the service runs.
 
-SIGHUP reads it again. What is published meanwhile is held against the publisher's ledger.
+SIGHUP reloads it. Messages published in the meantime are compared with the publisher's ledger.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def running(tmp_path):
 
 
 def reload(service, words):
-    """Have it read its configuration again and wait for its answer."""
+    """Make the service reload its configuration, and wait for the result."""
     before = service.log.count(words)
     service.send_signal(signal.SIGHUP)
     eventually(lambda: service.log.count(words) > before, lambda: service.log)
@@ -67,7 +67,7 @@ def test_half_written_files_change_nothing(running):
 
 
 def test_a_sound_one_is_taken_over_and_nothing_is_lost(running):
-    """Messages are published all the time; the process keeps the lock on the folder."""
+    """Messages are published throughout; the process keeps the lock on the folder."""
     service, publisher = running
     pid = service.pid
     seq = 0
@@ -82,7 +82,7 @@ def test_a_sound_one_is_taken_over_and_nothing_is_lost(running):
     publisher.send_readings([quiet_reading("n2-boys-x0", 1)])
     assert_all_stored(service, publisher)
     (new,) = [r for r in service.journal() if r.sensor == "n2-boys-x0"]
-    assert new.flags == ()  # it is registered
+    assert new.flags == ()  # the sensor is registered now
     assert service.pid == pid
     assert service.end(signal.SIGTERM) == 0
 
@@ -138,9 +138,9 @@ def test_a_start_with_half_a_file_reports_all_faults_and_changes_nothing(tmp_pat
 
 
 def fetched(client, path):
-    """Get a page as browsers do: again, once, if the server closes an idle connection meanwhile.
+    """Get a page as browsers do: retry once if the server closes an idle connection.
 
-    A client cannot know that it is being closed, so it has to ask again (RFC 9112, 9.3.1).
+    A client cannot know that the connection is closing, so it has to retry (RFC 9112, 9.3.1).
     """
     try:
         return client.get(path)
@@ -149,7 +149,7 @@ def fetched(client, path):
 
 
 def test_a_change_on_the_staff_page_is_taken_over_while_browsers_wait(running):
-    """The socket of the page stays open: no request fails while the next service starts."""
+    """The page's socket stays open, so no request fails while the next service starts."""
     service, publisher = running
     url = f"http://127.0.0.1:{service.web_port}"
     with httpx.Client(base_url=url, timeout=60) as client:

@@ -1,7 +1,8 @@
-"""F7: the database is away, overloaded, refuses in part, cuts answers short, or drips them.
+"""F7: the database is down, overloaded, refuses parts, or truncates or trickles answers.
 
-The server speaks as much InfluxDB 1.x as a writer needs and keeps points by series and time stamp,
-as the real one does: written twice is stored once. The journal, the writer and its HTTP are real.
+The server implements the part of InfluxDB 1.x that a writer needs. It stores points by series and
+time stamp, like the real one, so a point written twice is stored once. The journal, the writer and
+its HTTP client are real.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from tests.support.fake_server import FakeServer
 from tests.support.series_course import Course
 
 POISON = 13.125
-"""Of CO2, which another program has stored as text."""
+"""The error for CO2, which another program has stored as text."""
 
 
 class FaultyInflux:
-    """A server that follows a script of faults, one a write; when it is used up, it works.
+    """A server that follows a script with one fault per write; after the script, it works.
 
     Faults: ``"reset"`` before anything is stored, ``"late"`` (stored, then no answer), ``"half"``
     (half is stored, then 500), ``"drip"`` (an answer byte by byte, without an end), a status, or a
@@ -52,7 +53,7 @@ class FaultyInflux:
         return (400, {}, json.dumps(content).encode()) if dropped else (204, {}, b"")
 
     def keep(self, lines):
-        """Store what is not poison; return how much is."""
+        """Store all lines except poison; return the number of poison lines."""
         good = [line for line in lines if f"co2={POISON}" not in line]
         for line in good:
             head, _, stamp = line.rpartition(" ")
@@ -76,7 +77,7 @@ def run(tmp_path, monkeypatch):
             settings = influx_http.InfluxSettings(url)
             course = Course(tmp_path, settings, batch=50, refused_in_a_row=1000)
             stack.callback(course.close)
-            course.series.check_connection = lambda: "greeted"  # the faults are for writes
+            course.series.check_connection = lambda: "greeted"  # only writes have faults
             return course, server.points
 
         yield make
@@ -129,7 +130,8 @@ async def test_bad_points_are_dead_letters_and_stop_nobody(run, stormy):
 
 
 async def test_an_hour_without_a_server_costs_disk_and_no_memory(run):
-    """What waits is the journal; the writer holds one batch however much it is."""
+    """The backlog stays in the journal; the writer holds only one batch, however large the backlog
+    is."""
     course, points = run([503] * 40)
     sizes, write = [], course.series.write
 

@@ -1,6 +1,7 @@
-"""The broker as it is shipped, `deploy/mosquitto.conf`: what it keeps, and what it cannot.
+"""Test the shipped broker configuration, `deploy/mosquitto.conf`: what it keeps and what it may
+lose.
 
-`FAULT_LONG=1` lets a whole day of the fleet wait that the file speaks of.
+With `FAULT_LONG=1`, a whole day of messages waits, as described in that file.
 """
 
 from __future__ import annotations
@@ -63,9 +64,9 @@ def metrics(service):
 
 
 def queue(publisher, first, count):
-    """Readings of the fleet up to now, in the order in which it takes them."""
+    """Return readings of all sensors up to now, in order of time."""
     began = time.time() - QUEUED / FLEET * EVERY_S
-    for start in range(first, first + count, 10_000):  # a client has 65,535 numbers for messages
+    for start in range(first, first + count, 10_000):  # a client has 65,535 packet ids
         end = min(start + 10_000, first + count)
         publisher.send_readings(
             quiet_reading(f"fleet-{k % FLEET}", k, began + k // FLEET * EVERY_S)
@@ -76,7 +77,7 @@ def queue(publisher, first, count):
 
 def test_service_and_sensors_may_do_what_they_need_and_no_more(broker, service):
     with Publisher(broker.port, **SENSOR) as publisher:
-        publisher.send_readings([quiet_reading("n2-boys-2", 1)])  # of another one
+        publisher.send_readings([quiet_reading("n2-boys-2", 1)])  # of another sensor
         publisher.send("plumewatch/canary/plumewatch", b"forged 1")
         publisher.send_readings([quiet_reading("n2-boys-1", 2)])
         publisher.settle()
@@ -96,7 +97,7 @@ def test_service_and_sensors_may_do_what_they_need_and_no_more(broker, service):
 
 
 def take_session(broker, *, clean=True):
-    """Connect with a sensor's account and an obvious client id; return the messages that came."""
+    """Connect with a sensor's account and an obvious client id; return the messages received."""
     thief = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=clean)
     thief.username_pw_set(**SENSOR)
     thief.manual_ack_set(on=True)
@@ -132,7 +133,7 @@ def test_a_client_with_an_obvious_id_cannot_take_over_the_session(broker, servic
 
 
 def network_listener():
-    """The listener for the network, as shipped; without its certificate. And its port."""
+    """Return the shipped network listener without its certificate, and its port."""
     text = (Path(__file__).parents[2] / "deploy/broker-tls.conf").read_text()
     port = free_port()
     lines = [
@@ -144,7 +145,8 @@ def network_listener():
 
 
 def test_connections_without_end_keep_the_service_from_nothing():
-    """They are fewer than the descriptors of the broker; the network has a listener of its own."""
+    """Connections are limited below the broker's descriptors; the network has a separate
+    listener."""
     listener, port = network_listener()
     with Mosquitto(listener) as broker, contextlib.ExitStack() as opened:
         _, most = resource.prlimit(broker.pid, resource.RLIMIT_NOFILE)
@@ -208,7 +210,8 @@ def test_it_keeps_what_comes_while_the_service_is_away_over_its_own_restart(brok
 
 
 def test_killed_it_loses_what_it_was_given_since_it_saved_and_that_shows(broker, service):
-    """The one loss that the promise does not cover: broker killed while the service is away."""
+    """The only loss that the promise does not cover: the broker is killed while the service is
+    down."""
 
     def kept():
         return [r.seq for r in service.journal() if r.sensor == "n2-boys-1"]
@@ -231,7 +234,7 @@ def test_killed_it_loses_what_it_was_given_since_it_saved_and_that_shows(broker,
         publisher.send_readings([quiet_reading("n2-boys-1", 501)])
         publisher.settle()
         eventually(lambda: 501 in kept(), lambda: service.log)
-        set_clock(service.clock, 120.0)  # a gap counts once nothing has filled it for a minute
+        set_clock(service.clock, 120.0)  # a gap counts if nothing fills it within a minute
         publisher.send_readings([quiet_reading("n2-boys-1", 502, time.time() + 120.0)])
         missing = 'plumewatch_readings_total{noted="missing"}'
         eventually(lambda: float(metrics(service)[missing]) == 100, lambda: service.log)
@@ -240,7 +243,7 @@ def test_killed_it_loses_what_it_was_given_since_it_saved_and_that_shows(broker,
 
 
 def test_killed_while_the_service_runs_it_loses_nothing(broker, service):
-    """What it has acknowledged is handed on within moments; only those could be lost."""
+    """It delivers acknowledged messages within moments, so only those moments could be lost."""
     with Publisher(broker.port, **GATEWAY) as publisher:
         publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(500))
         assert_all_stored(service, publisher)

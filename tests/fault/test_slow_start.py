@@ -1,4 +1,4 @@
-"""A start with much to restore: connected and acknowledging at once, the detectors beside it."""
+"""Test a start with much to restore: it connects and acknowledges at once, before the detectors."""
 
 import threading
 import time
@@ -35,7 +35,7 @@ async def test_readings_are_acknowledged_while_the_detectors_are_restored(tmp_pa
                 with Publisher(broker.port) as publisher:
                     publisher.send_readings([reading(0, time.time())])
                     await until(lambda: service.ingestion.source.state.acknowledged == 1)
-                await until(lambda: service.series.cursor() == 1)  # nor does storing wait
+                await until(lambda: service.series.cursor() == 1)  # storing does not wait either
                 assert not service.ready.is_set()
             finally:
                 go_on.set()

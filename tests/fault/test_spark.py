@@ -1,4 +1,4 @@
-"""Spark detects what the service detects, whatever is killed.
+"""Test that Spark detects the same as the service, whatever is killed.
 
 One stream on a cluster of two executors loses an executor, then its driver and JVM, and continues
 with another layout.
@@ -32,13 +32,13 @@ def levels():
 
 @pytest.fixture(scope="module")
 def readings():
-    """The first 45 minutes of the recorded morning."""
+    """Return the first 45 minutes of the recorded morning."""
     return [reading for reading in recorded() if reading.time < START + 45 * 60]
 
 
 @pytest.fixture
 def parts(tmp_path, readings):
-    """These readings as many small parts, so that there are many triggers."""
+    """Write these readings as many small parts, so that there are many triggers."""
     folder = tmp_path / "parts"
     with HistoryWriter(folder) as writer:
         for at in range(0, len(readings), PART):
@@ -65,7 +65,7 @@ def as_json(event):
 
 
 def alert_of(event):
-    """Return the key of an alert; a slow detector's without the reading that closed a minute."""
+    """Return an alert's key; for slow detectors, without the reading that closed the minute."""
     whole = (event["alerted"], event["confidence"]) if event["model_version"] not in SLOW else ()
     return (event["id"], event["sensor"], event["kind"], event["onset"], *whole)
 

@@ -1,4 +1,4 @@
-"""A stop ends the service in seconds, whatever a server or a push service does meanwhile."""
+"""Test that the service stops within seconds, whatever a server or push service does."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 def released():
-    """Set at the end of the test: nothing outside ends earlier by itself."""
+    """An event set at the end of the test; until then, no external server finishes."""
     event = threading.Event()
     yield event
     event.set()
@@ -25,7 +25,7 @@ def released():
 
 @pytest.fixture
 def dripping(released):
-    """An InfluxDB that sends a byte of its answers now and then, and never the last."""
+    """Run an InfluxDB that sends single bytes of its answers, but never the last one."""
 
     def answer(_method, path, *_):
         if path == "/ping":
@@ -41,7 +41,7 @@ def dripping(released):
 
 
 async def ended(service, until_busy):
-    """Run a service until it is busy, and stop it; the limit is that of systemd's unit."""
+    """Run a service until it is busy, and stop it within the systemd unit's time limit."""
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
     await until_busy()

@@ -1,4 +1,4 @@
-"""Two services on one data folder: one works, and the other names it."""
+"""Test two services on one data folder: one works, and the other names it and exits."""
 
 import time
 
@@ -20,11 +20,11 @@ def test_the_second_refuses_and_names_the_holder(broker, tmp_path):
         assert "since 20" in line
         publisher.send_readings([good(1)])
         eventually(lambda: len(service.journal()) == 1, lambda: service.log)
-        assert service.log.count("connected to 127.0.0.1") == 1  # nobody took its session
+        assert service.log.count("connected to 127.0.0.1") == 1  # nothing took over its session
 
 
 def test_a_lock_file_that_is_deleted_ends_the_holder(broker, tmp_path):
-    """Otherwise the next service would start beside it."""
+    """Otherwise, a second service could start in addition to it."""
     with ServiceProcess(tmp_path, broker.port) as service:
         (tmp_path / "data" / "service.lock").unlink()
         eventually(lambda: not service.running, lambda: service.log)

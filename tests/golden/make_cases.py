@@ -1,10 +1,10 @@
-"""Make the readings of the golden replay cases and bring their expectations up to date.
+"""Make the readings of the golden replay cases, and update the expected results.
 
 Usage: python tests/golden/make_cases.py [--readings] [--write]
 
-Shows how what a replay gives now differs from what is expected. ``--write`` then writes it; look at
-the difference first: each line is an alert that staff would or would not have got. ``--readings``
-makes the hand-made recordings anew as well.
+Shows how the results of a replay differ from the expected results. ``--write`` stores the new
+results; check the differences first, because each line is an alert that staff would or would not
+have got. ``--readings`` also makes the recordings again.
 """
 
 from __future__ import annotations
@@ -33,20 +33,21 @@ _COLUMNS = ("pm1", "pm25", "pm10", "voc_index", "rh", "temp")
 
 
 def rise_and_fall(since: float, rise_s: float, efold_s: float) -> float:
-    """Shape of a plume with peak 1: linear rise, exponential fall."""
+    """Return the shape of a plume with peak 1: linear rise, exponential decay."""
     if since < 0:
         return 0.0
     return since / rise_s if since < rise_s else math.exp(-(since - rise_s) / efold_s)
 
 
 def one_puff(t: float) -> dict[str, float]:
-    """One exhaled puff: fine, up in 4 s, an e-fold of 18 s, hardly any gas."""
+    """Return one exhaled puff: fine, rises in 4 s, e-folding time 18 s, hardly any gas."""
     fine = 160 * rise_and_fall(t, 4, 18)
     return {"pm1": 0.9 * fine, "pm25": fine, "pm10": 1.02 * fine, "voc_index": 0.06 * fine}
 
 
 def spray(t: float) -> dict[str, float]:
-    """Deodorant: coarse and fine droplets, a gram of propellant that stays for minutes."""
+    """Return deodorant: coarse and fine droplets, and a gram of propellant that stays for
+    minutes."""
     fine = 220 * rise_and_fall(t, 5, 50)
     return {
         "pm1": 0.5 * fine,
@@ -57,7 +58,7 @@ def spray(t: float) -> dict[str, float]:
 
 
 def steam(t: float) -> dict[str, float]:
-    """Hot water: droplets that go with the humidity that brought them."""
+    """Return hot water: droplets that disappear along with the humidity."""
     fine = 60 * rise_and_fall(t, 60, 90)
     return {
         "pm1": 0.6 * fine,
@@ -68,19 +69,19 @@ def steam(t: float) -> dict[str, float]:
 
 
 def smoke(t: float) -> dict[str, float]:
-    """A cigarette: builds up over a minute and stays."""
+    """Return a cigarette: it builds up over a minute and stays."""
     fine = 240 * rise_and_fall(t, 70, 900)
     return {"pm1": 0.95 * fine, "pm25": fine, "pm10": fine, "voc_index": 0.4 * fine}
 
 
 def dust(t: float) -> dict[str, float]:
-    """Dry sweeping: coarse, up in half a minute, settles in a minute or two."""
+    """Return dry sweeping: coarse, rises in half a minute, settles within a minute or two."""
     fine = 30 * rise_and_fall(t, 30, 70)
     return {"pm1": 0.3 * fine, "pm25": fine, "pm10": 6 * fine}
 
 
 def nothing(_: float) -> dict[str, float]:
-    """Nothing but air."""
+    """Return clean air."""
     return {}
 
 
@@ -97,7 +98,7 @@ MADE: dict[str, tuple[Callable[[float], dict[str, float]], str]] = {
 
 
 def make_readings(name: str) -> str:
-    """Text of a case's readings.csv: 15 minutes at one reading each 2 s."""
+    """Return a case's readings.csv as text: 15 minutes with a reading every 2 s."""
     plume, special = MADE[name]
     rng = random.Random(sum(name.encode()))
     columns = ("pm25",) if special == "fine" else _COLUMNS
@@ -124,7 +125,7 @@ def make_readings(name: str) -> str:
 
 
 def outputs_of(case: Path) -> dict[str, str]:
-    """What a replay of a case's readings gives now, by file name."""
+    """Replay a case's readings, and return the results by file name."""
     with tempfile.TemporaryDirectory() as scratch:
         result = replay(read_recordings([case / "readings.csv"]), policy=AlertPolicy())
         alerts, events = (Path(scratch) / name for name in OUTPUTS)
@@ -134,7 +135,7 @@ def outputs_of(case: Path) -> dict[str, str]:
 
 
 def difference(case: Path) -> list[str]:
-    """Lines in which now and expected differ, as a unified diff."""
+    """Return the differences from the expected results as a unified diff."""
     lines: list[str] = []
     for name, now in outputs_of(case).items():
         path = case / name
@@ -151,7 +152,7 @@ def difference(case: Path) -> list[str]:
 
 
 def main() -> int:
-    """Show what differs; write it only on request."""
+    """Show the differences; write them only on request."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--readings", action="store_true", help="make the recordings anew")
     parser.add_argument("--write", action="store_true", help="write what is shown")

@@ -1,4 +1,4 @@
-"""Every golden case through the production path: what staff would have got, to the byte."""
+"""Run every golden case through the production path, and compare the results byte for byte."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ ALERTS = {
     "fine_only": [],
     "spray": [],
     "steam": [],
-    "smoke": ["vape"],  # false: while it builds up, a cigarette looks like a puff
+    "smoke": ["vape"],  # a false alarm: while it builds up, a cigarette looks like a puff
     "dust": [],
     "empty_air": [],
 }

@@ -1,10 +1,9 @@
-"""Make the golden cases of routing, with Alertmanager's own answers.
+"""Make the golden routing cases, with Alertmanager's own results.
 
 Usage: python -m tests.golden.routing.make_cases [--seed 7] [--out FOLDER]
 
-Needs ``amtool`` on PATH (Debian: apt-get install prometheus-alertmanager); the tests do not, they
-read the file. The values are those that tell RE2
-from other regular expressions, and names that need quoting.
+Needs ``amtool`` on PATH (Debian: apt-get install prometheus-alertmanager); the tests only read the
+file. The values distinguish RE2 from other regular expressions, or are names that need quoting.
 """
 
 from __future__ import annotations
@@ -101,7 +100,7 @@ def written(route: dict[str, object]) -> dict[str, object]:
 
 
 def configuration(folder: Path, **more: object) -> Path:
-    """Alertmanager reads JSON as YAML."""
+    """Write a configuration as JSON, which Alertmanager reads as YAML."""
     path = folder / "alertmanager.yml"
     content = {"route": {"receiver": "hall"}, "receivers": [{"name": r} for r in RECEIVERS], **more}
     path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")

@@ -64,7 +64,7 @@ def empty_database(tmp_path_factory):
 
 @pytest.fixture
 def database(empty_database, tmp_path):
-    """A state database: a copy, because to migrate one takes longer than most tests."""
+    """Return a copy of a state database, because a migration takes longer than most tests."""
     return Path(shutil.copy(empty_database, tmp_path))
 
 
@@ -83,7 +83,7 @@ def tx(database):
 
 @pytest.fixture
 def make_site(tmp_path, registry, policy):
-    """Make a `ConsumerSite`, as often as asked; close them all."""
+    """Return a function that makes a `ConsumerSite`; close them all at the end."""
     made = []
 
     def make(policy=policy, **options):
@@ -109,7 +109,7 @@ def opened(open_page, make_event):
 
 @pytest.fixture
 async def open_page(database, registry, policy):
-    """Open the staff page, as often as asked, each in a browser of its own."""
+    """Return a function that opens the staff page in a new browser each time."""
     from tests.unit.alerts.test_page import Page
 
     pages = []

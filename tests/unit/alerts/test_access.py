@@ -1,4 +1,4 @@
-"""Passwords, sessions and limits, without a page."""
+"""Test passwords, sessions and limits, without the staff page."""
 
 import pytest
 from argon2 import PasswordHasher
@@ -112,7 +112,9 @@ def test_a_success_forgets_what_was_wrong_of_the_account_alone():
     limit.take("10.0.0.1", "fox", 0.0)
     limit.record_success("10.0.0.1", "fox")
     assert limit.take("10.0.0.1", "fox", 0.0) == 0.0
-    assert limit.take("10.0.0.1", "fox", 0.0) > 0.0  # one good password frees no guessing at others
+    assert (
+        limit.take("10.0.0.1", "fox", 0.0) > 0.0
+    )  # a correct password does not reset the limit for other accounts
 
 
 def test_a_clock_that_is_set_back_locks_nobody_out():

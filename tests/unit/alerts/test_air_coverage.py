@@ -1,4 +1,4 @@
-"""Means of a day: only with readings of most of it, and only they are compared with its limits."""
+"""Test that day means need readings from most of the day before they are compared with limits."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ NOW = 1_790_000_100.0
 
 
 class Quarters:
-    """A series with quarter-hour means of PM2.5, by sensor, in the newest part of a day."""
+    """A series with quarter-hour PM2.5 means by sensor, for the last part of a day."""
 
     def __init__(self, **hours):
         self.hours = hours

@@ -1,4 +1,4 @@
-"""Puffs before and after an answer, from the detector to the phones of a running service."""
+"""Test puffs before and after an answer in a running service, from detector to phones."""
 
 import time
 
@@ -17,7 +17,7 @@ VAPE = KIND_WORDS["vape"]
 
 
 def two_people(base):
-    """One room; the chain is the principal and the dean."""
+    """Return a configuration with one room; first the principal is notified, then the dean."""
     return parse(
         {
             "site": "S",

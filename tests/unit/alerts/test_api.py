@@ -1,4 +1,4 @@
-"""The HTTP API: tokens, scopes, limits, pages, problems, and what it never reveals."""
+"""Test the HTTP API: tokens, scopes, limits, pages, problems, and data that it never reveals."""
 
 import csv
 import io
@@ -82,7 +82,7 @@ async def test_no_operation_answers_without_a_valid_token_of_its_scope(page, ope
     expired = is_problem(await ask(page, path, short, method), 401)
     assert "expired" in expired["detail"]
     await page.sign_in("ad")
-    is_problem(await ask(page, path, "", method), 401)  # a cookie is no token
+    is_problem(await ask(page, path, "", method), 401)  # a cookie is not a token
 
 
 SPAN = {"from": "2026-09-07T14:00:00Z", "to": "2026-09-07T14:00:03Z"}
@@ -106,7 +106,7 @@ REQUESTS = {
     "GET /reports/{id}": {},
     "GET /reports/{id}/file": {},
 }
-"""A request that each operation answers with success."""
+"""A successful request for each operation."""
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.path}")

@@ -1,4 +1,4 @@
-"""The clock of this machine is set: deadlines move along, and sensors on our time start over."""
+"""Test that deadlines follow when this machine's clock is set, as do sensors without a clock."""
 
 import itertools
 from dataclasses import replace
@@ -25,7 +25,7 @@ def test_only_steps_are_reported():
     steps = ClockSteps(lambda: now)
     step_of, other = steps.reader(), steps.reader()
     assert step_of(wall) == 0.0
-    for k in range(1, 100):  # a clock that is slewed, looked at now and then
+    for k in range(1, 100):  # a slewed clock that is checked now and then
         now = monotonic + k * k
         assert step_of(wall + k * 1.0005 * k) == 0.0
     now = 20_000.0
@@ -37,7 +37,8 @@ def test_only_steps_are_reported():
 
 
 def on_our_clock(readings, by_s, first_seq=0):
-    """The same as they come in when our clock is `by_s` ahead and the sensor has none."""
+    """Return the readings as received when our clock is `by_s` ahead and the sensor has no
+    clock."""
     return [
         Reading(
             r.sensor,
@@ -52,7 +53,8 @@ def on_our_clock(readings, by_s, first_seq=0):
 
 
 def set_back_by_an_hour():
-    """A quiet hour too late, and at once a puff at the right time, of a sensor without a clock."""
+    """Return a sensor's quiet hour with the clock ahead, then at once a puff with the clock
+    right."""
     before = on_our_clock(readings_of_puff("s1", START - 300, top=0.0), 3600.0)
     return [*before, *on_our_clock(readings_of_puff("s1", START), 0.0, 1000)]
 
@@ -89,7 +91,7 @@ def test_an_episode_that_runs_is_ended(make_site):
 
 
 def test_seconds_are_left_alone(make_site):
-    """Readings in them are skipped; no other state is lost."""
+    """Readings within these seconds are skipped; no other state is lost."""
     watched = make_site()
     quiet = readings_of_puff("s1", START - 300, top=0.0)
     watched.arrive(on_our_clock(quiet, CLOCK_SET_BACK_S - 5))
@@ -105,13 +107,14 @@ def test_what_waits_for_an_earlier_one_passes_when_the_clock_is_set_back():
     assert [r.seq for r in passed] == [0]
     assert [r.seq for r in order.set_back(50.0)] == [2, 3]
     late = Reading("s", 110.0, 50.0, {"pm25": 1.0}, seq=5)
-    assert order.on_reading(late) == []  # it waits for 4, by the clock as it is now
+    assert order.on_reading(late) == []  # it waits for number 4, by the current clock
     assert order.on_time(50.5) == []
     assert order.on_time(51.0) == [late]
 
 
 def test_silence_is_noticed_by_the_clock_as_it_is_now(make_site):
-    """Without following it, nobody would be silent until the clock is where it was."""
+    """Without following the clock, no sensor would be silent until the old time is reached
+    again."""
     watched = make_site(liveness=LivenessSettings())
     watched.arrive(on_our_clock(readings_of_puff("s1", START - 300, top=0.0), 3600.0))
     reported = []
@@ -160,7 +163,7 @@ def test_what_is_due_by_the_new_time_already_stays(make_site, step):
 
 
 def with_a_step(by_s, onset_s, every_s, start=START):
-    """A puff of a sensor on our clock, which is set by so much 400 s after the start."""
+    """Return a puff from a sensor on our clock, which is set by `by_s` 400 s after the start."""
     readings = readings_of_puff("s1", start, onset_s=onset_s, seconds=600.0, every_s=every_s)
     before = [r for r in readings if r.received < start + 400.0]
     after = on_our_clock(readings[len(before) :], by_s, len(before))
@@ -196,7 +199,8 @@ def test_a_plume_of_the_seconds_around_a_step_is_seen(make_site, by_s, onset_s, 
 
 @pytest.mark.parametrize("by_s", [3600.0, -3600.0])
 def test_a_clock_set_forth_and_back_leaves_sensors_with_a_clock_alone(make_site, by_s):
-    """Ahead, their readings are old; set back, they are ahead and count at their receipt."""
+    """With our clock ahead, their readings are old; once it is set back, they count when
+    received."""
     readings = readings_of_puff("s1", START, onset_s=430.0, seconds=600.0)
     arrived, steps = [], {200: by_s, 205: -by_s}
     ahead = 0.0
@@ -218,7 +222,7 @@ STEPS = pytest.mark.parametrize("step", [3600.0, -3600.0, -20 * 365 * 86_400.0])
 
 
 def begin_vaping(make_site):
-    """Return a consumer with one open incident that goes on, and the time of its last reading."""
+    """Return a consumer with an ongoing incident, and the time of its last reading."""
     watched = make_site()
     cut = [r for r in readings_of_puff("s1", START) if r.time < START + 165]
     watched.arrive(cut)

@@ -1,4 +1,4 @@
-"""A school closes: its incidents end with a note, its names stay, its tokens say why."""
+"""Test closing a school: incidents end with a note, names stay, tokens explain the closing."""
 
 import re
 import tomllib

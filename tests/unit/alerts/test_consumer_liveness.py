@@ -1,4 +1,4 @@
-"""Silence on its way to a notice: one an outage, over restarts and refused commits."""
+"""Test that each outage gives one notice, despite restarts and refused commits."""
 
 import sqlite3
 
@@ -18,7 +18,7 @@ START = 1_790_000_000.0
 
 
 class Fleet(ConsumerSite):
-    """Sensors that report every 5 s through journal and consumer, until they are switched off."""
+    """Sensors that report every 5 s to journal and consumer until they are switched off."""
 
     now, off = START, frozenset()
 
@@ -66,7 +66,7 @@ def test_facilities_are_notified_once_and_the_return_resolves_it(site):
 
 
 def last_notice(site, reason="recovered"):
-    """Return title and body of the newest notice for a reason, after delivery of all."""
+    """Deliver all notices; return the title and body of the newest one for a reason."""
     with transaction(site.state) as tx:
         rows = stored.deliver(tx, AlertEngine(site.registry, site.policy), site.now)
     return render([row.notice for row in rows if row.notice.reason == reason][-1])

@@ -1,4 +1,4 @@
-"""Readings that overtook each other lead to the events that they lead to in order."""
+"""Test that readings out of order give the same events as in order."""
 
 import random
 from types import SimpleNamespace
@@ -16,13 +16,13 @@ READINGS = readings_of_puff("s1")
 
 @pytest.fixture(scope="module")
 def known():
-    """What the first test finds out for the others."""
+    """Return results of the first test that the others use."""
     return {}
 
 
 @pytest.fixture
 def in_order(make_site, known):
-    """Events and alerts of the readings in their order."""
+    """Return the events and alerts of the readings in order."""
     if not known:
         site = make_site()
         site.arrive(READINGS)
@@ -32,7 +32,7 @@ def in_order(make_site, known):
 
 
 def shuffled(seed, window=6):
-    """Blocks of readings, each in any order and received at once, the first one in its place."""
+    """Return readings in shuffled blocks received at once; the first reading keeps its place."""
     rng = random.Random(seed)
     readings = READINGS[:1]
     for k in range(1, len(READINGS), window):
@@ -57,7 +57,7 @@ def test_a_crash_with_readings_that_wait_changes_nothing(make_site, in_order):
     site = make_site()
     for number, reading in enumerate(shuffled(3)):
         site.arrive([reading])
-        if number % 3 == 0:  # within a block and at its bounds
+        if number % 3 == 0:  # within a block and at its boundaries
             site.start()
     assert site.events == in_order.events
     assert site.alerts == in_order.alerts
@@ -73,7 +73,8 @@ def test_so_does_a_stop_with_a_snapshot(make_site, in_order):
 
 
 def lost_before_the_alert(in_order):
-    """All up to the alert, but one that was lost, and the reading that decides without it."""
+    """Return all readings up to the alert except a lost one, and the reading that decides without
+    it."""
     alerted = in_order.alerts[0].alerted
     number = next(r.seq for r in READINGS if r.time >= alerted)
     return [r for r in READINGS[: number + 2] if r.seq != number], READINGS[number + 1]
@@ -88,7 +89,7 @@ def test_a_loss_delays_an_alert_by_the_hold_where_nothing_else_arrives(make_site
     before = site.alerts.copy()
     assert len(before) == 1
     assert load_snapshot(site.state, CONSUMER).position == len(readings)
-    site.start()  # a crash: nothing that follows repeats the alert
+    site.start()  # a crash; nothing afterwards repeats the alert
     site.arrive([r for r in READINGS if r.seq > decides.seq])
     assert site.alerts == before
     alerted_events = [event for event in site.events if event.phase == "alerted"]
@@ -96,7 +97,7 @@ def test_a_loss_delays_an_alert_by_the_hold_where_nothing_else_arrives(make_site
 
 
 def test_late_data_is_evaluated_and_nobody_is_notified(make_site, in_order):
-    """A day late: an incident that pages nobody."""
+    """Data that is a day late opens an incident that pages nobody."""
     late = [
         msgspec.structs.replace(r, received=r.received + 86_400, flags=("late",)) for r in READINGS
     ]

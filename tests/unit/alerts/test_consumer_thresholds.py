@@ -1,4 +1,4 @@
-"""Threshold adjustments have a place between the readings: a crash anywhere changes nothing."""
+"""Test that threshold adjustments have a place among the readings, so crashes change nothing."""
 
 import sqlite3
 
@@ -18,7 +18,7 @@ SIZE = 40
 
 
 class Site(ConsumerSite):
-    """With people who answer."""
+    """A site with people who answer."""
 
     def answer(self, verdict, cause="", sensor="s1"):
         def give(tx):
@@ -50,7 +50,7 @@ class Site(ConsumerSite):
 
 @pytest.fixture
 def readings():
-    """Puffs at two sensors in two rooms, each alone for a while, then again."""
+    """Return puffs at two sensors in two rooms, first separately, then again."""
     puffs = [
         *readings_of_puff("s1", seconds=900.0),
         *readings_of_puff("s3", onset_s=200.0, top=90.0, seconds=900.0),
@@ -73,7 +73,7 @@ def make_site(tmp_path, registry, policy, readings):
 
 
 def run(site, *, crash_at=(), save_at=(), stepped=False):
-    """Process all; at batches 8 and 12 people answer, at 16 one adjustment is reverted."""
+    """Process all batches; people answer at batches 8 and 12, and revert an adjustment at 16."""
     number = 0
     acts = {
         8: lambda: site.answer(Verdict.FALSE_ALARM, "spray"),
@@ -97,13 +97,13 @@ def run(site, *, crash_at=(), save_at=(), stepped=False):
 
 @pytest.fixture(scope="module")
 def known():
-    """What the first test finds out for the others."""
+    """Return results of the first test that the others use."""
     return []
 
 
 @pytest.fixture
 def whole(make_site, known):
-    """The result without a crash."""
+    """Return the result without a crash."""
     if not known:
         site = make_site()
         known.append(run(site))
@@ -177,7 +177,7 @@ def test_without_readings_time_alone_places_a_move_and_shows_it(make_site):
 
 
 def test_moves_outlive_a_detector_that_begins_anew(make_site):
-    """Another model's state is not used; the feedback of people on a sensor is."""
+    """Another model's state is not used, but people's feedback on a sensor is."""
     site = make_site()
     for _ in range(8):
         site.process()

@@ -1,4 +1,4 @@
-"""The path from journal to incidents: a crash anywhere changes nothing but the time it takes."""
+"""Test the path from journal to incidents: a crash anywhere costs only time."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.support.plumes import START, readings_of_puff
 
 @pytest.fixture
 def readings():
-    """Two puffs at two sensors of two rooms, a device that is tampered with, clean air."""
+    """Return two puffs at two sensors in two rooms, a tampered device, and clean air."""
     merged = [
         *readings_of_puff("s1"),
         *readings_of_puff("s3", onset_s=200.0, top=90.0),
@@ -122,7 +122,8 @@ def test_a_snapshot_of_another_model_or_garbage_is_not_used(make_site, readings,
 
 
 def smoky_rooms():
-    """Four rooms of one building into which smoke comes within ten minutes, for half an hour."""
+    """Return four rooms in one building that fill with smoke within ten minutes, for half an
+    hour."""
     rooms = [Room(f"r{k}", f"Room {k}", "1", "North", "Lincoln High") for k in range(4)]
     registry = Registry.of(rooms, [Sensor(f"q{k}", f"r{k}") for k in range(4)])
     readings = []
@@ -144,7 +145,7 @@ def vape_at(sensor, at, excess):
 
 
 class SaysSo:
-    """A detector of plumes that returns prepared events when their readings arrive."""
+    """A stub detector that returns prepared events when their readings arrive."""
 
     model_version = "made"
 
@@ -211,7 +212,7 @@ def test_common_air_is_followed_over_restarts(make_site):
 def test_a_device_alarm_that_goes_on_after_an_answer_is_notified_again(
     make_site, what, every_s, answered_s
 ):
-    """Whoever repeats it, with a phone or with the password of the sensor, hides no later one."""
+    """Repeating the alarm, with a phone or the sensor's password, does not hide later ones."""
     site = make_site()
     for second in range(0, 3600, 10):
         at = START + second

@@ -134,7 +134,7 @@ def test_a_late_event_says_when_it_was(tx, engine, make_event, late_s, why):
 
 
 def test_what_began_late_and_still_goes_on_pages(tx, engine, make_event):
-    """The backlog has caught up with the present: somebody may go and look."""
+    """The backlog has caught up with the present, so somebody can go and look."""
     assert engine.on_events(tx, [make_event(1000.0)], 1000.0 + 601) == []
     live = replace(make_event(1000.0, phase=EventPhase.UPDATED), time=1620.0)
     assert len(engine.on_events(tx, [live], 1621.0)) == 1
@@ -142,7 +142,7 @@ def test_what_began_late_and_still_goes_on_pages(tx, engine, make_event):
 
 @pytest.fixture
 def make_ambient(make_event):
-    """Events of air that nobody has to look at, so that quiet time ends their incident."""
+    """Return air events that need no response, so their incident ends after a quiet time."""
     return partial(make_event, kind=EventKind.AMBIENT)
 
 
@@ -224,7 +224,7 @@ def test_a_rolled_back_batch_leaves_nothing(tx, engine, make_event):
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
     tx.execute("ROLLBACK")
     assert not any(stored.everything(tx).values())
-    assert engine.on_events(tx, [make_event()], 1000.0) == [record]  # its number is free again
+    assert engine.on_events(tx, [make_event()], 1000.0) == [record]  # its number is available again
 
 
 def replayed(registry, policy, words, size):

@@ -1,4 +1,4 @@
-"""Timelines of escalation: who is notified when, with and without a response."""
+"""Test escalation timelines: who is notified when, with and without a response."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ ROSTER = Roster(
 
 @pytest.fixture
 def school(registry):
-    """A staff of three: Lee is notified first, then the others."""
+    """Return a school with a staff of three: Lee is notified first, then the others."""
     return Timeline(registry, AlertPolicy(staff=STAFF, roster=ROSTER, timings=TIMINGS))
 
 
 @pytest.fixture
 def say(school, make_event):
-    """Report a detection of a sensor at a moment of the timeline."""
+    """Return a function that reports a sensor's detection at a time on the timeline."""
 
     def speak(t, sensor="s1", since=None, phase=EventPhase.ALERTED, **more):
         alerted = school.start + (t if since is None else since)
@@ -65,7 +65,7 @@ def test_without_a_response_the_next_ring_is_notified(school, say):
         ("fox", "opened", BOYS, 60, 61),
         ("fay", "opened", BOYS, 60, 61),
         ("lee", "opened", BOYS, 360, 361),
-        ("fox", "opened", BOYS, 390, 391),  # critical meanwhile, as it goes on
+        ("fox", "opened", BOYS, 390, 391),  # critical by now, because it continues
         ("fay", "opened", BOYS, 390, 391),
     )
     assert school.history() == [
@@ -81,7 +81,7 @@ def test_without_a_response_the_next_ring_is_notified(school, say):
 
 @pytest.mark.parametrize("kind", [EventKind.VAPE, EventKind.SMOKE])
 def test_a_plume_that_is_over_ends_no_chain(school, say, kind):
-    """Below 70 % the second step comes after four minutes, long after the air is clear again."""
+    """Below 70 %, the second step comes after four minutes, long after the air has cleared."""
     say(0, kind=kind, confidence=0.6)
     say(30, since=0, kind=kind, confidence=0.6, phase=EventPhase.ENDED)
     wait = 240 if kind is EventKind.VAPE else 60
@@ -111,7 +111,7 @@ def test_who_responds_after_the_plume_is_over_ends_the_chain(school, say):
 
 
 def test_a_rise_of_severity_moves_what_is_still_to_come(school, say):
-    """Info waits four minutes and runs once; from 70 % on it is a minute, and two rounds."""
+    """Info waits four minutes and has one round; from 70 %, it is one minute and two rounds."""
     say(0, confidence=0.6)
     say(20, since=0, confidence=0.9, phase=EventPhase.UPDATED)
     say(30, since=0, confidence=0.9, phase=EventPhase.ENDED)
@@ -122,13 +122,13 @@ def test_a_rise_of_severity_moves_what_is_still_to_come(school, say):
 
 
 def refuse(school, begin, end):
-    """Let all channels refuse for a while, as when a push service answers 404."""
+    """Make all channels refuse for a while, as when a push service answers 404."""
     for t, refuses in ((begin, True), (end, False)):
         school.at(t, lambda _tx, _now, refuses=refuses: setattr(school, "refusing", refuses))
 
 
 def test_a_service_that_refuses_for_a_while_does_not_use_up_the_rounds(school, say):
-    """The rings of a round are tried at once; the next round comes at its time."""
+    """The rings of a round are tried at once; the next round comes at its scheduled time."""
     refuse(school, 0, 15)
     say(0)
     school.run(400).want(
@@ -159,7 +159,7 @@ def test_history_says_that_no_notice_was_delivered(school, say):
 
 @pytest.mark.parametrize(("confidence", "ends"), [(0.5, 240), (0.9, 360)])
 def test_what_all_channels_refused_is_tried_once_more_at_the_end(school, say, confidence, ends):
-    """An alert below 70 % has one round, which a service that refuses for seconds uses up."""
+    """An alert below 70 % has one round, which a service that refuses for seconds would use up."""
     refuse(school, 0, ends - 20)
     say(0, confidence=confidence)
     say(30, since=0, phase=EventPhase.ENDED, confidence=confidence)
@@ -190,7 +190,7 @@ def test_an_arrival_acknowledges_and_notifies_the_others(school, say):
         ("fay", "taken", BOYS, 70, 71),
     )
     answers = [what for what in school.history() if what.startswith(("ack", "arr"))]
-    assert answers == ["acknowledged", "arrived", "arrived_too"]  # twice is once
+    assert answers == ["acknowledged", "arrived", "arrived_too"]  # a repeat has no effect
 
 
 def test_an_arrival_restarts_the_wait_for_the_reminder(school, say):
@@ -210,7 +210,7 @@ def test_a_person_who_arrived_can_acknowledge_again_after_the_reopening(school, 
     school.at(10, lambda tx, now: school.engine.arrive(tx, school.id(1), "lee", now))
     for t in range(100, 1700, 100):
         say(t, since=0, phase=EventPhase.UPDATED)
-    school.run(1000)  # reminded at 610, asked anew at 910
+    school.run(1000)  # reminded at 610, paged again at 910
     assert "ack_expired" in school.history()
     school.at(1010, lambda tx, now: school.engine.arrive(tx, school.id(1), "lee", now))
     school.run(1020)
@@ -218,7 +218,7 @@ def test_a_person_who_arrived_can_acknowledge_again_after_the_reopening(school, 
 
 
 def test_a_second_acknowledgment_is_recorded_without_notices(school, say):
-    """Multiack: who comes second is on record, and the first has it."""
+    """Multiack: the second person is recorded, and the first stays responsible."""
     say(0)
     school.ack(70, "fox")
     school.ack(71, "lee")
@@ -229,7 +229,7 @@ def test_a_second_acknowledgment_is_recorded_without_notices(school, say):
 
 
 def test_no_report_after_an_acknowledgment(school, say):
-    """An acknowledgment runs out into a reminder, and that into the whole chain again."""
+    """After an acknowledgment expires, a reminder is sent, and then the whole chain runs again."""
     say(0)
     school.ack(10, "lee")
     for t in range(100, 1700, 100):
@@ -259,7 +259,7 @@ def test_feedback_ends_the_wait(school, say):
 
 @pytest.mark.parametrize("end", [95.0, 200.0, 400.0])
 def test_steps_that_were_due_while_the_program_was_down(school, say, end):
-    """dedupnotifications, inprogress: of what came due meanwhile one step runs, the next waits."""
+    """dedupnotifications, inprogress: of the steps that came due, one runs and the next waits."""
     say(0)
     say(90, since=0, phase=EventPhase.UPDATED)
     school.stopped(30, end)
@@ -283,7 +283,7 @@ def test_what_ended_while_the_program_was_down_is_still_to_be_checked(school, sa
 
 
 def test_without_staff_the_end_is_recorded(registry, make_event):
-    """Missinguser: nobody can be notified, which is recorded."""
+    """Missinguser: that nobody can be notified is recorded."""
     school = Timeline(registry, AlertPolicy(staff=(), timings=TIMINGS))
     school.push(0, make_event(school.start))
     school.run(400).want()
@@ -291,7 +291,7 @@ def test_without_staff_the_end_is_recorded(registry, make_event):
 
 
 def test_the_chain_stays_as_it_was_at_the_opening(school, say):
-    """Policyreassignment: later settings and rosters change nothing of a chain that runs."""
+    """Policyreassignment: later settings and rosters do not change a running chain."""
     say(0)
     school.at(30, lambda _tx, _now: setattr(school, "policy", replaced(school)))
     school.run(70).want(
@@ -309,7 +309,7 @@ def replaced(school):
 
 
 def test_a_device_fault_is_for_facilities_and_its_end_for_those_notified(school, say):
-    """Heartbeat: silence of a sensor is notified once, its return to the same people."""
+    """Heartbeat: a silent sensor is reported once, and its return to the same people."""
     say(0, kind=EventKind.OFFLINE, confidence=1.0)
     say(900, since=0, kind=EventKind.OFFLINE, confidence=1.0, phase=EventPhase.ENDED)
     school.run(1200).want(
@@ -320,7 +320,7 @@ def test_a_device_fault_is_for_facilities_and_its_end_for_those_notified(school,
 
 
 def silence(school, t, seconds, begin=None, **labels):
-    """Add a silence at a moment."""
+    """Return a function that adds a silence at a time on the timeline."""
     starts = t if begin is None else begin
     school.at(
         t,
@@ -337,7 +337,8 @@ def silence(school, t, seconds, begin=None, **labels):
 
 
 def test_a_silenced_incident_is_recorded_and_notified_at_the_end(school, say):
-    """silence, maintenance: deferred, not lost, and notified once if it still goes on."""
+    """silence, maintenance: a deferred notice is not lost; people are notified once if it
+    continues."""
     silence(school, 0, 300)
     say(10)
     say(20, sensor="s3")
@@ -353,7 +354,7 @@ def test_a_silenced_incident_is_recorded_and_notified_at_the_end(school, say):
 
 
 def test_a_silence_that_is_ended_early(school, say):
-    """SilenceDelete: what it deferred is notified within a second."""
+    """SilenceDelete: people are notified of deferred incidents within a second."""
     silence(school, 0, 3000)
     say(10)
     school.at(40, lambda tx, now: school.engine.end_silence(tx, 1, "fox", now))
@@ -361,7 +362,7 @@ def test_a_silence_that_is_ended_early(school, say):
 
 
 def test_a_silence_after_the_first_notice_delays_the_steps(school, say):
-    """Servicemaintenance escalate: nobody else is asked until it is over."""
+    """Servicemaintenance escalate: nobody else is paged until it is over."""
     say(0)
     say(100, since=0, phase=EventPhase.UPDATED)
     silence(school, 30, 300)
@@ -390,7 +391,7 @@ def test_a_planned_silence_mutes_from_its_start(school, say):
 
 
 def test_an_obsolete_update_is_not_sent(registry, make_event):
-    """Statusupdatescancel: "Fox has it" is worth nothing once it is over."""
+    """Statusupdatescancel: a notice that Fox responds is useless once the incident is over."""
     ring = (person("lee"), person("fox"))
     roster = Roster(BUILT_IN_ROUTES, {"staff": Receiver("staff", ("lee", "fox"))})
     school = Timeline(registry, AlertPolicy(staff=ring, roster=roster, timings=TIMINGS))
@@ -406,7 +407,7 @@ FAULT, OFFLINE = EventKind.SENSOR_FAULT, EventKind.OFFLINE
 
 
 def test_an_offline_sensor_is_not_reported_as_faulty_too(school, say):
-    """Inhibiting: deferred while the other goes on, notified when only the other is over."""
+    """Inhibiting: a fault is deferred while the sensor is offline, and notified afterwards."""
     say(0, kind=OFFLINE, confidence=1.0)
     say(10, kind=FAULT, confidence=1.0)
     say(100, since=0, kind=OFFLINE, confidence=1.0, phase=EventPhase.ENDED)
@@ -427,7 +428,7 @@ FLOODED = {"kind": EventKind.INTEGRITY, "confidence": 1.0, "details": (fact(Deta
 
 @pytest.mark.parametrize("before", [False, True], ids=["at once", "another fault went on before"])
 def test_staff_on_duty_are_told_that_a_flooded_room_is_not_watched(school, say, before):
-    """Facilities repair it, and go through their chain; who is near may look meanwhile."""
+    """Facilities are paged through their chain; people nearby can look in the meantime."""
     wanted = [("lee", "opened", BOYS, 10, 11)]
     if before:
         say(0, kind=EventKind.INTEGRITY, confidence=1.0, details=(fact(Detail.TWO_SENDERS),))
@@ -452,7 +453,7 @@ def test_tamper_never_mutes_vaping(school, say):
 
 
 def answer(school, t, person, number=1):
-    """Report vaping in an incident."""
+    """Return a function that confirms vaping in an incident."""
     school.at(
         t,
         lambda tx, now: school.engine.record_feedback(
@@ -536,7 +537,7 @@ def answer(school, t, person, number=1):
     ],
 )
 def test_vaping_after_an_answer(school, say, words, wanted, again_of):
-    """`again_of` has the number of the earlier incident for each incident, 0 for none."""
+    """`again_of` has each incident's earlier incident by number; 0 means none."""
     say(0)
     for t, word in words:
         match word.split():

@@ -1,4 +1,4 @@
-"""Timings that contradict each other are refused; steps are due as the timings say."""
+"""Test that contradictory timings are refused, and that steps are due according to the timings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evidence picture: what is drawn, what is left out, and that nothing breaks it."""
+"""Test the evidence picture: what is drawn and what is omitted, also for unusual data."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_any_value_gives_a_picture_inside_its_frame(key, value):
 @pytest.mark.parametrize(
     ("onset", "zone", "shown"),
     [
-        # the hour that comes twice when summer time ends
+        # the hour that occurs twice when daylight saving time ends
         (1_793_512_800.0 - 1800, "America/New_York", ("onset 1:30 AM", "time: EDT")),
         (1_793_512_800.0 + 1800, "America/New_York", ("onset 1:30 AM", "time: EST")),
         (0.0, "UTC", ("onset 12:00 AM", "time: UTC")),

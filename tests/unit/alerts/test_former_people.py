@@ -1,4 +1,4 @@
-"""An id that passes to another person brings nothing of the former one."""
+"""Test that a reused id inherits nothing from the person who had it before."""
 
 import time
 from functools import partial
@@ -41,7 +41,7 @@ def lee(name="Lee", email=""):
 
 
 def give_all(tx, person):
-    """Give a person everything with which they sign in or are notified."""
+    """Give a person every kind of sign-in and notification data."""
     passwords.store_hash(tx, person, "hash", NOW)
     tx.execute("INSERT INTO staff_totp VALUES (?, 'secret', ?, 0)", (person, NOW))
     api_tokens.make(tx, "screen", person, [api_tokens.Scope.READ], by="ad", days=9, now=NOW)
@@ -141,7 +141,8 @@ async def test_at_each_start_the_people_of_the_configuration_count(tmp_path):
 
 
 def has(db, is_seen, is_kept):
-    """Return whether the service has seen that Lee is in the configuration, and what it kept."""
+    """Return whether Lee is recorded as being in the configuration, and the data that Lee still
+    has."""
     row = db.execute("SELECT gone_since FROM staff_seen WHERE person = 'lee'").fetchone()
     seen = row is not None and row["gone_since"] is None
     return (seen, bool(list_left(db, "lee"))) == (is_seen, is_kept)

@@ -1,4 +1,5 @@
-"""Free text: numbers and addresses that identify somebody are found, the air is left alone."""
+"""Test that numbers and addresses that identify people are found in free text, and air data is
+not."""
 
 import pytest
 from hypothesis import given

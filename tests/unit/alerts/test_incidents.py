@@ -1,4 +1,4 @@
-"""The rules alone, as tables: what goes in, what comes out."""
+"""Test the incident rules alone, as tables of inputs and effects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from detection.events import EventKind, EventPhase
 from language.messages import fact
 
 RULES = Rules(cooldown_s=300.0, runs_chain=False)
-"""Of a replay, where nobody is asked to respond."""
+"""Rules of a replay, in which nobody is asked to respond."""
 ASKING = Rules(cooldown_s=300.0)
 SILENCE = fact("silence", silence=3, owner="Lee")
 TAKEN = ["Stop", "ScheduleAckDeadline", "NotifyTaken"]
@@ -35,7 +35,7 @@ A, U, E = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED
 
 @pytest.fixture
 def play(make_event):
-    """Run a script of short words through the rules; give the incident and all effects."""
+    """Run a script of short words through the rules; return the incident and all effects."""
 
     def run(*script, cooldown_until=None, rules=RULES):
         incident, effects = None, []
@@ -119,13 +119,13 @@ def test_lives(play, script, status, effects):
 @pytest.mark.parametrize(
     ("script", "message", "effects", "arrived_at"),
     [
-        (  # an answer that was given is not requested again
+        (  # if there is an answer, it is not requested again
             [(A, 1000), ("feedback", 1050, Verdict.CONFIRMED), ("here", 1060)],
             ["acknowledged", "feedback", "arrived"],
             ["Page", *TAKEN, "Stop", "EndCooldown"],
             1060,
         ),
-        (  # the plume is gone before anybody can be there
+        (  # the plume is gone before anybody can arrive
             [(A, 1000), ("ack", 1010), (E, 1030), ("tick", 1150), ("here", 1200)],
             ["acknowledged", "arrived"],
             ["Page", *TAKEN, "Stop"],

@@ -1,4 +1,4 @@
-"""Either memory decides or the disk: one incident, each notice once, and an outbox that goes on."""
+"""Test that memory and disk never decide together: one incident, each notice once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_outbox_goes_on_after_both_sides_decided(disk, engine, make_event, o
 
 
 class Consumer:
-    """A consumer of no readings, over a database in memory."""
+    """A consumer without readings on a database in memory."""
 
     position = 0
 
@@ -55,7 +55,8 @@ class Consumer:
 
 
 class Service:
-    """What is around the memory: a disk that refuses, and a commit that waits in its thread."""
+    """The environment of memory alerts: a disk that fails, and a commit that waits in its
+    thread."""
 
     def __init__(self, engine, disk, event):
         self.engine, self.disk, self.event = engine, disk, event
@@ -80,7 +81,7 @@ class Service:
         raise StorageUnavailableError("disk I/O error")
 
     async def in_detector(self, work, *arguments):
-        """Run work, and what waited behind it, as the thread of the detector does."""
+        """Run work, and then the work waiting behind it, as the detector's thread does."""
         if self.state and work.__name__ != "_begin" and self.calls < self.lock_ends_at_call:
             self.calls += 1
             raise sqlite3.OperationalError("database is locked")
@@ -114,7 +115,7 @@ class Service:
 
 @pytest.mark.parametrize("calls", [1, 2, 3])
 async def test_a_lock_may_end_at_any_moment(disk, engine, make_event, calls):
-    """While the copy is made, before memory has decided, and while it carries over."""
+    """During the copy, before memory has decided, and while decisions are carried over."""
     service = Service(engine, disk, make_event())
     service.lock_ends_at_call = calls
     running = asyncio.create_task(service.run())

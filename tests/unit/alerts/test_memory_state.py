@@ -1,4 +1,4 @@
-"""What is decided in memory comes back once, and never over what people did meanwhile."""
+"""Test that decisions in memory are carried over once, and never overwrite people's changes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def test_what_is_decided_in_memory_is_as_if_decided_on_the_disk(disk, engine, ma
     assert carry(memory, disk) == 0
     assert everything(disk) == everything(memory)
     assert len(notices(disk)) >= 1
-    assert decide(engine, disk, make_event()) == []  # the event is known: nobody is notified twice
+    assert (
+        decide(engine, disk, make_event()) == []
+    )  # the event is known, so nobody is notified twice
     assert take_changes(memory) == []
     memory.close()
 
@@ -95,7 +97,7 @@ def test_a_state_that_cannot_be_read_is_begun_anew(engine, make_event):
 
 
 def test_steps_taken_in_memory_are_taken(disk, engine, make_event):
-    """The next were asked from memory; on the disk the chain goes on behind them."""
+    """Memory paged the next people; on the disk, the chain continues after them."""
     (alert,) = decide(engine, disk, make_event())
     memory = copied(disk)
     with sqlite.transaction(memory) as tx:

@@ -1,4 +1,4 @@
-"""An incident that ended without a response: a state of its own wherever incidents are shown."""
+"""Test that incidents that ended without a response are shown as such everywhere."""
 
 import re
 
@@ -16,7 +16,7 @@ def page(open_page):
 
 
 def play(page, make_event, answer, kind=EventKind.VAPE):
-    """Open an incident, answer it or not, and let it end."""
+    """Open an incident, optionally answer it, and let it end."""
     begin = page.now
     with sqlite.transaction(page.db) as tx:
         (record,) = page.engine.on_events(tx, [make_event(begin, kind=kind)], begin)

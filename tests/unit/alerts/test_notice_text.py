@@ -1,4 +1,4 @@
-"""Wording of a notice: fits each channel, and is never empty (push services refuse that)."""
+"""Test that a notice's text fits each channel and is never empty (push services refuse that)."""
 
 import pytest
 from msgspec import structs

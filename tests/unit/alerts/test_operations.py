@@ -1,4 +1,4 @@
-"""Faults of the service itself: one incident while they go on, and no reading."""
+"""Test that a service fault gives one incident while it continues, and no reading."""
 
 import pytest
 

@@ -31,7 +31,7 @@ PERMANENT = PermanentNotifyError(NotifyReason.REFUSED, "HTTP 403")
 
 
 class Bench:
-    """An engine, a pump and a database, on the real clock's axis but a movable origin."""
+    """An engine, a pump and a database on the real clock plus an adjustable offset."""
 
     def __init__(self, database, registry, policy, notifier, settings=FAST, pictures=None):
         self.now = 1000.0
@@ -132,7 +132,7 @@ async def test_a_lease_that_waited_for_a_lock_sends_nothing_while_the_pump_is_he
         bench.engine.on_events(tx, [make_event()], bench.now)
     bench.db.execute("BEGIN IMMEDIATE")
     bench.wake.set()
-    await until(lambda: looked[-1] is not None)  # the next it does is wait for the lock
+    await until(lambda: looked[-1] is not None)  # next, it waits for the lock
     holding = asyncio.create_task(bench.pump.hold())
     await asyncio.sleep(0)
     bench.db.execute("COMMIT")
@@ -163,7 +163,8 @@ async def test_transient_failures_are_tried_again(run, make_event):
 async def test_an_alert_is_tried_for_as_long_as_nobody_has_answered(
     run, policy, make_event, changed, expected
 ):
-    """Longer than other notices are kept; what is over meanwhile expires as they do."""
+    """An open alert is retried longer than other notices; an alert that is over expires like
+    them."""
     notifier = RecordingNotifier([TRANSIENT] * 8)
     bench = run(notifier, rules=replace(policy, expire_s=0.05))
     bench.events(make_event())
@@ -304,7 +305,7 @@ async def test_a_retry_and_the_notice_of_who_responds_go_without_picture(run, ma
 
 
 def with_two_channels(policy):
-    """Let the assistant principal have a second channel, at another provider."""
+    """Give the assistant principal a second channel at another provider."""
     first, *others = policy.staff
     second = Secret("json://127.0.0.2:9/ap")
     return replace(policy, staff=(replace(first, targets=(*first.targets, second)), *others))
@@ -321,7 +322,7 @@ async def test_a_refusal_goes_on_by_the_second_channel_at_once(run, policy, make
 
 
 async def test_a_channel_that_hangs_does_not_keep_the_second_waiting(run, policy, make_event):
-    """The pump wakes for it by itself, though the first send is not over."""
+    """The pump wakes up for it, although the first send is still in progress."""
     release = asyncio.Event()
 
     class Hanging(RecordingNotifier):
@@ -339,12 +340,14 @@ async def test_a_channel_that_hangs_does_not_keep_the_second_waiting(run, policy
     bench.events(make_event())
     await until(lambda: notifier.sent)
     assert stored.notices(bench.db, "status")[0] == "leased"
-    assert [o.channel for o in bench.outcomes if o.error] == []  # the first is still at it
+    assert [
+        o.channel for o in bench.outcomes if o.error
+    ] == []  # the first send is still in progress
     release.set()
 
 
 async def test_if_nobody_can_be_notified_the_next_are_paged_at_once(run, policy, make_event):
-    """All channels of the first ring refuse: its time to answer is not waited for."""
+    """If all channels of the first ring refuse, the pump does not wait for the ring's time."""
     lee, fox = (replace(m, role="staff") for m in policy.staff[:2])
     roster = Roster(
         BUILT_IN_ROUTES,

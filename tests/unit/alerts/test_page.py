@@ -109,7 +109,7 @@ PATHS = ("/", "/incidents", "/sensors", "/rooms/n2-boys")
 
 @pytest.mark.parametrize("path", [*PATHS, "/sign-in", "/nowhere"])
 async def test_a_large_page_does_not_hold_the_event_loop(open_page, monkeypatch, path):
-    """Alerts leave by the same loop: templates are filled in threads of the page."""
+    """Alerts use the same event loop, so templates are rendered in the page's threads."""
     render, threads = jinja2.Template.render, []
 
     def recorded(self, *content):
@@ -143,7 +143,7 @@ async def test_reading_is_allowed_on_loopback_only(open_page, path):
         ({"Via": "1.1 proxy"}, {}),
         ({"X-Forwarded-Proto": "https"}, {}),
         ({"CF-Connecting-IP": "203.0.113.9"}, {}),
-        ({}, {"http_version": "1.0"}),  # as nginx asks where nothing is set
+        ({}, {"http_version": "1.0"}),  # as nginx requests it by default
         ({}, {"client": ("203.0.113.9", 50_000)}),
     ],
 )
@@ -308,7 +308,7 @@ async def test_a_second_answer_asks_before_it_replaces_the_first(opened):
 async def test_the_reason_of_a_notice_stays_when_more_is_known(
     open_page, make_event, database, registry
 ):
-    """A second puff on top of the first has another level before it."""
+    """A second puff on top of the first has a different baseline."""
     page = open_page()
     incident = page.incident(make_event)
     first = make_event(page.now - 5)

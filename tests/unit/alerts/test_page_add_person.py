@@ -1,4 +1,5 @@
-"""A person is added by an administrator who never sees an address, and signs in with a link."""
+"""Test adding a person: the administrator never sees an address, the person signs in with a
+link."""
 
 import re
 from contextlib import closing
@@ -22,7 +23,7 @@ MAIL = Secret("mailtos://user:marked-password@smtp.example?to={to}")
 
 @pytest.fixture
 def known(setup, policy):  # noqa: F811
-    """Add a person; return the page once the service knows them, and the invite link."""
+    """Add a person; once the service knows them, return the page and the invite link."""
 
     async def add(name="B. Principal", **form):
         await setup.sign_in("ad")
@@ -38,7 +39,7 @@ def known(setup, policy):  # noqa: F811
 
 
 async def choose(page, link, password=NEW, **headers):
-    """Open a link in another browser and send its form, as its script does."""
+    """Open a link in another browser, and submit its form as the script does."""
     async with page.browse() as browser:
         await browser.get("/welcome")
         form = {"token": link.partition("#")[2], "new": password}
@@ -64,7 +65,7 @@ async def test_a_person_is_added_by_name_and_role_without_any_address(known):
     }
     assert link.startswith("https://plumewatch.example/welcome#")
     assert "data:image/svg+xml" in answer.text
-    assert 'href="/duty/week"' in answer.text  # next: put on a shift
+    assert 'href="/duty/week"' in answer.text  # next: add to a shift
     assert 'action="/people/b-principal/channels"' in answer.text
 
 
@@ -154,7 +155,7 @@ async def test_who_signs_in_at_a_provider_gets_no_invite(open_page):
 
 @pytest.fixture
 def page_of(open_page, policy, database):
-    """Open a page that takes channels over as the service does."""
+    """Open a page that reloads channels as the service does."""
 
     gateways = Gateways(email=MAIL)
 
@@ -237,7 +238,7 @@ async def test_administrators_alone_give_the_url_of_another_service(page_of, cap
         assert (await page.act("/people/an/channels", kind="other", to=url)).status_code == 303
     assert [t.reveal() for t in page.engine.policy.find_member("an").targets] == [url]
     assert "kx7" not in (await page.client.get("/people/an")).text
-    logged = [r.getMessage() for r in caplog.records if r.name != "apprise"]  # pytest alone sees it
+    logged = [r.getMessage() for r in caplog.records if r.name != "apprise"]  # only pytest notices
     assert "kx7" not in "".join([*logged, *(e.detail for e in audit.read_entries(page.db))])
 
 

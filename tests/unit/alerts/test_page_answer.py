@@ -1,4 +1,4 @@
-"""Answering by the token of a notice: once, by one person, for one thing, by a pressed button."""
+"""Test answers with a notice's token: by one person, for one action, by pressing a button."""
 
 import asyncio
 import random
@@ -41,7 +41,7 @@ def token_for(page, incident, person="ap", action=Action.ACKNOWLEDGE, left_s=LIF
 
 @pytest.fixture
 def asked(opened):
-    """Open the staff page, and an incident with the link of a notice."""
+    """Open the staff page and an incident with a notice's link."""
     return *opened, token_for(*opened)
 
 
@@ -118,7 +118,7 @@ async def test_an_answer_of_somebody_else_is_replaced_only_on_purpose_and_they_a
     assert [look["answered_by"] for look in looks] == ["", "F. Manager"]
     assert repository.load(page.db, incident).verdict is Verdict.CONFIRMED
 
-    # the same answer is no contradiction, and one's own answer needs no question
+    # an equal answer or one's own answer needs no confirmation
     agreed = await press(page, second, "/answer/feedback", verdict="confirmed")
     assert agreed.status_code == 200
     assert (await press(page, second, "/answer/feedback", verdict="test")).status_code == 200
@@ -135,7 +135,7 @@ async def test_an_answer_of_somebody_else_is_replaced_only_on_purpose_and_they_a
     assert person == "ap"
     assert title.startswith("Boys N2, floor 2, North: F. Manager replaced your answer")
     assert body.startswith("F. Manager answered False alarm: spray. You had answered Test.")
-    # what was seen is not the answer any more
+    # the answer has changed since the page was loaded
     form |= {"verdict": "nothing_found", "cause": ""}
     assert (await press(page, second, "/answer/feedback", **form)).status_code == 409
 
@@ -175,7 +175,7 @@ async def test_who_cannot_go_hands_over_and_the_next_is_asked_at_once(
     before = written(page)
     await press(page, token, "/answer/decline")
     assert written(page) == before
-    answer = await press(page, token)  # they can after all
+    answer = await press(page, token)  # they can go after all
     assert (answer.json()["mine"], answer.json()["declined"]) == (True, False)
 
 
@@ -199,7 +199,8 @@ async def test_the_answers_are_those_of_the_kind_of_incident(open_page, make_eve
 
 
 async def test_the_answer_page_loads_only_what_it_needs(open_page):
-    """40 kB are 0.8 s at 400 kbit/s; the answer to `look` and the headers fit in the rest."""
+    """40 kB take 0.8 s at 400 kbit/s, which leaves time for the headers and the answer to
+    `look`."""
     page = open_page()
     shown = (await page.client.get("/answer")).text
     parts = re.findall(r'(?:src|href)="(/static/[^"]+)"', shown)
@@ -321,7 +322,7 @@ async def test_scanners_that_fetch_or_submit_forms_change_nothing(asked, path):
     assert got.status_code == (200 if path == "/answer" else 405)
     for method in ("HEAD", "OPTIONS", "PUT"):
         await page.client.request(method, f"{path}?token={token}")
-    # a scanner that submits what forms it finds, with the fields they hold, and with the query
+    # a scanner that submits all forms with their fields, and with the query
     shown = (await page.client.get("/answer")).text
     assert 'name="token"' not in shown
     assert token not in shown
@@ -413,7 +414,7 @@ async def test_guessing_is_stopped_and_good_links_are_not_counted(open_page, mak
         assert (await press(page, token, "/answer/look")).status_code == 200
     answers = [(await press(page, f"guess{n}")).status_code for n in range(8)]
     assert answers == [403] * 5 + [429] * 3
-    assert (await press(page, token)).status_code == 200  # who guesses stops nobody else
+    assert (await press(page, token)).status_code == 200  # guessing does not block other people
 
 
 async def test_tokens_are_long_and_stored_as_hashes_alone(opened):

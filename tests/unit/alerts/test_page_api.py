@@ -1,4 +1,4 @@
-"""The document of the HTTP API is true, and no request that it allows breaks the staff page."""
+"""Test that the HTTP API matches its document, and that no request breaks the staff page."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ from tests.unit.alerts.test_page import NOW
 VALID, INVALID = "positive", "negative"
 ROLES = ["nobody", "ap", "fm", "an", "ad"]
 FEW = {VALID: 6, INVALID: 2}
-"""Wrong requests take long to make up."""
+"""Generating invalid requests takes long."""
 EXAMPLES = {mode: int(os.environ.get("FUZZ_EXAMPLES", few)) for mode, few in FEW.items()}
 PAGE_ANSWERS = {200, 204, 303, 400, 401, 403, 404, 503}
 POST_ANSWERS = PAGE_ANSWERS | {409, 413, 422, 429}
@@ -50,7 +50,7 @@ FIELDS = {
     "/tokens": "name person days scope.read",
     "/push/subscribe": "endpoint p256dh auth label",
 }
-"""Of the forms of the staff page, beside the form token."""
+"""Fields of the staff page's forms, in addition to the form token."""
 QUERY = {
     **dict.fromkeys(
         ("/rooms/{id}", "/rooms/{id}/series", "/air", "/figures"),
@@ -62,11 +62,11 @@ QUERY = {
     "/sign-in/callback": "state code error",
 }
 NOT_FUZZED = ("/sign-out", "/account/")
-"""They end the session."""
+"""Routes that end the session."""
 
 
 class Asked(NamedTuple):
-    """A method of a path; `operation` describes its requests to schemathesis."""
+    """A path and method; `operation` describes its requests for schemathesis."""
 
     method: str
     path: str
@@ -100,7 +100,7 @@ class Asked(NamedTuple):
 
 
 def routes_of(app):
-    """Method and path of every route, without the converters of Starlette."""
+    """Return the method and path of every route, without Starlette's converters."""
     for route in app.routes:
         for method in getattr(route, "methods", None) or ():
             if method != "HEAD":
@@ -121,7 +121,7 @@ def series(tmp_path):
 
 @functools.cache
 def schema(asked=None):
-    """What the document of the API says, or a route of the page."""
+    """Return the API document's schema, extended by the page's routes."""
     import schemathesis  # takes seconds
 
     document = build_api_document()
@@ -135,14 +135,14 @@ def schema(asked=None):
 
 
 def described(operation):
-    """The operation of schemathesis."""
+    """Return the operation in schemathesis."""
     found = schema(operation) if isinstance(operation, Asked) else schema()
     return found[operation.path][operation.method]
 
 
 @functools.cache
 def cases_of(operation, mode=VALID):
-    """Requests that are described for one operation, or others."""
+    """Return requests for one operation that fit its description, or that don't."""
     from schemathesis.generation import GenerationMode
 
     found = []
@@ -155,18 +155,19 @@ def cases_of(operation, mode=VALID):
     )
     @given(described(operation).as_strategy(generation_mode=GenerationMode(mode)))
     def collect(case):
-        with contextlib.suppress(httpx.InvalidURL):  # longer than the client can ask
+        with contextlib.suppress(httpx.InvalidURL):  # longer than the client can send
             where = quote(f"{case.path_parameters}")
             httpx.URL(f"http://page/{where}", params=dict(case.query or {}))
             found.append(case)
 
-    with contextlib.suppress(Unsatisfiable):  # nothing about it can be wrong
+    with contextlib.suppress(Unsatisfiable):  # it cannot be invalid
         collect()
     return found
 
 
 def share_of(number, cases):
-    """The cases of one person, each with whether it asks for what there is: a third of many."""
+    """Return one person's cases, a third of them if there are many, and whether each asks for
+    existing data."""
     parts = max(1, min(3, len(cases) // 2))
     return [(c, i % 2 == 0) for i, c in enumerate(cases) if i // 2 % parts == number % parts]
 
@@ -235,7 +236,7 @@ async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
                 case.path_parameters = dict.fromkeys(
                     case.path_parameters, real[f"/{operation.path.split('/')[3]}"]
                 )
-            page.now += 2  # within the limits of a token
+            page.now += 2  # within a token's limits
             answer = await page.client.request(
                 operation.method,
                 case.formatted_path,
@@ -254,5 +255,5 @@ async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
 
 
 def plain(body):
-    """A body as JSON; one that is absent is null."""
+    """Return a body as JSON; a missing body is null."""
     return body if isinstance(body, (dict, list, str, int, float, bool)) else None

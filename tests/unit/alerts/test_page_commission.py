@@ -1,4 +1,4 @@
-"""The commissioning test on the phone: its steps, its silence, and what is kept."""
+"""Test commissioning on a phone: its steps, its silence, and its stored results."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def keep(page, **more):
 
 @pytest.fixture
 def reopened(open_page, monkeypatch):
-    """Open a page whose tests are evaluated at once; `orders` are what was evaluated."""
+    """Open a page that evaluates tests at once; `orders` records the evaluations."""
 
     def reopened(now=None):
         async def evaluate(room, starts, person):
@@ -213,7 +213,7 @@ async def test_the_curve_begins_a_minute_before_the_test(page):
 
 
 async def test_tests_silence_a_room_for_a_few_hours_a_day_at_most(page):
-    """Whoever may test rooms could otherwise keep one silent with test after test."""
+    """Otherwise, anyone who can test rooms could silence a room with repeated tests."""
     await page.sign_in("fm")
     began = page.now
     for _ in range(30):
@@ -232,7 +232,7 @@ async def test_tests_silence_a_room_for_a_few_hours_a_day_at_most(page):
 
 @pytest.mark.attack
 def test_a_room_test_replaces_no_answer(tx, engine, make_event):
-    """Whoever may test rooms need not be allowed to answer."""
+    """People who can test rooms may lack permission to answer."""
     for at, kind in ((1000.0, EventKind.VAPE), (1010.0, EventKind.SMOKE)):
         engine.on_events(tx, [make_event(at, kind=kind)], at)
     real, other = incidents(tx, "id")

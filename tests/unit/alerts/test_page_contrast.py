@@ -1,6 +1,6 @@
-"""Contrast of text and charts against WCAG 2.1 AA, in light and dark, from the style sheet itself.
+"""Test the contrast of text and charts in the style sheet by WCAG 2.1 AA, in light and dark mode.
 
-Text needs 4.5 to 1 (1.4.3), lines and shapes that carry meaning 3 to 1 (1.4.11).
+Text needs 4.5 to 1 (1.4.3), and meaningful lines and shapes 3 to 1 (1.4.11).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What people look for first: does it work, why did it alert, labels for doors and sensors."""
+"""Test what people look for first: does it work, why did it alert, and labels."""
 
 import re
 

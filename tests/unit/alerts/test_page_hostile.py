@@ -1,4 +1,4 @@
-"""Every name that a page shows is hostile, and every page shows it as text."""
+"""Test that every page shows hostile names as plain text."""
 
 import asyncio
 from html.parser import HTMLParser
@@ -26,7 +26,7 @@ EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}${7*7}"
 
 
 class Tags(HTMLParser):
-    """What a browser would see as elements."""
+    """Collects the elements that a browser would see."""
 
     def __init__(self, text):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The list of incidents: pages, filters, search by number, and one answer for several."""
+"""Test the list of incidents: pages, filters, search by number, and answering several at once."""
 
 import re
 
@@ -16,7 +16,7 @@ ANSWERS = "/incidents/answers"
 
 @pytest.fixture
 def school(open_page, make_event):
-    """Sixty incidents, an hour apart, the newest last; every third is smoke on another floor."""
+    """Open sixty incidents an hour apart; every third is smoke on another floor."""
     page, ids = open_page(), []
     start = page.now - 59 * 3600.0
     for k in range(60):
@@ -94,7 +94,7 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
     assert "15 incidents answered: Test." in told
     assert 'value="smoke" selected' in told
 
-    chosen = [ids[1], ids[4]]  # the second has an answer, which stays
+    chosen = [ids[1], ids[4]]  # the second keeps its earlier answer
     told = (await page.act(ANSWERS, id=chosen, verdict="nothing_found")).text
     assert "1 incident answered: Nothing found. 1 already had an answer" in told
     assert repository.load(page.db, ids[4]).verdict is Verdict.CONFIRMED

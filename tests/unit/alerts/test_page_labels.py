@@ -1,4 +1,4 @@
-"""Labels with QR codes: read back from the drawn sheet as a phone reads them."""
+"""Test labels: their QR codes are read from the drawn sheet as a phone would."""
 
 import asyncio
 import io
@@ -30,7 +30,7 @@ URL = "https://plumewatch.lincoln.example"
 
 @pytest.fixture
 def pages(monkeypatch):
-    """Draw sheets as pictures, where the same source gives a PDF."""
+    """Draw label sheets as pictures; the same source also gives the PDF."""
     drawn = typst.compile
 
     def pictures(*sources, format, **options):  # noqa: A002 - the library's word

@@ -1,4 +1,4 @@
-"""Who sees which language: asked for, chosen, configured, of the browser, of the school."""
+"""Test the choice of language: requested, chosen, configured, the browser's, the school's."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What people do beyond taking an incident: hand over, end, note, silence; and who is on duty."""
+"""Test actions other than responding: hand over, end, note, silence; and who is on duty."""
 
 import re
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Sign-in at a real provider of OpenID Connect on loopback, and what may go wrong with one."""
+"""Test sign-in at a real OpenID Connect provider on loopback, and its possible faults."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ from storage import audit, sqlite
 from tests.support import oidc_provider
 from tests.unit.alerts.test_page import HOST, PASSWORD
 
-pytestmark = pytest.mark.filterwarnings(  # of the provider
+pytestmark = pytest.mark.filterwarnings(  # the provider's
     "ignore:get_jwt_config:DeprecationWarning",
     "ignore::authlib.deprecate.AuthlibDeprecationWarning",
 )
@@ -51,8 +51,8 @@ def provider(server):
 
 @pytest.fixture
 def start(open_page, policy, provider, monkeypatch):
-    """Open a page whose people sign in at the provider; `now` of all of it is `page.now`."""
-    monkeypatch.setattr("alerts.page.identity_provider.DEADLINE_S", 60.0)  # a busy machine's
+    """Open a page whose people sign in at the provider; all clocks are `page.now`."""
+    monkeypatch.setattr("alerts.page.identity_provider.DEADLINE_S", 60.0)  # for a busy machine
 
     def start(rules=LOCAL, changed=policy, limits=None, emails=EMAILS, read=None, **settings):
         staff = tuple(replace(m, email=emails.get(m.id, "")) for m in changed.staff)
@@ -80,20 +80,20 @@ async def begin(page, after="/", client=None):
 
 
 async def sign_in(page, provider, subject="sub-ap", after="/"):
-    """Sign in as a browser does; return the answer to the way back."""
+    """Sign in as a browser does; return the response to the redirect back."""
     back = await provider.sign_in((await begin(page, after)).headers["location"], subject)
     return await page.client.get(back)
 
 
 async def person_of(page):
-    """Return the name that the page greets, empty without a session."""
+    """Return the signed-in person's name; empty without a session."""
     shown = (await page.client.get("/account", follow_redirects=False)).text
     found = re.search(r'<a class="name" href="/account">([^<]+)', shown)
     return found[1] if found else ""
 
 
 def reason(page):
-    """Why the newest sign-in was refused."""
+    """Return why the last sign-in was refused."""
     return json.loads(next(audit.read_entries(page.db)).detail)["reason"]
 
 
@@ -283,7 +283,7 @@ async def test_a_token_that_somebody_else_signed_is_refused(start, provider):
     try:
         provider.rotate(kid=key.kid)
         forged, provider.key = provider.key, published
-        page.now += 40  # so that the keys may be fetched anew
+        page.now += 40  # so that the keys may be fetched again
         provider.signed = lambda claims: jwt.encode(
             {"alg": "RS256", "kid": key.kid}, claims, forged
         )
@@ -416,7 +416,8 @@ JOINING = SignInRules(
 
 @pytest.fixture
 def join(start, provider, policy, database):
-    """Open a page that a person of no `[[staff]]` block signs in to; return it and the answer."""
+    """Open a page, sign in a person without a `[[staff]]` block; return the page and the
+    response."""
     provider.person("sub-new", email="New@School.example", email_verified=True, name="N. Custodian")
 
     async def join(groups, rules=JOINING):

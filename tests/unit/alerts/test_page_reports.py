@@ -1,4 +1,5 @@
-"""Reports on the staff page: for analysts, with progress, theirs alone, gone after an hour."""
+"""Test reports on the staff page: for analysts only, with progress, private, deleted after an
+hour."""
 
 import asyncio
 import json
@@ -26,7 +27,7 @@ ASKED = {"name": "incidents", "kind": "csv", "start": "2026-09-01", "end": "2026
 
 @pytest.fixture
 async def start(open_page, tmp_path):
-    """Open a page whose reports a program makes."""
+    """Open a page whose reports are created by a program."""
     pages = []
 
     def start(program=MAKES, folder=tmp_path / "made", python=sys.executable, **options):
@@ -75,7 +76,7 @@ async def test_a_file_of_one_building_names_it(start):
     (job,) = page.jobs.list_jobs("an")
     assert job.name == "incidents-2026-09-01-2026-09-07-North-wing.csv"
     asked = ReportRequest("incidents", "2026-09-01", "2026-09-07", building="North wing")
-    assert str(asked.choose_path()) == job.name  # the command line calls it the same
+    assert str(asked.choose_path()) == job.name  # the command line uses the same name
 
 
 TIMES = SchoolTimes((Term("Fall 2026", date(2026, 8, 24), date(2026, 12, 18)),))
@@ -92,7 +93,7 @@ TIMES = SchoolTimes((Term("Fall 2026", date(2026, 8, 24), date(2026, 12, 18)),))
             "incidents-2026-27.csv",
             {"school_year": "2026/27"},
         ),
-        (  # what else is filled in does not count
+        (  # other fields are ignored
             {"span": "days", "week": "2026-W36", "month": "x"},
             "incidents-2026-09-01-2026-09-07.csv",
             {"start": "2026-09-01", "end": "2026-09-07"},

@@ -1,4 +1,4 @@
-"""Codes after passwords: setting them up, using them once, and losing the phone."""
+"""Test codes after passwords: setting them up, using each once, and losing the phone."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def has_factor(page, person="ap"):
 
 
 def secret_in(text):
-    """Return the secret that a page shows, empty if it shows none."""
+    """Return the secret that a page shows, or an empty string."""
     found = re.search(r'id="secret">([A-Z2-7 ]+)<', text)
     return found[1].replace(" ", "") if found else ""
 

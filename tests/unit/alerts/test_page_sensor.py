@@ -1,4 +1,4 @@
-"""The page of one sensor: its state and its test."""
+"""Test the page of one sensor: its state and its room test."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The sensors page: what is known, what was noted, labels, nothing that acts."""
+"""Test the sensors page: states, problems, labels; hostile text does nothing."""
 
 import re
 from datetime import date

@@ -1,4 +1,4 @@
-"""Settings on the page: forms over the configuration file, with faults, roles and audit."""
+"""Test settings on the page: forms for the configuration file, with faults, roles and audit."""
 
 import json
 import re
@@ -81,14 +81,14 @@ def setup(tmp_path, open_page, monkeypatch):
 
 
 async def send(page, path, *, look="", **form):
-    """Send the form at `look`, with its own token and version."""
+    """Submit the form at `look`, with its token and version."""
     text = (await page.client.get(look or path)).text
     fields = dict(re.findall(r'name="(form_token|version)" value="([^"]+)"', text))
     return await page.client.post(path, data={**fields, **form})
 
 
 def saved(page):
-    """Return what the audit log has of saved settings."""
+    """Return the audit log's entries about saved settings."""
     return [e for e in audit.read_entries(page.db) if e.kind == audit.AuditKind.SETTINGS]
 
 
@@ -141,7 +141,7 @@ async def test_a_fault_outside_the_form_is_reported_above_it(setup):
 
 async def test_a_person_is_added_with_an_id_of_their_own(setup):
     await setup.sign_in("ad")
-    # as browsers send it: the empty row of quiet hours has a choice already
+    # as browsers send it: the empty row for quiet hours already has a choice
     form = {"name": "B. Principal", "role": "staff", "quiet_hours.0.then": "hold"}
     assert (await send(setup, "/settings/people/new", **form)).status_code == 303
     assert tree(setup)["staff"][-1] == {"id": "b-principal", "name": "B. Principal"}
@@ -205,7 +205,7 @@ SUBSTITUTE = {
 async def test_a_substitute_for_today_and_until_when(setup):
     await setup.sign_in("ap")
     form = (await setup.client.get("/settings/duty/new")).text
-    assert 'value="2026-09-07T18:00"' in form  # the end of today is the proposal
+    assert 'value="2026-09-07T18:00"' in form  # the form suggests the end of today
     assert (await send(setup, "/settings/duty/new", **SUBSTITUTE)).status_code == 303
     (made,) = tree(setup)["override"]
     assert made["end"] == datetime(2026, 9, 7, 15)  # noqa: DTZ001
@@ -334,7 +334,7 @@ async def test_duty_is_changed_for_two_weeks_at_most(setup, end, code):
 
 async def test_a_change_of_the_configuration_gives_no_new_tries(setup, open_page):
     limits = Limits()
-    for tries in (range(5), range(5)):  # the second page is that of the next service
+    for tries in (range(5), range(5)):  # the second page belongs to the next service
         page = open_page(limits=limits)
         token = re.search(
             r'name="form_token" value="([^"]+)"', (await page.client.get("/sign-in")).text

@@ -1,4 +1,4 @@
-"""Signing in, staying in, being thrown out; and what attackers try."""
+"""Test signing in, staying signed in, being signed out, and attacks."""
 
 import asyncio
 import json
@@ -200,7 +200,7 @@ MAY = {
     "/settings/people": "ad",
     "/tokens": "ad",
 }
-"""Who may open a page; some are not there in these tests, which is 404."""
+"""Who can open each page; pages missing in these tests return 404."""
 
 
 @pytest.mark.parametrize("path", MAY)

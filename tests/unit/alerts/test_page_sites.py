@@ -1,4 +1,4 @@
-"""People of one school see nothing of another, whatever they ask for; district roles see theirs."""
+"""Test that people see nothing of other schools, and district roles see all of theirs."""
 
 import asyncio
 import re
@@ -63,7 +63,7 @@ POLICY = AlertPolicy(
 
 
 class Series:
-    """No readings."""
+    """A series without readings."""
 
     def latest(self):
         return {}
@@ -125,7 +125,7 @@ def district(open_page, make_event, tmp_path):
 
 
 def concrete(route, page):
-    """Return the path of a route with the ids of the other school."""
+    """Return a route's path with the other school's ids."""
     path = route.path
     ids = {
         "/sensors/": "south-1",
@@ -164,7 +164,7 @@ async def test_no_route_shows_anything_of_another_school(district, account):
             sent = {} if method == "GET" else {"data": form}
             if route.path.startswith("/api/v1/"):
                 sent = {"headers": {"Authorization": f"Bearer {bearer}"}}
-            page.now += 30.0  # a token may change little within a minute
+            page.now += 30.0  # a token can make only a few changes per minute
             answer = await page.client.request(method, path, **sent)
             where = f"{method} {route.path}: {answer.status_code}"
             assert answer.status_code < 500, where
@@ -546,7 +546,7 @@ async def test_a_page_of_rooms_shows_one_school_where_all_have_too_many(
 
 
 def figures(text):
-    """Return the figures of each list on a page."""
+    """Return the figures in each list on a page."""
     lists = re.findall(r"<dl class=\"figures\">(.*?)</dl>", text, re.DOTALL)
     return [dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", found)) for found in lists]
 
@@ -625,7 +625,7 @@ async def test_a_wall_shows_one_school_if_asked_and_else_all(district, monkeypat
 
 @pytest.fixture
 async def reporting(open_page, district, tmp_path):
-    """Open a district whose reports are made at once."""
+    """Open a district whose reports are created at once."""
     jobs = ReportJobs(tmp_path / "made", (sys.executable, "-c", MAKES), "{}", lambda: NOW)
     jobs.open()
     yield open_page(POLICY, district.engine.registry, open_reading=False, reports=jobs)
@@ -666,7 +666,7 @@ async def test_a_report_belongs_to_the_schools_that_it_is_about(reporting, site,
     found = 200 if is_there else 404
     assert (await page.client.get(f"/reports/{key}")).status_code == found
     assert (key in (await page.client.get("/reports")).text) is is_there
-    found = found if limit != frozenset() else 403  # a token of no school that is left
+    found = found if limit != frozenset() else 403  # a token without any remaining school
     for path in (f"/api/v1/reports/{key}", f"/api/v1/reports/{key}/file"):
         assert (await page.client.get(path, headers=bearer)).status_code == found
 

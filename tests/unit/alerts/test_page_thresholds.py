@@ -1,4 +1,4 @@
-"""The page of thresholds: what they cost, reverting an adjustment once, by role."""
+"""Test the thresholds page: expected false alarms, and reverting an adjustment once, by role."""
 
 import re
 
@@ -17,7 +17,7 @@ YOUNG = ThresholdReport(1.8, 1.8, 1.0, None, 0.0, 0.1)
 
 @pytest.fixture
 def answered(open_page, policy, make_event):
-    """Open a page on which an answer has moved a threshold."""
+    """Open a page after an answer has adjusted a threshold."""
 
     def start(staff=None):
         page = open_page(policy if staff is None else AlertPolicy(staff=staff))

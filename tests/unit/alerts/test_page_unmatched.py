@@ -1,4 +1,4 @@
-"""Topics that nothing reads, on the page of sensors."""
+"""Test the list of unmatched topics on the sensors page."""
 
 import json
 from functools import partial

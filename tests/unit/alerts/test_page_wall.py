@@ -1,4 +1,4 @@
-"""The wall view: a screen sees rooms and their states with its token, and nothing else."""
+"""Test the wall view: with its token, a screen sees rooms and their states, and nothing else."""
 
 import re
 
@@ -19,7 +19,7 @@ def page(open_page):
 
 
 async def screen(page):
-    """Make a link as an administrator, and open it on a screen that is not signed in."""
+    """Create a link as an administrator, and open it on a screen that is not signed in."""
     await page.sign_in("ad")
     form = {"name": "Front office", "person": "ap", "scope.wall": "yes", "days": "365"}
     answer = await page.act("/tokens", **form)
@@ -133,7 +133,7 @@ def silence(page, kind="", *, begins_in=-60.0, **place):
 async def test_only_rooms_that_need_a_person_now_are_counted(
     page, make_event, kind, silenced, needing, apart
 ):
-    """The other room has no readings: its sensor is a problem from the start."""
+    """The other room has no readings, so its sensor is a problem from the start."""
     await screen(page)
     if silenced is True:
         silence(page, room="n2-boys")

@@ -1,4 +1,4 @@
-"""The week of shifts: who is on duty, gaps in red, swaps in two taps, questions about the night."""
+"""Test the week of shifts: who is on duty, gaps in red, swaps in two taps, overnight shifts."""
 
 import re
 from datetime import datetime
@@ -17,13 +17,13 @@ from tests.unit.alerts.test_page_settings import (  # noqa: F401 - a fixture
 
 
 def day(text, name):
-    """Return what is shown of a day."""
+    """Return the text shown for a day."""
     return re.search(rf'<section class="day" id="{name}">(.*?)</section>', text, re.DOTALL)[1]
 
 
 @pytest.fixture
 def week(setup, monkeypatch):  # noqa: F811
-    """Show the week of a configuration, 10:05 AM of Monday, September 7."""
+    """Show a configuration's week at 10:05 AM on Monday, September 7."""
 
     def start(text=TEXT):
         setup.path.write_text(text)
@@ -44,7 +44,7 @@ async def test_a_week_shows_who_is_on_duty_and_gaps_in_red(week):
     assert "F. Manager" in monday
     assert "7:00 AM – 4:00 PM" in monday
     assert 'class="gap"' not in monday
-    # on Tuesday only A. Principal has a shift, and no address
+    # on Tuesday, only A. Principal has a shift, but no address
     assert re.search(r'class="gap"[^>]*>.*8:00 AM – 9:00 AM.*Boys N2', tuesday, re.DOTALL)
     assert 'class="gap"' not in sunday  # without class periods
     assert 'href="/duty/week?from=2026-09-14"' in shown
@@ -55,7 +55,7 @@ async def test_a_week_shows_who_is_on_duty_and_gaps_in_red(week):
 
 
 async def press(page, shown, shift, words):
-    """Press a button of a shift on Monday; the first tap opened the shift."""
+    """Press a button on Monday's shift; the first tap opened the shift."""
     monday = day(shown, "2026-09-07")
     entry = re.search(rf'<details[^>]*data-shift="{shift}".*?</details>', monday, re.DOTALL)[0]
     forms = re.findall(r"<form.*?</form>", entry, re.DOTALL)
@@ -102,7 +102,7 @@ async def test_an_end_before_the_start_asks_whether_it_is_on_the_next_day(setup)
     assert "_next_day" not in setup.path.read_text() + entry.detail
     number = len(tree(setup)["shift"]) - 1
     again = await send(setup, f"{form[:-4]}/{number}", **typed, days=["mon"])
-    assert again.status_code == 303  # it was asked already
+    assert again.status_code == 303  # the question was already asked
 
 
 async def test_a_shift_of_staff_can_be_made_before_anybody_has_that_role(setup):  # noqa: F811

@@ -1,4 +1,4 @@
-"""Plain words on the page, ten figures of the sensors, ages that count on."""
+"""Test plain words on the page, the ten sensor figures, and ages that keep counting."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.unit.alerts.test_page import NOW
 
 
 class Thick:
-    """Air that nobody would call clean, and no detection."""
+    """A series with polluted air but no detection."""
 
     def latest(self):
         return {"s1": LatestReading(NOW - 3, {"pm25": 311.0})}
 
 
 class SignalAlone:
-    """A sensor that has power and signal, and measures nothing."""
+    """A series with a sensor that has power and signal, but measures nothing."""
 
     def latest(self):
         return {"s1": LatestReading(NOW - 3, {"rssi": -60.0, "battery": 80.0})}

@@ -1,4 +1,4 @@
-"""Pictures of incidents: the right facts, in time or not at all."""
+"""Test pictures of incidents: correct facts, and in time or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ ONSET = 1_788_789_900.0
 
 
 class Series:
-    """Readings that may arrive late: the first `late` questions see none of the event."""
+    """A series whose readings may arrive late: the first `late` queries return none of the
+    event."""
 
     def __init__(self, late=0):
         self.late = late
@@ -63,13 +64,13 @@ def test_the_series_may_catch_up(database, registry, incident, make_event):
     behind, even = Series(late=2), Series()
     caught_up = IncidentPictures(database, registry, behind, "UTC").draw_png(found, settle_s=5.0)
     assert caught_up == IncidentPictures(database, registry, even, "UTC").draw_png(found)
-    assert len(behind.asked) == 3 + 1  # until it is there, then once for all
+    assert len(behind.asked) == 3 + 1  # repeated until it is there, then once for all notices
     never = Series(late=10**6)
     assert IncidentPictures(database, registry, never, "UTC").draw_png(found, settle_s=0.05)
 
 
 class Source:
-    """Gives a picture when let, or breaks."""
+    """Returns a picture when allowed, or fails."""
 
     def __init__(self, error=None):
         self.go = threading.Event()

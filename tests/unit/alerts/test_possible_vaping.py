@@ -1,4 +1,4 @@
-"""Possible vaping: an incident that pages nobody who did not ask, and becomes likely."""
+"""Test possible vaping: it pages only people whose route names it, and can become likely."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def possible(make_event):
 
 @pytest.fixture
 def asked(registry, policy):
-    """An engine whose routes name possible vaping."""
+    """Return an engine whose routes name possible vaping."""
     route = Route(STAFF, parse_matchers("kind=possible"))
     everyone = tuple(member.id for member in policy.staff)
     receivers = build_role_receivers((member.id, member.role) for member in policy.staff)

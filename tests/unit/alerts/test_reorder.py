@@ -1,4 +1,5 @@
-"""What overtook is put in order in time; what is in order never waits; losses cost little."""
+"""Test `Reorder`: it restores the order in time, ordered readings never wait, losses cost
+little."""
 
 import pytest
 from hypothesis import given
@@ -31,7 +32,7 @@ def test_a_gap_is_a_loss_after_a_while(order):
     assert passed(order, 2, 3) == []
     assert order.on_time(T + MAX_WAIT_S - 0.01) == []
     assert [r.seq for r in order.on_time(T + MAX_WAIT_S)] == [2, 3]
-    assert passed(order, 1) == [1]  # too late: the watch counts it
+    assert passed(order, 1) == [1]  # too late: the consumer counts it as skipped
 
 
 def test_no_reading_waits_longer_than_the_hold(order):
@@ -48,7 +49,7 @@ def test_a_sensor_that_loses_readings_soon_waits_no_more(order):
         now += MAX_WAIT_S
         assert [r.seq for r in order.on_time(now)] == [seq]
     assert passed(order, seq + 2, received=now) == [seq + 2]
-    assert passed(order, seq + 1, received=now) == [seq + 1]  # out of order after all
+    assert passed(order, seq + 1, received=now) == [seq + 1]  # arrives out of order after all
     assert passed(order, seq + 4, received=now) == []
 
 

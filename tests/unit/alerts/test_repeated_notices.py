@@ -1,4 +1,4 @@
-"""When cooldowns let a repeated incident notify again."""
+"""Test when a repeated incident notifies again despite cooldowns."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def say(school, make_event):
 
 
 def test_what_is_more_severe_breaks_the_cooldown(school, say):
-    """The third within the hour is more severe and notified; it mutes the fourth."""
+    """The third within the hour is more severe, so people are notified; it mutes the fourth."""
     for k in range(4):
         say(100 * k, EventKind.AMBIENT)
         say(100 * k + 9, EventKind.AMBIENT, since=100 * k, phase=EventPhase.ENDED)
@@ -55,7 +55,7 @@ def test_what_is_more_severe_breaks_the_cooldown(school, say):
 
 
 def test_a_sensor_that_comes_and_goes_is_notified_ever_more_rarely(school, say):
-    """Every ten minutes for three hours: a handful of notices, not eighteen."""
+    """An outage every ten minutes for three hours gives a handful of notices, not eighteen."""
     for k in range(18):
         say(600 * k, OFFLINE)
         say(600 * k + 60, OFFLINE, since=600 * k, phase=EventPhase.ENDED)

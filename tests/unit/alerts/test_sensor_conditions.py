@@ -1,4 +1,4 @@
-"""Which sensor needs a visit, why, and since when."""
+"""Test which sensor needs a visit, why, and since when."""
 
 import pytest
 
@@ -74,7 +74,7 @@ def test_a_sensor_has_its_most_urgent_condition(
     db, handle, make_event, details, life, condition, since
 ):
     for number, detail in enumerate(details):
-        onset = NOW - 6 - number / 1000  # each an event of its own
+        onset = NOW - 6 - number / 1000  # each is a separate event
         handle(make_event(NOW, kind=EventKind.SENSOR_FAULT, details=(detail,), onset=onset))
     found, begun = find_condition(life, load_active_faults(db).get("s1"), None, NOW)
     assert (found.value, begun) == (condition, pytest.approx(since, abs=0.1) if since else None)

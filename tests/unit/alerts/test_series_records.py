@@ -1,4 +1,4 @@
-"""What waits for the series: nothing is lost over crashes, nothing invented, each waits once."""
+"""Test records that wait for the series: crashes neither lose nor add any, and each waits once."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from tests.support.alert_records import deliver
 
 NOW = 1_790_000_000.0
 HOLIDAY = NOW + 86_400.0
-"""From here on there is no school."""
+"""No school from this time on."""
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def due(path, series):
 
 
 def drain(due, limit=100):
-    """Store all that waits; return it."""
+    """Store all waiting records; return them."""
     found = []
     while True:
         entries, behind = due.read(0, limit)
@@ -134,7 +134,7 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
     assert (fields["open"], fields["status"], fields["acknowledged"]) == (0.0, "resolved", 1.0)
     assert fields["school_day"] == 1.0
     assert "A. Principal" not in str(last)
-    assert "'ap'" not in str(last.fields.values())  # who took it stays out of the series
+    assert "'ap'" not in str(last.fields.values())  # the responder is not in the series
 
     assert series.records("incident", NOW - 1, NOW + 1) == [check_record(last)]
     assert series.records("event", NOW - 10, NOW) == [check_record(last_event)]
@@ -150,7 +150,7 @@ def test_what_changes_often_waits_once_and_behind(db, due, engine, make_event):
     entries, behind = due.read(0, 100)
     handle(db, engine, replace(event, phase=EventPhase.ENDED, end=NOW + 9, time=NOW + 9), NOW + 9)
     due.write([e.record for e in entries], behind)
-    assert series_records.count_waiting(db) == 2  # it changed while it was being written
+    assert series_records.count_waiting(db) == 2  # the record changed while it was being written
     (again,) = [r for r in drain(due) if r.measurement == "event"]
     assert again.fields["phase"] == "ended"
 

@@ -1,4 +1,4 @@
-"""What a silence may be, when it mutes, and that it stays on record."""
+"""Test which silences are allowed, when they mute, and that they stay on record."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ FIVE = Registry.of(
 
 
 def rooms(tx, *numbers, admin=False, **given):
-    """Silence rooms one by one."""
+    """Silence rooms one after another."""
     for n in numbers:
         changed = {**GOOD, "labels": {"room": f"r{n}"}, **given}
         silences.add(tx, **changed, registry=FIVE, is_admin=admin)

@@ -1,4 +1,4 @@
-"""Notices and pages in Spanish: every kind of notice, every page, and no English left in them."""
+"""Test Spanish notices and pages: every kind of notice, every page, and no English left."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def puff(school, make_event, t=0, **more):
 
 
 def sent(school):
-    """Person, notice, title and body of everything that was sent."""
+    """Return person, notice, title and body of every sent notice."""
     for received, notice in zip(school.received_notices, school.notices, strict=True):
         yield received.person, notice, *render(notice)
 
@@ -129,7 +129,7 @@ def series(tmp_path):
 
 @pytest.fixture
 def status():
-    """Return a function for a status with every code that a page may show."""
+    """Return a function that returns a status with every code that a page can show."""
 
     def pipeline():
         counts = dict.fromkeys(CountKind, 1)

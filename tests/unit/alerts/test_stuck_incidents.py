@@ -1,4 +1,4 @@
-"""What the check finds, what it restarts, and what it costs."""
+"""Test what the check for stuck incidents finds and restarts, and its cost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_what_is_late_is_named(tx, engine, make_event):
 
 
 def test_the_queries_read_indexes_of_what_is_open(tx, engine, make_event):
-    """However long the history, no query scans it."""
+    """No query scans the history, however long it is."""
     engine.on_events(tx, [make_event()], 1000.0)
     over = make_event(1000.0, phase=EventPhase.ENDED, end=1010.0)
     engine.on_events(tx, [over], 1010.0)

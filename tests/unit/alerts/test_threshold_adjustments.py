@@ -1,4 +1,5 @@
-"""Feedback moves a sensor's level once, within bounds, on the record, and back."""
+"""Test that feedback adjusts a sensor's threshold once, within bounds, on record, and
+reversibly."""
 
 import sqlite3
 
@@ -98,7 +99,7 @@ def test_moves_stay_within_bounds_and_are_taken_back_by_what_they_moved(tx, inci
 def test_answers_to_one_incident_that_go_back_and_forth_move_nothing(
     tx, incident_of, answer, tested, verdict
 ):
-    """However often a person changes their answer, and wherever a room test put the level."""
+    """This holds however often a person changes their answer, and whatever a room test has set."""
     incident = incident_of()
     threshold_adjustments.adjust_from_test(tx, "s1", tested, "Ms. Lee", 1500.0)
     for k in range(4):

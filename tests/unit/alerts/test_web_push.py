@@ -1,4 +1,4 @@
-"""Web push against a push service on loopback that decrypts and verifies what it is sent."""
+"""Test web push with a push service on loopback that decrypts and verifies messages."""
 
 import hashlib
 import hmac
@@ -41,7 +41,7 @@ RFC_BODY = (
 
 
 def hkdf(salt, secret, info, length):
-    """One block of HKDF-SHA256, written apart from the code under test."""
+    """Compute one block of HKDF-SHA256, independently of the code under test."""
     key = hmac.digest(salt, secret, hashlib.sha256)
     return hmac.digest(key, info + b"\x01", hashlib.sha256)[:length]
 
@@ -63,7 +63,7 @@ def decrypt(private, public, auth, body):
 
 
 class Browser:
-    """A browser's keys, and the push service that it subscribed to."""
+    """A browser's keys, and its push service."""
 
     def __init__(self):
         from cryptography.hazmat.primitives import serialization
@@ -106,7 +106,7 @@ def notifier(key, tmp_path):
 
 
 def verified(token, public):
-    """Return the claims of a JWT that was signed with ES256, as a push service checks them."""
+    """Verify a JWT signed with ES256 as a push service does; return its claims."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, utils
 

@@ -34,9 +34,9 @@ def _made(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def restroom(_made):
-    """A busy hour of ten rooms with sensors of different kinds, in time order.
+    """Return a busy hour in ten rooms with different kinds of sensors, in time order.
 
-    The arrays are read-only: a detector that wrote to its input would raise.
+    The arrays are read-only, so a detector that writes to its input fails.
     """
     names, batch, _ = _made
     for array in (batch.sensor, batch.time, batch.values):
@@ -46,5 +46,5 @@ def restroom(_made):
 
 @pytest.fixture(scope="session")
 def restroom_events(_made):
-    """Return the events of `restroom`, stepped whole."""
+    """Return the events of `restroom`, processed in one step."""
     return _made[2]

@@ -1,4 +1,4 @@
-"""Thresholds from what a budget leaves: bounded, reversible, never raised by vaping."""
+"""Test thresholds from false alarm budgets: bounded, reversible, never raised by vaping."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def fresh(budget=BUDGET, n=1):
 
 
 def run(levels, clusters, end, row=0, start=0.0, every_s=300.0):
-    """Let one sensor be read every `every_s`, with (time, score) of its clusters in between."""
+    """Run one sensor that reports every `every_s`; its clusters have (time, score)."""
     rows = np.array([row], np.int32)
     at = dict.fromkeys(np.arange(start, end, every_s).tolist())
     for time, score in clusters:
@@ -42,7 +42,7 @@ def run(levels, clusters, end, row=0, start=0.0, every_s=300.0):
 
 
 def every(hours, score, days, start=1000.0):
-    """Clusters of one score, hours apart."""
+    """Return clusters with the same score, hours apart."""
     return [(start + 3600.0 * hours * k, score) for k in range(int(24 * days / hours))]
 
 
@@ -56,14 +56,14 @@ def test_at_first_the_models_threshold_applies_and_nothing_is_expected_yet():
 
 
 class School:
-    """A room in school hours: plumes by their score, of which those above the threshold alert."""
+    """A room during school hours: plumes have scores, and alert if above the threshold."""
 
     def __init__(self, a_week, highest, seed=1, answer=None):
         self.levels, self.rng, self.answer = fresh(), np.random.default_rng(seed), answer
         self.a_week, self.highest, self.moved = a_week, highest, 0.0
 
     def run(self, weeks):
-        """Return the alerts of each week, and the share of the plumes that alerted."""
+        """Return the number of alerts in each week, and the share of plumes that alerted."""
         alerts = []
         for week in range(weeks):
             alerts.append(0)
@@ -86,7 +86,7 @@ class School:
 
 
 def nuisances(rng, n):
-    """Plumes of which e times as many are 1 / `TAIL` lower."""
+    """Draw plumes whose number grows e-fold for each 1 / `TAIL` lower score."""
     return MODEL - 3.0 + rng.exponential(1.0 / TAIL, n)
 
 
@@ -109,7 +109,7 @@ def vaping(rng, n):
 
 @pytest.mark.parametrize("answer", [None, 0.25], ids=["unanswered", "answered as false alarms"])
 def test_two_weeks_of_vaping_teach_no_silence(answer):
-    """Ten sessions a day: unanswered they change nothing; the surest alert whatever is answered."""
+    """With ten sessions a day, unanswered ones change nothing, and the surest always alert."""
     room = School(50.0, vaping, answer=answer)
     first, second = room.run(2)
     assert second > 0.3 * first

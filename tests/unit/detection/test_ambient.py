@@ -1,4 +1,4 @@
-"""Air that rises in many rooms at once, and what must not be taken for it."""
+"""Test particles that rise in many rooms at once, and cases that must not count as that."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ ROOMS = [f"n-{room}-1" for room in "abcdef"]
 
 
 def plateau(air, begin, ramp, length):
-    """Rises over `ramp`, stays, falls over `ramp`; 0 to 1."""
+    """Return a curve between 0 and 1 that rises during `ramp`, stays, and falls during `ramp`."""
     since = air.time - begin
     return np.clip(np.minimum(since / ramp, (length - since) / ramp), 0.0, 1.0)
 
@@ -69,7 +69,7 @@ def test_puffs_in_some_rooms_are_not_ambient(rooms):
 
 
 def test_puffs_at_once_in_all_rooms_are_not_ambient():
-    """What comes at once and goes within a minute is lifted out by the lowest of three minutes."""
+    """The minimum of three minutes removes rises that are gone within a minute."""
     assert ambient_of(puff(air_of(), ROOMS, times=1)) == []
 
 
@@ -105,7 +105,7 @@ def test_a_rise_that_differs_from_room_to_room_is_not_common():
 
 def test_absent_values_and_gaps():
     air = smoke(air_of(), ROOMS)
-    air.values[ROOMS[0]]["pm25"][:] = np.nan  # PM1 stands in
+    air.values[ROOMS[0]]["pm25"][:] = np.nan  # PM1 is the substitute
     for x in air.values[ROOMS[1]].values():
         x[air.at(0.5 * HOUR, FROM + 0.5 * HOUR)] = np.nan
     events = ambient_of(air)
@@ -133,7 +133,7 @@ def vape(sensor, at, excess, *, onset=None, phase=EventPhase.ALERTED, evidence=N
 
 @pytest.fixture
 def during():
-    """Detectors half an hour into smoke that took ten minutes to come."""
+    """Return detectors half an hour after the start of smoke that rose over ten minutes."""
     slow = MinuteDetectors(slow_of)
     air = smoke(air_of(hours=3.0), ROOMS, ramp=600.0)
     batch = air.batch(slow)

@@ -27,7 +27,7 @@ def tracker_of(n, time=0.0):
 
 
 def air(rng, n, rounds):
-    """Readings of sensors that have some of the channels, now and then not all of them."""
+    """Return readings of sensors with some of the channels; values are occasionally missing."""
     level = rng.gamma(2.0, 20.0, (1, n, K))
     x = level * rng.lognormal(0.0, 0.3, (rounds, n, K))
     x[:, rng.random((n, K)) < 0.4] = np.nan
@@ -37,7 +37,7 @@ def air(rng, n, rounds):
 
 
 def run(tracker, x, dt, parts_of):
-    """Advance in parts; return what changed of the sensors in an episode, in order of sensors."""
+    """Advance in parts; return the changes of sensors in an episode, in order of sensors."""
     n = x.shape[1]
     time, seen, in_episode = np.zeros(n), [], np.zeros(n, bool)
     for k, values in enumerate(x):
@@ -57,14 +57,14 @@ def run(tracker, x, dt, parts_of):
 
 
 def pieces(rng, n):
-    """The sensors in some order, cut in parts from one to nearly all, each part ascending."""
+    """Return the sensors in parts of one to nearly all, each part ascending."""
     order = rng.permutation(n)
     cuts = np.unique(np.concatenate([[0, n], rng.integers(0, n, 4), np.arange(n - 5, n)]))
     return [np.sort(order[a:b]) for a, b in pairwise(cuts.tolist())]
 
 
 def most_and_the_rest(rng, n):
-    """Neighbors that move in place, and then those that had no reading with them."""
+    """Return neighboring sensors that advance in place, then the sensors without a reading."""
     late = rng.random(n) < 0.1
     return [np.flatnonzero(~late), np.flatnonzero(late)]
 
@@ -94,7 +94,7 @@ def test_any_split_leaves_the_same_bits(n, split):
 
 
 def advanced(values, dt=1.0):
-    """State of one sensor and what changed last, after values of the fine signal."""
+    """Return one sensor's state and last change, after values of the fine signal."""
     tracker, change, in_episode = tracker_of(1), None, np.zeros(1, bool)
     for k, value in enumerate(values):
         x = np.full((1, K), np.nan)
@@ -116,7 +116,7 @@ def test_the_first_value_is_the_baseline():
 
 
 def test_a_baseline_falls_fast_and_rises_slowly():
-    # Once warm: one step of 1 s of 10 µg/m³, down with 20 s and up with 900 s.
+    # once warm: a step of 10 µg/m³ for 1 s, with time constants of 20 s down and 900 s up
     down, _ = advanced([10.0] * 2000 + [0.0])
     assert 10.0 - down.baseline[FINE, 0] == pytest.approx(10.0 / 21.0)
     up, change = advanced([10.0] * 2000 + [12.0])

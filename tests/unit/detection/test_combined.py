@@ -1,4 +1,4 @@
-"""All detectors over one stream, divided by building and over a restart."""
+"""Test all detectors on one stream, split by building and across a restart."""
 
 import zlib
 
@@ -38,7 +38,7 @@ def stream_of(readings):
 
 
 def summaries(events):
-    """Events; those of the slow detectors without the reading that closed their minute."""
+    """Return events; for slow detectors, without the reading that closed the minute."""
     return sorted(
         (e.id, e.phase.value, e.onset, e.confidence, e.explained_by)
         + (() if e.model_version in SLOW else (e.time, e.alerted, e.end, str(e.evidence)))
@@ -47,7 +47,7 @@ def summaries(events):
 
 
 def with_wrong_clocks(readings):
-    """Readings of devices whose clocks are right, a second ahead, behind, and set back."""
+    """Return readings from devices whose clocks are right, a second ahead, behind, and set back."""
     kinds = {s: k % 4 for k, s in enumerate(sorted({r.sensor for r in readings}))}
     middle = readings[len(readings) // 2].time
 
@@ -82,7 +82,7 @@ def test_any_division_by_building_detects_the_same_as_the_service():
 
 
 def test_a_report_of_signal_strength_alone_makes_no_air_reading_old():
-    """Of devices whose readings have their own clock, a minute behind, and whose state has none."""
+    """The device's readings have its clock, a minute behind; its state messages have no time."""
     readings = [msgspec.structs.replace(r, time=r.time - 60.0) for r in recorded()[:6000]]
     mixed = []
     for k, reading in enumerate(readings):

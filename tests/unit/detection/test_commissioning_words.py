@@ -1,4 +1,4 @@
-"""What the test of a room says about a sensor that missed the puff."""
+"""Test what a room test reports about a sensor that missed the puff."""
 
 import pytest
 

@@ -16,7 +16,7 @@ PM25, PM1, PM10, RH, VOC = (COLUMN_INDEX[k] for k in ("pm25", "pm1", "pm10", "rh
 
 
 def clean(n, start=0.0, dt=1.0, level=5.0, seed=0):
-    """Clean air on one sensor: time and values."""
+    """Return clean air at one sensor: time and values."""
     rng = np.random.default_rng(seed)
     values = np.full((n, len(COLUMNS)), np.nan)
     values[:, PM25] = level + rng.normal(0, 0.3, n)
@@ -92,13 +92,14 @@ def test_every_event_is_explained_and_ends_once(restroom_events):
 
 
 def of_one_feature(feature, above, score):
-    """Forest that gives plus or minus `score`, by whether a feature is above a value."""
+    """Return a forest that returns plus or minus `score`, depending on whether a feature is above a
+    value."""
     column = np.array([[FEATURES.index(feature)]])
     return Forest(column, np.array([[above]]), np.array([[-score, score]]), np.zeros(1))
 
 
 def with_puffs(n, *onsets):
-    """Clean air at 1 Hz with a plume of half a minute at each onset."""
+    """Return clean air at 1 Hz with a half-minute plume at each onset."""
     time, values = clean(n)
     for onset in onsets:
         fine = 100.0 * np.exp(-np.maximum(time - onset, 0.0) / 8.0) * (time >= onset)
@@ -122,7 +123,7 @@ def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_maske
     model = Model("second", vape=of_one_feature("pulses", 1.5, 5.0), kinds=kinds)
     detector = Detector(model)
     detector.sensor_row("s")
-    # Dust that stays keeps the episode from ending between the plumes.
+    # lasting dust keeps the episode open between the plumes
     time, values = with_puffs(700, 200.0, second)
     values[200:, [PM25, PM10]] += [40.0, 60.0]
     events = detector.step(batch_of(time, values))
@@ -146,7 +147,7 @@ def test_a_faint_plume_is_not_alerted_however_sure_the_model(before, peak, expec
 
 
 class Ages:
-    """Observe when a pulse is judged, by its age."""
+    """Observer that records a pulse's age whenever it is scored."""
 
     def __init__(self):
         self.seen = []
@@ -192,7 +193,7 @@ def test_nothing_is_detected_during_warm_up():
 
 
 def puffs(peak=200.0, n=3, dt=1.0, rh=10.0, voc=200.0):
-    """An hour of clean air, then puffs a minute apart: risen in 2 s, halved in 10 s."""
+    """Return an hour of clean air, then puffs a minute apart that rise in 2 s and halve in 10 s."""
     start = 3600.0
     time, values = clean(int((start + 60.0 * n) / dt), dt=dt)
     since = time[:, None] - start - 60.0 * np.arange(n)

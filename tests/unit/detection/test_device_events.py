@@ -1,4 +1,4 @@
-"""What devices say of themselves becomes one event while they say it."""
+"""Test that a device's repeated report about itself is one event while it continues."""
 
 import pytest
 
@@ -104,7 +104,7 @@ def test_bytes_that_are_no_snapshot(body):
 
 
 def charges(devices, *reported):
-    """What comes of reports of a battery, each ten minutes after the one before."""
+    """Return the events for battery reports at ten-minute intervals."""
     found = []
     for k, charge in enumerate(reported):
         found += say(devices, 600 * k, values={"battery": charge})

@@ -1,4 +1,4 @@
-"""The evidence sentence."""
+"""Test the evidence sentence."""
 
 import pytest
 
@@ -86,7 +86,7 @@ def test_the_health_of_a_device_is_its_detail_alone():
 
 
 def test_an_alarm_without_evidence_gives_its_probability():
-    """The alarm of another vendor's sensor comes without readings."""
+    """An alarm from another vendor's sensor has no readings."""
     event = Event(
         "s", EventKind.VAPE, EventPhase.ALERTED, 0.0, 1.0, 1.0, None, 0.9, {"vape": 0.9}, {}, "m"
     )

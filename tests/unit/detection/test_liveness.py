@@ -1,4 +1,4 @@
-"""Offline events: one an outage, closed by readings, unchanged by our own restarts."""
+"""Test offline events: one per outage, ended by readings, unaffected by our restarts."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ FIVE = {f"s{n}": 5.0 for n in range(5)}
 
 
 class Fleet:
-    """Sensors that report at their own pace, second by second, until they are switched off."""
+    """Sensors that report at individual intervals until they are switched off."""
 
     def __init__(self, every, registered=None):
         self.every = dict(every)
@@ -273,7 +273,7 @@ def test_what_is_no_snapshot_is_refused():
 
 
 def share_received(every, registered=5.0, lost=(), readings=600, jitter=0.0):
-    """Share of the readings of one sensor that came, in a stream that loses some of them."""
+    """Return the share of a sensor's readings that arrived, in a stream that loses some."""
     live, rng = Liveness({"s": registered}), np.random.default_rng(1)
     now = at = 1e9
     live.on_time(now, broker_healthy=True)

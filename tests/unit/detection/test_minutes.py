@@ -33,7 +33,7 @@ def test_by_hand(minutes):
     assert found.count.tolist() == [4.0, 2.0]
     assert found.low[:, PM25].tolist() == [5.0, 2.0]
     assert found.high[:, PM25].tolist() == [8.0, 2.0]
-    # a rises by 3 and falls by 2: the smaller counts; b has no three readings
+    # a rises by 3 and falls by 2, and the smaller change counts; b has fewer than three readings
     assert found.zigzag[0, PM25] == pytest.approx(2.0)
     assert np.isnan(found.zigzag[1, PM25])
     assert np.isnan(found.low[:, CHANNEL_INDEX["rh"]]).all()

@@ -8,7 +8,7 @@ from detection.errors import ModelError
 from detection.model import KINDS, Forest, Model, Network
 
 NOTHING = np.zeros((5, 0))
-"""States of models without a network."""
+"""States for models without a network."""
 
 
 def test_the_shipped_model_fits_the_program():
@@ -35,7 +35,7 @@ def test_a_model_without_forests_never_speaks():
 
 
 def unmoved(offset):
-    """Network that gives every row the same log-odds."""
+    """Return a network that gives every row the same log-odds."""
     n = len(FEATURES)
     return Network(
         compressed=np.zeros(n, bool),

@@ -33,7 +33,7 @@ def rows(n, seed=1):
 
 
 def by_definition(network, features, state):
-    """One row by the equations of a gated recurrent unit (Cho 2014, as torch has it)."""
+    """Compute one row by the equations of a gated recurrent unit (Cho 2014, torch's version)."""
     x = np.where(network.compressed, np.sign(features) * np.log1p(np.abs(features)), features)
     x = (np.clip(x, network.low, network.high) - network.mean) / network.scale
     x = np.r_[np.where(np.isnan(x), 0.0, x), np.isnan(features)[network.groups]]

@@ -1,7 +1,7 @@
-"""What air and networks do to a stream must neither blind the detector nor make it cry wolf.
+"""Test that disturbances by air and networks cause neither misses nor false alarms.
 
-The plumes are hand-made and plain: nobody could doubt what they are. The cases of a test are
-sensors of one detector, which processes many at hardly more cost than one.
+The plumes are hand-made and unambiguous. A test's cases are sensors of one detector, which
+processes many sensors at hardly more cost than one.
 """
 
 from copy import copy
@@ -20,14 +20,14 @@ from tests.support.streams import events_of, fresh
 EVERY_S = 2.0
 HOUR, DAY = 3600.0, 86_400.0
 SHORT_DAY = DAY / 2
-"""With all that happens on a day and half of its rest; the detector knows no time of day."""
+"""All of a day's activity and half of its quiet time; the detector ignores the time of day."""
 MASSES = ("pm1", "pm25", "pm10")
 CLEAN = {"pm1": 2.6, "pm25": 4.0, "pm10": 4.6, "voc_index": 100.0, "rh": 41.0, "temp": 21.5}
 NOISE = {"pm1": 0.15, "pm25": 0.2, "pm10": 0.25, "voc_index": 1.0, "rh": 0.1, "temp": 0.02}
 
 
 class Air:
-    """Values of one sensor over time, to which plumes are added; shape (n, len(COLUMNS))."""
+    """One sensor's values over time, shape (n, len(COLUMNS)), to which plumes are added."""
 
     def __init__(self, duration_s, every_s=EVERY_S, seed=1):
         rng = np.random.default_rng(seed)
@@ -47,30 +47,30 @@ class Air:
             self[key] += excess
 
     def shape(self, onset, rise_s, efold_s):
-        """Plume of peak 1: linear rise, exponential fall."""
+        """Return a plume with peak 1: linear rise, exponential decay."""
         since = self.time - onset
         with np.errstate(over="ignore"):
             fall = np.exp(-np.maximum(since - rise_s, 0.0) / efold_s)
         return np.where(since < 0, 0.0, np.minimum(np.maximum(since, 0.0) / rise_s, fall))
 
     def puffs(self, onset, number=3, top=180.0):
-        """A session: puffs half a minute apart, each gone by half in 12 s, with hardly any gas."""
+        """Add a session: puffs half a minute apart, each halved in 12 s, with hardly any gas."""
         for k in range(number):
             fine = top * self.shape(onset + 30.0 * k, 4.0, 18.0)
             self.add(pm1=0.9 * fine, pm25=fine, pm10=1.02 * fine, voc_index=0.06 * fine)
 
     def spray(self, onset):
-        """Deodorant: coarse and fine droplets, propellant that stays for minutes."""
+        """Add deodorant: coarse and fine droplets, and propellant that stays for minutes."""
         fine = 220.0 * self.shape(onset, 5.0, 50.0)
         gas = 380.0 * self.shape(onset, 10.0, 240.0)
         self.add(pm1=0.5 * fine, pm25=fine, pm10=1.9 * fine, voc_index=gas)
 
     def ramp(self, excess):
-        """Fine particles in excess of clean air."""
+        """Add fine particles above clean air."""
         self.add(pm1=0.9 * excess, pm25=excess, pm10=1.1 * excess)
 
     def copy(self):
-        """Return the same air, to which more can be added."""
+        """Return a copy of this air, to which more can be added."""
         other = copy(self)
         other.values = self.values.copy()
         return other
@@ -82,7 +82,7 @@ class Air:
 
 
 def vapes(events):
-    """Return when vaping alerted."""
+    """Return the times of vaping alerts."""
     return [e.alerted for e in events if e.kind is EventKind.VAPE and e.phase is EventPhase.ALERTED]
 
 
@@ -95,7 +95,7 @@ def detect(air, keep=slice(None)):
 
 
 def detect_each(airs):
-    """Return the events of each air by its name, all from one detector."""
+    """Run one detector over all airs; return the events by name."""
     batches = [air.batch(row=row) for row, air in enumerate(airs.values())]
     columns = [(batch.sensor, batch.time, batch.values) for batch in batches]
     mixed = ReadingBatch(*map(np.concatenate, zip(*columns, strict=True)))
@@ -111,7 +111,7 @@ def test_a_session_is_found_at_all_and_clean_air_raises_nothing():
     assert found(detect(air), 900.0)
 
 
-# --- units that are off
+# --- units with errors
 
 
 def test_a_sensor_that_reads_too_little_or_too_much_still_finds_a_session():
@@ -143,7 +143,7 @@ def test_a_sensor_that_reads_too_little_or_too_much_does_not_mistake_spray_for_v
 def test_a_session_after_silence_is_detected_and_the_silence_raises_nothing(gap_s):
     air = Air(2400.0)
     air.puffs(1500.0)
-    # The room may be another one after hours: a level that stays is no event.
+    # after hours, the room may have changed: a constant level is not an event
     air.ramp(np.where(air.time >= 1200.0, 12.0 if gap_s > GAP_S else 0.0, 0.0))
     air.time = np.where(air.time >= 1200.0, air.time + gap_s, air.time)
     events = detect(air)
@@ -189,7 +189,7 @@ def test_particles_that_drop_out_and_return_raise_nothing_and_a_later_session_is
 
 
 def fleet(n, rounds, rng):
-    """Readings of `n` sensors in order of time, a third of which have a session or a spray."""
+    """Return the readings of `n` sensors in order of time; a third have a session or a spray."""
     streams = []
     for kind in range(6):
         air = Air(rounds * EVERY_S, seed=kind)
@@ -235,11 +235,11 @@ def test_a_faulty_sensor_among_hundreds_changes_nothing_for_the_others():
     assert events_of_others(mixed) == alone
 
 
-# --- people who mean it
+# --- deliberate manipulation
 
 
 def ramp(hours, top):
-    """Haze that rises for `hours`, stays for two, and falls as slowly."""
+    """Return haze that rises for `hours`, stays for two, and falls as slowly."""
     up, stay, begin = hours * HOUR, 2 * HOUR, 1200.0
     air = Air(up + stay + up + HOUR)
     times = [begin, begin + up, begin + up + stay, begin + 2 * up + stay]
@@ -254,14 +254,14 @@ def rising(key, top):
 
 
 def staircase():
-    """Steps of less than a puff, one every two minutes."""
+    """Return steps smaller than a puff, one every two minutes."""
     air = Air(3 * HOUR)
     air.ramp(np.clip(np.floor((air.time - 1200.0) / 120.0), 0, 40) * 2.5)
     return air
 
 
 def sawtooth(period_s):
-    """Haze that falls as fast as vapor but never rises as a puff does."""
+    """Return haze that falls as fast as vapor but never rises like a puff."""
     air = Air(3 * HOUR)
     air.ramp(np.where(air.time > 1200.0, 60.0 * ((air.time - 1200.0) % period_s) / period_s, 0.0))
     return air
@@ -276,7 +276,8 @@ def sprayed_for_an_hour_each(days):
 
 
 def weak_puffs_for_a_week():
-    """Single puffs too weak to alert, a score a school day, to teach the sensor to be silent."""
+    """Return single puffs too weak to alert, twenty per school day, meant to raise the
+    threshold."""
     air = Air(5.5 * SHORT_DAY, every_s=10.0)
     for day in range(5):
         for k in range(20):
@@ -291,9 +292,8 @@ def haze_of_two_hours():
     return air
 
 
-# air, onsets of sessions in it, their highest puff, alerts within s of the onset. In dense haze
-# the fall of all three puffs has to be seen: a minute and a half after the last, as the benchmark
-# counts.
+# Air, onsets of sessions, highest puff, and seconds from onset to alert. In dense haze, the decay
+# of all three puffs must be visible: a minute and a half after the last, as in the benchmark.
 SLOW = {
     "PM to 60 in 0.5 h": (lambda: ramp(0.5, 60.0), [1200 + 1.5 * HOUR], 180.0, 150.0),
     "PM to 60 in 4 h": (lambda: ramp(4.0, 60.0), [1200 + 5 * HOUR], 180.0, 150.0),
@@ -313,7 +313,7 @@ SLOW = {
         60.0,
     ),
     "a week of weak puffs": (weak_puffs_for_a_week, [5 * SHORT_DAY + 3 * HOUR], 60.0, 60.0),
-    # as many found on the last day as on the first
+    # as many detected on the last day as on the first
     "a week of vaping": (
         lambda: Air(6 * SHORT_DAY, every_s=10.0),
         [day * SHORT_DAY + 3 * HOUR + 1500.0 * k for day in range(6) for k in range(15)],
@@ -325,7 +325,7 @@ SLOW = {
 
 @pytest.fixture(scope="module")
 def slow_events(tmp_path_factory):
-    """Return the events of each air of `SLOW` without its sessions, and with them."""
+    """Return the events of each air in `SLOW`, without and with its sessions."""
 
     def detect(_folder):
         airs = {}

@@ -1,4 +1,4 @@
-"""Each fault on days of made-up air; and what must never be called one."""
+"""Test each sensor fault on days of made-up air, and air that must never count as a fault."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def watch(air, **kwargs):
 
 
 def watch_each(airs):
-    """Return the events of each air by its name: buildings of the same detectors."""
+    """Return the events of each air by name; each is a building of the same detectors."""
     slow = MinuteDetectors(slow_of)
     batches = []
     for k, air in enumerate(airs.values()):
@@ -35,7 +35,7 @@ def watch_each(airs):
 
 
 def sensor_of(event):
-    """Return the sensor of an event of `watch_each`, as its air has it."""
+    """Return an event's sensor by its name in the air."""
     return event.sensor.partition("/")[2]
 
 
@@ -44,7 +44,7 @@ def phases(events):
 
 
 def one(events, fault):
-    """Return the alert of the only fault, which must be this one."""
+    """Return the only fault's alert, which must be of this kind."""
     alerts = [event for event in events if event.phase is EventPhase.ALERTED]
     assert [event.model_version for event in alerts] == [f"faults-1-{fault}"]
     return alerts[0]
@@ -68,12 +68,12 @@ def test_frozen_channel(watched):
     assert evidence_sentence(event) == details_text(event.details)
     assert phases(events) == ["alerted", "ended"]
     assert events[-1].end == pytest.approx(START + FROM + 4 * HOUR, abs=600)
-    assert sum(e.phase is EventPhase.UPDATED for e in events) == 5  # each 20 minutes
+    assert sum(e.phase is EventPhase.UPDATED for e in events) == 5  # every 20 minutes
     assert len({e.id for e in events}) == 1
 
 
 def often_at_rest(hours):
-    """A channel that rests for an hour three times, then for `hours`."""
+    """Return a channel that is constant for an hour three times, then for `hours`."""
     air = Air(["n-a-1"], 3 * DAY_S)
     columns = air.values["n-a-1"]
     for begin in (2 * HOUR, 12 * HOUR, 20 * HOUR):
@@ -202,7 +202,7 @@ def test_drift_of_one_sensor(watched):
 
 
 def whole_numbers():
-    """A Plantower at 0 and 1 µg/m³ for nights; 0 ppb for days."""
+    """Return a Plantower at 0 and 1 µg/m³ for nights, and 0 ppb for days."""
     air = Air(["n-a-1"], 4 * DAY_S, levels={"pm1": 0.2, "pm25": 0.6, "pm10": 1.2}, whole=True)
     columns = air.values["n-a-1"]
     columns["tvoc_ppb"] = np.zeros_like(columns["pm25"])
@@ -212,7 +212,7 @@ def whole_numbers():
 
 
 def held_for_five_minutes():
-    """BSEC in its ultra-low-power mode."""
+    """Return values like BSEC's in its ultra-low-power mode."""
     levels = {"pm25": 5.0, "voc_index": 100.0, "rh": 41.0}
     air = Air(["n-a-1"], 2 * DAY_S, every_s=60.0, levels=levels)
     columns = air.values["n-a-1"]
@@ -228,7 +228,7 @@ def frozen_on_the_first_day():
 
 
 def same_value_after_a_gap():
-    """The same value before and after eight silent hours."""
+    """Return the same value before and after eight silent hours."""
     air = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
     columns = air.values["n-a-1"]
     for x in columns.values():
@@ -270,7 +270,7 @@ ROOMS = ["n-a-1", "n-b-1", "n-c-1"]
 
 
 def faulty_air():
-    """Return by its name air with one fault."""
+    """Return air with one fault, by name."""
     return {
         "a frozen channel": frozen_channel(),
         "often at rest, now for 4.5 h": often_at_rest(4.5),
@@ -287,7 +287,7 @@ def faulty_air():
 
 
 def faultless_air():
-    """Return by its name air that must never be called a fault."""
+    """Return air that must never count as a fault, by name."""
     return {
         "ordinary days": Air(ROOMS[:2], 4 * DAY_S),
         "whole numbers of clean air": whole_numbers(),
@@ -309,7 +309,7 @@ def faultless_air():
 
 @pytest.fixture(scope="module")
 def watched():
-    """Return the events of all air, by its name, from detectors that watched it together."""
+    """Return the events of all airs by name, from detectors that monitored them together."""
     return watch_each(faulty_air() | faultless_air())
 
 

@@ -1,4 +1,5 @@
-"""Who is notified, ring by ring: nearest, next nearest, lead, catch-all, and never nobody."""
+"""Test who is notified, ring by ring: nearest, next nearest, lead, catch-all, and always
+someone."""
 
 from __future__ import annotations
 

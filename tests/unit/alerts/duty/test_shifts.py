@@ -1,4 +1,4 @@
-"""When shifts run and who has them; rows after GoAlert's schedule tests (Apache-2.0), our dates."""
+"""Test when shifts run and who has them; adapted from GoAlert's schedule tests (Apache-2.0)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WORKDAYS = "mon tue wed thu fri"
         ("08:00", "20:00", "mon", "2026-09-07 20:00", False),  # half-open
         ("08:00", "20:00", "mon", "2026-09-07 19:59:59", True),
         ("08:00", "20:00", "mon", "2026-09-07 09:00", True),
-        # overnight belongs to the day on which it starts
+        # an overnight shift belongs to the day on which it starts
         ("20:00", "08:00", "mon", "2026-09-03 08:00", False),
         ("20:00", "08:00", "mon", "2026-09-09 08:00", False),
         ("20:00", "08:00", "mon", "2026-09-07 20:00", True),
@@ -108,7 +108,7 @@ def test_hours_are_those_of_the_school(zone, when, active):
 def test_holidays_and_dates_decide_when_a_shift_starts():
     off = frozenset({date(2026, 9, 8)})
     found = shift(hours("20:00", "08:00", WORKDAYS, off=off), last=date(2026, 9, 9))
-    assert runs(found, "2026-09-08 07:00")  # of the evening before
+    assert runs(found, "2026-09-08 07:00")  # started the evening before
     assert not runs(found, "2026-09-08 21:00")
     assert not runs(found, "2026-09-09 07:00")
     assert runs(found, "2026-09-10 07:00")  # began on the last day
@@ -172,7 +172,7 @@ def override(start, end, add="", remove=""):
         ([override("10:00", "11:00", "lopez", "kim")], "10:30", "lopez"),
         ([override("20:00", "21:00", "day", "kim")], "20:30", ""),  # replaces nobody
         ([override("10:00", "11:00", "day", "nobody")], "10:30", "kim lopez"),
-        # one after the other: an override of an override
+        # applied in order: an override of an override
         ([override("10:00", "12:00", "day", "kim"), override("11:00", "12:00", "ray", "day")],
          "10:30", "day lopez"),
         ([override("10:00", "12:00", "day", "kim"), override("11:00", "12:00", "ray", "day")],
