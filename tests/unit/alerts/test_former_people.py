@@ -141,8 +141,7 @@ async def test_at_each_start_the_people_of_the_configuration_count(tmp_path):
 
 
 def has(db, is_seen, is_kept):
-    """Return whether Lee is recorded as being in the configuration, and the data that Lee still
-    has."""
+    """Return whether the record of Lee, and the data kept for Lee, are as expected."""
     row = db.execute("SELECT gone_since FROM staff_seen WHERE person = 'lee'").fetchone()
     seen = row is not None and row["gone_since"] is None
     return (seen, bool(list_left(db, "lee"))) == (is_seen, is_kept)
