@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 
 class CoverageGap(NamedTuple):
-    """A class period, or part of one, when no one on duty would be notified about a room."""
+    """A class period, or part of one, when no one on duty would be notified about a room.
+
+    `people` are on duty, but have no address or have quiet hours.
+    """
 
     room: str
     start: datetime
     end: datetime
+    people: tuple[str, ...]
 
 
 def list_paged_labels(rooms: Iterable[Room]) -> list[Mapping[str, str]]:
@@ -77,7 +81,7 @@ def find_coverage_gaps(
                     continue
                 critical = (one.get("severity") == Severity.CRITICAL.value for one in alike)
                 if not reachable or not all(critical):
-                    yield CoverageGap(room, at, until)
+                    yield CoverageGap(room, at, until, tuple(names))
 
 
 def _list_lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[Span, str]]:
@@ -110,10 +114,11 @@ class Stretch(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A time when nobody is on duty for some rooms, given by id."""
+    """A time when none of the people on duty for some rooms, given by id, would be notified."""
 
     start: datetime
     end: datetime
+    people: tuple[str, ...]
     rooms: tuple[str, ...]
 
 
@@ -141,14 +146,14 @@ def find_stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Str
 
 def join_gaps(gaps: Iterable[CoverageGap]) -> list[Gap]:
     """Combine gaps of several rooms at the same time, and of adjacent periods."""
-    rooms: dict[tuple[datetime, datetime], dict[str, None]] = {}
+    rooms: dict[tuple[datetime, datetime, tuple[str, ...]], dict[str, None]] = {}
     for gap in gaps:
-        rooms.setdefault((gap.start, gap.end), {})[gap.room] = None
+        rooms.setdefault((gap.start, gap.end, gap.people), {})[gap.room] = None
     found: list[Gap] = []
-    for (start, end), named in sorted(rooms.items(), key=lambda one: one[0]):
-        own = tuple(named)
-        if found and (found[-1].end, found[-1].rooms) == (start, own):
+    for start, end, people in sorted(rooms):
+        new = Gap(start, end, people, tuple(rooms[start, end, people]))
+        if found and (found[-1].end, *found[-1][2:]) == (start, *new[2:]):
             found[-1] = found[-1]._replace(end=end)
         else:
-            found.append(Gap(start, end, own))
+            found.append(new)
     return found

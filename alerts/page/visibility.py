@@ -139,6 +139,15 @@ class Visibility:
         own = ((member, self.policy.find_sites(member.id)) for member in self.policy.staff)
         return tuple(member for member, their in own if their is None or their & sites)
 
+    def warn_unreachable(self) -> str:
+        """Return a warning if no visible staff member has an address, or an empty string."""
+        if any(member.targets for member in self.staff):
+            return ""
+        return _(
+            "No staff member has a notification address."
+            " Alerts appear here, but nobody is notified."
+        )
+
     @property
     def own_staff(self) -> tuple[StaffMember, ...]:
         """Return the staff that the request can manage: people of its sites and of no others."""

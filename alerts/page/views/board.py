@@ -89,7 +89,7 @@ class BoardPages(PageGroup):
             "delivered_at": await context.read(queries.find_last_delivery, rooms=context.rooms),
             "lives": [life.state == "alive" for name, life in lives.items() if name in sensors],
             "now": context.settings.clock(),
-            "reachable": any(m.targets for m in context.staff),
+            "errors": [context.warn_unreachable()],
         }
 
     async def _compare_schools(self) -> list[SchoolFigures]:

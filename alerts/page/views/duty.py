@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.access.roles import Right, may
@@ -17,26 +19,26 @@ from alerts.escalation.coverage import (
     join_gaps,
     list_paged_labels,
 )
+from alerts.notify.notice_writer import find_quiet_end
 from alerts.page.page_group import Access, PageGroup, serves
+from alerts.policy import Severity, grade
 from detection.events import EventKind
-from language.messages import gettext, mark, write_date
+from language.messages import _, gettext, mark, write_date
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
     from alerts.duty.roster import Ring
+    from storage.registry import Room
 
-_CASES: Final = (
-    (mark("Vaping"), EventKind.VAPE, "critical"),
-    (mark("Sensor tampering"), EventKind.TAMPER, "warning"),
-)
+_CASES: Final = ((mark("Vaping"), EventKind.VAPE), (mark("Sensor tampering"), EventKind.TAMPER))
 _MOST_YEARS: Final = 10
 """Weeks can be shown up to this many years from today."""
 
 
 class DutyPages(PageGroup):
-    """The duty page."""
+    """The pages of people on duty, now and this week."""
 
     @serves("/duty", Access.STAFF, one_school=True)
     async def _show(self, request: Request) -> Response:
@@ -46,9 +48,9 @@ class DutyPages(PageGroup):
             request,
             "duty.html",
             on_duty=on_duty,
-            unreachable=[m for m in self._context.staff if not m.targets],
             cases=cases,
-            rooms=self._context.registry.rooms,
+            problem=partial(self._explain_unreachable, now),
+            errors=[self._context.warn_unreachable()],
             now=now,
         )
 
@@ -75,7 +77,8 @@ class DutyPages(PageGroup):
             after=first + timedelta(days=7),
             version=version,
             people=[m for m in context.staff if may(m.role, Right.ANSWER)],
-            rooms=context.registry.rooms,
+            problem=self._explain_unreachable,
+            errors=[context.warn_unreachable()],
             zone=context.times.zone,
             date_text=write_date,
         )
@@ -91,34 +94,53 @@ class DutyPages(PageGroup):
             if labels["kind"] == EventKind.VAPE
         ]
         quiet = {member.id: member.quiet for member in context.policy.staff}
-        days = []
+        rooms, days = context.registry.rooms, []
         for day in (first + timedelta(days=n) for n in range(7)):
             start, end = (find_instant(context.times.zone, day, minute) for minute in (0, DAY_MIN))
             found = (stretch for shift in shifts for stretch in find_stretches(shift, start, end))
             gaps = find_coverage_gaps(roster, vaping, start, end, quiet)
+            joined = join_gaps(gap for gap in gaps if start <= gap.start < end)
             days.append(
                 {
                     "date": day,
                     "stretches": sorted(found, key=lambda one: (one.start, one.shift.id)),
-                    "gaps": join_gaps(gap for gap in gaps if start <= gap.start < end),
+                    "gaps": [(gap, [rooms[room] for room in gap.rooms]) for gap in joined],
                 }
             )
         return days
 
+    def _explain_unreachable(self, at: float, person: str, severity: str = "") -> str:
+        """Explain why a person is not notified at a time; empty if they are."""
+        member = self._context.policy.find_member(person)
+        if member is None or not member.targets:
+            return _("no notification address")
+        quiet = None if severity == Severity.CRITICAL else find_quiet_end(member.quiet, at)
+        if quiet is None:
+            return ""
+        return _("quiet hours until %(time)s", time=self._context.times.write_when(quiet.until))
+
     def _find_chains(self, now: float) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        """Return why each person is on duty, and each case's escalation chains with their rooms."""
-        policy = self._context.policy
+        """Return why each person is on duty, and for each case the chains with their rooms.
+
+        A chain is the rings that are notified, and the people skipped because they can't be.
+        """
+        roster, at = self._context.policy.get_roster(), datetime.fromtimestamp(now, UTC)
+        as_planned = replace(roster, reachable=frozenset())
         on_duty: dict[str, str] = {}
         cases: list[dict[str, Any]] = []
-        for words, kind, severity in _CASES:
-            chains: dict[tuple[Ring, ...], list[str]] = {}
+        for words, kind in _CASES:
+            severity = grade(kind, 1.0, 0.0, 0).value
+            chains: dict[tuple[tuple[Ring, ...], tuple[str, ...]], list[Room]] = {}
             for room in self._context.registry.rooms.values():
                 labels = build_labels(room, kind=kind.value, severity=severity, sensor="")
-                rings = policy.plan_rings(labels, now)
-                for ring in rings:
+                rings, planned = roster.plan_rings(labels, at), as_planned.plan_rings(labels, at)
+                for ring in (*planned, *rings):
                     if ring.name in NEAR:
                         for found in ring.people:
                             on_duty.setdefault(found.person, write_reason(found.why))
-                chains.setdefault(rings, []).append(room.id)
-            cases.append({"words": gettext(words), "chains": chains})
+                asked = {c.person for ring in rings for c in ring.people}
+                people = (c.person for ring in planned for c in ring.people)
+                skipped = tuple(person for person in people if person not in asked)
+                chains.setdefault((rings, skipped), []).append(room)
+            cases.append({"words": gettext(words), "severity": severity, "chains": chains})
         return on_duty, cases

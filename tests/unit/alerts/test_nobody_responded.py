@@ -57,7 +57,7 @@ async def test_what_people_did_is_shown_everywhere(page, make_event, answer, kin
     assert rate.whole == (kind is EventKind.VAPE)
 
 
-async def test_what_nobody_responded_to_stays_on_the_first_page_until_somebody_reports(
+async def test_what_nobody_responded_to_stays_on_first_page_and_wall_until_somebody_reports(
     page, make_event
 ):
     incident = play(page, make_event, "")
@@ -66,9 +66,16 @@ async def test_what_nobody_responded_to_stays_on_the_first_page_until_somebody_r
     shown = (await page.client.get("/")).text.partition('id="missed"')[2]
     assert incident in shown
     assert other not in shown
+    wall = (await page.client.get("/wall")).text
+    assert "1 alert missed: nobody responded" in wall
+    tile = wall.partition('class="tile unanswered">')[2]
+    assert "Boys N2" in tile
+    assert "Nobody responded · 60 d" in tile
+    assert "No room needs a responder" not in wall
     with sqlite.transaction(page.db) as tx:
         page.engine.record_feedback(tx, incident, "ap", Verdict.NOTHING_FOUND, page.now)
     assert 'id="missed"' not in (await page.client.get("/")).text
+    assert "No room needs a responder" in (await page.client.get("/wall")).text
 
 
 async def test_what_is_over_and_waits_for_somebody_says_so(page, make_event):

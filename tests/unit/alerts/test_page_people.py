@@ -1,16 +1,19 @@
 """Test actions other than responding: hand over, end, note, silence; and who is on duty."""
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from alerts.duty.shifts import QuietHours
 from alerts.incidents import repository, silences
 from alerts.notify.notice import KIND_WORDS
 from alerts.policy import AlertPolicy, StaffMember
 from storage import sqlite
 from tests.support import alert_records as stored
+from tests.unit.alerts.test_throttling import clock_hours
 
 VAPE = KIND_WORDS["vape"]
 
@@ -178,15 +181,45 @@ async def test_silences_are_guarded(open_page):
     assert silences.list_recent(page.db, page.now) == []
 
 
+async def read_duty(page):
+    """Return the words of the duty page."""
+    shown = re.sub(r"<[^>]+>", " ", (await page.client.get("/duty")).text)
+    return " ".join(shown.split()).replace(" ,", ",")
+
+
 async def test_who_is_on_duty_and_who_would_be_notified(open_page):
     page = open_page()
     assert (await page.client.get("/duty")).status_code == 303
     await page.sign_in()
-    shown = (await page.client.get("/duty")).text
-    assert "<b>A. Principal</b>" in shown
-    assert "Boys N2" in shown
+    shown = await read_duty(page)
+    assert "A. Principal staff, always on duty F. Manager facilities, always on duty" in shown
     assert "Who is notified: vaping" in shown
-    assert "address: An Analyst, Ad Min" in shown
+    assert "Girls N1 (floor 1, North), Boys N2 (floor 2, North) A. Principal nearest" in shown
+    assert "reached" not in shown
+
+
+@pytest.mark.parametrize(
+    ("reachable", "quiet", "expected"),
+    [
+        (("fm",), (), ["is skipped: no notification address", "F. Manager everyone"]),
+        ((), (), ["No staff member has a notification address", "address nearest"]),
+        (("ap",), (QuietHours(clock_hours(9, 17)),), ["hours until 5:00 PM nearest"]),
+    ],
+)
+async def test_who_cannot_be_reached_is_named_with_the_reason(
+    open_page, policy, reachable, quiet, expected
+):
+    staff = tuple(
+        replace(m, targets=m.targets if m.id in reachable else (), quiet=quiet)
+        for m in policy.staff
+    )
+    page = open_page(replace(policy, staff=staff))
+    await page.sign_in()
+    shown = await read_duty(page)
+    reason = "quiet hours until 5:00 PM" if quiet else "no notification address"
+    assert f"A. Principal staff, always on duty can't be reached: {reason}" in shown
+    for words in expected:
+        assert words in shown
 
 
 async def test_an_empty_duty_schedule_is_reported(open_page):
