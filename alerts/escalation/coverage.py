@@ -81,7 +81,7 @@ def find_coverage_gaps(
                     continue
                 critical = (one.get("severity") == Severity.CRITICAL.value for one in alike)
                 if not reachable or not all(critical):
-                    yield CoverageGap(room, at, until, tuple(names))
+                    yield CoverageGap(room, at, until, tuple(sorted(names)))
 
 
 def _list_lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[Span, str]]:
@@ -149,11 +149,11 @@ def join_gaps(gaps: Iterable[CoverageGap]) -> list[Gap]:
     rooms: dict[tuple[datetime, datetime, tuple[str, ...]], dict[str, None]] = {}
     for gap in gaps:
         rooms.setdefault((gap.start, gap.end, gap.people), {})[gap.room] = None
-    found: list[Gap] = []
-    for start, end, people in sorted(rooms):
-        new = Gap(start, end, people, tuple(rooms[start, end, people]))
-        if found and (found[-1].end, *found[-1][2:]) == (start, *new[2:]):
-            found[-1] = found[-1]._replace(end=end)
+    found: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Gap]] = {}
+    for (start, end, people), named in sorted(rooms.items(), key=lambda one: one[0]):
+        alike = found.setdefault((people, tuple(named)), [])
+        if alike and alike[-1].end == start:
+            alike[-1] = alike[-1]._replace(end=end)
         else:
-            found.append(new)
-    return found
+            alike.append(Gap(start, end, people, tuple(named)))
+    return sorted(chain.from_iterable(found.values()))

@@ -14,7 +14,7 @@ from alerts.duty.reasons import write_reason
 from alerts.duty.roster import Receiver, Roster, Route, Zone, ZoneMap, parse_matchers
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
 from alerts.duty.timetable import Bells, Period, Timetable
-from alerts.escalation.coverage import find_coverage_gaps
+from alerts.escalation.coverage import CoverageGap, find_coverage_gaps, join_gaps
 
 ZONE = ZoneInfo("America/New_York")
 EVERY_DAY = frozenset(range(7))
@@ -270,6 +270,19 @@ def test_somebody_without_an_address_is_as_good_as_nobody():
     )
     (first, _), *_ = gaps_of(found, ("North", "2"))
     assert first == "Mon 08:00-10:00"
+
+
+def test_gaps_of_adjacent_periods_are_one_for_the_same_rooms_and_people():
+    first, second, third = (datetime(2026, 9, 7, hour, tzinfo=UTC) for hour in (12, 13, 14))
+    gaps = [
+        CoverageGap(room, start, end, people)
+        for start, end in ((first, second), (second, third))
+        for room, people in (("a", ()), ("b", ("lee",)), ("c", ()))
+    ]
+    assert join_gaps(gaps) == [
+        (first, third, (), ("a", "c")),
+        (first, third, ("lee",), ("b",)),
+    ]
 
 
 def test_no_bells_no_gaps():
