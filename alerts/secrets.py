@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from alerts.channels import OWN_SERVERS, SERVICES
 from alerts.errors import SecretError
 from language.messages import Words, mark
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MASK: Final = "Secret('****')"
 _MAX_FILE_BYTES: Final = 65_536
@@ -80,16 +81,8 @@ class Secret:
         raise TypeError("a Secret cannot be pickled")
 
 
-def load_secret(what: str, *, file: Path | str | None = None, env: str | None = None) -> Secret:
-    """Read a secret from a file or the environment; errors name `what`, never the value."""
-    if bool(file) == bool(env):
-        raise SecretError(f"{what}: give either its file or its environment variable")
-    if env:
-        value = os.environ.get(env, "").strip()
-        if not value:
-            raise SecretError(f"{what}: environment variable {env} is not set")
-        return Secret(value)
-    path = Path(str(file))
+def load_secret(what: str, path: Path) -> Secret:
+    """Read a secret from a file; errors name `what`, never the value."""
     try:
         with path.open("rb") as handle:
             text = handle.read(_MAX_FILE_BYTES).decode().strip()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import shutil
 import sys
 import tempfile
@@ -83,7 +82,7 @@ def _config(folder: Path, broker_port: int) -> Any:
             "alerts": {"allow_private_targets": True, "pictures": False},
             "room": [{"id": "r", "name": "Boys' restroom", "building": "North", "floor": "2"}],
             "sensor": [{"id": "n2-boys-1", "room": "r"}],
-            "staff": [{"id": "ap", "name": "AP", "notify": [{"url_env": "PUSH_URL"}]}],
+            "staff": [{"id": "ap", "name": "AP", "notify": [{"url_file": "push-url"}]}],
         },
         base=folder,
     )
@@ -92,7 +91,7 @@ def _config(folder: Path, broker_port: int) -> Any:
 async def follow(folder: Path, called: CalledCode) -> set[Path]:
     """Publish a puff; return the files used between the deciding reading and the push."""
     with Mosquitto() as broker, Receiver() as receiver, Publisher(broker.port) as publisher:
-        os.environ["PUSH_URL"] = receiver.url
+        (folder / "push-url").write_text(receiver.url)
         service, stop = Service(_config(folder, broker.port)), asyncio.Event()
         running = asyncio.create_task(service.run(stop))
         await service.ready.wait()

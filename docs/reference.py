@@ -109,10 +109,6 @@ def _make_section(
                 marks = f"[[{inner}]]" if several else f"[{inner}]"
                 below.append(_make_section(inner, marks, table, defs, above | {name}))
             continue
-        if key.endswith("_env") and f"{key.removesuffix('_env')}_file" in own:
-            continue
-        if f"{key.removesuffix('_file')}_env" in own:
-            shown += f"` or `{key.removesuffix('_file')}_env"
         may_be = (
             f"[tables]({_ELSEWHERE[key]})" if key in _ELSEWHERE else _describe_type(value, defs)
         )

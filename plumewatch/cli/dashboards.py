@@ -102,7 +102,7 @@ def push(
 def _connect(url: str, token_file: Path) -> Grafana:
     from dashboards.grafana import Grafana
 
-    token = load_secret_at("token", file=token_file).reveal()
+    token = load_secret_at("token", token_file).reveal()
     try:
         return Grafana(url, token)
     except ValueError as error:
@@ -135,6 +135,6 @@ def _build_source(config: PlumewatchConfig, reader_file: Path) -> DataSource:
     series = config.timeseries
     user, password = (
         f"{series.database}_reader",
-        load_secret_at("reader", file=reader_file).reveal(),
+        load_secret_at("reader", reader_file).reveal(),
     )
     return DataSource(series.url.rstrip("/"), series.database, user, password)

@@ -59,9 +59,6 @@ def storage_setup(
         Path | None,
         typer.Option(help="File with the administrator's token or password, used once."),
     ] = None,
-    admin_token_env: Annotated[
-        str, typer.Option(help="Environment variable to read it from instead.")
-    ] = "",
     admin_username: Annotated[
         str, typer.Option(help="Administrator's name on an InfluxDB 1.x.")
     ] = "",
@@ -75,8 +72,8 @@ def storage_setup(
     site = Site.load(config)
     retention = build_retention(site.config)
     secret = None
-    if admin_token_file or admin_token_env:
-        secret = load_secret_at("admin_token", file=admin_token_file, env=admin_token_env).reveal()
+    if admin_token_file:
+        secret = load_secret_at("admin_token", admin_token_file).reveal()
     admin = read_influx_settings(site.config, admin_username, secret)
     files = {True: service_file, False: reader_file}
     paths = {writes: path for writes, path in files.items() if path is not None}

@@ -16,7 +16,7 @@ from ingest.mapping.schema import check_mapping as mapping_faults
 from ingest.topics import TopicFilter
 from language.messages import later, mark
 from plumewatch.config.duty_checks import find_duty_faults
-from plumewatch.config.faults import EXACTLY_ONE, ConfigFault, find_unknown, list_some
+from plumewatch.config.faults import ConfigFault, find_unknown, list_some
 from plumewatch.config.sections.staff import SITE
 from plumewatch.config.sites import ALL as ALL_SITES
 
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.sections.ingest import SourceConfig
 
-_SECRETS: Final = (
-    ("broker", "password"),
-    ("metrics", "token"),
-    ("reports", "weekly"),
-    ("sign_in", "client_secret"),
-    ("timeseries", "token"),
-    ("watchdog", "ping_url"),
-)
 _DAYS: Final = (
     ("journal", "keep_days"),
     *(("timeseries", key) for key in ("raw_days", "minute_days", "quarter_hour_days")),
@@ -59,7 +51,6 @@ def find_cross_faults(draft: Draft) -> Iterator[ConfigFault]:
             _find_repeated_ids,
             _find_site_faults,
             _find_sensor_faults,
-            _find_secret_faults,
             _find_mapping_faults,
         ),
         *(_find_decoder_faults, _find_source_faults, _find_poll_faults),
@@ -160,22 +151,6 @@ def _find_sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
             names.add(alias)
 
 
-def _find_secret_faults(draft: Draft) -> Iterator[ConfigFault]:
-    for path, person in draft.tables("staff", draft.config.staff):
-        for place, target in draft.valid(f"{path}.notify", person.notify):
-            if bool(target.url_file) == bool(target.url_env):
-                value = "both or neither of url_file and url_env"
-                yield ConfigFault(place, value, EXACTLY_ONE)
-    for section, name in _SECRETS:
-        yield from _find_two_secrets(section, getattr(draft.config, section), name)
-
-
-def _find_two_secrets(path: str, section: object, name: str) -> Iterator[ConfigFault]:
-    keys = (f"{name}_file", f"{name}_env")
-    if all(getattr(section, key) for key in keys):
-        yield ConfigFault(path, " and ".join(keys), "at most one of them")
-
-
 def _find_unknown_decoder(
     path: str, name: str, decoders: Collection[str], what: str
 ) -> Iterator[ConfigFault]:
@@ -251,8 +226,7 @@ def _find_poll_faults(draft: Draft) -> Iterator[ConfigFault]:
         elif sensors[poll.sensor] not in decoders:
             allowed = f"its [[sensor]] needs a decoder, one of {', '.join(sorted(decoders))}"
             yield ConfigFault(f"{path}.sensor", repr(poll.sensor), allowed)
-        yield from _find_two_secrets(path, poll, "password")
-        if poll.user and not (poll.password_file or poll.password_env):
+        if poll.user and not poll.password_file:
             yield ConfigFault(f"{path}.user", repr(poll.user), "also needs a password_file")
 
 
@@ -263,14 +237,12 @@ def _list_answering(draft: Draft) -> frozenset[str]:
 
 
 def _find_source_secret_faults(path: str, source: SourceConfig) -> Iterator[ConfigFault]:
-    yield from _find_two_secrets(path, source, "token")
-    yield from _find_two_secrets(path, source, "signature")
-    signs = bool(source.signature_file or source.signature_env)
+    signs = bool(source.signature_file)
     if signs and source.decoder not in SIGNED_DECODERS:
         allowed = "only senders that sign: " + ", ".join(sorted(SIGNED_DECODERS))
         yield ConfigFault(f"{path}.signature", "given", allowed)
-    elif not signs and not (source.token_file or source.token_env):
-        yield ConfigFault(path, "neither token_file nor token_env", EXACTLY_ONE)
+    elif not signs and not source.token_file:
+        yield ConfigFault(f"{path}.token_file", "missing", "must name the file with the token")
 
 
 def _find_retention_faults(draft: Draft) -> Iterator[ConfigFault]:

@@ -1,7 +1,7 @@
-"""Read the secrets that a configuration names, from their files or environment variables.
+"""Read the secrets that a configuration names, from their files.
 
-The path ``metrics.token``, for example, refers to the secret that ``token_file`` or ``token_env``
-in ``[metrics]`` names. No message contains a secret.
+The path ``metrics.token``, for example, refers to the secret that ``token_file`` in ``[metrics]``
+names. No message contains a secret.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ def read_secret(config: PlumewatchConfig, path: str) -> Secret | None:
     return secret
 
 
-def load_secret_at(path: str, *, file: Path | None, env: str = "") -> Secret:
-    """Read a secret from its file or variable; raises `ConfigError` if unreadable."""
+def load_secret_at(path: str, file: Path) -> Secret:
+    """Read a secret from its file; raises `ConfigError` if it is unreadable."""
     try:
-        return load_secret(path, file=file, env=env)
+        return load_secret(path, file)
     except SecretError as error:
         reason = str(error).removeprefix(f"{path}: ")
-        key = f"{path}_file" if file else f"{path}_env"
-        raise ConfigError([ConfigFault(key, "unreadable", reason)]) from error
+        raise ConfigError([ConfigFault(f"{path}_file", "unreadable", reason)]) from error
 
 
 class SecretReader:
@@ -50,11 +49,11 @@ class SecretReader:
         *tables, name = path.split(".")
         for key in tables:
             section = section[int(key)] if key.isdigit() else getattr(section, key)
-        file, env = getattr(section, f"{name}_file"), getattr(section, f"{name}_env")
-        if not file and not env:
+        file = getattr(section, f"{name}_file")
+        if file is None:
             return None
         try:
-            return load_secret_at(path, file=file, env=env)
+            return load_secret_at(path, file)
         except ConfigError as error:
             self.faults += error.faults
             return None
@@ -64,7 +63,7 @@ class SecretReader:
         before, secret = len(self.faults), self.read(path)
         if secret is None and len(self.faults) == before:
             name = path.rpartition(".")[2]
-            self.faults.append(ConfigFault(path, "missing", f"give {name}_file or {name}_env"))
+            self.faults.append(ConfigFault(path, "missing", f"give {name}_file"))
         return secret
 
     def check(self) -> None:

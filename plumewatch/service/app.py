@@ -107,7 +107,7 @@ class Service:
                 Task("staff page", web.serve(), stop=web.stop),
                 Task("lock", watch_lock(self._lock, self.paths.root), ends="last"),
             ]
-            if self.config.reports.weekly_file or self.config.reports.weekly_env:
+            if self.config.reports.weekly_file:
                 summary = WeeklySummary(self.resources)
                 tasks.append(Task("weekly summary", run_after(self.ready, summary.run)))
             await supervise(tasks, stop)

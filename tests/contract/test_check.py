@@ -58,13 +58,14 @@ interval_s = {interval}
 [[staff]]
 id = "ap"
 name = "AP"
-notify = [{{ url_env = "AP_URL" }}]
+notify = [{{ url_file = "ap-url" }}]
 """
 
 
 @pytest.fixture
-def site(tmp_path, monkeypatch):
-    monkeypatch.setenv("AP_URL", f"json://127.0.0.1:{free_port()}/")
+def site(tmp_path):
+    (tmp_path / "ap-url").write_text(f"json://127.0.0.1:{free_port()}/")
+    (tmp_path / "ap-url").chmod(0o600)
 
     def site(broker="", more="", top="", interval=5, port=None):
         path = tmp_path / "plumewatch.toml"
@@ -356,15 +357,15 @@ class TestPeople:
 
     def test_people_of_one_fault_are_one_line(self, checked):
         more = "".join(
-            f'[[staff]]\nid = "p{k}"\nname = "P{k}"\nnotify = [{{ url_env = "AP_URL" }}]\n'
+            f'[[staff]]\nid = "p{k}"\nname = "P{k}"\nnotify = [{{ url_file = "ap-url" }}]\n'
             for k in range(9)
         )
         _, found = checked(more=more)
         (line,) = problems(found, "notifiers")
         assert line["sentence"].startswith("ap, p0, p1, p2, p3, p4, p5, p6, ... (10 in all): ")
 
-    def test_addresses_that_can_never_be_used(self, checked, tmp_path, monkeypatch):
-        monkeypatch.setenv("AP_URL", "mailtos://h.example?to=marked")
+    def test_addresses_that_can_never_be_used(self, checked, tmp_path):
+        (tmp_path / "ap-url").write_text("mailtos://h.example?to=marked")
         for weekly, fault in (
             ("mailtos://h.example?to=marked", "not a complete mailtos address"),
             ("mailto://127.0.0.1:9/?from=a@b.example&to=a@b.example,c@b.example", "refused"),

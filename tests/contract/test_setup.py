@@ -381,18 +381,18 @@ def conversation(home, answers, folder):
     return os.waitstatus_to_exitcode(status), screen
 
 
-def test_test_notices_again(tmp_path, capsys, monkeypatch):
+def test_test_notices_again(tmp_path, capsys):
     """Each address of each person is tried, whatever happened with the others."""
     provider = Provider()
-    monkeypatch.setenv("GOOD", f"json://127.0.0.1:{provider.port}/x")
-    monkeypatch.setenv("GONE", f"json://127.0.0.1:{free_port()}/x")
+    (tmp_path / "good").write_text(f"json://127.0.0.1:{provider.port}/x")
+    (tmp_path / "gone").write_text(f"json://127.0.0.1:{free_port()}/x")
     path = tmp_path / "plumewatch.toml"
     path.write_text(
         'site = "S"\ntimezone = "UTC"\n[alerts]\nallow_private_targets = true\n'
         '[[room]]\nid = "r"\nname = "R"\nbuilding = "B"\n[[sensor]]\nid = "s"\nroom = "r"\n'
         '[[staff]]\nid = "ap"\nname = "AP"\n'
-        'notify = [{ url_env = "GONE" }, { url_env = "GOOD" }]\n'
-        '[[staff]]\nid = "fix"\nname = "F"\nnotify = [{ url_env = "GOOD" }]\n'
+        'notify = [{ url_file = "gone" }, { url_file = "good" }]\n'
+        '[[staff]]\nid = "fix"\nname = "F"\nnotify = [{ url_file = "good" }]\n'
     )
     try:
         ran = plumewatch("staff", "test", "-c", path)

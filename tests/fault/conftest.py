@@ -5,10 +5,9 @@ from tests.support.in_process import one_room
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
+def config(tmp_path):
     """Return a configuration with one room for a service in the test's process; it notifies
     nobody."""
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
     return one_room(tmp_path)
 
 

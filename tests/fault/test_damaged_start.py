@@ -173,10 +173,9 @@ for home in sys.argv[1:]:
         ([""], ["mounted read-only"]),
     ],
 )
-async def test_files_of_the_wrong_rights(monkeypatch, names, modes):
+async def test_files_of_the_wrong_rights(names, modes):
     """Nothing is damaged: the start fails with a message that names the file, and changes
     nothing."""
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
     with contextlib.ExitStack() as stack:
         homes, wrong, before = [], [], {}
         for name, mode in itertools.product(names, modes):

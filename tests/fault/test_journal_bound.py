@@ -14,8 +14,7 @@ GROUP = 500
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
+def config(tmp_path):
     small = JournalConfig.model_construct(keep_days=7.0, max_mb=MAX_BYTES / 1e6)
     return one_room(tmp_path).model_copy(update={"journal": small})
 

@@ -16,7 +16,6 @@ def reading(seq, start):
 
 
 async def test_readings_are_acknowledged_while_the_detectors_are_restored(tmp_path, monkeypatch):
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
     go_on, opened = threading.Event(), DetectionConsumer.open
 
     def slow_open(self, read):

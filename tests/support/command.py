@@ -25,13 +25,13 @@ class Ran:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-def plumewatch(*words, now=None, stdin=None, env=None):
+def plumewatch(*words, now=None, stdin=None):
     """Run ``plumewatch WORDS``, at the time `now` if given; unexpected exceptions are raised.
 
     Its standard error is also passed on to the test's.
     """
     with mock.patch("time.time", return_value=now) if now is not None else mock.MagicMock():
-        result = CliRunner().invoke(app, [str(word) for word in words], input=stdin, env=env)
+        result = CliRunner().invoke(app, [str(word) for word in words], input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     sys.stderr.write(result.stderr)

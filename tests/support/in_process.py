@@ -13,7 +13,8 @@ from tests.support.recording_notifier import RecordingNotifier
 
 
 def one_room(base):
-    """Return a configuration with one sensor; the notifier's address is in ``AP_URL``."""
+    """Return a configuration with one sensor."""
+    (base / "ap-url").write_text("json://127.0.0.1:9/push")
     return parse(
         {
             "site": "S",
@@ -23,7 +24,7 @@ def one_room(base):
             "alerts": {"allow_private_targets": True},
             "room": [{"id": "r", "name": "Boys", "building": "North", "floor": "2"}],
             "sensor": [{"id": "n2-boys-1", "room": "r"}],
-            "staff": [{"id": "ap", "name": "AP", "notify": [{"url_env": "AP_URL"}]}],
+            "staff": [{"id": "ap", "name": "AP", "notify": [{"url_file": "ap-url"}]}],
         },
         base=base,
     )

@@ -57,7 +57,6 @@ class StaffAnswer(BaseModel, extra="forbid", frozen=True):
     role: Literal["staff", "facilities", "analyst", "admin"] = "staff"
     url: Annotated[_Hidden, AfterValidator(_check_target)] = ""
     url_file: FilePath | None = None
-    url_env: str = ""
 
 
 class InfluxAnswer(BaseModel, extra="forbid", frozen=True):
@@ -69,7 +68,6 @@ class InfluxAnswer(BaseModel, extra="forbid", frozen=True):
     username: str = ""
     token: _Hidden = ""
     token_file: FilePath | None = None
-    token_env: str = ""
     ca_file: FilePath | None = None
 
 

@@ -300,7 +300,7 @@ def _build_broker(answers: Answers) -> BrokerSettings:
     host, port, tls = parse_address(answers.broker)
     password = answers.password
     if answers.password_file is not None:
-        password = load_secret_at("password", file=answers.password_file).reveal()
+        password = load_secret_at("password", answers.password_file).reveal()
     try:
         context = ssl.create_default_context(cafile=answers.ca_file) if tls else None
     except OSError as error:

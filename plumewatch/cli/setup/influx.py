@@ -35,10 +35,8 @@ class PreparedInflux:
         """Ask the server for its version and our permissions; changes nothing."""
         TimeseriesConfig(url=answer.url, database=answer.database, org=answer.org)
         secret = answer.token
-        if answer.token_file or answer.token_env:
-            secret = load_secret_at(
-                "influx.token", file=answer.token_file, env=answer.token_env
-            ).reveal()
+        if answer.token_file:
+            secret = load_secret_at("influx.token", answer.token_file).reveal()
         self.admin = InfluxSettings(
             answer.url.rstrip("/"),
             answer.database,

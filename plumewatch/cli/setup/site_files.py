@@ -253,12 +253,11 @@ def _build_staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
     for person in answers.staff:
         key = new_id([person.name], keys, "person")
         keys.add(key)
-        target = {"url_file": person.url_file and str(person.url_file), "url_env": person.url_env}
+        file = str(person.url_file or "")
         if person.url:
-            target = {"url_file": f"secrets/{key}-notify"}
-            files.secret[f"secrets/{key}-notify"] = f"{person.url}\n"
-        name, value = next(((k, v) for k, v in target.items() if v), ("", ""))
-        notify = f"notify = [{{ {name} = {format_toml(value)} }}]" if name else "notify = []"
+            file = f"secrets/{key}-notify"
+            files.secret[file] = f"{person.url}\n"
+        notify = f"notify = [{{ url_file = {format_toml(file)} }}]" if file else "notify = []"
         yield _format_block("[[staff]]", id=key, name=person.name, role=person.role) + notify + "\n"
 
 

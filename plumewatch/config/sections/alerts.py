@@ -47,12 +47,8 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     email_url_file: FilePath | None = None
     """File with an Apprise URL that sends e-mail to `{to}`, the address that a person gives on the
     page, such as `mailtos://USER:PASSWORD@smtp.school.example?to={to}`."""
-    email_url_env: str = ""
-    """Environment variable to read it from instead."""
     phone_url_file: FilePath | None = None
     """File with an Apprise URL that sends text messages to the phone number `{to}`, such as
     `twilio://SID:TOKEN@+15550100/{to}`."""
-    phone_url_env: str = ""
-    """Environment variable to read it from instead."""
     pictures: bool = True
     """Attach the evidence picture to alerts."""

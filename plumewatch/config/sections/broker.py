@@ -23,8 +23,6 @@ class BrokerConfig(BaseModel, extra="forbid", frozen=True):
     """Account of the service at the broker; empty for none."""
     password_file: FilePath | None = None
     """File with the password."""
-    password_env: str = ""
-    """Environment variable to read it from instead."""
     tls: bool = False
     """Connect with TLS."""
     ca_file: FilePath | None = None

@@ -28,7 +28,7 @@ class HttpConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class SourceConfig(BaseModel, extra="forbid", frozen=True):
-    """One sender of HTTP ingest. Its secrets are in files or environment variables."""
+    """One sender of HTTP ingest."""
 
     name: Id
     """User name for HTTP Basic; appears in logs and dead letters."""
@@ -36,12 +36,8 @@ class SourceConfig(BaseModel, extra="forbid", frozen=True):
     """Format, or `mapping:NAME`; the sender posts to `/ingest/DECODER`."""
     token_file: FilePath | None = None
     """File with its token, 16 characters or more."""
-    token_env: str = ""
-    """Environment variable to read it from instead."""
     signature_file: FilePath | None = None
     """File with the shared secret of Verkada's webhook."""
-    signature_env: str = ""
-    """Environment variable to read it from instead."""
     sensors: Annotated[list[Id], Field(max_length=10_000)] = []
     """Ids of the sensors that it may send readings for; if empty, all sensors with its decoder."""
     rate_per_s: Annotated[float, Field(ge=0.1, le=10_000)] = 50.0
@@ -63,8 +59,6 @@ class PollConfig(BaseModel, extra="forbid", frozen=True):
     """Header for the secret if there is no user, such as `X-API-KEY`."""
     password_file: FilePath | None = None
     """File with the password, or the value of the header."""
-    password_env: str = ""
-    """Environment variable to read it from instead."""
     ca_file: FilePath | None = None
     """Certificate of the device, if it uses https with its own."""
 

@@ -22,12 +22,10 @@ from plumewatch.config.sections.common import (
 
 
 class TargetConfig(BaseModel, extra="forbid", frozen=True):
-    """Where notices go: an Apprise URL in a file or an environment variable."""
+    """Where notices go."""
 
-    url_file: FilePath | None = None
+    url_file: FilePath
     """File with the Apprise URL."""
-    url_env: str = ""
-    """Environment variable to read it from instead."""
 
 
 class QuietHoursConfig(BaseModel, extra="forbid", frozen=True):
@@ -102,8 +100,6 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     """Client id that the provider issued to Plumewatch."""
     client_secret_file: FilePath | None = None
     """File with the client secret that the provider issued to Plumewatch."""
-    client_secret_env: str = ""
-    """Environment variable to read it from instead."""
     hosted_domain: Annotated[str, Field(pattern=r"^[^\s@/]{0,120}$")] = ""
     """Domain of the Google Workspace (claim `hd`); accounts outside it are refused."""
     email_claim: Literal["email", "preferred_username"] = "email"

@@ -32,8 +32,6 @@ class TimeseriesConfig(BaseModel, extra="forbid", frozen=True):
     """Account in 1.x; the token is then its password."""
     token_file: FilePath | None = None
     """File with the token or password."""
-    token_env: str = ""
-    """Environment variable to read it from instead."""
     ca_file: FilePath | None = None
     """Certificates to trust instead of the system's."""
     raw_days: Annotated[int, Field(ge=2, le=36_500)] = 30

@@ -47,8 +47,6 @@ class MetricsConfig(BaseModel, extra="forbid", frozen=True):
 
     token_file: FilePath | None = None
     """File with the bearer token for scraping from other machines."""
-    token_env: str = ""
-    """Environment variable to read it from instead."""
 
 
 class WatchdogConfig(BaseModel, extra="forbid", frozen=True):
@@ -56,8 +54,6 @@ class WatchdogConfig(BaseModel, extra="forbid", frozen=True):
 
     ping_url_file: FilePath | None = None
     """File with the address to ping while all parts work."""
-    ping_url_env: str = ""
-    """Environment variable to read it from instead."""
     ping_every_s: Annotated[float, Field(ge=10, le=3600)] = 60.0
     """Seconds between pings."""
 
@@ -71,8 +67,6 @@ class ReportsConfig(BaseModel, extra="forbid", frozen=True):
     """State code of each kind of confirmed incident; none by default."""
     weekly_file: FilePath | None = None
     """File with the Apprise URL, such as `mailtos://`, that gets a summary each Monday at 6:00."""
-    weekly_env: str = ""
-    """Environment variable to read it from instead."""
     weekly_to_staff: bool = False
     """Also send each school's summary, from the same mail server, to its staff with an `email`."""
     school_year_month: Annotated[int, Field(ge=1, le=12)] = 7

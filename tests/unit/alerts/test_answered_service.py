@@ -28,7 +28,7 @@ def two_people(base):
             "room": [{"id": "r", "name": "Boys", "building": "North", "floor": "2"}],
             "sensor": [{"id": "n2-boys-1", "room": "r"}, {"id": "n2-boys-2", "room": "r"}],
             "staff": [
-                {"id": who, "name": who, "notify": [{"url_env": f"{who.upper()}_URL"}]}
+                {"id": who, "name": who, "notify": [{"url_file": who}]}
                 for who in ("principal", "dean")
             ],
         },
@@ -36,15 +36,15 @@ def two_people(base):
     )
 
 
-async def test_only_the_responder_is_pushed_after_an_answer(tmp_path, monkeypatch):
+async def test_only_the_responder_is_pushed_after_an_answer(tmp_path):
     start, later = time.time() - 160.0, 0.0
 
     def now():
         return time.time() + later
 
     with Receiver() as principal, Receiver() as dean:
-        monkeypatch.setenv("PRINCIPAL_URL", principal.url)
-        monkeypatch.setenv("DEAN_URL", dean.url)
+        (tmp_path / "principal").write_text(principal.url)
+        (tmp_path / "dean").write_text(dean.url)
         async with running(two_people(tmp_path), notifier=None, clock=now) as service:
             for sensor in ("n2-boys-1", "n2-boys-2"):
                 seconds = 160.0 if sensor == "n2-boys-1" else 100.0

@@ -30,7 +30,7 @@ name = "A. Principal"
 id = "fm"
 name = "F. Manager"
 role = "facilities"
-notify = [{ url_env = "FM_PUSH" }]
+notify = [{ url_file = "fm-push" }]
 
 [[staff]]
 id = "ad"
@@ -69,8 +69,8 @@ end = "16:00"
 
 
 @pytest.fixture
-def setup(tmp_path, open_page, monkeypatch):
-    monkeypatch.setenv("FM_PUSH", "json://secret.example/x")
+def setup(tmp_path, open_page):
+    (tmp_path / "fm-push").write_text("json://secret.example/x")
     path = tmp_path / "plumewatch.toml"
     path.write_text(TEXT)
     applied = []
@@ -184,12 +184,12 @@ async def test_what_a_form_does_not_offer_is_refused(setup, form, typed, field, 
 
 async def test_keys_that_the_form_does_not_show_stay(setup):
     await setup.sign_in("ad")
-    form = {"name": "F. M.", "role": "facilities", "notify.0.url_env": "OTHER"}
+    form = {"name": "F. M.", "role": "facilities", "notify.0.url_file": "other"}
     quiet = {"quiet_hours.0.start": "22:00", "quiet_hours.0.end": "06:00"}
     hours = {**quiet, "quiet_hours.0.then": "hold"}
     assert (await send(setup, "/settings/people/1", **form, **hours)).status_code == 303
     changed = tree(setup)["staff"][1]
-    assert changed["notify"] == [{"url_env": "FM_PUSH"}]
+    assert changed["notify"] == [{"url_file": "fm-push"}]
     assert changed["quiet_hours"] == [{"start": "22:00", "end": "06:00", "then": "hold"}]
 
 

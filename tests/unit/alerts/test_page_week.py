@@ -22,7 +22,7 @@ def day(text, name):
 
 
 @pytest.fixture
-def week(setup, monkeypatch):  # noqa: F811
+def week(setup):  # noqa: F811
     """Show a configuration's week at 10:05 AM on Monday, September 7."""
 
     def start(text=TEXT):
@@ -32,7 +32,6 @@ def week(setup, monkeypatch):  # noqa: F811
         setup.engine.use_policy(policy)
         return setup, staff
 
-    monkeypatch.setenv("FM_PUSH", "json://127.0.0.1:9/fm")
     return start
 
 

@@ -87,32 +87,12 @@ def test_a_secret_shows_nowhere():
     assert "swordfish" not in secret.compute_fingerprint()
 
 
-def test_secret_from_file_and_environment(tmp_path, monkeypatch):
+def test_secret_from_a_file(tmp_path):
     path = tmp_path / "token"
+    with pytest.raises(SecretError, match=f"^x: cannot read {path}: No such file or directory$"):
+        load_secret("x", path)
     path.write_text("swordfish\n")
-    assert load_secret("x", file=path) == Secret("swordfish")
-    monkeypatch.setenv("T", "swordfish")
-    assert load_secret("x", env="T") == Secret("swordfish")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "match"),
-    [
-        ({}, "give either"),
-        ({"file": "swordfish", "env": "T"}, "give either"),
-        ({"env": "T_UNSET"}, "variable T_UNSET is not set"),
-        ({"file": "/nowhere/token"}, "cannot read /nowhere/token: No such file or directory$"),
-    ],
-)
-def test_secret_that_cannot_be_read(arguments, match):
-    with pytest.raises(SecretError, match=match) as caught:
-        load_secret("staff_page.token", **arguments)
-    assert "staff_page.token" in str(caught.value)
-    assert "swordfish" not in str(caught.value)
-
-
-def test_empty_secret_file(tmp_path):
-    path = tmp_path / "token"
+    assert load_secret("x", path) == Secret("swordfish")
     path.write_text(" \n")
     with pytest.raises(SecretError, match="is empty"):
-        load_secret("x", file=path)
+        load_secret("x", path)

@@ -92,8 +92,7 @@ def test_what_is_no_event_is_refused_and_kept(topic, payload, more, reason):
     assert intake.take() == []
 
 
-async def test_an_event_that_comes_again_is_one_incident(tmp_path, monkeypatch):
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/")
+async def test_an_event_that_comes_again_is_one_incident(tmp_path):
     with Mosquitto() as broker:
         tree = one_room(tmp_path).model_dump(mode="json")
         tree["broker"]["port"] = broker.port

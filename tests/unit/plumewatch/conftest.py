@@ -27,8 +27,7 @@ NOTE = "=cmd <b>\u202eloud</b>"
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
+def config(tmp_path):
     return one_room(tmp_path)
 
 

@@ -25,7 +25,7 @@ term = [{ name = "Fall", first = 2026-08-24, last = 2026-12-18 }]
 [ingest]
 topics = ["site/#"]
 http = { port = 9000 }
-source = [{ name = "a", decoder = "halo", token_env = "T", sensors = ["n1-boys"] }]
+source = [{ name = "a", decoder = "halo", token_file = "t", sensors = ["n1-boys"] }]
 [[override]]
 shift = "hall-gym"
 start = 2026-09-08T08:00:00

@@ -52,14 +52,12 @@ def secret(tmp_path):
 
 def test_all_faults_at_once():
     faults = faults_of(
-        {"name": "one", "decoder": "tasmota", "token_env": "T"},
+        {"name": "one", "decoder": "tasmota", "token_file": "t"},
         {"name": "one", "decoder": "halo"},
-        {"name": "two", "decoder": "halo", "token_file": "t", "token_env": "T"},
-        {"name": "3", "decoder": "halo", "token_env": "T", "signature_file": "s"},
-        {"name": "4", "decoder": "verkada", "signature_file": "s", "signature_env": "S"},
-        {"name": "5", "decoder": "generic", "token_env": "T", "sensors": ["b2", "b9"]},
+        {"name": "3", "decoder": "halo", "token_file": "t", "signature_file": "s"},
+        {"name": "5", "decoder": "generic", "token_file": "t", "sensors": ["b2", "b9"]},
         {"name": "6 7", "decoder": "generic", "token": "hunter2-hunter2-"},
-        {"name": "8", "decoder": "generic", "token_env": "T", "rate_per_s": 0},
+        {"name": "8", "decoder": "generic", "token_file": "t", "rate_per_s": 0},
         "no table",
         cert_file="c",
         port=8420,
@@ -70,28 +68,30 @@ def test_all_faults_at_once():
         "ingest.http.color",
         "ingest.http.port",
         "ingest.source.0.decoder",
-        "ingest.source.1",
         "ingest.source.1.name",
-        "ingest.source.2",
-        "ingest.source.3.signature",
-        "ingest.source.4",
-        "ingest.source.5.sensors.1",
+        "ingest.source.1.token_file",
+        "ingest.source.2.signature",
+        "ingest.source.3.sensors.1",
+        "ingest.source.4.name",
+        "ingest.source.4.token",
+        "ingest.source.4.token_file",
+        "ingest.source.5.rate_per_s",
         "ingest.source.6",
-        "ingest.source.6.name",
-        "ingest.source.6.token",
-        "ingest.source.7.rate_per_s",
-        "ingest.source.8",
     ]
     assert "hunter2" not in str(faults)
     assert "halo" in faults["ingest.source.0.decoder"][1]
 
 
-def test_sources(tmp_path, secret, monkeypatch):
-    monkeypatch.setenv("DIY_TOKEN", "fedcba9876543210")
+def test_sources(tmp_path, secret):
     config = parse(
         tree(
             {"name": "halo", "decoder": "halo", "token_file": secret("t")},
-            {"name": "diy", "decoder": "native", "token_env": "DIY_TOKEN", "sensors": ["b3"]},
+            {
+                "name": "diy",
+                "decoder": "native",
+                "token_file": secret("d", "fedcba9876543210"),
+                "sensors": ["b3"],
+            },
             {"name": "cloud", "decoder": "verkada", "signature_file": secret("s", "x" * 20)},
         ),
         base=tmp_path,
@@ -240,8 +240,8 @@ def test_a_mapping_is_a_decoder_of_http_ingest_too(tmp_path, secret):
 def test_a_mapping_that_joins_messages_has_no_answer(tmp_path):
     joining = mapping("slow", join_s=1.0)
     written = tree(
-        {"name": "1", "decoder": "mapping:slow", "token_env": "T"},
-        {"name": "2", "decoder": "mapping:none", "token_env": "T"},
+        {"name": "1", "decoder": "mapping:slow", "token_file": "t"},
+        {"name": "2", "decoder": "mapping:none", "token_file": "t"},
     )
     with pytest.raises(ConfigError) as refused:
         parse(written | {"mapping": [joining, mapping("acme")]}, base=tmp_path)
@@ -272,7 +272,6 @@ def test_a_sensor_that_is_asked(tmp_path, secret):
         ({"url": "ftp://192.0.2.7/"}, "ingest.poll.0.url"),
         ({"every_s": 0.1}, "ingest.poll.0.every_s"),
         ({"user": "admin"}, "ingest.poll.0.user"),
-        ({"password_file": "a", "password_env": "B"}, "ingest.poll.0"),
         ({"header": "X Y"}, "ingest.poll.0.header"),
     ],
 )

@@ -67,12 +67,12 @@ def test_asked_twice_on_a_terminal(config, state, capsys, monkeypatch):
 
 @pytest.mark.parametrize("own", ["", "en"])
 def test_a_test_notice_has_the_language_of_the_person_else_of_the_school(config, own):
-    kim = '[[staff]]\nid = "kim"\nname = "Kim"\nnotify = [{ url_env = "KIM" }]\n'
+    kim = '[[staff]]\nid = "kim"\nname = "Kim"\nnotify = [{ url_file = "kim" }]\n'
     kim += f'language = "{own}"\n' if own else ""
     config.write_text(f'language = "es"\n{STARTER}\n{kim}[alerts]\nallow_private_targets = true\n')
     provider = Provider()
-    url = f"json://127.0.0.1:{provider.port}/kim"
-    ran = plumewatch("staff", "test", "kim", "-c", config, env={"KIM": url})
+    (config.parent / "kim").write_text(f"json://127.0.0.1:{provider.port}/kim")
+    ran = plumewatch("staff", "test", "kim", "-c", config)
     provider.close()
     assert ran.code == 0
     title = json.loads(provider.requests[0][2])["title"]

@@ -21,7 +21,7 @@ PROVIDER = """
 [sign_in]
 issuer = "https://login.example"
 client_id = "plumewatch"
-client_secret_env = "SECRET"
+client_secret_file = "secret"
 groups_claim = "groups"
 [[staff]]
 id = "boss"

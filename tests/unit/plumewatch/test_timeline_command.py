@@ -21,17 +21,17 @@ room = "N2-boys"
 [[staff]]
 id = "ap"
 name = "Ms. Lee"
-notify = [{{ url_env = "FIRST" }}, {{ url_env = "SECOND" }}]
+notify = [{{ url_file = "first" }}, {{ url_file = "second" }}]
 quiet_hours = [{{ start = "17:00", end = "07:00", days = ["mon"], then = "divert" }}]
 {more}
 """
 
 
 @pytest.fixture
-def school(tmp_path, monkeypatch):
+def school(tmp_path):
     """Write a configuration with more in it; return its path."""
-    monkeypatch.setenv("FIRST", "ntfys://ntfy.example/lee")
-    monkeypatch.setenv("SECOND", "ntfys://other.example/lee")
+    (tmp_path / "first").write_text("ntfys://ntfy.example/lee")
+    (tmp_path / "second").write_text("ntfys://other.example/lee")
 
     def write(alerts="", more=""):
         path = tmp_path / "school.toml"

@@ -49,7 +49,6 @@ def test_the_secret_comes_from_a_file_and_does_not_show(tmp_path):
         ({"url": "http://x/?token=1"}, "timeseries.url"),
         ({"url": "x:8086"}, "timeseries.url"),
         ({"database": 'a"; DROP'}, "timeseries.database"),
-        ({"token_file": "a", "token_env": "B"}, "timeseries"),
         ({"raw_days": 5}, "timeseries.raw_days"),
         ({"minute_days": 20}, "timeseries.minute_days"),
         ({"quarter_hour_days": 100}, "timeseries.quarter_hour_days"),

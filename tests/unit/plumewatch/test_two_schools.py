@@ -33,16 +33,16 @@ from tests.support.two_schools import COMMON, SCHOOL, TWO
 from tests.support.waiting import until
 
 AT = 1_788_789_900.0  # 10:05 in New York, 8:05 in Denver
-NOTIFIED = SCHOOL + 'notify = [{{ url_env = "ADDRESS_{0}" }}]\n'
+NOTIFIED = SCHOOL + 'notify = [{{ url_file = "address-{0}" }}]\n'
 DISTRICT = COMMON + NOTIFIED.format("north") + NOTIFIED.format("south")
 
 
 class District:
     """An incident at each of the two schools at the same moment."""
 
-    def __init__(self, path, monkeypatch):
+    def __init__(self, path):
         for site in ("north", "south"):
-            monkeypatch.setenv(f"ADDRESS_{site}", f"json://127.0.0.1:9/{site}")
+            (path / f"address-{site}").write_text(f"json://127.0.0.1:9/{site}")
         self.config = parse(tomllib.loads(DISTRICT), base=path)
         self.registry = self.config.registry()
         self.policy = build_alert_policy(self.config)
@@ -66,8 +66,8 @@ class District:
 
 
 @pytest.fixture
-def district(tmp_path, monkeypatch):
-    found = District(tmp_path, monkeypatch)
+def district(tmp_path):
+    found = District(tmp_path)
     yield found
     found.db.close()
 

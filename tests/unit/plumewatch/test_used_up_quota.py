@@ -30,10 +30,10 @@ def other():
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch, ntfy, other):
-    monkeypatch.setenv("NTFY", f"ntfy://127.0.0.1:{ntfy.port}/topic")
-    monkeypatch.setenv("OTHER", f"json://127.0.0.1:{other.port}/ap")
-    monkeypatch.setenv("FACILITIES", f"json://127.0.0.1:{other.port}/facilities")
+def config(tmp_path, ntfy, other):
+    (tmp_path / "ntfy").write_text(f"ntfy://127.0.0.1:{ntfy.port}/topic")
+    (tmp_path / "other").write_text(f"json://127.0.0.1:{other.port}/ap")
+    (tmp_path / "facilities").write_text(f"json://127.0.0.1:{other.port}/facilities")
     rooms = ("n2-boys", "n3-girls")
     return parse(
         {
@@ -45,12 +45,12 @@ def config(tmp_path, monkeypatch, ntfy, other):
             "room": [{"id": r, "name": r, "building": "North", "floor": "2"} for r in rooms],
             "sensor": [{"id": f"{r}-1", "room": r} for r in rooms],
             "staff": [
-                {"id": "ap", "name": "AP", "notify": [{"url_env": "NTFY"}, {"url_env": "OTHER"}]},
+                {"id": "ap", "name": "AP", "notify": [{"url_file": "ntfy"}, {"url_file": "other"}]},
                 {
                     "id": "fm",
                     "name": "FM",
                     "role": "facilities",
-                    "notify": [{"url_env": "FACILITIES"}],
+                    "notify": [{"url_file": "facilities"}],
                 },
             ],
         },

@@ -29,8 +29,7 @@ def open_to_others(folder):
     return {p.name: oct(stat.S_IMODE(p.stat().st_mode)) for p in paths if p.stat().st_mode & 0o077}
 
 
-async def test_nobody_else_reads_what_a_service_writes(open_umask, tmp_path, monkeypatch):
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/")
+async def test_nobody_else_reads_what_a_service_writes(open_umask, tmp_path):
     config = one_room(tmp_path)
     async with running(config):
         assert {p.name for p in config.data_dir.iterdir()} >= {"journal.db", "state.db-wal"}
