@@ -1,4 +1,4 @@
-"""What all tests share: examples, their order, one history of the morning."""
+"""Shared setup: Hypothesis examples, the order of tests, and a history of the recorded morning."""
 
 import functools
 import gc
@@ -16,31 +16,30 @@ from tests.support.needs import need
 from tests.support.once import made_once
 from tests.support.recorded import recorded, registry
 
-# Folders of tests are in memory where that has room and may run programs: no test asks a real disk
-# what it keeps (`tests.support.disk_shim` does), and thousands of them would wait for its syncs.
+# Temporary folders are in memory if it has room and can run programs. No test depends on a real
+# disk (`tests.support.disk_shim` simulates one), and thousands of tests would wait for its syncs.
 MEMORY = Path("/dev/shm")  # noqa: S108
 if "TMPDIR" not in os.environ and MEMORY.is_dir():
     there = os.statvfs(MEMORY)
     if there.f_bavail * there.f_frsize > 2**31 and not there.f_flag & os.ST_NOEXEC:
         tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
-# Debian keeps servers where the path of root alone leads.
+# on Debian, servers are only on root's path
 if "/usr/bin" in os.environ["PATH"].split(":"):
     os.environ["PATH"] += ":/usr/sbin"
-# The same examples in each run, however long a loaded machine takes; `make fault` looks for others.
+# the same examples in each run, without deadlines; `make fault` searches for others
 settings.load_profile("ci")
 settings.register_profile("others", derandomize=False)
-# each `invoke` builds all commands again, which takes longer than most of them
+# each `invoke` would rebuild all commands, which takes longer than most of them
 typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 def pytest_collection_modifyitems(items):
-    """Start each worker with long tests, two of them with those of processes, which mostly wait.
+    """Give each worker long tests first; two workers start with process tests, which mostly wait.
 
-    pytest-xdist deals out the list in equal parts. Of the processes, the longest time-out comes
-    first: that of the tests of Java, one after the other, as they share a virtual machine. The
-    tests of plug-ins begin the other parts. What is left at the end are short tests, which the
-    workers share evenly. The tests of a folder stay together, as they share what takes seconds to
-    make. Apart from that the order is random.
+    pytest-xdist splits the list into equal parts. Among process tests, the longest time-out comes
+    first: the Java tests, one after another, because they share a virtual machine. Plug-in tests
+    begin the other parts. Short tests come last, and the workers share them evenly. A folder's
+    tests stay together, because they share expensive fixtures. Otherwise, the order is random.
     """
     folders = list(dict.fromkeys(item.path.parent for item in items))
     limits = {}
@@ -67,7 +66,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Skip a test, before its fixtures are made, without what its marker names."""
+    """Skip a test before its fixtures are created, if something that its marker names is
+    missing."""
     for marker in item.iter_markers("needs"):
         need(*marker.args)
 
@@ -77,7 +77,7 @@ def pytest_addoption(parser):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """List why tests were skipped."""
+    """List the reasons for skipped tests."""
     skipped = terminalreporter.stats.get("skipped", ())
     if path := config.getoption("--skipped-to"):
         path.write_text("".join(f"{report.nodeid}\n" for report in skipped))
@@ -89,14 +89,14 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def pytest_collection_finish():
-    """Modules and tests stay to the end: no collection of garbage looks at them again."""
+    """Exclude modules and tests from garbage collection, because they stay until the end."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def same_umask():
-    """`plumewatch run` narrows the umask of its process: here that is the one of all tests."""
+    """Restore the umask, because `plumewatch run` restricts it for the whole test process."""
     before = os.umask(0o022)
     yield
     os.umask(before)
@@ -110,7 +110,7 @@ def landed_history(folder, readings, buckets):
 
 @pytest.fixture(scope="session")
 def history(tmp_path_factory):
-    """Two buckets; never written to."""
+    """Return a history with two buckets; never written to."""
     return made_once(
         tmp_path_factory,
         "history",
@@ -120,7 +120,7 @@ def history(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def gym_history(tmp_path_factory):
-    """The smallest of the buildings, in one bucket; never written to."""
+    """Return the smallest building's history, in one bucket; never written to."""
     rooms, sensors = registry().rooms, registry().sensors
     readings = [r for r in recorded() if rooms[sensors[r.sensor].room].building == "Gym"]
     land = functools.partial(landed_history, readings=readings, buckets=1)

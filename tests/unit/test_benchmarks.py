@@ -1,4 +1,4 @@
-"""What benchmarks print where there is little to measure."""
+"""Test the output of benchmarks with little to measure."""
 
 import importlib
 import socket

@@ -1,4 +1,4 @@
-"""The house stays livable: small folders, and a composition root that only composes."""
+"""Test the structure: small folders, and a composition root that only composes."""
 
 from collections import Counter
 from pathlib import Path

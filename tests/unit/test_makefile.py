@@ -1,4 +1,4 @@
-"""The Makefile, as far as it shows without a package index."""
+"""Test the Makefile without a package index."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ MAKEFILE = Path(__file__).parents[2] / "Makefile"
 
 
 def test_nothing_is_installed_from_a_folder_together_with_a_lock_file():
-    """The lock files hold hashes, a folder has none, and pip then refuses both."""
+    """Lock files have hashes but a folder has none, so pip refuses the combination."""
     lines = [line for line in MAKEFILE.read_text().splitlines() if "pip install" in line]
     from_folder = [line for line in lines if "--editable" in line]
     assert len(from_folder) == 2

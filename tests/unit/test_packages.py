@@ -1,4 +1,4 @@
-"""What product code imports is declared, and the packages of the owner's choice are in use."""
+"""Test that imported packages are declared, and that required packages are used."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PRODUCT = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 NOT_SHIPPED = {"babel", "sensirion-gas-index-algorithm"}
-"""Imported by a module that the wheel leaves out, or only where it is installed."""
+"""Imported by modules that are not in the wheel, or only if installed."""
 CHOSEN = ("aiomqtt", "numpy", "scipy", "influxdb-client", "grafana-api", "apprise")
 
 

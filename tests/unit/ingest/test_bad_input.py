@@ -1,4 +1,5 @@
-"""Corpus of hostile and broken messages: one counted dead letter or fault each, in bounded time."""
+"""Test a corpus of hostile and broken messages: each gives one dead letter or fault, in bounded
+time."""
 
 import json
 

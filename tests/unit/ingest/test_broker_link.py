@@ -1,4 +1,4 @@
-"""Large pieces change nothing but the number of system calls."""
+"""Test that reading in large pieces changes only the number of system calls."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ TOPIC = b"plumewatch/v1/b2/reading"
 
 
 def publish(packet_id, payload, qos=1, topic=TOPIC, *, dup=False, retain=False):
-    """One PUBLISH packet."""
+    """Return one PUBLISH packet."""
     body = struct.pack(">H", len(topic)) + topic
     body += struct.pack(">H", packet_id) * (qos > 0) + payload
     length, encoded = len(body), b""
@@ -36,7 +36,7 @@ def publish(packet_id, payload, qos=1, topic=TOPIC, *, dup=False, retain=False):
 
 
 class Socket:
-    """Returns a stream in given pieces, and blocks between them."""
+    """Returns a stream in given pieces, and would block between them."""
 
     def __init__(self, pieces):
         self.pieces = list(pieces)
@@ -65,7 +65,7 @@ class Socket:
 
 
 def client_of(socket):
-    """A paho client on a socket, with its link and what it was given."""
+    """Return a paho client on a socket, its link, and the messages that it received."""
     client = Client(CallbackAPIVersion.VERSION2)
     client.manual_ack_set(on=True)
     given = []
@@ -153,7 +153,7 @@ def test_acknowledgments_leave_in_order_as_one_piece():
 
 
 async def test_a_burst_over_tls(tmp_path):
-    """Messages behind the first one of a TLS record are read, not left in the library."""
+    """All messages in a TLS record are read; none stay in the library's buffer."""
     pem, key = certificate(tmp_path)
     server = f"cafile {pem}\ncertfile {pem}\nkeyfile {key}\nmax_inflight_messages 200"
     context = ssl.create_default_context(cafile=str(pem))

@@ -1,4 +1,5 @@
-"""A silent connection is distinguished from quiet, and cured with growing pauses."""
+"""Test that a dead connection is distinguished from a quiet one, and repaired with growing
+pauses."""
 
 import pytest
 

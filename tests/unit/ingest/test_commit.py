@@ -1,4 +1,5 @@
-"""One group commit: in order, never given up, and no duplicate before its first copy."""
+"""Test the group commit: in order, retried forever, and no duplicate settled before its first
+copy."""
 
 import asyncio
 import contextlib
@@ -11,7 +12,7 @@ from tests.support.waiting import until
 
 
 class Disk:
-    """Keeps groups; each write waits for a permit, and fails while `full`."""
+    """Records groups; each write waits for a permit, and fails while `full`."""
 
     def __init__(self):
         self.full = False
@@ -64,7 +65,7 @@ async def test_what_comes_within_the_pace_is_one_group():
     disk = Disk()
     disk.permit()
     async with running(disk, pace_s=0.5) as commits:
-        await asyncio.wait_for(commits.commit([1]), 60)  # nothing waits after a quiet moment
+        await asyncio.wait_for(commits.commit([1]), 60)  # after a quiet moment, nothing waits
         later = []
         for k in (2, 3, 4):
             later.append(commits.enter([k]))

@@ -1,4 +1,4 @@
-"""`plumewatch decode` as contracted."""
+"""Test the documented behavior of `plumewatch decode`."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_old_samples_are_shown_as_sent_and_history_too():
 
 
 class TestGeneric:
-    """It reads what names tell, and says what that leaves out."""
+    """It reads values whose names are clear, and reports the values that it leaves out."""
 
     AIRBOX = b'{"id":"3F21","t":1764321000,"air":{"p25":6.3},"gas":{"tvoc_ppb":143},"rssi":-61}'
 

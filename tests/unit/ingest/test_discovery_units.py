@@ -1,4 +1,4 @@
-"""Home Assistant discovery gives the unit of the topic that it names, and of no other."""
+"""Test that Home Assistant discovery sets the unit only for the topic that it names."""
 
 import json
 

@@ -1,4 +1,5 @@
-"""Events of other detectors: read whole or refused; each alerts once, also if repeated."""
+"""Test events of other detectors: accepted completely or refused; each alerts once, even if
+repeated."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Senders that flood: what is read, and what does not count as one."""
+"""Test senders that flood: what is still read, and what does not count as a flood."""
 
 import pytest
 
@@ -11,7 +11,7 @@ T0 = 1_800_000_000.0
 
 
 def sent(floods, per_s, seconds, *, kind="stamped", begins=T0, stamp=None):
-    """Send readings at a rate; return those that are read, and how many were left out for good."""
+    """Send readings at a rate; return the accepted ones, and how many were dropped."""
     read, left_out = [], 0
     for k in range(int(per_s * seconds)):
         now = begins + k / per_s

@@ -1,4 +1,4 @@
-"""The HTTP ingest: every status, what is kept and what is not, and 200 only when durable."""
+"""Test HTTP ingest: every status, what is stored and what is not, and 200 only when durable."""
 
 import asyncio
 import contextlib
@@ -63,7 +63,8 @@ QUICK = replace(PATIENT, body_s=0.2, commit_s=0.5)
 
 
 class World:
-    """Door, intake and a journal in memory that refuses while `full` and stalls while `stalled`."""
+    """HTTP ingest, intake, and a journal in memory that fails while `full` and hangs while
+    `stalled`."""
 
     def __init__(self, settings=PATIENT):
         self.settings = settings
@@ -129,7 +130,7 @@ async def world():
 
 @pytest.fixture
 async def hasty():
-    """One that waits neither for a body nor for the disk."""
+    """Return an HTTP ingest that waits neither for a body nor for the disk."""
     async with opened(QUICK) as world:
         yield world
 
@@ -307,7 +308,7 @@ async def test_rate_of_a_source(world, caplog):
     answers = [await world.post("/ingest/airgradient/b9", b"{}", token=token) for _ in range(5)]
     assert [a.status_code for a in answers] == [422, 422, 429, 429, 429]
     assert answers[2].headers["retry-after"] == "20"
-    assert (await world.native()).status_code == 200  # others do not wait
+    assert (await world.native()).status_code == 200  # other senders do not wait
     world.monotonic = 20.0
     assert (await world.post("/ingest/airgradient/b9", b"{}", token=token)).status_code == 422
     assert sum("slow sends more than 0.1/s" in r.getMessage() for r in caplog.records) == 1
@@ -321,7 +322,7 @@ async def test_no_answer_before_it_is_durable(world):
     again = asyncio.create_task(world.native(seq=1))
     await asyncio.sleep(0.02)
     assert not task.done()
-    assert not again.done()  # a duplicate of what is not durable yet
+    assert not again.done()  # a duplicate of a message that is not durable yet
     world.go_on.set()
     assert (await task).json()["outcome"] == "accepted"
     assert (await again).json()["outcome"] == "duplicate"

@@ -1,4 +1,4 @@
-"""Sensors that are asked over HTTP: what is sent, what is stored, and devices without answer."""
+"""Test sensors polled over HTTP: requests, stored readings, and devices that don't answer."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ VALUES = {"pmsensor/raw/1": 12, "co2sensor/tvoc": 120, "audsensor/sum": 35}
 
 @pytest.fixture
 def device():
-    """A device on loopback: its answers by path, and the requests that came."""
+    """Run a device on loopback; return its answers by path, and the requests that it received."""
     answers = {}
 
     def answer(_method, path, *_):
@@ -100,7 +100,7 @@ async def test_a_device_that_is_not_there():
 
 
 async def poll(answers, *sensors, rounds=1):
-    """Return readings and dead letters after so many requests a sensor."""
+    """Return readings and dead letters after this many requests per sensor."""
     readings, letters = [], []
 
     async def commit(found, refused):
@@ -121,7 +121,7 @@ async def poll(answers, *sensors, rounds=1):
         return answer
 
     async def sleep(_seconds):
-        """Return at once, until all sensors were asked often enough."""
+        """Return at once until all sensors were polled often enough."""
         name = asyncio.current_task().get_name().removeprefix("poll ")
         if asked[name] >= rounds:
             waiting.append(name)
@@ -175,7 +175,7 @@ async def test_a_device_without_answer_is_logged_once_and_delays_no_other(caplog
 
 async def test_an_answer_that_finds_no_room_is_counted():
     async def commit(_readings, _letters):
-        """Store nothing."""
+        """Commit nothing."""
 
     intake = Intake(IntakeConfig(context=Context(registry=REGISTRY)))
     settings = HttpIngestSettings(most_waiting=1)

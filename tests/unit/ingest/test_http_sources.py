@@ -1,4 +1,5 @@
-"""Who may post, for whom, how often: tokens, signatures, replays, rates, guesses."""
+"""Test who can post, for which sensors and how often: tokens, signatures, replays, rates,
+guesses."""
 
 import base64
 

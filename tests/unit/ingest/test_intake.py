@@ -1,4 +1,4 @@
-"""One outcome a message, registry, quarantine, counters."""
+"""Test the intake: one outcome per message, registry, quarantine, counters."""
 
 import json
 
@@ -157,5 +157,5 @@ def test_a_sender_speaks_for_its_own_sensors_only():
         ("unregistered", None),
     ]
     assert i.quarantine == {}
-    # what was refused is not remembered as accepted
+    # a refused reading is not remembered as accepted
     assert i.on_message(other).kind is OutcomeKind.ACCEPTED

@@ -1,4 +1,4 @@
-"""Two devices under one name, repeats, floods; and what is no attack."""
+"""Test two devices under one name, repeats, floods, and cases that are no attack."""
 
 import random
 
@@ -21,7 +21,7 @@ def reading(seq, at, *, time=None, flags=(), values=None, sensor="s1"):
 
 
 def run(watch, stream):
-    """Return what was found in a stream of readings."""
+    """Return the findings in a stream of readings."""
     for item in stream:
         watch.on_reading(item)
     return [(r.sensor, r.events[0].partition(":")[2]) for r in watch.take_findings()]
@@ -33,7 +33,7 @@ def honest(first, start, count, every=5.0, flags=()):
 
 @pytest.fixture
 def known():
-    """A sensor that has numbered its readings for a while, each 5 s."""
+    """Return a sensor that has sent numbered readings every 5 s for a while."""
     watch = Integrity()
     assert run(watch, honest(5_000, -500.0, 100)) == []
     return watch
@@ -71,7 +71,7 @@ def test_two_devices_under_one_name_are_found_once_a_minute_and_nothing_is_missi
 
 
 def second_sender(kind, k):
-    """Number of the k-th forged reading, of which there is one behind each honest one."""
+    """Return the number of the k-th forged reading; one follows each genuine reading."""
     return {
         "without numbers": None,
         "random": random.Random(k).randrange(10**6),
@@ -100,7 +100,7 @@ def second_sender(kind, k):
     ],
 )
 def test_whatever_numbers_a_second_sender_gives_it_is_found(known, kind, timed, each):
-    """`each` forged readings behind every honest one of the sensor, which reports each 5 s."""
+    """`each` forged readings follow every genuine one of the sensor, which reports every 5 s."""
     flags = () if timed else ("no_time",)
     stream = []
     for k in range(60):
@@ -117,7 +117,7 @@ def test_whatever_numbers_a_second_sender_gives_it_is_found(known, kind, timed, 
 @pytest.mark.parametrize("ahead", [2, 20, 50, 101, 1_400, 500_000])
 @pytest.mark.parametrize("every", [0.5, 2.5])
 def test_a_second_sender_ahead_of_the_numbers_is_found_before_it_stops(known, ahead, every):
-    """It knows the numbers, and forges still air for 40 s; the sensor fills what seems a gap."""
+    """It knows the numbers and forges clean air for 40 s; the sensor then seems to fill a gap."""
     own = honest(5_100, 0.0, 8)
     forged = [
         reading(5_100 + ahead + k, 0.3 + every * k, values={"pm25": 4.0})
@@ -176,7 +176,8 @@ def test_what_honest_devices_do_is_not_found(known, stream):
 @pytest.mark.parametrize("each", [1, 30, 190])
 @pytest.mark.parametrize("numbered", [True, False])
 def test_air_in_messages_of_its_own_is_found_only_if_it_begins_later(known, numbered, each):
-    """Formats split a moment into messages; whoever joins later may hide a plume by it."""
+    """Formats split a moment into several messages; a later sender could use that to hide a
+    plume."""
     stream = []
     for k in range(1_000):
         stream.append(reading(5_100 + k, 1.0 * k))
@@ -205,7 +206,7 @@ def test_garbage_is_found_of_its_sensor_and_unregistered_ones_as_a_fault_of_the_
     faults = set()
     watch = Integrity(faults.add)
     for k in range(400):
-        watch.on_reading(reading(k, k / 100))  # many are no sign of anything
+        watch.on_reading(reading(k, k / 100))  # a large number alone means nothing
     for k in range(30):
         watch.on_refused("s2", T0 + k)
         watch.on_unregistered(T0 + k / 10)
@@ -217,7 +218,7 @@ def test_garbage_is_found_of_its_sensor_and_unregistered_ones_as_a_fault_of_the_
 
 def test_a_backlog_is_no_flood():
     watch = Integrity()
-    for k in range(400):  # of an hour, drained in seconds
+    for k in range(400):  # an hour's messages, delivered in seconds
         watch.on_reading(reading(k, 3_600 + k / 100, time=T0 + 9.0 * k))
         watch.on_reading(reading(None, 3_600 + k / 100, flags=("no_time",), sensor="no clock"))
         if k > 50:

@@ -1,4 +1,4 @@
-"""Readings older than the memory of recent ones, looked for in the journal."""
+"""Test the search in the journal for readings older than the memory of recent ones."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_what_is_committed_between_two_searches_is_known(journal):
 
 
 def test_no_more_of_the_journal_is_read_than_may_have_the_reading(journal):
-    """A long journal makes no search of a new reading slow."""
+    """A long journal does not slow down the search for a new reading."""
     journal.commit([reading(k) for k in range(30_000)])
     asked = []
     read = journal.read
@@ -54,7 +54,7 @@ def test_no_more_of_the_journal_is_read_than_may_have_the_reading(journal):
 
 
 def test_a_reading_stored_while_our_clock_was_behind_is_found_by_its_stamp(journal):
-    """As received an hour too early, before others that came at the right time."""
+    """It was received an hour too early by our clock, before others with the right time."""
     wrong = [
         Reading(
             "a", 1e9 + k, 1e9 + k, {"pm25": 4.0}, flags=("time_replaced",), stamp=1e9 + 3600 + k

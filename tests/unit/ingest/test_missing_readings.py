@@ -1,4 +1,4 @@
-"""What never came is counted once; what overtakes, begins anew or comes twice is no loss."""
+"""Test that missing readings count once, and that reordering, restarts and copies are no loss."""
 
 import pytest
 from hypothesis import given
@@ -97,7 +97,7 @@ def test_what_was_missed_while_the_service_was_down_shows():
     st.sets(st.integers(1, 29), max_size=20),
 )
 def test_missing_is_what_did_not_come(order, lost):
-    """In any order within the time a gap stays open, exactly the lost ones count."""
+    """In any order within the time that a gap stays open, exactly the lost readings count."""
     came = [k for k in order if k not in lost]
     readings = [reading(0, received=T), *(reading(k, received=T) for k in came)]
     assert missing([*readings, reading(30, received=T), late_enough(31)]) == len(lost)
@@ -110,9 +110,10 @@ def test_missing_is_what_did_not_come(order, lost):
     st.integers(0, 15),
 )
 def test_readings_are_not_missing_whatever_their_stamps_share_or_swap(order, lost, each, swapped):
-    """As of a clock of ten seconds: `each` readings a stamp, and eight at a time out of order.
+    """With a clock in steps of ten seconds: `each` readings per stamp, and eight at a time out of
+    order.
 
-    Numbers of up to sixteen may have their stamps in another order.
+    Among up to sixteen numbers, stamps may be in a different order.
     """
     recent, integrity = RecentReadings(), Integrity()
     later = (8 * k + place for k in range(1, 5) for place in order)

@@ -1,4 +1,4 @@
-"""MQTT in: acknowledged only what is durable, in the order it came; bounded; nothing raises."""
+"""Test MQTT input: only durable messages are acknowledged, in order; bounded; never raises."""
 
 import asyncio
 import itertools
@@ -70,7 +70,8 @@ class TestArrivals:
     @pytest.mark.attack
     @pytest.mark.parametrize("qos", [0, AT_LEAST_ONCE])
     async def test_a_flood_takes_no_room_from_others_and_is_not_read(self, qos, monkeypatch):
-        """Neither is the flood decoded, nor are messages of others at QoS 0 dropped for it."""
+        """The flood is not decoded, and other senders' QoS 0 messages are not dropped because of
+        it."""
         monkeypatch.setattr(intake_loop, "MAX_UNACKNOWLEDGED_QOS0", 5_000)
         canary = Canary(CanarySettings(), "x")
         state, times = SourceState(), itertools.count(10.0, 1 / 10_000)
@@ -112,7 +113,7 @@ class TestArrivals:
         times = iter([100.0, 101.0, 102.0, 103.0])
         arrivals = Arrivals(times.__next__, SourceState(), step_of=lambda _: next(steps))
         arrivals.on_publish(b"plumewatch/canary/x", b"1", AT_LEAST_ONCE, 1)
-        arrivals.on_publish(TOPIC.encode(), b"{}", 0, 0)  # dropped: it is one too many
+        arrivals.on_publish(TOPIC.encode(), b"{}", 0, 0)  # dropped, because it exceeds the limit
         arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 2)
         arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 3)
         assert [m.clock_step for m in await arrivals.group()] == [0.0, -3600.0, 0.0]
@@ -131,7 +132,7 @@ async def test_nothing_is_acknowledged_while_the_disk_refuses(broker):
             send(publisher, range(100))
             await until(lambda: running.refused > 2 and running.state.received == 20)
             assert running.state.acknowledged == 0
-            assert running.state.received == 20  # the broker's window is closed
+            assert running.state.received == 20  # the broker's window is full
             assert "disk is full" in running.commits.failing
             running.full = False
             await until(lambda: running.state.acknowledged == 100)
@@ -155,13 +156,13 @@ async def test_what_was_not_acknowledged_comes_again_to_the_next_one(broker):
 
 
 async def test_topics_that_are_not_wanted_any_more_are_given_up(broker, tmp_path):
-    """The session would keep them for ever."""
+    """Otherwise, the session would keep them forever."""
     other = "plumewatch/v1/b3/reading"
     held = tmp_path / "held"
     async with RunningSource(broker, [TOPIC, other], subscriptions=held):
         pass
     with Publisher(broker.port) as publisher:
-        send(publisher, [1], other)  # queued for the session, which still had it
+        send(publisher, [1], other)  # queued, because the session was still subscribed
         publisher.settle()
         async with RunningSource(broker, subscriptions=held) as again:
             send(publisher, [2], other)
@@ -233,7 +234,7 @@ async def test_a_refused_user_ends_it_at_once():
 
 
 class Mute:
-    """Accepts, and never answers."""
+    """A server that accepts connections and never answers."""
 
     def __init__(self):
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
@@ -261,7 +262,7 @@ async def test_a_broker_that_never_answers_is_reported_and_disconnected(mute, mo
         await examine(BrokerSettings(port=mute.port), trial=False)
     await mute.ended.wait()
     assert mute.received.startswith(b"\x10")
-    assert mute.received.endswith(b"\xe0\x00")  # DISCONNECT, should it only have stood still
+    assert mute.received.endswith(b"\xe0\x00")  # DISCONNECT, in case it was only frozen
 
 
 async def test_given_up_while_it_connects_nothing_goes_on(mute, caplog):
@@ -279,17 +280,17 @@ async def test_given_up_while_it_connects_nothing_goes_on(mute, caplog):
 async def test_a_lost_session_becomes_an_incident_with_its_start(broker, tmp_path, caplog):
     held = tmp_path / "subscriptions.json"
     async with RunningSource(broker, subscriptions=held) as running:
-        assert running.state.sessions_lost == 0  # the first time there is none
+        assert running.state.sessions_lost == 0  # the first time, there is no session
         async with aiomqtt.Client("127.0.0.1", broker.port, identifier="under-test"):
-            pass  # takes the session over, and leaves none
+            pass  # takes over the session, and leaves none
         await until(lambda: running.state.connections == 2)
         assert running.state.sessions_lost == 1
         await until(lambda: running.found == ["session_lost"])
     assert "UTC: was it restarted without persistence" in caplog.text
-    async with RunningSource(broker, subscriptions=held) as running:  # the session is there
+    async with RunningSource(broker, subscriptions=held) as running:  # the session exists
         assert running.state.sessions_lost == 0
     async with aiomqtt.Client("127.0.0.1", broker.port, identifier="under-test"):
-        pass  # while the service is away
+        pass  # while the service is down
     async with RunningSource(broker, subscriptions=held) as running:
         await until(lambda: running.found == ["session_lost"])
 
@@ -298,7 +299,7 @@ async def test_a_session_that_two_clients_fight_for_becomes_an_incident(broker):
     async with RunningSource(broker) as running:
         other = Client(CallbackAPIVersion.VERSION2, client_id="under-test", clean_session=False)
         other.connect("127.0.0.1", broker.port)
-        other.loop_start()  # acknowledges what it gets, and reconnects by itself, as we do
+        other.loop_start()  # acknowledges its messages and reconnects automatically, like our service
         async with asyncio.timeout(60):
             while "session_contended" not in running.found:
                 await asyncio.sleep(0.1)

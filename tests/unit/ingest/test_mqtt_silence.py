@@ -1,4 +1,5 @@
-"""Against a real broker: canaries make the round, and a silent subscription is found and mended."""
+"""Test with a real broker that canaries return, and that a dead subscription is found and
+repaired."""
 
 import asyncio
 import contextlib
@@ -18,7 +19,7 @@ SETTINGS = CanarySettings(every_s=0.05, silent_after_s=3_600.0)
 
 
 class Clock:
-    """The monotonic clock of the source, which a test sets ahead instead of waiting."""
+    """The source's monotonic clock, which a test sets ahead to avoid waiting."""
 
     def __init__(self):
         self.ahead, self.looks = 0.0, 0
@@ -28,7 +29,7 @@ class Clock:
         return time.monotonic() + self.ahead
 
     async def pass_by(self, seconds):
-        """Let time pass, and the source look at it a few times."""
+        """Advance the time, and let the source check it a few times."""
         self.ahead += seconds
         before = self.looks
         await until(lambda: self.looks > before + 20)
@@ -66,7 +67,7 @@ async def test_canaries_make_the_round_and_are_no_readings(broker):
 
 
 def forgetful(monkeypatch, times):
-    """Let the first subscriptions come to nothing, as a broker that lost them does."""
+    """Make the first subscriptions have no effect, as if the broker had lost them."""
     subscribe = aiomqtt.Client.subscribe
     calls = []
 
@@ -96,7 +97,8 @@ async def test_a_lost_subscription_is_made_anew(broker, clock, monkeypatch, capl
 
 
 async def test_a_slow_disk_is_no_silence(broker, clock):
-    """All of the broker's window waits for the disk; nothing can arrive, and nothing is cured."""
+    """The broker's whole window waits for the disk, so nothing can arrive and nothing is
+    repaired."""
     async with running_on(broker) as running:
         await until(lambda: running.canary.returned >= 1)
         running.held.clear()
@@ -140,7 +142,7 @@ def test_what_the_broker_drops_is_counted_from_the_first_word_on(caplog):
     state = SourceState()
     assert dropped(state, b"500", b"500") == 0  # before our time
     assert dropped(state, b"510", b"517") == 17
-    assert dropped(state, b"3") == 20  # it began anew
+    assert dropped(state, b"3") == 20  # the count started over
     assert [r.message for r in caplog.records] == ["the broker drops messages: 10 more"]
     assert state.received == 0
 
@@ -151,7 +153,8 @@ def test_nonsense_about_the_broker(payload):
 
 
 async def test_a_canary_that_misses_its_cancellation_ends_with_its_connection(broker, monkeypatch):
-    """As `asyncio.wait_for` of Python 3.11 loses one that comes with the acknowledgment."""
+    """In Python 3.11, `asyncio.wait_for` loses a cancellation that coincides with the
+    acknowledgment."""
     send = aiomqtt.Client.publish
 
     async def deaf(self, *arguments, **options):
@@ -165,7 +168,7 @@ async def test_a_canary_that_misses_its_cancellation_ends_with_its_connection(br
             await until(lambda n=connection: running.state.connections == n)
             await until(lambda n=connection: running.canary.returned >= n)
             async with aiomqtt.Client("127.0.0.1", broker.port, identifier="under-test"):
-                pass  # takes the session over, and so ends the connection
+                pass  # takes over the session, which ends the connection
         await until(lambda: running.state.connections == 4)
         canaries = [task for task in asyncio.all_tasks() if "_send_canaries" in repr(task)]
         assert len(canaries) == 1

@@ -1,4 +1,4 @@
-"""What names mean, and what they could mean but are not taken for."""
+"""Test how names are interpreted, and names that are ambiguous."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What is noteworthy of a sensor's readings is counted where the reading is accepted."""
+"""Test the counts of anomalies in a sensor's readings."""
 
 import json
 
@@ -91,7 +91,8 @@ def test_the_telemetry_of_a_board_is_no_reading(more, readings):
 
 
 def test_since_when_a_sensor_has_sent_no_particles_goes_on_after_a_restart():
-    """A vape alarm of the device itself is as good; what its board alone sends is no reading."""
+    """The device's own vape alarm counts as particles; messages from its board alone do not
+    count."""
     tally = ReadingCounts()
     gas, alarm = {"values": {"tvoc_ppb": 90.0}}, {"events": ("vendor_vape",)}
     steps = [({"values": {"rssi": -60.0}}, None), (gas, NOW + 1), (gas, NOW + 1)]

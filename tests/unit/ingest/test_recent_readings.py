@@ -1,4 +1,5 @@
-"""Bounded memory of accepted readings: copies are found, and each reading has a time of its own."""
+"""Test the bounded memory of accepted readings: copies are found, and each reading has its own
+time."""
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_readings_without_a_stamp_are_copies_only_if_their_sender_says_so(flag):
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_backlog_without_stamps_is_known_by_its_numbers(restarted):
-    """A broker that was killed gives it other packet ids, and no DUP flag."""
+    """After a kill, the broker sends it with different packet ids and without the DUP flag."""
 
     def backlog(received, first_packet):
         for k in range(50):
@@ -135,7 +136,7 @@ def test_the_sensor_received_longest_ago_is_forgotten():
 
 
 def times(stamps, *, every_s=0.5, recent=None):
-    """Times of readings with these stamps, one received `every_s` after the other."""
+    """Return the times of readings with these stamps, received at intervals of `every_s`."""
     recent = RecentReadings() if recent is None else recent
     found = []
     for k, stamp in enumerate(stamps):
@@ -184,7 +185,8 @@ def test_a_burst_of_one_stamp_stays_within_its_second():
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_copies_of_stamps_ahead_of_our_clock_are_known_when_it_is_right(restarted):
-    """Our clock was an hour behind; then the same readings come again, as of their time."""
+    """Our clock was an hour behind; then the same readings arrive again with their correct
+    times."""
     recent = RecentReadings()
 
     def wrong(k):

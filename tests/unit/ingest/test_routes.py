@@ -1,4 +1,5 @@
-"""Who reads a topic: the sensor's own decoder, routes, mappings, the table; guards pass on."""
+"""Test which decoder reads a topic: the sensor's, mappings, routes, the table; guards pass it
+on."""
 
 import json
 

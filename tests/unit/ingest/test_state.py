@@ -1,4 +1,4 @@
-"""Join windows, bounded tables, snapshot; and the intake that drives them."""
+"""Test join windows, bounded tables and snapshots, and the intake that uses them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a session is subscribed to is remembered, or else nothing is."""
+"""Test that a session's subscriptions are stored completely or not at all."""
 
 import logging
 import stat
@@ -42,7 +42,7 @@ def test_a_client_id_is_random_and_kept_for_its_owner_alone(tmp_path, caplog):
     assert load_client_id(path) == kept
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert caplog.text == ""
-    path.write_text("")  # of a disk that was full
+    path.write_text("")  # left by a full disk
     assert load_client_id(path) not in ("", kept)
     assert "contains no client id" in caplog.text
 

@@ -1,4 +1,4 @@
-"""Values that cannot be what they are called: only a run that nothing contradicts is said."""
+"""Test implausible values: reported only after a run without any contradicting value."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from ingest.integrity import UnlikelyValues
     ("quantity", "values", "said"),
     [
         ("pm25", [0.006, 0.007, 0.006, 0.008, 0.009, 0.006], True),
-        ("pm25", [0.006] * 20, False),  # a constant is no measure
+        ("pm25", [0.006] * 20, False),  # a constant is not a measurement
         ("pm25", [0.0] * 20, False),
         ("pm25", [0.006, 0.0, 0.007, 0.0, 0.006, 0.008, 0.009, 0.006], True),
         ("pm25", [0.006, 0.007, 0.006, 3.0, 0.008, 0.009, 0.006], False),

@@ -1,4 +1,4 @@
-"""Envelope, identity, time and value checks."""
+"""Test the checks of envelope, identity, time and values."""
 
 import math
 from datetime import UTC, datetime

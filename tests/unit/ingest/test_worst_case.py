@@ -1,7 +1,7 @@
-"""No payload makes a decoder take a time that grows with the square of its size.
+"""Test that no payload makes a decoder's time grow with the square of the payload's size.
 
-The payloads are eight times as large as any that is accepted. What reads each byte once is done
-with one in milliseconds; what reads on from each byte to the end does not end in time.
+The payloads are eight times the accepted size. Code that reads each byte once takes milliseconds;
+code that reads from each byte to the end does not finish in time.
 """
 
 import json

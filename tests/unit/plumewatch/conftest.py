@@ -1,4 +1,4 @@
-"""What the tests of commands share."""
+"""Fixtures for tests of commands."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def config(tmp_path):
 
 @pytest.fixture
 def site(tmp_path):
-    """One incident that came through the production path, answered by staff."""
+    """Return a site with one incident from the production path, answered by staff."""
     with one_incident(tmp_path) as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""Backups of a running service; how a damaged copy is found; restoring."""
+"""Test backups of a running service, detection of damaged copies, and restoring."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ def config_file(tmp_path):
 
 @pytest.fixture
 async def used(config_file):
-    """A data folder with a puff in it, whose service has ended."""
+    """Return a data folder that contains a puff, after the service has ended."""
     async with running(load(config_file)) as service:
         readings = readings_of_puff(start=time.time() - 300)
         await store(service, readings)
@@ -64,7 +64,7 @@ async def used(config_file):
 
 @pytest.fixture
 def copied(used, tmp_path):
-    """The folder of a backup."""
+    """Return the folder of a backup."""
     back_up(used, tmp_path / "b")
     (folder,) = (tmp_path / "b").iterdir()
     return folder
@@ -99,7 +99,7 @@ async def test_what_is_on_a_damaged_page_is_all_that_a_backup_lacks(
     assert all(proof.ok for proof in proofs), proofs
     assert any("damaged" in proof.sentence for proof in proofs if proof.part == name)
     assert not list(folder.glob("*.corrupt*")) + list(folder.glob("*-wal"))
-    async with running(load(used)) as service:  # which heals it
+    async with running(load(used)) as service:  # which repairs it
         last = service.journal.last_offset()
         await until(lambda: service.series.cursor() == service.detection.position == last)
         assert list(path.parent.glob(f"{name}.corrupt-*"))
@@ -114,7 +114,7 @@ def restore(config_file, source, *, only_verify=False, force=False):
 
 
 def spoil(folder, name, statement):
-    """Change a copy and its digest, so that only the rules of contents can tell."""
+    """Change a copy and its digest, so that only the content checks can detect it."""
     path = folder / name
     with contextlib.closing(sqlite3.connect(path)) as copy, copy:
         copy.execute("PRAGMA foreign_keys=OFF")
@@ -128,7 +128,7 @@ def spoil(folder, name, statement):
 
 
 def sign(manifest):
-    """Return a manifest with its digest, as far as it has one."""
+    """Return a manifest with its digest, if it has one."""
     with contextlib.suppress(ValueError, RecursionError, AttributeError):
         found = json.loads(manifest)
         return json.dumps(
@@ -140,7 +140,7 @@ def sign(manifest):
 async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
     async with running(load(config_file)) as service:
         stop, began = asyncio.Event(), time.time()
-        moments = (began + k / 1000 for k in itertools.count())  # one row of the series each
+        moments = (began + k / 1000 for k in itertools.count())  # each is one row in the series
 
         async def busy():
             while not stop.is_set():
@@ -269,7 +269,7 @@ HOSTILE = {
     "a table beside ours": """state.db
         CREATE TABLE "more""); DROP TABLE incident" (x)""",
 }
-"""Files whose digests are right: a backup from a stolen disk, or one sent by somebody."""
+"""Files with correct digests, as in a manipulated backup."""
 
 
 @pytest.mark.attack

@@ -1,4 +1,4 @@
-"""The command line: exit codes and one sentence for everything that can be wrong."""
+"""Test the command line: an exit code and one message for every error."""
 
 import json
 import re
@@ -123,7 +123,7 @@ class TestReplay:
 
 
 class TestCheck:
-    """Nothing here needs a broker: what answers is in the end-to-end tests."""
+    """Checks without a broker; the end-to-end tests have one."""
 
     def config(self, tmp_path, **lines):
         port, page = free_port(), free_port()
@@ -168,7 +168,7 @@ class TestCheck:
         result = call("check", "--config", path, "--json")
         assert result.exit_code == 3
         found = {f["part"]: f for f in self.findings(result)}
-        found.pop("damaged files", None)  # without the program sqlite3
+        found.pop("damaged files", None)  # without the sqlite3 program
         assert list(found) == [
             "configuration",
             "broker",

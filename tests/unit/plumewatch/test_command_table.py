@@ -1,4 +1,4 @@
-"""Every command, by walking over the table: it runs, and its help has examples that parse."""
+"""Test that every command in the table runs, and that its help has valid examples."""
 
 import json
 import shlex
@@ -30,15 +30,15 @@ def walk(command, path=()):
 TABLE = {" ".join(path): command for path, command in walk(ROOT)}
 
 NOT_HERE = {
-    "run",  # it logs
-    "stream",  # it needs Spark and Java; it logs
-    "demo",  # its end-to-end test runs it
+    "run",  # logs instead
+    "stream",  # needs Spark and Java; logs instead
+    "demo",  # has an end-to-end test
 }
 FAILS_HERE = {
-    "setup": 2,  # its contract test has a broker
+    "setup": 2,  # has a contract test with a broker
     "staff remove-second-factor": 1,  # nobody has one
     "simulate": 3,  # no broker
-    "dashboards push": 2,  # no InfluxDB: its contract test has one
+    "dashboards push": 2,  # no InfluxDB here; the contract test has one
 }
 
 CALLS = {
@@ -67,7 +67,7 @@ CALLS = {
     "simulate": "simulate --days 0.001 --publish 127.0.0.1:{port}",
     "segments": "segments {new}",
 }
-"""How each is called in a school with one incident."""
+"""Arguments of each command in a school with one incident."""
 
 
 def invoke(line, **more):
@@ -78,7 +78,7 @@ def invoke(line, **more):
 
 @pytest.fixture(scope="module")
 def school(tmp_path_factory):
-    """A folder of a school that had one incident, with all that the calls name."""
+    """Return the folder of a school with one incident, and all files that the commands use."""
     folder = tmp_path_factory.mktemp("school")
     with one_incident(folder) as site:
         incident = site.id
@@ -139,7 +139,7 @@ def test_help_explains_the_command_with_examples_that_parse(name):
 
 @pytest.mark.parametrize("name", sorted(set(TABLE) - NOT_HERE))
 def test_it_runs_in_a_school(name, places):
-    """Also with JSON where it has that."""
+    """Also with `--json`, if the command has it."""
     has_json = any(p.name == "as_json" for p in TABLE[name].params)
     for more in ("", " --json") if has_json else ("",):
         output = invoke(CALLS[name].format(**places) + more)

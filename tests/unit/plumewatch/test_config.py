@@ -1,4 +1,4 @@
-"""The configuration: all faults at once, each with path, value and what is allowed."""
+"""Test the configuration: all faults at once, each with path, value and allowed values."""
 
 import copy
 import math

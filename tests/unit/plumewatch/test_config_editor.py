@@ -1,4 +1,5 @@
-"""Changes of the configuration file: only the entry changes, and only what is valid is written."""
+"""Test edits of the configuration file: only the entry changes, and only valid files are
+written."""
 
 import stat
 import tomllib

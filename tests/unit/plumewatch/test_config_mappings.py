@@ -1,4 +1,4 @@
-"""Mappings, routes, aliases and topics in the configuration, and the settings of ingest."""
+"""Test mappings, routes, aliases, topics and ingest settings in the configuration."""
 
 import copy
 from pathlib import Path

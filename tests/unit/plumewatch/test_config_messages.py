@@ -1,4 +1,4 @@
-"""What people read about a configuration that is wrong: where, what, and what was meant."""
+"""Test messages about a wrong configuration: where, what, and what was probably meant."""
 
 from __future__ import annotations
 

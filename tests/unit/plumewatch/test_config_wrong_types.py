@@ -1,4 +1,4 @@
-"""A wrong type anywhere in a configuration is a fault of that key, and never a traceback."""
+"""Test that a wrong type anywhere in a configuration is that key's fault, never a traceback."""
 
 import copy
 import tomllib
@@ -75,7 +75,9 @@ def test_a_date_is_a_fault_at_its_own_path_wherever_it_does_not_belong():
             continue
         tree = changed(place, lambda parent, key: parent.__setitem__(key, WRONG[-1]))
         paths = [fault.path for fault in faults_of(tree)]
-        own = place[:2] if place[0] == "mapping" else place  # a source there may be a list of them
+        own = (
+            place[:2] if place[0] == "mapping" else place
+        )  # here, a list of sources is allowed too
         assert any(path.startswith(".".join(map(str, own))) for path in paths), (place, paths)
 
 

@@ -1,4 +1,4 @@
-"""Connections that send nothing, or slowly, are ended; no address takes them all."""
+"""Test that idle and slow connections are closed, and that no address can use up all of them."""
 
 import asyncio
 import contextlib
@@ -62,7 +62,7 @@ async def connected(port):
 
 
 async def ended(reader):
-    """Read to the end, which must come."""
+    """Read until the connection ends, which must happen."""
     async with asyncio.timeout(60):
         with contextlib.suppress(ConnectionResetError):
             return await reader.read()
@@ -120,7 +120,7 @@ async def test_a_request_under_way_may_take_longer():
 
 
 async def test_an_address_has_its_share():
-    # nothing but its share can end one
+    # only its share can end a connection
     bounds = ConnectionBounds(per_address=3, head_s=60.0, exempt_loopback=False)
     async with serving(bounds) as port:
         opened = [await connected(port) for _ in range(3)]
@@ -140,7 +140,7 @@ async def test_an_address_has_its_share():
 
 
 async def is_ended_by_the_server(port, client):
-    """Whether the server's end of a connection is gone, which the client does not read from."""
+    """Return whether the server closed a connection from which the client does not read."""
     mine = client.getsockname()[1]
     async with asyncio.timeout(60):
         while any(  # noqa: ASYNC110 - the kernel is asked
@@ -152,7 +152,7 @@ async def is_ended_by_the_server(port, client):
 
 @pytest.mark.parametrize("requests", [b"", b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 3])
 async def test_a_response_that_nobody_reads(requests):
-    """Whether it is the last one or others are asked for behind it."""
+    """Whether it is the last response, or more requests follow."""
     bounds = ConnectionBounds(head_s=0.2, stalled_s=0.2)
     async with serving(bounds) as port:
         with socket.socket() as client:

@@ -1,4 +1,5 @@
-"""How far detection is behind, and what it asks of others, with a consumer that decides nothing."""
+"""Test the detection loop's lag and its use of other parts, with a consumer that decides
+nothing."""
 
 import asyncio
 import contextlib
@@ -20,7 +21,7 @@ NOW = 1_790_000_000.0
 
 
 class FakeConsumer:
-    """Takes every batch and detects nothing."""
+    """Accepts every batch and detects nothing."""
 
     def __init__(self):
         self.position = 0
@@ -60,7 +61,7 @@ class FakeConsumer:
 
 
 class Bench:
-    """A loop over a list of entries, at a time that the test sets."""
+    """A loop over a list of entries, with a clock that the test sets."""
 
     def __init__(self, monkeypatch):
         self.now = NOW
@@ -168,7 +169,7 @@ async def test_a_clock_set_during_a_batch_moves_earlier_deadlines_only(bench, by
 
 @pytest.mark.parametrize("by_s", [3600.0, -3600.0])
 async def test_what_was_read_before_a_step_is_decided_as_of_then(bench, by_s):
-    """Else it would be an hour late, and page nobody; or an hour early, and wait."""
+    """Otherwise, it would be an hour late and page nobody, or an hour early and wait."""
     async with running(bench.loop):
         bench.store(1)
         await until(lambda: bench.loop.position == 1)
@@ -184,7 +185,7 @@ async def test_a_batch_in_memory_is_judged_and_committed_in_one_call_of_the_thre
     bench.store(3)
     async with running(bench.loop):
         await until(lambda: bench.loop.position == 3)
-    assert bench.hops == 2  # to open, to judge
+    assert bench.hops == 2  # to open, to evaluate
 
 
 async def test_a_batch_is_stepped_once_though_the_disk_refuses_its_commit(bench):

@@ -1,4 +1,4 @@
-"""Who is on duty, as `plumewatch check` sees it."""
+"""Test how `plumewatch check` evaluates who is on duty."""
 
 from __future__ import annotations
 

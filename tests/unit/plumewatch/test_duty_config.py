@@ -1,4 +1,4 @@
-"""Routing and duty in the configuration: all faults at once, each at its path."""
+"""Test routing and duty in the configuration: all faults at once, each with its path."""
 
 from __future__ import annotations
 

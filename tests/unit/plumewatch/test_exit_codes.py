@@ -1,4 +1,4 @@
-"""Every way a command ends has one exit code and one line."""
+"""Test that every way in which a command ends has one exit code and one line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from storage.errors import StorageUnavailableError
 
 
 def ended(command):
-    """How the command line ends with this command below a group of its own."""
+    """Return how the command line ends with this command in a separate group."""
     app, group = typer.Typer(cls=Commands), typer.Typer()
     app.add_typer(group, name="group")
     group.command("one")(command)

@@ -1,4 +1,4 @@
-"""Moments as people write them: in the school's zone, also where its clock is put back."""
+"""Test times as people write them: in the school's zone, also when its clock is set back."""
 
 from zoneinfo import ZoneInfo
 

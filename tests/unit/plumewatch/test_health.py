@@ -1,4 +1,4 @@
-"""Each part reports its readiness; without a token the answer is yes or no; numbers name nobody."""
+"""Test readiness by part, yes or no without a token, and that metrics name nobody."""
 
 from types import SimpleNamespace
 
@@ -55,7 +55,7 @@ def reading(sensor, flags=()):
 
 
 def test_a_clock_that_makes_everything_late(parts):
-    """Late readings never alert, so that all of them are must not go unnoticed."""
+    """Late readings never alert, so it must be noticed if all of them are late."""
     tally, sensors = parts.intake.reading_counts, ("a", "b", "c")
 
     def minute(*late):
@@ -65,16 +65,16 @@ def test_a_clock_that_makes_everything_late(parts):
 
     for _ in range(SAMPLES):
         minute("a", "b", "c")
-    assert parts.failing() == []  # it may be the backlog of an outage
+    assert parts.failing() == []  # it could be an outage's backlog
     minute("a", "b", "c")
     ((name, says),) = parts.failing()
     assert name == "clocks"
     assert says.startswith("3 of 3 sensors")
     minute("a")
-    assert parts.failing() == []  # two had a reading in time
+    assert parts.failing() == []  # two sensors had a reading in time
     for _ in range(SAMPLES):
         minute("a")
-    assert parts.failing() == []  # one sensor's clock is not the school's
+    assert parts.failing() == []  # one sensor's clock does not decide
 
 
 def test_lag(parts):
@@ -94,7 +94,7 @@ def test_a_detector_that_hangs(parts):
 
 
 def beat(parts, seconds):
-    """Time passes in steps; the detector is well."""
+    """Advance the time in steps, with a working detector."""
     moves = True
     for _ in range(int(seconds / 5)):
         parts.monotonic += 5
@@ -129,7 +129,7 @@ def outcome(error=None, *, final=False, incident="i"):
 def test_from_reading_to_notice():
     deliveries = Deliveries()
     deliveries.on_alert(SimpleNamespace(incident="i"), NOW)
-    deliveries.on_alert(SimpleNamespace(incident="i"), NOW + 50)  # the first decides
+    deliveries.on_alert(SimpleNamespace(incident="i"), NOW + 50)  # the first one decides
     deliveries.on_delivery(outcome("timeout"), NOW + 1)
     deliveries.on_delivery(outcome(), NOW + 3)
     deliveries.on_delivery(outcome(), NOW + 9)  # to a second person

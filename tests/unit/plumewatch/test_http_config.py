@@ -1,4 +1,4 @@
-"""The HTTP ingest in the configuration: off by itself, every fault at once, secrets never shown."""
+"""Test HTTP ingest in the configuration: off by default, all faults at once, secrets hidden."""
 
 import socket
 from pathlib import Path

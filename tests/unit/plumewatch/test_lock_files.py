@@ -1,4 +1,4 @@
-"""The lock files: hashes of every package, and which belong together."""
+"""Test the lock files: hashes of every package, and their consistency."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ PROJECT = Path(__file__).parents[3]
 
 
 def locked(name):
-    """Package and version of each entry, with the number of its hashes."""
+    """Return each entry's package and version, with its number of hashes."""
     text = (PROJECT / name).read_text().replace("\\\n", " ")
     found = re.findall(r"^([\w.-]+==\S+)(.*)$", text, re.MULTILINE)
     entries = ((pin + rest.partition("--hash")[0], rest.count("--hash")) for pin, rest in found)
@@ -24,7 +24,8 @@ def test_every_locked_package_has_the_hashes_of_its_files(name):
 
 
 def test_a_machine_without_a_compiler_can_install_what_has_to_be_installed():
-    """What exists as C source alone is in a lock file of its own, which may fail."""
+    """Packages that exist only as C source are in a separate lock file, whose installation may
+    fail."""
     compiled = {entry.partition("==")[0] for entry in locked("requirements-sim.lock")}
     needed = {entry.partition("==")[0] for entry in locked("requirements.lock")}
     assert compiled
@@ -43,7 +44,7 @@ def test_what_builds_the_program_is_what_the_tests_built_it_with():
 
 @pytest.mark.parametrize("name", ["install.sh", "Dockerfile"])
 def test_nothing_is_installed_or_built_by_what_is_not_locked(name):
-    """An isolated build would fetch the newest build tools, and a wheel its dependencies."""
+    """An isolated build would download the newest build tools, and a wheel its dependencies."""
     text = (PROJECT / "deploy" / name).read_text().replace("\\\n", " ")
     commands = re.findall(r"pip[\w\"/]* (?:--\S+ )*(?:install|wheel)\b[^&|;\n}]*", text)
     assert len(commands) == 4

@@ -1,4 +1,4 @@
-"""What the service measures of itself, and a deletion that no wrong clock can hurry."""
+"""Test the service's figures about itself, and that a wrong clock cannot speed up deletion."""
 
 import asyncio
 import logging
@@ -70,12 +70,12 @@ async def test_samples_of_sensors_and_service_reach_the_series(config):
         await service.monitoring.maintenance.measure()
         await until(lambda: len(service.series.records("pipeline", began, time.time() + 1)) == 2)
         second = service.series.records("pipeline", began, time.time() + 1)[1].fields
-        assert (second["detected"], second["alerts"]) == (0.0, 0.0)  # of this period alone
+        assert (second["detected"], second["alerts"]) == (0.0, 0.0)  # of this period only
         assert len(service.series.records("sensor_health", began, time.time() + 1)) == 2
 
 
 async def test_sensors_have_their_place_in_the_series_from_the_start_on(config, monkeypatch):
-    """Dashboards take building and floor of a room from here, also of one that is silent."""
+    """Dashboards get a room's building and floor from here, even if its sensor is silent."""
     monkeypatch.setattr(Maintenance, "measure", lambda *_: asyncio.Event().wait())  # not due
     began = time.time()
 
@@ -85,12 +85,12 @@ async def test_sensors_have_their_place_in_the_series_from_the_start_on(config, 
     async with running(config) as service:
         await until(lambda: known(service) == {"n2-boys-1"})
     config.sensor.append(config.sensor[0].model_copy(update={"id": "n2-boys-2"}))
-    async with running(config) as service:  # a reload begins a service anew, too
+    async with running(config) as service:  # a reload also starts a new service
         await until(lambda: known(service) == {"n2-boys-1", "n2-boys-2"})
 
 
 async def test_hours_on_duty_are_counted_while_nothing_runs(config, tmp_path):
-    """By minutes while the service runs, by the hour for the time that it did not."""
+    """By the minute while the service runs, by the hour for times when it did not."""
     monday, began = 1_789_387_200.0, time.monotonic()  # 2026-09-14T12:00:00Z
     shift = {"id": "s", "receiver": "staff", "people": ["ap"], "start": "08:00", "end": "16:30"}
     config = parse(

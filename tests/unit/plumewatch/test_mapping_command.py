@@ -1,4 +1,4 @@
-"""`plumewatch mapping`, and mappings in `check` and `decode`."""
+"""Test `plumewatch mapping`, and mappings in `check` and `decode`."""
 
 import json
 
@@ -123,7 +123,7 @@ events = ["tamper"]
 
 
 class TestLacks:
-    """What a mapping does not read, without which its sensor cannot detect vaping."""
+    """Values that a mapping does not read, but that its sensor needs to detect vaping."""
 
     BLIND = "no particles are read, so a sensor that nothing else reads cannot detect vaping"
     TIMELESS = "no time is read, so the receive time counts"

@@ -1,4 +1,4 @@
-"""Numbers are declared once and shown everywhere; the text format is what Prometheus reads."""
+"""Test that metrics are declared once and shown everywhere, in Prometheus's text format."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""What a command does not need it does not load: start-up is measured by modules, not by time."""
+"""Test that commands load only the modules that they need, because start-up time depends on
+them."""
 
 import subprocess
 import sys

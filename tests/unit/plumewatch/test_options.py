@@ -1,4 +1,4 @@
-"""Where commands may write."""
+"""Test where commands can write."""
 
 import os
 from pathlib import Path

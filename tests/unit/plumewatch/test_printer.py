@@ -1,4 +1,4 @@
-"""Tables that fit a line, or paragraphs: nothing is cut off."""
+"""Test that tables fit the line or become paragraphs, and that nothing is cut off."""
 
 import io
 from collections import Counter
@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
 
 
 def lines(rows, width, columns=COLUMNS):
-    """Print a table to a terminal of a width, or to a pipe."""
+    """Print a table to a terminal of this width, or to a pipe."""
     out = io.StringIO() if width is None else Terminal()
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("COLUMNS", str(width or 40))

@@ -1,4 +1,4 @@
-"""Recordings: what is read, and the one sentence for what cannot be."""
+"""Test which recordings can be read, and the message if one can't."""
 
 import gzip
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Replay: deterministic bytes in the columns of the contract, by any batch size."""
+"""Test replay: the documented columns, and the same bytes for any batch size."""
 
 import csv
 import gzip

@@ -1,4 +1,4 @@
-"""Old incidents are deleted, and deletions are on record."""
+"""Test that old incidents are deleted, and that deletions are recorded."""
 
 import json
 from contextlib import closing
@@ -33,7 +33,7 @@ def site(tmp_path):
 
 
 def opened(site, start=FIRST, end=date(2027, 1, 1)):
-    """The incidents of some days, the last not among them."""
+    """Return the incidents opened on some days, excluding the last day."""
     found = stored.incidents(site.db)
     return [incident for incident in found if moment(start) <= incident.opened_at < moment(end)]
 

@@ -1,4 +1,4 @@
-"""``plumewatch segments``: the journal lands once, in the order of judging."""
+"""Test ``plumewatch segments``: it writes the journal once, in the order of evaluation."""
 
 import msgspec
 import polars as pl

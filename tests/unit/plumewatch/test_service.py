@@ -1,4 +1,5 @@
-"""The composition: the journal is detected, stored and notified, over faults and restarts."""
+"""Test the whole service: readings are evaluated, stored and notified, despite faults and
+restarts."""
 
 import asyncio
 import contextlib
@@ -123,7 +124,9 @@ async def test_the_event_loop_counts_no_rows_of_the_journal(config, monkeypatch)
         assert service.monitoring.status().dead_letters == {}
         letter = DeadLetter(time.time(), "a/b", "malformed", "not JSON", "native", 1, b"{")
         await asyncio.to_thread(service.journal.commit, (), [letter])
-        await asyncio.to_thread(service.monitoring.meters.refresh)  # as once a minute, or asked
+        await asyncio.to_thread(
+            service.monitoring.meters.refresh
+        )  # as happens once a minute, or on request
         metrics = service.monitoring.meters.format_metrics()
         assert service.monitoring.status().dead_letters == {"malformed": 1}
     assert 'plumewatch_dead_letters{reason="malformed"} 1' in metrics
@@ -148,7 +151,7 @@ async def test_a_new_journal_goes_on_behind_its_consumers(config):
 
 
 async def test_incidents_resolve_while_readings_come_without_a_pause(config, monkeypatch):
-    """The clock runs a hundred times faster; a puff's quiet two minutes are over in no time."""
+    """The clock runs a hundred times faster, so a puff's two quiet minutes are over quickly."""
     began, base = time.monotonic(), time.time()
 
     def clock():
@@ -172,7 +175,7 @@ async def test_incidents_resolve_while_readings_come_without_a_pause(config, mon
 
 
 async def test_silence_is_reported_once_and_survives_a_restart(config, monkeypatch):
-    """The service's clock runs twenty times faster: a minute of silence is three seconds."""
+    """The service's clock runs twenty times faster, so a minute of silence takes three seconds."""
     began, base = time.monotonic(), time.time()
 
     def clock():
@@ -199,7 +202,7 @@ async def test_silence_is_reported_once_and_survives_a_restart(config, monkeypat
 
 
 async def test_what_time_alone_decides_is_sent_without_waiting_for_the_pump(config, monkeypatch):
-    """The pump here would look again by itself after an hour."""
+    """The pump itself would check again only after an hour."""
     patient = partial(OutboxPump, settings=PumpSettings(idle_s=3600.0))
     monkeypatch.setattr("plumewatch.service.alerting.OutboxPump", patient)
     async with running(config) as service:

@@ -1,4 +1,4 @@
-"""Rights that `plumewatch setup` gives accounts of devices at the broker."""
+"""Test the permissions that `plumewatch setup` gives device accounts at the broker."""
 
 import json
 from zoneinfo import ZoneInfo
@@ -12,7 +12,7 @@ from plumewatch.cli.setup.discovery import discover
 
 
 def rights(*sent):
-    """Return the filters that each account may write, from received topics and payloads."""
+    """Return the filters that each account can write, given received topics and payloads."""
     messages = [
         Message(topic, content if isinstance(content, bytes) else json.dumps(content).encode(), n)
         for n, (topic, content) in enumerate(sent)

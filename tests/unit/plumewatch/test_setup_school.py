@@ -1,4 +1,4 @@
-"""`plumewatch setup` on all that the shipped simulated school publishes."""
+"""Test `plumewatch setup` with all messages of the shipped simulated school."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MONDAY = 1_789_344_000.0
 
 @pytest.fixture(scope="module")
 def received():
-    """Twenty minutes of the small school."""
+    """Return twenty minutes of messages from the small school."""
     published = messages(School.small(), seed=1, start=MONDAY + 36_000, duration_s=1_300.0)
     return [Message(m.topic, m.payload, m.sent) for m in published]
 
@@ -57,7 +57,7 @@ def test_every_sensor_of_the_school_has_its_interval(setup, tmp_path):
     intervals = sorted(sensor.interval_s for sensor in config.sensor)
     expected = sorted(device.interval_s for device in School.small().devices)
     assert intervals[:-1] == pytest.approx(expected[:-1], rel=0.1), ran.out
-    assert 60 < intervals[-1] <= expected[-1]  # it reports changes as well
+    assert 60 < intervals[-1] <= expected[-1]  # it also reports changes
     assert config.broker.max_queued_messages < 1_000_000
 
 
@@ -142,7 +142,7 @@ def test_setup_says_each_unit_that_it_guesses(setup, tmp_path):
     assert (
         'temp: temperature always above 45 °C: looks like °F; written as unit = "degF"' in ran.out
     )
-    assert "co2: " not in ran.out  # its name says the unit
+    assert "co2: " not in ran.out  # its name contains the unit
     assert {field.unit for field in load(tmp_path / "site/plumewatch.toml").mapping[0].field} == {
         *("mg/m3", "degF", "ppm")
     }

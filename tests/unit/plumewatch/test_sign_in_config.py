@@ -1,4 +1,4 @@
-"""How people sign in, as a school writes it: all faults at once, with what to do."""
+"""Test the sign-in configuration: all faults at once, with remedies."""
 
 import tomllib
 from contextlib import closing

@@ -32,7 +32,7 @@ decoder = "halo"
 
 
 def run(**options):
-    """Run the command with its options, of which those that are True are flags."""
+    """Run the command with options; options that are True are flags."""
     words = []
     defaults = {"days": 0.01, "activity": "demo", "start": "2026-09-14"}
     for name, value in (defaults | options).items():
@@ -44,7 +44,7 @@ def run(**options):
 
 
 class Subscriber:
-    """Keeps what comes in; a thread of the client library."""
+    """Records incoming messages, in a thread of the client library."""
 
     def __init__(self, broker, topic="#"):
         self.got = []

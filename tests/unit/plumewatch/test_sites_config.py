@@ -1,4 +1,4 @@
-"""Several schools in one configuration: entries, a folder of files, and every fault of both."""
+"""Test several schools in one configuration: as entries or a folder of files, and every fault."""
 
 import tomllib
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""`plumewatch staff`: passwords come in by a file or a keyboard, and never out again."""
+"""Test `plumewatch staff`: it reads passwords from a file or keyboard and never shows them."""
 
 import io
 import json

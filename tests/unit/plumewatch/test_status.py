@@ -1,4 +1,4 @@
-"""`status` and `dead-letters` read what a service has stored, whether it runs or not."""
+"""Test that `status` and `dead-letters` read stored data, whether the service runs or not."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def config_path(tmp_path):
 
 @pytest.fixture
 def stored(config_path):
-    """A data folder with four readings of one sensor and a refused message."""
+    """Return a data folder with four readings from one sensor and a rejected message."""
     config = load(config_path)
     paths = DataPaths(config.data_dir)
     paths.root.mkdir()
@@ -90,7 +90,7 @@ def run(path, *words):
 
 
 def test_readings_since_the_last_snapshot_count_at_once(stored):
-    """The service stores counts and states once a minute, and the journal at once."""
+    """The service stores counts and states once a minute, but the journal at once."""
     with Journal(stored.parent / "plumewatch-data/journal.db") as journal:
         journal.commit(
             [Reading(name, NOW + 250, NOW + 250, {"pm25": 4.0}) for name in ("s1", "s2")]
@@ -104,7 +104,8 @@ def test_readings_since_the_last_snapshot_count_at_once(stored):
 
 
 def test_the_time_between_two_runs_of_the_service_is_no_interval(stored):
-    """The service stores its state a minute after its start, and `status` must not wait for it."""
+    """The service first stores its state a minute after its start; `status` must not wait for
+    that."""
     paths = DataPaths(load(stored).data_dir)
     with Journal(paths.journal) as journal:
         journal.commit([Reading("s1", at, at, {"pm25": 4.0}) for at in (NOW + 300, NOW + 9000)])
@@ -117,7 +118,7 @@ def test_the_time_between_two_runs_of_the_service_is_no_interval(stored):
 
 
 def test_a_sensor_known_only_from_the_series_was_heard_then(stored):
-    """The page says so too (`SensorStatus.with_stored`)."""
+    """The page shows the same (`SensorStatus.with_stored`)."""
     with SqliteSeries(stored.parent / "plumewatch-data/series.db") as series:
         series.write([Reading("s2", NOW - 3 * 86_400, NOW, {"pm25": 4.0})])
     second = json.loads(run(stored, "status", "--json")[1].splitlines()[1])
@@ -243,7 +244,7 @@ def test_dead_letters(stored):
 
 @pytest.mark.parametrize("command", ["status", "dead-letters"])
 def test_data_of_an_older_program_are_not_read_as_empty(stored, command, monkeypatch):
-    """An upgraded program whose service has not started yet is reported."""
+    """It reports that the program was upgraded, but the service has not started yet."""
     for part in ("journal", "alerts"):
         monkeypatch.setitem(NEWEST, part, 2)
     ran = plumewatch(command, "--config", stored)

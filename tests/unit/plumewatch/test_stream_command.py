@@ -1,4 +1,4 @@
-"""``plumewatch stream``: its faults in words."""
+"""Test the error messages of ``plumewatch stream``."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Schools, sensors, people and groups from CSV tables beside the configuration."""
+"""Test schools, sensors, people and groups from CSV tables next to the configuration."""
 
 import pytest
 
@@ -243,7 +243,9 @@ def test_one_mapping_stands_for_the_groups_of_all_schools(district):
 def test_a_group_makes_people_of_the_schools_that_it_names(district, group, expected):
     rules = build_sign_in_rules(district(f'{PROVIDER}group = "g"\nrole = "staff"\n{group}\n'))
     assert rules.find_joining_rights(["g"]) == expected
-    assert rules.find_rights("staff", ["g"]) is not None  # of a person with a [[staff]] block
+    assert (
+        rules.find_rights("staff", ["g"]) is not None
+    )  # belongs to a person with a [[staff]] block
 
 
 def test_a_mapped_group_watches_schools_without_a_block_of_staff(district, tmp_path):

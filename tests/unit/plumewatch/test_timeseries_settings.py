@@ -1,4 +1,4 @@
-"""The store that a configuration names, and its check."""
+"""Test the store that a configuration selects, and its check."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Two schools with the same buildings, floors and rooms: no output calls two rooms the same."""
+"""Test that outputs distinguish equally named rooms of two schools."""
 
 import time
 import tomllib
@@ -38,7 +38,7 @@ DISTRICT = COMMON + NOTIFIED.format("north") + NOTIFIED.format("south")
 
 
 class District:
-    """An incident at each of the two schools at the same moment."""
+    """Two schools, each with an incident at the same time."""
 
     def __init__(self, path):
         for site in ("north", "south"):

@@ -1,4 +1,4 @@
-"""Data of another version are upgraded after a copy, or refused; one step is made up for that."""
+"""Test that other versions' data is copied and upgraded, or refused, with a made-up schema step."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STEP = "ALTER TABLE audit ADD COLUMN court TEXT NOT NULL DEFAULT 'none';"
 
 @pytest.fixture
 def paths(tmp_path):
-    """The databases of a service of this version, with one entry in the audit log."""
+    """Return the databases of a service of this version, with one audit log entry."""
     made = DataPaths(tmp_path)
     with (
         Journal(made.journal),
@@ -51,7 +51,7 @@ def paths(tmp_path):
 
 @pytest.fixture
 def next_version(paths, monkeypatch):
-    """The program of a version that adds a column to the audit log."""
+    """Simulate a newer program that adds a column to the audit log."""
     monkeypatch.setitem(STATE_SCRIPTS, "audit", (*STATE_SCRIPTS["audit"], STEP))
     monkeypatch.setitem(NEWEST, "audit", 2)
 
@@ -83,9 +83,9 @@ def test_data_are_copied_and_upgraded(paths):
         assert rows(paths.state) == [(*row, "none") for row in before]
     refuse_older(paths.state)
     assert read_schemas(paths.state)["audit"] == 2
-    assert not list(paths.root.glob("*.corrupt-*"))  # what was upgraded is not taken for damaged
+    assert not list(paths.root.glob("*.corrupt-*"))  # upgraded files do not count as damaged
     assert copy_before_upgrade(paths.root, NOW + 9) is None
-    assert rows(copy / "state.db") == before  # so the older program finds its own
+    assert rows(copy / "state.db") == before  # so the older program finds its schema
     assert versions(copy) == old
     assert copy.stat().st_mode & 0o777 == 0o700
     assert json.loads((copy / MANIFEST).read_text())["format"] == 1
@@ -125,7 +125,7 @@ def test_data_of_a_newer_program_are_refused_before_anything_is_touched(paths, p
     with closing(connect(paths.state)) as state:
         state.execute("INSERT OR REPLACE INTO component_version VALUES (?, 99)", (part,))
     (paths.root / "before-upgrade-20260907T055812Z").mkdir()
-    request.getfixturevalue("next_version")  # behind in another part, and left so
+    request.getfixturevalue("next_version")  # older in another part, and not changed
     before = versions(paths.root)
     with pytest.raises(SchemaTooNewError, match=f"{part} 99") as refused:
         copy_before_upgrade(paths.root, NOW)

@@ -1,4 +1,4 @@
-"""A push service whose daily quota is used up: who gets the notices, and who learns of it."""
+"""Test a push service whose daily quota is used up: who gets the notices, and who is told."""
 
 import json
 import time
@@ -39,7 +39,7 @@ def config(tmp_path, ntfy, other):
         {
             "site": "S",
             "timezone": "UTC",
-            "broker": {"port": free_port()},  # nobody answers: readings are put in by the tests
+            "broker": {"port": free_port()},  # no broker answers here; tests add readings directly
             "web": {"port": free_port()},
             "alerts": {"allow_private_targets": True, "pictures": False},
             "room": [{"id": r, "name": r, "building": "North", "floor": "2"} for r in rooms],

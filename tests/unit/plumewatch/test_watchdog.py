@@ -1,4 +1,5 @@
-"""systemd is notified while the pipeline moves, an outside URL while the service is ready."""
+"""Test that systemd is notified while the pipeline makes progress, and an external URL while
+ready."""
 
 import asyncio
 import contextlib
@@ -189,7 +190,7 @@ async def test_pings_only_while_ready(monkeypatch, caplog):
 
 
 class Quick:
-    """Sleep that takes no time."""
+    """A sleep that takes no time."""
 
     def __init__(self):
         self.slept = 0

@@ -1,4 +1,4 @@
-"""Which client address counts behind a reverse proxy, local or not."""
+"""Test which client address counts behind a local or remote reverse proxy."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ async def server():
     [
         ("", "127.0.0.1"),
         ("203.0.113.5", "203.0.113.5"),
-        ("127.0.0.1, 203.0.113.5", "203.0.113.5"),  # what a client made up is first
+        ("127.0.0.1, 203.0.113.5", "203.0.113.5"),  # the address that the client forged comes first
         ("10.9.9.9, 203.0.113.5, 127.0.0.1", "203.0.113.5"),
     ],
 )
@@ -49,7 +49,7 @@ async def test_the_address_that_the_proxy_saw_counts(server, forwarded, seen):
 
 
 async def test_an_application_that_is_still_starting_is_shut_down_in_order():
-    """Else its task is cancelled with the loop, and writes a traceback."""
+    """Otherwise, its task is canceled with the loop and writes a traceback."""
     steps, starting = [], asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -112,7 +112,7 @@ async def test_a_proxy_may_have_the_connections_of_all_its_clients():
 
 
 async def test_connections_without_a_request_keep_nobody_out():
-    """Of too many, the one that has waited longest is closed."""
+    """If there are too many, the one that has waited longest is closed."""
     app, bounds = Starlette(routes=[Route("/", client_of)]), ConnectionBounds(connections=5)
     server = WebServer("page", app, "127.0.0.1", 0, bounds=bounds)
     running = asyncio.create_task(server.serve())

@@ -1,4 +1,4 @@
-"""The weekly summary: when it is due, its contents, and that it arrives."""
+"""Test the weekly summary: when it is due, its contents, and its delivery."""
 
 import re
 from datetime import date, datetime, timedelta

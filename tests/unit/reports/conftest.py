@@ -24,7 +24,7 @@ NAMES = {
 
 @pytest.fixture(scope="session")
 def school(tmp_path_factory):
-    """A data folder of three weeks, and what a report needs to be asked for."""
+    """Return a data folder with three weeks of data, and the arguments for a report."""
     return made_once(tmp_path_factory, "reports", _fill)[0]
 
 
@@ -40,7 +40,7 @@ def _fill(root):
 
 @pytest.fixture(scope="session")
 def write(school):
-    """Write a report once a format; returns its path."""
+    """Return a function that writes a report, only once per format, and returns its path."""
     made = {}
 
     def report(name, kind, **more):
@@ -57,7 +57,7 @@ def write(school):
 
 
 def view_of(config, now, **asked):
-    """Return what a summary in English shows."""
+    """Return the view of a summary in English."""
     facts = gather_facts(load(config), ReportRequest("summary", **asked), now)
     with use_language("en"):
         return view_summary(make_summary(facts))

@@ -1,4 +1,4 @@
-"""Worked by hand from the formulas of `docs/reports.md`."""
+"""Test key figures against values computed by hand from the formulas in `docs/reports.md`."""
 
 import math
 from dataclasses import replace
@@ -79,7 +79,7 @@ def test_unacknowledged_are_counted_and_never_dropped():
     found = compute_response([*acked, *silent, never_told]).acknowledge
     assert (found.notified, found.acknowledged.n, found.unacknowledged) == (6, 4, 2)
     assert found.acknowledged.mean_s == (30 + 90 + 300 + 301) / 4
-    assert found.within_5_min == Rate(3, 6)  # 300 s counts, 301 s does not, silent ones are below
+    assert found.within_5_min == Rate(3, 6)  # 300 s counts, 301 s and unacknowledged ones do not
     # ranked last: 30 90 300 301 inf inf; the median is between 300 and 301, p90 among the silent
     assert found.median_all_s == 300.5
     assert found.p90_all_s is None
@@ -115,8 +115,8 @@ def test_escalation_and_missed():
         incident("1", level=1, acknowledged_at=MONDAY + 60, chain_end_at=MONDAY + 600),
         incident("2", level=2, acknowledged_at=MONDAY + 700, chain_end_at=MONDAY + 600),
         incident("3", level=3, chain_end_at=MONDAY + 600),
-        incident("4", level=2, chain_end_at=MONDAY + 6000),  # still going on: not judged
-        incident("5", level=0),  # nobody to notify: no chain
+        incident("4", level=2, chain_end_at=MONDAY + 6000),  # still going on, so not counted
+        incident("5", level=0),  # nobody to notify, so there is no chain
     ]
     found = compute_response(rows, now=MONDAY + 1000)
     assert found.escalated == Rate(3, 5)
@@ -186,13 +186,13 @@ def test_load_for_person_hours_on_duty():
     notices = [
         notice(person="ap"),
         notice(person="dean"),
-        notice(person="dean"),  # the same of the same: a duplicate
+        notice(person="dean"),  # same person, same reason: a duplicate
         notice(person="dean", reason="recovered"),
         notice(person="vp", delivered=False),
     ]
     duty = [
         DutySpan("ap", MONDAY, MONDAY + 3600),
-        DutySpan("ap", MONDAY + 1800, MONDAY + 5400),  # overlaps: 1.5 h in all
+        DutySpan("ap", MONDAY + 1800, MONDAY + 5400),  # the spans overlap: 1.5 h in total
         DutySpan("dean", MONDAY, MONDAY + 1800),
     ]
     found = load([incident(), incident("i2")], notices, duty, MONDAY)
@@ -226,9 +226,9 @@ def test_availability_and_completeness():
     ("before", "after", "is_clear"),
     [
         (Rate(5, 5), Rate(6, 5), False),
-        (Rate(40, 10), Rate(20, 10), True),  # a difference of 20, chance makes 15.5 of it
+        (Rate(40, 10), Rate(20, 10), True),  # the difference is 20; chance explains 15.5
         (Rate(40, 10), Rate(26, 10), False),
-        (Rate(40, 10), Rate(20, 5), False),  # as many a day
+        (Rate(40, 10), Rate(20, 5), False),  # the same number per day
         (Rate(0, 5), Rate(0, 5), False),
         (Rate(0, 0), Rate(9, 5), False),
     ],

@@ -1,4 +1,4 @@
-"""Reports of a week, month or term: the days are right, compared with the previous period."""
+"""Test reports on a week, month or term: correct days, and comparison with the previous period."""
 
 import re
 from contextlib import closing
@@ -100,7 +100,7 @@ def test_a_week_beside_the_week_before(make):
         assert now[item, "period_before"] == before[item, main], item
     assert now["incidents", "value"] != before["incidents", "value"]
     change = {m: value for (item, m), value in now.items() if item == "per_school_day"}
-    assert 0 < change["count"] <= now["incidents_air", "value"]  # those of school days
+    assert 0 < change["count"] <= now["incidents_air", "value"]  # on school days
     assert change["period_before"] == change["count_before"] / change["days_before"]
 
 
@@ -139,7 +139,7 @@ def test_what_is_not_on_record_is_not_compared(make, config):
     nothing = "to compare with."
     assert f"There is no record of the week of October 12, 2026 {nothing}" in text(week="2026-W43")
     assert nothing not in text(start="2026-10-19", end="2026-10-25")
-    # of the month before, only what was recorded
+    # only the recorded part of the previous month
     assert " in October 2026, from October 19, 2026 on" in text(month="2026-11")
 
 

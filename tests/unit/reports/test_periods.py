@@ -1,4 +1,4 @@
-"""Weeks, months, terms and school years: their names, their days, and what came before."""
+"""Test weeks, months, terms and school years: names, days, and previous periods."""
 
 from datetime import date, timedelta
 

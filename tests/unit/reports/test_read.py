@@ -1,4 +1,4 @@
-"""What the engine stores is what reports read: an incident through alerting on a fake clock."""
+"""Test that reports read what the engine stores, with an incident on a fake clock."""
 
 import pytest
 

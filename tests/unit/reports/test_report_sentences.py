@@ -1,4 +1,4 @@
-"""Sentences of a summary against its own tables: rooms by id, one basis, days on record."""
+"""Test a summary's sentences against its tables: rooms by id, one basis, days on record."""
 
 import contextlib
 import re
@@ -29,7 +29,7 @@ periods = [
 
 @pytest.fixture(scope="module")
 def school(tmp_path_factory):
-    """Three weeks on record; rooms of three names on three floors of two buildings."""
+    """Return three recorded weeks; rooms with three names are on three floors of two buildings."""
     root = tmp_path_factory.mktemp("sentences")
     text = config_text(ROOMS, names=lambda k: ("Boys' restroom", "Girls' restroom")[k % 2])
     (root / "plumewatch.toml").write_text(text, encoding="utf-8")
@@ -72,7 +72,7 @@ def counts(frame, **equal):
 
 
 class Tables:
-    """What the tables say; each method recomputes the numbers of one sentence, in order."""
+    """The tables' data; each method recomputes one sentence's numbers, in order."""
 
     def __init__(self, summary, frame):
         self.cell = cells(summary)
@@ -125,7 +125,7 @@ SENTENCES = {
 
 
 def numbers(sentence):
-    """Return the numbers of a sentence without those in dates, names and fixed words."""
+    """Return a sentence's numbers, except numbers in dates, names and fixed phrases."""
     text = re.sub(r"[A-Z][a-z]+ \d{1,2}, \d{4}|floor \d+|[\d–]+ [AP]M", "", sentence)
     return [float(n.replace(",", "")) for n in re.findall(r"\d[\d,]*(?:\.\d+)?", text)]
 

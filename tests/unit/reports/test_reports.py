@@ -1,4 +1,4 @@
-"""The same numbers in every format, equal to the store; files that do nothing."""
+"""Test that all formats have the same numbers as the store, and that files are harmless."""
 
 import csv
 import json
@@ -62,7 +62,7 @@ def csv_rows(path):
 
 
 def xlsx_rows(path):
-    """Cells of the sheet before the last, as a reader that knows nothing of ours finds them."""
+    """Return the cells of the second-to-last sheet, as an independent reader finds them."""
     with zipfile.ZipFile(path) as book:
         number = sum(name.startswith("xl/worksheets/sheet") for name in book.namelist()) - 1
         sheet = ET.fromstring(book.read(f"xl/worksheets/sheet{number}.xml"))  # noqa: S314 - ours
@@ -208,7 +208,7 @@ def test_pdf_shows_names_as_they_are(write, name):
 @pytest.mark.needs("pdftotext")
 @pytest.mark.parametrize("name", ["incidents", "response", "sensors"])
 def test_no_cell_of_a_table_prints_over_another_or_says_a_code(write, name):
-    """Words of one line of text neither overlap, nor leave the page."""
+    """Words in a line of text neither overlap nor extend beyond the page."""
     out = subprocess.run(
         ["pdftotext", "-bbox", "-f", "1", "-l", "1", write(name, "pdf"), "-"],
         capture_output=True,
@@ -279,7 +279,9 @@ def test_exports_are_in_the_audit_log(write, state):
     write("sensors", "csv")
     found = [e for e in audit.read_entries(state) if '"report": "sensors"' in e.detail]
     assert {e.kind for e in found} == {"export"}
-    assert any(e.actor.endswith("on the command line") for e in found)  # others ask on the page
+    assert any(
+        e.actor.endswith("on the command line") for e in found
+    )  # other people request it on the page
     assert audit.verify(state).fault == ""
 
 

@@ -1,4 +1,4 @@
-"""School days, lessons and hours on duty, from the configuration."""
+"""Test school days, lessons and hours on duty from the configuration."""
 
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -108,7 +108,7 @@ def test_hours_on_duty_of_pieces_are_those_of_the_whole(tmp_path):
     pieces = [sum_duty_hours(school.duty(*ends)) for ends in pairwise(edges)]
     assert sum(pieces) == pytest.approx(whole)
     assert 0.0 in pieces
-    noon = at((10, 26), 8, 30)  # ap and dean are there, dean by two shifts
+    noon = at((10, 26), 8, 30)  # ap and dean are on duty, dean in two shifts
     assert sum_duty_hours(school.duty(noon, noon + 60.0)) == pytest.approx(2 / 60)
 
 

@@ -1,4 +1,4 @@
-"""Schools of a district beside each other, with the period before."""
+"""Test the comparison of a district's schools with each other and with the previous period."""
 
 from dataclasses import replace
 from datetime import date
@@ -30,7 +30,7 @@ REGISTRY = Registry.of(
 
 
 def period(start, *told, down=()):
-    """Return a week with an incident of each site, verdict and seconds until it was answered."""
+    """Return a week with incidents for each (site, verdict, seconds until the answer)."""
     rows = [
         IncidentRow(
             f"{start:.0f}-{k}",
@@ -76,7 +76,7 @@ def test_every_figure_of_a_school_has_the_period_before(facts):
     )
     unknown = replace(facts, before=replace(facts.before, sensor_days=()))
     assert compare_schools(unknown)[0].before.down is None
-    assert compare_schools(replace(facts, before=None)) == []  # one school alone
+    assert compare_schools(replace(facts, before=None)) == []  # one school only
 
 
 def test_summary_and_mail_show_schools_per_ten_sensors_and_before(facts):

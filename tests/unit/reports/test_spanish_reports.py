@@ -1,4 +1,4 @@
-"""Reports in Spanish: every document is made, and has no English left in it."""
+"""Test Spanish reports: every document can be created, and no English is left."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_workbook_explains_its_columns_in_spanish(config, tmp_path, name):
     explained = {column.about for column in COLUMNS[name]}
     with zipfile.ZipFile(path) as book:
         text = "".join(book.read(part).decode() for part in book.namelist() if "xml" in part)
-    same = {"id"}  # the same word in both languages, or the name of a column
+    same = {"id"}  # same word in both languages, or a column name
     assert {about for about in explained if f">{about}<" in text} - same == set()
 
 

@@ -1,4 +1,4 @@
-"""Tables of any length take memory for their columns, not for their rows as dictionaries."""
+"""Test that a table's memory depends on its columns, not on rows as dictionaries."""
 
 import polars as pl
 import pytest
@@ -9,7 +9,7 @@ COLUMNS = (Column("n", pl.Int64, ""), Column("at", MOMENT, ""), Column("text", p
 
 
 class Row(dict):
-    """A row that counts how many of its kind there are."""
+    """A row that counts its living instances."""
 
     alive = 0
     most = 0

@@ -1,4 +1,4 @@
-"""Texts do nothing where they are shown, and come back."""
+"""Test that texts are harmless wherever they are shown, and can be restored."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The history on disk: whole, in order, each reading once."""
+"""Test the history on disk: complete, in order, each reading once."""
 
 import struct
 
@@ -64,7 +64,7 @@ def test_days_follow_the_receipt_and_never_go_back(tmp_path):
 
 
 class DiedError(Exception):
-    """The process ended here."""
+    """Simulates the end of the process at this point."""
 
 
 @pytest.mark.parametrize("at", ["before", "between", "after"])

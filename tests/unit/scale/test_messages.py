@@ -1,4 +1,4 @@
-"""Records of Kafka as rows of a history: as one intake does, however they are cut and divided."""
+"""Test that Kafka records give the same history as one intake, however they are split."""
 
 import json
 import pickle
@@ -22,7 +22,7 @@ PLACES = ("North", "South", "Gym", "Annex", "Pool")
 
 
 def config(names, aliases=None):
-    """Return the configuration of an intake that knows sensors, each in another building."""
+    """Return the configuration of an intake with sensors in different buildings."""
     rooms = [Room(f"r-{n}", n, "1", PLACES[k % 5], "Lincoln High") for k, n in enumerate(names)]
     registry = Registry.of(rooms, [Sensor(name, f"r-{name}") for name in names])
     return IntakeConfig(Context(registry=registry), aliases or {}, dedupe_window=64)
@@ -38,9 +38,10 @@ def table(records):
 
 
 def decoded(source, records, cut, later_s=None):
-    """Return the readings of all shards, cut after every `cut` records, and what was rejected.
+    """Return all shards' readings, processed `cut` records at a time, and the rejected records.
 
-    With `later_s` each shard has one more record then, without a topic: it closes what is open.
+    With `later_s`, each shard gets one more record at that time, without a topic, to close open
+    windows.
     """
     memory, found, rejected = {}, [], []
     for at in range(0, len(records), cut):
@@ -56,7 +57,7 @@ def decoded(source, records, cut, later_s=None):
 
 
 def by_one_intake(names, records):
-    """Return what the service makes of messages, its clock running with them."""
+    """Return the service's readings from messages, with a clock that follows them."""
     used = Intake(config(names))
     found = []
     for r in records:
@@ -73,7 +74,7 @@ def ordered(frame):
 
 
 def golden(name):
-    """Return the golden messages of a decoder as records, a case every three seconds."""
+    """Return a decoder's golden messages as records, one case every three seconds."""
     records = []
     for k, case in enumerate(load(name, ("cases",))):
         for one in (*case.get("before", ()), case):
@@ -94,7 +95,7 @@ def test_a_format_is_read_alike_however_it_is_cut_and_divided(name, cut):
 
 
 def values(name, count, period=2.0):
-    """Return `count` moments of a device that sends each value under a topic of its own."""
+    """Return `count` reports of a device that sends each value on a separate topic."""
     return [
         Record(f"{name}/sensor/{key}/state".encode(), f"{4.5 + k}".encode(), AT + k * period, 0, 0)
         for k in range(count)

@@ -1,4 +1,4 @@
-"""The detectors of a shard: what the service finds, and their snapshots."""
+"""Test a shard's detectors: the same events as the service, and snapshots."""
 
 import pytest
 
@@ -12,7 +12,8 @@ SLOW = ("ambient-1", "faults-1")
 
 
 def final_states(events):
-    """Last state of each event, of slow detectors without the reading that closed a minute."""
+    """Return each event's last state; for slow detectors, without the reading that closed the
+    minute."""
     last = {event.id: event for event in events}
     return sorted(
         (e.id, e.sensor, e.kind.value, e.onset, e.confidence, e.explained_by)

@@ -1,4 +1,4 @@
-"""A shard over Kafka, without Spark: any cut, and any rebuild, gives what one service gives."""
+"""Test a Kafka shard without Spark: any split and rebuild gives the same events as one service."""
 
 import io
 import json
@@ -35,7 +35,7 @@ def stream():
 
 
 class Store:
-    """The state of a shard, as Spark hands it to a processor."""
+    """A shard's state, as Spark passes it to a processor."""
 
     def __init__(self):
         self.tables = {}

@@ -1,4 +1,4 @@
-"""What a stream leaves behind, and the blocks of its shuffle."""
+"""Test a stream's output, and the blocks of its shuffle."""
 
 from functools import partial
 

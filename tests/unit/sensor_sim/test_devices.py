@@ -1,4 +1,4 @@
-"""Every device model, and what is particular to each part."""
+"""Test every device model, and the peculiarities of each part."""
 
 from __future__ import annotations
 

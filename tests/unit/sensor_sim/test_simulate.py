@@ -1,4 +1,4 @@
-"""The engine: determinism, chunks, truth apart from readings, rates."""
+"""Test the simulator: determinism, chunks, truth separate from readings, rates."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_seed_decides_all():
 
 @functools.cache
 def an_hour_of_the_demo(**chunks):
-    """About an hour of three rooms, as one chunk of each hour by default."""
+    """Return about an hour of three rooms, by default in chunks of one hour."""
     school = random_school(2, 3, models=["sen55", "gs601", "airgradient"])
     args = {"seed": 5, "start": MONDAY + 36_000.5, "duration_s": 4000, "activity": "demo"}
     return args, list(simulate(school, **args, **chunks))
@@ -113,7 +113,7 @@ def test_readings_contain_what_the_truth_describes():
         before = (time > t.arrival - 60) & (time < t.arrival)
         if around.any() and before.any():
             clear += 1
-            # A unit responds with half at least of what is in the air.
+            # a unit's response is at least half of the true value
             seen += np.nanmax(pm[around]) > np.nanmedian(pm[before]) + 0.15 * t.peak_excess
     assert clear > 20
     assert seen / clear > 0.9

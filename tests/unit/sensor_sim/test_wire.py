@@ -1,4 +1,4 @@
-"""What simulated devices publish is what the native decoder reads back."""
+"""Test that the native decoder reads what simulated devices publish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit log can be added to and proved, and nothing else."""
+"""Test that the audit log can be extended and verified, but not changed."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ def fill(db, n=5):
 
 
 def unlocked(db, statement, *arguments):
-    """Change the file behind the back of the triggers."""
+    """Change the file without its triggers."""
     triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
     for name, _ in triggers:
         db.execute(f"DROP TRIGGER {name}")

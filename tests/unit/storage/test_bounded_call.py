@@ -1,4 +1,4 @@
-"""Blocking calls in a bounded number of threads, each with a deadline."""
+"""Test blocking calls in a limited number of threads, each with a deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refused messages are found by reason and source, bounded, and harmless to look at."""
+"""Test that dead letters are found by reason and source, limited, and harmless to view."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The data folder is its owner's, whatever umask the service is started with."""
+"""Test that only the owner can access the data folder, whatever the service's umask."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Every refusal that a real 1.6.7, 1.12.4, 2.8.0 and 3 Core gave is understood, by one table."""
+"""Test that one table classifies all recorded refusals of 1.6.7, 1.12.4, 2.8.0 and 3 Core."""
 
 import json
 from functools import partial
@@ -50,17 +50,17 @@ MEANINGS = {
     "two statements": Meaning.OTHER,
     "bucket with too short retention": Meaning.OTHER,
 }
-"""By the end of what was asked."""
+"""Expected meanings, by the end of the request's name."""
 OF_ONE_SERVER = {
     ("1.6.7", "write to a bucket that is not there"): Meaning.NO_DATABASE,
     ("1.12.4", "write to a bucket that is not there"): Meaning.NO_DATABASE,
     ("2.8.0", "write to a bucket that is not there"): Meaning.NO_BUCKET,
-    ("1.12.4", "InfluxQL DELETE"): Meaning.CONTENT,  # a keyword in it, 400
+    ("1.12.4", "InfluxQL DELETE"): Meaning.CONTENT,  # contains a keyword, status 400
     ("3.7.0", "query that cannot be parsed"): Meaning.OTHER,  # 500
 }
 NO_JSON = {"query as CSV", "chunked", "Flux"}
 AIMLESS = {"ping", "ping head", "health", "ready"}
-"""Of 3 without a token (401), or with no such path (404)."""
+"""Answers of 3 without a token (401), or for an unknown path (404)."""
 
 
 def expected(server, name):
@@ -92,7 +92,7 @@ def recorded(server, name):
 
 
 def said(server, name):
-    """Return the error that the client makes of an answer."""
+    """Return the client's error for an answer."""
     answer = recorded(server, name)
     version = server if server[0] != "2" else f"v{server}"
 

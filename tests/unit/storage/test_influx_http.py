@@ -1,4 +1,4 @@
-"""What answers of an InfluxDB mean: refused, kept for later, or a sentence for people."""
+"""Test the handling of InfluxDB's answers: refused, retried later, or explained in a message."""
 
 import time
 import urllib.parse
@@ -21,7 +21,7 @@ OF_3 = {"db": "air", "precision": "nanosecond", "accept_partial": "true"}
 
 
 def answering(status, body=b"", headers=None, version="1.8.10"):
-    """Answer every write in one way."""
+    """Return a server that answers every write in the same way."""
 
     def answer(method, path, query, sent, content):
         if path == "/ping":
@@ -71,7 +71,9 @@ def test_answers_to_a_write(status, body, error, message):
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert getattr(caught.value, "retry_after_s", None) == (120 if status in (429, 503) else None)
-    assert len(server.requests) == 2  # asked what it is, then once: no retry and no redirect
+    assert (
+        len(server.requests) == 2
+    )  # one request for the version, then one write: no retry, no redirect
 
 
 @pytest.mark.parametrize(
@@ -223,6 +225,6 @@ def test_readings_beyond_retention_are_refused_and_those_of_now_kept(influxd, tm
         recent = Reading("s", now - 86_400, now, {"pm25": 1.0})  # as if its clock were a day ahead
         with pytest.raises(StorageUnavailableError, match=r"its clock is wrong, or .* setup"):
             store.write([recent], 1)
-        with pytest.raises(BatchRefusedError):  # in one batch they are found by bisecting
+        with pytest.raises(BatchRefusedError):  # within a batch, they are found by bisection
             store.write([recent, Reading("s", 1.0, 1.0, {"pm25": 1.0})], 2)
         assert store.cursor() == 0

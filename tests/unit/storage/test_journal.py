@@ -1,4 +1,4 @@
-"""The journal: what is committed is kept, in order, once; what is corrupt stops nobody."""
+"""Test the journal: committed readings are kept once and in order; corrupt records stop nothing."""
 
 import contextlib
 import sqlite3
@@ -57,7 +57,7 @@ def test_continue_behind(path, make_readings):
         journal.continue_behind(100)
         assert journal.last_offset() == 100
         with JournalReader(path) as reader:
-            assert journal.read(0, 10) == reader.read(0, 10) == ([], 100)  # up to there is a gap
+            assert journal.read(0, 10) == reader.read(0, 10) == ([], 100)  # a gap up to there
         assert journal.commit(make_readings(2)) == 102
         journal.continue_behind(50)
         assert journal.commit(make_readings(1)) == 103
@@ -146,7 +146,7 @@ def test_nothing_of_a_refused_group_is_kept(path, make_readings):
 
 
 def test_readers_in_threads_see_whole_groups(journal, make_readings):
-    """A consumer in another thread reads while groups are committed: whole and in order."""
+    """A consumer in another thread reads complete groups in order while others are committed."""
     seen, failed = [], []
     done = threading.Event()
 

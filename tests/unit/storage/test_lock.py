@@ -1,4 +1,4 @@
-"""One holder at a time, whoever dies how."""
+"""Test that only one process holds the lock at a time, however processes end."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""What is recovered of a damaged file where the program `sqlite3` cannot help."""
+"""Test what is recovered from a damaged file without a working `sqlite3` program."""
 
 import contextlib
 import sqlite3
@@ -14,7 +14,7 @@ COUNT = 2_000
 
 @pytest.mark.parametrize("program", [None, "#!/bin/sh\necho 'BEGIN;'\nexit 1\n"])
 def test_rows_before_and_behind_the_damage_are_recovered(tmp_path, monkeypatch, program):
-    """There is none, or its `.recover` fails, as that of Debian 12 does on every file."""
+    """The program is missing, or its `.recover` fails, as Debian 12's does on every file."""
     folder = tmp_path / "bin"
     folder.mkdir()
     if program is not None:

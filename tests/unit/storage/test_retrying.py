@@ -1,4 +1,4 @@
-"""Work on a database is repeated while the disk refuses, and only then."""
+"""Test that work on a database is repeated while the disk fails, and only then."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Averages of the embedded store: exact in the end, whatever comes late, and read by themselves."""
+"""Test the embedded store's averages: exact in the end, despite late readings."""
 
 import numpy as np
 import pytest
@@ -126,7 +126,7 @@ def test_a_straggler_does_not_spoil_averages_whose_readings_are_gone(bench):
     before = repr(bench.series.readings("s", T - DAY, T, 900))
     bench.write(Reading("s", T - DAY + 30, bench.now, {"pm25": 900.0}))
     bench.tidy()
-    assert bench.rows("reading") == 1  # received just now: kept as long as any
+    assert bench.rows("reading") == 1  # received just now, so kept as long as any other
     assert repr(bench.series.readings("s", T - DAY, T, 900)) == before
 
 

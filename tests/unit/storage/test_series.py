@@ -1,4 +1,4 @@
-"""The embedded time series, beyond what every store promises (`tests/contract`)."""
+"""Test the embedded time series beyond the contract of all stores (`tests/contract`)."""
 
 import contextlib
 import sqlite3

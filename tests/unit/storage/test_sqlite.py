@@ -1,4 +1,4 @@
-"""Opening, migrating and writing SQLite files."""
+"""Test opening, migrating and writing SQLite files."""
 
 import contextlib
 import sqlite3

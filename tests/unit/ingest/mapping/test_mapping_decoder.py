@@ -1,4 +1,4 @@
-"""What a mapping makes of a message: values, faults, time, windows, policies."""
+"""Test how mappings decode messages: values, faults, time, windows, policies."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""docs/mappings.md: what it shows is what happens, and it names every key there is."""
+"""Test that docs/mappings.md shows actual results and names every key."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Suggestions for what is no JSON: key=value text, lines of CSV."""
+"""Test suggestions for formats other than JSON: key=value text and CSV."""
 
 import base64
 import json
@@ -62,7 +62,7 @@ def test_lines_of_csv_with_a_header(sep):
     assert entry["example"][0]["values"] == {"pm25": 12.3, "rh": 41.0}
     assert '#   ["door"] = "shut"' in text
     assert is_right(entry)
-    both, _ = suggested("hall/b7/air", "\r\n".join(lines))  # the header is in each message
+    both, _ = suggested("hall/b7/air", "\r\n".join(lines))  # each message contains the header
     assert both["example"][0]["values"] == {"pm25": 12.3, "rh": 41.0}
 
 

@@ -1,4 +1,4 @@
-"""What may be written in a mapping, and its bounds."""
+"""Test what a mapping can contain, and its limits."""
 
 import pytest
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ FIELD = BASE["field"][0]
 
 
 def places(**more):
-    """Places of all faults of the types."""
+    """Return the paths of all type faults."""
     with pytest.raises(ValidationError) as refused:
         MappingConfig.model_validate({**BASE, **more})
     return {".".join(map(str, e["loc"])) for e in refused.value.errors()}

@@ -1,4 +1,4 @@
-"""The suggestion: what it guesses, what it marks as a guess, what it leaves to a person."""
+"""Test suggestions: what they guess, what they mark as a guess, and what they leave to a person."""
 
 import json
 import tomllib
@@ -242,7 +242,7 @@ def test_sizes_inside_a_parent_that_says_particulate_matter(parent, names):
 @pytest.mark.parametrize(
     ("content", "taken"),
     [
-        ({"pm": {"P1": 9, "P2": 6}}, set()),  # as Sensor.Community: PM10 and PM2.5
+        ({"pm": {"P1": 9, "P2": 6}}, set()),  # like Sensor.Community: PM10 and PM2.5
         ({"pm": {"P0": 3, "P1": 9, "P4": 7}}, {"pm4"}),
         ({"gas": {"p1": 4, "p25": 6, "p10": 7}}, set()),
         ({"p1": 4, "p25": 6, "p10": 7}, set()),
