@@ -1,4 +1,4 @@
-"""The example of docs/integrations.md runs; its table of scopes is that of the code."""
+"""Test that the example in docs/integrations.md runs and its table of scopes matches the code."""
 
 import re
 import threading
@@ -28,7 +28,7 @@ PAGE = (Path(__file__).parents[2] / "docs/integrations.md").read_text(encoding="
 
 @pytest.fixture
 def served(tmp_path):
-    """Address and token of a staff page with an incident."""
+    """Serve a staff page with an incident; return its address and a token."""
     import time
 
     now = time.time()

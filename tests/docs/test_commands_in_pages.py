@@ -1,4 +1,4 @@
-"""Every `plumewatch ...` in a page is a command with these options."""
+"""Test that every `plumewatch ...` in the docs is a valid command with valid options."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ WRITTEN = [page for page in links.list_pages() if page.name not in {"commands.md
 
 
 def typed(text):
-    """Command lines of shell blocks and of code within sentences, without their comments."""
+    """Return the command lines in shell blocks and inline code, without comments."""
     for block in re.findall(r"^ *```sh\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE):
         for line in block.replace("\\\n", " ").splitlines():
             for command in re.split(r"[|&;]|\$\(|\bsudo\b", line):

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md names is there."""
+"""Test that everything named in CONTRIBUTING.md exists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXT: Final = re.sub(
 QUOTED: Final = sorted(set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", TEXT)))
 PATHS: Final = [text for text in QUOTED if re.fullmatch(r"[\w./-]+/[\w.-]*", text)]
 NAMES: Final = [text for text in QUOTED if re.fullmatch(r"_?[A-Z]\w+(\.\w+)?|_\w{3,}", text)]
-"""Classes, with or without a member, constants and private functions."""
+"""Matches classes, with or without a member, constants and private functions."""
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_file_is_there(path):
 
 @pytest.fixture(scope="module")
 def words() -> set[str]:
-    """Return every word of the code."""
+    """Return every word in the code."""
     files = [*ROOT.glob("[a-z]*/**/*.py"), ROOT / "Makefile"]
     return {
         word

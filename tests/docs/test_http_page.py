@@ -1,4 +1,4 @@
-"""What docs/http.md shows is what the program takes and prints."""
+"""Test that the program accepts and prints what docs/http.md shows."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""The questions that docs/measurements.md asks are answered by a real InfluxDB."""
+"""Test that the queries in docs/measurements.md run on a real InfluxDB."""
 
 import re
 import time

@@ -1,4 +1,5 @@
-"""docs/operating.md speaks of every part of readiness, and of metrics and log lines that exist."""
+"""Test that docs/operating.md covers all parts of readiness, and only existing metrics and log
+lines."""
 
 import re
 from pathlib import Path

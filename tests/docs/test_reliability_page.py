@@ -1,4 +1,4 @@
-"""What docs/reliability.md points at is there, and its settings are those that are shipped."""
+"""Test that files named in docs/reliability.md exist and its settings are the shipped ones."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The made-up school of the docs' pictures: a realistic one, through the production engine."""
+"""Test the made-up school in the docs' pictures, which uses the production engine."""
 
 from contextlib import closing
 

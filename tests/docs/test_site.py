@@ -1,4 +1,4 @@
-"""Links lead somewhere, every page is in the navigation; the check of links finds what is wrong."""
+"""Test that links work, every page is in the navigation, and the link check finds faults."""
 
 import re
 from pathlib import Path

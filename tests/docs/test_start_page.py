@@ -1,5 +1,5 @@
-"""docs/start.md: its broker starts and lets the sensor write, its configuration is taken, its puff
-alerts."""
+"""Test docs/start.md: its broker starts and lets the sensor write, its configuration is accepted,
+its puff alerts."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ def listens(port):
 
 @pytest.fixture
 def broker(tmp_path):
-    """Run Mosquitto as the page sets it up, on a free port, and return its port."""
+    """Run Mosquitto as set up on the page, on a free port, and return the port."""
     need("mosquitto", "openssl")
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     port = free_port()
@@ -69,7 +69,7 @@ def broker(tmp_path):
     subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, check=True)
     school = tmp_path / "school"
     with (school / "broker/mosquitto.conf").open("a") as file:
-        file.write("user root\n")  # as the page says for root; any other account keeps its own
+        file.write("user root\n")  # only root needs this, as the page explains
     command = ["mosquitto", "-c", "broker/mosquitto.conf"]
     with subprocess.Popen(command, cwd=school, stderr=subprocess.DEVNULL) as process:
         try:

@@ -1,4 +1,4 @@
-"""Tables in the documentation are those of the code; every decoder can be set up by its page."""
+"""Test that tables in the docs match the code, and that every decoder has setup instructions."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ def test_the_cost_of_an_interval_is_what_the_benchmark_measured():
     benchmark = (ROOT / "research" / "benchmark" / "results.md").read_text(encoding="utf-8")
     section = benchmark.split("## By reporting interval")[1].split("\n## ")[0]
     single = [line.split(" | ") for line in section.splitlines() if re.match(r"\| \d+ s \|", line)]
-    single = [row for row in single if int(row[2]) >= 12]  # fewer sessions say nothing
+    single = [row for row in single if int(row[2]) >= 12]  # fewer sessions mean nothing
     shown = [line.split(" | ") for line in tables.TABLES["intervals"]()[2:]]
     assert len(single) >= 4
     for measured, row in zip(single, shown, strict=True):

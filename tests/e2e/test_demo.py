@@ -1,4 +1,5 @@
-"""A demo that is kept; `test_install.py` shows that it accepts readings and ends on a signal."""
+"""Test a demo with `--keep`; `test_install.py` tests that it accepts readings and ends on a
+signal."""
 
 from __future__ import annotations
 
@@ -21,10 +22,12 @@ def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
     assert f" readings, {len(events)} events, " in ran.stdout.partition("demo ended")[2]
     with contextlib.closing(sqlite3.connect(kept / "data/series.db")) as db:
         ages = "SELECT max(received - time / 1e9) FROM reading WHERE pm25 IS NOT NULL"
-        assert db.execute(ages).fetchone()[0] < 1200.0  # a minute of ours
+        assert db.execute(ages).fetchone()[0] < 1200.0  # one minute of real time
     check = [*command, "check", "--config", str(kept / "plumewatch.toml")]
     done = subprocess.run(check, check=False, timeout=120, capture_output=True, text=True)
     assert (done.returncode, "FAULT" in done.stdout) == (0, False)
     warnings = [line for line in done.stdout.splitlines() if line.startswith("warn")]
-    assert [line for line in warnings if "sqlite3" not in line] == []  # a program that may lack
+    assert [
+        line for line in warnings if "sqlite3" not in line
+    ] == []  # a program that may be missing
     assert "\nok    demo: not checked: broker," in done.stdout

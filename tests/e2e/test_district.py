@@ -1,4 +1,4 @@
-"""A small district: its pages as two people while readings arrive."""
+"""Test a small district: two people open its pages while readings arrive."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def test_the_benchmark_of_a_district_asks_for_every_page():
         check=False,
         timeout=380,
     )
-    assert ran.returncode in {0, 1}, ran.stderr  # 1 where a busy machine takes longer
+    assert ran.returncode in {0, 1}, ran.stderr  # 1 if a busy machine takes longer
     for row in ("| / | district |", "| /air | school |", "| /api/v1/incidents | school |"):
         assert row in ran.stdout
     assert " 500 " not in ran.stdout

@@ -1,4 +1,4 @@
-"""The ways to install: the wheel, the unit, the script."""
+"""Test the ways to install: the wheel, the unit and the script."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 SITE = sysconfig.get_path("purelib")
 OFFLINE = {"PYTHONPATH": SITE, "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_FIND_LINKS": ""}
 EXPOSURE = 1.5
-"""What `systemd-analyze security` may say at most; 10 is a service without any limit."""
+"""Maximum score of `systemd-analyze security`; 10 is a service without any limits."""
 
 
 def build_wheel(folder, source=ROOT, **options):
@@ -137,9 +137,9 @@ def test_the_program_works_within_the_limits_of_the_unit(tmp_path):
     code, output = within("-c", "import os; os.setuid(0)")
     if "libseccomp" in output or "Invalid argument" in output:
         pytest.skip("needs libseccomp and a kernel that has it")
-    assert (code, "PermissionError" in output) == (1, True), output  # the limits are there
+    assert (code, "PermissionError" in output) == (1, True), output  # the limits are in effect
     demo_takes_readings(*confined, "-m", "plumewatch", cwd=ROOT)
-    # What a report and a picture need: processes of lower rank, native libraries, threads.
+    # needed for a report and a picture: low-priority processes, native libraries, threads
     libraries = "polars, typst, xlsxwriter, argon2, re2, scipy.signal"
     work = f"import os, {libraries}; os.nice(10); argon2.PasswordHasher().hash('x')"
     assert within("-c", work) == (0, "")
@@ -167,7 +167,11 @@ def test_the_script_installs_once_explains_refusals_and_preserves_local_changes(
         root.run("rm -rf /run/systemd/system && test ! -e /opt/plumewatch/current")
         assert "systemd does not run here" in root.run(script, may_fail=True)
 
-        for folder in (SITE, sys.base_prefix, str(ROOT)):  # of the layer: may be within /root
+        for folder in (
+            SITE,
+            sys.base_prefix,
+            str(ROOT),
+        ):  # the overlay's path, which may be in /root
             root.run(f"d={folder}; while [ $d != / ]; do chmod a+rx $d; d=$(dirname $d); done")
         root.run(f"chmod 0700 {sys.base_prefix}")
         assert "may not run" in root.run(install, may_fail=True)
@@ -187,7 +191,7 @@ def test_the_script_installs_once_explains_refusals_and_preserves_local_changes(
         broken = wheel.name.replace("plumewatch-", "plumewatch-9.9.")
         root.run(f"printf broken > /root/{broken}")
         assert "is no wheel" in root.run(install.replace(wheel.name, broken), may_fail=True)
-        assert root.run("plumewatch --version").startswith("plumewatch ")  # as it was
+        assert root.run("plumewatch --version").startswith("plumewatch ")  # unchanged
         assert "stay" in root.run(f"{script} --no-start --uninstall")
         root.run("test ! -e /opt/plumewatch && test ! -e /usr/local/bin/plumewatch")
         assert "# of the school" in root.run("cat /etc/plumewatch/plumewatch.toml")

@@ -1,4 +1,4 @@
-"""An unknown device over a real broker: listed, mapped, received."""
+"""Test an unknown device on a real broker: it is listed, mapped and then received."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Settings, wall view and the page as an app, in a real browser."""
+"""Test settings, the wall view and the installed app in a real browser."""
 
 import contextlib
 import json
@@ -68,7 +68,7 @@ def site(tmp_path):
 
 
 def press(browser, css):
-    """Press a button and wait for the page that it leads to."""
+    """Press a button and wait for the next page."""
     browser.execute_script("window.left = false")
     find(browser, css).click()
     wait_for(browser, lambda: browser.execute_script("return window.left === undefined"))
@@ -154,7 +154,7 @@ def test_the_page_can_be_installed_and_a_push_has_a_button(site, browser):
         "loud": True,
     }
     browser.execute_cdp_cmd("ServiceWorker.enable", {})
-    for number in range(60):  # of the registration, which the protocol says in events alone
+    for number in range(60):  # registration ids, which the protocol reports only in events
         push = {"origin": site.url, "registrationId": str(number), "data": json.dumps(notice)}
         browser.execute_cdp_cmd("ServiceWorker.deliverPushMessage", push)
     shown = "navigator.serviceWorker.ready.then(r => r.getNotifications())"
@@ -193,7 +193,7 @@ def test_a_browser_without_a_push_service_explains_what_is_wrong(site, browser):
     sign_in(browser)
     wait_for(browser, lambda: find(browser, "#push button").is_enabled())
     find(browser, "#push button").click()
-    for _ in range(2):  # the page gives the push service 15 s
+    for _ in range(2):  # the page waits 15 s for the push service
         with contextlib.suppress(TimeoutException):
             wait_for(browser, lambda: find(browser, "#push [role=status]").text)
     assert find(browser, "#push [role=status]").text in {

@@ -1,4 +1,4 @@
-"""From a sensor's message over a real broker to a push on a phone, and what may go wrong."""
+"""Test the path from a sensor's message over a real broker to a push, and its possible faults."""
 
 import base64
 import re

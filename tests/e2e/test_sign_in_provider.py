@@ -1,4 +1,4 @@
-"""Sign-in at a provider of another site, in a real browser, and a second factor."""
+"""Test sign-in at a provider on another site in a real browser, and a second factor."""
 
 import time
 from dataclasses import replace
@@ -26,7 +26,9 @@ __all__ = ["browser_of_size", "pytestmark"]
 
 @pytest.fixture
 def provider():
-    with oidc_provider.running("localhost") as running:  # for browsers another site than 127.0.0.1
+    with oidc_provider.running(
+        "localhost"
+    ) as running:  # browsers treat this as a different site from 127.0.0.1
         running.person("sub-lee", email="lee@school.example", email_verified=True)
         yield running
 

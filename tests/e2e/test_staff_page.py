@@ -1,4 +1,4 @@
-"""The staff page in a real browser: see, sign in, acknowledge, answer."""
+"""Test the staff page in a real browser: view, sign in, acknowledge, answer."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SENSORS = tuple(Sensor(f"pw-{n}", r.id, "sen55") for n, r in enumerate(ROOMS))
 
 
 class FakeSeries:
-    """Restroom air with one plume in the first room, five minutes ago; nothing older is stored."""
+    """A series with one plume in the first room, five minutes ago; nothing older is stored."""
 
     def __init__(self, start, path):
         self.start = start
@@ -110,7 +110,7 @@ def an_event(sensor, kind, phase, onset, confidence=0.97, end=None):
 
 
 class Site:
-    """A running page over a state database with some history."""
+    """A running page with a state database that has some history."""
 
     def __init__(self, folder, **options):
         self.now = time.time()
@@ -200,7 +200,7 @@ def site(tmp_path):
 PHONE, DESKTOP = pytest.param((390, 844), id="phone"), pytest.param((1280, 800), id="desktop")
 on_a_phone = pytest.mark.parametrize("browser_of_size", [PHONE], indirect=True, scope="module")
 on_a_desktop = pytest.mark.parametrize("browser_of_size", [DESKTOP], indirect=True, scope="module")
-"""For what a page does; how it looks is tested in both sizes."""
+"""Window size for testing behavior; appearance is tested in both sizes."""
 
 
 @pytest.fixture(scope="module", params=[PHONE, DESKTOP])
@@ -239,7 +239,8 @@ def browser_of_size(request, tmp_path_factory):
 
 @pytest.fixture
 def browser(browser_of_size, site):
-    """One browser a size for all tests, at the site, without cookies and complaints."""
+    """Return a browser at the site without cookies and console errors; all tests share one per
+    size."""
     browser_of_size.get(f"{site.url}/sign-in")
     browser_of_size.delete_all_cookies()
     browser_of_size.get_log("browser")
@@ -262,14 +263,15 @@ def wait_for(browser, condition):
     from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    # Pages renew themselves: what was found may be gone as it is read. Chromium then says "stale",
-    # "no such node" or "unhandled inspector error".
+    # Pages refresh themselves, so an element may be gone when it is read. Chromium then reports
+    # "stale", "no such node" or "unhandled inspector error".
     gone = (WebDriverException,)
     return WebDriverWait(browser, 60, ignored_exceptions=gone).until(lambda _driver: condition())
 
 
 def settle(browser):
-    """Wait until fonts and pictures are there, what moves has arrived, and all is painted."""
+    """Wait until fonts and pictures are loaded, animations have ended, and everything is
+    painted."""
     browser.execute_async_script(
         "const ends = (moves) => isFinite(moves.effect.getComputedTiming().endTime);"
         "const moving = document.getAnimations().filter(ends).map((moves) => moves.finished);"
@@ -281,14 +283,14 @@ def settle(browser):
 
 
 def fits(browser):
-    """Whether nothing overflows sideways."""
+    """Return whether nothing overflows horizontally."""
     return browser.execute_script(
         "const page = document.documentElement; return page.scrollWidth <= page.clientWidth"
     )
 
 
 def stacked_fit(browser):
-    """Whether tables that become cards on a phone need no scrolling, at any width."""
+    """Return whether tables that become cards on a phone need no scrolling at any width."""
     return browser.execute_script(
         "const found = [...document.querySelectorAll('.scroll:has(.stacked)')];"
         "return found.length && found.every((e) => e.scrollWidth <= e.clientWidth)"
@@ -362,7 +364,7 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
 
 
 def next_step(browser):
-    """Text of the first button that is filled with the color of a next step."""
+    """Return the text of the first button with the next-step color."""
     return browser.execute_script(
         "const color = b => getComputedStyle(b).backgroundColor;"
         "const step = color(document.querySelector('header.top'));"
@@ -372,7 +374,7 @@ def next_step(browser):
 
 
 def judged_by_axe(browser):
-    """What axe-core finds serious or worse on the page that is shown."""
+    """Return axe-core's serious and critical findings on the current page."""
     browser.execute_script(AXE)
     found = browser.execute_async_script(
         "const done = arguments[arguments.length - 1];"
@@ -569,7 +571,7 @@ def test_the_evidence_picture_is_shown_and_renewed_with_the_event(site, browser)
     assert f"/incidents/{site.incident}/evidence.svg" in before
     assert fits(browser)
 
-    # what refreshes each two seconds keeps the picture, until more is known
+    # the picture stays across refreshes every two seconds until there is new data
     browser.execute_script("window.first = document.querySelector('#evidence img')")
     browser.execute_script("document.querySelector('#record').dataset.old = '1'")
     renewed = "return document.querySelector('#record').dataset.old === undefined"
@@ -581,7 +583,9 @@ def test_the_evidence_picture_is_shown_and_renewed_with_the_event(site, browser)
     site.tell(an_event("pw-0", EventKind.VAPE, EventPhase.ENDED, onset, end=end), -60)
     wait_for(browser, lambda: not browser.execute_script(same))
     picture = find(browser, "#evidence img")
-    assert picture.get_attribute("src") != before  # a browser reuses a picture of one address
+    assert (
+        picture.get_attribute("src") != before
+    )  # a browser reuses a picture with the same address
     wait_for(browser, lambda: browser.execute_script(size, picture) == [360, 378])
     complaints = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
     assert complaints == []
@@ -646,7 +650,7 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     assert find(browser, "#arrive button").is_enabled()
     assert judged_by_axe(browser) == []
     assert fits(browser)
-    # what runs the page's script, as some scanners do, still sends nothing
+    # even running the page's script, as some scanners do, sends nothing
     for script in (
         "window.posts = []; const f = fetch; fetch = (...all) => posts.push(all) && f(...all)",
         "document.querySelector('#take').requestSubmit()",
@@ -662,7 +666,7 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     assert site.load().acknowledged_by == "lee"
     assert browser.execute_script("return posts.length") == 1
     browser.get("about:blank")
-    browser.get(link)  # as from a phone that was locked on the way
+    browser.get(link)  # as after a phone was locked on the way
     wait_for(browser, lambda: "You're responding, Ms. Lee." in find(browser, "#said").text)
     assert find(browser, "#take button").text == "✓ Responding"
     wait_for(browser, lambda: find(browser, "#arrive button").is_enabled())
@@ -713,7 +717,7 @@ def test_a_link_opened_after_somebody_else_answered_names_them_and_takes_another
 
 
 def places_of(browser):
-    """Where each button of the answer page is."""
+    """Return the position of each button on the answer page."""
     return browser.execute_script(
         "return [...document.querySelectorAll('#steps button')]"
         ".map(b => b.getBoundingClientRect().y)"
@@ -726,7 +730,7 @@ def test_a_person_who_cannot_go_declines_with_one_tap(site, browser):
     find(browser, "#decline button").click()
     wait_for(browser, lambda: not find(browser, "#steps").is_displayed())
     assert site.load().status is not Status.ACKNOWLEDGED
-    find(browser, "#change").click()  # I can go after all
+    find(browser, "#change").click()  # the person can go after all
     wait_for(browser, lambda: "You're responding" in find(browser, "#said").text)
     assert site.load().acknowledged_by == "lee"
     find(browser, "#decline button").click()
@@ -761,7 +765,7 @@ def test_a_silence_by_keyboard_alone(site, browser):
     wait_for(browser, lambda: browser.current_url == f"{site.url}/silences")
     place = find(browser, "#add select[name=place]")
     browser.execute_script("arguments[0].focus()", place)
-    down = Keys.ARROW_DOWN  # Boys N2, vaping, from now on, for two hours
+    down = Keys.ARROW_DOWN  # Boys N2, vaping, starting now, for two hours
     press(down, Keys.TAB, down, Keys.TAB, Keys.TAB, down, Keys.TAB)
     press("123456 paints", Keys.ENTER)
     wait_for(browser, lambda: "identifies a person: 123456" in find(browser, "[role=alert]").text)

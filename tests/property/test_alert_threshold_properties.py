@@ -1,4 +1,5 @@
-"""Levels of any stream: cuts, neighbors, snapshots change nothing; bounded; fall with budget."""
+"""Test thresholds on any stream: independent of splits, other sensors and snapshots; bounded; lower
+with a larger budget."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ SLOTS = 1000
 
 
 def drawn(seed, busy, high, spread):
-    """Score of each slot of 300 s (NaN: nothing weighed), and a second one 60 s later."""
+    """Draw a score for each slot of 300 s (NaN: no pulse), and a second score 60 s later."""
     rng = np.random.default_rng(seed)
     return np.where(rng.random((SLOTS, 2)) < busy, rng.normal(high, spread, (SLOTS, 2)), np.nan)
 
@@ -34,7 +35,7 @@ def fresh(n, budget=1.0):
 
 
 def steps(streams, rows):
-    """Readings of all sensors: (rows, time, dt, score), two a slot."""
+    """Return the readings of all sensors as (rows, time, dt, score), two per slot."""
     rows = np.array(rows, np.int32)
     for slot in range(SLOTS):
         for part, dt in ((0, 240.0), (1, 60.0)):

@@ -1,4 +1,4 @@
-"""Two schools whose clocks change on different days: each keeps to its own, at every instant."""
+"""Test two schools whose clocks change on different days: each always uses its own time."""
 
 import tomllib
 from datetime import UTC, datetime, time, timedelta

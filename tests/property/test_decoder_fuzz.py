@@ -1,7 +1,7 @@
-"""Mutated payloads against every decoder of the table.
+"""Run every decoder in the table on mutated payloads.
 
-No exception but `DecodeError`; every reading finite, in range and naming only known quantities;
-memory of the formats that remember stays bounded.
+Decoders raise only `DecodeError`; every reading is finite, in range, and has only known quantities;
+formats with state have bounded memory.
 """
 
 import json

@@ -1,6 +1,7 @@
-"""Every figure that two places show is one: statistics, sensor health, summary, tables and mail.
+"""Test that figures shown in several places agree: statistics, sensor health, summary, tables,
+mail.
 
-People are on duty by shifts, so that no figure is left out.
+People are on duty in shifts, so that every figure is included.
 """
 
 import asyncio
@@ -80,7 +81,9 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
             statistics,
         )
     )
-    assert bases.keys() >= labels.keys() - {"per_school_day"}  # which needs a whole week before
+    assert bases.keys() >= labels.keys() - {
+        "per_school_day"
+    }  # which needs a complete previous week
     assert [key for key, basis in bases.items() if printed[labels[key]][1] != basis] == []
     assert float(by_key["notices_per_duty_hour"]) > 0
     assert not re.search(r"\d\.\d\d of ", " ".join(bases.values()))

@@ -1,4 +1,4 @@
-"""Whatever is sent to the HTTP ingest is answered, and never with 500."""
+"""Test that HTTP ingest answers every request, and never with 500."""
 
 import asyncio
 import base64
@@ -88,7 +88,7 @@ async def post(path, headers, body):
 @settings(max_examples=300)
 @given(st.lists(level, min_size=1, max_size=3), headers, body, st.booleans())
 def test_always_an_answer(levels, headers, body, known):
-    """Every decoder is asked, with the token of its source and without."""
+    """Every decoder gets requests with and without its source's token."""
     if known:
         headers |= {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
     path = "/ingest/" + "/".join(quote(text, safe="", errors="replace") for text in levels)

@@ -1,4 +1,5 @@
-"""Any order of detections, answers, deliveries and time: never two open, nobody notified twice."""
+"""Test any order of detections, answers, deliveries and time: never two open, nobody notified
+twice."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ POLICY = AlertPolicy(
 
 
 class IncidentMachine(RuleBasedStateMachine):
-    """The engine over a real database, against the invariants."""
+    """Runs the engine on a real database, and checks invariants."""
 
     events = Bundle("events")
 
@@ -60,7 +61,7 @@ class IncidentMachine(RuleBasedStateMachine):
 
     @property
     def engine(self):
-        return AlertEngine(self.registry, POLICY)  # a fresh one each time: it has no state
+        return AlertEngine(self.registry, POLICY)  # a new one each time, because it has no state
 
     def say(self, event):
         if self.now - event.time <= 600:
@@ -139,7 +140,7 @@ class IncidentMachine(RuleBasedStateMachine):
             with sqlite.transaction(self.db) as tx:
                 before = repository.load(tx, incident)
                 after = self.engine.arrive(tx, incident, who, self.now)
-        assert after == before  # the second changes nothing
+        assert after == before  # the repeat changes nothing
         assert not after.is_open or after.acknowledged_by
         assert (after.arrived_at is not None) or not after.awaited
 
@@ -160,7 +161,7 @@ class IncidentMachine(RuleBasedStateMachine):
                 assert after == replace(before, action=action, case_number="1")
 
     def incident(self, number):
-        """Id of one of the newest incidents; None if there are not so many."""
+        """Return the id of one of the newest incidents; None if there are too few."""
         ids = stored.incidents(self.db, "id")
         return ids[-number] if number <= len(ids) else None
 
@@ -213,7 +214,7 @@ class IncidentMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_open_incident_has_a_deadline(self):
-        """Or what is over and not yet checked has a next step of its escalation."""
+        """An incident that is over but not yet checked must have a next escalation step."""
         found = [incident for incident in stored.incidents(self.db) if incident.is_open]
         waiting = {incident.id for incident in found if incident.cleared_at is not None}
         assert waiting <= set(stored.steps(self.db, "incident", done_at=None))
@@ -223,7 +224,7 @@ class IncidentMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_forgotten(self):
-        """By its own queries and without its mending: nothing is ever without a next step."""
+        """The check for stuck incidents never finds one, even without its repairs."""
         late = {StuckKind.LATE_NOTICE, StuckKind.LATE_STEP, StuckKind.LATE_DEFERRED}
         assert [f for f in find_stuck(self.db, self.now) if f.what not in late] == []
 

@@ -1,8 +1,8 @@
-"""Journal, cursors and outbox against a plain model, over crashes, damage and backups.
+"""Compare journal, cursors and outbox with a simple model, across crashes, damage and backups.
 
-A crash is a process that ends without closing anything: the objects are dropped as they are and
-the files are opened anew. The model is a dict of offsets to readings, the positions of the
-consumers and a dict of notices to what became of them; the invariants are the promises made.
+A crash ends the process without closing anything: objects are dropped, and the files are opened
+again. The model has a dict of readings by offset, the consumers' positions, and a dict of notices
+with their outcomes. The invariants are our promises.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ REGISTRY = Registry.of(
     (Room(f"room-{s}", s, "1", "Main", "S") for s in "ab"),
     (Sensor(s, f"room-{s}") for s in "ab"),
 )
-# One notice a detection: nobody is reminded, asked again, or notified of several rooms together.
+# one notice per detection: no reminders, repeats or digests
 TIMINGS = EscalationTimings(
     rounds=1,
     escalate_after_s=3600.0,
@@ -69,15 +69,17 @@ class JournalMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.crashed = []
         self.clock = 0
-        self.kept: dict[int, Reading] = {}  # what the journal must have
+        self.kept: dict[int, Reading] = {}  # expected content of the journal
         self.all: dict[int, Reading] = {}  # everything ever accepted
         self.letters = 0
         self.stored = 0  # committed position of the series
         self.watched = 0  # committed position of the detecting consumer
-        self.gone: dict[int, str] = {}  # offsets without a reading, and why
-        self.notices: dict[tuple[str, str], str] = {}  # incident and reason to state of the notice
-        self.sent: Counter[tuple[str, str]] = Counter()  # what arrived at the provider
-        self.may_repeat: Counter[tuple[str, str]] = Counter()  # sends that a crash left unmarked
+        self.gone: dict[int, str] = {}  # offsets without a reading, and the reasons
+        self.notices: dict[tuple[str, str], str] = {}  # state of each notice by incident and reason
+        self.sent: Counter[tuple[str, str]] = Counter()  # notices received by the provider
+        self.may_repeat: Counter[tuple[str, str]] = (
+            Counter()
+        )  # sent notices that a crash left unmarked
         self.lost_to_series: set[int] = set()
         self.backups = 0
 
@@ -96,7 +98,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.engine = AlertEngine(REGISTRY, POLICY)
         self.consumer = DetectionConsumer(self.state, self.engine, may_alert)
         self.consumer.open(self.journal.read)
-        with transaction(self.state) as tx:  # as the pump does at its start
+        with transaction(self.state) as tx:  # as the pump does when it starts
             outbox_rows.release_leases(tx, "the next pump", self.now())
 
     def now(self):
@@ -168,7 +170,7 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.kept)
     @rule()
     def prune_for_size(self):
-        """The bound cannot be kept, so all goes that is not spared: the detector's part."""
+        """The limit cannot be met, so everything except the detector's unread part is deleted."""
         min_cursor = min(self.stored, self.watched)
         gone = [o for o in self.kept if o <= self.watched]
         unread = [o for o in gone if o > min_cursor]
@@ -201,7 +203,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(event=st.sampled_from(["a", "b"]))
     def open_incident(self, event):
-        """An incident and its notice commit together; who responds learns of what follows."""
+        """An incident and its notice are committed together; the responder learns of later ones."""
         self.clock += 1000
         happened = make_event(self.now(), event)
         of_room = incidents(self.state, room=f"room-{event}", status=Status.ACKNOWLEDGED)
@@ -215,7 +217,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(crash=st.sampled_from(["", "leased", "sent"]))
     def pump(self, crash):
-        """Lease one notice, send it, mark it; or crash between two of these."""
+        """Lease, send and mark one notice, or crash between two of these steps."""
         self.clock += 100
         with transaction(self.state) as tx:
             rows = outbox_rows.lease(
@@ -243,7 +245,7 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.notices)
     @rule(which=st.floats(0, 1, exclude_max=True))
     def acknowledge(self, which):
-        """An acknowledgment cancels notices that are not sent yet."""
+        """An acknowledgment cancels unsent notices."""
         incident, _ = sorted(self.notices)[int(which * len(self.notices))]
         with transaction(self.state) as tx:
             before = repository.load(tx, incident).status
@@ -261,7 +263,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule()
     def crash(self):
-        self.crashed += [self.journal, self.series, self.state]  # as they are; closed at the end
+        self.crashed += [self.journal, self.series, self.state]  # left open; closed at the end
         self.open()
 
     @rule()
@@ -281,7 +283,7 @@ class JournalMachine(RuleBasedStateMachine):
         passed = [o for o in self.lost_to_series if o <= self.stored]
         assert len(self.series.between(0, 4e9)) == self.stored - len(
             passed
-        )  # each once, none invented
+        )  # each once, and no others
         held = {o for gap in gaps(self.journal) for o in range(gap.first, gap.last + 1)}
         assert held == set(self.gone)
         assert held | set(self.kept) == set(range(1, len(self.all) + 1))

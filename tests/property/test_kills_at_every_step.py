@@ -1,9 +1,9 @@
-"""A kill after every step of alerting, or inside every transaction: nothing lost, one notice more.
+"""Test kills after every step of alerting and in every transaction: at most one duplicate notice.
 
-The engine and the outbox run a scenario of one afternoon, transaction by transaction: once without
-a break, once with the program killed after each commit, and once with it killed before each, so
-that each transaction is rolled back and repeated, and no sent notice is marked as sent at first.
-The notices and the final states are compared.
+The engine and the outbox run one afternoon's scenario, transaction by transaction: once without
+interruption, once killed after each commit, and once killed before each commit, so that every
+transaction is rolled back and repeated, and sent notices are not marked at first. The notices and
+final states are compared.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ POLICY = AlertPolicy(
     timings=EscalationTimings(escalate_after_s=60, rounds=1, storm_rooms=2, acknowledged_for_s=120),
 )
 DOWN = "ntfy-"
-"""Lee's first channel never delivers: every page goes by the second."""
+"""Lee's first channel never delivers, so every page uses the second."""
 
 
 def make_event(room, since, at, phase=EventPhase.ALERTED, kind=EventKind.VAPE):
@@ -110,7 +110,7 @@ def scenario():
 
 
 class Program:
-    """The program on a database; killed, it starts again with what was committed."""
+    """The program with its database; after a kill, it starts again from committed data."""
 
     def __init__(self, path, kill):
         self.path = path
@@ -123,7 +123,7 @@ class Program:
     def open(self):
         self.db = sqlite.connect(self.path)
         sqlite.migrate(self.db, schema.COMPONENT, schema.SCRIPTS)
-        self.db.execute("PRAGMA synchronous=OFF")  # the kills here are of the program alone
+        self.db.execute("PRAGMA synchronous=OFF")  # only the program is killed here
         self.engine = AlertEngine(REGISTRY, POLICY)
 
     def die(self, now):
@@ -134,7 +134,7 @@ class Program:
             outbox_rows.release_leases(tx, f"life {self.kills}", now)
 
     def commit(self, work, now, *, again=True):
-        """Do and commit; or die before that, and do it again; or die after it."""
+        """Run work and commit; or die before the commit and repeat; or die after it."""
         if self.kill == "before":
             self.db.execute("BEGIN IMMEDIATE")
             work(self.db)
@@ -176,7 +176,7 @@ class Program:
         self.unmarked.add(row.id)
         if first or self.kill != "before":
             self.commit(mark, now, again=False)
-        else:  # its mark was lost once; it was sent again
+        else:  # its mark was lost once, so it was sent again
             with sqlite.transaction(self.db) as tx:
                 mark(tx)
 
@@ -222,7 +222,7 @@ def test_killed_after_every_commit(whole, tmp_path):
 
 
 def test_killed_before_every_commit(whole, tmp_path):
-    """Each notice was sent, and its mark lost with the program: it is sent once more, no more."""
+    """Each notice was sent and its mark lost in the kill, so it is sent exactly once more."""
     sent, *ends, kills = play(tmp_path / "state.db", "before")
     assert set(sent) == set(whole[0])
     assert set(sent.values()) == {2}

@@ -1,4 +1,4 @@
-"""What a real InfluxDB reads back is what was written, whatever is in names and values."""
+"""Test that a real InfluxDB returns what was written, whatever names and values contain."""
 
 import itertools
 import math
@@ -38,7 +38,7 @@ def server(tmp_path_factory):
 
 
 def written(http, encoder, readings, measurement, which):
-    """Write, and read the points that `which` selects, each without its absent columns."""
+    """Write readings; return the points that `which` selects, without absent columns."""
     http.write(encoder.encode(readings))
     (series,) = http.query(f'SELECT * FROM "{measurement}" WHERE {which}')  # noqa: S608 - a test's own
     rows = [dict(zip(series["columns"], row, strict=True)) for row in series["values"]]

@@ -1,4 +1,4 @@
-"""Whatever sensors do: outages open once and close once, and no sensor is part of two."""
+"""Test that outages begin and end once, and that no sensor is in two, whatever sensors do."""
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st

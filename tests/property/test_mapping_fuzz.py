@@ -1,7 +1,7 @@
-"""Any payload against mappings, any mapping against payloads, any sample against the suggestion.
+"""Fuzz mappings with payloads, payloads with mappings, and suggestions with samples.
 
-No exception but `DecodeError` (`SuggestError` for suggestions), readings finite and in range, and
-whatever is suggested is a valid configuration whose own examples pass.
+Only `DecodeError` (or `SuggestError`) is raised, readings are finite and in range, and every
+suggestion is a valid configuration whose examples pass.
 """
 
 import contextlib

@@ -1,4 +1,5 @@
-"""Any split and any restart of a stream gives the events of the whole, with gaps and absences."""
+"""Test that splits and restarts of a stream don't change its events, with gaps and missing
+values."""
 
 from functools import cache
 
@@ -17,7 +18,8 @@ HOUR = 3600.0
 
 @cache
 def stream():
-    """A day and a half: smoke in all rooms, a frozen and a missing channel, a blow, gaps."""
+    """Return a day and a half with smoke in all rooms, a frozen and a missing channel, a blow, and
+    gaps."""
     air = Air(SENSORS, 1.5 * DAY_S, every_s=300.0)
     rng = np.random.default_rng(9)
     for sensor in SENSORS:

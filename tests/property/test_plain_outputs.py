@@ -1,7 +1,7 @@
-"""Text from people and devices does nothing where it is shown, whatever the output.
+"""Test that text from people and devices is harmless in every output.
 
-A spreadsheet takes cells for formulas, a terminal obeys escape sequences, and a bidirectional
-override turns words around. Each output is one row of `OUTPUTS`.
+Spreadsheets run formulas, terminals run escape sequences, and bidirectional overrides reverse
+words. Each output is a row of `OUTPUTS`.
 """
 
 import csv

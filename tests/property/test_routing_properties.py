@@ -1,4 +1,4 @@
-"""The tree against a naive reading of its rules, over random trees; matchers over any text."""
+"""Compare routing with a naive implementation on random trees, and test matchers with any text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOTS = st.lists(ROUTES, max_size=4).map(lambda routes: Route("root", routes=tup
 
 
 def flat(root):
-    """Every node with its ancestors and the siblings before each of them."""
+    """Return every node with its ancestors, and the earlier siblings of each."""
 
     def below(node, path):
         yield [*path, node]
@@ -44,7 +44,8 @@ def flat(root):
 
 
 def reference(root, labels):
-    """A node answers if it and all above match, no sibling before took it, no child matches."""
+    """Return the nodes that match along with their ancestors, unless an earlier sibling or a child
+    does."""
     answers = []
     for nodes, earlier in flat(root):
         fits = all(match_all(node.matchers, labels) for node in nodes[1:])

@@ -1,4 +1,4 @@
-"""Small counts of a room in a class period are hidden, and no total reveals a single one."""
+"""Test that small counts per room and class period are hidden, and that no total reveals one."""
 
 from hypothesis import given
 from hypothesis import strategies as st

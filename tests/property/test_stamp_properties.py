@@ -1,6 +1,6 @@
-"""Any stamps in any order, with copies, restarts and a small memory: nothing lost, nothing twice.
+"""Test any stamps in any order, with copies, restarts and little memory: no loss, no duplicates.
 
-Every accepted reading of the journal is in the series under a time of its own.
+Every accepted reading in the journal is in the series with a unique time.
 """
 
 import math

@@ -299,7 +299,7 @@ async def test_a_session_that_two_clients_fight_for_becomes_an_incident(broker):
     async with RunningSource(broker) as running:
         other = Client(CallbackAPIVersion.VERSION2, client_id="under-test", clean_session=False)
         other.connect("127.0.0.1", broker.port)
-        other.loop_start()  # acknowledges its messages and reconnects automatically, like our service
+        other.loop_start()  # acknowledges messages and reconnects, like our service
         async with asyncio.timeout(60):
             while "session_contended" not in running.found:
                 await asyncio.sleep(0.1)

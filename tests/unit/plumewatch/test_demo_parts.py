@@ -56,7 +56,7 @@ def scored(truths, alerts, now=10_000.0):
         (
             [session("a"), session("b", start=5000.0)],
             [("n2-boys", 1010.0), ("n2-boys", 1020.0), ("n2-boys", 9990.0)],
-            "found 1 of 2 finished vaping sessions, 0 false alarms",  # the last one is not decided yet
+            "found 1 of 2 finished vaping sessions, 0 false alarms",  # the last is still undecided
         ),
     ],
 )
