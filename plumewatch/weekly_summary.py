@@ -1,16 +1,17 @@
 """Send last week's summary; the service runs ``python -m plumewatch.weekly_summary``.
 
-It reads the configuration as JSON from standard input, and runs at the lowest priority.
+It reads the configuration, the time of the last run and the time of this one as JSON from standard
+input, and runs at the lowest priority.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 import sys
 import tempfile
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,7 @@ from plumewatch.config.secrets import read_secret
 from plumewatch.errors import UsageError
 from plumewatch.report_request import ReportRequest, gather_facts
 from plumewatch.service.data_folder import open_state
+from plumewatch.service.jobs import is_due
 from reports.files import write_report
 from reports.letter import write_letter
 from reports.summary import make_summary
@@ -52,7 +54,7 @@ def build_weekly_notice(
     config: PlumewatchConfig, now: float, site: str = ""
 ) -> tuple[Notice, bytes]:
     """Return last week's summary of one school or all, as a notice and as a workbook."""
-    last = datetime.fromtimestamp(now, config.zone()) - timedelta(days=7)
+    last = datetime.fromtimestamp(now, config.zone(site)) - timedelta(days=7)
     facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}", site=site), now)
     with use_language(config.language), tempfile.TemporaryDirectory() as folder:
         to_do = describe_due_tests(config, now, facts.registry)
@@ -70,7 +72,7 @@ def build_weekly_notice(
         since=now,
         title=title,
         text=text,
-        zone=config.timezone,
+        zone=config.zone(site).key,
         priority=Priority.NORMAL,
         language=config.language,
     )
@@ -106,14 +108,14 @@ def _list_names(names: Iterable[str]) -> str:
     return ", ".join([*every[:_MOST_NAMED], *([_("%(n)d more", n=more)] if more > 0 else [])])
 
 
-def send_weekly(config: PlumewatchConfig, now: float) -> list[str]:
-    """Send the summary to the address in ``[reports]`` and to staff; return the result."""
+def send_weekly(config: PlumewatchConfig, since: float, now: float) -> list[str]:
+    """Send the summaries due since `since` to ``[reports]`` and to staff; return the results."""
     target = read_secret(config, "reports.weekly")
     if target is None:
         return ["no weekly summary was sent: [reports] has no weekly_file"]
-    return [
-        _send(config, now, *mail) for mail in [("", target), *_find_staff_mails(config, target)]
-    ]
+    mails = [("", target), *_find_staff_mails(config, target)]
+    due = [mail for mail in mails if is_due(since, now, config.zone(mail[0]))]
+    return [_send(config, now, *mail) for mail in due] or ["no weekly summary is due here"]
 
 
 def _send(config: PlumewatchConfig, now: float, site: str, target: Secret) -> str:
@@ -153,9 +155,10 @@ def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tupl
 def main() -> None:
     """Send the summary, and print the result."""
     os.nice(19)
-    config = PlumewatchConfig.model_validate_json(sys.stdin.buffer.read())
+    order = json.load(sys.stdin.buffer)
+    config = PlumewatchConfig.model_validate_json(order["config"])
     try:
-        done = send_weekly(config, time.time())
+        done = send_weekly(config, order["since"], order["now"])
     except (ConfigError, StorageError, sqlite3.Error, OSError) as error:
         done = [f"no weekly summary was sent: {error}"]
     sys.stdout.write("\n".join(done) + "\n")

@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOOK_S: Final = 600.0
+_LOOK_S: Final = 60.0
 _LONGEST_S: Final = 12 * 3600.0
 _LONGEST_OF_PAGE_S: Final = 300.0
 _MORNING: Final = 6
@@ -35,50 +35,47 @@ _SUMMARY: Final = "weekly summary"
 _LAST_RUN: Final = f"last {_SUMMARY}"
 
 
-def is_due(last: float | None, now: float, zone: ZoneInfo) -> bool:
-    """Return whether a Monday 6:00 AM has passed since `last`; False if there was no run."""
+def is_due(last: float, now: float, zone: ZoneInfo) -> bool:
+    """Return whether a Monday 6:00 AM has passed since `last`."""
     at = datetime.fromtimestamp(now, zone)
-    if last is None or (at.weekday() == 0 and at.hour < _MORNING):
-        return False
-    return datetime.fromtimestamp(last, zone).isocalendar()[:2] != at.isocalendar()[:2]
+    this = at.replace(hour=_MORNING, minute=0, second=0, microsecond=0)
+    this -= timedelta(days=at.weekday())
+    monday = this if this <= at else this - timedelta(days=7)
+    return last < monday.timestamp()
 
 
 class WeeklySummary:
-    """Sends the summary once a week, across restarts.
+    """Sends each school's summary on Monday at 6:00 AM in its time zone, across restarts.
 
     Before the first run, the time of the first check counts as the last run.
     """
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._zone = resources.config.zone()
+        config = resources.config
+        self._zones = {config.zone(site) for site in config.sites_by_id()}
 
     async def run(self) -> None:
-        """Send the summary when its time has come; check every ten minutes, until cancelled."""
+        """Send the summary when its time has come; check every minute, until cancelled."""
         while True:
+            await self._run_if_due()
             await asyncio.sleep(_LOOK_S)
-            await self.run_if_due()
 
-    async def run_if_due(self) -> str:
-        """Run the job if its time has come; return what it printed, or an empty string."""
+    async def _run_if_due(self) -> None:
         base, now = self._resources, self._resources.clock()
         stored = await base.run_until_stored(_SUMMARY, load_snapshot, base.state, _LAST_RUN)
-        last = None if stored is None else float(stored.body)
-        due = is_due(last, now, self._zone)
-        if due or last is None:
+        last = now if stored is None else float(stored.body)
+        due = any(is_due(last, now, zone) for zone in self._zones)
+        if due or stored is None:
             await base.run_until_stored(_SUMMARY, _save, base.state, now)
-        if not due:
-            return ""
-        said = await self._run_job()
-        log.info("%s", said)
-        return said
+        if due:
+            log.info("%s", await self._run_job(last, now))
 
-    async def _run_job(self) -> str:
-        config = self._resources.config.model_dump_json(by_alias=True).encode()
+    async def _run_job(self, since: float, now: float) -> str:
+        config = self._resources.config.model_dump_json(by_alias=True)
+        order = json.dumps({"config": config, "since": since, "now": now}).encode()
         try:
-            out = await _run(
-                (sys.executable, "-m", "plumewatch.weekly_summary"), config, _LONGEST_S
-            )
+            out = await _run((sys.executable, "-m", "plumewatch.weekly_summary"), order, _LONGEST_S)
         except TimeoutError:
             return f"{_SUMMARY} was not run: it took too long"
         except OSError as error:

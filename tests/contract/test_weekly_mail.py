@@ -55,7 +55,7 @@ def test_the_mail_arrives_with_subject_and_lines_in_the_schools_language(
     mail_server, school, language, subject, line
 ):
     inbox, port = mail_server()
-    (done,) = send_weekly(school(port, language), NOW)
+    (done,) = send_weekly(school(port, language), 0.0, NOW)
     assert done.startswith("weekly summary sent to mailto-")
     (mail, other) = (mail for _, _, mail in inbox.mails)
     assert [(s, r) for s, r, _ in inbox.mails] == [(FROM, [TO]), (FROM, [ALSO_TO])]
@@ -83,7 +83,7 @@ def test_each_school_has_a_mail_to_its_own_people(mail_server, school, tmp_path)
         own = f'email = "{person}@north.example"\nsites = ["{name}"]'
         text = text.replace(f'id = "{person}"', f'id = "{person}"\n{own}')
     path.write_text(text)
-    assert len(send_weekly(load(path), NOW)) == 3
+    assert len(send_weekly(load(path), 0.0, NOW)) == 3
     found = {to: mail for _, (to,), mail in inbox.mails}
     assert found.keys() == {TO, ALSO_TO, "ap@north.example", "dean@north.example"}
     texts = {
@@ -100,6 +100,6 @@ def test_each_school_has_a_mail_to_its_own_people(mail_server, school, tmp_path)
 
 def test_a_server_that_refuses_the_recipient_is_reported(mail_server, school):
     inbox, port = mail_server(refuses=True)
-    (said,) = send_weekly(school(port, "en"), NOW)
+    (said,) = send_weekly(school(port, "en"), 0.0, NOW)
     assert said.startswith("no weekly summary was sent: ")
     assert inbox.mails == []

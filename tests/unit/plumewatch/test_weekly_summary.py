@@ -1,15 +1,21 @@
 """Test the weekly summary: when it is due, its contents, and its delivery."""
 
+import asyncio
+import json
 import re
+from contextlib import suppress
 from datetime import date, datetime, timedelta
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from alerts import sensor_tests
+from plumewatch import weekly_summary
 from plumewatch.config.load import load
+from plumewatch.config.model import PlumewatchConfig
+from plumewatch.service import jobs
 from plumewatch.service.data_folder import open_state
-from plumewatch.service.jobs import is_due
 from plumewatch.weekly_summary import build_weekly_notice, describe_due_tests, send_weekly
 from storage.sqlite import transaction
 from tests.support.school_year import config_text, fill_health, fill_state, moment
@@ -20,24 +26,108 @@ FIRST = date(2026, 9, 14)
 ZONE = ZoneInfo("America/New_York")
 
 
-def at(text):
-    return datetime.fromisoformat(text).replace(tzinfo=ZONE).timestamp()
+def at(text, zone=ZONE):
+    return datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()
+
+
+@pytest.fixture
+def run_service(monkeypatch, tmp_path):
+    """Run the scheduler from one time to another; return when which school's summary was sent."""
+
+    def run(config, *runs):
+        sent, now, end = [], 0.0, 0.0
+
+        async def run_job(_command, order, _longest_s):
+            given = json.loads(order)
+            done = send_weekly(
+                PlumewatchConfig.model_validate_json(given["config"]), given["since"], given["now"]
+            )
+            return "\n".join(done).encode()
+
+        async def sleep(seconds):
+            nonlocal now
+            now += seconds
+            if now >= end:
+                raise asyncio.CancelledError
+
+        async def run_until_stored(_name, work, *given):
+            return work(*given)
+
+        monkeypatch.setattr(jobs, "_run", run_job)
+        monkeypatch.setattr(jobs.asyncio, "sleep", sleep)
+        monkeypatch.setattr(
+            weekly_summary, "_send", lambda _config, now, site, _to: sent.append((site, now)) or "-"
+        )
+        path = tmp_path / "state.db"
+        fill_state(path, FIRST, 0, 0)
+        with open_state(path) as state:
+            resources = SimpleNamespace(
+                config=config, clock=lambda: now, state=state, run_until_stored=run_until_stored
+            )
+            for run in runs:
+                now, end = run
+                with suppress(asyncio.CancelledError):
+                    asyncio.run(jobs.WeeklySummary(resources).run())
+        return sent
+
+    return run
+
+
+@pytest.fixture
+def load_text(tmp_path):
+    def load_config(text):
+        (tmp_path / "weekly").write_text("json://127.0.0.1:9")
+        (tmp_path / "weekly").chmod(0o600)
+        path = tmp_path / "plumewatch.toml"
+        path.write_text(text, encoding="utf-8")
+        return load(path)
+
+    return load_config
 
 
 @pytest.mark.parametrize(
-    ("last", "now", "due"),
+    ("runs", "due"),
     [
-        (None, "2026-09-21 06:00", False),
-        ("2026-09-19 12:00", "2026-09-20 23:59", False),
-        ("2026-09-19 12:00", "2026-09-21 05:59", False),
-        ("2026-09-19 12:00", "2026-09-21 06:00", True),
-        ("2026-09-19 12:00", "2026-09-23 01:00", True),  # the service was down on Monday
-        ("2026-09-21 06:00", "2026-09-27 23:00", False),
-        ("2026-12-28 06:00", "2027-01-04 06:10", True),
+        ([("2026-09-20 15:00", "2026-09-22 00:00")], ["2026-09-21 06:00"]),
+        ([("2026-09-21 03:00", "2026-09-22 00:00")], ["2026-09-21 06:00"]),
+        ([("2026-09-21 05:59", "2026-09-22 00:00")], ["2026-09-21 06:00"]),
+        ([("2026-09-21 06:10", "2026-09-22 00:00")], []),  # before its first Monday
+        (
+            [("2026-09-18 12:00", "2026-09-21 05:50"), ("2026-09-21 06:10", "2026-09-22 00:00")],
+            ["2026-09-21 06:10"],
+        ),
+        (
+            [("2026-09-18 12:00", "2026-09-21 07:00"), ("2026-09-21 07:10", "2026-09-29 00:00")],
+            ["2026-09-21 06:00", "2026-09-28 06:00"],
+        ),
+        (
+            [("2026-09-18 12:00", "2026-09-19 12:00"), ("2026-09-23 01:00", "2026-09-24 00:00")],
+            ["2026-09-23 01:00"],
+        ),
+        ([("2026-10-31 12:00", "2026-11-03 00:00")], ["2026-11-02 06:00"]),  # clocks go back
+        ([("2027-03-13 12:00", "2027-03-16 00:00")], ["2027-03-15 06:00"]),  # and forward
+        ([("2027-01-02 12:00", "2027-01-05 00:00")], ["2027-01-04 06:00"]),
     ],
 )
-def test_due_once_a_week_from_monday_morning_on(last, now, due):
-    assert is_due(last and at(last), at(now), ZONE) == due
+def test_the_summary_is_sent_on_monday_at_six(run_service, load_text, runs, due):
+    config = load_text(config_text(1, more='[reports]\nweekly_file = "weekly"\n'))
+    sent = run_service(config, *((at(start), at(end)) for start, end in runs))
+    assert sent == [("", at(time)) for time in due]
+
+
+def test_each_school_gets_its_summary_at_six_in_its_own_time_zone(run_service, load_text):
+    zones = {"east": "America/New_York", "west": "America/Los_Angeles", "isle": "Pacific/Honolulu"}
+    text = config_text(3, more='[reports]\nweekly_to_staff = true\nweekly_file = "weekly"\n')
+    text = text.replace('site = "Lincoln High"', 'district = "District 9"')
+    for k, (site, zone) in enumerate(zones.items()):
+        text = text.replace(f'id = "r{k}"', f'id = "r{k}"\nsite = "{site}"')
+        text += f'[[site]]\nid = "{site}"\nname = "{site.title()}"\ntimezone = "{zone}"\n'
+    for person, site in (("ap", "east"), ("dean", "west"), ("an", "isle"), ("fm", "*")):
+        own = f'email = "{person}@example.org"\nsites = ["{site}"]'
+        text = text.replace(f'id = "{person}"', f'id = "{person}"\n{own}')
+    sent = run_service(load_text(text), (at("2026-09-20 15:00"), at("2026-09-22 00:00")))
+    own = [(site, at("2026-09-21 06:00", ZoneInfo(zone))) for site, zone in zones.items()]
+    assert sent == [("", at("2026-09-21 06:00")), *own]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +147,7 @@ def test_the_summary_of_last_week_arrives_with_what_changed(school):
     with Receiver() as receiver:
         (school / "weekly").write_text(receiver.url)
         (school / "weekly").chmod(0o600)
-        (done,) = send_weekly(load(school / "plumewatch.toml"), now)
+        (done,) = send_weekly(load(school / "plumewatch.toml"), 0.0, now)
         (push,) = eventually(lambda: receiver.pushes, "the summary")
     assert done.startswith("weekly summary sent to json-")
     assert push["title"] == "Lincoln High: week of September 21, 2026"
