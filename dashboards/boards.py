@@ -1,26 +1,27 @@
 """Build dashboards from their definitions, ``boards/*.toml``: rows of panels with their queries.
 
+A row that is ``folded`` runs no queries until it is opened.
+
 In a panel, the key that names a kind of `dashboards.panels` has the title. `ask` has its InfluxQL
 statements, or `figure` names a key figure of `reports.figures`. All other keys are arguments for
 that kind. They override the row's ``default``, which overrides the dashboard's; the value
 ``"auto"`` removes an argument. ``shared.toml`` has texts, links and columns by name.
 
 A name in braces in any text is replaced. Its value comes from `dashboards.queries.FRAGMENTS`, from
-the panel's `fill`, or from its `quantities`: ``quantity`` is the first one, and ``basis`` is the
-source of its guideline.
+the panel's `fill`, or from its `quantities`. Each quantity has its own queries and unit;
+``quantity`` is its key, ``mean`` selects it, and ``basis`` is the source of its guideline.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dashboards import panels, queries
-from dashboards.lines import dash_quantities
+from dashboards.lines import style_quantities
 from dashboards.queries import DATA_SOURCE, PLACE_TAGS, filled, in_place
 from detection.quantities import QUANTITIES
 from reports.figures import COVERAGE, GUIDELINES
@@ -87,19 +88,6 @@ class DashboardSettings:
     names: Mapping[str, str] = field(default_factory=dict)
     whole: str = "whole school"
 
-    def numbers(self, *, one_room: bool) -> dict[str, dict[str, int]]:
-        """Return the number of each room and sensor, by tag.
-
-        With `one_room`, sensors are numbered within their room.
-        """
-        counts: Counter[str] = Counter()
-        sensors = {}
-        for sensor, room in self.sensors:
-            group = room if one_room else ""
-            sensors[sensor] = counts[group]
-            counts[group] += 1
-        return {"room": {room: k for k, room in enumerate(self.rooms)}, "sensor": sensors}
-
 
 def read(name: str) -> dict[str, Any]:
     """Read a file of definitions."""
@@ -120,10 +108,9 @@ def build(name: str, settings: DashboardSettings) -> Json:
         "slots": f"{COVERAGE * 96:.0f}",
         **{name: f"{{{name}}}" for name in ("page", "docs")},  # for `_link`
     }
-    folded = board.pop("folded", "")  # a folded row doesn't run queries until it is opened
     made = _frame(settings, name, **board)
     for row in rows:
-        is_folded = row["title"] == folded
+        is_folded = row.get("folded", False)
         heading = {"type": "row", "title": row["title"], "collapsed": is_folded, "panels": []}
         made["panels"].append(heading | {"gridPos": {"w": 24, "h": 1}})
         made["panels"] += [
@@ -147,13 +134,12 @@ def _frame(
     refresh: str,
     places: bool = True,
     one_room: bool = False,
-    incidents: bool = True,
+    incidents: bool = False,
 ) -> Json:
     """Return a dashboard without panels: its variables, links and time zone.
 
     - `places`, `one_room`: whether it has variables for places, and whether it shows a single room.
-    - `incidents`: whether charts can mark incidents; on a single room's dashboard, people turn this
-      on.
+    - `incidents`: whether charts can mark incidents; for a single room, people turn this on.
     """
     links: list[Json] = [
         {
@@ -281,33 +267,38 @@ def _panel(
 ) -> Json:
     (kind,) = given.keys() & _KINDS.keys()
     merged = {**defaults.get(kind, {}), **of_row, **given}
-    own = {**words, **merged.pop("fill", {}), **_of_quantities(merged.pop("quantities", ()))}
+    own = {**words, **merged.pop("fill", {})}
+    quantities = {_label(key): key for key in merged.pop("quantities", ())}
+    if quantities:
+        own |= _of_quantity(*next(iter(quantities.items()))) | {"labels": ", ".join(quantities)}
+        merged["ask"] = [
+            _filled(ask, {**own, **_of_quantity(label, key)})
+            for label, key in quantities.items()
+            for ask in ([merged["ask"]] if isinstance(merged["ask"], str) else merged["ask"])
+        ]
+        merged.setdefault("unit", own["quantity"])
     wanted = {key: _filled(value, own) for key, value in merged.items() if value != "auto"}
     title, about, asked = wanted.pop(kind), wanted.pop("about"), _queries(kind, wanted)
-    has_dashes = wanted.pop("dashed", False)
     steps = () if kind == "grid" else wanted.pop("steps", ())
     made = _KINDS[kind](title, about, *asked, **_arguments(settings, wanted))
     if steps:
         made["transformations"] = [*_steps(steps)]
-    if has_dashes:
-        dash_quantities(made, re.findall(r' AS "([^"]+)"', asked[0]["query"]))
+    if len(quantities) > 1:
+        style_quantities(made, quantities)
     return made
 
 
-def _of_quantities(keys: Iterable[str]) -> dict[str, str]:
-    if not keys:
-        return {}
-    labels = {key: QUANTITIES[key].label for key in keys}
-    quantity = next(iter(labels))
-    guideline = _GUIDELINES.get(quantity)
+def _label(key: str) -> str:
+    quantity = QUANTITIES[key]
+    return f"{quantity.label}, {quantity.unit}" if quantity.label == "TVOC" else quantity.label
+
+
+def _of_quantity(label: str, key: str) -> dict[str, str]:
+    guideline = _GUIDELINES.get(key)
     none = "There is no published value for it in this unit."
     return {
-        "quantity": quantity,
-        "labels": ", ".join(labels.values()),
-        "means": ", ".join(
-            f'mean("{key}"){" * 1.8 + 32" if key == "temp" else ""} AS "{label}"'
-            for key, label in labels.items()
-        ),
+        "quantity": key,
+        "mean": f'mean("{key}"){" * 1.8 + 32" if key == "temp" else ""} AS "{label}"',
         "basis": guideline.basis if guideline else none,
     }
 
@@ -335,9 +326,8 @@ def _queries(kind: str, given: dict[str, Any]) -> list[Json]:
         alias = ""
         if kind != "number" and not is_table:
             tag = re.search(r'"(\w+)"', query.rpartition("GROUP BY ")[2])
-            several = query.partition(" FROM ")[0].count(" AS ") > 1
             alias = f"$tag_{tag[1]}" if tag else "$col"
-            alias += " $col" if tag and several else ""
+            alias += " $col" if tag and " AS " in query.partition(" FROM ")[0] else ""
         found.append(queries.question(query, alias=alias, table=is_table))
     return found
 

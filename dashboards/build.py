@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from dashboards.boards import ROOM_UID, build, line_links
+from dashboards.boards import build, line_links
 from dashboards.lines import name_rooms, style_lines
 from dashboards.queries import DATA_SOURCE_NAME, POLICIES, SOURCE, data_source_uid, in_detail
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dashboards.boards import DashboardSettings
 
-DASHBOARDS: Final = ("morning", "now", "room", "air", "sensors", "alerts", "pipeline", "board")
+DASHBOARDS: Final = ("morning", "now", "room", "air", "sensors", "alerts", "pipeline")
 """Names of the definition files and of the JSON files."""
 
 _POLICY: Final = re.compile(rf'"({"|".join(POLICIES[1:])})"\.(?=")')
@@ -49,9 +49,12 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
     """Build all dashboards in the form Grafana stores, with panels numbered in order."""
     made = {}
     links = line_links(settings)
+    numbers = {
+        "room": {room: number for number, room in enumerate(settings.rooms)},
+        "sensor": {sensor: number for number, (sensor, _room) in enumerate(settings.sensors)},
+    }
     for name in DASHBOARDS:
         body = json.loads(json.dumps(build(name, settings)))  # panels share no object
-        numbers = settings.numbers(one_room=body["uid"] == ROOM_UID)
         for number, panel in enumerate(body["panels"], 1):
             panel["id"] = number
             if "targets" in panel:

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from dashboards.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, override
+from dashboards.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, override, unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from dashboards.panels import Json
 
@@ -35,11 +35,16 @@ def _style(number: int) -> dict[str, Any]:
     return {"fill": "dash", "dash": list(dashes)} if dashes else {"fill": "solid"}
 
 
-def dash_quantities(panel: Json, names: Iterable[str]) -> None:
-    """Give separate dashes to the lines whose name is, or ends with, one of `names`."""
+def style_quantities(panel: Json, quantities: Mapping[str, str]) -> None:
+    """Give the lines whose name ends with a quantity's label its unit, and dashes of their own."""
     panel["fieldConfig"]["overrides"] += [
-        override("byRegexp", f"/(^| ){re.escape(name)}$/", custom__lineStyle=_style(number))
-        for number, name in enumerate(names)
+        override(
+            "byRegexp",
+            f"/ {re.escape(label)}$/",
+            unit=unit_of(key),
+            custom__lineStyle=_style(number),
+        )
+        for number, (label, key) in enumerate(quantities.items())
     ]
 
 

@@ -8,6 +8,7 @@ that it shows when it is empty.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Final
 
 from dashboards.queries import DATA_SOURCE
@@ -90,17 +91,11 @@ _UNITS: Final = {
     "": "none",
 }
 """Grafana's names for our units; queries return temperatures in °F, as pages show them."""
-_UNIT_TEXTS: Final = {
-    **{name: text for text, name in _UNITS.items() if name != "none"},
-    "fahrenheit": "°F",
-    "s": "time",
-    "ms": "time",
-    "percentunit": "share",
-}
-"""Axis label of each unit."""
 _SEVERITY: Final = (TRANSPARENT, ORANGE, VERMILLION, PURPLE)
 _MOST_POINTS: Final = 400
 """Points per line of averages. Halving it saves the server only a third of the time."""
+_LONGEST_GAP_MS: Final = 3_600_000
+"""Longest gap that a line bridges."""
 _NARROW: Final = 8
 """Largest width at which the legend of a chart by room or sensor shows values."""
 _READABLE: Final = 260
@@ -169,7 +164,7 @@ def _panel(
         "title": title,
         "description": about,
         "datasource": DATA_SOURCE,
-        "targets": [{**q, "refId": ref} for ref, q in zip("ABCDEFGH", queries, strict=False)],
+        "targets": [{**q, "refId": ref} for ref, q in zip(ascii_uppercase, queries, strict=False)],
         "gridPos": {"w": size[0], "h": size[1]},
         "fieldConfig": {"defaults": {"noValue": empty, **defaults}, "overrides": [*overrides]},
         "options": options,
@@ -213,8 +208,6 @@ def chart(
     low: float | None = None,
     high: float | None = None,
     logarithmic: bool = False,
-    counted: str = "",
-    gap_ms: float = 3_600_000,
     time_from: str = "",
     width: int = 12,
     height: int = 8,
@@ -224,27 +217,20 @@ def chart(
     - `bands`: drawn as dashed lines.
     - `colors`: colors of lines by name.
     - `least`: shortest interval, such as ``15m``.
-    - `counted`: what the values count if they have no unit, such as ``incidents``.
-    - `gap_ms`: longest gap that a line bridges.
     - `time_from`: the panel's own time range, such as ``30d``.
     """
     is_by_place = any(query["alias"] in {"$tag_room", "$tag_sensor"} for query in queries)
     calcs = () if is_by_place and width > _NARROW else ("lastNotNull", "max")
     style: Json = {
         "lineWidth": 2,
-        "spanNulls": gap_ms,
+        "spanNulls": _LONGEST_GAP_MS,
         "showPoints": "always" if points else "auto",
     }
     # Not every Grafana version has the palette for any color vision.
     defaults: Json = {"unit": unit, "color": {"mode": "palette-classic"}, "custom": style}
-    axis = _UNIT_TEXTS.get(unit, counted)
     if bands:
-        starts = ", ".join(_start(start, unit) for start, color in bands if color != TRANSPARENT)
-        axis = f"{axis} (dashed: {starts})".strip() if starts else axis
         defaults["thresholds"] = _thresholds(bands, TRANSPARENT)
         style["thresholdsStyle"] = {"mode": "dashed"}
-    if axis:
-        style["axisLabel"] = axis
     if logarithmic:
         style["scaleDistribution"] = {"type": "log", "log": 10}
     if as_bars or stacked:  # a time stamp marks the start of the interval
@@ -268,10 +254,6 @@ def chart(
     return made | {key: value for key, value in given.items() if value}
 
 
-def _start(value: float, unit: str) -> str:
-    return f"{value / 60:g} min" if unit == "s" else f"{value:g}"
-
-
 def number(
     title: str,
     about: str,
@@ -280,13 +262,11 @@ def number(
     decimals: int | None = None,
     bands: Bands | None = None,
     words: Words | None = None,
-    colors: Mapping[str, str] | None = None,
-    names: bool = False,
     of_row: str = "",
     empty: str = "0",
     width: int = 4,
 ) -> Json:
-    """Make a panel of one large number (from column `of_row`) or, with `names`, several."""
+    """Make a panel of one large number, from column `of_row` if there are several."""
     defaults = {
         "unit": unit,
         **({} if decimals is None else {"decimals": decimals}),
@@ -301,11 +281,11 @@ def number(
         "percentChangeColorMode": "standard",
         "reduceOptions": _reduced(fields=f"/^{of_row}$/" if of_row else ""),
         "showPercentChange": False,
-        "textMode": "value_and_name" if names else "value",
+        "textMode": "value",
         "wideLayout": True,
     }
     text = (title, about, empty)
-    return _panel("stat", text, queries, (width, 4), defaults, options, _colored(colors or {}))
+    return _panel("stat", text, queries, (width, 4), defaults, options)
 
 
 def bars(
@@ -375,15 +355,13 @@ def grid(
     steps: Sequence[Json] = (),
     empty: str = "nothing in this time",
     narrowest: int = 70,
-    tall: bool = False,
     width: int = 24,
     height: int = 8,
 ) -> Json:
     """Make a table with `columns` (from `column`) in this order, after the transformations.
 
     A cell without a value is empty; `empty` is the text for a table without rows. If a column's
-    name is a pattern, no column is removed, moved or renamed. `tall` rows have room for room names,
-    because Grafana sizes rows for the ids.
+    name is a pattern, no column is removed, moved or renamed.
     """
     labels = {key: {"text": text, "index": k} for k, (key, text) in enumerate(_LABELS.items())}
     every = override("byRegexp", ".*", noValue="", mappings=[{"type": "value", "options": labels}])
@@ -399,7 +377,7 @@ def grid(
         (width, height),
         defaults,
         {
-            "cellHeight": "lg" if tall else "sm",
+            "cellHeight": "sm",
             "frameIndex": 0,
             "showHeader": True,
             "showTypeIcons": False,

@@ -263,7 +263,7 @@ const box = (panel) => {
 };
 const children = [];
 for (const panel of dashboard.panels.flatMap((one) => [one, ...(one.panels ?? [])])) {
-  if (panel.type === "row") children.push(new SceneGridRow({ key: `row-${panel.id}`, title: panel.title, x: 0, y: panel.gridPos.y, width: 24, height: 1, isCollapsed: false, children: [] }));
+  if (panel.type === "row") children.push(new SceneGridRow({ key: `row-${panel.id}`, title: panel.title, x: 0, y: panel.gridPos.y, width: 24, height: 1, isCollapsed: panel.collapsed, children: [] }));
   else children.at(-1).setState({ children: [...children.at(-1).state.children, box(panel)] });
 }
 const Links = () => (dashboard.links ?? []).map((link) => link.type === "dashboards"

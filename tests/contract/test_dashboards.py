@@ -5,6 +5,7 @@ import math
 import re
 import time
 from pathlib import Path
+from string import ascii_uppercase
 
 import pytest
 
@@ -74,17 +75,17 @@ def test_readings_are_asked_of_a_day_and_averages_of_more(url, school):
                     '"reading" WHERE time >', ""
                 )
                 continue
-            detail, outline = by_range
-            assert re.search(r'"(reading|sensor_health)"', detail)
-            assert re.search(r'"(reading_15m|sensor_hour)"', outline)
-            for days in (1, 2):
-                start = school.end - days * 86_400
-                answers = [
-                    grafana.answer(url, grafana.interpolated(query, start, school.end))
-                    for query in by_range
-                ]
-                assert not answers[2 - days]
-                asked += bool(answers[days - 1])
+            for detail, outline in zip(by_range[::2], by_range[1::2], strict=True):
+                assert re.search(r'"(reading|sensor_health)"', detail)
+                assert re.search(r'"(reading_15m|sensor_hour)"', outline)
+                for days in (1, 2):
+                    start = school.end - days * 86_400
+                    answers = [
+                        grafana.answer(url, grafana.interpolated(query, start, school.end))
+                        for query in (detail, outline)
+                    ]
+                    assert not answers[2 - days]
+                    asked += bool(answers[days - 1])
     assert asked > 20
 
 
@@ -129,8 +130,9 @@ def test_a_floor_narrows_rooms_and_a_room_narrows_panels(url, school):
     found = [match(variable["regex"], row[1])["value"] for row in found["values"]]
     assert sorted(found) == ["main-2-boys", "main-2-girls"]
     particles = next(p for p in grafana.panels(room) if p["title"] == "Particles")
+    pm25 = next(t for t in particles["targets"] if '"pm25"' in t["query"])
     query = grafana.interpolated(
-        particles["targets"][0]["query"],
+        pm25["query"],
         school.start,
         school.end,
         {**grafana.EVERYWHERE, "room": "main-2-boys"},
@@ -182,9 +184,8 @@ def test_every_panel_has_a_description_and_a_text_for_no_data():
             assert len(panel["description"]) > 10
             assert panel["fieldConfig"]["defaults"]["noValue"]
             assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
-            assert [t["refId"] for t in panel["targets"]] == list(
-                "ABCDEFGH"[: len(panel["targets"])]
-            )
+            ids = [t["refId"] for t in panel["targets"]]
+            assert ids == list(ascii_uppercase[: len(ids)])
 
 
 def grounds(panel):
@@ -230,7 +231,7 @@ def test_text_on_colors_can_be_read():
     assert {
         "Rooms",
         "Incidents open now",
-        "False alarms per sensor-week",
+        "Nobody responded",
     } <= checked
 
 
@@ -252,6 +253,33 @@ def test_links_lead_to_the_staff_page_and_between_dashboards():
     assert "/d/plumewatch-room?var-room=${__value.raw:percentencode}" in text
     without = json.dumps(built(DashboardSettings(page_url="")))
     assert "${staff_page}/" not in without
+
+
+def test_a_room_shows_what_its_sensors_report():
+    """Three charts are open, and every channel has its own query and unit in some chart."""
+    open_rows = [p for p in BUILT["room"]["panels"] if p["type"] == "timeseries"]
+    assert len(open_rows) == 3
+    (folded,) = (p for p in BUILT["room"]["panels"] if p["type"] == "row" and p["collapsed"])
+    units = {}
+    for panel in (*open_rows, *folded["panels"]):
+        for target in panel["targets"]:
+            (label,) = re.findall(r' AS "([^"]+)"', target["query"])
+            assert target["query"].count("mean(") == 1, "no values, no line"
+            (unit,) = (
+                one["value"]
+                for override in panel["fieldConfig"]["overrides"]
+                if re.search(override["matcher"]["options"].strip("/"), f"s1 {label}")
+                for one in override["properties"]
+                if one["id"] == "unit"
+            )
+            units[label] = unit
+    quantities = QUANTITIES.keys() - {"battery", "rssi", "vape_index"}
+    assert len(units) == len(quantities)
+    assert (units["PM2.5"], units["temperature"], units["TVOC, ppb"]) == (
+        "conμgm3",
+        "fahrenheit",
+        "conppb",
+    )
 
 
 def found_panel(name, title):
@@ -353,13 +381,13 @@ def test_a_table_names_a_room_once_and_writes_times_as_pages_do():
             }
             assert not {"dateTimeAsIso", "dateTimeAsLocal"} & units
             seen |= units
-    assert "time:MMM D, YYYY, h:mm A" in seen
+    assert "time:MMM D, h:mm A" in seen
 
 
 def test_bars_of_seven_rooms_have_seven_colors():
     rooms = tuple(f"r{k}" for k in range(7))
-    board = built(DashboardSettings(rooms=rooms))["board"]
-    (panel,) = (p for p in grafana.panels(board) if p["title"].startswith("Displacement"))
+    board = built(DashboardSettings(rooms=rooms))["alerts"]
+    (panel,) = (p for p in grafana.panels(board) if p["title"].endswith("per week and room"))
     colors = [
         one["value"]["fixedColor"]
         for override in panel["fieldConfig"]["overrides"]
