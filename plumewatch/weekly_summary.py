@@ -105,7 +105,7 @@ def describe_due_tests(config: PlumewatchConfig, now: float, registry: Registry)
 def _list_names(names: Iterable[str]) -> str:
     every = sorted(names, key=make_sort_key)
     more = len(every) - _MOST_NAMED
-    return ", ".join([*every[:_MOST_NAMED], *([_("%(n)d more", n=more)] if more > 0 else [])])
+    return "; ".join([*every[:_MOST_NAMED], *([_("%(n)d more", n=more)] if more > 0 else [])])
 
 
 def send_weekly(config: PlumewatchConfig, since: float, now: float) -> list[str]:

@@ -109,19 +109,15 @@ RESPONSE: Final = (
     KeyFigure("time_to_arrive", "From first notice to arrival", "arrive", "s"),
     KeyFigure("time_to_resolve", "From incident to resolution", "resolve", "s"),
     KeyFigure("escalated", "Escalated to the second step", "escalated", "share"),
-    KeyFigure("missed", "No response before escalation ended", "missed", "share"),
 )
 LOAD: Final = (
     KeyFigure("notices", "Notices delivered", "notices"),
-    KeyFigure("notices_undelivered", "Notices not delivered", "undelivered"),
     KeyFigure("notices_per_duty_hour", "Notices per person-hour on duty", "per_duty_hour", "1/h"),
-    KeyFigure("duplicates", "Repeated notices per incident", "duplicates"),
 )
 SENSORS: Final = (
     KeyFigure("sensors", "Sensors", "sensors"),
     KeyFigure("availability", "Sensor-hours online / expected", "availability", "share"),
     KeyFigure("completeness", "Readings received / expected", "completeness", "share"),
-    KeyFigure("offline_detect", "From last reading to offline incident", "offline_detect", "s"),
 )
 INCIDENTS: Final = KeyFigure("incidents", "Incidents", "incidents")
 
@@ -227,8 +223,6 @@ def _values(value: Value) -> dict[str, float | None]:
             **_values(value.acknowledged),
             "notified": float(value.notified),
             "unacknowledged": float(value.unacknowledged),
-            "median_all": value.median_all_s,
-            "p90_all": value.p90_all_s,
         }
     if isinstance(value, BeforeAfter):
         return {

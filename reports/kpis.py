@@ -3,8 +3,7 @@
 Incidents on all days count, except tests; figures per school day or per hour on duty count only
 incidents on school days. Every figure comes with its basis, the count that it is computed from. A
 ratio over fewer than `FEWEST` incidents, or over less than a sensor-week, is None, never 0.
-Incidents that nobody acknowledged have no time to acknowledgment, but they are never dropped: they
-are counted separately and rank last in `Acknowledgment.median_all_s` and `p90_all_s`.
+Incidents that nobody acknowledged have no time to acknowledgment; they are counted beside it.
 """
 
 from __future__ import annotations
@@ -60,21 +59,16 @@ class Times:
 def quantile(ordered: Sequence[float], share: float) -> float | None:
     """Return the quantile of ascending values, linear between neighbors (Hyndman & Fan type 7).
 
-    Return None if there are no values, or if the quantile falls among infinite ones.
+    Return None if there are no values.
 
     >>> quantile([10.0, 20.0, 40.0], 0.5), quantile([10.0, 20.0, 40.0], 0.9)
     (20.0, 36.0)
-    >>> quantile([10.0, float("inf")], 0.5) is None
-    True
     """
     if not ordered:
         return None
     place = share * (len(ordered) - 1)
-    low = math.floor(place)
-    found, rest = ordered[low], place - low
-    if rest and math.isfinite(found):
-        found += rest * (ordered[low + 1] - found)
-    return found if math.isfinite(found) else None
+    low, high = math.floor(place), math.ceil(place)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
 def summarize_times(spans: Iterable[float]) -> Times:
@@ -119,16 +113,16 @@ class Acknowledgment:
 
     The time is 0 if someone acknowledged on the page before the notice arrived. `notified` excludes
     unacknowledged incidents that are still escalating. `within_5_min` is a share of `notified`.
-    `median_all_s` and `p90_all_s` are over `notified`, with unacknowledged incidents ranked last;
-    they are None if the quantile falls among unacknowledged incidents.
     """
 
     acknowledged: Times
     notified: int
-    unacknowledged: int
     within_5_min: Rate
-    median_all_s: float | None
-    p90_all_s: float | None
+
+    @property
+    def unacknowledged(self) -> int:
+        """Number of notified incidents that nobody acknowledged."""
+        return self.notified - self.acknowledged.n
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +130,7 @@ class Response:
     """Response times.
 
     `detect` excludes incidents about devices. `arrive` is measured from the first notice delivered,
-    `resolve` from the opening. `escalated` incidents reached escalation step 2. `missed` incidents
-    were not acknowledged before their escalation ended; those still escalating are not counted.
+    `resolve` from the opening. `escalated` incidents reached escalation step 2.
     """
 
     detect: Times
@@ -146,7 +139,6 @@ class Response:
     arrive: Times
     resolve: Times
     escalated: Rate
-    missed: Rate
 
 
 def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Response:
@@ -154,30 +146,18 @@ def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) ->
     notified = [(row, row.notified_at) for row in incidents if row.notified_at is not None]
     due = [(row, at) for row, at in notified if not _is_escalating(row, now)]
     waits = [
-        math.inf if row.acknowledged_at is None else max(0.0, row.acknowledged_at - at)
-        for row, at in due
+        max(0.0, row.acknowledged_at - at) for row, at in due if row.acknowledged_at is not None
     ]
-    waits.sort()
-    acked = [wait for wait in waits if math.isfinite(wait)]
-    quick = sum(wait <= ACKNOWLEDGED_WITHIN_S for wait in acked)
-    ended = [(row, row.chain_end_at) for row in incidents if row.chain_end_at is not None]
-    judged = [
-        row.acknowledged_at is None or row.acknowledged_at > end
-        for row, end in ended
-        if end <= now or row.acknowledged_at is not None
-    ]
+    quick = sum(wait <= ACKNOWLEDGED_WITHIN_S for wait in waits)
     return Response(
         detect=summarize_times(
             row.opened_at - row.first_evidence_at for row in incidents if row.kind not in HEALTH
         ),
         notify=summarize_times(at - row.opened_at for row, at in notified),
         acknowledge=Acknowledgment(
-            acknowledged=summarize_times(acked),
+            acknowledged=summarize_times(waits),
             notified=len(due),
-            unacknowledged=len(waits) - len(acked),
             within_5_min=share(quick, len(due)),
-            median_all_s=quantile(waits, 0.5),
-            p90_all_s=quantile(waits, 0.9),
         ),
         arrive=summarize_times(
             row.arrived_at - at for row, at in notified if row.arrived_at is not None
@@ -186,7 +166,6 @@ def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) ->
             r.closed_at - r.opened_at for r in incidents if r.closed_at is not None
         ),
         escalated=share(sum(row.level >= 2 for row in incidents), len(incidents)),
-        missed=share(sum(judged), len(judged)),
     )
 
 
@@ -257,12 +236,10 @@ def _count_causes(incidents: Sequence[IncidentRow]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Notices to staff; `duplicates` repeat the incident and reason of another notice."""
+    """Notices delivered to staff."""
 
     notices: int
-    undelivered: int
     per_duty_hour: Rate
-    duplicates: Rate
 
 
 def compute_load(
@@ -279,14 +256,11 @@ def compute_load(
     """
     on_duty = {row.id for row in incidents if is_school_day(row)}
     sent = [notice for notice in notices if notice.delivered_at is not None]
-    once = {(notice.incident, notice.person, notice.reason) for notice in sent}
     return Load(
         notices=len(sent),
-        undelivered=len(notices) - len(sent),
         per_duty_hour=Rate(
             sum(notice.incident in on_duty for notice in sent), sum_duty_hours(duty, recorded_from)
         ),
-        duplicates=Rate(len(sent) - len(once), len(incidents)),
     )
 
 
@@ -312,13 +286,10 @@ class SensorTime:
     online_days: float
     availability: Rate
     completeness: Rate
-    offline_detect: Times
 
 
-def compute_sensor_time(
-    days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()
-) -> SensorTime:
-    """Compute availability, completeness, and the time until an outage is noticed."""
+def compute_sensor_time(days: Sequence[SensorDay]) -> SensorTime:
+    """Compute availability and completeness."""
     online = math.fsum(day.online_s for day in days)
     return SensorTime(
         sensors=len({day.sensor for day in days}),
@@ -326,9 +297,6 @@ def compute_sensor_time(
         availability=Rate(online / 3600.0, math.fsum(day.expected_s for day in days) / 3600.0),
         completeness=Rate(
             sum(day.received for day in days), math.fsum(day.expected for day in days)
-        ),
-        offline_detect=summarize_times(
-            row.opened_at - row.first_evidence_at for row in incidents if row.kind == "offline"
         ),
     )
 
@@ -380,5 +348,5 @@ def compute_kpis(
         outcome=count_outcomes(incidents, days),
         response=compute_response(incidents, now),
         load=compute_load(incidents, notices, duty, recorded_from, is_school_day),
-        sensors=compute_sensor_time(days, incidents),
+        sensors=compute_sensor_time(days),
     )

@@ -11,7 +11,7 @@ from language.plain_text import escape_reversibly
 from reports.rows import State
 from reports.schools import compare_schools
 from reports.text import LIMITS, format_percent, format_period, to_words, translate
-from reports.wording import format_number, format_per_day, format_share
+from reports.wording import format_number, format_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,8 +131,8 @@ def write_findings(made: Summary) -> Iterator[str]:
     counts = {
         "confirmed": _("%(n)d confirmed", n=value("confirmed")),
         "false_alarms": ngettext("%(n)d false alarm", "%(n)d false alarms", value("false_alarms")),
-        "nothing_found": _("%(n)d nothing found", n=value("nothing_found")),
-        "fixed": _("%(n)d sensor fixed", n=value("fixed")),
+        "nothing_found": _("%(n)d with nothing found", n=value("nothing_found")),
+        "fixed": _("%(n)d with the sensor fixed", n=value("fixed")),
     }
     said = join_words(text for key, text in counts.items() if value(key))
     answered = every - value("unknown")
@@ -147,18 +147,14 @@ def write_findings(made: Summary) -> Iterator[str]:
             else _("every alert that is over had a responder")
         )
         yield _(
-            "Someone responded within five minutes to %(soon)d of the %(notified)d that were sent"
-            " out; %(others)s.",
+            "Someone responded within five minutes to %(soon)d of the %(notified)d sent to staff;"
+            " %(others)s.",
             soon=value("responded_in_5_min", "part"),
             notified=notified,
             others=others,
         )
-    if air:
-        times = Counter(_name_time(facts, row) for row in facts.air).most_common(_MOST_TIMES)
-        named = (
-            ngettext("%(time)s (%(n)d alert)", "%(time)s (%(n)d alerts)", n, time=time)
-            for time, n in times
-        )
+    times = Counter(_name_time(facts, row) for row in facts.air).most_common(_MOST_TIMES)
+    if named := [_("%(time)s (%(n)d alerts)", time=time, n=n) for time, n in times if n > 1]:
         yield _("Busiest times for vaping and smoke: %(times)s.", times=join_words(named))
 
 
@@ -187,10 +183,19 @@ def _compare_with_before(made: Summary) -> Iterator[str]:
     values = next(f.values for f in made.figures if f.key == "per_school_day")
     if not values["days_before"] or not values["days"]:
         return
+    now, before = (
+        ngettext(
+            "%(count)s on 1 school day",
+            "%(count)s on %(n).0f school days",
+            values[f"days{when}"] or 0.0,
+            count=format_number(values[f"count{when}"]),
+        )
+        for when in ("", "_before")
+    )
     yield _(
-        "Vaping and smoke per school day: %(now)s, compared with %(before)s in %(period)s",
-        now=format_per_day(values),
-        before=format_per_day(values, "_before"),
+        "Vaping and smoke: %(now)s, compared with %(before)s in %(period)s",
+        now=now,
+        before=before,
         period=name_period_before(facts.before),
     ) + ("." if values["is_clear"] else _("; too few to call a change."))
 

@@ -36,10 +36,7 @@ MOST_DRAWN: Final = 30
 """Maximum number of rooms in a chart."""
 _FOLLOW_UP: Final = ("referral", "nurse", "facilities", "none")
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_IN_UNIT: Final = (
-    *("value", "mean", "median", "p90", "median_all", "p90_all"),
-    *("period_before", "year_before"),
-)
+_IN_UNIT: Final = (*("value", "mean", "median", "p90", "period_before", "year_before"),)
 """Measures that have the unit of the figure; all others are counts."""
 _PER_TIME: Final = {
     **dict.fromkeys(("school_days", *AIR, "other", "incidents"), ""),
@@ -145,8 +142,9 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
         about=_("Short weeks have fewer school days, so compare the rates."),
     )
     if facts.end - facts.start <= _BY_DAY_S:
-        rows = _count_over_time(facts, str)
-        yield _make_grid("days", _("Incidents by day"), "day", _PER_TIME, rows)
+        columns = [*_PER_TIME][:-1]
+        rows = ((day, counts[:-1]) for day, counts in _count_over_time(facts, str))
+        yield _make_grid("days", _("Incidents by day"), "day", columns, rows)
     yield _count_by_hour(facts)
     yield _count_by_period(facts)
     yield _rank_rooms(facts)

@@ -200,17 +200,7 @@ COLUMNS: Final = {
             for name, about in _TIMES.items()
             for figure, kind in _OF_TIMES.items()
         ),
-        Column(
-            "acknowledge_median_all_s", _NUMBER, "median with unacknowledged ranked last, seconds"
-        ),
-        Column(
-            "acknowledge_p90_all_s",
-            _NUMBER,
-            "90th percentile with unacknowledged ranked last, seconds",
-        ),
         Column("escalated", _WHOLE, "incidents that reached step 2 or later"),
-        Column("missed", _WHOLE, "incidents not acknowledged before the escalation ended"),
-        Column("missed_of", _WHOLE, "incidents whose escalation is over"),
     ),
     "sensors": (
         _VERSION_COLUMN,
@@ -387,11 +377,7 @@ def _list_response(facts: Facts) -> Iterator[dict[str, Any]]:
                     for name, times in spans.items()
                     for figure in _OF_TIMES
                 },
-                "acknowledge_median_all_s": _rounded(acknowledge.median_all_s),
-                "acknowledge_p90_all_s": _rounded(acknowledge.p90_all_s),
                 "escalated": int(result.escalated.part),
-                "missed": int(result.missed.part),
-                "missed_of": int(result.missed.whole),
             }
 
 

@@ -52,7 +52,7 @@ _PRINTED: Final = {
     "response": (
         *("by", "value", "incidents", "notified", "unacknowledged", "responded_within_5_min"),
         *("detect_median_s", "notify_median_s", "acknowledge_median_s", "acknowledge_p90_s"),
-        *("arrive_median_s", "resolve_median_s", "escalated", "missed"),
+        *("arrive_median_s", "resolve_median_s", "escalated"),
     ),
     "sensors": (
         *("sensor", _PLACE, "online_days", "availability", "completeness"),

@@ -32,7 +32,7 @@ def describe_figure(figure: Figure) -> dict[str, str]:
     if "median" in values:
         basis = describe_median(values)
     elif "days" in values:
-        basis = format_per_day(values)
+        basis = _format_per_day(values)
     elif "of" in values:
         basis = _describe_rate(figure)
     short = _("median of %(n)s", n=f"{values['n']:.0f}") if "median" in values else basis
@@ -99,9 +99,9 @@ def _round(amount: float) -> str:
     return f"{amount:,.{0 if amount >= 10 or amount == round(amount) else 1}f}"
 
 
-def format_per_day(values: Mapping[str, float | None], when: str = "") -> str:
-    """Format a rate per school day with its basis; `when` is empty or ``"_before"``."""
-    count, days = values[f"count{when}"] or 0.0, values[f"days{when}"] or 0.0
+def _format_per_day(values: Mapping[str, float | None]) -> str:
+    """Format a rate per school day with its basis."""
+    count, days = values["count"] or 0.0, values["days"] or 0.0
     return ngettext(
         "%(rate)s (%(count)s on 1 whole school day)",
         "%(rate)s (%(count)s on %(n).0f whole school days)",

@@ -80,10 +80,6 @@ def test_unacknowledged_are_counted_and_never_dropped():
     assert (found.notified, found.acknowledged.n, found.unacknowledged) == (6, 4, 2)
     assert found.acknowledged.mean_s == (30 + 90 + 300 + 301) / 4
     assert found.within_5_min == Rate(3, 6)  # 300 s counts, 301 s and unacknowledged ones do not
-    # ranked last: 30 90 300 301 inf inf; the median is between 300 and 301, p90 among the silent
-    assert found.median_all_s == 300.5
-    assert found.p90_all_s is None
-    assert found.acknowledged.p90_s is not None
 
 
 @pytest.mark.parametrize(
@@ -110,17 +106,9 @@ def test_acknowledged_on_the_page_before_the_notice_arrived_counts_as_zero():
     assert compute_response([row]).acknowledge.acknowledged.mean_s == 0.0
 
 
-def test_escalation_and_missed():
-    rows = [
-        incident("1", level=1, acknowledged_at=MONDAY + 60, chain_end_at=MONDAY + 600),
-        incident("2", level=2, acknowledged_at=MONDAY + 700, chain_end_at=MONDAY + 600),
-        incident("3", level=3, chain_end_at=MONDAY + 600),
-        incident("4", level=2, chain_end_at=MONDAY + 6000),  # still going on, so not counted
-        incident("5", level=0),  # nobody to notify, so there is no chain
-    ]
-    found = compute_response(rows, now=MONDAY + 1000)
-    assert found.escalated == Rate(3, 5)
-    assert found.missed == Rate(2, 3)
+def test_an_incident_escalated_from_the_second_step_on():
+    rows = [incident(str(level), level=level) for level in range(5)]
+    assert compute_response(rows).escalated == Rate(3, 5)
 
 
 def test_outcomes_sum_and_unknown_is_separate():
@@ -186,7 +174,7 @@ def test_load_for_person_hours_on_duty():
     notices = [
         notice(person="ap"),
         notice(person="dean"),
-        notice(person="dean"),  # same person, same reason: a duplicate
+        notice(person="dean"),
         notice(person="dean", reason="recovered"),
         notice(person="vp", delivered=False),
     ]
@@ -196,9 +184,8 @@ def test_load_for_person_hours_on_duty():
         DutySpan("dean", MONDAY, MONDAY + 1800),
     ]
     found = load([incident(), incident("i2")], notices, duty, MONDAY)
-    assert (found.notices, found.undelivered) == (4, 1)
+    assert found.notices == 4
     assert found.per_duty_hour == Rate(4, 2.0)
-    assert found.duplicates == Rate(1, 2)
     rows = (incident(),)
     for since, hours in ((MONDAY - 9e6, 2.0), (MONDAY + 2700, 0.75), (math.inf, 0.0)):
         assert load(rows, notices, duty, since).per_duty_hour == Rate(4, hours)
@@ -213,13 +200,11 @@ def test_availability_and_completeness():
         sensor_day("b2", online=86_400.0, received=90, missing=10),
         sensor_day("b3", online=43_200.0, received=50, missing=0),
     ]
-    gone = incident("o", kind="offline", first_evidence_at=MONDAY - 75.0)
-    found = compute_sensor_time(days, [gone, incident()])
+    found = compute_sensor_time(days)
     assert found.sensors == 2
     assert found.availability == Rate(24 + 12, 48)
     assert found.completeness == Rate(140, 150)
     assert found.online_days == 1.5
-    assert found.offline_detect.mean_s == 75.0
 
 
 @pytest.mark.parametrize(

@@ -160,8 +160,7 @@ def test_a_building_alone_in_words_and_in_machine_formats(make, config):
     assert view["period"] == "Week of November 2, 2026"
     assert (view["from"], view["to"]) == ("November 2, 2026", "November 8, 2026")
     text = " ".join(view["sentences"])
-    assert " days) in the week of October 26, 2026" in text
-    assert "Vaping and smoke per school day: " in text
+    assert re.search(r"Vaping and smoke: \d+ on \d school days, compared with \d+ on \d", text)
     about = pl.read_parquet_metadata(make(kind="parquet", week="2026-W45", building="North"))
     assert (about["period"], about["place"]) == ("week of November 2, 2026", "North")
     assert make(kind="pdf", week="2026-W45", building="North").read_bytes().startswith(b"%PDF")

@@ -101,13 +101,12 @@ class Tables:
         return [quick.height, notified.height, *filter(None, [never])]
 
     def per_school_day(self):
-        now = [self.figure("per_school_day", key) for key in ("value", "count", "days")]
-        before = ("period_before", "count_before", "days_before")
-        return [*now, *(self.figure("per_school_day", key) for key in before)]
+        keys = ("count", "days", "count_before", "days_before")
+        return [self.figure("per_school_day", key) for key in keys]
 
     def times(self):
         by_period = self.air.group_by("weekday", "period").len().sort("len", descending=True)
-        return by_period["len"][:3].to_list()
+        return [n for n in by_period["len"][:3] if n > 1]
 
     def none(self):
         return []
@@ -118,7 +117,7 @@ SENTENCES = {
     "There is no record of": Tables.none,
     "Staff answered": Tables.outcomes,
     "Someone responded": Tables.responded,
-    "Vaping and smoke per": Tables.per_school_day,
+    "Vaping and smoke:": Tables.per_school_day,
     "Busiest times": Tables.times,
     "": Tables.days,
 }

@@ -21,6 +21,7 @@ from plumewatch.config.load import load
 from plumewatch.config.settings import build_school
 from plumewatch.service.data_folder import open_series, open_state
 from reports import tables
+from reports.documents import render_pdf
 from reports.facts import gather
 from reports.files import REPORTS, SHEETS
 from reports.school import Place
@@ -357,3 +358,22 @@ def test_the_program_of_the_staff_page_writes_the_same(school, write, state, tmp
         assert output[-1] == {"done": DAYS, "of": DAYS} if made else "East" in output[0]["error"]
     assert (tmp_path / "True.csv").read_bytes() == write("sensors", "csv").read_bytes()
     assert "an" in {e.actor for e in audit.read_entries(state, 3)}
+
+
+@pytest.mark.needs("pdftotext")
+def test_a_heading_stays_with_its_table(facts):
+    view = view_summary(make_summary(facts))
+    title, rows = "Heading of a table", [[f"row {k}", "1"] for k in range(20)]
+    grid = {"title": title, "about": "Explanation.", "columns": ["school", "alerts"], "rows": rows}
+    view["grids"] = [grid]
+    for n in range(10, 40, 3):  # the heading moves down the page
+        view["figures"] = [view["figures"][0]] * n
+        text = subprocess.run(
+            ["pdftotext", "-layout", "-", "-"],
+            input=render_pdf("summary", view),
+            capture_output=True,
+            check=True,
+        ).stdout.decode()
+        (page,) = (page for page in text.split("\f") if title in page)
+        after = page.partition(title)[2].split("\n")
+        assert any(line.split() == ["row", "0", "1"] for line in after), n
