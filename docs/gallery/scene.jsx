@@ -295,7 +295,8 @@ createRoot(document.getElementById("root")).render(
 );
 
 // All questions answered, and what a person would not see: empty panels, and text that is cut.
-const all = (type) => sceneGraph.findAllObjects(window.SCENE, (one) => one instanceof type);
+const isFolded = (one) => Boolean(one) && ((one instanceof SceneGridRow && one.state.isCollapsed) || isFolded(one.parent));
+const all = (type) => sceneGraph.findAllObjects(window.SCENE, (one) => one instanceof type && !isFolded(one));
 window.settled = () => all(SceneQueryRunner).every((one) => ["Done", "Error"].includes(one.state.data?.state));
 window.report = () => ({
   failed: [...window.FAILED, ...all(SceneQueryRunner).filter((one) => one.state.data.state === "Error").map((one) => one.state.data.error?.message)],
