@@ -20,6 +20,7 @@ from alerts.page import queries
 from alerts.page.api.operation import (
     PREFIX,
     Model,
+    Number,
     OfSite,
     Time,
     Words,
@@ -56,12 +57,12 @@ class Place(Model):
     name: str
     floor: str = ""
     building: str = ""
-    site: str = Field("", description="Id of the site")
+    site: str = Field("", description="Id of the site.")
     site_name: str = ""
 
 
 class IncidentSummary(Model):
-    """An incident. `state` is the term that reports use; `status` is its place in the workflow."""
+    """An incident. `status` is its step in the workflow; `state` is the name used in reports."""
 
     id: str
     kind: str
@@ -69,7 +70,7 @@ class IncidentSummary(Model):
     status: Status
     state: str
     severity: str
-    confidence: float = Field(description="Highest probability so far, 0 to 1")
+    confidence: Number = Field(description="Highest probability so far, from 0 to 1.")
     onset: datetime
     opened_at: datetime
     notified_at: datetime | None
@@ -78,21 +79,21 @@ class IncidentSummary(Model):
     arrived_at: datetime | None
     resolved_at: datetime | None
     verdict: str | None
-    cause: str = Field(description="What explains it; empty if unknown")
-    suppressed_by: str = Field(description="Why people were not notified; empty if they were")
+    cause: str = Field(description="What caused it. Empty if unknown.")
+    suppressed_by: str = Field(description="Why nobody was notified. Empty if someone was.")
     detections: int
-    updated_at: datetime = Field(description="When it last changed")
+    updated_at: datetime = Field(description="Time of the last change.")
 
 
 class Incidents(Model):
-    """Incidents, newest first."""
+    """A page of incidents, newest first."""
 
     items: list[IncidentSummary]
-    next: str | None = Field(description="Address of the next page")
+    next: str | None = Field(description="Path of the next page, or null.")
 
 
 class Detection(Model):
-    """One detection of an incident, with the evidence of its last update."""
+    """A detection that belongs to an incident, with its latest evidence."""
 
     id: str
     sensor: str
@@ -101,23 +102,23 @@ class Detection(Model):
     onset: datetime
     alerted: datetime
     end: datetime | None
-    confidence: float
-    probabilities: dict[str, float]
-    sentence: str = Field(description="Why, in one sentence")
+    confidence: Number
+    probabilities: dict[str, Number] = Field(description="Probability of each kind, from 0 to 1.")
+    sentence: str = Field(description="The evidence in one sentence.")
     model_version: str
 
 
 class HistoryEntry(Model):
-    """What happened to an incident; `by` is None for the system."""
+    """An entry in the history of an incident. `by` is null if the system did it."""
 
     at: datetime
     what: str
-    note: str = Field(description="Details in words, such as why it was closed")
+    note: str = Field(description="Details, such as why the incident was closed.")
     by: Person | None
 
 
 class IncidentNotice(Model):
-    """A notice of an incident."""
+    """A notice sent to one person about an incident."""
 
     person: Person
     channel: str
@@ -128,7 +129,7 @@ class IncidentNotice(Model):
 
 
 class Incident(IncidentSummary):
-    """An incident in full."""
+    """An incident with its detections, history and notices."""
 
     events: list[Detection]
     history: list[HistoryEntry]
@@ -136,29 +137,36 @@ class Incident(IncidentSummary):
 
 
 class IncidentQuery(OfSite):
-    """Filters for incidents; without any, all are returned."""
+    """Filters for incidents. Without filters, all incidents are returned."""
 
-    status: Annotated[Words, Field(description=f"One or more of {', '.join(Status)}")] = ()
-    kind: Annotated[Words, Field(description="Such as vape,smoke")] = ()
-    room: Annotated[str, Field(max_length=200, description="Id of a room")] = ""
+    status: Annotated[Words, Field(description=f"One or more of: {', '.join(Status)}.")] = ()
+    kind: Annotated[Words, Field(description="One or more kinds, such as `vape,smoke`.")] = ()
+    room: Annotated[str, Field(max_length=200, description="Id of a room.")] = ""
     start: Annotated[
-        Time | None, Field(alias="from", description="Opened at this time or later")
+        Time | None, Field(alias="from", description="Only incidents opened at or after this time.")
     ] = None
-    end: Annotated[Time | None, Field(alias="to", description="Opened before")] = None
+    end: Annotated[
+        Time | None, Field(alias="to", description="Only incidents opened before this time.")
+    ] = None
     updated_since: Annotated[
         Time | None,
-        Field(description="Changed at this time or later, for example by an answer"),
+        Field(
+            description="Only incidents changed at or after this time. A late answer is a change."
+        ),
     ] = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
-    cursor: Annotated[str, Field(max_length=200, description="From next; opaque")] = ""
+    cursor: Annotated[
+        str,
+        Field(max_length=200, description="Position of the page, taken from `next`."),
+    ] = ""
 
 
 class Answer(Model):
-    """The finding of a person."""
+    """What a person found in the room."""
 
     verdict: Verdict
-    cause: str = Field("", description=f"If known, one that fits: {', '.join(CAUSE_WORDS)}")
-    note: str = Field("", max_length=MAX_NOTE, description="No names, nothing about students")
+    cause: str = Field("", description=f"What caused it, if known: {', '.join(CAUSE_WORDS)}.")
+    note: str = Field("", max_length=MAX_NOTE, description="Must not name or describe anyone.")
 
 
 class IncidentApi(PageGroup):
@@ -191,22 +199,22 @@ class IncidentApi(PageGroup):
 
     @operation("/incidents/{id}", Scope.READ, Incident)
     async def one(self, request: Request) -> Incident:
-        """Return an incident with its detections, history and notices."""
+        """Get an incident with its detections, history and notices."""
         return await self._load_incident(request)
 
     @operation("/incidents/{id}/acknowledge", Scope.RESPOND, Incident, method="POST")
     async def acknowledge(self, request: Request) -> Incident:
-        """Acknowledge an incident as the person of the token; no one else is paged."""
+        """Acknowledge an incident as the token's person. Nobody else is paged."""
         return await self._act(request, self._context.engine.acknowledge, channel=_CHANNEL)
 
     @operation("/incidents/{id}/arrive", Scope.RESPOND, Incident, method="POST")
     async def arrive(self, request: Request) -> Incident:
-        """Record that the person of the token is on site."""
+        """Record that the token's person is in the room."""
         return await self._act(request, self._context.engine.arrive, channel=_CHANNEL)
 
     @operation("/incidents/{id}/decline", Scope.RESPOND, Incident, method="POST")
     async def decline(self, request: Request) -> Incident:
-        """Record that the person of the token cannot go; the next is paged."""
+        """Record that the token's person can't go. The next person is paged."""
         return await self._act(request, self._context.engine.decline, channel=_CHANNEL)
 
     @operation("/incidents/{id}/resolve", Scope.RESPOND, Incident, method="POST")
@@ -216,7 +224,7 @@ class IncidentApi(PageGroup):
 
     @operation("/incidents/{id}/answer", Scope.RESPOND, Incident, body=Answer, method="POST")
     async def answer(self, request: Request, given: Answer) -> Incident:
-        """Record what was found."""
+        """Record what the token's person found."""
         note, fault = self._context.read_free_text({"note": given.note}, "note")
         if fault:
             raise build_invalid([("note", fault)])

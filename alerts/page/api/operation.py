@@ -54,13 +54,13 @@ class Model(BaseModel):
 
 
 class Problem(BaseModel):
-    """A problem with a request (RFC 9457)."""
+    """An error, as problem details (RFC 9457)."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str
-    errors: list[dict[str, str]] = Field([], description="Location and fault of each wrong field.")
+    errors: list[dict[str, str]] = Field([], description="Each invalid field and its problem.")
 
 
 _EXAMPLE: Final = "2026-09-07T10:05:00Z"
@@ -83,9 +83,11 @@ def _check_storable(value: datetime) -> datetime:
 
 
 class OfSite(Model):
-    """A query about all sites, or one."""
+    """Filters by site."""
 
-    site: Annotated[str, Field(max_length=200, description="Id of a site; without it, all")] = ""
+    site: Annotated[
+        str, Field(max_length=200, description="Id of a site. If omitted, all sites.")
+    ] = ""
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_split_words, json_schema_input_type=str)]
@@ -97,6 +99,19 @@ Time = Annotated[
     Field(examples=[_EXAMPLE]),
 ]
 """A time in RFC 3339 format, with its zone."""
+
+
+def round_number(value: float) -> float:
+    """Round a measured or computed number to six significant digits.
+
+    >>> round_number(0.1 + 0.2), round_number(1013.25)
+    (0.3, 1013.25)
+    """
+    return float(f"{value:.6g}")
+
+
+Number = Annotated[float, AfterValidator(round_number)]
+"""A measured or computed number."""
 
 
 def to_moment(at: float) -> datetime:
@@ -274,21 +289,21 @@ def _describe_fault(fault: Mapping[str, Any], unknown: str) -> str:
 # the document
 
 _ANSWERS: Final[Mapping[int, str]] = {
-    400: "The request is invalid; errors lists the faults",
-    401: "No valid token",
-    403: "The token or its person has no permission for this",
-    404: "Not found",
-    408: "The body did not arrive in time",
-    413: "The body is too large",
-    415: "The body is not JSON",
-    429: "Too many requests; Retry-After gives the time to wait",
-    503: "The database cannot be read right now",
+    400: "The request is invalid. `errors` lists each invalid field.",
+    401: "The token is missing, invalid or expired.",
+    403: "The token, or the role of its person, doesn't allow this.",
+    404: "Not found.",
+    408: "The request body didn't arrive in time.",
+    413: "The request body is too large.",
+    415: "The request body isn't JSON.",
+    429: "Too many requests. `Retry-After` says how many seconds to wait.",
+    503: "The database can't be read right now. Try again later.",
 }
 _OF_BODIES: Final = frozenset({408, 413, 415})
 _LIMITS: Final = (
-    "Tokens are created on the staff page under Settings, API tokens."
-    " Times are RFC 3339. Lists have `next`, the address of the next page, or null."
-    " Errors are problem details (RFC 9457)."
+    "Create tokens on the staff page, under Settings, API tokens. Times are in RFC 3339 format."
+    " Numbers have at most six significant digits. Each list has `next`: the path of the next page,"
+    " or null on the last page. Errors are problem details (RFC 9457)."
 )
 
 
@@ -328,11 +343,11 @@ def _refer_to(model: type[BaseModel], kind: str = JSON) -> dict[str, Any]:
 
 def _describe(one: Operation) -> dict[str, Any]:
     right = NEEDS.get(one.scope)
-    who = f"the roles {list_roles_with(right)}" if right else "every role"
+    who = f"to the roles {list_roles_with(right)}" if right else "to every role"
     content: dict[str, Any] = {kind: {} for kind in one.kinds}
     responses: dict[str, Any] = {
         str(one.status): {
-            "description": "Done",
+            "description": "Success.",
             "content": content | (_refer_to(one.answer) if one.answer else {}),
         }
     }
@@ -344,7 +359,7 @@ def _describe(one: Operation) -> dict[str, Any]:
         "operationId": re.sub(r"\W+", "_", f"{one.method.lower()}{one.path.removeprefix(PREFIX)}"),
         "tags": [one.path.split("/")[3]],
         "summary": one.about,
-        "description": f"Scope `{one.scope}`, for {who}.",
+        "description": f"Requires the scope `{one.scope}`, available {who}.",
         "security": [{"token": []}],
         "parameters": [*_list_path_parameters(one.path), *_list_query_parameters(one.query)],
         "responses": responses,

@@ -30,33 +30,33 @@ if TYPE_CHECKING:
 
 
 class ReportRequest(Model):
-    """A report, and its days, week, month, term or school year."""
+    """The report to create, and its period: first and last day, or one of the named periods."""
 
-    report: str = Field(description=", ".join(ABOUT), max_length=80)
-    format: str = Field(description=", ".join(FORMATS), max_length=80)
-    first: date | None = Field(None, description="First day")
-    last: date | None = Field(None, description="Last day")
-    week: str = Field("", description="Such as 2026-W37", max_length=80)
-    month: str = Field("", description="Such as 2026-09", max_length=80)
-    term: str = Field("", description="Name of a term", max_length=80)
-    school_year: str = Field("", description="Such as 2026-27", max_length=80)
-    site: str = Field("", description="Id of a site", max_length=200)
-    building: str = Field("", max_length=80)
+    report: str = Field(description=f"One of: {', '.join(ABOUT)}.", max_length=80)
+    format: str = Field(description=f"One of: {', '.join(FORMATS)}.", max_length=80)
+    first: date | None = Field(None, description="First day.")
+    last: date | None = Field(None, description="Last day, included.")
+    week: str = Field("", description="A week, such as `2026-W37`.", max_length=80)
+    month: str = Field("", description="A month, such as `2026-09`.", max_length=80)
+    term: str = Field("", description="Name of a term.", max_length=80)
+    school_year: str = Field("", description="A school year, such as `2026-27`.", max_length=80)
+    site: str = Field("", description="Id of a site. If omitted, all sites.", max_length=200)
+    building: str = Field("", description="Name of a building.", max_length=80)
 
 
 class Report(Model):
-    """A report; its file can be fetched when `state` is ready, for an hour."""
+    """A report. Once `state` is ready, its file can be downloaded for an hour."""
 
     id: str
     name: str
-    state: str = Field(description="making, ready or failed")
-    error: str
-    asked_at: datetime
-    file: str | None = Field(description="Address of the file when it is ready")
+    state: str = Field(description="making, ready or failed.")
+    error: str = Field(description="Why it failed. Empty if it didn't.")
+    asked_at: datetime = Field(description="When it was requested.")
+    file: str | None = Field(description="Path of the file, or null until it is ready.")
 
 
 class Reports(Model):
-    """Reports of the person of the token, about the schools of the token."""
+    """Reports that the token's person requested, about schools the token has access to."""
 
     items: list[Report]
     next: str | None = None
@@ -67,12 +67,12 @@ class ReportApi(PageGroup):
 
     @operation("/reports", Scope.REPORTS, Reports)
     async def index(self, request: Request) -> Reports:
-        """List the reports of the last hour."""
+        """List the reports requested in the last hour."""
         return Reports(items=[_summarize(job) for job in list_own_reports(self._context, request)])
 
     @operation("/reports", Scope.REPORTS, Report, body=ReportRequest, method="POST", status=202)
     async def start(self, request: Request, asked: ReportRequest) -> Report:
-        """Start a report."""
+        """Request a report. It is created in the background."""
         given: dict[str, Any] = asked.model_dump(mode="json")
         periods = [k for k in ("week", "month", "term", "school_year") if given[k]]
         if len(periods) > 1 or (periods and (asked.first or asked.last)):
@@ -92,12 +92,12 @@ class ReportApi(PageGroup):
 
     @operation("/reports/{id}", Scope.REPORTS, Report)
     async def one(self, request: Request) -> Report:
-        """Return a report and its state."""
+        """Get a report and its state."""
         return _summarize(find_own_report(self._context, request))
 
     @operation("/reports/{id}/file", Scope.REPORTS, None, kinds=(*MEDIA.values(),))
     async def file(self, request: Request) -> Response:
-        """Return the file of a report that is ready."""
+        """Download the file of a report that is ready."""
         return send_report_file(find_own_report(self._context, request))
 
 

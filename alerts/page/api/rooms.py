@@ -10,7 +10,14 @@ from pydantic import Field
 
 from alerts.access.api_tokens import Scope
 from alerts.page.api.incidents import Place
-from alerts.page.api.operation import Model, OfSite, operation, to_moment, to_moment_if_known
+from alerts.page.api.operation import (
+    Model,
+    Number,
+    OfSite,
+    operation,
+    to_moment,
+    to_moment_if_known,
+)
 from alerts.page.page_group import PageGroup
 
 if TYPE_CHECKING:
@@ -25,19 +32,19 @@ if TYPE_CHECKING:
 
 
 class Room(Place):
-    """A room; `state` is as on the staff page, such as alarm, responding, ok or silent."""
+    """A room. `state` is its state on the staff page, such as alarm, responding, ok or silent."""
 
     kind: str
     state: str
-    text: str = Field(description="The state in words")
-    since: datetime | None
-    incident: str | None = Field(description="Its open incident")
-    seen: datetime | None = Field(description="Time of its newest reading")
-    sensors: list[str]
+    text: str = Field(description="The state in words.")
+    since: datetime | None = Field(description="Time since which it is in this state.")
+    incident: str | None = Field(description="Id of its open incident, or null.")
+    seen: datetime | None = Field(description="Time of its newest reading, or null.")
+    sensors: list[str] = Field(description="Ids of its sensors.")
 
 
 class Rooms(Model):
-    """All rooms."""
+    """A list of rooms."""
 
     items: list[Room]
     next: str | None = None
@@ -47,18 +54,18 @@ class Sensor(Model):
     """A registered sensor and its newest reading."""
 
     id: str
-    room: str
-    site: str = Field(description="Id of the site")
+    room: str = Field(description="Id of its room.")
+    site: str = Field(description="Id of the site.")
     site_name: str
     model: str
-    interval_s: float
-    state: str = Field(description="alive, silent, offline, never heard; empty if unknown")
-    time: datetime | None
-    values: dict[str, float]
+    interval_s: Number = Field(description="Seconds between its readings.")
+    state: str = Field(description="alive, silent, offline or never heard. Empty if unknown.")
+    time: datetime | None = Field(description="Time of its newest reading, or null.")
+    values: dict[str, Number] = Field(description="Newest values, by quantity.")
 
 
 class Sensors(Model):
-    """All sensors."""
+    """A list of sensors."""
 
     items: list[Sensor]
     next: str | None = None
@@ -67,22 +74,22 @@ class Sensors(Model):
 class SensorQuery(OfSite):
     """Filters for sensors."""
 
-    room: Annotated[str, Field(max_length=200, description="Id of a room")] = ""
+    room: Annotated[str, Field(max_length=200, description="Id of a room.")] = ""
 
 
 class Site(Model):
-    """A school; `id` stays when it is renamed."""
+    """A school. Renaming it doesn't change its `id`."""
 
     id: str
     name: str
-    timezone: str
-    rooms: int
-    sensors: int
-    closed: date | None = Field(description="Day on which it closed, if it did")
+    timezone: str = Field(description="IANA time zone.")
+    rooms: int = Field(description="Number of rooms.")
+    sensors: int = Field(description="Number of sensors.")
+    closed: date | None = Field(description="Day on which it closed, or null.")
 
 
 class Sites(Model):
-    """All sites, by name."""
+    """A list of sites, sorted by name."""
 
     items: list[Site]
     next: str | None = None
@@ -93,7 +100,7 @@ class RoomApi(PageGroup):
 
     @operation("/sites", Scope.READ, Sites)
     async def sites(self, _request: Request) -> Sites:
-        """List the sites that the token sees."""
+        """List the sites that the token has access to, including closed ones."""
         registry, usual = self._context.registry, self._context.policy.zone
         rooms = Counter(room.site for room in registry.rooms.values())
         sensors = Counter(registry.rooms[s.room].site for s in registry.sensors.values())
@@ -113,17 +120,17 @@ class RoomApi(PageGroup):
 
     @operation("/rooms", Scope.READ, Rooms, query=OfSite)
     async def rooms(self, _request: Request, _asked: OfSite) -> Rooms:
-        """List rooms with their states."""
+        """List rooms with their current state."""
         return Rooms(items=await self._load_rooms())
 
     @operation("/rooms/{id}", Scope.READ, Room)
     async def room(self, request: Request) -> Room:
-        """Return a room with its state."""
+        """Get a room with its current state."""
         return (await self._load_rooms([self._context.find_room(request)]))[0]
 
     @operation("/sensors", Scope.READ, Sensors, query=SensorQuery)
     async def sensors(self, _request: Request, asked: SensorQuery) -> Sensors:
-        """List registered sensors with their newest readings."""
+        """List registered sensors with their newest reading."""
         latest = await self._context.run_in_thread(self._context.settings.series.latest)
         found = self._context.registry.sensors.values()
         chosen = [s for s in found if not asked.room or s.room == asked.room]
@@ -134,7 +141,7 @@ class RoomApi(PageGroup):
 
     @operation("/sensors/{id}", Scope.READ, Sensor)
     async def sensor(self, request: Request) -> Sensor:
-        """Return a sensor with its newest reading."""
+        """Get a sensor with its newest reading."""
         sensor = self._context.find_sensor(request)
         latest = await self._context.run_in_thread(self._context.settings.series.latest)
         life = self._context.read_pipeline().sensors.get(sensor.id)

@@ -23,6 +23,7 @@ from alerts.page.api.operation import (
     Words,
     build_invalid,
     operation,
+    round_number,
     to_moment,
 )
 from alerts.page.page_group import PageGroup
@@ -40,21 +41,22 @@ MOST_AVERAGES: Final = 50_000
 
 
 class Reading(Model):
-    """The values of a sensor at one time, by quantity; null where there is none."""
+    """The values of a sensor at one time, by quantity. A missing value is null."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, float | None]
 
     sensor: str
-    site: str = Field(description="Id of the site")
+    site: str = Field(description="Id of the site.")
     site_name: str
     time: datetime
 
 
 class Readings(Model):
-    """Readings in ``[from, to)``, sensor by sensor, in the order of the request.
+    """Readings from `from` to just before `to`, sensor by sensor, in the order of the request.
 
-    `step` is the period of the averages in seconds, or null for single readings.
+    `step` is the length of each average in seconds, or null for single readings. `units` has the
+    unit of each quantity.
     """
 
     step: float | None
@@ -65,22 +67,25 @@ class Readings(Model):
 class ReadingsQuery(OfSite):
     """Filters for readings."""
 
-    start: Annotated[Time, Field(alias="from")]
-    end: Annotated[Time, Field(alias="to")]
+    start: Annotated[Time, Field(alias="from", description="First time.")]
+    end: Annotated[Time, Field(alias="to", description="End of the range, not included.")]
     step: Annotated[
         float | None,
         Field(
             ge=1,
             le=366 * 86_400,
             allow_inf_nan=False,
-            description="Seconds of an average; without it, single readings of at most a day",
+            description="Average over this many seconds. If omitted, single readings of at most a"
+            " day, shared among the sensors.",
         ),
     ] = None
-    aggregate: Literal["mean", "min", "max"] = "mean"
-    quantities: Annotated[Words, Field(description="Such as pm25,rh; all if absent")] = ()
-    format: Annotated[Literal["json", "csv"], Field(description="Format of the answer")] = "json"
-    sensors: Annotated[Words, Field(description="Ids; all if absent")] = ()
-    room: Annotated[str, Field(max_length=200, description="Id of a room")] = ""
+    aggregate: Annotated[
+        Literal["mean", "min", "max"], Field(description="How to combine readings with `step`.")
+    ] = "mean"
+    quantities: Annotated[Words, Field(description="Such as `pm25,rh`. If omitted, all.")] = ()
+    format: Annotated[Literal["json", "csv"], Field(description="Format of the response.")] = "json"
+    sensors: Annotated[Words, Field(description="Ids of sensors. If omitted, all.")] = ()
+    room: Annotated[str, Field(max_length=200, description="Id of a room.")] = ""
 
 
 class ReadingApi(PageGroup):
@@ -88,7 +93,7 @@ class ReadingApi(PageGroup):
 
     @operation("/readings", Scope.READINGS, Readings, query=ReadingsQuery, kinds=(JSON, CSV))
     async def readings(self, _request: Request, asked: ReadingsQuery) -> Response:
-        """Return the readings of sensors, or their averages by step."""
+        """Get readings of sensors, or averages over `step` seconds."""
         known = self._context.registry.sensors
         if unknown := [sensor for sensor in asked.sensors if sensor not in known]:
             raise build_invalid([("sensors", f"no such sensor: {', '.join(unknown)[:200]}")])
@@ -144,7 +149,7 @@ def _write_answer(
 
 
 def _to_finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return round_number(value) if math.isfinite(value) else None
 
 
 def _check_size(span_s: float, step: float | None, sensors: int) -> None:

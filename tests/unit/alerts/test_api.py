@@ -362,6 +362,26 @@ async def test_a_warehouse_gets_incidents_that_were_answered_late(page, make_eve
     assert found["updated_at"] == answered.json()["updated_at"] > listed["updated_at"]
 
 
+async def test_numbers_have_no_digits_of_binary_arithmetic(page, series, make_event):
+    series.write([Reading("s3", NOW - 300 + k, NOW, {"rh": v}) for k, v in enumerate((0.1, 0.2))])
+    series.write([Reading("s3", NOW - 10, NOW, {"rh": 0.1 + 0.2, "co2": 2000 / 3})])
+    incident, token = page.incident(make_event, confidence=2 / 3), token_of(page)
+    asked = {"from": "2026-09-07T14:00:00Z", "to": "2026-09-07T14:10:00Z", "sensors": "s3"}
+    answers = [
+        (await ask(page, path, token, params=params)).text
+        for path, params in (
+            ("/readings", asked),
+            ("/readings", asked | {"step": "60"}),
+            ("/readings", asked | {"step": "60", "format": "csv"}),
+            ("/sensors/s3", {}),
+            (f"/incidents/{incident}", {}),
+        )
+    ]
+    assert [re.findall(r"\d\.\d{7,}", text) for text in answers] == [[]] * len(answers)
+    assert '"rh":0.3,' in answers[3]
+    assert '"confidence":0.666667' in answers[4]
+
+
 async def test_readings_of_several_sensors_at_once(page, series):
     series.write([Reading("s3", NOW - 300, NOW, {"rh": 40.0})])
     token = token_of(page)

@@ -98,9 +98,9 @@ class Page:
         transport = httpx.ASGITransport(self.app, client=(address, 50_000))
         return httpx.AsyncClient(transport=transport, base_url=HOST, headers=headers)
 
-    def incident(self, make_event):
+    def incident(self, make_event, **more):
         with sqlite.transaction(self.db) as tx:
-            (record,) = self.engine.on_events(tx, [make_event(self.now - 5)], self.now)
+            (record,) = self.engine.on_events(tx, [make_event(self.now - 5, **more)], self.now)
         return record.incident
 
 
