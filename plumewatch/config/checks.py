@@ -34,8 +34,8 @@ _DAYS: Final = (
 _NAMES: Final = frozenset(DECODERS)
 _WATCHING: Final = ("staff", "facilities", "admin")
 """Roles that may be notified of incidents."""
-_GOOGLE: Final = "accounts.google.com"
-_ENTRA: Final = frozenset(
+GOOGLE: Final = "accounts.google.com"
+ENTRA: Final = frozenset(
     {"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn"}
 )
 _ANY_TENANT: Final = frozenset({"common", "organizations", "consumers"})
@@ -291,7 +291,7 @@ def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 def _find_provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
     own, parts = config.sign_in, urlsplit(config.sign_in.issuer)
-    is_entra, is_google = parts.hostname in _ENTRA, parts.hostname == _GOOGLE
+    is_entra, is_google = parts.hostname in ENTRA, parts.hostname == GOOGLE
     if not own.client_id:
         yield ConfigFault("sign_in.client_id", "missing", "must be the id that the provider gave")
     admins = {person.id for person in config.staff if person.role == "admin"}

@@ -16,6 +16,7 @@ from alerts.errors import PolicyError
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from detection.alert_rules import AlertBudgets
 from ingest.mqtt.connection import BrokerSettings, make_client_id
+from plumewatch.config.checks import GOOGLE
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.ingest_settings import compile_mappings, read_http_sources
 from plumewatch.config.roster import build_timetable, number_weekdays, select_entries
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from reports.school import Place
     from storage.timeseries import Series
 
-_GOOGLE: Final = "accounts.google.com"
 _GOOGLE_GROUPS: Final = (
     "https://cloudidentity.googleapis.com/v1/groups/-/memberships:searchDirectGroups"
 )
@@ -216,7 +216,7 @@ def build_identity_provider(
     reader.check()
     if secret is None:
         return None
-    asks_google = bool(own.group) and urlsplit(own.issuer).hostname == _GOOGLE
+    asks_google = bool(own.group) and urlsplit(own.issuer).hostname == GOOGLE
     return IdentityProvider(
         ProviderSettings(
             issuer=own.issuer,

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
 
 import typer
 
@@ -42,13 +43,8 @@ _GIVEN: Final = re.compile(
     re.MULTILINE,
 )
 """Matches the settings that differ between starter configurations."""
-_SIGN_IN: Final = """
-[sign_in]
-issuer = {}
-client_id = {}
-client_secret_file = "secrets/sign-in"
-groups_claim = "groups"
-"""
+_OF_PROVIDER: Final = "secrets/sign-in"
+"""File with the client secret of the sign-in provider."""
 
 
 @app.command(
@@ -67,6 +63,7 @@ def init(
     ] = False,
     issuer: Annotated[str, typer.Option(help="Address of the sign-in provider.")] = "",
     client_id: Annotated[str, typer.Option(help="Client id from the provider.")] = "",
+    hosted_domain: Annotated[str, typer.Option(help="Domain of your Google Workspace.")] = "",
     public_url: Annotated[str, typer.Option(help="Address at which phones reach the page.")] = "",
 ) -> None:
     """Write a commented starter configuration."""
@@ -74,7 +71,7 @@ def init(
 
     from ingest.mapping.draft import format_toml
     from plumewatch.cli.setup.answers import Answers, find_faults
-    from plumewatch.cli.setup.site_files import DISTRICT, STARTER
+    from plumewatch.cli.setup.site_files import DISTRICT, STARTER, format_block
     from plumewatch.config.sections.common import check_time_zone
 
     text = DISTRICT if district else STARTER
@@ -83,8 +80,17 @@ def init(
     if public_url:
         sample = f"# public_url = {format_toml('https://plumewatch.example.org')}"
         text = text.replace(sample, f"public_url = {format_toml(public_url)}")
+    steps = ["put schools.csv and sensors.csv beside it" if district else "edit it"]
     if issuer:
-        text += _SIGN_IN.format(format_toml(issuer), format_toml(client_id))
+        text += "\n" + format_block(
+            "[sign_in]",
+            issuer=issuer,
+            client_id=client_id,
+            client_secret_file=_OF_PROVIDER,
+            hosted_domain=hosted_domain,
+            **_choose_claims(urlsplit(issuer).hostname),
+        )
+        steps.append(f"write the client secret to {_OF_PROVIDER}")
     try:
         Answers(site="any", public_url=public_url)
         check_time_zone(timezone or "UTC")
@@ -97,7 +103,7 @@ def init(
         raise UsageError(f"--timezone: {timezone!r}: {error}") from error
     except FileExistsError as error:
         raise UsageError(f"{path}: exists and is kept: edit it, or name another file") from error
-    echo(f"wrote {path}; next: edit it, then `plumewatch check --config {path}`")
+    echo(f"wrote {path}; next: {', '.join(steps)}, then `plumewatch check --config {path}`")
 
 
 @app.command(
@@ -132,6 +138,17 @@ def setup(
         raise UsageError(describe(error)) from error
     except BrokerError as error:
         raise UnreachableError(str(error)) from error
+
+
+def _choose_claims(host: str | None) -> dict[str, str]:
+    """Return the claims with which a provider names a person and their groups."""
+    from plumewatch.config.checks import ENTRA, GOOGLE
+
+    if host == GOOGLE:
+        return {}
+    if host in ENTRA:
+        return {"email_claim": "preferred_username", "groups_claim": "roles"}
+    return {"groups_claim": "groups"}
 
 
 def _is_starter(path: Path) -> bool:

@@ -149,10 +149,10 @@ def build_files(
     )
     parts = [_build_head(answers, service, queued, data_dir)]
     if influx:
-        parts.append(_format_block("[timeseries]", **influx.build_settings()))
+        parts.append(format_block("[timeseries]", **influx.build_settings()))
     rooms = find_room_ids(places.values(), {})
     parts += [
-        _format_block(
+        format_block(
             "[[room]]", id=room, name=place.room, building=place.building, floor=place.floor
         )
         for place, room in rooms.items()
@@ -162,10 +162,10 @@ def build_files(
         heading = f"[[sensor]]  # reads as {sensor.decoder}: {carried}"
         if not sensor.interval_s:
             heading += "; only one reading received, so its actual interval is not known"
-        parts.append(_format_block(heading, **build_entry(sensor, rooms[places[sensor.id]])))
+        parts.append(format_block(heading, **build_entry(sensor, rooms[places[sensor.id]])))
     parts += _build_staff(answers, files)
     used_routes, used_mappings = find_used(discovery, places)
-    parts += [_format_block("[[route]]", **route) for route in used_routes]
+    parts += [format_block("[[route]]", **route) for route in used_routes]
     parts += [text.partition("\n# Each sensor then gets a room:")[0] for text in used_mappings]
     files.plain[CONFIG.name] = "\n".join(parts)
     return files
@@ -212,10 +212,8 @@ def _build_head(answers: Answers, service: str, queued: int, data_dir: str) -> s
     is_private = any(_is_private(person.url) for person in answers.staff)
     return "\n".join(
         (
-            _format_block(
-                _HEADING, site=answers.site, timezone=answers.timezone, data_dir=data_dir
-            ),
-            _format_block(
+            format_block(_HEADING, site=answers.site, timezone=answers.timezone, data_dir=data_dir),
+            format_block(
                 "[broker]",
                 host=host,
                 port=broker_files.choose_service_port(port, tls=tls),
@@ -225,13 +223,14 @@ def _build_head(answers: Answers, service: str, queued: int, data_dir: str) -> s
                 tls=tls or None,
                 ca_file=answers.ca_file and str(answers.ca_file),
             ),
-            _format_block("[web]", public_url=answers.public_url) if answers.public_url else "",
-            _format_block("[alerts]", allow_private_targets=True) if is_private else "",
+            format_block("[web]", public_url=answers.public_url) if answers.public_url else "",
+            format_block("[alerts]", allow_private_targets=True) if is_private else "",
         )
     )
 
 
-def _format_block(heading: str, **values: object) -> str:
+def format_block(heading: str, **values: object) -> str:
+    """Format a table of the configuration, without values that are empty."""
     given = {key: value for key, value in values.items() if value not in (None, "")}
     return "\n".join((heading, *(f"{key} = {format_toml(v)}" for key, v in given.items()), ""))
 
@@ -258,7 +257,7 @@ def _build_staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
             file = f"secrets/{key}-notify"
             files.secret[file] = f"{person.url}\n"
         notify = f"notify = [{{ url_file = {format_toml(file)} }}]" if file else "notify = []"
-        yield _format_block("[[staff]]", id=key, name=person.name, role=person.role) + notify + "\n"
+        yield format_block("[[staff]]", id=key, name=person.name, role=person.role) + notify + "\n"
 
 
 def describe_next_steps(folder: Path, broker: str, *, tls: bool) -> str:

@@ -62,6 +62,31 @@ def test_forty_schools_with_sensors_and_groups_are_three_tables(tmp_path):
     assert rules.find_joining_rights(["pw-all"]) == Rights("analyst", None)
 
 
+@pytest.mark.parametrize(
+    "provider",
+    [
+        ("https://login.example.org",),
+        ("https://accounts.google.com", "--hosted-domain", "example.org"),
+        ("https://login.microsoftonline.com/0a1b2c3d-0000-4000-8000-000000000000/v2.0",),
+    ],
+)
+def test_one_command_and_two_tables_are_a_district_without_an_editor(call, tmp_path, provider):
+    path, address = tmp_path / "plumewatch.toml", "https://p.example"
+    given = ("--public-url", address, "--client-id", "c", "--issuer", *provider)
+    ran = call("init", path, "--district", *given)
+    assert "schools.csv and sensors.csv" in ran.stdout
+    assert "secrets/sign-in" in ran.stdout
+    write(
+        tmp_path,
+        path.read_text(),
+        schools="site,name\nn,North\ns,South\n",
+        sensors="site,sensor,room\nn,a,Boys\ns,b,Boys\n",
+        groups="group,role\npw-{site},staff\n",
+    )
+    config = load(path)
+    assert (len(config.sites), config.sign_in.group[0].group) == (2, "pw-{site}")
+
+
 def test_sensors_of_one_school_are_a_table_too(tmp_path):
     one = 'site = "North High"\ntimezone = "UTC"\n'
     text = "\ufeffSensor;Building;Floor; Room;Kind;Room_id;Interval_s;Model;Aliases\n"
