@@ -28,6 +28,7 @@ from plumewatch.config.faults import ConfigError
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
+from plumewatch.config.settings import add_directory, build_alert_policy
 from plumewatch.errors import UsageError
 from plumewatch.report_request import ReportRequest, gather_facts
 from plumewatch.service.data_folder import open_state
@@ -136,14 +137,15 @@ def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tupl
     if not config.reports.weekly_to_staff:
         return
     known, url = config.registry().sites, urlsplit(target.reveal())
+    policy = add_directory(build_alert_policy(config), config)
     for name, site in known.items():
         sees = {frozenset({name}), *([None] if len(known) == 1 else [])}
         people = [
             member.email
-            for member in config.staff
+            for member in policy.staff
             if member.email
             and may(member.role, Right.SUMMARY)
-            and config.roster().sites.get(member.id) in sees
+            and policy.find_sites(member.id) in sees
         ]
         pairs = url.query.split("&") if url.query else []
         kept = [pair for pair in pairs if pair.partition("=")[0].lower() not in _RECIPIENTS]

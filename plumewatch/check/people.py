@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from alerts.access.directory import Directory, is_of_directory
+from alerts.access.directory import is_of_directory
 from alerts.access.own_channels import SCHEME as WEB_PUSH
 from alerts.access.own_channels import OwnChannels
 from alerts.access.passwords import list_with_password
@@ -40,6 +40,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
 from plumewatch.config.sections.staff import SITE
 from plumewatch.config.settings import (
+    add_directory,
     build_alert_policy,
     build_identity_provider,
     build_quiet_hours,
@@ -148,11 +149,11 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
 
 def _build_policy(config: PlumewatchConfig) -> AlertPolicy:
     """Build the alert policy, with people of the directory and channels from people's pages."""
-    policy, state = build_alert_policy(config), DataPaths(config.data_dir).state
-    if not state.exists():
-        return policy
-    policy = Directory(state, build_sign_in_rules(config)).add_to(policy)
-    return OwnChannels(state, read_gateways(config)).add_to(policy)
+    policy, state = (
+        add_directory(build_alert_policy(config), config),
+        DataPaths(config.data_dir).state,
+    )
+    return OwnChannels(state, read_gateways(config)).add_to(policy) if state.exists() else policy
 
 
 def _find_weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from alerts.access.directory import Directory
 from alerts.access.own_channels import TO, Gateways
 from alerts.access.sign_in_rules import GroupRole, SignInRules
 from alerts.duty.shifts import ClockHours, QuietHours
@@ -19,6 +20,7 @@ from ingest.mqtt.connection import BrokerSettings, make_client_id
 from plumewatch.config.checks import GOOGLE
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.ingest_settings import compile_mappings, read_http_sources
+from plumewatch.config.paths import DataPaths
 from plumewatch.config.roster import build_timetable, number_weekdays, select_entries
 from plumewatch.config.secrets import SecretReader, read_secret
 from plumewatch.config.sections.staff import SITE
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from alerts.page.identity_provider import IdentityProvider
     from alerts.secrets import Secret
     from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.config.paths import DataPaths
     from plumewatch.config.sections.staff import QuietHoursConfig, StaffConfig
     from reports.school import Place
     from storage.timeseries import Series
@@ -189,6 +190,14 @@ def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
                 {site: [site] for site in names} if SITE in entry.group else {"": entry.sites}
             ).items()
         ),
+    )
+
+
+def add_directory(policy: AlertPolicy, config: PlumewatchConfig) -> AlertPolicy:
+    """Return a policy with the people who have joined from the directory."""
+    state = DataPaths(config.data_dir).state
+    return (
+        Directory(state, build_sign_in_rules(config)).add_to(policy) if state.exists() else policy
     )
 
 

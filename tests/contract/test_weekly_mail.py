@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
+from contextlib import closing
 from datetime import timedelta
 from io import BytesIO
 
 import pytest
 
+from alerts.access.directory import DirectoryPerson, save_person
 from plumewatch.config.load import load
+from plumewatch.service import jobs
 from plumewatch.weekly_summary import send_weekly
+from storage.sqlite import connect, transaction
+from tests.support.broker import free_port
+from tests.support.in_process import running
 from tests.support.school_year import config_text, fill_health, fill_state, moment
+from tests.support.waiting import until
 from tests.unit.plumewatch.test_weekly_summary import FIRST
 
 FROM, TO = "plumewatch@school.example", "principal@school.example"
@@ -38,6 +46,17 @@ def school(tmp_path):
 
 
 NOW = moment(FIRST + timedelta(days=14)) + 6 * 3600
+WEEK = moment(FIRST + timedelta(days=7))
+PROVIDER = """
+[sign_in]
+issuer = "http://127.0.0.1:9"
+client_id = "plumewatch"
+client_secret_env = "SIGN_IN"
+groups_claim = "groups"
+[[sign_in.group]]
+group = "pw-{site}"
+role = "staff"
+"""
 
 
 @pytest.mark.parametrize(
@@ -69,9 +88,12 @@ def test_the_mail_arrives_with_subject_and_lines_in_the_schools_language(
         assert "xl/workbook.xml" in book.namelist()
 
 
-def test_each_school_has_a_mail_to_its_own_people(mail_server, school, tmp_path):
+async def test_a_service_sends_each_school_a_mail_and_compares_them_with_the_week_before(
+    mail_server, school, tmp_path, monkeypatch
+):
     inbox, port = mail_server()
     school(port, "en")
+    monkeypatch.setenv("SIGN_IN", "secret")
     path = tmp_path / "plumewatch.toml"
     text = path.read_text().replace('site = "Lincoln High"', 'district = "District 9"')
     for k in range(4):
@@ -82,10 +104,22 @@ def test_each_school_has_a_mail_to_its_own_people(mail_server, school, tmp_path)
     for person, name in (("ap", "north"), ("dean", "south"), ("fm", "*"), ("an", "*")):
         own = f'email = "{person}@north.example"\nsites = ["{name}"]'
         text = text.replace(f'id = "{person}"', f'id = "{person}"\n{own}')
-    path.write_text(text)
-    assert len(send_weekly(load(path), 0.0, NOW)) == 3
+    text += '[[staff]]\nid = "glass"\nname = "Glass"\nrole = "admin"\nsites = ["*"]\n'
+    path.write_text(
+        f"{text}{PROVIDER}[broker]\nport = {free_port()}\n[web]\nport = {free_port()}\n"
+    )
+    with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
+        with transaction(db) as tx:
+            joined = DirectoryPerson("ap@south.example", "Joined", ("pw-south",), NOW)
+            save_person(tx, joined)
+        jobs._save(db, NOW - 8 * 86_400)
+        week = "SELECT room IN ('r0', 'r2'), opened_at >= ?, count(*) FROM incident GROUP BY 1, 2"
+        where = {(bool(n), bool(last)): k for n, last, k in db.execute(week, (WEEK,)).fetchall()}
+    async with running(load(path), clock=lambda: NOW):
+        await until(lambda: len(inbox.mails) >= 5)
     found = {to: mail for _, (to,), mail in inbox.mails}
-    assert found.keys() == {TO, ALSO_TO, "ap@north.example", "dean@north.example"}
+    own = ("ap@north.example", "dean@north.example", joined.id)
+    assert found.keys() == {TO, ALSO_TO, *own}
     texts = {
         to: mail.get_body(preferencelist=("plain", "html")).get_content()
         for to, mail in found.items()
@@ -95,7 +129,12 @@ def test_each_school_has_a_mail_to_its_own_people(mail_server, school, tmp_path)
     assert own.startswith("North High: week of ")
     assert "Restroom 0, floor 1, North" in texts["ap@north.example"]
     assert "South" not in texts["ap@north.example"]
-    assert all(f"- {name}: " in texts[TO] for name in ("North High", "South High"))
+    assert "North" not in texts[joined.id]
+    compared = re.findall(r"- (\w+) High: alerts (\d+) \([\d.]+; (\d+)\)", texts[TO])
+    assert compared == [
+        (name, str(where[is_north, True]), str(where[is_north, False]))
+        for name, is_north in (("North", True), ("South", False))
+    ]
 
 
 def test_a_server_that_refuses_the_recipient_is_reported(mail_server, school):
