@@ -51,7 +51,7 @@ PROVIDER = """
 [sign_in]
 issuer = "http://127.0.0.1:9"
 client_id = "plumewatch"
-client_secret_env = "SIGN_IN"
+client_secret_file = "weekly"  # any text
 groups_claim = "groups"
 [[sign_in.group]]
 group = "pw-{site}"
@@ -89,11 +89,10 @@ def test_the_mail_arrives_with_subject_and_lines_in_the_schools_language(
 
 
 async def test_a_service_sends_each_school_a_mail_and_compares_them_with_the_week_before(
-    mail_server, school, tmp_path, monkeypatch
+    mail_server, school, tmp_path
 ):
     inbox, port = mail_server()
     school(port, "en")
-    monkeypatch.setenv("SIGN_IN", "secret")
     path = tmp_path / "plumewatch.toml"
     text = path.read_text().replace('site = "Lincoln High"', 'district = "District 9"')
     for k in range(4):
