@@ -241,41 +241,6 @@ def test_a_long_list_of_tables_is_damaged(tmp_path, where):
             assert found == [(str(k),)]
 
 
-def names_of_columns(path):
-    """Return the offsets of column names in the first page, which contains the schema."""
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        names = {
-            row[0]
-            for row in connection.execute(
-                "SELECT c.name FROM pragma_table_list t, pragma_table_info(t.name) c"
-                " WHERE t.name NOT LIKE 'sqlite_%'"
-            )
-        }
-    page = path.read_bytes()[:PAGE]
-    found = (re.finditer(rb"\b%s\b" % name.encode(), page) for name in names)
-    return sorted({at for each in found for match in each for at in range(*match.span())})
-
-
-def test_flipped_bytes_in_names_of_columns_cost_nothing(tmp_path):
-    whole = tmp_path / "whole.db"
-    with Journal(whole) as journal:
-        journal.commit(readings(0, 50), [DeadLetter(START, "t", "bad_json", "", "", 1, b"{")])
-        journal.continue_behind(60)
-    rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
-    places = names_of_columns(whole)
-    assert len(places) > 100
-    for n, where in enumerate(rng.sample(places, 40)):
-        path, bit = tmp_path / f"{n}.db", n % 8  # the eighth bit makes words invalid UTF-8
-        path.write_bytes(whole.read_bytes())
-        flip(path, where, 1 << bit)
-        with Journal(path) as journal:
-            where_damaged = f"byte {where}, bit {bit}"
-            assert accounted(journal) == (list(range(1, 51)), list(range(51, 61))), where_damaged
-            assert [letter.payload for letter in letters_of(journal)] == [b"{"], where_damaged
-            assert journal.commit(readings(60, 1)) == 61, where_damaged
-        assert path.with_name(f"{n}.db.corrupt-1").exists() is (journal.repairs == 1), where_damaged
-
-
 def test_a_letter_that_becomes_a_comma_makes_no_further_column(tmp_path):
     path = tmp_path / "journal.db"
     with Journal(path) as journal:

@@ -1,22 +1,17 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
 from detection.channels import (
-    BLOCK,
     CHANNEL_INDEX,
     CHANNELS,
     FINE,
     FLOOR,
     OPENERS,
     RISE,
-    WARM_UP_S,
     BaselineTracker,
 )
 
 K = len(CHANNELS)
-N = BLOCK + 90
 
 
 def tracker_of(n, time=0.0):
@@ -24,73 +19,6 @@ def tracker_of(n, time=0.0):
     tracker.reserve(n)
     tracker.restart(np.arange(n), np.full(n, time))
     return tracker
-
-
-def air(rng, n, rounds):
-    """Return readings of sensors with some of the channels; values are occasionally missing."""
-    level = rng.gamma(2.0, 20.0, (1, n, K))
-    x = level * rng.lognormal(0.0, 0.3, (rounds, n, K))
-    x[:, rng.random((n, K)) < 0.4] = np.nan
-    x[rng.random(x.shape) < 0.02] = np.nan
-    x[:, :, FINE] = np.where(np.isnan(x[:, :, FINE]), x[:, :, 0], x[:, :, FINE])
-    return x
-
-
-def run(tracker, x, dt, parts_of):
-    """Advance in parts; return the changes of sensors in an episode, in order of sensors."""
-    n = x.shape[1]
-    time, seen, in_episode = np.zeros(n), [], np.zeros(n, bool)
-    for k, values in enumerate(x):
-        time = time + dt[k]
-        for rows in parts_of(k):
-            change = tracker.advance(rows, in_episode[rows], time[rows], dt[k, rows], values[rows])
-            if change is None:
-                continue
-            sensors = rows[change.reading]
-            for i, sensor in enumerate(sensors.tolist()):
-                row = (change.baseline[i], change.last[i], change.over[i])
-                flags = [change.opens[i], change.has_pulse[i]]
-                flags += [change.fine_noise[i], change.local[i]]
-                seen.append((k, sensor, np.concatenate([*row, flags])))
-            in_episode[sensors] = True
-    return sorted(seen, key=lambda item: item[:2])
-
-
-def pieces(rng, n):
-    """Return the sensors in parts of one to nearly all, each part ascending."""
-    order = rng.permutation(n)
-    cuts = np.unique(np.concatenate([[0, n], rng.integers(0, n, 4), np.arange(n - 5, n)]))
-    return [np.sort(order[a:b]) for a, b in pairwise(cuts.tolist())]
-
-
-def most_and_the_rest(rng, n):
-    """Return neighboring sensors that advance in place, then the sensors without a reading."""
-    late = rng.random(n) < 0.1
-    return [np.flatnonzero(~late), np.flatnonzero(late)]
-
-
-def one_at_a_time(rng, n):
-    return [np.array([row]) for row in rng.permutation(n)]
-
-
-@pytest.mark.parametrize(
-    ("n", "split"),
-    [(N, pieces), (N, most_and_the_rest), *((n, one_at_a_time) for n in (1, 23, 24, 64))],
-)
-def test_any_split_leaves_the_same_bits(n, split):
-    rng = np.random.default_rng(12)
-    rounds = 80 if n == N else 150
-    x = air(rng, n, rounds)
-    dt = rng.choice([1.0, 2.0, 5.0], (rounds, n))
-    dt[0] = 0.0
-    whole, parts = tracker_of(n), tracker_of(n)
-    seen = run(whole, x, dt, lambda _: [np.arange(n)])
-    seen_parts = run(parts, x, dt, lambda _: split(rng, n))
-    np.testing.assert_array_equal(parts.state.block[:, :n], whole.state.block[:, :n])
-    assert seen or n == 1
-    assert [item[:2] for item in seen_parts] == [item[:2] for item in seen]
-    for a, b in zip(seen_parts, seen, strict=True):
-        np.testing.assert_array_equal(a[2], b[2])
 
 
 def advanced(values, dt=1.0):
@@ -131,13 +59,6 @@ def test_a_baseline_is_held_in_an_episode():
     assert change.baseline[0, FINE] == change.last[0, FINE] == change.local[0] == 10.0
     assert state.baseline[FINE, 0] - 10.0 == pytest.approx(100.0 / 5401.0)
     assert state.noise[0, 0] == FLOOR[0]
-
-
-def test_nothing_opens_before_the_warm_up_has_passed():
-    _, too_early = advanced([10.0] * (int(WARM_UP_S) - 1) + [110.0])
-    assert too_early is None
-    _, change = advanced([10.0] * int(WARM_UP_S) + [110.0])
-    assert change is not None
 
 
 def test_a_missing_value_changes_no_level():

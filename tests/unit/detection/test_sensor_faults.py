@@ -338,20 +338,6 @@ def test_a_silent_sensor_ends_its_fault():
     assert events[-1].end == pytest.approx(START + FROM + 3 * HOUR, abs=600)
 
 
-def test_shift_in_time_shifts_the_events():
-    air = Air(["n-a-1"], 2 * DAY_S)
-    air.values["n-a-1"]["pm25"][air.at(FROM, FROM + 3 * HOUR)] = 4.0
-    slow = MinuteDetectors(slow_of)
-    batch = air.batch(slow)
-    later = ReadingBatch(batch.sensor, batch.time + 7 * DAY_S, batch.values)
-    first = step_all(slow, batch)
-    again = MinuteDetectors(slow_of)
-    again.row("n-a-1")
-    second = step_all(again, later)
-    assert first
-    assert [e.time + 7 * DAY_S for e in first] == [e.time for e in second]
-
-
 @pytest.mark.parametrize(
     "body", [b"", b"garbage", b"\x92\x02\x90", b"\x92\x01\x90", b"\x92\x01\x93\x80\x80\x80"]
 )

@@ -204,14 +204,6 @@ async def test_metrics(parts):
     assert all(family.name.startswith("plumewatch_") for family in families)
 
 
-async def test_metrics_while_the_disk_refuses(parts):
-    parts.letters = None
-    async with client(parts) as http:
-        answer = await http.get("/metrics")
-    assert answer.status_code == 200
-    assert "plumewatch_dead_letters" not in answer.text
-
-
 @pytest.mark.parametrize(
     ("options", "headers", "allowed"),
     [

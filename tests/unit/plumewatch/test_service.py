@@ -3,7 +3,6 @@ restarts."""
 
 import asyncio
 import contextlib
-import sqlite3
 import threading
 import time
 from functools import partial
@@ -27,17 +26,6 @@ from tests.support.waiting import until
 
 def puff():
     return readings_of_puff(start=time.time() - 300)
-
-
-async def test_a_puff_is_stored_and_notified(config):
-    async with running(config) as service:
-        readings = puff()
-        await store(service, readings)
-        await until(lambda: service.writers.readings.state.stored == len(readings))
-        await until(lambda: service.alerting.notifier.sent)
-        assert service.detection.counts.readings == len(readings)
-        assert service.detection.counts.alerts == 1
-    assert len(service.alerting.notifier.sent) == 1
 
 
 async def test_counters_go_on_over_a_restart_or_begin_anew_as_declared(config):
@@ -90,21 +78,6 @@ async def test_a_stop_while_they_do_keeps_what_was_stored(config, monkeypatch):
         await task
     async with running(config) as again:
         await until(lambda: again.alerting.notifier.sent)
-
-
-async def test_a_batch_of_corrupt_records_ends_nothing(config):
-    async with running(config) as service:
-        path = service.paths.journal
-    with Journal(path) as journal:
-        journal.commit(puff()[:5])
-    with contextlib.closing(sqlite3.connect(path)) as other, other:
-        other.execute("UPDATE journal SET crc = 0")
-    async with running(config) as service:
-        now = time.time()
-        await until(lambda: service.detection.position == 5)
-        await store(service, [Reading("n2-boys-1", now, now, {"pm25": 4.0})])
-        await until(lambda: service.writers.readings.state.stored == 1)
-        assert service.journal.dead_letter_counts() == {"corrupt_record": 5}
 
 
 async def test_the_event_loop_counts_no_rows_of_the_journal(config, monkeypatch):

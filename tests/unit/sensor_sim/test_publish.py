@@ -89,15 +89,6 @@ async def test_a_broker_that_goes_away_is_one_sentence():
     assert publisher.published < 1500
 
 
-async def test_messages_that_a_lost_connection_refuses_are_one_sentence(broker, monkeypatch):
-    async def refuse(*_arguments, **_more):
-        raise aiomqtt.MqttCodeError(4)
-
-    monkeypatch.setattr(aiomqtt.Client, "publish", refuse)
-    with pytest.raises(BrokerUnreachableError, match="is not reachable"):
-        await publish(list(stream(3)), broker)
-
-
 async def test_patience_waits_for_a_broker_that_comes_late():
     broker = Mosquitto()
     clock = FakeTime()

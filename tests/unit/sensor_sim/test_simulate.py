@@ -10,11 +10,8 @@ import pytest
 
 from detection.events import EventKind
 from detection.quantities import COLUMNS
-from sensor_sim.physics.room import RoomAir
-from sensor_sim.schedule import plan_day
 from sensor_sim.school import School, random_school
 from sensor_sim.simulate import simulate
-from sensor_sim.streams import stream
 
 MONDAY = 20_703 * 86_400.0  # 2026-09-07
 
@@ -117,22 +114,6 @@ def test_readings_contain_what_the_truth_describes():
             seen += np.nanmax(pm[around]) > np.nanmedian(pm[before]) + 0.15 * t.peak_excess
     assert clear > 20
     assert seen / clear > 0.9
-
-
-def test_the_hard_restroom_keeps_its_promise():
-    school = random_school(1, 12)
-    vapes = nuisances = masked = 0
-    for i, room in enumerate(school.restrooms):
-        air = RoomAir.draw(stream(i, "air"))
-        plan = plan_day(school, room, air, 20_703, seed=i, activity="hard_restroom",
-                        vape_rate=1.0, nuisance_rate=1.0)  # fmt: skip
-        kinds = [s.kind for s in plan.sessions]
-        vapes += kinds.count("vape")
-        nuisances += len(kinds) - kinds.count("vape")
-        masked += sum(bool(s.masked_by) for s in plan.sessions)
-    assert 180 < nuisances / 12 < 220
-    assert 10 <= vapes / 12 <= 20
-    assert 0.2 < masked / vapes < 0.5
 
 
 def test_the_demo_has_something_every_minute():

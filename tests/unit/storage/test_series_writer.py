@@ -156,18 +156,6 @@ async def test_refused_items_of_another_origin_name_it(bench):
     assert (letter.topic, letter.reason) == ("record/2/s", "record_refused")
 
 
-async def test_it_wakes_when_the_journal_grows(bench):
-    b = bench(FakeStore())
-    task = asyncio.create_task(b.writer.run())
-    for first in range(0, 50, 10):
-        b.commit(first, 10)
-        async with asyncio.timeout(60):
-            while b.store.cursor() < first + 10:  # noqa: ASYNC110 - the condition is a counter
-                await asyncio.sleep(0)
-    task.cancel()
-    assert b.store.kept == list(range(50))
-
-
 async def test_it_pauses_after_a_batch_that_is_not_full_and_never_in_a_backlog(bench):
     b = bench(FakeStore(), settings=WriterSettings(batch=16, pace_s=60.0))
     b.commit(0, 40)
