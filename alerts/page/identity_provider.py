@@ -41,16 +41,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 DISCOVERY: Final = "/.well-known/openid-configuration"
-_ALGORITHMS: Final = (
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
+_ALGORITHMS: Final = tuple(
+    f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512)
 )
 _ADDRESS: Final = re.compile(r"[^\s@/<>,;]{1,64}@[^\s@/<>,;]{1,180}")
 """Strict, because the address becomes a directory person's id and appears in paths."""

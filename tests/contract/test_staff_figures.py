@@ -236,27 +236,6 @@ async def test_counts_sum_to_the_incidents(page, school, embedded):
         assert expected in html
 
 
-async def test_empty_pages_show_that_they_are_empty(tmp_path, school):
-    database = tmp_path / "state.db"
-    database.write_bytes(school.database.read_bytes())
-    with SqliteSeries(tmp_path / "series.db") as series:
-        app = create_app(
-            page_settings(
-                database=database,
-                engine=AlertEngine(school.registry, school.policy),
-                series=series,
-                clock=lambda: school.start - 40 * 86_400.0,
-            )
-        )
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            output = (await client.get("/figures")).text
-            assert get_text(output).count("too little data") > 5
-            assert "never" in get_text((await client.get("/sensors")).text)
-            history = (await client.get("/rooms/main-1-boys/series?span=day")).json()
-            assert history["charts"] == []
-
-
 def test_every_answer_is_a_response_and_only_two_are_about_vaping():
     nobody, _ = IN_SERIES["nobody_responded"]
     answers = set(Verdict) - {Verdict.TEST}  # figures exclude tests

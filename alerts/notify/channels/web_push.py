@@ -91,7 +91,7 @@ class ServerKey:
         return f"vapid t={token}, k={self.public}"
 
 
-def encrypt(subscription: Subscription, plain: bytes, salt: bytes = b"") -> bytes:
+def encrypt(subscription: Subscription, plain: bytes) -> bytes:
     """Encrypt a message for a browser as one ``aes128gcm`` record (RFC 8188, RFC 8291)."""
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - an extra
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
@@ -108,7 +108,7 @@ def encrypt(subscription: Subscription, plain: bytes, salt: bytes = b"") -> byte
     ours: bytes = own.public_key().public_bytes(
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
     )
-    salt = salt or os.urandom(16)
+    salt = os.urandom(16)
     shared = own.exchange(ec.ECDH(), browser)
     key_info = b"WebPush: info\0" + theirs + ours
     secret = derived(shared, decode_base64url(subscription.auth), key_info, 32)

@@ -148,30 +148,24 @@ def test_refused_commit_is_repeated(site):
     assert site.notices() == [("fm", "opened")]
 
 
-@pytest.mark.parametrize("flag", ["retained", "cached", "simulated"])
-def test_repeated_values_prove_nothing(site, flag):
+AIR, BOARD = {"pm25": 4.0}, {"rssi": -60.0}
+SILENT = [("fm", "opened")]
+
+
+@pytest.mark.parametrize(
+    ("values", "events", "flags", "notices"),
+    [
+        *((AIR, (), (flag,), SILENT) for flag in ("retained", "cached", "simulated")),
+        (BOARD, ("online",), (), SILENT),
+        *((AIR, (), (flag,), []) for flag in ("late", "history", "time_replaced")),
+    ],
+)
+def test_only_new_measurements_prove_that_a_sensor_is_alive(site, values, events, flags, notices):
     site.off = {"s3"}
     for _ in range(60):
         site.run(5)
-        site.put(Reading("s3", site.now, site.now, {"pm25": 4.0}, (), (), (flag,)))
-    assert site.notices() == [("fm", "opened")]
-
-
-def test_a_board_without_its_sensor_is_silent(site):
-    site.off = {"s3"}
-    for _ in range(60):
-        site.run(5)
-        site.put(Reading("s3", site.now, site.now, {"rssi": -60.0}, ("online",)))
-    assert site.notices() == [("fm", "opened")]
-
-
-@pytest.mark.parametrize("flag", ["late", "history", "time_replaced"])
-def test_wrong_clocks_are_alive(site, flag):
-    site.off = {"s3"}
-    for _ in range(60):
-        site.run(5)
-        site.put(Reading("s3", site.now, site.now, {"pm25": 4.0}, (), (), (flag,)))
-    assert site.notices() == []
+        site.put(Reading("s3", site.now, site.now, values, events, (), flags))
+    assert site.notices() == notices
 
 
 def test_an_outage_whose_state_is_lost_is_ended_and_judged_anew(site):

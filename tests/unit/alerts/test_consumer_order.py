@@ -63,15 +63,6 @@ def test_a_crash_with_readings_that_wait_changes_nothing(make_site, in_order):
     assert site.alerts == in_order.alerts
 
 
-def test_so_does_a_stop_with_a_snapshot(make_site, in_order):
-    site = make_site()
-    for reading in shuffled(4):
-        site.arrive([reading])
-        site.consumer.save_snapshot()
-        site.start()
-    assert site.events == in_order.events
-
-
 def lost_before_the_alert(in_order):
     """Return all readings up to the alert except a lost one, and the reading that decides without
     it."""

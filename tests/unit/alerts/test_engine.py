@@ -121,18 +121,6 @@ def test_late_events_are_recorded_as_an_incident_and_never_page(tx, engine, make
     assert stored.notices(tx) == []
 
 
-@pytest.mark.parametrize(
-    ("late_s", "why"),
-    [
-        (601, {"alerted": "19:16:40", "received": "19:26:41"}),
-        (86_400, {"alerted": "1969-12-31 19:16:40", "received": "1970-01-01 19:16:40"}),
-    ],
-)
-def test_a_late_event_says_when_it_was(tx, engine, make_event, late_s, why):
-    engine.on_events(tx, [make_event(1000.0)], 1000.0 + late_s)
-    assert [line["mute"].params for line in stored.history(tx, "detail", what="held")] == [why]
-
-
 def test_what_began_late_and_still_goes_on_pages(tx, engine, make_event):
     """The backlog has caught up with the present, so somebody can go and look."""
     assert engine.on_events(tx, [make_event(1000.0)], 1000.0 + 601) == []

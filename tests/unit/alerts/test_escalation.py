@@ -556,13 +556,3 @@ def test_vaping_after_an_answer(school, say, words, wanted, again_of):
     assert received == ["lee opened 0", *wanted]
     ids = ["", *stored.incidents(school.db, "id")]
     assert stored.incidents(school.db, "again_of") == [ids[n] for n in again_of]
-
-
-def test_the_notice_after_an_answer_names_it(school, say):
-    say(0)
-    answer(school, 60, "lee")
-    say(100, since=100)
-    school.run(101)
-    title, body = render(school.notices[-1])
-    assert title.startswith(f"{BOYS}, floor 2, North: {VAPE} again since ")
-    assert body.startswith("Lee answered the last alert here at ")

@@ -152,18 +152,3 @@ def test_any_value_gives_a_picture_inside_its_frame(key, value):
     for item in drawing.items:
         points = item.points if hasattr(item, "points") else ((item.x, item.y),)
         assert all(0 <= x <= drawing.width and 0 <= y <= drawing.height for x, y in points)
-
-
-@pytest.mark.parametrize(
-    ("onset", "zone", "shown"),
-    [
-        # the hour that occurs twice when daylight saving time ends
-        (1_793_512_800.0 - 1800, "America/New_York", ("onset 1:30 AM", "time: EDT")),
-        (1_793_512_800.0 + 1800, "America/New_York", ("onset 1:30 AM", "time: EST")),
-        (0.0, "UTC", ("onset 12:00 AM", "time: UTC")),
-        (ONSET, "Asia/Kathmandu", ("onset 7:50 PM", "time: Asia/Kathmandu")),
-    ],
-)
-def test_local_time(onset, zone, shown):
-    event = facts(onset=onset, alerted=onset + 6, end=None, until=onset + 6, zone=zone)
-    assert set(shown) <= set(words(draw(event, [onset], {"pm25": [9.0]})))

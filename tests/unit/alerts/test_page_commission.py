@@ -1,7 +1,6 @@
 """Test commissioning on a phone: its steps, its silence, and its stored results."""
 
 import asyncio
-import json
 
 import pytest
 
@@ -202,14 +201,6 @@ async def test_an_evaluation_that_fails_says_so(page):
     await evaluated()
     assert page.error in (await page.client.get("/commission/n2-boys")).text
     assert (await press(page, "stop")).status_code == 303
-
-
-async def test_the_curve_begins_a_minute_before_the_test(page):
-    await page.sign_in("fm")
-    await press(page, "begin")
-    page.now += 20.0
-    found = json.loads((await page.client.get("/commission/n2-boys/series")).text)
-    assert (found["start"], found["end"]) == (page.now - 80.0, page.now)
 
 
 async def test_tests_silence_a_room_for_a_few_hours_a_day_at_most(page):

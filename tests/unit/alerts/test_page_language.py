@@ -50,12 +50,6 @@ async def test_an_address_can_ask_for_a_language(open_page):
     assert await lang_of(page, "/sign-in?lang=xx") == "en"
 
 
-async def test_an_error_is_in_the_readers_language(open_page):
-    page = open_page()
-    missing = await page.client.get("/rooms/none", headers={"accept-language": "es"})
-    assert (missing.status_code, "Ese espacio no existe." in missing.text) == (404, True)
-
-
 async def test_a_missing_page_is_in_the_language_that_its_reader_has_chosen(open_page, database):
     page = open_page()
     await page.sign_in()

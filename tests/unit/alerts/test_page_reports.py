@@ -10,7 +10,6 @@ from datetime import date
 import pytest
 
 from alerts.page.report_jobs import KEPT_S, ReportJobs, TooManyJobsError
-from plumewatch.report_request import ReportRequest
 from reports.school import SchoolTimes, Term
 from storage import audit, sqlite
 
@@ -67,16 +66,6 @@ async def test_a_report_is_made_and_taken_home(start):
     disposition = file.headers["content-disposition"]
     assert disposition == 'attachment; filename="incidents-2026-09-01-2026-09-07.csv"'
     assert file.headers["x-content-type-options"] == "nosniff"
-
-
-async def test_a_file_of_one_building_names_it(start):
-    page = start()
-    await page.sign_in("an")
-    await ask(page, building="North wing")
-    (job,) = page.jobs.list_jobs("an")
-    assert job.name == "incidents-2026-09-01-2026-09-07-North-wing.csv"
-    asked = ReportRequest("incidents", "2026-09-01", "2026-09-07", building="North wing")
-    assert str(asked.choose_path()) == job.name  # the command line uses the same name
 
 
 TIMES = SchoolTimes((Term("Fall 2026", date(2026, 8, 24), date(2026, 12, 18)),))

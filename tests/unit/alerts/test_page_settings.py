@@ -344,13 +344,6 @@ async def test_a_change_of_the_configuration_gives_no_new_tries(setup, open_page
     assert set(codes) == {429}
 
 
-async def test_lists_write_dates_and_times_as_people_do(setup):
-    await setup.sign_in("ad")
-    setup.path.write_text(f'{TEXT}\n[[holiday]]\nname = "Fall"\nfirst = 2026-10-12\n')
-    assert "7:00 AM · 4:00 PM" in (await setup.client.get("/settings/shifts")).text
-    assert "Oct 12, 2026" in (await setup.client.get("/settings/holidays")).text
-
-
 async def test_a_room_on_a_new_floor_gets_a_zone_of_its_own_where_there_are_zones(setup):
     await setup.sign_in("ad")
     setup.path.write_text(f'{TEXT}\n[[zone]]\nid = "n2"\nbuilding = "North"\nfloor = "2"\n')

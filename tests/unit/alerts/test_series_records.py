@@ -208,11 +208,3 @@ def test_samples_over_the_bound_are_given_up_and_incidents_never(db, engine, mak
         assert series_records.delete_excess(tx, 0) == 10
         assert series_records.delete_excess(tx, 0) == 0
         assert series_records.count_waiting(tx) == 2
-
-
-def test_a_series_without_any_gets_all_once(db, engine, make_event):
-    handle(db, engine, make_event(NOW))
-    with transaction(db) as tx:
-        tx.execute("DELETE FROM series_due")
-        series_records.mark_all(tx)
-    assert series_records.count_waiting(db) == 2

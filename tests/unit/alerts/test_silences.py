@@ -122,11 +122,6 @@ def test_a_person_may_have_many_silences_but_not_any_number(tx):
     silences.add(tx, **GOOD)
 
 
-def test_there_is_no_such_silence(tx):
-    with pytest.raises(SilenceError, match="7"):
-        silences.end(tx, 7, "lee", 0.0)
-
-
 def test_the_database_wants_an_owner_too(tx):
     with pytest.raises(sqlite3.IntegrityError):
         tx.execute(

@@ -286,19 +286,3 @@ async def test_without_the_library_there_is_no_web_push(open_page):
     assert 'id="push"' not in (await page.client.get("/account")).text
     form = {"form_token": await page.form_token("/account"), **GOOD}
     assert (await page.client.post("/push/subscribe", data=form)).status_code == 404
-
-
-async def test_the_page_can_be_installed(open_page):
-    page = open_page(open_reading=False)
-    manifest = (await page.client.get("/manifest.webmanifest")).json()
-    assert manifest["display"] == "standalone"
-    for icon in manifest["icons"]:
-        answer = await page.client.get(icon["src"])
-        assert answer.headers["content-type"] == "image/png"
-    worker = await page.client.get("/service-worker.js")
-    assert worker.headers["content-type"].startswith("text/javascript")
-    assert worker.headers["cache-control"] == "no-store"
-    shell = re.search(r"const SHELL = \[(.*?)\];", worker.text, re.DOTALL)[1]
-    for path in re.findall(r'"([^"]+)"', shell):
-        assert path.startswith("/static/") or path == "/offline"
-        assert (await page.client.get(path)).status_code == 200, path
