@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from storage.registry import Registry
 
 _REPLAY: Final = "replay"
-_LATE_LOOK_S: Final = 60.0
+_LATE_RECHECK_S: Final = 60.0
 """Seconds until an incident opened by late readings is checked again."""
-_BECAME: Final = {
+_OUTCOME_REASONS: Final = {
     effects.NotifyTaken: NoticeReason.TAKEN,
     effects.NotifyRecovered: NoticeReason.RECOVERED,
 }
@@ -312,7 +312,7 @@ class AlertEngine:
         held = incident.held_until is not None
         mute = find_mute(tx, incident, at, self.registry) if held else None
         if incident.suppressed_by and incident.is_late and held and not is_live:
-            mute = Mute(at + _LATE_LOOK_S, incident.suppressed_by)
+            mute = Mute(at + _LATE_RECHECK_S, incident.suppressed_by)
         _, records = self._apply(tx, incident, inputs.Tick(at, mute), now)
         return records
 
@@ -418,7 +418,7 @@ class AlertEngine:
         alerted, received = (datetime.fromtimestamp(t, zone) for t in (event.alerted, at))
         form = "%H:%M:%S" if alerted.date() == received.date() else "%Y-%m-%d %H:%M:%S"
         times = {"alerted": f"{alerted:{form}}", "received": f"{received:{form}}"}
-        return Mute(at + _LATE_LOOK_S, Fact(Suppression.LATE, {**times}))
+        return Mute(at + _LATE_RECHECK_S, Fact(Suppression.LATE, {**times}))
 
     def _assign_id(self, tx: sqlite3.Connection, at: float) -> str:
         day = datetime.fromtimestamp(at, UTC).astimezone(self._zone).strftime("%Y%m%d")
@@ -462,7 +462,7 @@ class AlertEngine:
                         escalation.find_last_round(escalation.load_steps(tx, incident.id))[0]
                     )  # a new number each time the incident is acknowledged
                     notices.notify_outcome(
-                        tx, incident, _BECAME[type(effect)], effect.at, occasion, only=only
+                        tx, incident, _OUTCOME_REASONS[type(effect)], effect.at, occasion, only=only
                     )
                 case effects.StartCooldown():
                     repository.start_cooldown(

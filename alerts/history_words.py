@@ -16,7 +16,7 @@ from language.messages import Words, _, mark
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_BECAUSE: Final = Words(
+_REASON_WORDS: Final = Words(
     {
         "quiet": mark("quiet"),
         "no_news": mark("no update from the detector"),
@@ -59,7 +59,7 @@ _DETAILS: Final[Mapping[str, Callable[[Any, Callable[[str], str]], str]]] = {
     "channel": lambda channel, _name: _("via %(channel)s", channel=write_channel(channel)),
     "then": lambda channel, _name: _("then %(channel)s", channel=write_channel(channel)),
     "error": lambda code, _name: UNDELIVERED_WORDS[code],
-    "because": lambda code, _name: _BECAUSE[code],
+    "because": lambda code, _name: _REASON_WORDS[code],
     "follows": lambda incident, _name: _("detected again: %(incident)s", incident=incident),
     "verdict": lambda code, _name: VERDICT_WORDS[code],
     "cause": lambda code, _name: CAUSE_WORDS[code],

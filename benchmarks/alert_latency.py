@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
 
-def an_event(sensor: str, now: float) -> Event:
+def make_event(sensor: str, now: float) -> Event:
     """Return a vape event with high probability, decided now."""
     return Event(
         sensor,
@@ -160,7 +160,7 @@ async def measure(open_incidents: int, alerts: int, folder: Path, *, pictures: b
         async with alerting(folder, staff, total, *make_pictures) as (db, engine, wake):
             now = time.time()
             with sqlite.transaction(db) as tx:
-                engine.on_events(tx, [an_event(f"s{n}", now) for n in range(open_incidents)], now)
+                engine.on_events(tx, [make_event(f"s{n}", now) for n in range(open_incidents)], now)
                 tx.execute("UPDATE outbox SET status = 'cancelled'")
             for n in range(open_incidents, total) if pictures else ():
                 values = {"pm25": 4.0, "voc_index": 100.0, "rh": 41.0}
@@ -169,7 +169,9 @@ async def measure(open_incidents: int, alerts: int, folder: Path, *, pictures: b
             for n in range(open_incidents, total):
                 begun = time.perf_counter()
                 with sqlite.transaction(db) as tx:
-                    (record,) = engine.on_events(tx, [an_event(f"s{n}", time.time())], time.time())
+                    (record,) = engine.on_events(
+                        tx, [make_event(f"s{n}", time.time())], time.time()
+                    )
                 decided.append(time.perf_counter() - begun)
                 started[record.incident] = begun
                 wake.set()

@@ -22,7 +22,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dashboards.boards import DashboardSettings
-from dashboards.build import built
+from dashboards.build import build_all
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import set_up
 from storage.timeseries.records import MEASUREMENTS
@@ -119,7 +119,7 @@ def fill(http: InfluxHttp, rooms: int, start: float, end: float) -> int:
 
 def costs(url: str, server: psutil.Process, start: float, end: float) -> Iterator[Cost]:
     """Run every query; return the costs."""
-    for name, dashboard in built(DashboardSettings()).items():
+    for name, dashboard in build_all(DashboardSettings()).items():
         chosen = dict(grafana.EVERYWHERE)
         if name == "room":
             chosen["room"] = "room-001"

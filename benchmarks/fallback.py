@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from alert_latency import Provider, alerting, an_event, until
+from alert_latency import Provider, alerting, make_event, until
 
 from alerts.policy import StaffMember
 from storage import sqlite
@@ -37,7 +37,7 @@ async def measure(manner: str, alerts: int, folder: Path) -> None:
         for n in range(alerts):
             begun = time.perf_counter()
             with sqlite.transaction(db) as tx:
-                (record,) = engine.on_events(tx, [an_event(f"s{n}", time.time())], time.time())
+                (record,) = engine.on_events(tx, [make_event(f"s{n}", time.time())], time.time())
             started[record.incident] = begun
             wake.set()
             await asyncio.sleep(0.5)

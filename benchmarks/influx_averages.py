@@ -26,7 +26,7 @@ from storage.timeseries.influx_setup import set_up
 from storage.timeseries.resolution import QUARTER_HOUR, Retention
 from tests.support.influx import Influxd
 
-_MOST = 0.02
+_MAX_SHARE = 0.02
 _BATCH = 2_000
 _VALUES = {
     "pm1": 2.6, "pm25": 4.0, "pm4": 4.3, "pm10": 4.6, "n05": 18.2,
@@ -69,7 +69,7 @@ def main() -> int:
     options = rig.options(__doc__, sensors=[250, 500, 1000], interval=interval)
     print(f"readings each {options.interval:.0f} s, load {os.getloadavg()[0]:.1f}")
     shares = [share_of_a_core(sensors, options.interval) for sensors in options.sensors]
-    return int(max(shares) > _MOST)
+    return int(max(shares) > _MAX_SHARE)
 
 
 if __name__ == "__main__":

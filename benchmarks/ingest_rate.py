@@ -155,7 +155,7 @@ def parts(readings: Sequence[Reading], size: int) -> Iterator[Sequence[Reading]]
 
 
 @contextlib.contextmanager
-def ours(
+def run_plumewatch(
     options: argparse.Namespace, folder: Path, port: int, fill_mb: float = 0
 ) -> Iterator[Subject]:
     """Run Plumewatch, with an empty journal or one at its size limit."""
@@ -174,7 +174,7 @@ def ours(
 
 
 @contextlib.contextmanager
-def theirs(_: argparse.Namespace, folder: Path, port: int) -> Iterator[Subject]:
+def run_node_red(_: argparse.Namespace, folder: Path, port: int) -> Iterator[Subject]:
     """Run Node-RED."""
     with node_red.NodeRed(folder, port) as other:
 
@@ -197,7 +197,7 @@ def minimal(_: argparse.Namespace, folder: Path, port: int) -> Iterator[Subject]
         yield Subject([pid], partial(minimal_consumer.stored, file), stored)
 
 
-def offered(
+def publish_at_rate(
     subject: Callable[..., AbstractContextManager[Subject]],
     options: argparse.Namespace,
     rate: float,
@@ -219,20 +219,22 @@ def offered(
 
 def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
     """Publish at rising rates; return each program's highest sustained rate and broken promises."""
-    subjects: dict[str, Callable[..., AbstractContextManager[Subject]]] = {"Plumewatch": ours}
+    subjects: dict[str, Callable[..., AbstractContextManager[Subject]]] = {
+        "Plumewatch": run_plumewatch
+    }
     if options.node_red:
-        subjects["Node-RED"] = theirs
+        subjects["Node-RED"] = run_node_red
     if options.minimal:
         subjects["minimal"] = minimal
     best = dict.fromkeys(subjects, 0.0)
     broken: list[str] = []
     going = dict(subjects)
-    head = ("", "offered/s", "taken/s", "behind", "caught up", "us each", "memory")
+    head = ("", "publish_at_rate/s", "taken/s", "behind", "caught up", "us each", "memory")
     print("{:12}{:>10}{:>10}{:>10}{:>12}{:>10}{:>10}".format(*head))
     for rate in options.rates:
         for name, subject in dict(going).items():
             with tempfile.TemporaryDirectory() as scratch:
-                run = offered(subject, options, rate, Path(scratch))
+                run = publish_at_rate(subject, options, rate, Path(scratch))
                 broken += _broken(Path(scratch), run, options.sensors)
             kept = run.behind <= 2 * rate
             print(
@@ -264,11 +266,13 @@ def at_bound(options: argparse.Namespace, rate: float) -> list[str]:
     arriving_mb = rate * options.seconds * _READING_BYTES / 1e6
     for name, fill_mb in (("below max_mb", 0.0), ("at max_mb", arriving_mb)):
         with tempfile.TemporaryDirectory() as scratch:
-            run = offered(partial(ours, fill_mb=fill_mb), options, rate, Path(scratch))
+            run = publish_at_rate(
+                partial(run_plumewatch, fill_mb=fill_mb), options, rate, Path(scratch)
+            )
             broken += _broken(Path(scratch), run, options.sensors)
         each[name] = 1e6 / run.cpu_us
         print(
-            f"{name:14}{run.taken:8,.0f} readings/s of {rate:,.0f} offered, caught up after"
+            f"{name:14}{run.taken:8,.0f} readings/s of {rate:,.0f} publish_at_rate, caught up after"
             f" {run.caught_up_s:.1f} s, {each[name]:,.0f} readings a processor second"
         )
     share = each["at max_mb"] / each["below max_mb"]
@@ -299,7 +303,7 @@ class Restarted:
         self._process.wait(10)
 
 
-def killed_twice(port: int, sensors: int, other: Restarted | node_red.NodeRed) -> int:
+def kill_twice(port: int, sensors: int, other: Restarted | node_red.NodeRed) -> int:
     """Kill a program twice while publishing; return how many readings were acknowledged."""
     with rig.publisher(port, rig.steady, _KILLED_RATE, _KILLED_S, sensors) as publisher:
         for _ in range(2):
@@ -309,7 +313,7 @@ def killed_twice(port: int, sensors: int, other: Restarted | node_red.NodeRed) -
         return publisher.get().acknowledged
 
 
-def killed(sensors: int) -> list[str]:
+def measure_kills(sensors: int) -> list[str]:
     """Kill both programs, one after the other; print their losses, return broken promises."""
     found: dict[str, tuple[int, Counter[tuple[str, int | None]]]] = {}
     with tempfile.TemporaryDirectory() as scratch, rig.mosquitto(Path(scratch)) as (port, _):
@@ -317,7 +321,7 @@ def killed(sensors: int) -> list[str]:
         service = Restarted(folder, rig.write_config(folder, port, sensors))
         try:
             service.wait()
-            acknowledged = killed_twice(port, sensors, service)
+            acknowledged = kill_twice(port, sensors, service)
             rig.caught_up(folder / "data", acknowledged)
         finally:
             service.kill9()
@@ -327,7 +331,7 @@ def killed(sensors: int) -> list[str]:
         rig.mosquitto(Path(scratch)) as (port, _),
         node_red.NodeRed(Path(scratch), port) as other,
     ):
-        acknowledged = killed_twice(port, sensors, other)
+        acknowledged = kill_twice(port, sensors, other)
         other.settle()
         found["Node-RED"] = acknowledged, Counter(other.numbers())
     broken: list[str] = []
@@ -362,7 +366,7 @@ def main() -> int:
         print(f"{name} sustains {rate:,.0f} readings a second")
     broken += at_bound(options, min(GOAL_PER_S, max(options.rates)))
     if options.node_red:
-        broken += killed(options.sensors)
+        broken += measure_kills(options.sensors)
     if options.stages:
         for group, batch in ((1, 1), (50, 200), (100, 500), (500, 2000)):
             print("each stage by itself, microseconds a reading of processor and of clock:")

@@ -74,7 +74,7 @@ def size(folder: Path) -> int:
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
 
-def written(feed: Iterable[list], write: Callable[[list, int], object]) -> tuple[int, float]:
+def write_batches(feed: Iterable[list], write: Callable[[list, int], object]) -> tuple[int, float]:
     """Write batches; return the number of readings, and readings written per second."""
     count, busy = 0, 0.0
     for batch in feed:
@@ -85,7 +85,7 @@ def written(feed: Iterable[list], write: Callable[[list, int], object]) -> tuple
     return count, count / busy
 
 
-def asked(query: Callable[[], int]) -> tuple[int, float, float]:
+def time_query(query: Callable[[], int]) -> tuple[int, float, float]:
     """Query eleven times; return the rows, and the median and longest time in ms."""
     taken, rows = [], 0
     for _ in range(11):
@@ -95,7 +95,9 @@ def asked(query: Callable[[], int]) -> tuple[int, float, float]:
     return rows, statistics.median(taken), max(taken)
 
 
-def say(name: str, count: int, rate: float, found: tuple[int, float, float], sizes: str) -> float:
+def print_store(
+    name: str, count: int, rate: float, found: tuple[int, float, float], sizes: str
+) -> float:
     """Print a store's line; return its median response time."""
     rows, median, longest = found
     print(
@@ -109,10 +111,10 @@ def say(name: str, count: int, rate: float, found: tuple[int, float, float], siz
 def sqlite(home: Path, feed: Iterable[list], last: float) -> float:
     """Measure the embedded store."""
     with SqliteSeries(home / "series.db") as series:
-        count, rate = written(feed, series.write)
-        found = asked(lambda: len(series.readings("s0", last - DAY, last, 60)[0]))
+        count, rate = write_batches(feed, series.write)
+        found = time_query(lambda: len(series.readings("s0", last - DAY, last, 60)[0]))
         sizes = f"{size(home) / count:.0f}"
-    return say("SQLite", count, rate, found, sizes)
+    return print_store("SQLite", count, rate, found, sizes)
 
 
 def influx(
@@ -123,13 +125,13 @@ def influx(
         influxql(server.url, "CREATE DATABASE air")
         settings = InfluxSettings(server.url, "air")
         with InfluxSeries(settings, registry, Path(beside) / "influx.db") as series:
-            count, rate = written(feed(), series.write)
-            found = asked(lambda: len(series.readings("s0", last - DAY, last, 60)[0]))
+            count, rate = write_batches(feed(), series.write)
+            found = time_query(lambda: len(series.readings("s0", last - DAY, last, 60)[0]))
         before = size(home) / count
         server.end(signal.SIGTERM)
         sizes = f"{before:.0f}, after an orderly end {size(home) / count:.0f}"
         server.start()
-    return say("InfluxDB 1.x", count, rate, found, sizes)
+    return print_store("InfluxDB 1.x", count, rate, found, sizes)
 
 
 def main() -> int:

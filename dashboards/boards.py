@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dashboards import panels, queries
 from dashboards.lines import style_quantities
-from dashboards.queries import DATA_SOURCE, PLACE_TAGS, filled, in_place
+from dashboards.queries import DATA_SOURCE, PLACE_TAGS, fill_in, match_place
 from detection.quantities import QUANTITIES
 from reports.figures import COVERAGE, GUIDELINES
 
@@ -45,10 +45,10 @@ _KINDS: Final[Mapping[str, Callable[..., Json]]] = {
     "grid": panels.grid,
 }
 _STEPS: Final[Mapping[str, Callable[..., list[Json]]]] = {
-    "joined": panels.joined,
-    "divided": panels.divided,
-    "grouped": panels.grouped,
-    "ordered": panels.ordered,
+    "joined": panels.join,
+    "divided": panels.divide,
+    "grouped": panels.group,
+    "ordered": panels.sort,
 }
 _QUOTIENT: Final = (
     ("concatenate", {"frameNameMode": "drop"}),
@@ -60,7 +60,7 @@ _KEPT: Final = "${__url_time_range}&${source:queryparam}"
 """Keeps the time range and data source in links between dashboards."""
 _NAME_AND_ID: Final = r"/^(?<text>.*) \| (?<value>.*)$/"
 """Grafana displays the group ``text`` and uses the group ``value``."""
-_INCIDENTS: Final = filled(
+_INCIDENTS: Final = fill_in(
     'SELECT "room" AS "sentence", "kind", "status", "verdict",'
     ' ("onset" + "detected_s" + "resolved_s") * 1000 AS "until" FROM {incident} WHERE {in_time}'
 )
@@ -119,7 +119,7 @@ def build(name: str, settings: DashboardSettings) -> Json:
         ]
     _arrange(made["panels"])
     made["annotations"]["list"] += [
-        _mark(mark["name"], filled(mark["ask"], words), _color(mark["color"])) for mark in marks
+        _mark(mark["name"], fill_in(mark["ask"], words), _color(mark["color"])) for mark in marks
     ]
     return made
 
@@ -192,12 +192,12 @@ def _selected(text: str, value: str) -> Json:
 
 
 def _place(tag: str, larger: Sequence[str], *, one: bool) -> Json:
-    where = f" WHERE {in_place(larger)}" if larger else ""
-    query = filled("SHOW TAG VALUES FROM {readings} WITH KEY = ") + f'"{tag}"{where}'
+    where = f" WHERE {match_place(larger)}" if larger else ""
+    query = fill_in("SHOW TAG VALUES FROM {readings} WITH KEY = ") + f'"{tag}"{where}'
     if tag == "room":  # lists the names of rooms with sensor records in the last day
         query = (
-            filled('SELECT DISTINCT("room_choice") FROM {health} WHERE ')
-            + f"{in_place(larger)} AND time > now() - 1d"
+            fill_in('SELECT DISTINCT("room_choice") FROM {health} WHERE ')
+            + f"{match_place(larger)} AND time > now() - 1d"
         )
     several = {"allValue": ".*", "current": _selected("All", "$__all")}
     return {
@@ -272,12 +272,12 @@ def _panel(
     if quantities:
         own |= _of_quantity(*next(iter(quantities.items()))) | {"labels": ", ".join(quantities)}
         merged["ask"] = [
-            _filled(ask, {**own, **_of_quantity(label, key)})
+            _fill_in(ask, {**own, **_of_quantity(label, key)})
             for label, key in quantities.items()
             for ask in ([merged["ask"]] if isinstance(merged["ask"], str) else merged["ask"])
         ]
         merged.setdefault("unit", own["quantity"])
-    wanted = {key: _filled(value, own) for key, value in merged.items() if value != "auto"}
+    wanted = {key: _fill_in(value, own) for key, value in merged.items() if value != "auto"}
     title, about, asked = wanted.pop(kind), wanted.pop("about"), _queries(kind, wanted)
     steps = () if kind == "grid" else wanted.pop("steps", ())
     made = _KINDS[kind](title, about, *asked, **_arguments(settings, wanted))
@@ -303,13 +303,13 @@ def _of_quantity(label: str, key: str) -> dict[str, str]:
     }
 
 
-def _filled(given: Any, words: Given) -> Any:
+def _fill_in(given: Any, words: Given) -> Any:
     if isinstance(given, str):
-        return filled(given, words)
+        return fill_in(given, words)
     if isinstance(given, list):
-        return [_filled(one, words) for one in given]
+        return [_fill_in(one, words) for one in given]
     if isinstance(given, dict):
-        return {key: _filled(value, words) for key, value in given.items()}
+        return {key: _fill_in(value, words) for key, value in given.items()}
     return given
 
 

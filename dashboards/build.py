@@ -45,7 +45,7 @@ def _data_source(policy: str) -> str:
 """
 
 
-def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
+def build_all(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
     """Build all dashboards in the form Grafana stores, with panels numbered in order."""
     made = {}
     links = line_links(settings)
@@ -116,7 +116,7 @@ def text_of(body: Mapping[str, Any]) -> str:
 def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
     """Write the files that differ; return whether each was written, by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {f"{name}.json": text_of(body) for name, body in built(settings).items()}
+    texts = {f"{name}.json": text_of(body) for name, body in build_all(settings).items()}
     if settings.influxdb3:
         texts["datasources-influxdb3.yaml"] = _DATA_SOURCES + "".join(
             _data_source(policy) for policy in POLICIES

@@ -133,7 +133,7 @@ class Grafana:
         for name, wanted in dashboards.items():
             found = self._get(self._face.dashboard.get_dashboard, wanted["uid"]) or {}
             stored, what = found.get("dashboard", {}), f"dashboard {name}"
-            differs = [*_differing(stored, wanted)]
+            differs = [*_list_differences(stored, wanted)]
             if not differs:
                 yield Change(what, "unchanged")
                 continue
@@ -211,7 +211,7 @@ class Grafana:
         return Unreachable(f"{self._url}: the server there is not Grafana")
 
 
-def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+def _list_differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
     """Yield the panel titles and other keys that differ."""
     there, ours = (
         {panel.get("title", ""): panel for panel in body.get("panels", ())}

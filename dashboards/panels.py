@@ -92,7 +92,7 @@ _UNITS: Final = {
 }
 """Grafana's names for our units; queries return temperatures in °F, as pages show them."""
 _SEVERITY: Final = (TRANSPARENT, ORANGE, VERMILLION, PURPLE)
-_MOST_POINTS: Final = 400
+_MAX_POINTS: Final = 400
 """Points per line of averages. Halving it saves the server only a third of the time."""
 _LONGEST_GAP_MS: Final = 3_600_000
 """Longest gap that a line bridges."""
@@ -176,7 +176,7 @@ def _legend(*calcs: str, is_shown: bool = True) -> Json:
     return {"calcs": [*calcs], **shape}
 
 
-def _reduced(*, values: bool = False, fields: str = "") -> Json:
+def _reduce_options(*, values: bool = False, fields: str = "") -> Json:
     return {"calcs": ["lastNotNull"], "fields": fields, "values": values}
 
 
@@ -249,7 +249,7 @@ def chart(
         [override("byRegexp", ".*", noValue="-"), *_colored(colors or {})],  # in the legend
     )
     if is_by_place and least.endswith("m"):
-        made["maxDataPoints"] = _MOST_POINTS
+        made["maxDataPoints"] = _MAX_POINTS
     given = {"interval": least, "timeFrom": time_from}
     return made | {key: value for key, value in given.items() if value}
 
@@ -279,7 +279,7 @@ def number(
         "justifyMode": "auto",
         "orientation": "auto",
         "percentChangeColorMode": "standard",
-        "reduceOptions": _reduced(fields=f"/^{of_row}$/" if of_row else ""),
+        "reduceOptions": _reduce_options(fields=f"/^{of_row}$/" if of_row else ""),
         "showPercentChange": False,
         "textMode": "value",
         "wideLayout": True,
@@ -317,7 +317,7 @@ def bars(
         "maxVizHeight": 48,
         "namePlacement": "top",
         "orientation": "horizontal",
-        "reduceOptions": _reduced(values=values),
+        "reduceOptions": _reduce_options(values=values),
         "showUnfilled": True,
         "sizing": "manual",
         "valueMode": "text",
@@ -344,7 +344,7 @@ def states(
         "tooltip": {"mode": "single", "sort": "asc"},
     }
     made = _panel("state-timeline", (title, about, empty), queries, (24, 8), defaults, options)
-    return made | {"interval": "5m", "maxDataPoints": _MOST_POINTS}
+    return made | {"interval": "5m", "maxDataPoints": _MAX_POINTS}
 
 
 def grid(
@@ -438,24 +438,24 @@ def step(name: str, options: Json) -> Json:
     return {"id": name, "options": options}
 
 
-def joined(by: str) -> list[Json]:
+def join(by: str) -> list[Json]:
     """Join query results on a column."""
     return [step("joinByField", {"byField": by, "mode": "outer"})]
 
 
-def ordered(*names: str) -> list[Json]:
+def sort(*names: str) -> list[Json]:
     """Sort rows by columns, most significant first; Grafana sorts by one column per step."""
     return [step("sortBy", {"sort": [{"field": name}]}) for name in reversed(names)]
 
 
-def grouped(by: Iterable[str], field: str, calculation: str) -> list[Json]:
+def group(by: Iterable[str], field: str, calculation: str) -> list[Json]:
     """Group rows by columns and aggregate a field."""
     fields: Json = {name: {"operation": "groupby", "aggregations": []} for name in by}
     fields[field] = {"operation": "aggregate", "aggregations": [calculation]}
     return [step("groupBy", {"fields": fields})]
 
 
-def divided(first: str, second: str, alias: str) -> list[Json]:
+def divide(first: str, second: str, alias: str) -> list[Json]:
     """Divide one column by another."""
     binary = {"left": first, "operator": "/", "right": second}
     options = {"mode": "binary", "alias": alias, "binary": binary, "replaceFields": False}

@@ -36,12 +36,12 @@ PLACE_TAGS: Final = ("site", "building", "floor", "room")
 """Tags that name a place, from large to small; each variable depends on the one before."""
 
 
-def in_place(tags: Sequence[str]) -> str:
+def match_place(tags: Sequence[str]) -> str:
     """Return the condition that selects the chosen places."""
     return " AND ".join(f'"{tag}" =~ /^${{{tag}:regex}}$/' for tag in tags)
 
 
-PLACE: Final = in_place(PLACE_TAGS)
+PLACE: Final = match_place(PLACE_TAGS)
 IN_TIME: Final = f"$timeFilter AND {PLACE}"
 """Selects the chosen places in the dashboard's time range."""
 
@@ -81,7 +81,7 @@ for a week. A panel has one query for up to a day, and another for longer ranges
 """
 
 
-def filled(text: str, words: Mapping[str, str] = FRAGMENTS) -> str:
+def fill_in(text: str, words: Mapping[str, str] = FRAGMENTS) -> str:
     """Fill in names in braces; Grafana variables stay. Raise KeyError for an unknown name."""
     return re.sub(r"(?<!\$)\{(\w+)\}", lambda found: words[found[1]], text)
 

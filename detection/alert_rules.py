@@ -496,11 +496,11 @@ class AlertThresholds:
 
     def _fade(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Decay the remembered false alarms of distinct sensors; return `rows`."""
-        self._state.false[:, rows] = self._remembered(rows)
+        self._state.false[:, rows] = self._load_remembered(rows)
         self._state.faded_at[rows] = self._state.read_s[rows]
         return rows
 
-    def _remembered(self, rows: NDArray[Any]) -> Floats:
+    def _load_remembered(self, rows: NDArray[Any]) -> Floats:
         """Return the remembered false alarms of sensors, by score."""
         state = self._state
         faded: Floats = np.exp((state.faded_at[rows] - state.read_s[rows]) / MEMORY_S)
@@ -511,7 +511,7 @@ class AlertThresholds:
         state = self._state
         weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state.read_s[rows] / MEMORY_S)
         ordinary = BUDGET * np.exp(TAIL * (state.by_people[rows] - _OFFSETS[:, None]))
-        above = np.maximum(self._remembered(rows)[::-1].cumsum(axis=0)[::-1], 0.0)
+        above = np.maximum(self._load_remembered(rows)[::-1].cumsum(axis=0)[::-1], 0.0)
         a_week: Floats = np.log((above + ordinary) / (weeks + 1.0))
         return a_week
 

@@ -82,7 +82,7 @@ VOC_OFFSETS: Final = np.array([400.0, 800.0])
 """Amounts added to TVOC, in ppb and in µg/m³, before taking the logarithm."""
 RAW_SPAN: Final = 870.0
 """Raw ticks per doubling."""
-_INDEX_SAYS: Final = 1.5
+_MIN_INDEX: Final = 1.5
 """A sensor with a lower VOC index is still starting up (0 for 45 s, then 1 while it learns)."""
 _INDEX_TOP: Final = 505.0
 """A little above the end of the scale, so that the logarithm stays finite at the end."""
@@ -111,7 +111,7 @@ def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
     x: NDArray[np.float64] = values.T.take(_SOURCE, axis=0)
     np.negative(x[_RAW], out=x[_RAW])
     index = x[_INDEX]
-    starting = index < _INDEX_SAYS
+    starting = index < _MIN_INDEX
     if np.count_nonzero(starting):
         index[starting] = np.nan
     fine = x[FINE]

@@ -402,7 +402,7 @@ class CombinedDetector:
             return []
         sensor, received, values = stream.sensor, stream.received, stream.values
         time = np.minimum(stream.time, received)
-        events = self._reported(stream, time)
+        events = self._find_device_events(stream, time)
         measured = np.asarray(np.isfinite(values).any(axis=1))
         plumes, slow = self._rows(stream, measured)
         self._received = max(self._received, float(received.max()))
@@ -475,7 +475,7 @@ class CombinedDetector:
         restored.watermark = state.watermark
         return restored
 
-    def _reported(self, stream: Stream, time: NDArray[np.float64]) -> list[Event]:
+    def _find_device_events(self, stream: Stream, time: NDArray[np.float64]) -> list[Event]:
         """Return the events that devices report about themselves."""
         battery = np.flatnonzero(~np.isnan(stream.values[:, _CHARGE])).tolist()
         events: list[Event] = []

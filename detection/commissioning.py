@@ -139,7 +139,7 @@ class _StepScores:
         episodes: Episodes,
         features: NDArray[np.float64],
         is_pulse: NDArray[np.bool_],
-        _is_asked: NDArray[np.bool_],
+        _is_classified: NDArray[np.bool_],
     ) -> None:
         """Receive one scored reading."""
         if not is_pulse[0] or is_faint(episodes)[0] or is_early(episodes, features)[0]:

@@ -65,14 +65,14 @@ HISTORY_S: Final = 6 * 3600.0
 SILENT_S: Final = 300.0
 """An episode ends after a longer silence, both by event time and by receipt. Receipt counts too,
 because the readings of a backlog are already old when they arrive."""
-JUDGED_S: Final = 240.0
+SCORED_S: Final = 240.0
 """How long a pulse is scored; its cause is clear within minutes."""
 _NEAR, _LARGE, _RARE = range(3)
 _WHY_POSSIBLE: Final = ((), (fact(Detail.LARGE_PLUME),), (fact(Detail.RARE_READINGS),))
 """Details of a possible-vaping event, indexed by reason: `_NEAR`, it scored just below the
 threshold; `_LARGE`, it is large; `_RARE`, its sensor reports too rarely to rule out a spray."""
 _NEAR_S: Final = 60.0
-_LEAST_S: Final = 0.001
+_MIN_S: Final = 0.001
 _FORMAT: Final = 1
 
 
@@ -87,9 +87,9 @@ class PulseObserver(Protocol):
         episodes: Episodes,
         features: Floats,
         is_pulse: Flags,
-        is_asked: Flags,
+        is_classified: Flags,
     ) -> None:
-        """Receive one row per scored reading of a pulse (`is_pulse`) or an episode (`is_asked`).
+        """Receive one row per scored reading of a pulse (`is_pulse`) or episode (`is_classified`).
 
         `episodes` has the log-odds of the pulses.
         """
@@ -294,7 +294,7 @@ class Detector:
         row = self._rows.get(sensor)
         if row is None:
             return []
-        since = max(received - self._received[row], _LEAST_S)
+        since = max(received - self._received[row], _MIN_S)
         by_s = time - since - self._baselines.state.time[row]
         if -by_s > _NEAR_S or not self._in_episode[row]:
             return self._move(np.array([row]), by_s)
@@ -355,15 +355,15 @@ class Detector:
             self._states[here.rows[o]] = 0.0
         begin_pulses(episode, here.time, here.dt, here.x, change)
         follow(episode, here.time, here.x)
-        self._judge(here, change)
+        self._score_and_alert(here, change)
         put(self._episodes, here.rows, episode)
         self._in_episode[here.rows] = episode["phase"] != IDLE
 
-    def _judge(self, here: _Round, change: Change) -> None:
+    def _score_and_alert(self, here: _Round, change: Change) -> None:
         """Score the pulses, alert, and end episodes that are over."""
         episode, time, dt, x = here.episode, here.time, here.dt, here.x
         age = time - episode["pulse_onset"]
-        is_pulse = (episode["pulses"] > 0) & (age <= JUDGED_S) & ~np.isnan(x[:, FINE])
+        is_pulse = (episode["pulses"] > 0) & (age <= SCORED_S) & ~np.isnan(x[:, FINE])
         over = end_reached(episode, time, x)
         stage, stage_before = alert_rules.count_stages(
             np.array([time, time - dt]) - episode["onset"]
@@ -423,7 +423,7 @@ class Detector:
     def _end_over(self, here: _Round, over: Flags, age: Floats) -> None:
         """End episodes that are over, and possible vaping that is no longer scored."""
         episode, time, x = here.episode, here.time, here.x
-        judged = over | (age > JUDGED_S)
+        judged = over | (age > SCORED_S)
         for i in (alert_rules.is_possible(episode) & judged).nonzero()[0].tolist():
             self._end_possible(here, i)
         for i in over.nonzero()[0].tolist():

@@ -386,7 +386,7 @@ def _why(evidence: Mapping[str, ChannelEvidence], details: Iterable[Fact]) -> st
         names = [label for label in dict.fromkeys(labels) if label not in said]
         said.update(names)
         if names:
-            words = plural(*_STILL[movement], len(names))
+            words = plural(*_STILL_WORDS[movement], len(names))
             moved.append(words % {"quantities": join_words(names)})
     return ", ".join([*moved, *filter(None, [details_text(details)])])
 
@@ -398,7 +398,7 @@ class _Still(Enum):
     HARDLY = auto()
 
 
-_STILL: Final = {
+_STILL_WORDS: Final = {
     _Still.STEADY: mark_plural("%(quantities)s steady", "%(quantities)s steady"),
     _Still.HARDLY: mark_plural("%(quantities)s barely changed", "%(quantities)s barely changed"),
 }

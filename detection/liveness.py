@@ -1,10 +1,10 @@
 """Liveness: decide which sensors are silent, and alert each outage once, not once per sensor.
 
 A sensor is *silent* after `LivenessSettings.missed` reporting intervals without a reading, but not
-before `LivenessSettings.least_s`. The interval is the registered one, or a longer one learned from
+before `LivenessSettings.min_s`. The interval is the registered one, or a longer one learned from
 the stream: the second largest of the last ten gaps between reports (the largest if there are
 fewer), so that one lost report does not stretch it, and a longer setting is learned after two gaps.
-Until three gaps have been seen, a sensor is silent after `UNLEARNT_S`.
+Until three gaps have been seen, a sensor is silent after `UNLEARNED_S`.
 
 A device or its gateway may also report `online` or `offline` (an MQTT will or an availability
 message). `offline` makes the sensor silent at once; `online` only revokes that report: a device
@@ -12,7 +12,7 @@ that is connected but does not measure is still silent.
 
 Before alerting, silent sensors are collected for one reporting interval, but for at least
 `GATHER_LEAST_S` and at most `GATHER_MOST_S`. After a device's own `offline` report, the wait is
-`LivenessSettings.least_s`, so that a short reconnect is ignored. The sensors still silent then form
+`LivenessSettings.min_s`, so that a short reconnect is ignored. The sensors still silent then form
 one *outage* with one event: if there are several, a gateway, a broker or a switch is the likely
 cause. A sensor that falls silent later and was last seen before such an outage began joins it. The
 event ends when all sensors are back. If only some return, the outage ends and the others start a
@@ -44,7 +44,7 @@ from language.messages import Fact, fact
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-UNLEARNT_S: Final = 1800.0
+UNLEARNED_S: Final = 1800.0
 """Silence after which a sensor with an unknown interval counts as silent: three times ten minutes,
 the longest default interval of the devices we decode."""
 AWAITED_S: Final = 86_400.0
@@ -55,7 +55,7 @@ GATHER_MOST_S: Final = 600.0
 _AWAY_S: Final = 60.0
 _JITTER: Final = 1.1
 _GAPS: Final = 10
-_LEARNT: Final = 3
+_LEARNED: Final = 3
 _SAME_REPORT_S: Final = 1.5
 _NAMED: Final = 5
 _VERSION: Final = "liveness-1"
@@ -72,10 +72,10 @@ class SensorState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LivenessSettings:
-    """A sensor is silent after `missed` intervals, but not before `least_s` seconds."""
+    """A sensor is silent after `missed` intervals, but not before `min_s` seconds."""
 
     missed: int = 3
-    least_s: float = 60.0
+    min_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +286,7 @@ class Liveness:
 
     def _missing_readings(self, found: _Sensor) -> int:
         """Return how many readings should have come since the last one."""
-        if not self._state.broker_healthy or len(found.gaps) < _LEARNT:
+        if not self._state.broker_healthy or len(found.gaps) < _LEARNED:
             return 0
         return found.expected_in(self._state.now - max(found.last, self._state.floor)) - 1
 
@@ -336,18 +336,18 @@ class Liveness:
         if math.isfinite(gap):
             found.gaps = [*found.gaps[1 - _GAPS :], gap]
         found.last = max(found.last, received)
-        learning = len(found.gaps) <= _LEARNT or math.isnan(found.due)
+        learning = len(found.gaps) <= _LEARNED or math.isnan(found.due)
         if learning or self._due(found) < found.due:  # a shorter interval ends the longer wait
             self._schedule(name, found)
 
     def _allowance(self, found: _Sensor) -> float:
         allowed = self.settings.missed * found.reports_every() * _JITTER
-        unlearnt = UNLEARNT_S if len(found.gaps) < _LEARNT else 0.0
-        return max(allowed, self.settings.least_s, unlearnt)
+        unlearned = UNLEARNED_S if len(found.gaps) < _LEARNED else 0.0
+        return max(allowed, self.settings.min_s, unlearned)
 
     def _due(self, found: _Sensor) -> float:
         if not found.is_seen:
-            return max(found.awaited + AWAITED_S, self._state.floor + UNLEARNT_S)
+            return max(found.awaited + AWAITED_S, self._state.floor + UNLEARNED_S)
         return max(found.last, self._state.floor) + self._allowance(found)
 
     def _schedule(self, name: str, found: _Sensor) -> None:
@@ -374,7 +374,7 @@ class Liveness:
     def _ripe_at(self, name: str, since: float) -> float:
         found = self._state.sensors[name]
         if found.offline_since is not None:
-            return since + self.settings.least_s
+            return since + self.settings.min_s
         return since + min(max(found.reports_every(), GATHER_LEAST_S), GATHER_MOST_S)
 
     def _join_outages(self, now: float) -> list[Event]:
@@ -430,7 +430,7 @@ class Liveness:
         events = []
         for outage in list(self._state.outages):
             over = outage.first_return is not None and (
-                now >= outage.first_return + self._patience(outage)
+                now >= outage.first_return + self._find_longest_allowance(outage)
             )
             if outage.sensors and not over:
                 continue
@@ -440,7 +440,7 @@ class Liveness:
             events.append(self._end(outage, now))
         return events
 
-    def _patience(self, outage: _Outage) -> float:
+    def _find_longest_allowance(self, outage: _Outage) -> float:
         return max(
             (self._allowance(self._state.sensors[name]) for name in outage.sensors), default=0.0
         )

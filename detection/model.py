@@ -95,12 +95,12 @@ class Forest:
         scores = np.empty((self.offset.size, features.shape[0]))
         for start in range(0, features.shape[0], _ROWS):
             rows = slice(start, start + _ROWS)
-            leaves = self.value.ravel().take(self._walked(features[rows]))
+            leaves = self.value.ravel().take(self._find_leaves(features[rows]))
             scores[:, rows] = _sums(leaves, self.offset.size)
         scores += self.offset[:, None]
         return scores
 
-    def _walked(self, features: Floats) -> NDArray[np.intp]:
+    def _find_leaves(self, features: Floats) -> NDArray[np.intp]:
         """Return the leaf that each row reaches in each tree, shape (n_trees, n).
 
         Leaves are numbered consecutively, beginning with the first tree's.

@@ -50,13 +50,13 @@ _SLOWEST_S: Final = 0.01
 """Committing 120 readings in one group takes two thirds of the CPU time of three groups of 40."""
 
 
-def compute_pace(count: int, least_s: float, most_s: float) -> float:
+def compute_pace(count: int, min_s: float, max_s: float) -> float:
     """Return the seconds from the start of a commit of `count` readings to the next one.
 
-    In a steady stream, the interval is proportional to the rate, and reaches `most_s` at one
+    In a steady stream, the interval is proportional to the rate, and reaches `max_s` at one
     reading every `_EACH_S`.
     """
-    return max(least_s, min(math.sqrt(count * _EACH_S * most_s), most_s))
+    return max(min_s, min(math.sqrt(count * _EACH_S * max_s), max_s))
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ _SPREAD_S: Final = 0.9
 later share the rest of the second."""
 _APART_S: Final = 2.0
 _ARRIVALS: Final = 3
-_LEAST_S: Final = 1e-6
+_MIN_S: Final = 1e-6
 """Smallest difference at which consumers distinguish two times."""
 _ENTRY: Final = struct.Struct("<qd")
 _KEY: Final = struct.Struct("<q")
@@ -135,7 +135,7 @@ class _Sensor(msgspec.Struct):
             self.ring += _ENTRY.pack(key, time)
             return
         _, old = _ENTRY.unpack_from(self.ring, self.at)
-        self.floor = max(self.floor, old + _LEAST_S)
+        self.floor = max(self.floor, old + _MIN_S)
         _ENTRY.pack_into(self.ring, self.at, key, time)
         self.at = (self.at + _ENTRY.size) % len(self.ring)
 
@@ -149,7 +149,7 @@ class _Sensor(msgspec.Struct):
         if received - self.arrived >= _APART_S:
             self.arrivals, self.arrived = self.arrivals + 1, received
 
-    def stands(self, stamp: float | None) -> bool:
+    def is_stopped_at(self, stamp: float | None) -> bool:
         """Return whether the clock has stopped at this stamp."""
         return self.arrivals >= _ARRIVALS and stamp == self.newest
 
@@ -157,7 +157,7 @@ class _Sensor(msgspec.Struct):
         """Return a time for another reading with the newest stamp; None if there is no room."""
         distance = min(max(received - self.since, 0.0), _SPREAD_S)
         step = min(STEP_S, (self.newest + RESOLUTION_S - self.time) / 64)
-        return max(self.newest + distance, self.time + step) if step > _LEAST_S else None
+        return max(self.newest + distance, self.time + step) if step > _MIN_S else None
 
     def restore(self, reading: Reading, key: int, window: int) -> None:
         """Update the state with a stored reading."""
@@ -166,7 +166,7 @@ class _Sensor(msgspec.Struct):
             self.latest, self.moment = time, []
         if time == self.latest:
             self.moment.append(reading)
-        stamp = reading.said
+        stamp = reading.sensor_stamp
         if not reading.is_timed:
             self.number = max(self.number, reading.seq or 0)
             if stamp is not None and stamp > reading.received:
@@ -245,9 +245,9 @@ class RecentReadings:
         """
         known = self._find_sensor(reading)
         if reading.is_timed:
-            if not known.stands(reading.time) or not may_alert(reading):
+            if not known.is_stopped_at(reading.time) or not may_alert(reading):
                 return self._settle_stamped(known, reading, packet)
-            return self._settle_standing(known, reading, packet, again=again, waited=waited)
+            return self._settle_stopped(known, reading, packet, again=again, waited=waited)
         if reading.stamp is not None and reading.stamp > reading.received:
             key = _make_key(reading, reading.stamp)
             if not known.has_key(key):
@@ -305,14 +305,14 @@ class RecentReadings:
                 time = max(stamp, known.latest)
             else:
                 known.repeat(reading.received)
-                found = None if known.stands(stamp) else known.next_time(reading.received)
+                found = None if known.is_stopped_at(stamp) else known.next_time(reading.received)
                 if found is None:
                     known.arrivals = _ARRIVALS
-                    return self._settle_standing(known, reading, packet)
+                    return self._settle_stopped(known, reading, packet)
                 time = known.time = found
         return self._remember(known, reading, key, time, doubtful=doubtful)
 
-    def _settle_standing(
+    def _settle_stopped(
         self,
         known: _Sensor,
         reading: Reading,
@@ -354,7 +354,7 @@ class RecentReadings:
     def _remember(
         self, known: _Sensor, reading: Reading, key: int, time: float, *, doubtful: bool
     ) -> Reading:
-        stamp, time = reading.said, known.place(reading, time, key, self._window)
+        stamp, time = reading.sensor_stamp, known.place(reading, time, key, self._window)
         if time != reading.time:
             reading = msgspec.structs.replace(reading, time=time, stamp=stamp)
         return Doubtful(*msgspec.structs.astuple(reading)) if doubtful else reading
@@ -367,7 +367,7 @@ class RecentReadings:
 
 def make_content_key(reading: Reading) -> int:
     """Return a hash that identifies a reading by its content, valid only in this process."""
-    return _make_key(reading, reading.said)
+    return _make_key(reading, reading.sensor_stamp)
 
 
 def _make_key(reading: Reading, stamp: float | None) -> int:
@@ -459,7 +459,7 @@ class JournalSearch:
         That time is added to `occupied`. If the journal has a reading at the reading's current
         time, `occupied` must already contain it.
         """
-        time, stamp = reading.time, reading.said
+        time, stamp = reading.time, reading.sensor_stamp
         while (key := _make_time_key(reading.sensor, time)) in occupied or (
             time != reading.time and self._find_known([key])[0]
         ):
@@ -487,7 +487,7 @@ class JournalSearch:
         self._used = now
         self._load(self._to, last)
         self._to = last
-        stamps = [stamp for r in doubtful if (stamp := r.said) is not None]
+        stamps = [stamp for r in doubtful if (stamp := r.sensor_stamp) is not None]
         oldest = min(stamps, default=math.inf) - self._max_skew_s
         numbered = last - _NUMBERED if len(stamps) < len(doubtful) else last
         ahead = max(reading.received for reading in doubtful) + self._max_skew_s
@@ -512,7 +512,7 @@ class JournalSearch:
                 keys = [make_content_key(r) for r in readings]
                 keys += [_make_time_key(r.sensor, r.time) for r in readings]
                 self._parts.append(np.sort(np.array(keys, np.int64)))
-                stamps = [at for r in readings if (at := r.said or 0.0) <= ahead]
+                stamps = [at for r in readings if (at := r.sensor_stamp or 0.0) <= ahead]
                 newest = max(newest, *stamps, *(r.received for r in readings))
         self._merge_parts()
         return newest

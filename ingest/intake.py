@@ -74,9 +74,9 @@ _LEFT_OUT: Final = Outcome(OutcomeKind.FLOODED)
 
 
 def make_rejection(
-    message: Message, reason: Reason, detail: str, decoder: str, most_bytes: int
+    message: Message, reason: Reason, detail: str, decoder: str, max_bytes: int
 ) -> Outcome:
-    """Reject a message; its dead letter keeps the first `most_bytes` of the payload."""
+    """Reject a message; its dead letter keeps the first `max_bytes` of the payload."""
     letter = DeadLetter(
         received=message.received,
         topic=to_one_line(message.topic, _TOPIC_KEPT),
@@ -84,7 +84,7 @@ def make_rejection(
         detail=to_one_line(detail),
         decoder=decoder,
         size=len(message.payload),
-        payload=message.payload[:most_bytes],
+        payload=message.payload[:max_bytes],
     )
     return Outcome(OutcomeKind.REJECTED, decoder, (), letter)
 

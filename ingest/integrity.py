@@ -52,7 +52,7 @@ _NEAR: Final = 100
 _LINES: Final = 4
 _DOUBTS: Final = 4
 _DOUBT_S: Final = 600.0
-_LEARNT_S: Final = _DOUBT_S / (_DOUBTS - 1)
+_LEARNED_S: Final = _DOUBT_S / (_DOUBTS - 1)
 """Doubts that are further apart than this never add up to a report."""
 
 
@@ -85,7 +85,7 @@ class Numbering:
 
     The first three count only once a later number continues the counter. Since a format may split
     a moment into several messages, such a reading raises no doubt if it shares no quantity with the
-    last numbered one. But its air quantities must have occurred within `_LEARNT_S` of the first
+    last numbered one. But its air quantities must have occurred within `_LEARNED_S` of the first
     number, so that nobody can start to forge them later. A genuine device may cause a single doubt,
     so only `_DOUBTS` of them within `_DOUBT_S` are reported.
 
@@ -115,7 +115,7 @@ class Numbering:
             self._look_at(reading)
             return 0, False
         if not lines:
-            self.usual_until = reading.received + _LEARNT_S
+            self.usual_until = reading.received + _LEARNED_S
             self._begin(seq, reading)
             return 0, False
         missing = self._close(reading.received) if self.gaps else 0
@@ -145,7 +145,7 @@ class Numbering:
         else:
             missing += self._start_line(seq, step, reading)
             doubtful |= step < -_NEAR and seq > _NEAR
-        return missing, doubtful and self._is_doubted(reading.received)
+        return missing, doubtful and self._has_many_doubts(reading.received)
 
     def _look_at(self, reading: Reading) -> None:
         """Check a reading that has no number or an old one: another device may have sent it."""
@@ -157,7 +157,7 @@ class Numbering:
                 self.names.isdisjoint(names) and names & FOLLOWED_KEYS <= self.usual
             )
 
-    def _is_doubted(self, now: float) -> bool:
+    def _has_many_doubts(self, now: float) -> bool:
         self.doubts = [at for at in self.doubts if 0 <= now - at < _DOUBT_S][1 - _DOUBTS :]
         self.doubts.append(now)
         return len(self.doubts) >= _DOUBTS
@@ -242,7 +242,7 @@ def _count_missing(gaps: Iterable[tuple[int, int, float]]) -> int:
 
 PER_S: Final = 20
 BURST: Final = 200
-MOST_PER_S: Final = 2_000
+MAX_PER_S: Final = 2_000
 CALM_S: Final = 10
 _USUAL_S: Final = 900.0
 """How long a kind counts as usual after its last reading."""
@@ -284,7 +284,7 @@ class _Kind:
         self.last = now
         if self.count > PER_S:
             self.loud = second
-            if self.floods or self.count > MOST_PER_S:
+            if self.floods or self.count > MAX_PER_S:
                 self.floods = True
                 return True
         elif self.floods:
@@ -313,7 +313,7 @@ class Floods:
 
     Each second of receive time, and each second that occurs in the readings' own time stamps, adds
     `PER_S` readings to a budget of at most `BURST`. A kind that exceeds its budget is a flood. So a
-    sensor can send the readings that it stored while offline. More than `MOST_PER_S` readings in a
+    sensor can send the readings that it stored while offline. More than `MAX_PER_S` readings in a
     second are always a flood. A flood ends after `CALM_S` seconds with at most `PER_S` messages
     each.
 
@@ -352,7 +352,7 @@ class Floods:
 
 
 _SHAPES: Final = 8
-_MOST_KIB: Final = 63
+_MAX_KIB: Final = 63
 """Largest cost of a message. Larger messages are rejected unread (`ingest.validation`), so they
 must not use up the topic's budget."""
 _BEGINNING: Final = 256
@@ -378,7 +378,7 @@ class Budgets:
     """Limit the cost of reading the live messages of each topic, before they are decoded.
 
     Reading a message may cost a thousand times as much as sending it, for example if it is long and
-    no decoder reads it. So at most `MOST_PER_S` messages are read each second, and a large message
+    no decoder reads it. So at most `MAX_PER_S` messages are read each second, and a large message
     counts once for each KiB, up to 64. Beyond this budget, a message is read only if its shape (its
     beginning without digits) is a usual one, at most `PER_S` of each shape. So a flood does not
     displace the sensor's messages.
@@ -395,11 +395,11 @@ class Budgets:
         if own.second != int(now):
             own.second, own.spent = int(now), 0
             own.beyond.clear()
-        own.spent += 1 + min(len(payload) >> 10, _MOST_KIB)
-        if PER_S < own.spent <= MOST_PER_S:
+        own.spent += 1 + min(len(payload) >> 10, _MAX_KIB)
+        if PER_S < own.spent <= MAX_PER_S:
             return True
         shape = hash(payload[:_BEGINNING].translate(None, _DIGITS))
-        if own.spent > MOST_PER_S:
+        if own.spent > MAX_PER_S:
             own.beyond[shape] += 1
             return shape in own.usual and own.beyond[shape] <= PER_S
         own.usual[shape] += 1
@@ -515,7 +515,7 @@ class CountKind(StrEnum):
     UNREAD = "unread"
     WAITING = "waiting"
     FAULT = "fault"
-    UNJUDGED = "unjudged"
+    SKIPPED = "unjudged"
     MISSING = "missing"
 
 
@@ -616,7 +616,7 @@ class ReadingCounts:
         """Count readings that the detectors could not use, by sensor."""
         for sensor, n in readings.items():
             if sensor in self._counts:
-                self._counts[sensor][CountKind.UNJUDGED] += n
+                self._counts[sensor][CountKind.SKIPPED] += n
 
     def add_missing(self, sensor: str, readings: int) -> None:
         """Count missing readings of a sensor that already has counts."""

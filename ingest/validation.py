@@ -387,7 +387,7 @@ def check_values(raw: Mapping[str, object]) -> tuple[dict[str, float], list[str]
         kind = type(value)
         if (kind is float or kind is int) and (
             usual[0] <= value <= usual[1]  # type: ignore[operator]
-            or _is_believed(key, value)  # type: ignore[arg-type]
+            or _is_plausible(key, value)  # type: ignore[arg-type]
         ):
             values[key] = float(value)  # type: ignore[arg-type]
         else:
@@ -400,7 +400,7 @@ def check_values(raw: Mapping[str, object]) -> tuple[dict[str, float], list[str]
     return values, faults
 
 
-def _is_believed(key: str, value: float) -> bool:
+def _is_plausible(key: str, value: float) -> bool:
     low, high = _BOUNDS[key]
     return low <= value <= high and value not in NO_VALUE.get(key, ())
 

@@ -48,12 +48,12 @@ def build_replay_policy(config: PlumewatchConfig | None) -> AlertPolicy:
 
 
 class Replayed:
-    """Result of a replay; `replaced` counts future readings, `unjudged` out-of-order ones."""
+    """Result of a replay; `replaced` counts future readings, `skipped` out-of-order ones."""
 
     def __init__(self) -> None:
         self.readings = 0
         self.replaced = 0
-        self.unjudged = 0
+        self.skipped = 0
         self.has_particles = False
         self.alerts: list[AlertRecord] = []
         self.events: dict[str, Event] = {}
@@ -87,7 +87,7 @@ def replay(
             result.replaced += sum("time_replaced" in reading.flags for reading in batch)
             watched = watch.process(batch, result.readings, now=None)
             result.add(watched.events, watched.alerts)
-        result.unjudged = watch.skipped.total()
+        result.skipped = watch.skipped.total()
     return result
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from reports.facts import Facts
     from reports.school import Period, School
 
-_MOST_DAYS: Final = 3660
+_MAX_DAYS: Final = 3660
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def find_window(
     if len(given) != len(days):
         raise UsageError(f"{given[0]} is given alone: --from goes with --to")
     start, end = parse_time(request.start, zone), parse_time(request.end, zone, end=True)
-    if not 0 < end - start <= _MOST_DAYS * 86_400:
+    if not 0 < end - start <= _MAX_DAYS * 86_400:
         raise UsageError(
             f"--from {request.start} --to {request.end}: --from before --to, at most ten years"
         )
@@ -213,15 +213,15 @@ def main() -> None:
             request,
             order.now,
             who=order.person,
-            on_day=lambda done, of: _say({"done": done, "of": of}),
+            on_day=lambda done, of: _print_line({"done": done, "of": of}),
         )
     except (UsageError, ReportTooLongError) as error:
-        _say({"error": str(error)})
+        _print_line({"error": str(error)})
     except (StorageError, sqlite3.Error, OSError):
-        _say({"error": "State or series cannot be read at the moment."})
+        _print_line({"error": "State or series cannot be read at the moment."})
 
 
-def _say(line: dict[str, int | str]) -> None:
+def _print_line(line: dict[str, int | str]) -> None:
     sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
     sys.stdout.flush()
 

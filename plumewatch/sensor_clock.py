@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 _HALF_HOUR_S: Final = 1_800.0
 _NEAR_S: Final = 120.0
-_MOST_S: Final = 14 * 3_600 + _NEAR_S
+_MAX_S: Final = 14 * 3_600 + _NEAR_S
 
 
 def compute_offset(reading: Reading) -> float:
     """Return how many seconds the sensor's clock is ahead, also if its stamp was replaced."""
     stamp = reading.time if reading.stamp is None else reading.stamp
     offset_s = stamp - reading.received
-    return offset_s if abs(offset_s) <= _MOST_S else reading.time - reading.received
+    return offset_s if abs(offset_s) <= _MAX_S else reading.time - reading.received
 
 
 def find_shift(offset_s: float) -> float:
@@ -32,7 +32,7 @@ def find_shift(offset_s: float) -> float:
     (-5.0, 3.5, 0.0)
     """
     halves = round(offset_s / _HALF_HOUR_S)
-    is_zone = abs(offset_s) <= _MOST_S and abs(offset_s - halves * _HALF_HOUR_S) <= _NEAR_S
+    is_zone = abs(offset_s) <= _MAX_S and abs(offset_s - halves * _HALF_HOUR_S) <= _NEAR_S
     return halves / 2 if is_zone else 0.0
 
 

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 _COUNTS: Final = "sensor counts"
 _FIELDS: Final = "sensor fields"
 _BATCH: Final = 2_000
-_MOST_SINCE: Final = 500_000
+_MAX_SINCE: Final = 500_000
 """Maximum number of readings counted since the last snapshot; a service saves one every minute."""
 _LATEST: Final = 20_000
 _BLIND_S: Final = 86_400.0
@@ -55,7 +55,7 @@ _RECORDED: Final = {
     "late": CountKind.LATE,
     "clock_faults": CountKind.CLOCK,
     "faulty": CountKind.FAULT,
-    "unjudged": CountKind.UNJUDGED,
+    "unjudged": CountKind.SKIPPED,
 }
 """Fields of the ``sensor_health`` records of the series."""
 
@@ -175,7 +175,7 @@ def find_unregistered(config: PlumewatchConfig) -> tuple[list[str], list[str]]:
     return sorted(found - former - config.registry().sensors.keys()), sorted(former)
 
 
-def _read_since(journal: Path, after: int, most: int = _MOST_SINCE) -> Iterator[JournalEntry]:
+def _read_since(journal: Path, after: int, most: int = _MAX_SINCE) -> Iterator[JournalEntry]:
     """Yield the newest entries after an offset, at most `most`; none without a journal."""
     if not journal.exists():
         return

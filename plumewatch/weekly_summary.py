@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 _TIMEOUT_S: Final = 60.0
-_MOST_NAMED: Final = 5
+_MAX_NAMED: Final = 5
 _RECIPIENTS: Final = ("to", "cc", "bcc")
 _REFUSALS: Final = (ConfigError, UsageError, NotifyError)
 
@@ -105,8 +105,8 @@ def describe_due_tests(config: PlumewatchConfig, now: float, registry: Registry)
 
 def _list_names(names: Iterable[str]) -> str:
     every = sorted(names, key=make_sort_key)
-    more = len(every) - _MOST_NAMED
-    return "; ".join([*every[:_MOST_NAMED], *([_("%(n)d more", n=more)] if more > 0 else [])])
+    more = len(every) - _MAX_NAMED
+    return "; ".join([*every[:_MAX_NAMED], *([_("%(n)d more", n=more)] if more > 0 else [])])
 
 
 def send_weekly(config: PlumewatchConfig, since: float, now: float) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from language.messages import _, write_date
 from reports import look
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
-from reports.summary import MOST_DRAWN
+from reports.summary import MAX_DRAWN
 from reports.text import format_period, translate
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def draw_charts(grids: dict[str, Grid]) -> dict[str, Drawing]:
     return {
         over_time.key: _draw_over_time(over_time),
         "hour_by_weekday": _draw_heat(grids["hour_by_weekday"]),
-        "period_by_room": _draw_heat(periods._replace(rows=periods.rows[:MOST_DRAWN])),
+        "period_by_room": _draw_heat(periods._replace(rows=periods.rows[:MAX_DRAWN])),
         "rooms": draw_bars(
             rooms.title,
             [translate(name) for name, _values in rooms.rows],

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from language.messages import gettext, mark
 from reports import kpis
-from reports.kpis import FEWEST, Acknowledgment, BeforeAfter, Rate, Times
+from reports.kpis import MIN_INCIDENTS, Acknowledgment, BeforeAfter, Rate, Times
 from reports.rows import CONFIRMED, FALSE, FIXED, HEALTH, NOTHING
 from reports.school import list_days
 
@@ -134,16 +134,18 @@ _JUDGED: Final = f'sum("{CONFIRMED}") + sum("{FALSE}")'
 IN_SERIES: Final = {
     "incidents": (Select("incident", _COUNT),),
     "confirmed_rate": (
-        Select("incident", f'sum("{CONFIRMED}") / ({_JUDGED})', least=(_JUDGED, FEWEST)),
+        Select("incident", f'sum("{CONFIRMED}") / ({_JUDGED})', least=(_JUDGED, MIN_INCIDENTS)),
     ),
-    "feedback_rate": (Select("incident", f"({_ANSWERED}) / {_COUNT}", least=(_COUNT, FEWEST)),),
+    "feedback_rate": (
+        Select("incident", f"({_ANSWERED}) / {_COUNT}", least=(_COUNT, MIN_INCIDENTS)),
+    ),
     "false_alarms_per_sensor_week": (
-        Select("incident", f'sum("{FALSE}")', least=(_COUNT, FEWEST)),
+        Select("incident", f'sum("{FALSE}")', least=(_COUNT, MIN_INCIDENTS)),
         Select("sensor_health", _WEEKS, least=(_WEEKS, 1)),
     ),
     "nobody_responded": (
         Select("incident", _COUNT, f"{_NEEDED} AND {_NO_ANSWER}"),
-        Select("incident", _COUNT, _NEEDED, (_COUNT, FEWEST)),
+        Select("incident", _COUNT, _NEEDED, (_COUNT, MIN_INCIDENTS)),
     ),
     "time_to_detect": (Select("incident", 'median("detected_s")', _OF_AIR),),
     "time_to_notify": (Select("incident", 'median("notified_s")'),),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from reports.summary import Summary
     from reports.tables import Column, Table
 
-_MOST_ROWS: Final = {"xlsx": 1_048_575, "pdf": 5000}
+_MAX_ROWS: Final = {"xlsx": 1_048_575, "pdf": 5000}
 """Rows of a sheet below its header; 5,000 printed rows are some 150 pages."""
 _WIDEST: Final = 40
 _DATES: Final = {pl.Date: "mmm d, yyyy", pl.Datetime: "mmm d, yyyy h:mm:ss AM/PM"}
@@ -106,7 +106,7 @@ def _write_summary(made: Summary, draft: Path, kind: str) -> None:
 
 def _write_table(table: Table, facts: Facts, draft: Path, kind: str) -> None:
     frame = table.frame(facts)
-    most = _MOST_ROWS.get(kind, frame.height)
+    most = _MAX_ROWS.get(kind, frame.height)
     if frame.height > most:
         raise ReportTooLongError(
             f"{frame.height} rows; {kind} holds {most}: use csv or parquet, or a shorter window"

@@ -2,7 +2,7 @@
 
 Incidents on all days count, except tests; figures per school day or per hour on duty count only
 incidents on school days. Every figure comes with its basis, the count that it is computed from. A
-ratio over fewer than `FEWEST` incidents, or over less than a sensor-week, is None, never 0.
+ratio over fewer than `MIN_INCIDENTS` incidents, or over less than a sensor-week, is None, never 0.
 Incidents that nobody acknowledged have no time to acknowledgment; they are counted beside it.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay
 
 ACKNOWLEDGED_WITHIN_S: Final = 300.0
-FEWEST: Final = 5
+MIN_INCIDENTS: Final = 5
 """Minimum number of incidents for a share or rate."""
 WEEK_DAYS: Final = 7.0
 """Minimum days online, over all sensors, for a rate."""
@@ -42,8 +42,8 @@ class Rate:
 
 
 def share(part: float, whole: float) -> Rate:
-    """Return a share of incidents; its value is None if there are fewer than `FEWEST`."""
-    return Rate(part, whole, whole >= FEWEST)
+    """Return a share of incidents; its value is None if there are fewer than `MIN_INCIDENTS`."""
+    return Rate(part, whole, whole >= MIN_INCIDENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def count_outcomes(incidents: Sequence[IncidentRow], sensor_days: Iterable[Senso
     confirmed, false, nothing = verdicts[CONFIRMED], verdicts[FALSE], verdicts[NOTHING]
     unknown = len(incidents) - confirmed - false - nothing - verdicts[FIXED]
     online_days = math.fsum(day.online_s for day in sensor_days) / 86_400.0
-    is_enough = len(incidents) >= FEWEST and online_days >= WEEK_DAYS
+    is_enough = len(incidents) >= MIN_INCIDENTS and online_days >= WEEK_DAYS
     asked = [
         row
         for row in incidents

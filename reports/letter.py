@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from reports.school import Period
     from reports.summary import Summary
 
-_MOST_ROOMS: Final = 5
-_MOST_MISSED: Final = 10
-_MOST_TIMES: Final = 3
+_MAX_ROOMS: Final = 5
+_MAX_MISSED: Final = 10
+_MAX_TIMES: Final = 3
 _WELL: Final = 0.99
 """If sensors were available less than this, the summary mentions it."""
 
@@ -77,18 +77,18 @@ def _list_missed(facts: Facts) -> Iterator[str]:
     missed = [row for row in facts.chosen.incidents if row.state is State.NOBODY_RESPONDED]
     if missed:
         yield from ("", _("Nobody responded:"))
-    for row in missed[:_MOST_MISSED]:
+    for row in missed[:_MAX_MISSED]:
         at = write_date(facts.calendar_of(row).local(row.opened_at), "moment")
         room = escape_reversibly(facts.room_names[row.room_id])
         yield f"- {room}: {at}, {to_words(row.kind)}"
-    if (more := len(missed) - _MOST_MISSED) > 0:
+    if (more := len(missed) - _MAX_MISSED) > 0:
         yield "- " + _("%(n)d more", n=more)
 
 
 def _list_rooms(facts: Facts) -> Iterator[str]:
     if facts.room_totals:
         yield from ("", _("Rooms with the most vaping and smoke:"))
-    for room, n in islice(facts.room_totals.items(), _MOST_ROOMS):
+    for room, n in islice(facts.room_totals.items(), _MAX_ROOMS):
         before = facts.before
         beside = before and _("%(n)d before", n=before.room_totals.get(room, 0))
         yield f"- {escape_reversibly(room)}: {n}" + (f" ({beside})" if beside else "")
@@ -153,7 +153,7 @@ def write_findings(made: Summary) -> Iterator[str]:
             notified=notified,
             others=others,
         )
-    times = Counter(_name_time(facts, row) for row in facts.air).most_common(_MOST_TIMES)
+    times = Counter(_name_time(facts, row) for row in facts.air).most_common(_MAX_TIMES)
     if named := [_("%(time)s (%(n)d alerts)", time=time, n=n) for time, n in times if n > 1]:
         yield _("Busiest times for vaping and smoke: %(times)s.", times=join_words(named))
 

@@ -14,7 +14,7 @@ from reports.figures import Figure, compute_figures
 from reports.rows import AIR, CONFIRMED, FALSE, FIXED, NOTHING, State
 from reports.school import list_days
 from reports.schools import SchoolFigures, compare_schools
-from reports.suppress import LEAST
+from reports.suppress import MIN_COUNT
 from reports.tables import COLUMNS, VERSION, group_rows, make_frame
 from storage.registry import make_sort_key
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _BY_DAY_S: Final = 31.5 * 86_400.0
 """Longest window shown day by day; the half day covers the hour when clocks go back."""
 _TOP: Final = 10
-MOST_DRAWN: Final = 30
+MAX_DRAWN: Final = 30
 """Maximum number of rooms in a chart."""
 _FOLLOW_UP: Final = ("referral", "nurse", "facilities", "none")
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -234,10 +234,10 @@ def _count_by_period(facts: Facts) -> Grid:
     found = facts.published
     about = _(
         "Counts below %(least)d are not published, so that none can identify a student.",
-        least=LEAST,
+        least=MIN_COUNT,
     )
-    if len(found.cells) > MOST_DRAWN:
-        about += " " + _("The %(n)d rooms with the most.", n=MOST_DRAWN)
+    if len(found.cells) > MAX_DRAWN:
+        about += " " + _("The %(n)d rooms with the most.", n=MAX_DRAWN)
     return _make_grid(
         "period_by_room",
         _("Vaping and smoke by room and period"),

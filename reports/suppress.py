@@ -1,7 +1,7 @@
 """Hide small counts in the table of rooms by class periods, which could point at a student.
 
-Every count below `LEAST` is hidden, zeros too. If a row or a column then has a single hidden count,
-its total would reveal it, so the smallest other count of that line is hidden as well
+Every count below `MIN_COUNT` is hidden, zeros too. If a row or a column then has a single hidden
+count, its total would reveal it, so the smallest other count of that line is hidden as well
 (complementary suppression: NCES, SLDS Technical Brief 3, 2010). Totals stay.
 """
 
@@ -14,10 +14,10 @@ from language.messages import mark
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-LEAST: Final = 5
+MIN_COUNT: Final = 5
 """Smallest published count for a room in a class period."""
-SMALL: Final = f"<{LEAST}"
-"""Replaces a count below `LEAST`."""
+SMALL: Final = f"<{MIN_COUNT}"
+"""Replaces a count below `MIN_COUNT`."""
 WITHHELD: Final = mark("not shown")
 """Replaces a larger count that would reveal a smaller one."""
 
@@ -44,11 +44,11 @@ def hide_small_counts(periods: Sequence[str], counts: Mapping[str, Sequence[int]
     }
     lines = [{(room, p) for p in periods} for room in counts]
     lines += [{(room, p) for room in counts} for p in periods]
-    hidden = {cell for cell, n in value.items() if n < LEAST}
+    hidden = {cell for cell, n in value.items() if n < MIN_COUNT}
     while revealed := next((x for x in lines if len(x & hidden) == 1 < len(x)), None):
         hidden.add(min(revealed - hidden, key=lambda cell: (value[cell], cell)))
     return Published(
         tuple(periods),
         {r: tuple(None if (r, p) in hidden else value[r, p] for p in periods) for r in counts},
-        {cell: SMALL if value[cell] < LEAST else WITHHELD for cell in hidden},
+        {cell: SMALL if value[cell] < MIN_COUNT else WITHHELD for cell in hidden},
     )

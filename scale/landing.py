@@ -1,10 +1,11 @@
 """Write the journal's readings to a history of Parquet files (`scale.history`).
 
 Readings are written in the order in which the service evaluates them. As in the service, a reading
-that overtook another reading of its sensor waits for it (`alerts.consumer.reading_judge`). Readings
-that still wait at the end of a run are stored in the cursor. The cursor is committed together with
-the parts, so each reading is written once, no matter how often this runs or is killed. Readings
-that the journal deletes before they are written are missing from the history, and counted.
+that overtook another reading of its sensor waits for it (`alerts.consumer.reading_selector`).
+Readings that still wait at the end of a run are stored in the cursor. The cursor is committed
+together with the parts, so each reading is written once, no matter how often this runs or is
+killed. Readings that the journal deletes before they are written are missing from the history, and
+counted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from alerts.consumer.reading_judge import Reorder
+from alerts.consumer.reading_selector import Reorder
 from scale.errors import HistoryError
 from scale.history import build_frame, place_reading
 

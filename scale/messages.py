@@ -50,7 +50,7 @@ RECORDS: Final = pl.Schema(
 )
 """Columns of records; `received` is in Unix seconds."""
 RECORD_ORDER: Final = ("received", "partition", "offset")
-MOST_BYTES: Final = 65_536
+MAX_BYTES: Final = 65_536
 """Most bytes of a rejected value that a shard's state keeps."""
 _TOPICS: Final = 100_000
 """Most topics in the cache of shards; beyond that, the cache is cleared."""

@@ -34,9 +34,7 @@ class BrokerUnreachableError(Exception):
     """No broker answers at the address, or it refuses or loses the connection."""
 
 
-async def prefetched(
-    messages: Iterable[WireMessage], batch: int = 512
-) -> AsyncIterator[WireMessage]:
+async def prefetch(messages: Iterable[WireMessage], batch: int = 512) -> AsyncIterator[WireMessage]:
     """Yield messages while a worker thread computes the next batch of the simulation."""
     source = iter(messages)
 

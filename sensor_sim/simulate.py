@@ -258,7 +258,7 @@ class _Engine:
             shared = shared.spread(source.spread, room.air.volume_m3)
             for sensor in room.sensors:
                 rng = stream(self._seed, "plume", session.id, sensor.unit.device.id)
-                place = shared.towards(rng, source.near_sensor)
+                place = shared.place_near(rng, source.near_sensor)
                 plume = plume_at(
                     rng,
                     session,

@@ -74,7 +74,7 @@ class _Manifest(BaseModel, extra="forbid", strict=True):
 
 _COLUMN: Final = r"\"\w+\" (?:INTEGER|REAL|TEXT)(?: NOT NULL)?(?: DEFAULT '')?"
 _KEYED: Final = rf"(?:{_COLUMN}|PRIMARY KEY \([\w, ]+\))"
-_GROWING: Final = re.compile(rf"CREATE TABLE \w+ \({_KEYED}(?:, {_KEYED})*\) WITHOUT ROWID")
+_GROWING_TABLE: Final = re.compile(rf"CREATE TABLE \w+ \({_KEYED}(?:, {_KEYED})*\) WITHOUT ROWID")
 """Allowed SQL of a growing table: newer programs may have added plain columns, not computed
 ones."""
 
@@ -228,7 +228,7 @@ def _may_grow(found: tuple[Any, ...], growing: Collection[str]) -> bool:
     if table not in growing:
         return False
     if kind == "table":
-        return name == table and _GROWING.fullmatch(statement) is not None
+        return name == table and _GROWING_TABLE.fullmatch(statement) is not None
     own = f"CREATE INDEX {table}_time ON {table} (time)"
     return kind == "index" and statement in (None, own)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-MOST: Final = 1_000
+MAX_LETTERS: Final = 1_000
 """Maximum number of dead letters to read at once."""
 
 _COLUMNS: Final = "id, received, topic, reason, detail, decoder, size, payload"
@@ -50,7 +50,7 @@ def find_dead_letters(
         " WHERE (?1 = '' OR reason = ?1)"
         " AND (?2 = '' OR decoder = ?2 OR substr(topic, 1, length(?2)) = ?2)"
         " AND (?3 = 0 OR id < ?3) ORDER BY id DESC LIMIT ?4",
-        (reason, source, before, max(1, min(limit, MOST))),
+        (reason, source, before, max(1, min(limit, MAX_LETTERS))),
     )
     return [StoredDeadLetter(int(row[0]), DeadLetter(*tuple(row)[1:])) for row in rows]
 

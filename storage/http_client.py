@@ -7,7 +7,7 @@ Grafana, whose addresses come only from the administrator.
 A name is resolved once, and the connection uses one of its addresses that `Reach` permits. So a
 name that resolves differently a moment later has no effect. TLS still verifies the name. Redirects
 are not followed, and proxies from the environment are not used. One deadline covers everything from
-resolving the name to the last byte, and at most `most_bytes` of an answer are read. Link-local
+resolving the name to the last byte, and at most `max_bytes` of an answer are read. Link-local
 addresses, which include the metadata services of clouds, are never permitted.
 
 ::
@@ -145,7 +145,7 @@ async def request(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 10.0,
-    most_bytes: int = 0,
+    max_bytes: int = 0,
     device_ca: Path | None = None,
 ) -> Answer:
     """Send one request and return the answer; raises `RequestError`.
@@ -156,7 +156,7 @@ async def request(
     found: Answer | RequestError
     try:
         async with asyncio.timeout(timeout_s):
-            found = await _send(method, url, reach, body, headers or {}, most_bytes, device_ca)
+            found = await _send(method, url, reach, body, headers or {}, max_bytes, device_ca)
     except (TimeoutError, httpx.TimeoutException) as error:
         found = NoAnswerInTimeError(f"cannot be reached: {type(error).__name__}")
     except (httpx.TransportError, OSError) as error:
@@ -208,7 +208,7 @@ async def _send(
     reach: Reach,
     body: bytes | None,
     headers: Mapping[str, str],
-    most_bytes: int,
+    max_bytes: int,
     device_ca: Path | None,
 ) -> Answer:
     sent = {"User-Agent": "plumewatch", "Accept-Encoding": "identity", **headers}
@@ -225,14 +225,14 @@ async def _send(
         ) as answer,
     ):
         content = b""
-        if most_bytes:
+        if max_bytes:
             async for chunk in answer.aiter_raw():
                 content += chunk
-                if len(content) >= most_bytes:
+                if len(content) >= max_bytes:
                     break
         wait_s = retry_after_s(answer.headers.get("Retry-After"), time.time())
         wait_s = None if wait_s is None else min(wait_s, _LONGEST_WAIT_S)
-        return Answer(answer.status_code, wait_s, content[:most_bytes])
+        return Answer(answer.status_code, wait_s, content[:max_bytes])
 
 
 class _CheckedTransport(httpx.AsyncHTTPTransport):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple
 
-_MOST_KEYS: Final = 10_000
+_MAX_KEYS: Final = 10_000
 
 
 class Bound(NamedTuple):
@@ -16,7 +16,7 @@ class Bound(NamedTuple):
 
 
 class RateLimit:
-    """Count tries by key, in memory; beyond `most_keys` keys, the oldest are dropped.
+    """Count tries by key, in memory; beyond `max_keys` keys, the oldest are dropped.
 
     If the clock is set back, tries at times later than now no longer count.
 
@@ -25,10 +25,10 @@ class RateLimit:
     [0.0, 0.0, 40.0, 0.0]
     """
 
-    def __init__(self, *bounds: Bound, most_keys: int = _MOST_KEYS) -> None:
+    def __init__(self, *bounds: Bound, max_keys: int = _MAX_KEYS) -> None:
         self.bounds = bounds
         self._kept = max(bound.tries for bound in bounds)
-        self._most_keys = most_keys
+        self._most_keys = max_keys
         self._times: dict[str, deque[float]] = {}
 
     def wait_s(self, key: str, now: float) -> float:

@@ -72,7 +72,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return self.time if self.stamp is None else self.stamp
 
     @property
-    def said(self) -> float | None:
+    def sensor_stamp(self) -> float | None:
         """The sensor's time stamp, or None."""
         if self.stamp is not None:
             return self.stamp

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-MOST: Final = 200
+MAX_TOKENS: Final = 200
 """Maximum tokens per administrator."""
-MOST_IN_ALL: Final = 10 * MOST
+MAX_TOKENS_IN_ALL: Final = 10 * MAX_TOKENS
 LONGEST_NAME: Final = 80
 LONGEST_DAYS: Final = 366
 PREFIX: Final = "plumewatch_"

@@ -14,7 +14,7 @@ from typing import Final
 
 from storage.rate_limit import Bound, RateLimit
 
-_MOST_PROVEN: Final = 10_000
+_MAX_PROVEN: Final = 10_000
 _CLIENT: Final = (Bound(5, 60.0), Bound(30, 3600.0))
 _ANSWERS: Final = (Bound(10, 60.0), Bound(30, 12 * 3600.0))
 _LOOKS: Final = Bound(60, 60.0)
@@ -68,7 +68,7 @@ class TryLimit:
             self._accounts.forget(_make_account_key(account))
         self._proven.pop(mine, None)
         self._proven[mine] = None
-        if len(self._proven) > _MOST_PROVEN:
+        if len(self._proven) > _MAX_PROVEN:
             del self._proven[next(iter(self._proven))]
 
 

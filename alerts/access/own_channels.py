@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from alerts.policy import AlertPolicy
 
 SCHEME: Final = "webpush"
-MOST_OF_ONE: Final = 8
+MAX_PER_PERSON: Final = 8
 _LONGEST: Final = 1000
-_MOST_GONE: Final = 1000
+_MAX_GONE: Final = 1000
 _KEY_BYTES: Final = 65
 _AUTH_BYTES: Final = 16
 _EMAIL: Final = re.compile(r"[^\s@,;]{1,64}@[^\s@,;]{1,180}")
@@ -144,7 +144,7 @@ class OwnChannels:
     """The channels of all people; `gone` lists endpoints that no longer exist."""
 
     def __init__(self, database: Path, gateways: Gateways | None = None) -> None:
-        self.gone: deque[str] = deque(maxlen=_MOST_GONE)
+        self.gone: deque[str] = deque(maxlen=_MAX_GONE)
         self._database = database
         self._gateways = gateways or Gateways()
 
@@ -196,7 +196,7 @@ def add(
     label: str,
     now: float,
 ) -> None:
-    """Add a channel, and remove the person's oldest channels beyond `MOST_OF_ONE`."""
+    """Add a channel, and remove the person's oldest channels beyond `MAX_PER_PERSON`."""
     tx.execute(
         "INSERT OR REPLACE INTO own_channel (person, kind, address, p256dh, auth, label, made_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -205,7 +205,7 @@ def add(
     tx.execute(
         "DELETE FROM own_channel WHERE id IN (SELECT id FROM own_channel"
         " WHERE person = ? ORDER BY id DESC LIMIT -1 OFFSET ?)",
-        (person, MOST_OF_ONE),
+        (person, MAX_PER_PERSON),
     )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SHORTEST: Final = 12
 LONGEST: Final = 128
 INVITE_S: Final = 3 * 86_400.0
-_FEWEST_DIFFERENT: Final = 6
+_MIN_DIFFERENT: Final = 6
 _COMMON: Final = (
     "123456",
     "abcdef",
@@ -62,8 +62,8 @@ def find_fault(password: str, context: Iterable[str] = ()) -> str:
         return f"A password needs at least {SHORTEST} characters."
     if len(text) > LONGEST:
         return f"A password can have at most {LONGEST} characters."
-    if len(set(text)) < _FEWEST_DIFFERENT:
-        return f"A password needs at least {_FEWEST_DIFFERENT} different characters."
+    if len(set(text)) < _MIN_DIFFERENT:
+        return f"A password needs at least {_MIN_DIFFERENT} different characters."
     words = {w for name in context for w in _normalize(name).casefold().split() if len(w) > 3}
     rest = text.casefold()
     for word in (*sorted(words, key=len, reverse=True), *_COMMON):

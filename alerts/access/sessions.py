@@ -19,7 +19,7 @@ from alerts.secrets import hash_token
 if TYPE_CHECKING:
     import sqlite3
 
-_MOST_OF_ONE: Final = 20
+_MAX_PER_PERSON: Final = 20
 """Maximum sessions per person; beyond that, the oldest session ends."""
 
 
@@ -50,7 +50,7 @@ def start(
     tx.execute(
         "DELETE FROM staff_session WHERE hash IN (SELECT hash FROM staff_session"
         " WHERE person = ? ORDER BY started_at DESC LIMIT -1 OFFSET ?)",
-        (person, _MOST_OF_ONE - 1),
+        (person, _MAX_PER_PERSON - 1),
     )
     identity = secrets.token_urlsafe(32)
     tx.execute(

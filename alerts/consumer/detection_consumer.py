@@ -7,7 +7,7 @@ engine, and commits events, incidents, notices and its position in one transacti
   so it is stored less often than the position. When the consumer opens, it processes the readings
   between snapshot and position again and discards their events. Splitting readings into other
   batches does not change the events, so a crash costs only time.
-- **Input.** `reading_judge` decides which readings the detectors see. When nothing arrives, the
+- **Input.** `reading_selector` decides which readings the detectors see. When nothing arrives, the
   clock ends the wait for a missing reading (`check_silence`). The resulting events are committed
   with a snapshot, because processing the readings again would produce them at another position.
 - **Threshold adjustments.** Feedback and the staff page only append an adjustment. The next commit
@@ -26,7 +26,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from alerts.consumer.reading_judge import ReadingJudge
+from alerts.consumer.reading_selector import ReadingSelector
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.threshold_adjustments import SensorThresholds
@@ -55,7 +55,7 @@ _BATCH: Final = 2_000
 
 
 LIVENESS: Final = "liveness"
-_NO_PROOF: Final = frozenset({"retained", "simulated", "cached", "unknown_sensor"})
+_NOT_LIVE_FLAGS: Final = frozenset({"retained", "simulated", "cached", "unknown_sensor"})
 """Flags of readings that do not prove that the sensor is measuring now."""
 
 
@@ -100,7 +100,7 @@ class Outages:
             word = ""
             if reading.events:
                 word = next((e for e in reading.events if e in ("online", "offline")), "")
-            alive = reading.measured and _NO_PROOF.isdisjoint(reading.flags)
+            alive = reading.measured and _NOT_LIVE_FLAGS.isdisjoint(reading.flags)
             events += self._liveness.on_item(
                 reading.sensor, reading.received, alive=alive, status=word
             )
@@ -191,7 +191,7 @@ class DetectionConsumer:
         self._connection = connection
         self._engine = engine
         self._may_alert = may_alert
-        self._judge = ReadingJudge(self._place, may_alert)
+        self._selector = ReadingSelector(self._place, may_alert)
         self._thresholds = SensorThresholds(budgets or AlertBudgets())
         self._adopt()
         intervals = {s.id: s.interval_s for s in engine.registry.sensors.values()}
@@ -202,17 +202,17 @@ class DetectionConsumer:
     @property
     def watermark(self) -> float:
         """Newest event time so far, Unix seconds; minus infinity before the first reading."""
-        return self._judge.detectors.watermark
+        return self._selector.detectors.watermark
 
     @property
     def model_version(self) -> str:
         """Version of the detector's parameters."""
-        return self._judge.detectors.plumes.model_version
+        return self._selector.detectors.plumes.model_version
 
     @property
     def skipped(self) -> Counter[str]:
         """Number of readings that came too late since `drain_skipped_counts`, by sensor."""
-        return self._judge.skipped
+        return self._selector.skipped
 
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:
         """Resume after the last committed batch; `read` is `Journal.read`."""
@@ -227,7 +227,7 @@ class DetectionConsumer:
             except SnapshotError:
                 pass  # without a snapshot, process the earlier readings again
         last = self._thresholds.last_adjustment
-        adjustments = deque(threshold_adjustments.placed_after(self._connection, last))
+        adjustments = deque(threshold_adjustments.load_placed_after(self._connection, last))
         self._repeat([], liveness_at, adjustments)
         while self.position < committed:
             entries, position = read(self.position, min(_BATCH, committed - self.position))
@@ -238,7 +238,7 @@ class DetectionConsumer:
         self.position = self._committed = committed
         self._repeat([], liveness_at, adjustments)
         self._uncommitted = _Uncommitted()
-        self._judge.skipped.clear()
+        self._selector.skipped.clear()
 
     def _repeat(
         self,
@@ -250,10 +250,10 @@ class DetectionConsumer:
         done = 0
         while adjustments and (place := adjustments[0].position or 0) <= self.position:
             end = bisect_right(entries, place, key=lambda entry: entry.offset)
-            self._judge.step([entry.reading for entry in entries[done:end]])
+            self._selector.step([entry.reading for entry in entries[done:end]])
             self._thresholds.apply([adjustments.popleft()])
             done = end
-        self._judge.step([entry.reading for entry in entries[done:]])
+        self._selector.step([entry.reading for entry in entries[done:]])
         self._outages.step([e.reading for e in entries if e.offset > liveness_at])
 
     def process(self, readings: Sequence[Reading], position: int, now: float | None) -> BatchResult:
@@ -266,7 +266,7 @@ class DetectionConsumer:
         if not readings:
             return []
         self._uncommitted.stepped = True
-        events = self._judge.step(readings) + self._outages.step(readings)
+        events = self._selector.step(readings) + self._outages.step(readings)
         newest = max(reading.received for reading in readings)
         events += self._outages.on_time(newest, broker_healthy=broker_healthy)
         events.sort(key=lambda event: event.time)
@@ -274,7 +274,7 @@ class DetectionConsumer:
 
     def check_silence(self, now: float, *, broker_healthy: bool = True) -> list[Event]:
         """Return events that time alone causes, without new readings; commit them like a batch."""
-        events = self._judge.on_time(now)
+        events = self._selector.on_time(now)
         self._uncommitted.by_clock |= bool(events)
         events += self._outages.on_time(now, broker_healthy=broker_healthy)
         self._uncommitted.stepped |= bool(events)
@@ -380,8 +380,8 @@ class DetectionConsumer:
 
     def drain_skipped_counts(self) -> Counter[str]:
         """Return `skipped` and reset it."""
-        drained = self._judge.skipped.copy()
-        self._judge.skipped.clear()
+        drained = self._selector.skipped.copy()
+        self._selector.skipped.clear()
         return drained
 
     def lives(self) -> Mapping[str, SensorLife]:
@@ -406,7 +406,7 @@ class DetectionConsumer:
         place = "UPDATE threshold_adjustment SET position = ? WHERE position IS NULL"
         if not tx.execute(place, (position,)).rowcount:
             return []
-        return threshold_adjustments.placed_after(tx, self._thresholds.last_adjustment)
+        return threshold_adjustments.load_placed_after(tx, self._thresholds.last_adjustment)
 
     def _adjust(self, adjustments: Sequence[ThresholdAdjustment]) -> None:
         if adjustments:
@@ -417,13 +417,13 @@ class DetectionConsumer:
         return Snapshot(position, self.model_version, self._encode_state())
 
     def _encode_state(self) -> bytes:
-        return self._judge.snapshot(self._thresholds.last_adjustment)
+        return self._selector.snapshot(self._thresholds.last_adjustment)
 
     def _restore(self, body: bytes) -> None:
-        self._adopt(self._judge.restore(body))
+        self._adopt(self._selector.restore(body))
 
     def _adopt(self, last_adjustment: int = 0) -> None:
-        self._thresholds.adopt(self._judge.detectors.plumes, last_adjustment)
+        self._thresholds.adopt(self._selector.detectors.plumes, last_adjustment)
 
     def _place(self, sensor: str) -> tuple[str, str] | None:
         room = self._engine.registry.room_of(sensor)

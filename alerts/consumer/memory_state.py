@@ -33,7 +33,7 @@ _TABLES: Final = (  # referenced tables come first
     "outbox",
 )
 
-_HANGS_ON: Final = {
+_FOREIGN_KEYS: Final = {
     "alert_event": "incident",
     "incident_history": "incident",
     "escalation_step": "incident",
@@ -104,7 +104,7 @@ def apply_changes(tx: sqlite3.Connection, changes: Iterable[Change]) -> int:
 
 def _find_owner(tx: sqlite3.Connection, change: Change) -> tuple[str, object] | None:
     """Return the table and key of the row that a changed row depends on, or None."""
-    column = _HANGS_ON.get(change.table)
+    column = _FOREIGN_KEYS.get(change.table)
     if column is None:
         return None
     return column, change.new[_list_columns(tx, change.table).index(column)]

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 NOBODY: Final = Ring(RingName.NOBODY, ())
-_MUTED_LOOK_S: Final = 30.0
+_MUTED_RECHECK_S: Final = 30.0
 """Seconds until a muted step is checked again."""
 
 
@@ -300,7 +300,7 @@ class Escalator:
                     self._notify(tx, incident, due, now, note)
                 else:
                     # check again before the mute ends, because people can end a silence early
-                    shift_steps(tx, incident.id, min(muted.until - now, _MUTED_LOOK_S))
+                    shift_steps(tx, incident.id, min(muted.until - now, _MUTED_RECHECK_S))
             case Action.END:
                 finish_step(tx, due, now, "no response")
                 delivered = outbox_rows.find_people_notified(tx, incident.id)

@@ -57,7 +57,7 @@ _ONE_REPORT_S: Final = 60.0
 """Detections no further apart than this, in seconds, cause one notice to the responder."""
 _SECOND_PUFF_S: Final = 600.0
 """How long a possible-vaping incident waits for more evidence."""
-_MOST_DAMPED: Final = 6
+_MAX_DAMPED: Final = 6
 _LONGEST_COOLDOWN_S: Final = 4 * 3600.0
 
 
@@ -115,7 +115,7 @@ def compute_cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
     """
     if kind not in HEALTH:
         return rules.cooldown_s
-    damped = rules.cooldown_s * 2.0 ** min(repeats, _MOST_DAMPED)
+    damped = rules.cooldown_s * 2.0 ** min(repeats, _MAX_DAMPED)
     return max(rules.cooldown_s, min(damped, _LONGEST_COOLDOWN_S))
 
 

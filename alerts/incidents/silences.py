@@ -32,7 +32,7 @@ LONGEST_S: Final = 14 * 86_400.0
 LONGEST_WIDE_S: Final = 4 * 3600.0
 LONGEST_TESTED_S: Final = 3 * 3600.0
 MAX_REASON: Final = 200
-MOST: Final = 200
+MAX_ACTIVE: Final = 200
 """Maximum current silences per person, because each new one is compared with all others."""
 _PLACES: Final = frozenset({"room", "floor", "building"})
 _ENDED_SHOWN_S: Final = 86_400.0
@@ -259,9 +259,9 @@ def _find_number_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Messag
         "SELECT count(*) FROM silence WHERE owner = ? AND ends_at > ?",
         (new.owner, new.created_at),
     ).fetchone()[0]
-    if number >= MOST:
+    if number >= MAX_ACTIVE:
         yield later(
             "silences: you have %(n)d already, and at most %(most)d are allowed; end some first",
             n=number,
-            most=MOST,
+            most=MAX_ACTIVE,
         )

@@ -44,7 +44,7 @@ STEPS: Final[Mapping[Verdict, float]] = MappingProxyType(
 ANSWERED: Final = 1.0
 _SENSOR_AT_FAULT: Final = "sensor"
 """A cause that calls for a repair; no threshold can fix it."""
-_LEAST: Final = 0.01
+_MIN_STEP: Final = 0.01
 """Smaller steps, in log-odds, are ignored."""
 _SAVED_AT_ONCE: Final = 5000
 _COLUMNS: Final = "at, who, sensor, incident, verdict, reason, before, after, undoes"
@@ -113,7 +113,7 @@ def adjust_from_test(
     adjustment = ThresholdAdjustment(
         at=at, who=who, sensor=sensor, incident=incident, verdict=Verdict.TEST.value, reason=""
     )
-    if abs(step) >= _LEAST:
+    if abs(step) >= _MIN_STEP:
         _add(tx, adjustment, step)
 
 
@@ -172,7 +172,7 @@ def latest(
     )
 
 
-def placed_after(tx: sqlite3.Connection, after: int) -> list[ThresholdAdjustment]:
+def load_placed_after(tx: sqlite3.Connection, after: int) -> list[ThresholdAdjustment]:
     """Return the placed adjustments numbered above `after`, in order."""
     return _all(
         tx,

@@ -36,7 +36,7 @@ PANELS: Final = (
 )
 """Quantities for each panel, in order of preference; the sensor's first match is shown."""
 
-_LEAST_SPAN: Final = {
+_MIN_SPAN: Final = {
     "tvoc_ppb": 200.0,
     "tvoc_ugm3": 500.0,
     "voc_index": 60.0,
@@ -318,7 +318,7 @@ def _choose_ticks(panel: _Panel, base: float | None) -> list[float]:
     if panel.key in PANELS[0]:
         low, high = min(low, 0.0), max(high, 20.0)
     else:
-        spare = max(_LEAST_SPAN[panel.key] - (high - low), 0.0)
+        spare = max(_MIN_SPAN[panel.key] - (high - low), 0.0)
         low, high = low - spare / 2, high + spare / 2
         q = QUANTITIES[panel.key]
         if low < q.low:

@@ -19,7 +19,7 @@ from storage.http_client import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-_MOST_BYTES: Final = 65_536
+_MAX_BYTES: Final = 65_536
 _LONGEST_S: Final = 60.0
 _LATER: Final = frozenset({408, 425, 429})
 
@@ -52,7 +52,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_priva
             body=body,
             headers=headers,
             timeout_s=_LONGEST_S,
-            most_bytes=_MOST_BYTES,
+            max_bytes=_MAX_BYTES,
         )
     except RefusedRequestError as error:
         raise PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, str(error)) from None

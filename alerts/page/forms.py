@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from alerts.access.roles import Right
     from alerts.errors import EntryFault
 
-MOST_ROWS: Final = 60
+MAX_ROWS: Final = 60
 _TITLES: Final = frozenset({"name", "id", "reason"})
 _LONGEST_VALUE: Final = 40
 _NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,6})?")
@@ -215,7 +215,7 @@ def build_fields(
         made = ShownField(one, name, _write_value(one, value), choices, fault)
         if one.kind is Kind.ROWS:
             rows = value if isinstance(value, list) else []
-            spare: list[dict[str, Any]] = [{}] * min(one.spare, MOST_ROWS - len(rows))
+            spare: list[dict[str, Any]] = [{}] * min(one.spare, MAX_ROWS - len(rows))
             made.rows = [
                 build_fields(one.rows, row, tree, faults, f"{name}.{k}.")
                 for k, row in enumerate((*rows, *spare))
@@ -296,7 +296,7 @@ def _read(form: FormData, fields: Iterable[Field], prefix: str = "") -> Iterator
 
 def _read_field(form: FormData, one: Field, name: str) -> Any:
     if one.kind is Kind.ROWS:
-        rows = (dict(_read(form, one.rows, f"{name}.{k}.")) for k in range(MOST_ROWS))
+        rows = (dict(_read(form, one.rows, f"{name}.{k}.")) for k in range(MAX_ROWS))
         usual = {field.key: field.default for field in one.rows}
         return [row for row in rows if any(v != usual.get(k) for k, v in row.items())]
     if one.kind is Kind.SEVERAL:

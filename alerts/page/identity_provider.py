@@ -55,8 +55,8 @@ _AT_ONCE: Final = 4
 """Maximum concurrent calls to the provider; others wait, for example in the morning."""
 _FRESH_S: Final = 3600.0
 _NEW_KEYS_S: Final = 30.0
-_MOST_PAGES: Final = 20
-_MOST_BYTES: Final = 500_000
+_MAX_PAGES: Final = 20
+_MAX_BYTES: Final = 500_000
 _LONGEST_NAME: Final = 80
 _LONGEST_TOKEN: Final = 100_000
 """In characters. This limits the number of groups too: 200 Entra ID groups take 8,000."""
@@ -197,7 +197,7 @@ class IdentityProvider:
         query = {"query": f"member_key_id == '{quoted}'", "pageSize": "200"}
         headers = {"Authorization": f"Bearer {token}"}
         try:
-            for _page in range(_MOST_PAGES):
+            for _page in range(_MAX_PAGES):
                 url = f"{self.settings.groups_url}?{urlencode(query)}"
                 found = await self._fetch_json("GET", url, headers=headers)
                 for entry in found.get("memberships", ()):
@@ -313,7 +313,7 @@ class IdentityProvider:
                 find_reach(url, allow_private=self.settings.allow_private),
                 body=body,
                 headers={"Accept": "application/json", **(headers or {})},
-                most_bytes=_MOST_BYTES,
+                max_bytes=_MAX_BYTES,
             )
         except RequestError as error:
             raise ProviderError(_UNREACHABLE) from error

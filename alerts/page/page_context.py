@@ -87,7 +87,7 @@ class PageContext(Visibility):
     async def find_session(self, request: Request) -> Session | None:
         """Return the session of a request, or None, and keep it for templates."""
         request.state.session = None
-        self.speak(request)
+        self.choose_request_language(request)
         if came_through_proxy(request) and not self._has_noted_proxy:
             self._has_noted_proxy = True
             await self._note_proxy()
@@ -107,8 +107,8 @@ class PageContext(Visibility):
                 sessions.make_form_token(identity),
                 rights.sites,
             )
-            self.see_as(member.id, rights.sites)
-            self.speak(request, member.language)
+            self.limit_to_sites_of(member.id, rights.sites)
+            self.choose_request_language(request, member.language)
         return get_session(request)
 
     async def _note_proxy(self) -> None:
@@ -132,7 +132,7 @@ class PageContext(Visibility):
         if wait > 0:
             raise refuse_for_now(wait, _("Wait a minute before the next change."))
 
-    def speak(self, request: Request, own: str = "") -> None:
+    def choose_request_language(self, request: Request, own: str = "") -> None:
         """Set the language: the one requested, else the person's, browser's or school's."""
         asked = request.query_params.get("lang", "")
         browser = choose_language(request.headers.get("accept-language", ""))
@@ -160,7 +160,7 @@ class PageContext(Visibility):
         screen = await self.find_screen(request.cookies.get(WALL_COOKIE, ""))
         if screen is not None:
             request.state.session = None
-            self.see_as(screen.person, self.find_site_names(screen.sites))
+            self.limit_to_sites_of(screen.person, self.find_site_names(screen.sites))
             return bool(self.permitted.rooms)  # an empty view would suggest that all is well
         may = session is not None and session.may(Right.INCIDENTS)
         return self.is_open_to(request) or may

@@ -51,11 +51,11 @@ class _Served:
 
     async def admit(self, context: PageContext, request: Request) -> None:
         """Check access, and limit the request to the schools that it can see."""
-        context.see_as(None)
+        context.limit_to_sites_of(None)
         await self._admit(context, request)
         session = get_session(request)
         if session is not None:
-            context.see_as(session.person, session.sites)
+            context.limit_to_sites_of(session.person, session.sites)
         if self.one_school:
             context.choose_school(request, of_any_size=self.of_any_size)
         if _INCIDENT in self.path:
@@ -131,7 +131,7 @@ class PageGroup:
 
     def _endpoint(self, handler: Any) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            self._context.speak(request)
+            self._context.choose_request_language(request)
             await handler.served.admit(self._context, request)
             response: Response = await handler(self, request)
             return response

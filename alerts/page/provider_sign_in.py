@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _SIGNING_IN_S: Final = 600
 _REMEMBERED_S: Final = 90 * 86_400
 _LONGEST_S: Final = 86_400.0
-_MOST_CHARACTERS: Final = 4000
+_MAX_CHARACTERS: Final = 4000
 _SECRETS: Final = ("state", "nonce", "verifier")
 
 
@@ -68,14 +68,14 @@ class ProviderPages(SignInGroup):
             self._name_cookie("signing-in"),
             base64.urlsafe_b64encode(kept.encode()).decode(),
             max_age=_SIGNING_IN_S,
-            **self._lax,
+            **self._redirect_flags,
         )
         return response
 
     @serves("/sign-in/callback", Access.PUBLIC)
     async def _callback(self, request: Request) -> Response:
         provider, asked = self._get_provider(), request.query_params
-        begun = _read_begun(request.cookies.get(self._name_cookie("signing-in"), ""))
+        begun = _read_state_cookie(request.cookies.get(self._name_cookie("signing-in"), ""))
         after = keep_inside(begun.get("after", "/"))
         state = asked.get("state", "").encode()
         if not begun or not hmac.compare_digest(begun["state"].encode(), state):
@@ -85,7 +85,7 @@ class ProviderPages(SignInGroup):
             response = await self._refuse_denied(request, after, silent=bool(begun.get("silent")))
         else:
             response = await self._sign_in(request, provider, begun, after)
-        response.delete_cookie(self._name_cookie("signing-in"), **self._lax)
+        response.delete_cookie(self._name_cookie("signing-in"), **self._redirect_flags)
         return response
 
     async def _refuse_denied(self, request: Request, after: str, *, silent: bool) -> Response:
@@ -95,7 +95,7 @@ class ProviderPages(SignInGroup):
                 await self._record(request, "unknown", Refusal.CANCELED)
             return self._render_form(request, after, error=fault, status=403)
         response = RedirectResponse(f"/sign-in?{urlencode({'next': after})}", 303)
-        response.delete_cookie(self._name_cookie("provider"), **self._lax)
+        response.delete_cookie(self._name_cookie("provider"), **self._redirect_flags)
         return response
 
     async def _sign_in(
@@ -110,7 +110,7 @@ class ProviderPages(SignInGroup):
             return await self._refuse_too_many(request, after, "", wait)
         try:
             found = await provider.fetch_identity(
-                request.query_params["code"][:_MOST_CHARACTERS], begun["nonce"], begun["verifier"]
+                request.query_params["code"][:_MAX_CHARACTERS], begun["nonce"], begun["verifier"]
             )
         except NotVouchedForError as error:
             reason, words = Refusal.NOT_VOUCHED_FOR, str(error.message)
@@ -131,7 +131,9 @@ class ProviderPages(SignInGroup):
             return await self._refuse(request, actor, reason, after, words)
         rules, lasts_s = self._context.access.sign_in, found.expires_at - self._now()
         response = self._context.render(request, "signed_in.html", after=after)
-        response.set_cookie(self._name_cookie("provider"), "1", max_age=_REMEMBERED_S, **self._lax)
+        response.set_cookie(
+            self._name_cookie("provider"), "1", max_age=_REMEMBERED_S, **self._redirect_flags
+        )
         at = AtProvider(email, rules.select_mapped(found.groups))
         return await self._start(
             request,
@@ -200,7 +202,7 @@ class ProviderPages(SignInGroup):
         return None
 
     @property
-    def _lax(self) -> dict[str, Any]:
+    def _redirect_flags(self) -> dict[str, Any]:
         """Return the flags of cookies that must survive the redirect from the provider."""
         return {**self._flags, "samesite": "lax"}
 
@@ -211,10 +213,10 @@ class ProviderPages(SignInGroup):
         return provider
 
 
-def _read_begun(cookie: str) -> dict[str, Any]:
+def _read_state_cookie(cookie: str) -> dict[str, Any]:
     """Return the content of the sign-in cookie, or an empty dict if it is missing or not ours."""
     try:
-        found = json.loads(base64.urlsafe_b64decode(cookie[:_MOST_CHARACTERS]))
+        found = json.loads(base64.urlsafe_b64decode(cookie[:_MAX_CHARACTERS]))
     except (ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):

@@ -53,7 +53,7 @@ _INCIDENT: Final = (
     "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS not_notified"
     " FROM incident i"
 )
-_MOST_MISSED: Final = 200
+_MAX_MISSED: Final = 200
 _OPEN: Final = " AND i.id IN (SELECT id FROM incident WHERE status <> 'resolved')"
 
 
@@ -282,7 +282,7 @@ def find_missed_incidents(
         f"{_INCIDENT} WHERE missed_at IS NOT NULL AND verdict IS NULL AND status = 'resolved'"  # noqa: S608 - constants
         " AND (:rooms IS NULL OR room IN (SELECT value FROM json_each(:rooms)))"
         " ORDER BY opened_at DESC, id DESC LIMIT :limit",
-        {"rooms": rooms, "limit": _MOST_MISSED},
+        {"rooms": rooms, "limit": _MAX_MISSED},
     )
     return [_add_state(dict(row)) for row in found]
 

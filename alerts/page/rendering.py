@@ -255,7 +255,7 @@ class Times:
         """Return the time since a moment, in the largest unit that fits."""
         return _write_duration(max(self._now() - moment, 0.0))
 
-    def write_lately(self, moment: float) -> str:
+    def write_time_ago(self, moment: float) -> str:
         """Return how long ago something happened, in everyday words."""
         seconds = self._now() - moment
         if seconds < _JUST_NOW_S:

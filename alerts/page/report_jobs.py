@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 KEPT_S: Final = 3600.0
 _AT_ONCE: Final = 2
-_MOST: Final = 40
+_MAX_JOBS: Final = 40
 _FOR_OTHERS: Final = 2
 """Multiplies the limits for all schools together, so that one school cannot use them up."""
 _LONGEST_S: Final = 900.0
@@ -116,7 +116,7 @@ class ReportJobs:
             ([*self._jobs.values()], _FOR_OTHERS),
         ):
             running = sum(job.state == "making" for job in jobs)
-            if running >= times * _AT_ONCE or len(jobs) >= times * _MOST:
+            if running >= times * _AT_ONCE or len(jobs) >= times * _MAX_JOBS:
                 raise TooManyJobsError
         key = secrets.token_urlsafe(16)
         path = self._folder / f"{key}{os.path.splitext(name)[1]}"  # noqa: PTH122 - a name, no path

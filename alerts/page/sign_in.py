@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_MOST_WAITING: Final = 8
+_MAX_WAITING: Final = 8
 """Maximum password checks that wait; each takes 0.1 s in the single thread."""
 _CODE_S: Final = 300.0
 """Time to enter the code after the password, in seconds."""
-_MOST_CODES: Final = 5
+_MAX_CODES: Final = 5
 _LONGEST_PATH: Final = 1500
 _LONGEST_TOKEN: Final = 64
-_MOST_PENDING: Final = 1000
+_MAX_PENDING: Final = 1000
 
 
 class SignInGroup(PageGroup):
@@ -102,7 +102,7 @@ class SignInGroup(PageGroup):
 
     async def _hash(self, work: Callable[[], _T]) -> _T:
         """Run in the single password thread, so that a flood of sign-ins uses bounded memory."""
-        if self._waiting >= _MOST_WAITING:
+        if self._waiting >= _MAX_WAITING:
             fault = _("Too many people are signing in. Try again in a few seconds.")
             raise HTTPException(429, fault, {"Retry-After": "5"})
         self._waiting += 1
@@ -204,7 +204,7 @@ class SignInGroup(PageGroup):
     ) -> Response:
         """Ask for a code after the password; `secret` is for setting up an app, or empty."""
         given = await self._context.read(load_hash, member.id)
-        if len(self._pending) >= _MOST_PENDING:
+        if len(self._pending) >= _MAX_PENDING:
             del self._pending[next(iter(self._pending))]
         key, until = secrets.token_urlsafe(32), self._now() + _CODE_S
         self._pending[key] = PendingSignIn(member, account, after, until, secret, given)
@@ -305,7 +305,7 @@ class SignInPages(SignInGroup):
         if isinstance(by, Refusal):
             _LOG.warning("a sign-in from %s was refused: %s", find_client(request), by)
             pending.tries += 1
-            if pending.tries >= _MOST_CODES:
+            if pending.tries >= _MAX_CODES:
                 self._pending.pop(key, None)
                 fault = _("Too many wrong codes. Sign in again.")
                 return self._render_form(request, pending.after, pending.account, fault, 403)
@@ -325,7 +325,7 @@ class SignInPages(SignInGroup):
         return await self._start(request, member, response, by=by)
 
     @serves("/welcome", Access.PUBLIC, methods=("GET", "POST"))
-    async def _welcome(self, request: Request) -> Response:
+    async def _accept_invite(self, request: Request) -> Response:
         """Let a person with an invite link set a password, once, and sign them in."""
         if request.method == "GET":
             return self._context.render(request, "welcome.html", shortest=SHORTEST, token="")

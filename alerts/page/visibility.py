@@ -21,7 +21,7 @@ _SITES: ContextVar[frozenset[str] | None] = ContextVar("sites of the request", d
 """Names of the sites that the request can see; None means all."""
 _SCHOOL: ContextVar[str] = ContextVar("school that the page shows", default="")
 """Name of the chosen school; empty means all that the request can see."""
-MOST_ROOMS: Final = 300
+MAX_ROOMS: Final = 300
 """Maximum rooms on a page with several schools; above it, a page shows one school."""
 
 
@@ -89,7 +89,7 @@ class Visibility:
         if len(part.sites) + len(part.closed) < 2:
             return None
         schools, chosen = part.sorted_sites(), self.find_school(request.query_params.get("site"))
-        is_large = len(part.rooms) > MOST_ROOMS and not of_any_size
+        is_large = len(part.rooms) > MAX_ROOMS and not of_any_size
         if chosen is None and is_large:
             chosen = schools[0]
         if chosen is not None:
@@ -157,7 +157,7 @@ class Visibility:
         own = ((member, self.policy.find_sites(member.id)) for member in self.policy.staff)
         return tuple(member for member, their in own if their and their <= sites)
 
-    def see_as(self, person: str | None, limit: frozenset[str] | None = None) -> None:
+    def limit_to_sites_of(self, person: str | None, limit: frozenset[str] | None = None) -> None:
         """Limit the request to a person's sites (all if None) that are also in `limit`."""
         sites = None if person is None else self.policy.find_sites(person)
         if limit is not None:

@@ -8,7 +8,7 @@ room with several sensors uses their median.
 A building's air has risen when enough of its rooms have an e of at least `RISEN` (a rise to 1.6
 times) and at least half of the median e, for `HELD_MINUTES` consecutive minutes. Enough means all
 of up to six rooms, all but one of seven to twelve, all but two of thirteen to eighteen, and so on;
-a building with fewer than `LEAST_ROOMS` rooms never counts. Outdoor air reaches all rooms alike,
+a building with fewer than `MIN_ROOMS` rooms never counts. Outdoor air reaches all rooms alike,
 while the many small sources during a class change differ from room to room. The event ends when the
 median has been below `OVER` for ten minutes.
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from detection.per_minute.minutes import Minute
 
-LEAST_ROOMS: Final = 4
+MIN_ROOMS: Final = 4
 RISEN: Final = 0.47
 OVER: Final = 0.2
 HELD_MINUTES: Final = 4
@@ -143,7 +143,7 @@ class Ambient:
         self._follow(minute, held)
         found: list[Event] = []
         for building in sorted(rooms.keys() | self._buildings.keys()):
-            found += self._judge(building, rooms.get(building, {}), minute, names)
+            found += self._evaluate(building, rooms.get(building, {}), minute, names)
         return found
 
     def mark(self, events: Iterable[Event]) -> list[Event]:
@@ -159,7 +159,7 @@ class Ambient:
                 known = event.id in self._explained
                 running = event.phase in {EventPhase.ALERTED, EventPhase.UPDATED}
                 if event.phase is EventPhase.ALERTED or (known and running):
-                    rooms = self._explains(event)
+                    rooms = self._find_explanation(event)
                 elif known:
                     rooms = self._explained[event.id][1]
                 if rooms and running:
@@ -229,7 +229,7 @@ class Ambient:
         self._base[rows], self._excess[rows] = base, excess
         self._age[rows], self._time[rows] = age, minute.start
 
-    def _judge(
+    def _evaluate(
         self,
         name: str,
         rooms: Mapping[str, Sequence[int]],
@@ -245,8 +245,8 @@ class Ambient:
         excess = sorted(float(np.median(values)) for values in known.values())
         n = len(excess)
         building = self._buildings.get(name)
-        middle = float(np.median(excess)) if n >= LEAST_ROOMS else 0.0
-        least = excess[(n - 1) // _ONE_IN] if n >= LEAST_ROOMS else 0.0
+        middle = float(np.median(excess)) if n >= MIN_ROOMS else 0.0
+        least = excess[(n - 1) // _ONE_IN] if n >= MIN_ROOMS else 0.0
         together = least >= RISEN and least >= 0.5 * middle
         if building is None:
             if middle < 0.5 * OVER and not together:
@@ -315,7 +315,7 @@ class Ambient:
             time=at,
         )
 
-    def _explains(self, event: Event) -> list[int]:
+    def _find_explanation(self, event: Event) -> list[int]:
         """Return how many rooms rose, and of how many, if that explains an event; else `[]`."""
         place = self._place(event.sensor)
         building = None if place is None else self._buildings.get(place[0])

@@ -65,10 +65,10 @@ FROZEN, MISSING, SATURATED, NOISY, COVERED, BLOWN, DRIFT = range(len(FAULTS))
 
 _FROZEN_S: Final = 2 * 3600.0
 _WHOLE_S: Final = 1800.0
-_LEAST_READINGS: Final = 20.0
+_MIN_READINGS: Final = 20.0
 _TIMES: Final = 4.0
 _MISSING_S: Final = 3600.0
-_FORGOTTEN_S: Final = 7 * DAY_S
+_FORGET_AFTER_S: Final = 7 * DAY_S
 _SATURATED_S: Final = 6 * 3600.0
 _NOISY_TIMES: Final = 3.0
 _NOISY_LEAST: Final = 0.6
@@ -86,7 +86,7 @@ _RANGE_LOW: Final = np.array([QUANTITIES[key].low for key in CHANNELS])
 _RANGE_HIGH: Final = np.array([QUANTITIES[key].high for key in CHANNELS])
 _NEVER_LOW: Final = np.array([key in {"rh", "temp", "co2", "voc_raw"} for key in CHANNELS])
 """Channels whose lowest value cannot occur in breathable air."""
-_RESTS_BELOW: Final = np.array(
+_MAY_REST_BELOW: Final = np.array(
     [
         -np.inf
         if key in {"rh", "temp", "co2", "voc_raw"}
@@ -120,11 +120,11 @@ _OTHERS: Final = tuple(
 SPIKE: Final = ("pm10", "pm25", "rh", "co2", "tvoc_ppb", "tvoc_ugm3", "voc_index")
 """Channels that show blowing; the state has each one's level before it and its peak."""
 _SPIKE: Final = tuple(CHANNEL_INDEX[key] for key in SPIKE)
-_LEAST_BREATH: Final = np.array([4.0, 400.0])
-_MOST_VOC: Final = np.array([500.0, 1000.0, 100.0])
+_MIN_BREATH: Final = np.array([4.0, 400.0])
+_MAX_VOC: Final = np.array([500.0, 1000.0, 100.0])
 """Rise of VOC that a spray causes, but breath does not."""
-_LEAST_DUST: Final = 20.0
-_HELD_TO_IT: Final = 30_000.0
+_MIN_DUST: Final = 20.0
+_EXTREME_DUST: Final = 30_000.0
 _COARSE: Final = 0.6
 """Largest share of PM2.5 in PM10 that is dust or droplets, not smoke or vapor."""
 
@@ -212,14 +212,14 @@ def _read_signs(
         np.zeros((m, len(FAULTS))),
         np.full((m, len(FAULTS)), np.nan),
     )
-    learnt = s["age"] >= DAY_S
+    learned = s["age"] >= DAY_S
     present = ~np.isnan(minute.low)
     middle = 0.5 * (minute.low + minute.high)
-    _rest(minute, dt, c, s, present, learnt, signs)
-    _missing(dt, c, present, signs)
-    _noise(minute, dt, c, s, middle, present, learnt[:, None], signs)
-    _covered(dt, c, s, middle, cleanest, signs)
-    _blown(minute, dt, c, s, spike, signs)
+    _find_constant(minute, dt, c, s, present, learned, signs)
+    _find_missing(dt, c, present, signs)
+    _find_noisy(minute, dt, c, s, middle, present, learned[:, None], signs)
+    _find_covered(dt, c, s, middle, cleanest, signs)
+    _find_blown(minute, dt, c, s, spike, signs)
     c["middle"] = np.where(present, middle, c["middle"])
     return signs
 
@@ -235,8 +235,8 @@ def _show(signs: Signs, fault: int, shown: Flags, span: Floats, value: Floats) -
     signs.value[:, fault] = value[rows, at]
 
 
-def _rest(
-    minute: Minute, dt: Floats, c: Table, s: Table, present: Flags, learnt: Flags, signs: Signs
+def _find_constant(
+    minute: Minute, dt: Floats, c: Table, s: Table, present: Flags, learned: Flags, signs: Signs
 ) -> None:
     """Find channels with a constant value: frozen, or saturated at the end of their range."""
     low, high = minute.low, minute.high
@@ -254,8 +254,8 @@ def _rest(
     c["floor"] = np.fmin(c["floor"], low)
     c["top"] = np.fmax(c["top"], high)
     value, floor, top = c["value"], c["floor"], c["top"]
-    enough = present & (c["readings"] >= _LEAST_READINGS)
-    natural = value <= _RESTS_BELOW
+    enough = present & (c["readings"] >= _MIN_READINGS)
+    natural = value <= _MAY_REST_BELOW
 
     far = (value >= top) & (value - floor > 2.0 * np.abs(floor) + 50.0 * _RESOLUTION)
     end = (value >= _RANGE_HIGH) | far | (_NEVER_LOW & (value <= _RANGE_LOW))
@@ -264,7 +264,7 @@ def _rest(
 
     limit = np.maximum(_FROZEN_S, _TIMES * c["longest"])
     limit = np.where(value <= floor + _RESOLUTION, np.maximum(limit, DAY_S), limit)
-    frozen = enough & ~natural & ~end & learnt[:, None] & (c["run"] >= limit)
+    frozen = enough & ~natural & ~end & learned[:, None] & (c["run"] >= limit)
     _show(signs, FROZEN, frozen, c["run"], value)
 
     any_moved = moved.any(axis=1)
@@ -276,8 +276,8 @@ def _rest(
     s["whole_run"] = np.where(any_moved, 0.0, s["whole_run"] + dt)
     s["whole_readings"] = np.where(any_moved, 0.0, s["whole_readings"] + minute.count)
     whole = (
-        learnt
-        & (s["whole_readings"] >= _LEAST_READINGS)
+        learned
+        & (s["whole_readings"] >= _MIN_READINGS)
         & (s["whole_run"] >= np.maximum(_WHOLE_S, _TIMES * s["whole_longest"]))
         & ((present & ~natural & ~end).sum(axis=1) >= 2)
     )
@@ -286,12 +286,12 @@ def _rest(
     signs.span[whole, FROZEN] = s["whole_run"][whole]
 
 
-def _missing(dt: Floats, c: Table, present: Flags, signs: Signs) -> None:
+def _find_missing(dt: Floats, c: Table, present: Flags, signs: Signs) -> None:
     """Find channels that used to arrive and no longer do, while others still arrive."""
     taught = np.where(present, np.minimum(c["absent"], _MISSING_S), 0.0)
     c["longest_absent"] = np.maximum(c["longest_absent"], taught)
     c["absent"] = np.where(present, 0.0, c["absent"] + dt[:, None])
-    c["seen"] = np.where(c["absent"] > _FORGOTTEN_S, 0.0, c["seen"] + present)
+    c["seen"] = np.where(c["absent"] > _FORGET_AFTER_S, 0.0, c["seen"] + present)
     gone = (
         (c["seen"] >= 120.0)
         & (c["absent"] >= np.maximum(_MISSING_S, _TIMES * c["longest_absent"]))
@@ -300,14 +300,14 @@ def _missing(dt: Floats, c: Table, present: Flags, signs: Signs) -> None:
     _show(signs, MISSING, gone, c["absent"], np.full_like(c["absent"], np.nan))
 
 
-def _noise(
+def _find_noisy(
     minute: Minute,
     dt: Floats,
     c: Table,
     s: Table,
     middle: Floats,
     present: Flags,
-    learnt: Flags,
+    learned: Flags,
     signs: Signs,
 ) -> None:
     """Find channels far noisier than in any earlier hour; track their lowest noise."""
@@ -323,7 +323,7 @@ def _noise(
     # Plumes are noisy too, but not for every minute of an hour.
     usual = np.maximum(c["noisiest"], 0.05)
     times = np.where(over, c["quietest"] / usual, 0.0)
-    loud = over & learnt & (times >= _NOISY_TIMES) & (c["quietest"] >= _NOISY_LEAST)
+    loud = over & learned & (times >= _NOISY_TIMES) & (c["quietest"] >= _NOISY_LEAST)
     faded = c["noisiest"] * np.where(over, _NOISE_FADES, 1.0)
     c["noisiest"] = np.where(over & ~loud, np.maximum(faded, c["quietest"]), faded)
     c["noisy"] = np.where(over, np.where(loud, c["noisy"] + 1.0, 0.0), c["noisy"])
@@ -339,7 +339,7 @@ def _noise(
     c["usual_motion"] = _smooth(c["usual_motion"], distance, dt, DAY_S)
 
 
-def _covered(
+def _find_covered(
     dt: Floats, c: Table, s: Table, middle: Floats, cleanest: Floats, signs: Signs
 ) -> None:
     """Find covered sensors: little particle signal and no noise, and no other channel moves."""
@@ -368,7 +368,9 @@ def _covered(
     signs.value[:, COVERED] = s["fine"]
 
 
-def _blown(minute: Minute, dt: Floats, c: Table, s: Table, spike: Floats, signs: Signs) -> None:
+def _find_blown(
+    minute: Minute, dt: Floats, c: Table, s: Table, spike: Floats, signs: Signs
+) -> None:
     """Find coarse dust and breath that jump and are gone at once."""
     n = len(_SPIKE)
     before, peak = spike[:, :n], spike[:, n:]
@@ -379,14 +381,14 @@ def _blown(minute: Minute, dt: Floats, c: Table, s: Table, spike: Floats, signs:
     rise = peak - before
     dust = rise[:, 0]
     coarse = ~(rise[:, 1] > _COARSE * dust)
-    breath = rise[:, 2:4] >= _LEAST_BREATH
-    spray = (rise[:, 4:] > _MOST_VOC).any(axis=1)
+    breath = rise[:, 2:4] >= _MIN_BREATH
+    spray = (rise[:, 4:] > _MAX_VOC).any(axis=1)
     # With fewer readings a minute, the spike's duration is unknown.
     fresh = idle & (dt <= 150.0) & (minute.count >= 3.0)
-    begins = fresh & (dust >= _LEAST_DUST) & coarse & breath.any(axis=1)
+    begins = fresh & (dust >= _MIN_DUST) & coarse & breath.any(axis=1)
     back = high <= before + 0.3 * rise
     gone = ~idle & back[:, 0] & (back[:, 2:4] | ~breath).all(axis=1)
-    extreme = fresh & (dust >= _HELD_TO_IT) & coarse
+    extreme = fresh & (dust >= _EXTREME_DUST) & coarse
     signs.shown[:, BLOWN] = (gone & ~spray) | extreme
     signs.channel[:, BLOWN] = CHANNEL_INDEX["pm10"]
     signs.span[:, BLOWN] = 60.0 * np.maximum(s["spike"], 1.0)
@@ -496,7 +498,7 @@ class SensorFaults:
         for key, vector in self._sensor.items():
             vector[rows] = s[key]
         signs.shown[:, DRIFT] = self._drifting[rows] > 0
-        found += self._speak(signs, minute, names)
+        found += self._report_faults(signs, minute, names)
         return found
 
     def on_time(self, now: float, names: Sequence[str]) -> list[Event]:
@@ -558,7 +560,7 @@ class SensorFaults:
                 common[row] = max(1.0, float(np.median(others)))
         return common
 
-    def _speak(self, signs: Signs, minute: Minute, names: Sequence[str]) -> list[Event]:
+    def _report_faults(self, signs: Signs, minute: Minute, names: Sequence[str]) -> list[Event]:
         found = []
         at = {row: i for i, row in enumerate(minute.rows.tolist())}
         for row, fault in list(self.active):

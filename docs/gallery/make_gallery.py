@@ -35,7 +35,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from alerts.outbound.series_records import DueRecords
 from dashboards.boards import DashboardSettings
-from dashboards.build import built
+from dashboards.build import build_all
 from dashboards.queries import DATA_SOURCE_UID
 from docs.gallery.make_shots import open_browser, reopen
 from docs.gallery.sample_school import make_school
@@ -127,7 +127,7 @@ def find_misfits(package: str) -> list[str]:
     for kind, name in KINDS.items():
         module = f"{kind.replace('-', '')}/panelcfg/x/{name}PanelCfg_types.gen"
         lines.append(f"import type * as {name} from 'kinds/{module}';")
-    for name, dashboard in built(DashboardSettings(rooms=("a",), names={"a": "A"})).items():
+    for name, dashboard in build_all(DashboardSettings(rooms=("a",), names={"a": "A"})).items():
         for mark in dashboard.get("annotations", {}).get("list", ()):
             for asked in [key for key in mark if key in ASKED]:
                 del mark[asked]
@@ -331,7 +331,7 @@ def main() -> int:
             school = School(folder / "school", server.url)
             http = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(school, folder))
             threading.Thread(target=http.serve_forever, daemon=True).start()
-            for name, dashboard in built(school.settings).items():
+            for name, dashboard in build_all(school.settings).items():
                 if options.only not in ("", name):
                     continue
                 every = [(size, mode) for size in SIZES for mode in CANVAS]

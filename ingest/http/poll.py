@@ -78,7 +78,7 @@ async def get(polled: PolledSensor) -> bytes:
             _REACH,
             headers={"Accept": "*/*", **polled.headers()},
             timeout_s=_DEADLINE_S,
-            most_bytes=_LARGEST + 1,
+            max_bytes=_LARGEST + 1,
             device_ca=polled.ca_file,
         )
     except RequestError as error:

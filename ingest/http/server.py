@@ -84,7 +84,7 @@ class HttpIngestSettings:
     commit_s: float = 10.0
     wrong_token_s: float = 1.0
     retry_after_s: int = 5
-    most_waiting: int = 500
+    max_waiting: int = 500
 
 
 def _make_refusal(status: int, detail: str, *, retry_after_s: float = 0.0) -> HTTPException:
@@ -208,7 +208,7 @@ class HttpIngest:
 
     async def _refuse_token(self, request: Request) -> NoReturn:
         address = _find_address(request)
-        self._guesses.wrong(address, now := self._monotonic())
+        self._guesses.count_wrong(address, now := self._monotonic())
         if not self._told.take(f"address {address}", now):
             log.warning("HTTP: a wrong token or signature from %s", to_one_line(address, 64))
         await asyncio.sleep(self._settings.wrong_token_s)
@@ -219,7 +219,7 @@ class HttpIngest:
             if self._on_unstored is None:
                 raise self._ask_to_retry("the disk refuses")
             return
-        if self._commits.waiting >= self._settings.most_waiting:
+        if self._commits.waiting >= self._settings.max_waiting:
             raise self._ask_to_retry("more arrives than can be stored")
 
     def _ask_to_retry(self, detail: str) -> HTTPException:
@@ -262,7 +262,7 @@ class HttpIngest:
 
     def enter_polled(self, source: HttpSource, sensor: str, body: bytes) -> None:
         """Ingest the answer of a polled sensor (`ingest.http.poll`)."""
-        accepted = not self._commits.failing and self._commits.waiting < self._settings.most_waiting
+        accepted = not self._commits.failing and self._commits.waiting < self._settings.max_waiting
         self.answers[source.name, 200 if accepted else 503] += 1
         if accepted:
             self._enter(source, sensor, body, None)

@@ -169,7 +169,7 @@ class Guesses:
 
     def __post_init__(self) -> None:
         bound = Bound(self.allowed, self.window_s)
-        self._wrong = RateLimit(bound, most_keys=_MAX_ADDRESSES)
+        self._wrong = RateLimit(bound, max_keys=_MAX_ADDRESSES)
 
     def wait_s(self, address: str, now: float) -> float:
         """Return the seconds until this address may try again, or 0."""
@@ -177,7 +177,7 @@ class Guesses:
             return 0.0
         return self._wrong.wait_s(address, now)
 
-    def wrong(self, address: str, now: float) -> None:
+    def count_wrong(self, address: str, now: float) -> None:
         """Count a wrong token."""
         self._wrong.count(address, now)
 

@@ -30,7 +30,7 @@ MEANING: Final = {
     "time": "no time is read, so the receive time counts",
 }
 
-_TELLING: Final = {"pm1", "n03", "n05", "tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"}
+_DISTINGUISHING: Final = {"pm1", "n03", "n05", "tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"}
 """Quantities that, together with PM2.5, help to distinguish vaping from spray and steam."""
 
 
@@ -38,7 +38,7 @@ def find_lacks(quantities: Collection[str], *, has_time: bool) -> list[str]:
     """Return what a mapping with only these quantities lacks, as keys of `MEANING`."""
     read = set(quantities)
     has_particles = not read.isdisjoint(FINE_PARTICLES)
-    tells_more = not has_particles or not read.isdisjoint(_TELLING)
+    tells_more = not has_particles or not read.isdisjoint(_DISTINGUISHING)
     has = (has_particles, tells_more, has_time)
     return [word for word, is_read in zip(MEANING, has, strict=True) if not is_read]
 

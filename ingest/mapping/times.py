@@ -31,7 +31,7 @@ _PLAUSIBLE_S: Final = (1e9, 4_102_444_800.0)
 """From 2001 to 2100."""
 _DIRECTIVE: Final = re.compile("%(.?)")
 _DIRECTIVES: Final = frozenset("YmdHIMSfpz")
-_BEYOND_US: Final = re.compile(r"(?<=[.,]\d{6})\d+")
+_EXTRA_DIGITS: Final = re.compile(r"(?<=[.,]\d{6})\d+")
 _MAX_PATTERN: Final = 64
 _MAX_TEXT: Final = 64
 
@@ -101,7 +101,7 @@ def read_time(value: object, form: str, received: float, zone: tzinfo | None) ->
     if form == "iso8601":
         return parse_time(text, received, zone) if "-" in text[1:] or "/" in text else None
     if "%f" in form:
-        text = _BEYOND_US.sub("", text)
+        text = _EXTRA_DIGITS.sub("", text)
     try:
         moment = datetime.strptime(text, form)  # noqa: DTZ007 - the zone follows
     except ValueError:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _MOUNTED: Final = "/run"
 _PUBLIC: Final = frozenset({"ca_file", "cert_file"})
-_LEAST_GB: Final = 1.0
+_MIN_GB: Final = 1.0
 _READING_BYTES: Final = 160.0
 """Bytes per reading in the embedded series, as measured (docs/storage.md)."""
 _LOOKED_AT: Final = 2_000
@@ -126,7 +126,7 @@ def _find_secret_files(table: BaseModel) -> Iterator[Path]:
 
 def _check_space(config: PlumewatchConfig, free_gb: float) -> CheckResult:
     root, kept = config.data_dir, config.timeseries
-    if free_gb < _LEAST_GB:
+    if free_gb < _MIN_GB:
         return fault(
             "store",
             f"{root} is writable, {free_gb:.2f} GB are free",
@@ -138,7 +138,7 @@ def _check_space(config: PlumewatchConfig, free_gb: float) -> CheckResult:
     journal = min(rate * config.journal.keep_days * 86_400 * 250, config.journal.max_mb * 1e6)
     have = sum(p.stat().st_size for p in root.glob("*.db*") if p.is_file())
     more_gb = (series + journal - have) / 1e9
-    if more_gb > free_gb - _LEAST_GB:
+    if more_gb > free_gb - _MIN_GB:
         return warn(
             "store",
             f"{root} is writable, {free_gb:.0f} GB are free;"

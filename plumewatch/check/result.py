@@ -66,7 +66,7 @@ def format_span(seconds: float) -> str:
     >>> format_span(90), format_span(4_980), format_span(86_400)
     ('90 s', '83 min', '24 h')
     """
-    for unit_s, most_s, unit in ((1, 600, "s"), (60, 7_200, "min"), (3_600, 172_800, "h")):
-        if seconds < most_s:
+    for unit_s, max_s, unit in ((1, 600, "s"), (60, 7_200, "min"), (3_600, 172_800, "h")):
+        if seconds < max_s:
             return f"{seconds / unit_s:.0f} {unit}"
     return f"{seconds / 86_400:.0f} days"

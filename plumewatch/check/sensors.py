@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alerts.page.settings import SensorStatus
     from plumewatch.config.model import PlumewatchConfig
 
-_LEAST_SILENCE_S: Final = 60.0
+_MIN_SILENCE_S: Final = 60.0
 _UNITS: Final = (
     "find the unit in the data sheet, and name it in a [[mapping]]: plumewatch mapping suggest;"
     " docs/mappings.md"
@@ -89,7 +89,7 @@ def _check_silence(
         now = max(latest.values(), default=now)  # when the service stopped
     silent = []
     for name, status in statuses.items():
-        allowed_s = max(config.alerts.offline_after * status.interval_s, _LEAST_SILENCE_S)
+        allowed_s = max(config.alerts.offline_after * status.interval_s, _MIN_SILENCE_S)
         if now - max(latest.get(name, 0.0), started or 0.0) > allowed_s:
             silent.append(name)
     heard = [name for name in silent if name in latest]

@@ -76,7 +76,7 @@ def push(
     influxdb3: Influxdb3Option = False,
 ) -> None:
     """Create or update the folder and dashboards in Grafana, and print what changed."""
-    from dashboards.build import built
+    from dashboards.build import build_all
     from dashboards.queries import POLICIES
 
     try:
@@ -91,7 +91,7 @@ def push(
         server.check()
         for policy in POLICIES if influxdb3 else ("",):
             echo(server.data_source(source, policy))
-        for change in server.push(built(settings)):
+        for change in server.push(build_all(settings)):
             echo(change)
     except Refused as error:
         raise RefusedError(str(error)) from error

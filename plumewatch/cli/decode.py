@@ -48,8 +48,8 @@ mapping_app = typer.Typer(
 )
 app.add_typer(mapping_app, name="mapping", rich_help_panel="Sensors")
 
-_MOST_TO_DECODE: Final = 64 * 1024 * 1024
-_MOST_OF_A_SAMPLE: Final = 4_000_000
+_MAX_TO_DECODE: Final = 64 * 1024 * 1024
+_MAX_OF_A_SAMPLE: Final = 4_000_000
 _OLDEST_SAMPLE: Final = 1_000_000_000.0
 
 
@@ -96,9 +96,9 @@ def decode(
     if lines == (topic is not None):
         raise UsageError("give --topic, or --lines if each line begins with a topic")
     with nullcontext(sys.stdin.buffer) if file is None else file.open("rb") as source:
-        data = source.read(_MOST_TO_DECODE + 1)
-    if len(data) > _MOST_TO_DECODE:
-        raise RefusedError(f"rejected: too_large: more than {_MOST_TO_DECODE} bytes")
+        data = source.read(_MAX_TO_DECODE + 1)
+    if len(data) > _MAX_TO_DECODE:
+        raise RefusedError(f"rejected: too_large: more than {_MAX_TO_DECODE} bytes")
     context, routes = _build_context(school, decoder)
     states = context.states
     received, code, readings = time.time(), None, []
@@ -278,7 +278,7 @@ def mapping_suggest(
     zone = Site.load(config).config.zone() if config else UTC
     for file in files or ():
         with file.open("rb") as opened:
-            samples += split_samples(opened.read(_MOST_OF_A_SAMPLE))
+            samples += split_samples(opened.read(_MAX_OF_A_SAMPLE))
 
     received = float(round(time.time()))
     try:

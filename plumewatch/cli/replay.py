@@ -69,6 +69,6 @@ def replay(
         lines.append(
             f"{result.replaced} with times in the future: moved between the rows around them"
         )
-    if result.unjudged:
-        lines.append(f"{result.unjudged} skipped: not newer than the sensor's previous reading")
+    if result.skipped:
+        lines.append(f"{result.skipped} skipped: not newer than the sensor's previous reading")
     echo("\n".join(lines), err=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _DAY_S: Final = 86_400.0
-_MOST_DAYS: Final = 3660
+_MAX_DAYS: Final = 3660
 
 
 class Activity(StrEnum):
@@ -72,12 +72,12 @@ def simulate(
 ) -> None:
     """Simulate a school, and publish what its sensors measure."""
     from plumewatch.config.load import load
-    from sensor_sim.publish import BrokerUnreachableError, Publisher, prefetched
+    from sensor_sim.publish import BrokerUnreachableError, Publisher, prefetch
     from sensor_sim.simulation_run import live_start, messages
     from sensor_sim.truth_stream import TruthStream
 
-    if not 0 < days <= _MOST_DAYS:
-        raise UsageError(f"--days {days}: more than 0, at most {_MOST_DAYS}")
+    if not 0 < days <= _MAX_DAYS:
+        raise UsageError(f"--days {days}: more than 0, at most {_MAX_DAYS}")
     host, _, port = publish.rpartition(":")
     if not host or not port.isdecimal():
         raise UsageError(f"--publish {publish}: host:port")
@@ -103,7 +103,7 @@ def simulate(
 
         publisher = Publisher(host, int(port), factor, patience, on_progress=show)
         try:
-            asyncio.run(publisher.run(prefetched(stream)))
+            asyncio.run(publisher.run(prefetch(stream)))
         except BrokerUnreachableError as error:
             raise UnreachableError(str(error)) from error
     took, count = max(time.monotonic() - began, 1e-9), publisher.published

@@ -32,7 +32,7 @@ _DAYS: Final = (
     *(("timeseries", key) for key in ("raw_days", "minute_days", "quarter_hour_days")),
 )
 _NAMES: Final = frozenset(DECODERS)
-_WATCHING: Final = ("staff", "facilities", "admin")
+_NOTIFIABLE_ROLES: Final = ("staff", "facilities", "admin")
 """Roles that may be notified of incidents."""
 GOOGLE: Final = "accounts.google.com"
 ENTRA: Final = frozenset(
@@ -112,8 +112,8 @@ def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 def _find_unwatched_sites(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
-    groups = [entry for entry in config.sign_in.group if entry.role in _WATCHING]
-    watched = {site for p in config.staff if p.role in _WATCHING for site in p.sites}
+    groups = [entry for entry in config.sign_in.group if entry.role in _NOTIFIABLE_ROLES]
+    watched = {site for p in config.staff if p.role in _NOTIFIABLE_ROLES for site in p.sites}
     watched |= {site for entry in groups for site in entry.sites}
     if any(SITE in entry.group for entry in groups):
         return
@@ -121,7 +121,7 @@ def _find_unwatched_sites(draft: Draft) -> Iterator[ConfigFault]:
     if ALL_SITES not in watched and config.staff:
         for i, site in enumerate(config.sites):
             if site.id in used - watched:
-                allowed = f"must be in sites of a [[staff]] who is {' or '.join(_WATCHING)}"
+                allowed = f"must be in sites of a [[staff]] who is {' or '.join(_NOTIFIABLE_ROLES)}"
                 yield ConfigFault(f"sites.{i}.id", repr(site.id), allowed)
 
 

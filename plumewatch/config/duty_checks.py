@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         ShiftConfig,
     )
 
-_MOST_HOLIDAYS: Final = 366
+_MAX_HOLIDAYS: Final = 366
 _RECEIVER: Final = mark("must be the id of a [[receiver]] or a role: %(known)s")
 _STAFF: Final = mark("must be the id of a [[staff]]: %(known)s")
 _OF_ROSTER: Final = (
@@ -215,9 +215,9 @@ def _find_period_faults(path: str, entry: BellsConfig) -> Iterator[ConfigFault]:
 def _find_holiday_faults(draft: Draft) -> Iterator[ConfigFault]:
     for path, holiday in draft.valid("holiday", draft.config.holiday):
         yield from _find_order_faults(path, holiday.first, holiday.last)
-        if holiday.last and (holiday.last - holiday.first).days > _MOST_HOLIDAYS:
+        if holiday.last and (holiday.last - holiday.first).days > _MAX_HOLIDAYS:
             yield ConfigFault(
-                path, repr(holiday.name), later("at most %(n)s days", n=_MOST_HOLIDAYS)
+                path, repr(holiday.name), later("at most %(n)s days", n=_MAX_HOLIDAYS)
             )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LINE: Final = re.compile(r": (line \d+)")
 _VARIED: Final = re.compile(r"'[^']*'|\d+")
-_MOST_ALIKE: Final = 3
+_MAX_ALIKE: Final = 3
 """If more faults of a column differ only in names and numbers, they are reported as one."""
 _AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 
@@ -212,7 +212,7 @@ def merge_repeated(
         alike.setdefault(key, {}).setdefault(fault.sentence, []).append((fault, where))
     for own in alike.values():
         found = [*own.values()]
-        for (fault, where), *rest in found if len(found) <= _MOST_ALIKE else [[*chain(*found)]]:
+        for (fault, where), *rest in found if len(found) <= _MAX_ALIKE else [[*chain(*found)]]:
             also = "".join(_LINE.findall(rest[0][1])) if rest else ""
             more = f" and {pluralize(len(rest) - 1, 'more line')}" if len(rest) > 1 else ""
             yield fault, where, fault.sentence + (f" (also {also}{more})" if also else "")

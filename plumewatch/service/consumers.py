@@ -185,7 +185,7 @@ class DetectionLoop:
                 await self._wait(consumer)
                 continue
             entries, position = _cut_at_step(entries, position)
-            await self._judge(consumer, entries, position)
+            await self._evaluate(consumer, entries, position)
             if time.monotonic() - ticked >= _TICK_S:  # readings may arrive without a pause
                 ticked, now = time.monotonic(), await self._read_clock(consumer)
                 await self._apply_time(consumer, now)
@@ -218,14 +218,14 @@ class DetectionLoop:
             "journal for the detector", journal.read, after, _BATCH
         )
 
-    async def _judge(
+    async def _evaluate(
         self, consumer: DetectionConsumer, entries: Sequence[JournalEntry], position: int
     ) -> None:
         now = await self._read_clock(consumer)
         step_s = self._find_step(entries[-1].reading.received, now) if entries else 0.0
         healthy = self._is_broker_healthy()
 
-        def judge() -> tuple[Sequence[Event], list[AlertRecord]]:
+        def evaluate() -> tuple[Sequence[Event], list[AlertRecord]]:
             if self.undecided is None:  # else only the commit failed
                 readings = [entry.reading for entry in entries]
                 self.undecided = consumer.step(readings, broker_healthy=healthy), position
@@ -234,7 +234,7 @@ class DetectionLoop:
             self.undecided = None
             return events, alerts
 
-        events, alerts = await self._alerting.commit(judge)
+        events, alerts = await self._alerting.commit(evaluate)
         self._ingestion.intake.reading_counts.add_skipped(consumer.drain_skipped_counts())
         self.counts.readings += len(entries)
         if entries:  # none if all were corrupt

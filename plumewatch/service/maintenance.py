@@ -87,7 +87,7 @@ class Deletion:
         self._warned = False
 
     @property
-    def held_back_days(self) -> int:
+    def deletion_lag_days(self) -> int:
         """Days by which deletion lags behind the clock."""
         return int(self._retention.behind_s / _DAY_S)
 
@@ -146,7 +146,7 @@ class Deletion:
             await asyncio.sleep(min(_REST * (time.monotonic() - began), _MAX_REST_S))
 
     def _warn(self) -> None:
-        days = self.held_back_days
+        days = self.deletion_lag_days
         far = days >= _WARN_DAYS  # it is normal that a service is off for a weekend
         if far and not self._warned:
             log.warning(

@@ -186,7 +186,7 @@ def declare_storage(
     text = "Samples dropped while the series was unavailable."
     yield counter("samples_dropped", text, lambda: samples.dropped, continues=True)
     text = "Days by which deletion lags because the clock was set ahead."
-    yield gauge("deletion_held_back_days", text, lambda: deletion.held_back_days)
+    yield gauge("deletion_held_back_days", text, lambda: deletion.deletion_lag_days)
     text = "Attempts to delete old data that failed."
     yield counter("deletion_failures", text, lambda: deletion.failures)
     yield gauge(

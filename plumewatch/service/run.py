@@ -41,7 +41,7 @@ _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 _ENDS_S: Final = 20.0
 """Time for the service to stop, less than `TimeoutStopSec` of the systemd unit."""
 _STAYS: Final = "the configuration stays as it was:"
-_LEAST_BETWEEN_S: Final = 3.0
+_MIN_BETWEEN_S: Final = 3.0
 """Shortest time between two reloads, so that many changes on the page do not hold up alerts."""
 
 _YOUNG_OBJECTS: Final = 20_000
@@ -144,7 +144,7 @@ class Running:
 
     async def _read_and_replace(self) -> None:
         loop, now = asyncio.get_running_loop(), self._service.config
-        await asyncio.sleep(max(0.0, self._replaced_at + _LEAST_BETWEEN_S - loop.time()))
+        await asyncio.sleep(max(0.0, self._replaced_at + _MIN_BETWEEN_S - loop.time()))
         service = None
         while self._again:
             self._again = False

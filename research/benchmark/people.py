@@ -75,7 +75,7 @@ class People:
         episodes: Episodes,
         features: Floats,
         is_pulse: NDArray[np.bool_],
-        _is_asked: NDArray[np.bool_],
+        _is_classified: NDArray[np.bool_],
     ) -> None:
         """Record the scores of pulses that could have alerted, until the rooms are tested."""
         counts = is_pulse & ~is_faint(episodes) & ~is_early(episodes, features)

@@ -185,12 +185,12 @@ class _Collector:
         episodes: NDArray[np.void],
         features: NDArray[np.float64],
         is_pulse: NDArray[np.bool_],
-        is_asked: NDArray[np.bool_],
+        is_classified: NDArray[np.bool_],
     ) -> None:
         """Collect the features of a round."""
         onsets = (episodes["pulse_onset"].copy(), episodes["onset"].copy())
         small = features.astype(np.float32)
-        self.kept.append((rows, time, *onsets, small, is_pulse, is_asked))
+        self.kept.append((rows, time, *onsets, small, is_pulse, is_classified))
 
 
 def lesson(
@@ -220,7 +220,7 @@ def lesson(
         collector.kept.append(_nothing())
     columns = [np.concatenate(parts) for parts in zip(*collector.kept, strict=True)]
     order = np.lexsort((columns[1], columns[0]))
-    sensor, time, pulse, episode, features, is_pulse, is_asked = (c[order] for c in columns)
+    sensor, time, pulse, episode, features, is_pulse, is_classified = (c[order] for c in columns)
     vape = np.zeros(sensor.size, np.int8)
     thc = np.full(sensor.size, -1, np.int8)
     kind = np.full(sensor.size, -1, np.int8)
@@ -233,7 +233,7 @@ def lesson(
         happened = by_sensor.get(name, [])
         _label_vaping(happened, time[mine], vape[mine], thc[mine])
         if is_simulated:
-            for i in (begin + np.flatnonzero(is_asked[mine])).tolist():
+            for i in (begin + np.flatnonzero(is_classified[mine])).tolist():
                 kind[i] = kind_of(happened, float(episode[i]), float(time[i]))
     is_late = is_pulse & (features[:, _SINCE_PEAK] >= THC_FROM_S)
     thc[~is_late | (not is_simulated)] = -1

@@ -38,7 +38,7 @@ from pyspark.sql.streaming import StatefulProcessor
 
 from detection.alert_rules import AlertBudgets
 from scale.history import SCHEMA
-from scale.messages import MOST_BYTES, RECORD_ORDER, RECORDS, log_rejected
+from scale.messages import MAX_BYTES, RECORD_ORDER, RECORDS, log_rejected
 from scale.shard import Shard, divide_by_shard, pack, unpack
 from scale.sinks import EventRow
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 _ROWS: Final = 500_000
 """Readings that a task packs together."""
-_LEAST: Final = 1 << 16
+_MIN_SIZE: Final = 1 << 16
 KEPT_SHARDS: Final = 64
 """Shards that a Python worker keeps in memory."""
 _TYPES: Final = {"Int64": "long", "Float64": "double", "String": "string", "Boolean": "boolean"}
@@ -164,7 +164,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         block = pack(frame)
         token = hashlib.blake2b(bytes(token) + block, digest_size=16).digest()
         since += len(block)
-        if since > max(size, _LEAST):
+        if since > max(size, _MIN_SIZE):
             size, since = self._save(live), 0
         else:
             self._since.appendValue((block,))
@@ -194,7 +194,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         if rejected := live.decoder.rejected:
             log_rejected(self._source.topic, rejected.values())
             refused = pl.int_range(pl.len()).is_in([*rejected])
-            large = refused & (pl.col("value").bin.size() > MOST_BYTES)
+            large = refused & (pl.col("value").bin.size() > MAX_BYTES)
             frame = frame.with_columns(value=pl.when(~large).then("value"))
         return readings.filter("judged"), frame
 

@@ -112,7 +112,7 @@ class Place:
         """Return the place with its near field times `factor`, at most a third of the room."""
         return replace(self, near_m3=min(self.near_m3 * factor, volume_m3 / 3))
 
-    def towards(self, rng: np.random.Generator, near: float) -> Place:
+    def place_near(self, rng: np.random.Generator, near: float) -> Place:
         """Return this place relative to one of the room's sensors.
 
         - `near`: chance that the release is right under the sensor, 0-1.

@@ -44,7 +44,7 @@ _NS = 1_000_000_000
 _LATEST_ROWS = 12
 _SQL = {"mean": "avg", "min": "min", "max": "max"}
 _ALL = ("sensor", "time", "received", *COLUMNS, "events", "faults", "flags")
-_MOST_SHAPES: Final = 16
+_MAX_SHAPES: Final = 16
 """Largest number of statements for a batch. Binding values takes time, so readings with the same
 quantities share a statement that binds only these. If there are more sets of quantities, or if the
 order matters because a moment occurs twice, one statement binds all quantities.
@@ -108,7 +108,7 @@ class SqliteSeries(Series):
                 row = _make_row(_find_sensor_id(tx, known, r.sensor), r, r.values.values())
                 shapes.setdefault(tuple(r.values), []).append(row)
             moments = {row[:2] for rows in shapes.values() for row in rows}
-            if len(moments) < len(readings) or len(shapes) > _MOST_SHAPES or not _is_known(shapes):
+            if len(moments) < len(readings) or len(shapes) > _MAX_SHAPES or not _is_known(shapes):
                 wide = [_make_row(known[r.sensor], r, map(r.values.get, COLUMNS)) for r in readings]
                 shapes = {COLUMNS: wide}
             for quantities, rows in shapes.items():

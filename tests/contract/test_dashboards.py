@@ -12,7 +12,7 @@ import pytest
 from alerts.outbound.sensor_conditions import Condition
 from dashboards import boards
 from dashboards.boards import DashboardSettings
-from dashboards.build import DASHBOARDS, built, text_of
+from dashboards.build import DASHBOARDS, build_all, text_of
 from detection.quantities import QUANTITIES
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
@@ -24,7 +24,7 @@ from tests.support.influx import influxql
 from tests.support.school_series import SILENT, ZONE
 
 SETTINGS = DashboardSettings(zone=ZONE)
-BUILT = built(SETTINGS)
+BUILT = build_all(SETTINGS)
 QUESTIONS = [
     pytest.param(name, panel, target, id=f"{name}-{panel['title']}-{target['refId']}")
     for name, dashboard in BUILT.items()
@@ -92,7 +92,7 @@ def test_readings_are_asked_of_a_day_and_averages_of_more(url, school):
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_committed_files_are_what_the_code_makes(name):
     path = Path(__file__).parents[2] / "dashboards" / "json" / f"{name}.json"
-    made = text_of(built(DashboardSettings())[name])
+    made = text_of(build_all(DashboardSettings())[name])
     assert path.read_text(encoding="utf-8") == made, "run `plumewatch dashboards build`"
 
 
@@ -251,7 +251,7 @@ def test_links_lead_to_the_staff_page_and_between_dashboards():
     text = json.dumps(BUILT)
     assert "${staff_page}/incidents/${__value.raw:percentencode}" in text
     assert "/d/plumewatch-room?var-room=${__value.raw:percentencode}" in text
-    without = json.dumps(built(DashboardSettings(page_url="")))
+    without = json.dumps(build_all(DashboardSettings(page_url="")))
     assert "${staff_page}/" not in without
 
 
@@ -339,13 +339,13 @@ def test_every_condition_of_a_sensor_has_a_name_a_color_and_a_section_of_the_doc
     assert list(words["to_do"]) == visits
     for condition in visits:
         assert f'<a id="{condition}">' in guide
-    built_with = built(DashboardSettings(docs_url="https://docs.example"))
+    built_with = build_all(DashboardSettings(docs_url="https://docs.example"))
     assert "https://docs.example/facilities.html#${__value.raw}" in json.dumps(built_with)
 
 
 def test_rooms_have_their_names_where_the_configuration_is_known():
     names = {"main-1-boys": "Boys, floor 1", "main-2-boys": "Boys, floor 2"}
-    made = built(DashboardSettings(rooms=tuple(names), names=names))
+    made = build_all(DashboardSettings(rooms=tuple(names), names=names))
     checked = set()
     for dashboard in made.values():
         for panel in grafana.panels(dashboard):
@@ -386,7 +386,7 @@ def test_a_table_names_a_room_once_and_writes_times_as_pages_do():
 
 def test_bars_of_seven_rooms_have_seven_colors():
     rooms = tuple(f"r{k}" for k in range(7))
-    board = built(DashboardSettings(rooms=rooms))["alerts"]
+    board = build_all(DashboardSettings(rooms=rooms))["alerts"]
     (panel,) = (p for p in grafana.panels(board) if p["title"].endswith("per week and room"))
     colors = [
         one["value"]["fixedColor"]
@@ -422,7 +422,7 @@ def test_lines_of_rooms_and_sensors_differ_by_more_than_color():
     """Series with the same color have different dashes, or lighter bars."""
     rooms = tuple(f"room {k}" for k in range(25))
     sensors = tuple(f"sensor/{k}" for k in range(25))
-    made = built(DashboardSettings(rooms=rooms, sensors=tuple((s, "hall") for s in sensors)))
+    made = build_all(DashboardSettings(rooms=rooms, sensors=tuple((s, "hall") for s in sensors)))
     checked = set()
     for dashboard in made.values():
         for panel in grafana.panels(dashboard):

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from dashboards.boards import DashboardSettings
-from dashboards.build import DASHBOARDS, built
+from dashboards.build import DASHBOARDS, build_all
 
 MODEL = {
     kind: set(keys)
     for kind, keys in json.loads(Path(__file__).with_name("grafana_model.json").read_text()).items()
 }
 ROOMS = ("r1", "r2")
-BUILT = built(
+BUILT = build_all(
     DashboardSettings(
         docs_url="https://docs.example",
         rooms=ROOMS,

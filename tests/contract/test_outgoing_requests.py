@@ -234,7 +234,7 @@ async def test_no_more_of_an_answer_is_read_than_asked_for():
 
     async with await asyncio.start_server(pour, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        found = await request("GET", url, Reach(allow_private=True), most_bytes=100)
+        found = await request("GET", url, Reach(allow_private=True), max_bytes=100)
         assert found.body == b"x" * 100
         async with asyncio.timeout(60):
             await ended.wait()

@@ -13,7 +13,7 @@ from alerts.page.app import create_app
 from alerts.page.views.air import compute_day_means
 from alerts.page.views.figures import gather_facts
 from dashboards.boards import DashboardSettings, room_dashboard
-from dashboards.build import built
+from dashboards.build import build_all
 from dashboards.queries import key_figure
 from reports import kpis, read
 from reports.figures import IN_SERIES, LOAD, OUTCOME, RESPONSE, SENSORS, compute_table
@@ -28,7 +28,7 @@ from tests.support.staff_page import page_settings
 VAPE = KIND_WORDS["vape"]
 
 WEEK_S = 7 * 86_400.0
-DASHBOARDS = built(DashboardSettings(zone=ZONE))
+DASHBOARDS = build_all(DashboardSettings(zone=ZONE))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.suppress import LEAST, SMALL, WITHHELD, hide_small_counts
+from reports.suppress import MIN_COUNT, SMALL, WITHHELD, hide_small_counts
 
 COUNTS = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4, 5, 7, 12])
 
@@ -23,7 +23,7 @@ def test_no_row_or_column_hides_a_single_count(table):
         for k, n in enumerate(row):
             shown, note = made.cells[room][k], made.notes.get((room, periods[k]))
             assert (shown, note) == ((n, None) if shown is not None else (None, note))
-            assert (note == SMALL) == (n < LEAST)
+            assert (note == SMALL) == (n < MIN_COUNT)
             assert note in {None, SMALL, WITHHELD}
     for line in [*made.cells.values(), *zip(*made.cells.values(), strict=True)]:
         assert line.count(None) != 1 or len(line) == 1

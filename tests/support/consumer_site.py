@@ -13,7 +13,7 @@ from storage.sqlite import connect, migrate, transaction
 from tests.support import alert_records as stored
 
 
-class SaidEvent(NamedTuple):
+class ReportedEvent(NamedTuple):
     """A detector's report about an event."""
 
     id: str
@@ -90,8 +90,10 @@ class ConsumerSite:
     def commit(self, events, position, now):
         """Commit a step."""
         alerts = self.consumer.commit(events, position, now)
-        names = SaidEvent._fields
-        self.events += [SaidEvent(*(getattr(event, name) for name in names)) for event in events]
+        names = ReportedEvent._fields
+        self.events += [
+            ReportedEvent(*(getattr(event, name) for name in names)) for event in events
+        ]
         names = GivenAlert._fields
         self.alerts += [GivenAlert(*(getattr(alert, name) for name in names)) for alert in alerts]
 

@@ -86,7 +86,7 @@ class Parts:
                     writer=self.writer,
                     records=self.records,
                     detection=self.detection,
-                    deletion=SimpleNamespace(held_back_days=0, failures=0),
+                    deletion=SimpleNamespace(deletion_lag_days=0, failures=0),
                     samples=SimpleNamespace(dropped=0),
                     commits=Histogram("commit", "", registry=None),
                 ),

@@ -20,7 +20,7 @@ from tests.support import alert_records
 
 
 @dataclass(frozen=True)
-class Heard:
+class DeliveredNotice:
     """One delivered notice."""
 
     at: float
@@ -131,7 +131,9 @@ class Timeline:
             return
         if outbox_rows.mark_sent(tx, row, now):
             self.received_notices.append(
-                Heard(self.now, row.person, row.notice.reason.value, row.notice.room, row.channel)
+                DeliveredNotice(
+                    self.now, row.person, row.notice.reason.value, row.notice.room, row.channel
+                )
             )
             self.notices.append(row.notice)
             self.engine.record_delivery(tx, row, now)

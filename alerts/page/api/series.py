@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-MOST_RAW_S: Final = 86_400.0
+MAX_RAW_S: Final = 86_400.0
 """Maximum sensor-seconds of single readings in one response."""
-MOST_AVERAGES: Final = 50_000
+MAX_AVERAGES: Final = 50_000
 
 
 class Reading(Model):
@@ -153,12 +153,12 @@ def _to_finite(value: float) -> float | None:
 
 
 def _check_size(span_s: float, step: float | None, sensors: int) -> None:
-    if step is None and span_s * sensors > MOST_RAW_S:
-        most = f"at most {MOST_RAW_S / sensors:,.0f} s of {pluralize(sensors, 'sensor')}"
+    if step is None and span_s * sensors > MAX_RAW_S:
+        most = f"at most {MAX_RAW_S / sensors:,.0f} s of {pluralize(sensors, 'sensor')}"
         raise build_invalid([("to", f"single readings are for {most}; for longer, give a step")])
-    if step is not None and span_s / step * sensors > MOST_AVERAGES:
-        least = math.ceil(span_s * sensors / MOST_AVERAGES)
-        most = f"at most {MOST_AVERAGES:,} averages in one answer"
+    if step is not None and span_s / step * sensors > MAX_AVERAGES:
+        least = math.ceil(span_s * sensors / MAX_AVERAGES)
+        most = f"at most {MAX_AVERAGES:,} averages in one answer"
         raise build_invalid(
             [("step", f"{most}: {least:,} s or more for {pluralize(sensors, 'sensor')}")]
         )

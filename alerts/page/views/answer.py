@@ -205,7 +205,7 @@ class AnswerPages(PageGroup):
         if wait > 0:
             raise refuse_for_now(wait, _("Too many answers with this link. Sign in to respond."))
         session = await self._context.find_session(request)
-        self._context.see_as(grant.person)
+        self._context.limit_to_sites_of(grant.person)
         await self._context.require_incident(grant.incident)
         if session is not None and session.person != grant.person:
             fault = _(

@@ -11,7 +11,7 @@ from alerts.page import queries
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.figures import WEEK_BEFORE, gather_facts
-from alerts.page.visibility import MOST_ROOMS
+from alerts.page.visibility import MAX_ROOMS
 from language.messages import LANGUAGES, get_language, gettext, mark, use_language
 from reports.schools import compare_schools
 
@@ -71,7 +71,7 @@ class BoardPages(PageGroup):
                 own = {room.id for room in rooms}
                 opened = [i for i in opened if i["room"] in own]
                 missed = [i for i in missed if i["room"] in own]
-            elif len(rooms) > MOST_ROOMS:
+            elif len(rooms) > MAX_ROOMS:
                 rooms = []
         states = await context.load_room_states(rooms)
         lives, sensors = context.read_pipeline().sensors, registry.sensors

@@ -38,7 +38,7 @@ _SETTLE_S: Final = 5.0
 """Seconds to wait until the last reading is stored."""
 _SILENCED_S: Final = 3 * sum(step.seconds for step in STEPS)
 _SHOWN_BEFORE_S: Final = 60.0
-_MOST: Final = 3
+_MAX_TESTS: Final = 3
 """Maximum concurrent tests in one school, because each one silences a room."""
 
 
@@ -102,9 +102,12 @@ class CommissionPages(PageGroup):
             school = context.registry.within({room.site})
             if not school.sensors_in(room.id):
                 raise HTTPException(409, _("No sensors are registered in this room."))
-            if sum(each in school.rooms and not test.error for each, test in live.items()) >= _MOST:
+            if (
+                sum(each in school.rooms and not test.error for each, test in live.items())
+                >= _MAX_TESTS
+            ):
                 raise HTTPException(
-                    409, _("%(n)d tests are already running. End one of them.", n=_MOST)
+                    409, _("%(n)d tests are already running. End one of them.", n=_MAX_TESTS)
                 )
             try:
                 await context.write(silence)

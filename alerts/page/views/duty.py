@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from storage.registry import Room
 
 _CASES: Final = ((mark("Vaping"), EventKind.VAPE), (mark("Sensor tampering"), EventKind.TAMPER))
-_MOST_YEARS: Final = 10
+_MAX_YEARS: Final = 10
 """Weeks can be shown up to this many years from today."""
 
 
@@ -61,7 +61,7 @@ class DutyPages(PageGroup):
         first = today - timedelta(days=today.weekday())
         with suppress(ValueError):
             asked = date.fromisoformat(request.query_params.get("from", ""))
-            first = asked if abs(asked.year - today.year) <= _MOST_YEARS else first
+            first = asked if abs(asked.year - today.year) <= _MAX_YEARS else first
         version, config = "", context.settings.config
         if config is not None and request.state.session.may(Right.DUTY):
             with suppress(ConfigFileError):

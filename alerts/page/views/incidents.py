@@ -261,7 +261,7 @@ def build_question(
     old, new = write_answer(error.verdict, error.cause), write_answer(verdict, cause)
     said = {
         "name": context.policy.find_name(error.person),
-        "when": context.times.write_lately(error.at),
+        "when": context.times.write_time_ago(error.at),
     }
     return {
         "error": _("%(name)s answered %(answer)s %(when)s. Replace?", answer=old, **said),

@@ -42,7 +42,7 @@ FIELDS: Final = (
 )
 _LONGEST: Final = timedelta(days=3659)
 _WEEKS: Final = 4
-_MOST_PERIODS: Final = 53
+_MAX_PERIODS: Final = 53
 """Maximum weeks, months or school years to choose from."""
 
 
@@ -118,7 +118,7 @@ def send_report_file(job: Job) -> Response:
 def _list_periods(kind: str, name: str, times: SchoolTimes, since: date) -> list[Period]:
     """Return a period and earlier ones that end on `since` or later, newest first."""
     found, period = [times.period(kind, name)], times.before(times.period(kind, name))
-    while period is not None and period.last >= since and len(found) < _MOST_PERIODS:
+    while period is not None and period.last >= since and len(found) < _MAX_PERIODS:
         found.append(period)
         period = times.before(period)
     return found

@@ -243,7 +243,7 @@ class SensorPages(PageGroup):
         return Response(content, media_type="application/pdf", headers=headers)
 
     @serves("/sensors/{id}", Right.SENSORS)
-    async def _scanned(self, request: Request) -> Response:
+    async def _open_scanned(self, request: Request) -> Response:
         sensor = self._context.registry.sensors.get(request.path_params["id"])
         if sensor is None:
             raise HTTPException(404, _("No sensor with this label is registered."))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MAX_REASON: Final = 200
 _SHOWN: Final = 10
-_MOST: Final = 500
+_MAX_SHOWN: Final = 500
 
 
 def to_probability(log_odds: float) -> float:
@@ -58,7 +58,7 @@ class ThresholdPages(PageGroup):
     @serves("/levels", Access.SENSOR_READERS, one_school=True)
     async def _page(self, request: Request, error: str = "", status: int = 200) -> Response:
         registry = self._context.registry
-        most = _MOST if "all" in request.query_params else _SHOWN
+        most = _MAX_SHOWN if "all" in request.query_params else _SHOWN
         thresholds, adjustments = await self._context.read(
             lambda db: (
                 threshold_adjustments.load_thresholds(db),

@@ -52,7 +52,7 @@ class TokenPages(PageGroup):
         every, own = await self._context.read(
             lambda db: (api_tokens.list_tokens(db), self._list_tokens(db))
         )
-        if len(own) >= api_tokens.MOST or len(every) >= api_tokens.MOST_IN_ALL:
+        if len(own) >= api_tokens.MAX_TOKENS or len(every) >= api_tokens.MAX_TOKENS_IN_ALL:
             return await self._page(request, _("There are too many tokens. Revoke some."), 400)
         now = self._context.settings.clock()
 

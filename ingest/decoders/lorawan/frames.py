@@ -46,7 +46,7 @@ class Frame:
     history: list[tuple[float, dict[str, object]]] = field(default_factory=list)
 
     @property
-    def says_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether the frame has no value, event or fault, and only shows that the device runs."""
         return not (self.raw or self.events or self.faults)
 
@@ -88,7 +88,7 @@ def read_frame(data: bytes, model: str, codecs: Iterable[Codec], models: Models)
             frame = codec(data)
         except PayloadError:
             continue
-        doubt = (_count_impossible(frame), frame.says_nothing and not frame.history)
+        doubt = (_count_impossible(frame), frame.is_empty and not frame.history)
         if doubt == (0, False):
             return frame
         if best is None or doubt < least:
@@ -118,7 +118,7 @@ def make_readings(
             except PayloadError:
                 continue
             readings.append(reading)
-    if frame.says_nothing:
+    if frame.is_empty:
         if frame.history:
             return readings
         events = ["online"]

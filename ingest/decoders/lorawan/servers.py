@@ -224,7 +224,7 @@ def _read_uplink(
         decoded = as_dict(content.get(keys.decoded))
         am100 = bool(decoded) and _AM100.search(named.lower()) is not None
         frame = read_decoded(decoded, {"tvoc": "ppb"} if am100 else None)
-        if frame.says_nothing:
+        if frame.is_empty:
             raise problem
     rssi = _find_strongest(content.get(keys.gateways))
     if frame.raw and rssi is not None:

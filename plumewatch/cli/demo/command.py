@@ -53,7 +53,7 @@ _START: Final = datetime(2026, 9, 14, 9, 30, tzinfo=UTC)
 _DAYS: Final = 2.0
 _UNANSWERED: Final = 3
 """Every third push is left to the person who tries the demo."""
-_MOST_BYTES: Final = 65_536
+_MAX_BYTES: Final = 65_536
 _PRESS_S: Final = 2.0
 _SUMMARY_S: Final = 5.0
 _SCHOOL: Final = Path(__file__).parents[1] / "school.toml"
@@ -288,7 +288,7 @@ class Demo:
             Reach(allow_private=True),
             body=body.encode(),
             headers={"Content-Type": "application/x-www-form-urlencoded"},
-            most_bytes=_MOST_BYTES,
+            max_bytes=_MAX_BYTES,
         )
         found: dict[str, Any] = json.loads(answer.body)
         return found

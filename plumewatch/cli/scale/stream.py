@@ -169,7 +169,7 @@ def _read_budgets(site: Site | None) -> Any:
     """Return the budgets with current threshold adjustments, if a service runs on this folder."""
     from dataclasses import replace
 
-    from alerts.incidents.threshold_adjustments import placed_after
+    from alerts.incidents.threshold_adjustments import load_placed_after
     from detection.alert_rules import AlertBudgets
     from plumewatch.config.settings import build_alert_budgets
 
@@ -179,7 +179,7 @@ def _read_budgets(site: Site | None) -> Any:
     if site.paths.state.exists():
         with site.read(site.paths.state) as db:
             db.row_factory = sqlite3.Row
-            moved = {move.sensor: move.after for move in placed_after(db, 0)}
+            moved = {move.sensor: move.after for move in load_placed_after(db, 0)}
     return replace(build_alert_budgets(site.config), moved=moved)
 
 

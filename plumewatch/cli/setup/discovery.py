@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from ingest.mqtt.connection import BrokerSettings
     from storage.reading import Reading
 
-_MOST_MESSAGES: Final = 50_000
-_MOST_BYTES: Final = 200_000_000
+_MAX_MESSAGES: Final = 50_000
+_MAX_BYTES: Final = 200_000_000
 _SAMPLES: Final = 20
 _SHORTEST_BURST_S: Final = 0.25
 _LONGEST_BURST_S: Final = 0.9
@@ -161,7 +161,7 @@ async def listen(
                         found.append(Message(topic, payload, time.time(), retained=got.retain))
                         held += len(payload)
                     on_message(len(found), time.monotonic() - began)
-                    if len(found) >= _MOST_MESSAGES or held >= _MOST_BYTES:
+                    if len(found) >= _MAX_MESSAGES or held >= _MAX_BYTES:
                         break
     return found
 

@@ -45,8 +45,8 @@ IGNORE: Final = "ignore"
 _HEADING: Final = "# Written by `plumewatch setup`. docs/settings.md lists every key."
 _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
-_LEAST_QUEUE: Final = 100_000
-_MOST_QUEUE: Final = 20_000_000
+_MIN_QUEUE: Final = 100_000
+_MAX_QUEUE: Final = 20_000_000
 """Longest queue: up to 10 GB of the broker's memory and disk, at 512 bytes per message."""
 _USUAL_INTERVAL_S: Final = 60.0
 
@@ -132,7 +132,7 @@ def build_files(
     sensors = [discovery.sensors[name] for name in places]
     _, port, tls = parse_address(answers.broker)
     rate = sum(sensor.messages_per_report / _choose_interval_s(sensor) for sensor in sensors)
-    queued = min(max(round(rate * _DAY_S * 1.5), _LEAST_QUEUE), _MOST_QUEUE)
+    queued = min(max(round(rate * _DAY_S * 1.5), _MIN_QUEUE), _MAX_QUEUE)
     accounts = broker_files.name_accounts(places, service)
     files.secret["secrets/broker-password"] = f"{password}\n"
     lines = [f"{service}:{broker_files.hash_password(password)}"]

@@ -80,7 +80,7 @@ def follow(
     air = RoomAir.draw(rng, volume_m3)
     sensor = SensorPlace.draw(rng)
     place = Place.draw(rng).spread(spec.spread, air.volume_m3)
-    place = place.towards(rng, spec.near_sensor if near is None else near)
+    place = place.place_near(rng, spec.near_sensor if near is None else near)
     return plume_at(
         rng,
         session,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from alerts.consumer.reading_judge import CLOCK_SET_BACK_S, Reorder
+from alerts.consumer.reading_selector import CLOCK_SET_BACK_S, Reorder
 from alerts.incidents import repository, silences
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.incident import Status

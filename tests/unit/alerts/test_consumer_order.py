@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from alerts.consumer.detection_consumer import CONSUMER
-from alerts.consumer.reading_judge import MAX_WAIT_S
+from alerts.consumer.reading_selector import MAX_WAIT_S
 from storage.journal import load_snapshot
 from tests.support.plumes import readings_of_puff
 

@@ -413,8 +413,8 @@ async def test_a_program_asks_for_one_site_by_its_id(district):
 
 
 async def test_another_school_does_not_use_up_tokens(district, monkeypatch):
-    monkeypatch.setattr(api_tokens, "MOST", 1)
-    monkeypatch.setattr(api_tokens, "MOST_IN_ALL", 4)
+    monkeypatch.setattr(api_tokens, "MAX_TOKENS", 1)
+    monkeypatch.setattr(api_tokens, "MAX_TOKENS_IN_ALL", 4)
     with sqlite.transaction(district.db) as tx:
         api_tokens.make(tx, "south", "south-ap", [Scope.READ], by="", days=7, now=NOW)
     await district.sign_in("north-ad")
@@ -425,7 +425,7 @@ async def test_another_school_does_not_use_up_tokens(district, monkeypatch):
         return (await district.client.post("/tokens", data=form)).status_code
 
     assert [await made(), await made()] == [200, 400]
-    monkeypatch.setattr(api_tokens, "MOST", 5)
+    monkeypatch.setattr(api_tokens, "MAX_TOKENS", 5)
     assert [await made(), await made()] == [200, 400]
 
 
@@ -534,7 +534,7 @@ async def test_a_page_of_rooms_shows_one_school_where_all_have_too_many(
     assert schools == {"north", "south"}
     page, schools = await shown("?site=south")
     assert schools == {"south"}
-    monkeypatch.setattr(visibility, "MOST_ROOMS", 1)
+    monkeypatch.setattr(visibility, "MAX_ROOMS", 1)
     page, schools = await shown()
     assert '<option value="north" selected>North High</option>' in page
     assert "All schools" not in page
@@ -572,7 +572,7 @@ async def test_figures_of_sensors_are_those_of_the_school_shown(open_page, monke
     (both,) = await shown("/sensors")
     assert (both["Registered"], both["Reporting"], both["Unregistered"]) == ("2", "1", "2")
     for limit in (300, 1):
-        monkeypatch.setattr(visibility, "MOST_ROOMS", limit)
+        monkeypatch.setattr(visibility, "MAX_ROOMS", limit)
         south, district = await shown("/sensors?site=south")
         assert (south["Registered"], south["Reporting"], south["Silent"]) == ("1", "1", "0")
         assert (south["With data problems"], district["Unregistered"]) == ("0", "2")
@@ -596,7 +596,7 @@ async def test_schools_stand_beside_each_other_on_the_first_page_and_in_statisti
     district, monkeypatch
 ):
     for module in (visibility, board):
-        monkeypatch.setattr(module, "MOST_ROOMS", 1)
+        monkeypatch.setattr(module, "MAX_ROOMS", 1)
     for account, seen in (("all-ad", ["North High", "South High"]), ("north-ad", [])):
         await district.sign_in(account)
         for path in ("/", "/figures?span=week"):
@@ -615,7 +615,7 @@ async def test_a_wall_shows_one_school_if_asked_and_else_all(district, monkeypat
         wall = (await district.client.get("/wall" + asked)).text
         return re.search(r'data-needing="(\d+)"', wall)[1], wall.count('class="tile ')
 
-    monkeypatch.setattr(visibility, "MOST_ROOMS", 1)
+    monkeypatch.setattr(visibility, "MAX_ROOMS", 1)
     await district.sign_in("all-ad")
     assert await shown() == ("2", len(ROOMS))
     assert await shown("?site=north") == await shown("?site=south") == ("1", 1)

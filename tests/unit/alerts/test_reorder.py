@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.consumer.reading_judge import MAX_UNFILLED_GAPS, MAX_WAIT_S, MAX_WAITING, Reorder
+from alerts.consumer.reading_selector import MAX_UNFILLED_GAPS, MAX_WAIT_S, MAX_WAITING, Reorder
 from storage.reading import Reading
 
 T = 1_790_000_000.0

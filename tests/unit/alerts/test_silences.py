@@ -114,7 +114,7 @@ def test_a_room_may_be_silenced_for_longer_than_the_whole_school(tx):
 
 
 def test_a_person_may_have_many_silences_but_not_any_number(tx):
-    for _ in range(silences.MOST):
+    for _ in range(silences.MAX_ACTIVE):
         made = silences.add(tx, **GOOD)
     assert faults(tx) == ["silences"]
     silences.add(tx, **{**GOOD, "owner": "fox"})

@@ -274,7 +274,7 @@ def test_a_browser_belongs_to_whoever_switched_it_on_last(tx):
             one = Subscription(**{**GOOD, "endpoint": f"https://push.example/{k + 2}"})
             own_channels.add_browser(tx, "an", one, "x", NOW)
     assert sorted(own_channels.load_targets(tx, Gateways())) == ["an", "fm"]
-    assert len(own_channels.list_channels(tx, "an")) == own_channels.MOST_OF_ONE
+    assert len(own_channels.list_channels(tx, "an")) == own_channels.MAX_PER_PERSON
     with sqlite.transaction(tx):
         own_channels.forget(tx, GOOD["endpoint"])
     assert own_channels.list_channels(tx, "fm") == []

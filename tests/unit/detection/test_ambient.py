@@ -5,7 +5,7 @@ import pytest
 
 from detection.combined import MinuteDetectors
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase, details_text
-from detection.per_minute.ambient import LEAST_ROOMS
+from detection.per_minute.ambient import MIN_ROOMS
 from tests.support.minutes import START, Air, slow_of, step_all
 
 HOUR = 3600.0
@@ -81,7 +81,7 @@ def test_of_seven_rooms_one_may_stay_behind_of_six_none():
 
 
 def test_fewer_rooms_raise_nothing():
-    sensors = ROOMS[: LEAST_ROOMS - 1]
+    sensors = ROOMS[: MIN_ROOMS - 1]
     assert ambient_of(smoke(air_of(sensors), sensors)) == []
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detection.channels import WARM_UP_S, ReadingBatch
-from detection.detector import GAP_S, JUDGED_S, SILENT_S, Detector
+from detection.detector import GAP_S, SCORED_S, SILENT_S, Detector
 from detection.episodes import FEATURES
 from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase
@@ -164,17 +164,17 @@ def test_a_long_plume_is_judged_ever_more_seldom():
     time, values = clean(600)
     values[200:, PM25] += 300.0
     detector.step(batch_of(time, values))
-    first, last = ages.seen[:8], [age for age in ages.seen if age > JUDGED_S / 2]
+    first, last = ages.seen[:8], [age for age in ages.seen if age > SCORED_S / 2]
     assert first == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
     assert 6 <= len(last) <= 9
-    assert max(ages.seen) <= JUDGED_S
+    assert max(ages.seen) <= SCORED_S
 
 
 def test_the_highest_pulse_is_known_of_an_episode_that_began_with_gas_alone():
     highest = []
 
     class Observer:
-        def on_features(self, _names, _rows, _time, _episodes, features, is_pulse, _is_asked):
+        def on_features(self, _names, _rows, _time, _episodes, features, is_pulse, _is_classified):
             if is_pulse[0]:
                 highest.append(np.expm1(features[0, FEATURES.index("log_highest_pulse")]))
 

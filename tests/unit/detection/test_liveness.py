@@ -5,7 +5,7 @@ import pytest
 
 from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase, details_text
-from detection.liveness import AWAITED_S, UNLEARNT_S, Liveness, LivenessSettings, SensorState
+from detection.liveness import AWAITED_S, UNLEARNED_S, Liveness, LivenessSettings, SensorState
 
 ALERTED, UPDATED, ENDED = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED
 FIVE = {f"s{n}": 5.0 for n in range(5)}
@@ -158,7 +158,7 @@ def test_default_interval_of_five_seconds_does_not_call_a_slow_device_silent():
 def test_a_sensor_with_two_readings_waits_for_the_longest_usual_interval():
     fleet = Fleet({"a": 5}).run(9)
     fleet.off = {"a"}
-    fleet.run(UNLEARNT_S)
+    fleet.run(UNLEARNED_S)
     assert fleet.events == []
     fleet.run(100)
     assert fleet.phases() == [ALERTED]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.integrity import BURST, CALM_S, MOST_PER_S, PER_S, Budgets, Floods
+from ingest.integrity import BURST, CALM_S, MAX_PER_S, PER_S, Budgets, Floods
 from storage.reading import Reading
 
 pytestmark = pytest.mark.attack
@@ -82,7 +82,7 @@ def test_no_stamps_hide_a_flood(stamp):
 
 def test_beyond_what_can_be_read_stamps_do_not_count():
     read, _ = sent(Floods(), 13_000, 20, stamp=lambda now: T0 - 1e6 + 5 * int((now - T0) * 13_000))
-    assert len(read) <= MOST_PER_S + 20
+    assert len(read) <= MAX_PER_S + 20
 
 
 def test_a_flood_ends_with_it():
@@ -139,8 +139,8 @@ class TestBudgets:
             flood = [make(k) for k in range(3_000 if name != "many long names" else 300)]
             passed = [m for m in flood if budgets.permits(TOPIC, m, T0 + second + 0.1)]
             assert budgets.permits(TOPIC, USUAL, T0 + second + 0.9)
-            assert len(passed) <= MOST_PER_S + PER_S
-            assert sum(map(len, passed)) <= 1024 * MOST_PER_S
+            assert len(passed) <= MAX_PER_S + PER_S
+            assert sum(map(len, passed)) <= 1024 * MAX_PER_S
 
     def test_shapes_in_turn_do_not_displace_the_usual_one(self):
         budgets = Budgets()
@@ -152,7 +152,7 @@ class TestBudgets:
 
     def test_other_topics_are_read_and_remembered_ones_bounded(self):
         budgets = Budgets(topics=2)
-        for _ in range(MOST_PER_S + 2 * PER_S):
+        for _ in range(MAX_PER_S + 2 * PER_S):
             budgets.permits(TOPIC, USUAL, T0)
         assert not budgets.permits(TOPIC, b"{}", T0)
         assert budgets.permits("a", b"{}", T0)

@@ -58,7 +58,7 @@ SOURCES = [
         signature=Secret("other-secret-000"),
     ),
 ]
-PATIENT = HttpIngestSettings(body_s=60.0, commit_s=60.0, wrong_token_s=0.0, most_waiting=3)
+PATIENT = HttpIngestSettings(body_s=60.0, commit_s=60.0, wrong_token_s=0.0, max_waiting=3)
 QUICK = replace(PATIENT, body_s=0.2, commit_s=0.5)
 
 
@@ -362,8 +362,8 @@ async def test_too_many_waiting_are_held_back(hasty):
     tasks = [asyncio.create_task(hasty.native(seq=k)) for k in range(6)]
     answers = await asyncio.gather(*tasks)
     assert [a.status_code for a in answers] == [503] * 6
-    assert hasty.commits.waiting == QUICK.most_waiting
-    assert hasty.intake.counters["accepted", "", "native"] == QUICK.most_waiting
+    assert hasty.commits.waiting == QUICK.max_waiting
+    assert hasty.intake.counters["accepted", "", "native"] == QUICK.max_waiting
 
 
 async def test_stopping_answers_who_waits():

@@ -178,7 +178,7 @@ async def test_an_answer_that_finds_no_room_is_counted():
         """Commit nothing."""
 
     intake = Intake(IntakeConfig(context=Context(registry=REGISTRY)))
-    settings = HttpIngestSettings(most_waiting=1)
+    settings = HttpIngestSettings(max_waiting=1)
     ingest = HttpIngest([], intake, GroupCommit(commit), settings, clock=lambda: NOW)
     source = HttpSource("poll", "halo", frozenset(("b2",)))
     for _ in range(3):

@@ -106,4 +106,6 @@ def test_a_source_sends_at_its_rate_and_twice_as_much_at_once():
 def test_addresses_are_bounded(monkeypatch):
     monkeypatch.setattr(http_sources, "_MAX_ADDRESSES", 5)
     guesses = Guesses()
-    assert_bounded(guesses, 50, lambda k: (guesses.wrong(str(k), 0.0), guesses.right(str(k), 0.0)))
+    assert_bounded(
+        guesses, 50, lambda k: (guesses.count_wrong(str(k), 0.0), guesses.right(str(k), 0.0))
+    )

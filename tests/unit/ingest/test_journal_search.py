@@ -83,7 +83,7 @@ def test_a_time_that_the_journal_has_is_not_given_again(journal):
     assert copies == []
     assert [r.time for r in fresh] == pytest.approx([1e9 + 0.001, 1e9 + 0.002, 1e9 + 0.003])
     assert {type(r) for r in fresh} == {Reading}
-    assert {r.said for r in fresh} == {1e9}
+    assert {r.sensor_stamp for r in fresh} == {1e9}
 
 
 def test_a_step_of_the_clock_is_carried_over_copies_to_the_next_new_reading(journal):

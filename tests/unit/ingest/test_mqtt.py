@@ -11,7 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.errors import BrokerError, BrokerReason
 from ingest.intake import Intake, OutcomeKind
-from ingest.integrity import MOST_PER_S, PER_S
+from ingest.integrity import MAX_PER_S, PER_S
 from ingest.mqtt import connection, intake_loop
 from ingest.mqtt.connection import BrokerSettings
 from ingest.mqtt.examine import examine
@@ -85,7 +85,7 @@ class TestArrivals:
         found = [message for group in waiting for message in group]
         assert sum(message.topic == "tele/other/SENSOR" for message in found) == 30
         flood = [message for message in found if message.topic == TOPIC]
-        assert sum(not message.left_out for message in flood) <= 2 * (MOST_PER_S + PER_S)
+        assert sum(not message.left_out for message in flood) <= 2 * (MAX_PER_S + PER_S)
         assert len(flood) + state.dropped_qos0 == 15_000
         outcomes = {Intake().on_message(message).kind for message in flood if message.left_out}
         assert outcomes == {OutcomeKind.FLOODED}, "at QoS 0 one a second, which is reported"

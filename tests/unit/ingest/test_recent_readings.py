@@ -141,7 +141,7 @@ def times(stamps, *, every_s=0.5, recent=None):
     found = []
     for k, stamp in enumerate(stamps):
         settled = recent.settle(reading(stamp, received=1000.0 + k * every_s, pm25=float(k)))
-        assert settled.said == stamp
+        assert settled.sensor_stamp == stamp
         found.append(settled.time)
     return found
 

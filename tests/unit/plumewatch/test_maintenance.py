@@ -152,7 +152,7 @@ async def test_a_clock_that_is_set_ahead_deletes_nothing(config, caplog):
                 await service.monitoring.deletion.delete(snapshot)
             assert len(service.series.between(0, 4e9)) == len(readings)
             assert service.journal.last_offset() - service.journal.first_offset() == 4
-            held = service.monitoring.deletion.held_back_days
+            held = service.monitoring.deletion.deletion_lag_days
             assert held == pytest.approx(jump / DAY, abs=1)
     assert sum("set it right" in r.message for r in caplog.records) == 2
 

@@ -108,12 +108,12 @@ def test_one_stamp_in_the_future_keeps_nobody_from_being_judged(puffs, tmp_path)
     whole, found = (replayed([path]) for path in (puffs, wrong))
     assert [(a.sensor, a.kind) for a in whole.alerts] == [("s1", "vape"), ("s2", "vape")]
     assert [(a.sensor, a.kind) for a in found.alerts] == [("s1", "vape"), ("s2", "vape")]
-    assert (whole.replaced, whole.unjudged) == (0, 0)
-    assert (found.replaced, found.unjudged) == (1, 0)
+    assert (whole.replaced, whole.skipped) == (0, 0)
+    assert (found.replaced, found.skipped) == (1, 0)
 
 
 def test_readings_that_cannot_be_judged_are_counted(puffs, tmp_path):
     lines = puffs.read_text().splitlines()
     back = tmp_path / "back.csv"
     back.write_text("\n".join([*lines[:50], *lines[40:60]]) + "\n")
-    assert replayed([back]).unjudged == 10
+    assert replayed([back]).skipped == 10

@@ -7,7 +7,7 @@ import aiomqtt
 import numpy as np
 import pytest
 
-from sensor_sim.publish import BrokerUnreachableError, Publisher, prefetched
+from sensor_sim.publish import BrokerUnreachableError, Publisher, prefetch
 from sensor_sim.simulation_run import live_start
 from sensor_sim.wire import WireMessage
 from tests.support.broker import Mosquitto
@@ -15,7 +15,7 @@ from tests.support.broker import Mosquitto
 
 async def publish(messages, broker):
     publisher = Publisher(broker.host, broker.port, math.inf)
-    await publisher.run(prefetched(messages))
+    await publisher.run(prefetch(messages))
     return publisher.published
 
 
@@ -71,7 +71,7 @@ async def test_speed_stretches_the_time_between_messages(broker, speed, waited):
     publisher = Publisher(
         broker.host, broker.port, speed, monotonic=clock.monotonic, sleep=clock.sleep
     )
-    await publisher.run(prefetched(stream(10)))
+    await publisher.run(prefetch(stream(10)))
     assert publisher.published == 10
     assert sum(clock.waits) == pytest.approx(waited)
 
@@ -85,7 +85,7 @@ async def test_a_broker_that_goes_away_is_one_sentence():
             on_progress=lambda published, _: broker.kill9() if published == 200 else None,
         )
         with pytest.raises(BrokerUnreachableError, match="is not reachable"):
-            await publisher.run(prefetched(stream(1500)))
+            await publisher.run(prefetch(stream(1500)))
     assert publisher.published < 1500
 
 
@@ -107,7 +107,7 @@ async def test_patience_waits_for_a_broker_that_comes_late():
             monotonic=clock.monotonic,
             sleep=sleep,
         )
-        await publisher.run(prefetched(stream(5)))
+        await publisher.run(prefetch(stream(5)))
     finally:
         broker.__exit__(None, None, None)
     assert publisher.published == 5

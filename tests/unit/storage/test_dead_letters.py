@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.dead_letters import (
-    MOST,
+    MAX_LETTERS,
     count_dead_letters,
     find_dead_letters,
     make_visible,
@@ -44,7 +44,7 @@ def test_newest_first_and_bounded(db):
     assert numbers(find_dead_letters(db, limit=2)) == [7, 6]
     assert numbers(find_dead_letters(db, before=3)) == [2, 1]
     assert numbers(find_dead_letters(db, limit=0)) == [7]
-    assert len(find_dead_letters(db, limit=10 * MOST)) == 7
+    assert len(find_dead_letters(db, limit=10 * MAX_LETTERS)) == 7
 
 
 def test_by_reason_and_source(db):

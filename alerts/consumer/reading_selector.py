@@ -192,7 +192,7 @@ class _Snapshot(msgspec.Struct):
     on_our_clock: list[str]
 
 
-class ReadingJudge:
+class ReadingSelector:
     """Passes each sensor's readings to the detectors in order; `place` returns a sensor's room.
 
     `skipped` counts readings that came too late, by sensor. A sensor is on our clock if its last
@@ -210,7 +210,7 @@ class ReadingJudge:
         self._place, self._may_alert = place, may_alert
         self._reorder = Reorder()
         self._newest_received = float("-inf")
-        self._newest_judged: dict[str, float] = {}
+        self._newest_passed: dict[str, float] = {}
         self._on_our_clock: set[str] = set()
 
     def snapshot(self, last_adjustment: int) -> bytes:
@@ -234,7 +234,7 @@ class ReadingJudge:
             raise SnapshotError(f"not a snapshot: {error}") from error
         parts = CombinedState(found.detector, found.devices, found.slow, found.watermark)
         self.detectors = CombinedDetector.restore(parts, self._place)
-        self._newest_judged = self.detectors.plumes.times()
+        self._newest_passed = self.detectors.plumes.times()
         self._reorder = reorder
         self._newest_received = found.newest_received
         self._on_our_clock = set(found.on_our_clock)
@@ -247,32 +247,32 @@ class ReadingJudge:
         for reading in readings:
             now, by_s = reading.received, reading.clock_step
             if by_s or now < self._newest_received - CLOCK_SET_BACK_S:
-                events += self._judge([*ordered, *self._reorder.set_back(now)])
+                events += self._evaluate([*ordered, *self._reorder.set_back(now)])
                 events += self._move_clock(now, by_s) if by_s else self._start_again(now)
                 ordered = []
             self._newest_received = max(self._newest_received, now)
             ordered += self._reorder.on_reading(reading)
-        return events + self._judge(ordered)
+        return events + self._evaluate(ordered)
 
     def on_time(self, now: float) -> list[Event]:
         """Evaluate the readings that have waited long enough for earlier ones."""
-        return self._judge(self._reorder.on_time(now))
+        return self._evaluate(self._reorder.on_time(now))
 
     def _move_clock(self, now: float, by_s: float) -> list[Event]:
         """Continue after our clock was set, and shift all times taken from it."""
         self._newest_received = now
-        for sensor, at in self._newest_judged.items():
+        for sensor, at in self._newest_passed.items():
             if at > now or sensor in self._on_our_clock:
-                self._newest_judged[sensor] = at + by_s
+                self._newest_passed[sensor] = at + by_s
         return self.detectors.move_clock(now, by_s, self._on_our_clock)
 
     def _start_again(self, now: float) -> list[Event]:
         """Start over for sensors with readings after `now`, because our clock was set back."""
         self._newest_received = now
-        self._newest_judged = {s: at for s, at in self._newest_judged.items() if at <= now}
+        self._newest_passed = {s: at for s, at in self._newest_passed.items() if at <= now}
         return self.detectors.set_back(now)
 
-    def _judge(self, readings: Sequence[Reading]) -> list[Event]:
+    def _evaluate(self, readings: Sequence[Reading]) -> list[Event]:
         events: list[Event] = []
         shown: list[Reading] = []
         for reading in readings:
@@ -289,19 +289,19 @@ class ReadingJudge:
     def _follow(self, reading: Reading) -> bool:
         """Record a reading's time; return False if the sensor must continue at an earlier time."""
         sensor = reading.sensor
-        newest = self._newest_judged.get(sensor, float("-inf"))
-        had_ours, airy = sensor in self._on_our_clock, _is_airy(reading)
-        if airy or newest < 0:
+        newest = self._newest_passed.get(sensor, float("-inf"))
+        had_ours, has_air = sensor in self._on_our_clock, _has_air_values(reading)
+        if has_air or newest < 0:
             if reading.is_timed:
                 self._on_our_clock.discard(sensor)
             else:
                 self._on_our_clock.add(sensor)
-        if not airy:
+        if not has_air:
             return True
         at = min(reading.time, reading.received)
         goes_back = at <= newest and had_ours and reading.is_timed
         if at > newest or goes_back:
-            self._newest_judged[sensor] = at
+            self._newest_passed[sensor] = at
         else:
             self.skipped[sensor] += 1
         return not goes_back
@@ -310,7 +310,7 @@ class ReadingJudge:
         return self.detectors.step(build_stream(shown)) if shown else []
 
 
-def _is_airy(reading: Reading) -> bool:
+def _has_air_values(reading: Reading) -> bool:
     """Return whether a reading contains air values, not only battery or signal values."""
     return not reading.values.keys().isdisjoint(FOLLOWED_KEYS)
 
