@@ -5,11 +5,10 @@
 AlertError +-- PolicyError permanent: the settings contradict each other +-- SecretError permanent:
 a secret cannot be read +-- UnknownIncidentError permanent: there is no incident with this id +--
 FeedbackError permanent: verdict and cause do not fit, or the note is too long +-- AnsweredError
-permanent: somebody else gave a different answer +-- ThresholdAdjustmentError permanent: no such
-adjustment, or it cannot be undone +-- MatcherError permanent: a matcher cannot be read +--
-SilenceError permanent: no such silence, or it is not allowed +-- ConfigFileError permanent: the
-configuration file cannot be changed now +-- ConfigFaultsError permanent: the change would leave
-faults +-- ProviderError transient: the sign-in provider gave no usable answer +--
+permanent: somebody else gave a different answer +-- MatcherError permanent: a matcher cannot be
+read +-- SilenceError permanent: no such silence, or it is not allowed +-- ConfigFileError
+permanent: the configuration file cannot be changed now +-- ConfigFaultsError permanent: the change
+would leave faults +-- ProviderError transient: the sign-in provider gave no usable answer +--
 NotVouchedForError permanent: it did not authenticate this person +-- NotifyError +--
 PermanentNotifyError sending the same notice to the same target would fail again +--
 TransientNotifyError the same notice may succeed after `retry_after_s`
@@ -77,10 +76,6 @@ class AnsweredError(AlertError):
         super().__init__(f"answered by {person}")
         self.number, self.person, self.at = number, person, at
         self.verdict, self.cause = verdict, cause
-
-
-class ThresholdAdjustmentError(AlertError):
-    """The threshold adjustment doesn't exist, or it cannot be reverted."""
 
 
 class MatcherError(AlertError):

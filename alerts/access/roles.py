@@ -22,7 +22,7 @@ class Right(StrEnum):
     SILENCE = "silence"
     """Silence notices for a while."""
     SENSORS = "sensors"
-    """See messages of unregistered sensors, revert thresholds, and test rooms."""
+    """See messages of unregistered sensors, and test rooms."""
     SUMMARY = "summary"
     """Create the summary for one's own schools."""
     REPORTS = "reports"

@@ -16,13 +16,11 @@ from dataclasses import asdict, astuple, dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import repository
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import Verdict
 from detection.alert_rules import LOWER, UPPER, ThresholdReport
 from detection.events import EventKind
-from language.messages import later
 
 if TYPE_CHECKING:
     import sqlite3
@@ -54,10 +52,9 @@ _COLUMNS: Final = "at, who, sensor, incident, verdict, reason, before, after, un
 class ThresholdAdjustment:
     """One adjustment; `seq` ascends in time, and times are Unix seconds.
 
-    `reason` is the cause given in the answer. For an undo, it is the person's reason, or empty if a
-    later answer caused the undo. `before` and `after` are the total adjustment of the sensor's
-    threshold, in log-odds. The adjustment takes effect after `position` in the journal, which is
-    None while it is pending.
+    `reason` is the cause given in the answer; empty if a later answer `undoes` an adjustment.
+    `before` and `after` are the total adjustment of the sensor's threshold, in log-odds. The
+    adjustment takes effect after `position` in the journal, which is None while it is pending.
     """
 
     seq: int = 0
@@ -89,7 +86,8 @@ def adjust_from_feedback(
     for earlier in found:
         if step is not None and earlier.verdict == feedback.verdict.value:
             return None
-        undo(tx, earlier.seq, feedback.by, feedback.at, "")
+        undoing = replace(earlier, at=feedback.at, who=feedback.by, reason="", undoes=earlier.seq)
+        _add(tx, undoing, earlier.before - earlier.after, lowest=earlier.before)
     if step is None:
         return None
     adjustment = ThresholdAdjustment(
@@ -132,32 +130,6 @@ def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
         (sensor,),
     ).fetchone()
     return 0.0 if row is None else float(row[0])
-
-
-def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> ThresholdAdjustment:
-    """Append the reverse of an adjustment; raise `ThresholdAdjustmentError` if not allowed."""
-    found = _all(tx, "SELECT * FROM threshold_adjustments WHERE seq = ?", seq)
-    if not found:
-        raise ThresholdAdjustmentError(later("adjustment %(n)d doesn't exist", n=seq))
-    earlier = found[0]
-    if earlier.undoes is not None:
-        raise ThresholdAdjustmentError(
-            later(
-                "adjustment %(n)d undid adjustment %(undone)d; answer the incident again",
-                n=seq,
-                undone=earlier.undoes,
-            )
-        )
-    if earlier.undone:
-        raise ThresholdAdjustmentError(later("adjustment %(n)d was undone before", n=seq))
-    undoing = replace(earlier, at=at, who=who, reason=reason, undoes=seq)
-    return _add(tx, undoing, earlier.before - earlier.after, lowest=earlier.before)
-
-
-def sensor_of(db: sqlite3.Connection, seq: int) -> str:
-    """Return the sensor of an adjustment; empty if there is none."""
-    row = db.execute("SELECT sensor FROM threshold_adjustment WHERE seq = ?", (seq,)).fetchone()
-    return "" if row is None else str(row[0])
 
 
 def latest(

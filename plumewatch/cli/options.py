@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from alerts.errors import PolicyError, ThresholdAdjustmentError
+from alerts.errors import PolicyError
 from ingest.errors import RefusedError
 from plumewatch.cli.printer import echo
 from plumewatch.config.faults import ConfigError
@@ -61,7 +61,6 @@ _CODES: Final[dict[type[Exception], int]] = {
     PolicyError: USAGE,
     OSError: USAGE,
     RefusedError: REFUSED,
-    ThresholdAdjustmentError: REFUSED,
     UnreachableError: UNREACHABLE,
     StorageError: UNREACHABLE,
     sqlite3.Error: UNREACHABLE,

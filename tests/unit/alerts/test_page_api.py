@@ -35,7 +35,6 @@ FIELDS = {
     "/incidents/{id}/followed": "action case_number",
     "/silences": "place kind hours later reason no_name",
     "/reports": "name kind span start end week month term school_year site building",
-    "/levels/moves/{seq}/undo": "reason",
     "/sign-in": "account password after",
     "/sign-in/code": "code",
     "/answer": "token via",

@@ -5,7 +5,6 @@ import sqlite3
 
 import pytest
 
-from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from detection.alert_rules import UPPER
@@ -85,12 +84,14 @@ def test_a_faulty_sensor_is_repaired_not_answered_by_a_level(incident_of, answer
 
 
 def test_moves_stay_within_bounds_and_are_taken_back_by_what_they_moved(tx, incident_of, answer):
+    found = []
     for k in range(8):
-        answer(incident_of(1000.0 + 4000.0 * k), Verdict.FALSE_ALARM, "spray", 1e5)
+        found.append(incident_of(1000.0 + 4000.0 * k))
+        answer(found[-1], Verdict.FALSE_ALARM, "spray", 1e5)
     after = [m.after for m in reversed(threshold_adjustments.latest(tx))]
     assert after == [min((k + 1) * UP, UPPER) for k in range(8)]
-    assert threshold_adjustments.undo(tx, 8, "Mr. Day", 2e5, "it was a drill").after == UPPER
-    assert threshold_adjustments.undo(tx, 1, "Mr. Day", 2e5, "it was a drill").after == UPPER - UP
+    for incident, left in ((found[7], UPPER), (found[0], UPPER - UP)):
+        assert answer(incident, Verdict.NOTHING_FOUND, "", 2e5)[-1][3] == left
 
 
 @pytest.mark.attack
@@ -114,16 +115,6 @@ def test_only_alerts_that_a_level_decided_move_one(tx, engine, make_event, incid
     object.__setattr__(from_vendor, "model_version", "device-1")
     (alert,) = engine.on_events(tx, [from_vendor], 9000.0)
     assert answer(alert.incident, Verdict.FALSE_ALARM, "spray") == []
-
-
-def test_a_move_is_taken_back_once_and_only_a_move(tx, incident_of, answer):
-    answer(incident_of(), Verdict.FALSE_ALARM, "spray")
-    threshold_adjustments.undo(tx, 1, "Mr. Day", 3000.0, "wrong room")
-    assert threshold_adjustments.latest(tx)[1].undone
-    for seq, message in ((1, "undone before"), (2, "undid adjustment 1"), (7, "adjustment 7 ")):
-        with pytest.raises(ThresholdAdjustmentError, match=message):
-            threshold_adjustments.undo(tx, seq, "Mr. Day", 3000.0, "again")
-    assert len(threshold_adjustments.latest(tx)) == 2
 
 
 def place_pending(tx, position):

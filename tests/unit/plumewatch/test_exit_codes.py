@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from alerts.errors import PolicyError, ThresholdAdjustmentError
+from alerts.errors import PolicyError
 from ingest.errors import RefusedError
 from plumewatch.cli.options import DONE, REFUSED, UNREACHABLE, USAGE, Commands
 from plumewatch.config.faults import ConfigError, ConfigFault
@@ -43,7 +43,6 @@ def raises(error):
         (PolicyError("no rule"), USAGE),
         (OSError("no disk"), USAGE),
         (RefusedError("no recording"), REFUSED),
-        (ThresholdAdjustmentError("undone before"), REFUSED),
         (HistoryError("no history"), REFUSED),
         (UnreachableError("no answer"), UNREACHABLE),
         (StorageUnavailableError("disk I/O error"), UNREACHABLE),
