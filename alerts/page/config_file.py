@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+
+PEOPLE: Final = "people.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class ConfigVersion:
     """A version of the file; `problem` is why it cannot be written, empty if it can.
 
     - `whole` is the content merged with the schools' own files.
-    - `files` maps section and index of each entry from a school's file to that file.
+    - `files` maps section and index of each entry from another file or a table to that file.
     """
 
     hash: str
@@ -32,13 +36,18 @@ class ConfigVersion:
     whole: Mapping[str, Any]
     files: Mapping[tuple[str, int], str]
 
+    def is_of_table(self, section: str, index: int) -> bool:
+        """Return whether an entry is a line of the table of people, which can be changed."""
+        return self.files.get((section, index), "").startswith(PEOPLE)
+
 
 @dataclass(frozen=True, slots=True)
 class PreparedChange:
-    """A checked change: the file's hash before and after, and its new content."""
+    """A checked change of a file: hashes of the configuration before and after, and its content."""
 
     before: str
     after: str
+    file: Path
     content: bytes
 
 

@@ -132,14 +132,12 @@ class Form:
         return entry
 
     def find_refused(
-        self, tree: Mapping[str, Any], index: int | None, typed: Mapping[str, Any]
+        self, tree: Mapping[str, Any], old: Mapping[str, Any], typed: Mapping[str, Any]
     ) -> dict[str, str]:
-        """Return the faults that only the form checks, by field."""
-        entries = tree.get(self.section, ())
-        old = {} if index is None else entries[index]
+        """Return the faults that only the form checks, by field; a new entry has no `old` one."""
         found = dict(_find_refused(self.fields, tree, old, typed))
         mine = [typed.get(key) for key in self.unique]
-        others = [e for k, e in enumerate(entries) if k != index]
+        others = [e for e in tree.get(self.section, ()) if e is not old]
         if any(mine) and mine in ([e.get(key) for key in self.unique] for e in others):
             found.setdefault(self.unique[0], _("There is already one with this name."))
         return found

@@ -1,4 +1,4 @@
-"""Changes that the staff page makes to the configuration file.
+"""Changes that the staff page makes to the configuration file, and to lines of the people's table.
 
 The file remains authoritative: everything but the changed entry keeps its text, comments and order.
 Before anything is written, the new text is parsed: it must equal the old configuration plus the
@@ -8,6 +8,7 @@ renamed; the replaced version is kept in the data folder, under its hash.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import re
@@ -21,13 +22,13 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT
 
 from alerts.errors import ConfigFaultsError, ConfigFileError, EntryFault
-from alerts.page.config_file import ConfigVersion, Edit, PreparedChange
+from alerts.page.config_file import PEOPLE, ConfigVersion, Edit, PreparedChange
 from language.messages import _
 from plumewatch.config.faults import ConfigError, ConfigTree, locate
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
 from plumewatch.config.sites import FOLDER, join_sites
-from plumewatch.config.tables import TABLES
+from plumewatch.config.tables import TABLES, replace_row
 from storage.files import atomic_write, make_private_folder, write_private
 
 if TYPE_CHECKING:
@@ -63,11 +64,15 @@ class ConfigEditor:
         if state != self._read_at:  # parsing forty files takes 0.1 s
             self._whole = join_sites(tree, self._path.parent)
             self._read_at = state
-        return ConfigVersion(_hash(raw), tree, self._find_problem(), self._whole, self._whole.files)
+        version = _hash(raw + self._read_table())
+        return ConfigVersion(version, tree, self._find_problem(), self._whole, self._whole.files)
 
     def prepare(self, version: str, edits: Sequence[Edit]) -> PreparedChange:
         """Check changes to file `version`; raises `ConfigFileError` or `ConfigFaultsError`."""
         raw = self._read_current(version)
+        seen = self.read()
+        if edits[0].index is not None and seen.is_of_table(edits[0].section, edits[0].index):
+            return self._prepare_table(raw, seen, edits[0])
         text = raw.decode("utf-8")
         wanted = deepcopy(self._parse(raw))
         for edit in edits:
@@ -82,26 +87,40 @@ class ConfigEditor:
             raise _build_by_hand_error(edits[0].section) from error
         if means != wanted:
             raise _build_by_hand_error(edits[0].section)
+        self._check(join_sites(wanted, self._path.parent))
+        after = _hash(text.encode() + self._read_table())
+        return PreparedChange(version, after, self._path, text.encode())
+
+    def _prepare_table(self, raw: bytes, seen: ConfigVersion, edit: Edit) -> PreparedChange:
+        """Check a change to a line of the table of people."""
+        if edit.entry is None or edit.index is None:
+            raise _build_by_hand_error(edit.section)
+        old, wanted = self._read_table(), deepcopy(self._whole)
+        _apply(wanted, edit)
         self._check(wanted)
-        return PreparedChange(version, _hash(text.encode()), text.encode())
+        line = int(seen.files[edit.section, edit.index].rpartition(" ")[2])
+        mark = codecs.BOM_UTF8 if old.startswith(codecs.BOM_UTF8) else b""
+        new = mark + replace_row(old.decode("utf-8-sig"), line, edit.entry).encode()
+        return PreparedChange(seen.hash, _hash(raw + new), self._path.with_name(PEOPLE), new)
 
     def commit(self, change: PreparedChange) -> None:
         """Write a change; raises `ConfigFileError` if the file has changed since it was checked."""
         old = self._read_current(change.before)
+        old = old if change.file == self._path else self._read_table()
         try:
             for folder in (self._history.parent, self._history):  # save to the data folder first
                 make_private_folder(folder)
-            write_private(self._history / f"{change.before}.toml", old)
-            kept = sorted(self._history.glob("*.toml"), key=lambda file: file.stat().st_mtime)
+            write_private(self._history / f"{change.before}{change.file.suffix}", old)
+            kept = sorted(self._history.iterdir(), key=lambda file: file.stat().st_mtime)
             for old_one in kept[:-_KEPT]:
                 old_one.unlink()
-            mode = self._path.stat().st_mode & 0o777
-            with atomic_write(self._path) as draft, draft.open("wb") as file:
+            mode = change.file.stat().st_mode & 0o777
+            with atomic_write(change.file) as draft, draft.open("wb") as file:
                 draft.chmod(mode)
                 file.write(change.content)
         except OSError as error:
             raise ConfigFileError(
-                _("%(file)s cannot be written: %(why)s.", file=self._path, why=error.strerror)
+                _("%(file)s cannot be written: %(why)s.", file=change.file, why=error.strerror)
             ) from error
 
     def _read_raw(self) -> bytes:
@@ -111,6 +130,11 @@ class ConfigEditor:
             raise ConfigFileError(
                 _("%(file)s cannot be read: %(why)s.", file=self._path, why=error.strerror)
             ) from error
+
+    def _read_table(self) -> bytes:
+        with suppress(FileNotFoundError):
+            return self._path.with_name(PEOPLE).read_bytes()
+        return b""
 
     def _parse(self, raw: bytes) -> dict[str, Any]:
         try:
@@ -142,7 +166,7 @@ class ConfigEditor:
         if problem:
             raise ConfigFileError(problem)
         raw = self._read_raw()
-        if _hash(raw) != version:
+        if _hash(raw + self._read_table()) != version:
             raise ConfigFileError(
                 _(
                     "The configuration has changed since you opened this page. Nothing was"
@@ -151,10 +175,9 @@ class ConfigEditor:
             )
         return raw
 
-    def _check(self, tree: Mapping[str, Any]) -> None:
-        base = self._path.parent
+    def _check(self, tree: ConfigTree) -> None:
         try:
-            check_settings(parse(join_sites(tree, base), base=base))
+            check_settings(parse(tree, base=self._path.parent))
         except ConfigError as error:
             raise ConfigFaultsError(
                 [

@@ -73,8 +73,9 @@ def _read_table(
     """Yield the filled cells of each line, by column; add the table's faults to `faults`."""
     try:
         text = read_limited(path).decode("utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        reader = csv.DictReader(
+            io.StringIO(text, newline=""), delimiter=_find_separator(text), strict=True
+        )
         reader.fieldnames = names = [name.strip().casefold() for name in reader.fieldnames or ()]
         rows = dict((reader.line_num, row) for row in reader)  # noqa: C402 - line_num changes
     except FileNotFoundError:
@@ -101,6 +102,32 @@ def _read_table(
         cells = {key: str(value or "").strip() for key, value in row.items() if key}
         if any(cells.values()):
             yield line, {key: value for key, value in cells.items() if value}
+
+
+def _find_separator(text: str) -> str:
+    return max(",;\t", key=text.partition("\n")[0].count)
+
+
+def replace_row(text: str, line: int, entry: Mapping[str, Any]) -> str:
+    r"""Return the text of a table in which the row that ends on a line is another entry.
+
+    >>> replace_row("id;name\na;A\nb;B\n", 3, {"id": "b", "name": "C", "sites": ["n", "s"]})
+    'id;name;sites\na;A\nb;C;n s\n'
+    """
+    separator, changed = _find_separator(text), io.StringIO()
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    header = next(reader)
+    names = [name.strip().casefold() for name in header]
+    header += [key for key in entry if key not in names]
+    names += header[len(names) :]
+    cells = {k: " ".join(v) if isinstance(v, list) else str(v) for k, v in entry.items()}
+    end = "\r\n" if "\r\n" in text else "\n"
+    writer = csv.writer(changed, delimiter=separator, lineterminator=end)
+    writer.writerow(header)
+    for row in reader:
+        is_own = reader.line_num == line
+        writer.writerow([cells.get(name, "") for name in names] if is_own else row)
+    return changed.getvalue()
 
 
 def _read_row(table: str, row: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:

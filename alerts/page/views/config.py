@@ -7,6 +7,7 @@ applied.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,9 +17,10 @@ from starlette.responses import RedirectResponse, Response
 from alerts.access.directory import is_of_directory
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
+from alerts.access.sign_in_rules import fold_address
 from alerts.errors import ConfigFaultsError, ConfigFileError
 from alerts.page.config_file import Edit
-from alerts.page.forms import build_fields, find_changes
+from alerts.page.forms import Kind, build_fields, find_changes
 from alerts.page.guard import FormSize, get_text
 from alerts.page.page_context import explain_role
 from alerts.page.page_group import Access, PageGroup, serves
@@ -75,29 +77,31 @@ class ConfigPages(PageGroup):
 
     @serves("/settings/{form}/{entry}", Access.STAFF)
     async def _one(self, request: Request) -> Response:
-        form, version = self._find_form(request), await self._read_version()
-        index = self._find_index(request, form, version)
+        form, version, index = await self._find_entry(request)
         start = dict(form.start(self._now())) | dict(request.query_params)
-        values = start if index is None else version.tree[form.section][index]
+        values = start if index is None else version.whole[form.section][index]
         return await self._render_form(request, form, version, index, values)
 
     @serves("/settings/{form}/{entry}", Access.STAFF, methods=("POST",), size=FormSize.LARGE)
     async def _save_entry(self, request: Request) -> Response:
-        form, version = self._find_form(request), await self._read_version()
+        form, version, index = await self._find_entry(request)
         session, now = request.state.session, self._context.settings.clock()
         if not session.may(Right.SETTINGS):
             self._context.count_change(session.person, now)
-        index = self._find_index(request, form, version)
         typed = form.read_values(request.state.form)
+        old = {} if index is None else version.whole[form.section][index]
         number = len(version.tree.get(form.section, ())) if index is None else index
-        refused = form.find_refused(self._build_tree(version), index, typed)
+        refused = form.find_refused(self._build_tree(version), old, typed)
+        if self._is_taken(version, old, typed.get("email", "")):
+            refused["email"] = _("Someone already uses this address.")
         if form.slug == _DUTY and not session.may(Right.SETTINGS):
             refused |= self._check_length(typed)
         if refused:
             return await self._render_form(request, form, version, index, typed, refused)
         try:
             known = version.whole.get(form.section, ())
-            edits = form.build_edits(version.tree, index, self._limit_sites(form, typed), known)
+            allowed = self._limit_sites(form, old, typed)
+            edits = form.build_edits(version.whole, index, allowed, known)
             link = await self._save(request, form, version, edits)
         except ConfigFaultsError as error:
             own, elsewhere = self._hide_other_faults(form, number, error.faults)
@@ -116,9 +120,8 @@ class ConfigPages(PageGroup):
 
     @serves("/settings/{form}/{entry}/remove", Access.STAFF, methods=("POST",))
     async def _remove(self, request: Request) -> Response:
-        form, version = self._find_form(request), await self._read_version()
-        index = self._find_index(request, form, version)
-        if index is None or not form.may_add:
+        form, version, index = await self._find_entry(request)
+        if index is None or not self._may_remove(form, version, index):
             raise HTTPException(404, _("This entry doesn't exist."))
         try:
             await self._save(request, form, version, [Edit(form.section, index, None)])
@@ -131,6 +134,25 @@ class ConfigPages(PageGroup):
         return RedirectResponse(f"/settings/{form.slug}?saved=yes", 303)
 
     # shared by all settings pages
+
+    async def _find_entry(self, request: Request) -> tuple[Form, ConfigVersion, int | None]:
+        """Return the form of a request, the configuration, and the entry's index, None if new."""
+        form, version = self._find_form(request), await self._read_version()
+        index = self._find_index(request, form, version)
+        if index is not None and version.is_of_table(form.section, index):
+            form = replace(form, fields=tuple(f for f in form.fields if f.kind is not Kind.ROWS))
+        return form, version, index
+
+    def _may_remove(self, form: Form, version: ConfigVersion, index: int) -> bool:
+        is_limited = self._context.sites is not None and form.slug == "people"
+        return form.may_add and not is_limited and not version.is_of_table(form.section, index)
+
+    def _is_taken(self, version: ConfigVersion, old: Mapping[str, Any], email: str) -> bool:
+        """Return whether another person has an address, if the request can't see all people."""
+        others = {p.get("email", "") for p in version.whole.get("staff", ()) if p is not old}
+        others |= {m.id for m in self._context.policy.staff if is_of_directory(m.id)}
+        found = email and fold_address(email) in map(fold_address, others)
+        return bool(found) and self._context.sites is not None
 
     def _get_config(self) -> ConfigFile:
         config = self._context.settings.config
@@ -155,7 +177,7 @@ class ConfigPages(PageGroup):
         if form is None:
             raise HTTPException(404, _("This setting doesn't exist."))
         entry = request.path_params.get("entry", "")
-        of_people = (form.slug == "people" and not entry) or (form is ADD_PERSON and entry == _NEW)
+        of_people = form.slug == "people" if entry != _NEW else form is ADD_PERSON
         if self._context.sites is not None and not (form.own or form.slug == _DUTY or of_people):
             raise HTTPException(404, _("This setting doesn't exist."))
         if not (request.state.session.may(form.right) or form.own):
@@ -184,7 +206,7 @@ class ConfigPages(PageGroup):
         visible = {
             str(k): k
             for k, _ in self._list_visible(session, form, version)
-            if (form.section, k) not in version.files
+            if (form.section, k) not in version.files or version.is_of_table(form.section, k)
         }
         if text not in visible:
             raise HTTPException(404, _("This entry doesn't exist."))
@@ -199,7 +221,7 @@ class ConfigPages(PageGroup):
         if change.after == change.before:
             return ""
         edit, now = edits[0], self._context.settings.clock()
-        old = {} if edit.index is None else seen.tree[form.section][edit.index]
+        old = {} if edit.index is None else seen.whole[form.section][edit.index]
         new = edit.entry or {}
         before, after = find_changes(old, new)
         detail = {
@@ -239,12 +261,14 @@ class ConfigPages(PageGroup):
         staff = [p for p in tree.get("staff", ()) if p.get("id") in people]
         return {**tree, "sites": schools, "shift": shifts, "staff": staff, LIMITED: True}
 
-    def _limit_sites(self, form: Form, typed: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Limit a new person to the schools of the person who adds them; raise 403 for others."""
-        if form is not ADD_PERSON or self._context.sites is None:
+    def _limit_sites(
+        self, form: Form, old: Mapping[str, Any], typed: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Limit a person to the schools of the person who changes them; raise 403 for others."""
+        if form.slug not in {ADD_PERSON.slug, "people"} or self._context.sites is None:
             return typed
         own = self._context.find_site_ids(self._context.sites) or frozenset()
-        asked = typed.get("sites") or sorted(own)
+        asked = typed.get("sites") or old.get("sites") or sorted(own)
         if not (own and own.issuperset(asked)):
             raise HTTPException(403, _("Choose among your own schools."))
         return {**typed, "sites": asked}
@@ -314,7 +338,9 @@ class ConfigPages(PageGroup):
                     form.title(entry, tree),
                     form.describe(entry, tree),
                     entry.get("id", ""),
-                    version.files.get((form.section, k), ""),
+                    ""
+                    if version.is_of_table(form.section, k)
+                    else version.files.get((form.section, k), ""),
                 )
                 for k, entry in self._list_visible(session, form, version)
             ],
@@ -341,7 +367,7 @@ class ConfigPages(PageGroup):
         others: Sequence[str] = (),
     ) -> Response:
         tree = self._build_tree(version)
-        old = {} if index is None else version.tree[form.section][index]
+        old = {} if index is None else version.whole[form.section][index]
         seen = get_text(request.state.form, "version") if beside is not None else version.hash
         return self._context.render(
             request,
@@ -354,7 +380,9 @@ class ConfigPages(PageGroup):
             version=seen,
             problem=version.problem,
             errors=[version.problem, *others],
-            removable=index is not None and form.may_add and request.state.session.may(form.right),
+            removable=index is not None
+            and self._may_remove(form, version, index)
+            and request.state.session.may(form.right),
         )
 
 

@@ -127,7 +127,7 @@ class PeoplePages(PageGroup):
         found = next((m for m in context.own_staff if m.id == person), None)
         if found is None:
             _number, entry = await _find_configured(context, person)
-            if entry is None or not is_own(context, entry):
+            if entry is None:
                 raise HTTPException(404, _("This person doesn't exist."))
             found = StaffMember(entry["id"], entry["name"], entry.get("role", STAFF))
         return found
@@ -169,12 +169,17 @@ def invite(context: PageContext, tx: sqlite3.Connection, request: Request, perso
 async def _find_configured(
     context: PageContext, person: str
 ) -> tuple[int | None, Mapping[str, Any] | None]:
-    """Return the index and entry of a person in the configuration file, or (None, None)."""
+    """Return index and entry of a person that the request can change, or (None, None)."""
     if context.settings.config is None:
         return None, None
     version = await context.run_in_thread(context.settings.config.read)
-    entries = enumerate(version.tree.get("staff", ()))
-    return next(((k, e) for k, e in entries if e.get("id") == person), (None, None))
+    own = (
+        (k, entry)
+        for k, entry in enumerate(version.whole.get("staff", ()))
+        if ("staff", k) not in version.files or version.is_of_table("staff", k)
+    )
+    found = (e for e in own if e[1].get("id") == person and is_own(context, e[1]))
+    return next(found, (None, None))
 
 
 def is_own(context: PageContext, entry: Mapping[str, Any]) -> bool:
@@ -206,7 +211,7 @@ async def render_person(
         others=len(member.targets),
         kinds=_list_kinds(notices.gateways, request),
         channel_words=CHANNEL_WORDS,
-        number=None if context.sites is not None else configured,
+        number=configured,
         server=server.partition("://")[2],
         topic=topic,
         topic_code=_draw_code(f"{server}/{topic}") if topic else "",

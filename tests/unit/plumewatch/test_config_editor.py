@@ -131,6 +131,28 @@ def test_what_the_check_of_the_file_refuses_is_not_written(editor, file, edit, p
     assert file.read_text() == TEXT
 
 
+def test_a_person_of_the_table_is_changed_in_its_line(editor, file, tmp_path):
+    table = tmp_path / "people.csv"
+    table.write_bytes('\ufeffID;Name\r\nkim;"Kim; aide"\r\n\r\npat;Pat\r\n'.encode())
+    version = editor.read()
+    index = [entry["id"] for entry in version.whole["staff"]].index("pat")
+    new = {"id": "pat", "name": "Pat P.", "email": "pat@x.example"}
+    change = editor.prepare(version.hash, [Edit("staff", index, new)])
+    table.write_bytes(table.read_bytes() + b"lou;Lou\r\n")
+    with pytest.raises(ConfigFileError, match="has changed since"):
+        editor.commit(change)
+    before = table.read_bytes()
+    save(editor, Edit("staff", index, new))
+    expected = before.replace(b"ID;Name\r", b"ID;Name;email\r").replace(
+        b"pat;Pat\r", b"pat;Pat P.;pat@x.example\r"
+    )
+    assert table.read_bytes() == expected
+    assert file.read_text() == TEXT
+    assert [kept.read_bytes() for kept in (tmp_path / "history").iterdir()] == [before]
+    with pytest.raises(ConfigFaultsError, match="email"):
+        save(editor, Edit("staff", index, {**new, "email": "no address"}))
+
+
 def test_a_file_that_changed_underneath_is_left_alone(editor, file):
     seen = editor.read().hash
     file.write_text(TEXT + "\n# somebody was here\n")
