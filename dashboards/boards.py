@@ -76,7 +76,7 @@ class DashboardSettings:
     - `influxdb3`: whether each database has its own data source, because an InfluxDB 3 has no
       policies.
     - `names`: names of rooms by id; a room without a name is shown by its id.
-    - `whole`: name of what figures about people on duty cover; they can't be filtered by place.
+    - `whole`: what figures about people on duty cover, in words; they can't be filtered by place.
     """
 
     zone: str = "America/New_York"

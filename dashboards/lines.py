@@ -36,7 +36,7 @@ def _style(number: int) -> dict[str, Any]:
 
 
 def style_quantities(panel: Json, quantities: Mapping[str, str]) -> None:
-    """Give the lines whose name ends with a quantity's label its unit, and dashes of their own."""
+    """Give each line that is named after a quantity the quantity's unit and its own dashes."""
     panel["fieldConfig"]["overrides"] += [
         override(
             "byRegexp",

@@ -68,16 +68,16 @@ minute or slower from the third."""
 _AGAIN_S: Final = 600.0
 """A second puff within this time confirms the first at a sensor that reports once a minute."""
 _READINGS_OFTEN, _READINGS = 3.0, 2.0
-"""Readings a pulse needs before it alerts, if readings are frequent and otherwise. A single reading
-may be an artifact."""
+"""Number of readings that a pulse needs before it alerts: with frequent readings, and otherwise. A
+single reading may be an artifact."""
 _AGREES_VOC, _AGREES_RH = 0.06, 1.0
-"""Rise above which another channel agrees: VOC in doublings, humidity in percent."""
+"""Rises above which another channel confirms a pulse: VOC in doublings, humidity in percent."""
 _INTERVAL, _VOC_MAX, _RH_RISE = (FEATURES.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
 FAINT_UG_M3: Final = 8.0
 """Smaller pulses do not alert. In an ordinary room most plumes are that small, and two readings are
 too few to recognize vaping."""
 FAINT_SHARE: Final = 0.2
-"""Smallest rise that alerts, as a share of the level before it: the error of a particle sensor
+"""Smallest rise that alerts, as a share of the level before it, because a particle sensor's error
 grows with the level."""
 GLANCE, SMALL_GLANCE, SMALL_UG_M3 = 1.75, 0.5, 30.0
 """How far below the model's level, in log-odds, a pulse is still possible vaping. Pulses smaller

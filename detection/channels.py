@@ -49,7 +49,7 @@ _TABLE: Final = (
     ("co2", 600.0, 600.0),
 )
 
-# key, least rise above the baseline, minimum noise scale
+# key, minimum rise above the baseline, minimum noise scale
 _OPENERS: Final = (
     ("fine", 3.0, 0.3),
     ("tvoc_ppb", 80.0, 5.0),
@@ -68,7 +68,7 @@ OPENERS: Final = slice(FINE, FINE + len(_OPENERS))
 RISE: Final = np.array(
     [next((rise for opener, rise, _ in _OPENERS if opener == key), np.inf) for key in CHANNELS]
 )
-"""Least rise above the baseline that opens an episode; infinite if a channel never opens one."""
+"""Minimum rise above the baseline that opens an episode; infinite if a channel never opens one."""
 FLOOR: Final = np.array([floor for _, _, floor in _OPENERS])
 """Minimum noise scale of `OPENERS`, in their units."""
 TAU_DOWN_S: Final = np.array([down for _, down, _ in _TABLE])
@@ -85,7 +85,7 @@ RAW_SPAN: Final = 870.0
 _MIN_INDEX: Final = 1.5
 """A sensor with a lower VOC index is still starting up (0 for 45 s, then 1 while it learns)."""
 _INDEX_TOP: Final = 505.0
-"""A little above the end of the scale, so that the logarithm stays finite at the end."""
+"""Slightly above the end of the scale, so that the logarithm is finite at the end."""
 _DOUBLINGS_PER_LOGIT: Final = 0.27
 """The index is a sigmoid with a slope of 0.0065 per unit of the normalized raw signal (Sensirion
 gas index algorithm). A unit is (sd + 220) / 230 ticks, 1.5 for the usual sd; a doubling is 870

@@ -54,18 +54,18 @@ EPISODE: Final = np.dtype(
         ("phase", np.int8),
         ("kind", np.int8),  # index of the alerted kind; -1 before
         ("onset", np.float64),
-        ("alerted", np.float64),  # when it was alerted
+        ("alerted", np.float64),  # time of the alert
         ("confidence", np.float64),
         ("alerted_pulse", np.float64),  # number of the pulse that was alerted
-        ("back_since", np.float64),  # since when all channels have been back
+        ("back_since", np.float64),  # time since which all channels are back to normal
         ("pulses", np.float64),
         ("pulse_onset", np.float64),
         ("pulse_base", np.float64),  # level the pulse rises from
         ("peak", np.float64),  # peak of the pulse above its base
         ("peak_at", np.float64),
-        ("half_s", np.float64),  # seconds from the peak until half is left
+        ("half_s", np.float64),  # seconds from the peak until half remains
         ("fifth_s", np.float64),
-        ("trough", np.float64),  # least excess since the peak
+        ("trough", np.float64),  # lowest excess since the peak
         ("area", np.float64),
         ("path", np.float64),  # sum of the sizes of all steps
         ("rises", np.float64),  # steps that rise clearly
@@ -78,10 +78,10 @@ EPISODE: Final = np.dtype(
         ("voc_at_peak", np.float64),
         ("steepest", np.float64),
         ("first_pulse_onset", np.float64),
-        ("log_odds", np.float64),  # of vaping
+        ("log_odds", np.float64),  # log-odds of vaping
         ("fast_pulses", np.float64),
         ("shortest_half_s", np.float64),
-        ("total_rise", np.float64),  # of fine particles over all pulses
+        ("total_rise", np.float64),  # rise of fine particles, summed over all pulses
         ("total_fall", np.float64),
         ("mean_gap_s", np.float64),
         ("highest_pulse", np.float64),
@@ -89,7 +89,7 @@ EPISODE: Final = np.dtype(
         ("last_vape_at", np.float64),  # when the log-odds last passed the threshold
         ("tenth_s", np.float64),
         ("previous_left", np.float64),  # share of the previous pulse left at its lowest
-        ("readings", np.float64),  # of the pulse
+        ("readings", np.float64),  # readings in the pulse
         ("thc_log_odds", np.float64),
         ("session_onset", np.float64),  # onset of the session's first pulse
         ("alerted_onset", np.float64),
@@ -99,10 +99,10 @@ EPISODE: Final = np.dtype(
         ("possible_probabilities", np.float64, (N_KINDS,)),
         ("before_pulse", np.float64, (_K,)),  # every channel just before the pulse
         ("at_peak", np.float64, (_K,)),
-        ("baseline", np.float64, (_K,)),  # of every channel when the episode opened
+        ("baseline", np.float64, (_K,)),  # each channel's baseline when the episode opened
         ("highest", np.float64, (_K,)),
         ("highest_at", np.float64, (_K,)),
-        ("probabilities", np.float64, (N_KINDS,)),  # of the kinds, when alerted
+        ("probabilities", np.float64, (N_KINDS,)),  # probability of each kind at the alert
     ],
     align=True,
 )

@@ -1,10 +1,10 @@
 """Liveness: decide which sensors are silent, and alert each outage once, not once per sensor.
 
 A sensor is *silent* after `LivenessSettings.missed` reporting intervals without a reading, but not
-before `LivenessSettings.min_s`. The interval is the registered one, or a longer one learned from
-the stream: the second largest of the last ten gaps between reports (the largest if there are
-fewer), so that one lost report does not stretch it, and a longer setting is learned after two gaps.
-Until three gaps have been seen, a sensor is silent after `UNLEARNED_S`.
+before `LivenessSettings.min_s`. The interval is the registered one, or the learned one if that is
+longer. The learned interval is the second largest of the last ten gaps between reports (the largest
+if there are fewer gaps), so a single lost report does not change it, while a longer setting is
+learned after two gaps. Until three gaps have been seen, a sensor is silent after `UNLEARNED_S`.
 
 A device or its gateway may also report `online` or `offline` (an MQTT will or an availability
 message). `offline` makes the sensor silent at once; `online` only revokes that report: a device

@@ -196,7 +196,7 @@ class Network:
 
     @property
     def units(self) -> int:
-        """Numbers in a state; a sensor's state is all zeros when an episode opens."""
+        """Number of values in a state; a sensor's state is all zeros when an episode opens."""
         return self.output.size
 
     def step(self, features: Floats, state: Floats) -> tuple[Floats, Floats]:
@@ -276,7 +276,7 @@ class Model:
 
     @property
     def units(self) -> int:
-        """Numbers that the network stores for an episode."""
+        """Number of values that the network stores for an episode."""
         return 0 if self.network is None else self.network.units
 
     def vape_score(

@@ -3,7 +3,7 @@
 A table is between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; everything else in a page
 is written by hand. ``--check`` writes nothing and exits 1 if a page is out of date.
 
-What a format can carry comes from its golden cases; what an interval costs comes from the
+The quantities of a format come from its golden cases; the effects of an interval come from the
 detector's benchmark (``research/benchmark/results.md``).
 """
 
@@ -91,7 +91,7 @@ def _make_measurement(name: str) -> list[str]:
 
 
 _ENOUGH: Final = 12
-"""Fewest visible puffs for a row to be shown."""
+"""Minimum number of visible puffs for a row."""
 _BENCHMARK: Final = ROOT / "research" / "benchmark" / "results.md"
 _ROW: Final = re.compile(
     r"^\| (?P<s>\d+) s \| \d+ \| (?P<visible>\d+) \| (?P<recall>[\d.]+) [^|]*\|[^|]*\|[^|]*"

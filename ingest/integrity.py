@@ -53,7 +53,7 @@ _LINES: Final = 4
 _DOUBTS: Final = 4
 _DOUBT_S: Final = 600.0
 _LEARNED_S: Final = _DOUBT_S / (_DOUBTS - 1)
-"""Doubts that are further apart than this never add up to a report."""
+"""Doubts farther apart than this, in seconds, never lead to a report."""
 
 
 @dataclass(slots=True)

@@ -1,13 +1,17 @@
 """Store readings as Parquet files, by building, in the order in which they are evaluated.
 
-Layout ------ ``bucket=B/day=YYYY-MM-DD/part-N.parquet`` below one folder (the hive layout of Spark,
+Layout
+------
+``bucket=B/day=YYYY-MM-DD/part-N.parquet`` below one folder (the hive layout of Spark,
 polars and DuckDB). All sensors of a building are in one bucket (`storage.registry.find_shard`), so
 each bucket can be evaluated separately, including the detection of building-wide air. Within a
 bucket, parts sorted by path hold readings sorted by `position`, a running number that never
 repeats. The day is the receive day in UTC. It never goes back, even if the clock does, so paths
 always sort in the order of the positions.
 
-Order of operations ------------------- `HistoryWriter.commit` writes the parts of one group below
+Order of operations
+-------------------
+`HistoryWriter.commit` writes the parts of one group below
 ``_staging`` and syncs them. Replacing ``_writer.json``, which names the parts and holds the
 caller's cursor, commits the group. The parts are then renamed into place. If the process dies
 before the replacement, the next writer deletes the staged files; if it dies afterward, the next

@@ -51,9 +51,9 @@ RECORDS: Final = pl.Schema(
 """Columns of records; `received` is in Unix seconds."""
 RECORD_ORDER: Final = ("received", "partition", "offset")
 MAX_BYTES: Final = 65_536
-"""Most bytes of a rejected value that a shard's state keeps."""
+"""Maximum bytes of a rejected value that a shard's state keeps."""
 _TOPICS: Final = 100_000
-"""Most topics in the cache of shards; beyond that, the cache is cleared."""
+"""Maximum number of topics in the cache of shards; beyond it, the cache is cleared."""
 
 
 class Record(NamedTuple):

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 DAY_S: Final = 86_400.0
-"""Also how long a sensor must have reported before it is compared with its past."""
+"""Length of a day, which a sensor must also have reported before it is compared with its past."""
 K: Final = len(CHANNELS)
 WHOLE: Final = K
 """Channel number that means all channels together."""
@@ -72,7 +72,7 @@ _FORGET_AFTER_S: Final = 7 * DAY_S
 _SATURATED_S: Final = 6 * 3600.0
 _NOISY_TIMES: Final = 3.0
 _NOISY_LEAST: Final = 0.6
-"""In units of the usual noise; less noise is not a problem."""
+"""Minimum noise that can be a fault, in units of the usual noise."""
 _HOUR_READINGS: Final = 50.0
 _NOISE_FADES: Final = 0.999
 """Decay of the noise history per hour; it halves in a month."""

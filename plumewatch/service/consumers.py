@@ -44,8 +44,8 @@ _TICK_S: Final = 1.0
 _CONNECT_FIRST_S: Final = 2.0
 """How long the detectors wait for the first attempt to connect to the broker."""
 _PACE_S: Final = 0.008
-"""How long single readings are gathered into a batch: a batch costs a millisecond, a reading a
-hundredth of that. The first reading after a pause does not wait."""
+"""How long single readings are gathered into a batch, because a batch costs a millisecond and a
+reading only a hundredth of that. The first reading after a pause does not wait."""
 _SLOWEST_PACE_S: Final = 0.05
 """Gathering time at 5,000 readings a second or more; a batch then takes a twentieth of it."""
 _COMMIT_EVERY_S: Final = 0.25
@@ -226,7 +226,7 @@ class DetectionLoop:
         healthy = self._is_broker_healthy()
 
         def evaluate() -> tuple[Sequence[Event], list[AlertRecord]]:
-            if self.undecided is None:  # else only the commit failed
+            if self.undecided is None:  # otherwise, only the commit failed
                 readings = [entry.reading for entry in entries]
                 self.undecided = consumer.step(readings, broker_healthy=healthy), position
             events, _ = self.undecided

@@ -177,7 +177,9 @@ class Health:
         return all(part.ok for part in self.check_parts())
 
     def is_moving(self) -> bool:
-        """Return whether the pipeline moves, or waits for the disk; call this every `STALLED_S`."""
+        """Return whether the pipeline makes progress or waits for the disk; call every
+        `STALLED_S`.
+        """
         now, commits = self.monotonic(), self.commits
         if commits.groups != self._groups or not commits.waiting or commits.failing:
             self._groups, self._groups_since = commits.groups, now
@@ -338,8 +340,8 @@ async def ping(url: str, *, allow_private: bool) -> None:
 class Watchdog:
     """Notifies systemd and pings `url`; `reloading` is set when another service will follow.
 
-    systemd is notified while the pipeline *moves*, since a service that waits for a full disk needs
-    no restart. The external address is pinged only while every part is *ready*.
+    systemd is notified while the pipeline makes progress or waits for the disk, because a full disk
+    needs no restart. The external address is pinged only while every part is *ready*.
     """
 
     health: Health

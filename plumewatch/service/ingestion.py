@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _COMMIT_PACE_S: Final = 0.005
-"""How long readings that arrive one by one are gathered: a commit is expensive, a reading is cheap.
-The first reading after a pause does not wait."""
+"""How long single readings are gathered, because a commit is expensive and a reading is cheap. The
+first reading after a pause does not wait."""
 _DEDUPE_WINDOW: Final = 512
 """Readings remembered per sensor to find duplicates: more than the broker's
 `max_inflight_messages`, all of which it may resend after a crash. Older duplicates are found in the

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HANGS_S: Final = 5.0
-"""A database that takes longer hangs: no commit or batch of readings takes this long."""
+"""Time after which a database counts as hanging: no commit or batch of readings takes this long."""
 
 _GRACE_S: Final = 2.0
 _REMEMBERED: Final = 10_000

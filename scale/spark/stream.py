@@ -12,14 +12,18 @@ How a reading travels
 3. On the driver, the caller's sink gets the events and the number of a trigger. After a failure,
   the same number may be repeated, with the same events.
 
-State ----- For each shard, RocksDB has a snapshot (including its decoder), the blocks since the
+State
+-----
+For each shard, RocksDB has a snapshot (including its decoder), the blocks since the
 snapshot, and a token: a hash over all blocks, which identifies the state. A Python worker keeps its
 shards in memory. If a shard's token matches the stored one, the worker continues with it; otherwise
 it rebuilds the shard from snapshot and blocks. So a trigger writes only its own blocks, and a new
 snapshot once the blocks are as large as the last snapshot. Any worker, executor or driver can take
 over.
 
-Checkpoint ---------- The number of shards is part of the state and cannot change; executors and
+Checkpoint
+----------
+The number of shards is part of the state and cannot change; executors and
 cores can. A new model needs a new checkpoint; it warms up on earlier history.
 """
 

@@ -27,8 +27,8 @@ def plan_faults(
     """Draw the faults that begin in one stretch of time.
 
     The rates are priors, because no figures are published: a network gap (10 s to 20 min) about
-    every three days, a restart every ten, a frozen channel every forty, a dead channel every
-    eighty. Units differ fourfold.
+    every 3 days, a restart every 10 days, a frozen channel every 40 days, and a dead channel every
+    80 days. Rates of units differ by a factor of four.
     """
     unit = stream(seed, "reliability", sensor).lognormal(0, 0.7)
     rng = stream(seed, "faults", sensor, block)

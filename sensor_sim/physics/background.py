@@ -39,11 +39,11 @@ class Slow(IntEnum):
     AMBIENT_COARSE = 3
     """Building-wide excess, coarse, µg/m³."""
     CO2 = 4
-    """ppm."""
+    """CO2, ppm."""
     WATER = 5
-    """Vapor, g/m³."""
+    """Water vapor, g/m³."""
     TEMP = 6
-    """°C."""
+    """Temperature, °C."""
     GLYCOL = 7
     ALCOHOL = 8
     PROPELLANT = 9
