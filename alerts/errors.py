@@ -2,16 +2,21 @@
 
 ::
 
-AlertError +-- PolicyError permanent: the settings contradict each other +-- SecretError permanent:
-a secret cannot be read +-- UnknownIncidentError permanent: there is no incident with this id +--
-FeedbackError permanent: verdict and cause do not fit, or the note is too long +-- AnsweredError
-permanent: somebody else gave a different answer +-- MatcherError permanent: a matcher cannot be
-read +-- SilenceError permanent: no such silence, or it is not allowed +-- ConfigFileError
-permanent: the configuration file cannot be changed now +-- ConfigFaultsError permanent: the change
-would leave faults +-- ProviderError transient: the sign-in provider gave no usable answer +--
-NotVouchedForError permanent: it did not authenticate this person +-- NotifyError +--
-PermanentNotifyError sending the same notice to the same target would fail again +--
-TransientNotifyError the same notice may succeed after `retry_after_s`
+    AlertError
+    +-- PolicyError               permanent: the settings contradict each other
+    +-- SecretError               permanent: a secret cannot be read
+    +-- UnknownIncidentError      permanent: there is no incident with this id
+    +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
+    +-- AnsweredError             permanent: somebody else gave a different answer
+    +-- MatcherError              permanent: a matcher cannot be read
+    +-- SilenceError              permanent: no such silence, or it is not allowed
+    +-- ConfigFileError           permanent: the configuration file cannot be changed now
+        +-- ConfigFaultsError     permanent: the change would leave faults
+    +-- ProviderError             transient: the sign-in provider gave no usable answer
+        +-- NotVouchedForError    permanent: it did not authenticate this person
+    +-- NotifyError
+        +-- PermanentNotifyError  sending it to the same target would fail again
+        +-- TransientNotifyError  the same notice may succeed after `retry_after_s`
 
 Messages never contain the address of a target, which is a secret.
 """

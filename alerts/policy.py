@@ -38,7 +38,7 @@ REPEAT_WINDOW_S: Final = 3600.0
 FLAP_WINDOW_S: Final = 6 * 3600.0
 """How far back, in seconds, device-health incidents count as repeats."""
 UNSURE: Final = 0.7
-"""Below this confidence, an incident is one level less severe, but never dropped."""
+"""Below this confidence, an incident is one level less severe, but people are still notified."""
 
 
 class Severity(Coded):
@@ -160,7 +160,7 @@ _FACILITIES_KINDS: Final = (
     EventKind.SERVICE,
 )
 PAGED: Final = frozenset({EventKind.VAPE, EventKind.SMOKE, *_FACILITIES_KINDS})
-"""Kinds that always notify people; possible vaping does only where a route names it."""
+"""Kinds that always notify people; possible vaping notifies them only if a route names it."""
 ROUTED: Final = PAGED | {EventKind.POSSIBLE}
 """Kinds that open an incident, so that a route can name them."""
 BUILT_IN_ROUTES: Final = Route(

@@ -1,6 +1,6 @@
 """Draw the charts of reports, readable in gray and with their numbers printed in them.
 
-Shades differ in lightness only, so that a gray print and a color-blind reader lose nothing.
+Shades differ only in lightness, so they work in gray prints and for color-blind readers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GRID: Final = look.color_on_white("grid")
 _WIDTH: Final = 520.0
 _SMALL: Final = 9.0
 _FEW: Final = 10
-"""Most days for which day names have room for three letters."""
+"""Maximum number of days for which there is room for three-letter day names."""
 
 
 def draw_stacked(
@@ -79,7 +79,7 @@ def draw_heat_map(
     columns: Sequence[str],
     counts: Sequence[Sequence[int | str]],
 ) -> Drawing:
-    """Draw a table of counts, darker for more; text replaces a count that is not published."""
+    """Draw a table of counts, darker for higher ones; text replaces unpublished counts."""
     margin, top = _measure_margin(rows, _SMALL, 140.0), 18.0
     pitch = min(70.0, (_WIDTH - margin - 4) / max(len(columns), 1))
     tall = 14.0
@@ -122,7 +122,7 @@ def blend_shade(share: float) -> str:
 
 
 def draw_bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawing:
-    """Draw one bar per name; text replaces a count that is not published."""
+    """Draw one bar per name; text replaces unpublished counts."""
     margin, tall = _measure_margin(names, 10.0, 190.0), 16.0
     most = max((n for n in counts if isinstance(n, int)), default=0) or 1
     items: list[Item] = []

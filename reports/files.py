@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from reports.tables import Column, Table
 
 _MAX_ROWS: Final = {"xlsx": 1_048_575, "pdf": 5000}
-"""Rows of a sheet below its header; 5,000 printed rows are some 150 pages."""
+"""Maximum rows below a sheet's header; 5,000 printed rows are about 150 pages."""
 _WIDEST: Final = 40
 _DATES: Final = {pl.Date: "mmm d, yyyy", pl.Datetime: "mmm d, yyyy h:mm:ss AM/PM"}
 

@@ -3,7 +3,7 @@
 Incidents on all days count, except tests; figures per school day or per hour on duty count only
 incidents on school days. Every figure comes with its basis, the count that it is computed from. A
 ratio over fewer than `MIN_INCIDENTS` incidents, or over less than a sensor-week, is None, never 0.
-Incidents that nobody acknowledged have no time to acknowledgment; they are counted beside it.
+Incidents that nobody acknowledged have no time to acknowledgment; they are counted separately.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ KINDS: Final = ("week", "month", "term", "school_year")
 _DAY: Final = timedelta(days=1)
 _LAST_YEAR: Final = 2261
 _SAME_TERM_DAYS: Final = 60
-"""Most days by which the start of a term moves from year to year."""
+"""Maximum number of days by which a term's start moves from year to year."""
 
 
 class PeriodError(ValueError):
@@ -346,7 +346,7 @@ class School:
         return join_place(place.building, *(s.title for s in sites if s.id == place.site))
 
     def is_school_day(self, day: date) -> bool:
-        """Return whether any school's bells ring; without bells, weekdays except holidays."""
+        """Return whether any school's bells ring; without bells, weekdays except holidays count."""
         if self.sites:
             return any(school.is_school_day(day) for school in self.sites.values())
         if self.lessons_on is not None:

@@ -284,8 +284,8 @@ class Incident:
     def awaited(self) -> bool:
         """Whether an arrival still counts.
 
-        It does while the incident is open, and also after the incident ended by itself if somebody
-        had set out before.
+        It does while the incident is open. If somebody had set out before, it also does after the
+        incident has ended by itself.
         """
         return self.is_open or (self.acknowledged_at is not None and self.resolved_by == SYSTEM)
 
@@ -350,5 +350,5 @@ def find_labels(incident: Incident, registry: Registry) -> dict[str, str]:
 
 
 def find_place(registry: Registry, room: str) -> Room:
-    """Return the room of an incident; an outage of several sensors gets a room of its own."""
+    """Return the room of an incident; an outage of several sensors gets a separate room."""
     return registry.rooms.get(room) or Room(room, room, "", "", "", kind="")

@@ -299,7 +299,7 @@ def _on_acknowledged(incident: Incident, given: inputs.Acknowledged) -> Step:
 
 
 def _assign(incident: Incident, by: str, record: Record) -> Step:
-    """Make a person the responder; stop paging others, and have them notified of who it is."""
+    """Make a person the responder; stop paging others, and notify them of the responder."""
     first = incident.acknowledged_at is None
     was_clear = incident.cleared_at is not None
     following = replace(

@@ -1,4 +1,4 @@
-"""What all pages share: sessions and rights, database access in threads, and rendering."""
+"""Code that all pages share: sessions and rights, database access in threads, and rendering."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def load_rooms(
     states = []
     for room in registry.rooms.values() if only is None else only:
         sensors = registry.sensors_in(room.id)
-        # Readings with only battery or signal values say nothing about the air.
+        # readings with only battery or signal values contain nothing about the air
         found = (latest[s.id] for s in sensors if s.id in latest)
         newest = max(
             (r for r in found if _format_air(r.values)), key=lambda r: r.time, default=None

@@ -54,7 +54,7 @@ _MAX_PENDING: Final = 1000
 
 
 class SignInGroup(PageGroup):
-    """What sign-in and account pages share: checking passwords and starting sessions."""
+    """Base of sign-in and account pages: checks passwords and starts sessions."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)

@@ -177,8 +177,9 @@ class Health:
         return all(part.ok for part in self.check_parts())
 
     def is_moving(self) -> bool:
-        """Return whether the pipeline makes progress or waits for the disk; call every
-        `STALLED_S`.
+        """Return whether the pipeline makes progress or waits for the disk.
+
+        Call this every `STALLED_S`.
         """
         now, commits = self.monotonic(), self.commits
         if commits.groups != self._groups or not commits.waiting or commits.failing:
