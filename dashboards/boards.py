@@ -71,19 +71,17 @@ class DashboardSettings:
     """Settings that differ between schools.
 
     - `page_url`, `docs_url`: without a slash at the end; empty for no links.
-    - `rooms`, `sensors`: in the order in which their lines get colors and dashes; each sensor comes
-      with its room.
+    - `names`, `sensors`: names of rooms by id, and ids of sensors, in the order in which their
+      lines get colors and dashes.
     - `influxdb3`: whether each database has its own data source, because an InfluxDB 3 has no
       policies.
-    - `names`: names of rooms by id; a room without a name is shown by its id.
     - `whole`: what figures about people on duty cover, in words; they can't be filtered by place.
     """
 
     zone: str = "America/New_York"
     page_url: str = "http://127.0.0.1:8420"
     docs_url: str = ""
-    rooms: tuple[str, ...] = ()
-    sensors: tuple[tuple[str, str], ...] = ()
+    sensors: tuple[str, ...] = ()
     influxdb3: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
     whole: str = "whole school"
@@ -349,12 +347,12 @@ def _arguments(settings: DashboardSettings, given: Given) -> dict[str, Any]:
 
 
 def _link(settings: DashboardSettings, given: Any) -> Json | None:
-    """Return a cell's link; if it needs a staff page or docs URL that is missing, the fallback."""
-    title, url, *instead = SHARED["links"][given] if isinstance(given, str) else given
+    """Return a cell's link; None if it needs a staff page or docs URL that is missing."""
+    title, url = SHARED["links"][given] if isinstance(given, str) else given
     known = {"{page}": settings.page_url and "${staff_page}", "{docs}": settings.docs_url}
     for name, base in known.items():
         if name in url and not base:
-            return _link(settings, instead[0]) if instead else None
+            return None
         url = url.replace(name, base)
     return {"title": title, "url": url.replace("{kept}", _KEPT)}
 

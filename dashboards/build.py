@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dashboards.boards import build, line_links
@@ -20,29 +21,38 @@ DASHBOARDS: Final = ("morning", "now", "room", "air", "sensors", "alerts", "pipe
 """Names of the definition files and of the JSON files."""
 
 _POLICY: Final = re.compile(rf'"({"|".join(POLICIES[1:])})"\.(?=")')
-_DATA_SOURCES: Final = """\
-# One data source for each database of an InfluxDB 3, for /etc/grafana/provisioning/datasources.
-apiVersion: 1
-datasources:
-"""
 
 
-def _data_source(policy: str) -> str:
-    return f"""\
-  - uid: {data_source_uid(policy)}
-    name: {f"{DATA_SOURCE_NAME} {policy}".strip()}
-    type: influxdb
-    access: proxy
-    editable: false
-    url: ${{PLUMEWATCH_INFLUX_URL}}
-    user: plumewatch
-    jsonData:
-      dbName: ${{PLUMEWATCH_INFLUX_DATABASE}}{f"/{policy}" if policy else ""}
-      httpMode: POST
-      timeInterval: 5s
-    secureJsonData:
-      password: $__file{{/etc/plumewatch/influx-reader}}
-"""
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """The time-series database, read through a read-only account."""
+
+    url: str
+    database: str
+    user: str
+    password: str
+
+    def body(self, policy: str) -> dict[str, Any]:
+        """Return Grafana's definition; `policy` names a database of an InfluxDB 3."""
+        database = f"{self.database}/{policy}" if policy else self.database
+        return {
+            "uid": data_source_uid(policy),
+            "name": f"{DATA_SOURCE_NAME} {policy}".strip(),
+            "type": "influxdb",
+            "access": "proxy",
+            "url": self.url,
+            "user": self.user,
+            "jsonData": {"dbName": database, "httpMode": "POST", "timeInterval": "5s"},
+            "secureJsonData": {"password": self.password},
+        }
+
+
+_PROVISIONED: Final = DataSource(
+    "${PLUMEWATCH_INFLUX_URL}",
+    "${PLUMEWATCH_INFLUX_DATABASE}",
+    "plumewatch",
+    "$__file{/etc/plumewatch/influx-reader}",
+)
 
 
 def build_all(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
@@ -50,8 +60,8 @@ def build_all(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
     made = {}
     links = line_links(settings)
     numbers = {
-        "room": {room: number for number, room in enumerate(settings.rooms)},
-        "sensor": {sensor: number for number, (sensor, _room) in enumerate(settings.sensors)},
+        "room": {room: number for number, room in enumerate(settings.names)},
+        "sensor": {sensor: number for number, sensor in enumerate(settings.sensors)},
     }
     for name in DASHBOARDS:
         body = json.loads(json.dumps(build(name, settings)))  # panels share no object
@@ -109,7 +119,7 @@ def _ask_database(query: dict[str, Any]) -> str:
 
 
 def text_of(body: Mapping[str, Any]) -> str:
-    """Return the JSON text of a dashboard file."""
+    """Return the JSON text of a file, which is YAML too."""
     return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
@@ -118,9 +128,8 @@ def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
     folder.mkdir(parents=True, exist_ok=True)
     texts = {f"{name}.json": text_of(body) for name, body in build_all(settings).items()}
     if settings.influxdb3:
-        texts["datasources-influxdb3.yaml"] = _DATA_SOURCES + "".join(
-            _data_source(policy) for policy in POLICIES
-        )
+        sources = [_PROVISIONED.body(policy) for policy in POLICIES]
+        texts["datasources-influxdb3.yaml"] = text_of({"apiVersion": 1, "datasources": sources})
     written = {}
     for name, text in texts.items():
         path = folder / name

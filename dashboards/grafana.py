@@ -14,12 +14,14 @@ from grafana_api.grafana_api import GrafanaClientError, GrafanaException
 from grafana_api.grafana_face import GrafanaFace
 from requests.exceptions import Timeout, TooManyRedirects
 
-from dashboards.queries import DATA_SOURCE_NAME, data_source_uid
+from dashboards.queries import data_source_uid
 from language.messages import clean
 from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from dashboards.build import DataSource
 
 FOLDER_UID: Final = "plumewatch"
 _FOLDER: Final = "Plumewatch"
@@ -61,30 +63,6 @@ class Change:
 
     def __str__(self) -> str:
         return f"{self.what}: {self.outcome}{f' ({self.detail})' if self.detail else ''}"
-
-
-@dataclass(frozen=True, slots=True)
-class DataSource:
-    """The time-series database, read through a read-only account."""
-
-    url: str
-    database: str
-    user: str
-    password: str
-
-    def body(self, policy: str) -> dict[str, Any]:
-        """Return the body for Grafana's API; `policy` names a database of an InfluxDB 3."""
-        database = f"{self.database}/{policy}" if policy else self.database
-        return {
-            "uid": data_source_uid(policy),
-            "name": f"{DATA_SOURCE_NAME} {policy}".strip(),
-            "type": "influxdb",
-            "access": "proxy",
-            "url": self.url,
-            "user": self.user,
-            "jsonData": {"dbName": database, "httpMode": "POST", "timeInterval": "5s"},
-            "secureJsonData": {"password": self.password},
-        }
 
 
 class Grafana:

@@ -127,7 +127,7 @@ def find_misfits(package: str) -> list[str]:
     for kind, name in KINDS.items():
         module = f"{kind.replace('-', '')}/panelcfg/x/{name}PanelCfg_types.gen"
         lines.append(f"import type * as {name} from 'kinds/{module}';")
-    for name, dashboard in build_all(DashboardSettings(rooms=("a",), names={"a": "A"})).items():
+    for name, dashboard in build_all(DashboardSettings(names={"a": "A"})).items():
         for mark in dashboard.get("annotations", {}).get("list", ()):
             for asked in [key for key in mark if key in ASKED]:
                 del mark[asked]
@@ -221,8 +221,7 @@ class School:
             zone=config.timezone,
             page_url=PAGE_URL,
             docs_url=DOCS_URL,
-            rooms=tuple(registry.rooms),
-            sensors=tuple((s.id, s.room) for s in registry.sensors.values()),
+            sensors=tuple(registry.sensors),
             names=name_rooms((r.id, r.name, r.floor, r.building) for r in rooms),
         )
 

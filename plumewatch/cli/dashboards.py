@@ -16,7 +16,8 @@ from reports.rows import name_rooms
 
 if TYPE_CHECKING:
     from dashboards.boards import DashboardSettings
-    from dashboards.grafana import DataSource, Grafana
+    from dashboards.build import DataSource
+    from dashboards.grafana import Grafana
     from plumewatch.config.model import PlumewatchConfig
 
 
@@ -119,8 +120,7 @@ def _build_settings(config: PlumewatchConfig, *, influxdb3: bool) -> DashboardSe
         zone=config.timezone,
         page_url=config.web.url,
         docs_url=config.web.docs_url.rstrip("/"),
-        rooms=tuple(registry.rooms),
-        sensors=tuple((sensor.id, sensor.room) for sensor in registry.sensors.values()),
+        sensors=tuple(registry.sensors),
         influxdb3=influxdb3,
         names=name_rooms(
             (r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()
@@ -130,7 +130,7 @@ def _build_settings(config: PlumewatchConfig, *, influxdb3: bool) -> DashboardSe
 
 
 def _build_source(config: PlumewatchConfig, reader_file: Path) -> DataSource:
-    from dashboards.grafana import DataSource
+    from dashboards.build import DataSource
 
     series = config.timeseries
     user, password = (

@@ -345,7 +345,7 @@ def test_every_condition_of_a_sensor_has_a_name_a_color_and_a_section_of_the_doc
 
 def test_rooms_have_their_names_where_the_configuration_is_known():
     names = {"main-1-boys": "Boys, floor 1", "main-2-boys": "Boys, floor 2"}
-    made = build_all(DashboardSettings(rooms=tuple(names), names=names))
+    made = build_all(DashboardSettings(names=names))
     checked = set()
     for dashboard in made.values():
         for panel in grafana.panels(dashboard):
@@ -386,7 +386,7 @@ def test_a_table_names_a_room_once_and_writes_times_as_pages_do():
 
 def test_bars_of_seven_rooms_have_seven_colors():
     rooms = tuple(f"r{k}" for k in range(7))
-    board = build_all(DashboardSettings(rooms=rooms))["alerts"]
+    board = build_all(DashboardSettings(names={room: room for room in rooms}))["alerts"]
     (panel,) = (p for p in grafana.panels(board) if p["title"].endswith("per week and room"))
     colors = [
         one["value"]["fixedColor"]
@@ -422,7 +422,7 @@ def test_lines_of_rooms_and_sensors_differ_by_more_than_color():
     """Series with the same color have different dashes, or lighter bars."""
     rooms = tuple(f"room {k}" for k in range(25))
     sensors = tuple(f"sensor/{k}" for k in range(25))
-    made = build_all(DashboardSettings(rooms=rooms, sensors=tuple((s, "hall") for s in sensors)))
+    made = build_all(DashboardSettings(names=dict(zip(rooms, rooms, strict=True)), sensors=sensors))
     checked = set()
     for dashboard in made.values():
         for panel in grafana.panels(dashboard):

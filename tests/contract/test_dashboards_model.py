@@ -21,8 +21,7 @@ ROOMS = ("r1", "r2")
 BUILT = build_all(
     DashboardSettings(
         docs_url="https://docs.example",
-        rooms=ROOMS,
-        sensors=tuple((f"s-{room}", room) for room in ROOMS),
+        sensors=tuple(f"s-{room}" for room in ROOMS),
         names={room: f"Room {room}" for room in ROOMS},
     )
 )
