@@ -41,7 +41,6 @@ _KINDS: Final[Mapping[str, Callable[..., Json]]] = {
     "number": panels.number,
     "chart": panels.chart,
     "bars": panels.bars,
-    "states": panels.states,
     "grid": panels.grid,
 }
 _STEPS: Final[Mapping[str, Callable[..., list[Json]]]] = {

@@ -50,7 +50,7 @@ class DataSource:
 _PROVISIONED: Final = DataSource(
     "${PLUMEWATCH_INFLUX_URL}",
     "${PLUMEWATCH_INFLUX_DATABASE}",
-    "plumewatch",
+    "${PLUMEWATCH_INFLUX_DATABASE}_reader",
     "$__file{/etc/plumewatch/influx-reader}",
 )
 

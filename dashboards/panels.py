@@ -325,28 +325,6 @@ def bars(
     return _panel("bargauge", (title, about, empty), queries, (width, height), defaults, options)
 
 
-def states(
-    title: str, about: str, *queries: Json, words: Words, empty: str = "nothing in this time"
-) -> Json:
-    """Show the states of each series of the result over time."""
-    defaults = {
-        "mappings": _mappings(words),
-        "color": {"mode": "fixed", "fixedColor": GREY},
-        "custom": {"fillOpacity": 85, "lineWidth": 0},
-    }
-    options = {
-        "alignValue": "left",
-        "legend": _legend(),
-        "mergeValues": True,
-        "perPage": 20,
-        "rowHeight": 0.85,
-        "showValue": "auto",
-        "tooltip": {"mode": "single", "sort": "asc"},
-    }
-    made = _panel("state-timeline", (title, about, empty), queries, (24, 8), defaults, options)
-    return made | {"interval": "5m", "maxDataPoints": _MAX_POINTS}
-
-
 def grid(
     title: str,
     about: str,

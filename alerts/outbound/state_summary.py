@@ -85,7 +85,6 @@ def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Recor
     fields: Fields = {
         key: float(sums.get(key, 0.0)) + float(health.fields.get(key, 0.0)) for key in SUMMED
     }
-    fields["urgency"] = max(float(r.get("urgency", 0.0)) for r in (sums, health.fields))
     hours[health.sensor] = Record("sensor_hour", begins, fields, sensor=health.sensor)
     return hours[health.sensor]
 

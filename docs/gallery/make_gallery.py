@@ -84,9 +84,6 @@ KINDS = {
     "stat": "Stat",
     "bargauge": "BarGauge",
     "table": "Table",
-    "text": "Text",
-    "state-timeline": "StateTimeline",
-    "histogram": "Histogram",
 }
 ASKED = ("target", "query", "rawQuery", "titleColumn", "textColumn", "tagsColumn", "timeEndColumn")
 

@@ -1,8 +1,7 @@
 // Mounts one dashboard, given as window.GALLERY, with @grafana/scenes: variables, time range,
 // annotations, links and transformations are Grafana's own. The data source and the
 // panel plugins are no packages: what they do between a query and the components of @grafana/ui is
-// done here as their documentation says. State timeline and histogram have no component; they are
-// drawn here.
+// done here as their documentation says.
 import "uplot/dist/uPlot.min.css";
 import "react-grid-layout/css/styles.css";
 import "@grafana/react-data-grid/lib/styles.css";
@@ -11,8 +10,8 @@ import { createRoot } from "react-dom/client";
 import { MemoryRouter } from "react-router-dom";
 import { from, map } from "rxjs";
 import {
-  cacheFieldDisplayNames, createTheme, dateTime, EventBusSrv, FieldType, getDisplayValueAlignmentFactors, getFieldDisplayName, getFieldDisplayValues, identityOverrideProcessor,
-  PanelPlugin, renderTextPanelMarkdown, standardEditorsRegistry, standardFieldConfigEditorRegistry, standardTransformers, standardTransformersRegistry, systemDateFormats, ThemeContext, toDataFrame,
+  cacheFieldDisplayNames, createTheme, EventBusSrv, FieldType, getDisplayValueAlignmentFactors, getFieldDisplayValues, identityOverrideProcessor,
+  PanelPlugin, standardEditorsRegistry, standardFieldConfigEditorRegistry, standardTransformers, standardTransformersRegistry, systemDateFormats, ThemeContext, toDataFrame,
 } from "@grafana/data";
 import { config, setAppEvents, setDataSourceSrv, setPluginImportUtils, setRunRequest, setTemplateSrv } from "@grafana/runtime";
 import {
@@ -20,7 +19,7 @@ import {
   SceneDataLayerSet, SceneDataTransformer, sceneGraph, SceneGridItem, SceneGridLayout, SceneGridRow, SceneQueryRunner, SceneReactObject, SceneRefreshPicker,
   SceneTimePicker, SceneTimeRange, sceneUtils, SceneVariableSet, VariableValueSelectors, VizPanel,
 } from "@grafana/scenes";
-import { BarGauge, BigValue, GlobalStyles, LinkButton, TimeSeries, ToolbarButton, VizLegend, VizRepeater } from "@grafana/ui";
+import { BarGauge, BigValue, GlobalStyles, LinkButton, TimeSeries, ToolbarButton, VizRepeater } from "@grafana/ui";
 import { TableNG } from "@grafana/ui/unstable";
 
 const { dashboard, choices, mode, source } = window.GALLERY;
@@ -170,53 +169,6 @@ const Table = orEmpty(({ data, width, height, fieldConfig, timeRange, options })
   return <TableNG data={data.series[0]} width={width} height={height} cellHeight={options.cellHeight} noHeader={false} fieldConfig={fieldConfig} timeRange={timeRange} getActions={() => []} enableVirtualization={false} />;
 });
 
-const Text = ({ options }) => <div className="markdown-html" dangerouslySetInnerHTML={{ __html: renderTextPanelMarkdown(options.content) }} />;
-
-const States = orEmpty(({ data, timeRange, timeZone, width, height }) => {
-  const [first, last] = [+timeRange.from, +timeRange.to], seen = new Map();
-  const names = data.series.map((frame) => getFieldDisplayName(frame.fields[1], frame, data.series));
-  const left = Math.max(...names.map((name) => name.length)) * 6.2 + 16, legend = 28, axis = 20;
-  const each = (height - legend - axis) / names.length, place = (time) => left + (width - left) * (time - first) / (last - first);
-  const boxes = data.series.flatMap((frame, row) => {
-    const [times, values] = [frame.fields[0].values, frame.fields[1].values], found = [];
-    times.forEach((time, k) => {
-      const shown = frame.fields[1].display(values[k]);
-      seen.set(shown.text, shown.color);
-      const end = Math.min(times[k + 1] ?? last, time + 3 * (frame.fields[0].config.interval ?? 300_000));
-      if (found.at(-1)?.text === shown.text && found.at(-1).end === time) found.at(-1).end = end;
-      else found.push({ row, time, end, text: shown.text, color: shown.color });
-    });
-    return found;
-  });
-  const ticks = [0.125, 0.375, 0.625, 0.875].map((share) => first + share * (last - first));
-  return <div style={{ width, height }}>
-    <svg width={width} height={height - legend} style={{ display: "block" }} fontSize={12} fontFamily={theme.typography.fontFamily} fill={theme.colors.text.primary}>
-      {names.map((name, row) => <text key={row} x={left - 8} y={(row + 0.5) * each + 4} textAnchor="end">{name}</text>)}
-      {boxes.map(({ row, time, end, text, color }, k) => {
-        const x = Math.max(place(time), left), wide = Math.max(place(end) - x, 0);
-        return <g key={k}><rect x={x} width={wide} y={row * each + 0.075 * each} height={0.85 * each} fill={color} fillOpacity={0.85} />
-          {wide > text.length * 7 + 8 && <text x={x + wide / 2} y={(row + 0.5) * each + 4} textAnchor="middle" fill={theme.colors.getContrastText(color)}>{text}</text>}</g>;
-      })}
-      {eventsOf(data).filter(({ time }) => time >= first).map(({ time, color }, k) => <line key={k} x1={place(time)} x2={place(time)} y1={0} y2={names.length * each} stroke={color} strokeDasharray="5 5" strokeWidth={2} />)}
-      {ticks.map((time) => <text key={time} x={place(time)} y={height - legend - 5} textAnchor="middle">{dateTime(time).tz(timeZone).format("h:mm A")}</text>)}
-    </svg>
-    <VizLegend displayMode="list" placement="bottom" items={[...seen].map(([label, color]) => ({ label, color, yAxis: 1 }))} />
-  </div>;
-});
-
-const Histogram = orEmpty(({ data, options, width, height }) => {
-  const field = data.series[0].fields.find((one) => one.type === FieldType.number), size = options.bucketSize, counts = new Map();
-  for (const value of field.values) if (value !== null) counts.set(Math.floor(value / size), (counts.get(Math.floor(value / size)) ?? 0) + 1);
-  const buckets = Math.max(...counts.keys()) + 1, top = Math.max(...counts.values()), wide = (width - 30) / buckets, tall = height - 36, each = Math.ceil(60 / wide);
-  return <svg width={width} height={height} fontSize={12} fontFamily={theme.typography.fontFamily} fill={theme.colors.text.primary}>
-    {[0, top].map((count) => <text key={count} x={24} y={16 + tall * (1 - count / top)} textAnchor="end">{count}</text>)}
-    {[...Array(buckets + 1).keys()].map((k) => <g key={k}>
-      <rect x={30 + k * wide + 1} width={Math.max(wide - 2, 1)} y={12 + tall * (1 - (counts.get(k) ?? 0) / top)} height={tall * (counts.get(k) ?? 0) / top} fill={field.display(k * size).color} fillOpacity={0.8} />
-      {k % each === 0 && k + 0.6 < buckets + 1 && <text x={30 + k * wide} y={height - 6} textAnchor={k === 0 ? "start" : k === buckets ? "end" : "middle"}>{field.display(k * size).text}{field.display(k * size).suffix}</text>}
-    </g>)}
-  </svg>;
-});
-
 const GRAPH = {
   drawStyle: "line", lineInterpolation: "linear", lineWidth: 1, lineStyle: { fill: "solid" }, fillOpacity: 0, gradientMode: "none", showPoints: "auto", pointSize: 5, barAlignment: 0,
   barWidthFactor: 0.6, axisPlacement: "auto", axisLabel: "", axisColorMode: "text", axisBorderShow: false, axisCenteredZero: false, axisGridShow: true, scaleDistribution: { type: "linear" },
@@ -224,19 +176,16 @@ const GRAPH = {
 };
 const CELLS = { align: "auto", cellOptions: { type: "auto" }, width: undefined, minWidth: undefined, wrapText: false };
 const panels = {
-  timeseries: [Chart, GRAPH, { mode: "palette-classic" }], stat: [Stat, {}], bargauge: [Bars, {}], table: [Table, CELLS], text: [Text, {}],
-  "state-timeline": [States, { fillOpacity: 70 }], histogram: [Histogram, { fillOpacity: 80 }],
+  timeseries: [Chart, GRAPH, { mode: "palette-classic" }], stat: [Stat, {}], bargauge: [Bars, {}], table: [Table, CELLS],
 };
 for (const [pluginId, [Panel, custom, color = { mode: "thresholds" }]] of Object.entries(panels)) {
   const plugin = new PanelPlugin(Panel).useFieldConfig({
     standardOptions: { color: { defaultValue: color }, thresholds: { defaultValue: { mode: "absolute", steps: [{ value: -Infinity, color: "green" }, { value: 80, color: "red" }] } } },
     useCustomConfig: (builder) => Object.entries(custom).forEach(([path, defaultValue]) => builder.addCustomEditor({ ...property(path, path, defaultValue) })),
   });
-  plugin.setDataSupport({ annotations: ["timeseries", "state-timeline"].includes(pluginId) });
-  if (pluginId === "text") plugin.setPanelOptions(() => {});
+  plugin.setDataSupport({ annotations: pluginId === "timeseries" });
   if (pluginId === "table") plugin.setNoPadding();
   sceneUtils.registerRuntimePanelPlugin({ pluginId, plugin });
-  plugin.meta.skipDataQuery = pluginId === "text";
 }
 
 // The dashboard.

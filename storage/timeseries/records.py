@@ -225,7 +225,6 @@ _ALL: Final = (
             "expected": "readings received, and those missing by its usual interval",
             "received": "readings received",
             "missing": "readings missing by its sequence numbers",
-            "urgency": "highest urgency of a visit: 0 if none was needed, 6 for the most urgent",
         },
         kept=QUARTER_HOUR,
     ),

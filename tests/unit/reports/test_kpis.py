@@ -16,7 +16,6 @@ from reports.kpis import (
     count_outcomes,
     quantile,
     select_counted,
-    summarize_times,
 )
 from reports.kpis import (
     compute_load as load,
@@ -45,13 +44,6 @@ def sensor_day(sensor="b2", day=date(2026, 9, 14), *, online=86_400.0, received=
 def test_quantiles_are_linear_between_neighbors(share, expected):
     # place 0.9 x 4 = 3.6: 6.5 + 0.6 x (11 - 6.5) = 9.2
     assert quantile([1.0, 2.0, 3.0, 6.5, 11.0], share) == pytest.approx(expected)
-
-
-def test_mean_comes_with_median_and_p90():
-    # one slow answer moves the mean to 214 s and leaves the median at 20 s
-    found = summarize_times([10.0, 20.0, 612.0])
-    assert (found.n, found.mean_s, found.median_s) == (3, 214.0, 20.0)
-    assert found.p90_s == pytest.approx(20.0 + 0.8 * 592.0)
 
 
 def test_times_of_one_incident_by_their_definitions():

@@ -123,15 +123,6 @@ def test_sensor_health_lists_faults_of_other_incidents(school):
     ]
 
 
-def test_answered_in_the_first_ring_is_not_escalated(school):
-    vape(school, 0)
-    school.ack(20, "lee")
-    school.run(200)
-    (row,), _ = rows(school)
-    assert row.level == 1
-    assert figures(school).response.escalated.part == 0
-
-
 def test_nobody_answers(school):
     vape(school, 0)
     school.run(900)

@@ -112,11 +112,6 @@ def test_hours_on_duty_of_pieces_are_those_of_the_whole(tmp_path):
     assert sum_duty_hours(school.duty(noon, noon + 60.0)) == pytest.approx(2 / 60)
 
 
-def test_who_has_no_shift_has_no_hours(tmp_path):
-    config = config_of(tmp_path, BELLS)
-    assert not list(build_school(config).duty(START, END))
-
-
 def test_hours_on_duty_of_a_place_are_those_of_its_zones(tmp_path):
     more = """
 [[zone]]
@@ -140,18 +135,6 @@ floor = "2"
         for place in (Place(), Place(building="North"), Place(building="South"))
     }
     assert duty == {"": {"morning", "hall"}, "North": {"morning", "hall"}, "South": {"hall"}}
-
-
-def test_terms_and_school_years(tmp_path):
-    term = """
-[[term]]
-name = "Fall"
-first = 2026-08-24
-last = 2026-10-30
-"""
-    times = build_school(config_of(tmp_path, term)).calendar(START, END).times
-    assert (times.term(date(2026, 10, 30)), times.term(date(2026, 10, 31))) == ("Fall", "")
-    assert times.school_year(date(2026, 10, 31)) == "2026/27"
 
 
 ROOMS = [

@@ -64,23 +64,18 @@ def test_a_summary_has_no_english_in_it(made):
 def test_every_document_is_made_in_spanish(config, tmp_path, name, kind):
     path = tmp_path / f"report.{kind}"
     make_report(config, replace(WEEK, name=name, kind=kind, out=path), NOW)
-    if kind == "xlsx" and name == "summary":
-        with zipfile.ZipFile(path) as book:
-            sheets = re.findall(r'<sheet name="([^"]+)"', book.read("xl/workbook.xml").decode())
+    if kind == "pdf":
+        return
+    with zipfile.ZipFile(path) as book:
+        text = "".join(book.read(part).decode() for part in book.namelist() if "xml" in part)
+    explained = {column.about for column in COLUMNS[name]}
+    same = {"id"}  # the same word in both languages, or the name of a column
+    assert {about for about in explained if f">{about}<" in text} - same == set()
+    if name == "summary":
+        sheets = re.findall(r'<sheet name="([^"]+)"', text)
         assert sheets[0] == "Cifras principales"
         assert len(sheets) == len(set(sheets))
         assert english(" ".join(sheets[:-2])) == set()
-
-
-@pytest.mark.parametrize("name", ["summary", "incidents", "response", "sensors"])
-def test_a_workbook_explains_its_columns_in_spanish(config, tmp_path, name):
-    path = tmp_path / "report.xlsx"
-    make_report(config, replace(WEEK, name=name, kind="xlsx", out=path), NOW)
-    explained = {column.about for column in COLUMNS[name]}
-    with zipfile.ZipFile(path) as book:
-        text = "".join(book.read(part).decode() for part in book.namelist() if "xml" in part)
-    same = {"id"}  # same word in both languages, or a column name
-    assert {about for about in explained if f">{about}<" in text} - same == set()
 
 
 def test_machine_formats_stay_as_they_are(config, write, tmp_path):
