@@ -1,4 +1,4 @@
-"""Recognize a sensor whose clock runs in another time zone than its time stamps are read in."""
+"""Recognize a sensor whose clock is set to a different time zone than expected."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def compute_offset(reading: Reading) -> float:
 
 
 def find_shift(offset_s: float) -> float:
-    """Return the offset in hours if it is that of a time zone, or 0.
+    """Return the offset in hours if it matches a time zone, or 0.
 
     >>> find_shift(-18_003.0), find_shift(12_600.0), find_shift(300.0)
     (-5.0, 3.5, 0.0)
@@ -39,7 +39,7 @@ def find_shift(offset_s: float) -> float:
 def explain_shift(shift_h: float, zone: tzinfo, now: float) -> tuple[str, str]:
     """Explain a shifted clock; also return the time zone to set, or an empty string if none fits.
 
-    `zone`: time zone in which stamps without one are read.
+    `zone`: time zone assumed for stamps that have none.
     """
     at, shift = datetime.fromtimestamp(now, UTC), timedelta(hours=shift_h)
     read_in = at.astimezone(zone).utcoffset() or timedelta()

@@ -135,7 +135,7 @@ class Shard:
 
 
 def divide_by_shard(frame: pl.DataFrame, shards: int) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Divide the judged readings of a frame of `SCHEMA` by shard, in order."""
+    """Divide a frame of `SCHEMA` by shard, in order, without readings that detectors skip."""
     judged = frame if frame["judged"].all() else frame.filter("judged")
     numbered = judged.with_columns(shard=find_buckets(judged, shards))
     for (shard,), part in numbered.partition_by("shard", as_dict=True, include_key=False).items():

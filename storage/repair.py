@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 PAGE: Final = 4096
 ROWIDS: Final = 2**62
-"""No table gets so many rows. A larger row id is damage, and few or no ids would be left after it.
+"""Larger row ids are treated as damage, because no table has so many rows.
 """
 _BEHIND_KEY: Final = 1_000
 _HEADER: Final = (

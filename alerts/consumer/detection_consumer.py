@@ -90,7 +90,7 @@ class Outages:
         return self._liveness.lives()
 
     def on_restart(self) -> None:
-        """Note that the readings from now on are those of a new run of the service."""
+        """Note that the readings from now on belong to a new run of the service."""
         self._liveness.skip_gap()
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:

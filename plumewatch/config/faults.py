@@ -117,7 +117,7 @@ def locate(path: str, tree: Mapping[str, Any]) -> str:
     entry = value[int(number)] if number.isdigit() and int(number) < len(value) else None
     name = (entry.get("id") or entry.get("name")) if isinstance(entry, dict) else None
     file = find_file(tree, head, number)
-    if file and not file.endswith(".toml"):  # a CSV table, with columns of its own
+    if file and not file.endswith(".toml"):  # a CSV table, with its own columns
         rest[:1] = [_COLUMNS.get((head, key), key) for key in rest[:1]]
         return ", ".join(filter(None, (file, _format_keys(rest))))
     if head == "sites":

@@ -39,7 +39,7 @@ OF_EVERY_SITE: Final = (
     *("secrets/broker-password", "secrets/device-passwords.csv"),
     *("broker/plumewatch-passwords", "broker/plumewatch-acl", "broker/mosquitto.conf"),
 )
-"""Files that every site gets, beside its configuration."""
+"""Files that every site gets in addition to its configuration."""
 IGNORE: Final = "ignore"
 """The decoder that stores nothing."""
 _HEADING: Final = "# Written by `plumewatch setup`. docs/settings.md lists every key."

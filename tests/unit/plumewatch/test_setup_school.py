@@ -159,7 +159,8 @@ def of_words(words):
 
 
 def test_setup_reads_one_quantity_a_topic_whatever_its_last_word(setup, tmp_path):
-    """What is known is joined; what is not is listed, and then dropped without a dead letter."""
+    """Known quantities are combined into readings; others are listed, and then dropped without a
+    dead letter."""
     words = {"dust25": "7.1", "relhum": "41", "temp_c": "21.5", "tvoc_idx": "97"}
     words |= {"wifi_rssi": "-61", "door": "1", "motion": "none", "fanspeed": "1200"}
     ran, _ = setup(of_words(words))
