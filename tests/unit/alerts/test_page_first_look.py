@@ -1,4 +1,4 @@
-"""Test what people look for first: does it work, why did it alert, and labels."""
+"""Test what people look for first: does it work, and why did it alert?"""
 
 import re
 
@@ -49,13 +49,3 @@ async def test_the_page_behind_a_push_draws_the_evidence(opened, action, status)
     assert answer.text.startswith("<svg") == (status == 200)
     assert (await page.client.get("/answer/evidence")).status_code == 405
     assert "/answer/evidence" in (await page.client.get("/static/answer.js")).text
-
-
-@pytest.mark.parametrize("draw", [None, print])
-async def test_labels_for_doors_and_sensors_are_under_sensors(open_page, draw):
-    page = open_page(draw_labels=draw)
-    await page.sign_in("fm")
-    shown = (await page.client.get("/sensors")).text
-    assert 'class="button" href="/sign"' in shown
-    assert ('action="/sensors/labels.pdf"' in shown) is (draw is not None)
-    assert ("public_url in the [web] section" in shown) is (draw is None)

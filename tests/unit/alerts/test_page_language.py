@@ -13,12 +13,23 @@ async def lang_of(page, path="/account", **headers):
     return text.partition('<html lang="')[2][:2]
 
 
-async def test_without_a_choice_the_browser_decides(open_page):
-    page = open_page()
-    await page.sign_in()
-    assert await lang_of(page) == "en"
-    assert await lang_of(page, **{"accept-language": "es-MX,es;q=0.9,en;q=0.8"}) == "es"
-    assert await lang_of(page, **{"accept-language": "fr"}) == "en"
+@pytest.mark.parametrize(
+    ("address", "accepted", "configured", "shown"),
+    [
+        ("/sign-in", "", "en", "en"),
+        ("/sign-in", "es-MX,es;q=0.9,en;q=0.8", "en", "es"),
+        ("/sign-in", "fr", "en", "en"),
+        ("/sign-in", "fr", "es", "es"),
+        ("/sign-in", "en-GB", "es", "en"),
+        ("/sign-in?lang=es", "en", "en", "es"),
+        ("/sign-in?lang=xx", "", "en", "en"),
+    ],
+)
+async def test_the_address_precedes_the_browser_and_the_browser_the_school(
+    open_page, policy, address, accepted, configured, shown
+):
+    page = open_page(replace(policy, language=configured))
+    assert await lang_of(page, address, **{"accept-language": accepted}) == shown
 
 
 def choose(page, database, language):
@@ -44,12 +55,6 @@ async def test_people_choose_on_their_page_and_take_it_back(open_page, database)
     ).status_code == 400
 
 
-async def test_an_address_can_ask_for_a_language(open_page):
-    page = open_page()
-    assert await lang_of(page, "/sign-in?lang=es", **{"accept-language": "en"}) == "es"
-    assert await lang_of(page, "/sign-in?lang=xx") == "en"
-
-
 async def test_a_missing_page_is_in_the_language_that_its_reader_has_chosen(open_page, database):
     page = open_page()
     await page.sign_in()
@@ -67,12 +72,6 @@ async def test_a_choice_precedes_the_configuration(
     await page.sign_in()
     choose(page, database, chosen)
     assert await lang_of(page, **{"accept-language": "fr"}) == shown
-
-
-async def test_the_schools_language_is_the_last_resort(open_page, policy):
-    page = open_page(replace(policy, language="es"))
-    assert await lang_of(page, "/sign-in", **{"accept-language": "fr"}) == "es"
-    assert await lang_of(page, "/sign-in", **{"accept-language": "en-GB"}) == "en"
 
 
 async def test_the_sign_for_the_door_is_in_every_language_that_of_the_reader_first(open_page):

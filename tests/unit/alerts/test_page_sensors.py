@@ -176,7 +176,10 @@ async def test_labels_that_cannot_be_drawn_are_a_sentence(open_page, fault, capl
 async def test_there_are_no_labels_where_no_phone_reaches_the_page(open_page):
     page = open_page()
     await page.sign_in("fm")
-    assert "labels.pdf" not in (await page.client.get("/sensors")).text
+    shown = (await page.client.get("/sensors")).text
+    assert "labels.pdf" not in shown
+    assert "set public_url in the [web] section" in shown
+    assert 'class="button" href="/sign"' in shown
     assert (await page.client.get("/sensors/labels.pdf")).status_code == 404
 
 
