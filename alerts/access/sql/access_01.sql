@@ -4,9 +4,9 @@ CREATE TABLE staff_password (
     set_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- A session that a provider of OpenID Connect vouched for has those of the person's groups that have a
--- role, as JSON, and the address by which the provider knew the person: if the configuration gives the
--- person another, the session is over. NULL after a sign-in by password.
+-- After a sign-in through OpenID Connect, `provider_groups` has the person's groups that map to a role
+-- (JSON), and `email` the address that the provider sent. If the configuration later gives the person
+-- another address, the session ends. Both are NULL after a sign-in by password.
 CREATE TABLE staff_session (
     hash BLOB PRIMARY KEY,
     person TEXT NOT NULL,
@@ -18,8 +18,8 @@ CREATE TABLE staff_session (
 CREATE INDEX staff_session_person ON staff_session (person, started_at);
 CREATE INDEX staff_session_expires ON staff_session (expires_at);
 
--- Second factors: the secret of an authenticator app, since when it counts (NULL before its first
--- code), and the last time step of which a code was used.
+-- Second factors: the secret of the authenticator app, when its first code confirmed it (NULL until
+-- then), and the time step of the last code used, so that no code works twice.
 CREATE TABLE staff_totp (
     person TEXT PRIMARY KEY,
     secret TEXT NOT NULL,
@@ -42,10 +42,8 @@ CREATE TABLE action_token (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX action_token_expires ON action_token (expires_at);
 
--- `sites` of a screen or a token are the names of the sites that it is limited to, as JSON: those
--- that its person had when it was made; NULL for all.
-
--- Tokens of programs for the HTTP API: the hash, whom it acts as, what it may do, until when.
+-- API tokens of other programs. A token acts as `person`, within `scopes`. `sites` limits it to the
+-- sites that the person had when it was made (JSON); NULL means all sites.
 CREATE TABLE api_token (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     hash BLOB NOT NULL UNIQUE,
@@ -59,8 +57,8 @@ CREATE TABLE api_token (
     sites TEXT
 ) STRICT;
 
--- Channels that people set up on the page: a browser with its keys, as the push service has it; a topic
--- of ntfy; an e-mail address; a phone number; the Apprise URL of another service.
+-- Channels that people set up on the staff page: a browser with its push keys, an ntfy topic, an e-mail
+-- address, a phone number, or the Apprise URL of another service.
 CREATE TABLE own_channel (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     person TEXT NOT NULL,
@@ -73,15 +71,15 @@ CREATE TABLE own_channel (
     UNIQUE (person, address)
 ) STRICT;
 
--- Links with which a person sets a password, once: the hash of the newest one.
+-- One-time links for setting a password. Only the newest link of each person works; its hash is stored.
 CREATE TABLE invite (
     person TEXT PRIMARY KEY,
     hash BLOB NOT NULL UNIQUE,
     expires_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- People whom the configuration does not name: by their address at the provider, with those of their
--- groups that have a role, as JSON, and their last sign-in.
+-- People who signed in through the provider and are not in the configuration: their address,
+-- their groups that map to a role (JSON), and their last sign-in.
 CREATE TABLE directory_person (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
@@ -89,8 +87,8 @@ CREATE TABLE directory_person (
     seen_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Who had an id when the service last started, and since when nobody has it (NULL if somebody has): a
--- later person of the same id gets nothing of theirs.
+-- Who had each id when the service last started, and since when nobody has had it (NULL while somebody
+-- does). It keeps a new person with an old id from inheriting passwords, sessions or channels.
 CREATE TABLE staff_seen (
     person TEXT PRIMARY KEY,
     name TEXT NOT NULL,

@@ -9,8 +9,8 @@ CREATE TABLE incident (
     confidence REAL NOT NULL,
     paged INTEGER NOT NULL,
     held_until REAL,
-    suppressed_by TEXT NOT NULL,  -- code of what mutes it, or empty
-    suppression TEXT,  -- the same with its parameters, JSON
+    suppressed_by TEXT NOT NULL,  -- code of the reason why it is muted, or empty
+    suppression TEXT,  -- that code with its parameters (JSON)
     notified_at REAL,
     acknowledged_at REAL,
     acknowledged_by TEXT NOT NULL,
@@ -51,7 +51,7 @@ CREATE TABLE alert_event (
     confidence REAL NOT NULL,
     probabilities TEXT NOT NULL,
     evidence TEXT NOT NULL,
-    details TEXT NOT NULL,  -- facts, JSON
+    details TEXT NOT NULL,  -- list of facts (JSON)
     model_version TEXT NOT NULL,
     masked INTEGER NOT NULL,
     thc_likely INTEGER NOT NULL,
@@ -178,7 +178,7 @@ CREATE TABLE threshold_adjustment (
     at REAL NOT NULL,
     who TEXT NOT NULL,
     sensor TEXT NOT NULL,
-    incident TEXT NOT NULL,  -- may be deleted since; empty for a room test that nothing detected
+    incident TEXT NOT NULL,  -- may have been deleted since; empty after a room test without detections
     verdict TEXT NOT NULL,
     reason TEXT NOT NULL,
     before REAL NOT NULL,

@@ -5,7 +5,7 @@ CREATE TABLE series_due (
     body BLOB
 ) STRICT;
 CREATE UNIQUE INDEX series_due_key ON series_due (measurement, key) WHERE key IS NOT NULL;
--- An incident or event is queued once, at the end, whenever something about it changes.
+-- Each incident or event is in the queue at most once. A change moves it to the end.
 CREATE TRIGGER series_due_new_incident AFTER INSERT ON incident BEGIN
     DELETE FROM series_due WHERE measurement = 'incident' AND key = new.id;
     INSERT INTO series_due (measurement, key) VALUES ('incident', new.id); END;
