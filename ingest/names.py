@@ -19,7 +19,7 @@ from detection.quantities import QUANTITIES
 from ingest.validation import parse_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _TABLE: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 _UNITS: Final = {"": ""} | {text: unit for unit, texts in _TABLE["units"].items() for text in texts}
@@ -43,8 +43,8 @@ _PM_OF: Final = ("pm10", "pm1", "pm25", "pm4")
 _VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^volatile_organic_.*")
 _ELSEWHERE: Final = frozenset(_TABLE["elsewhere"])
 _UNIT_FIRST: Final = {"fahrenheit": "degF", "celsius": "degC", "kelvin": "K"}
-_NEED_UNIT: Final = frozenset({"light", "luminosity", "batt"})
-"""Names that some devices use for lux or percent, and others for volts or counts."""
+_NEED_UNIT: Final = frozenset({"light", "luminosity", "batt", "t"})
+"""Names that mean these quantities only with a unit; without one, they may be volts or a time."""
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MAX_NAME: Final = 64
 
@@ -190,6 +190,14 @@ def _fit(quantity: str, unit: str | None) -> Meaning | None:
         return Meaning(quantity, 1, 0)
     factors = _CONVERT[_find_own_unit(quantity)].get(unit)
     return None if factors is None else Meaning(quantity, *factors, unit)
+
+
+def describe_unknown(names: Iterable[str], noun: str) -> str:
+    """Describe names that mean quantities but are not their keys; empty if there are none."""
+    found = {n: m.quantity for n in names if n not in QUANTITIES and (m := find_quantity(n))}
+    keys, quantities = ", ".join(found), ", ".join(dict.fromkeys(found.values()))
+    plural = "s" if len(found) > 1 else ""
+    return f"unknown {noun}{plural} {keys}: use {quantities}" if found else ""
 
 
 def split_unit(text: str) -> tuple[str, str | None]:

@@ -27,7 +27,7 @@ import msgspec
 
 from detection.quantities import COLUMNS, QUANTITIES
 from ingest.errors import DecodeError, RefusedError
-from ingest.names import find_quantity
+from ingest.names import describe_unknown
 from ingest.validation import check_values, parse_time, sensor_id
 from language.plain_text import make_inert
 from storage.files import write_csv
@@ -131,13 +131,8 @@ class _RowReader:
         faults += [f"column {name!r} occurs twice" for name in repeated]
         self._columns = [(at, key) for at, key in enumerate(headers) if key in QUANTITIES]
         if not self._columns:
-            meant = {name: found.quantity for name in headers if (found := find_quantity(name))}
-            keys, quantities = ", ".join(meant), ", ".join(dict.fromkeys(meant.values()))
-            faults.append(
-                f"none of the columns {keys} is known: use {quantities}"
-                if meant
-                else "no quantity column; known are " + ", ".join(QUANTITIES)
-            )
+            known = "no quantity column; known are " + ", ".join(QUANTITIES)
+            faults.append(describe_unknown(headers, "column") or known)
         if faults:
             raise _RowError("; ".join(faults))
         self._time_at, self._sensor_at = headers.index("time"), headers.index("sensor")

@@ -39,7 +39,7 @@ from ingest.decoding import (
     parse_state,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.names import find_quantity
+from ingest.names import describe_unknown
 from ingest.validation import (
     USUAL,
     Message,
@@ -149,7 +149,7 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
         if sensor:
             check_same_device(named, sensor)
     events, more = _find_events(content.get("events"))
-    if not (values or faults or events or more) and (misnamed := _describe_misnamed(content)):
+    if not (values or faults or events or more) and (misnamed := describe_unknown(content, "key")):
         raise PayloadError(Reason.NO_MEASUREMENT, misnamed)
     return context.reading(
         sensor or named or sensor_id(message.topic),
@@ -168,18 +168,10 @@ def describe_misnamed(message: Message, reader: Decoder) -> str:
     Return an empty string if there are none, or if `reader` is another decoder.
     """
     try:
-        return _describe_misnamed(_DECODE(message.payload)) if reader.name == "native" else ""
+        content = _DECODE(message.payload) if reader.name == "native" else {}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
-
-
-def _describe_misnamed(content: dict[str, Any]) -> str:
-    meant = {key: found.quantity for key in content if (found := find_quantity(key))}
-    unknown = {key: quantity for key, quantity in meant.items() if key not in QUANTITIES}
-    if not unknown:
-        return ""
-    keys, quantities = ", ".join(unknown), ", ".join(dict.fromkeys(unknown.values()))
-    return f"unknown key{'s' if len(unknown) > 1 else ''} {keys}: use {quantities}"
+    return describe_unknown(content, "key")
 
 
 def _find_events(value: object) -> tuple[list[str], list[str]]:

@@ -127,8 +127,8 @@ class Draft:
         self.questions += [
             f"Sample {n} is no example: {why}." for n, why in made.items() if isinstance(why, str)
         ]
-        if more := ", ".join(map(str, [*shown][_EXAMPLES:])):
-            self.questions.append(f"Sample {more}: read, but not shown as an example.")
+        if len(shown) > _EXAMPLES:
+            self.questions.append(f"{len(shown) - _EXAMPLES} more samples are read, but not shown.")
         quantities = [entry.values["quantity"] for entry in self.fields]
         lacks = find_lacks(quantities, has_time="time" in self.head.values)
         lines = [*_HEADING, *(f"# Note: {MEANING[word]}." for word in lacks)]

@@ -140,8 +140,8 @@ def _describe(frames: Mapping[int, _Frame]) -> str:
     rows += [f"sample {n} {frame.hex(' ')}" for n, frame in shown.items()]
     rows += [f"differs  {' '.join(differ)}".rstrip()]
     return (
-        f"a frame of {least} bytes: give its layout from the data sheet to plumewatch mapping"
-        f' suggest, such as --columns "{_FORM}"\n' + "\n".join(rows)
+        f"a frame of {least} bytes: give its layout from the data sheet (docs/mappings.md), such as"
+        f' --columns "{_FORM}"\n' + "\n".join(rows)
     )
 
 

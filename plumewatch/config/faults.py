@@ -43,6 +43,8 @@ class ConfigFault(NamedTuple):
     def sentence(self) -> str:
         """The value, and what is allowed or wrong: "'x' is already used by y"."""
         allowed = self.allowed
+        if self.value[:1] == "'":
+            allowed = re.sub(r"^must be (?=a (whole )?number$)", "is not ", allowed)
         return f"{self.value}{' ' if allowed.startswith('is ') else ': '}{allowed}"
 
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.secrets import Secret
 from ingest.errors import BrokerError
+from ingest.topics import check_filter
 from language.plain_text import suggest_name
 from language.value_errors import describe_allowed
 from plumewatch.config.faults import ConfigError, ConfigFault, describe_toml_fault
@@ -84,6 +85,7 @@ class Answers(BaseModel, extra="forbid", frozen=True):
     listen_s: Annotated[float, Field(ge=1, le=3600)] = 20.0
     influx: InfluxAnswer | None = None
     rooms: dict[str, str] = {}
+    columns: dict[Annotated[str, AfterValidator(check_filter)], str] = {}
     staff: list[StaffAnswer] = []
     public_url: Url = ""
     broker_folder: str = "/etc/mosquitto"

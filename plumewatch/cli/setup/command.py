@@ -200,7 +200,9 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     _check_folder(folder)
     data_dir = read_toml(path).get("data_dir", "") if path.exists() else ""
     influx = prepare(answers.influx, None if answers_file else ask_person)
-    discovery = discover(_listen(settings, answers.listen_s), ZoneInfo(answers.timezone))
+    discovery = discover(
+        _listen(settings, answers.listen_s), ZoneInfo(answers.timezone), answers.columns
+    )
     sensors = find_air_sensors(discovery)
     places = find_places(sensors, answers.rooms)
     _print_found(discovery, places)
@@ -238,12 +240,12 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
     site = Site.load(path)
     config = site.config
     answers = read_answers(answers_file) if answers_file else Answers(site=config.site)
-    used = "; of the answers, only listen_s and rooms are used" if answers_file else ""
+    used = "; of the answers, only listen_s, rooms and columns are used" if answers_file else ""
     echo(f"{path} exists: missing sensors are added, found through its [broker]{used}")
     editor = ConfigEditor(path, site.paths.config_history, lambda: None)
     version = editor.read()
     messages = _listen(read_broker_settings(config), answers.listen_s)
-    discovery = discover(messages, config.zone(), version.whole)
+    discovery = discover(messages, config.zone(), answers.columns, version.whole)
     known = {fold_id(name) for sensor in config.sensor for name in (sensor.id, *sensor.aliases)}
     discovery.sensors = {
         name: sensor for name, sensor in discovery.sensors.items() if fold_id(name) not in known

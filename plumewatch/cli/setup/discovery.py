@@ -25,6 +25,7 @@ from ingest.mapping.draft import SuggestError
 from ingest.mapping.examples import find_lacks
 from ingest.mapping.frames import propose
 from ingest.mqtt.connection import connected, make_client
+from ingest.topics import matches_topic
 from ingest.validation import Message
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import build_routes
@@ -113,11 +114,13 @@ class DiscoveredSensor:
 class Discovery:
     """Everything that publishes on the broker.
 
+    - `columns`: columns of CSV, or the layout of frames, by topic filter.
     - `mappings`: proposed mappings, as TOML.
     - `unread`: the reason for each topic that cannot be read.
     - `base`: the existing configuration; topics that it reads need no route or mapping.
     """
 
+    columns: Mapping[str, str]
     sensors: dict[str, DiscoveredSensor] = field(default_factory=dict)
     routes: list[dict[str, str]] = field(default_factory=list)
     mappings: list[str] = field(default_factory=list)
@@ -167,10 +170,16 @@ async def listen(
 
 
 def discover(
-    messages: Sequence[Message], zone: ZoneInfo, base: Mapping[str, Any] | None = None
+    messages: Sequence[Message],
+    zone: ZoneInfo,
+    columns: Mapping[str, str],
+    base: Mapping[str, Any] | None = None,
 ) -> Discovery:
-    """Return the sensors in messages, and the routes and mappings that `base` is missing."""
-    found = Discovery(base=base or {**_DRAFT, "timezone": zone.key})
+    """Return the sensors in messages, and the routes and mappings that `base` is missing.
+
+    `columns`: columns of CSV, or the layout of frames, by topic filter.
+    """
+    found = Discovery(columns, base=base or {**_DRAFT, "timezone": zone.key})
     context = Context(zone=zone)
     unknown: dict[str, list[bytes]] = {}
     for message in messages:
@@ -190,17 +199,24 @@ def _propose(
     found: Discovery, topic: str, samples: list[bytes], received: float, context: Context
 ) -> None:
     message = Message(topic, samples[-1], received)
+    columns = next((c for form, c in found.columns.items() if matches_topic(form, topic)), "")
     with contextlib.suppress(DecodeError):
         decode_message(message, replace(context, states=States()), "", _build_routes(found))
         return  # another device's or value's mapping reads it
     likely = find_likely_decoders(message, replace(context, states=States()))
     named = [name for name in likely if name != "generic"]
-    if len(named) == 1:
+    if len(named) == 1 and not columns:
         found.routes.append({"topic": topic, "decoder": named[0]})
         return
     try:
-        at = float(round(received))
-        text = propose(topic, samples, received=at, zone=context.zone, alone=False)
+        text = propose(
+            topic,
+            samples,
+            received=float(round(received)),
+            zone=context.zone,
+            columns=columns,
+            alone=False,
+        )
         _build_routes(replace(found, mappings=[*found.mappings, text]))
     except (SuggestError, ConfigError) as error:
         found.unread[topic] = str(error).partition("\n")[0]

@@ -54,6 +54,7 @@ from ingest.names import find_quantities, find_quantity
         ("hum_pct", None, "rh"),
         ("hum_rel", None, "rh"),
         ("temp_c", None, "temp"),
+        ("t_c", None, "temp"),
         ("air_temp", None, "temp"),
         ("roomTemp", None, "temp"),
         ("tvoc_idx", None, "voc_index"),
@@ -106,6 +107,7 @@ def test_known(name, unit, quantity):
         ("dust_density", None),
         ("soil_hum_pct", None),
         ("vbat", None),
+        ("t", None),
         ("compress", None),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_sensor_is_named_as_ingest_names_it(write):
         ("time,pm25", "no column 'sensor'"),
         ("pm25", "no column 'time'; no column 'sensor'"),
         ("time,sensor,pm25,pm25", "column 'pm25' occurs twice"),
-        ("time,sensor,PM2.5,hum", "none of the columns PM2.5, hum is known: use pm25, rh"),
+        ("time,sensor,PM2.5,hum", "unknown columns PM2.5, hum: use pm25, rh"),
     ],
 )
 def test_bad_header(write, header, message):

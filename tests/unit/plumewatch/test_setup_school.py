@@ -291,7 +291,7 @@ def test_setup_only_adds_to_what_was_edited_after_init(setup, tmp_path, old, new
     ran, _ = setup([*of_sensor("n2-boys-1"), *of_sensor("s1-girls")])
     after = tomllib.loads(path.read_text())
     assert ran.code == 0, ran
-    assert "of the answers, only listen_s and rooms are used" in ran.out
+    assert "of the answers, only listen_s, rooms and columns are used" in ran.out
     added = {key: after.pop(key)[len(before.pop(key)) :] for key in ("room", "sensor")}
     assert after == before
     assert [sensor["id"] for sensor in added["sensor"]] == ["s1-girls"]

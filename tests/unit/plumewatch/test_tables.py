@@ -132,7 +132,7 @@ def test_every_fault_names_the_table_and_its_line(call, tmp_path):
         "schools.csv: line 4, site: '../w': must be letters, digits",
         "sensors.csv: line 3, site: 'x': must be the id of a school: n",
         "sensors.csv: line 4, sensor: 'a' is already used by sensors.csv: line 2, sensor",
-        "sensors.csv: line 4, interval_s: 'fast': must be a number",
+        "sensors.csv: line 4, interval_s: 'fast' is not a number",
         "sensors.csv: line 5, sensor: 'bad id!': must be letters, digits",
         "sensors.csv: line 6, room: '': must not be empty",
         "sensors.csv: line 7, aliases number 1: 'a': must not already be the id or alias",
