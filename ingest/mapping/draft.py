@@ -40,6 +40,8 @@ _HEADING: Final = (
     "# the payload does not say. Once it is in the configuration, `plumewatch check` runs its",
     "# examples.",
 )
+USUAL_UNIT: Final = "the usual unit"
+"""Beginning of the reason for a unit that nothing but the quantity suggests."""
 _BARE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _COLUMN: Final = 40
 _EXAMPLES: Final = 3

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detection.quantities import QUANTITIES, is_unlikely, looks_like
 from ingest.errors import DecodeError
-from ingest.mapping.draft import Draft, Entry, SuggestError, format_toml, start_draft
+from ingest.mapping.draft import USUAL_UNIT, Draft, Entry, SuggestError, format_toml, start_draft
 from ingest.mapping.schema import Pick
 from ingest.mapping.source import follow_path, parse, parse_csv
 from ingest.mapping.times import find_form, is_time
@@ -77,7 +77,7 @@ class _Meaning(NamedTuple):
         raw = parse_number(value)
         return raw is None or QUANTITIES[self.quantity].accepts(self.convert(raw))
 
-    def make_field(self, path: Steps, doubt: str = "the usual unit") -> Entry:
+    def make_field(self, path: Steps, doubt: str = USUAL_UNIT) -> Entry:
         entry = Entry()
         entry.add("quantity", self.quantity, "guess: by its name")
         entry.add("unit", self.unit, self.source or f"guess: {doubt}")
@@ -382,7 +382,7 @@ def _make_field(path: Steps, values: list[Any], meaning: _Meaning | None) -> Ent
     plain = [n for n in numbers if n is not None and math.isfinite(n)]
     if meaning is None or not plain or any(type(value) is bool for value in values):
         return None
-    quantity, doubt = meaning.quantity, "the usual unit; the payload does not say"
+    quantity, doubt = meaning.quantity, f"{USUAL_UNIT}; the payload does not say"
     if not meaning.source and all(is_unlikely(quantity, meaning.convert(n)) for n in plain):
         doubt = looks_like(quantity)
         meaning = meaning._replace(unit=_LIKELIER.get(quantity, "mg/m3"))

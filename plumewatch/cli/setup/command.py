@@ -201,7 +201,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     data_dir = read_toml(path).get("data_dir", "") if path.exists() else ""
     influx = prepare(answers.influx, None if answers_file else ask_person)
     discovery = discover(
-        _listen(settings, answers.listen_s), ZoneInfo(answers.timezone), answers.columns
+        _listen(settings, answers.listen_s), ZoneInfo(answers.timezone), columns=answers.columns
     )
     sensors = find_air_sensors(discovery)
     places = find_places(sensors, answers.rooms)
@@ -245,7 +245,7 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
     editor = ConfigEditor(path, site.paths.config_history, lambda: None)
     version = editor.read()
     messages = _listen(read_broker_settings(config), answers.listen_s)
-    discovery = discover(messages, config.zone(), answers.columns, version.whole)
+    discovery = discover(messages, config.zone(), version.whole, answers.columns)
     known = {fold_id(name) for sensor in config.sensor for name in (sensor.id, *sensor.aliases)}
     discovery.sensors = {
         name: sensor for name, sensor in discovery.sensors.items() if fold_id(name) not in known
@@ -404,7 +404,7 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
 
 def _print_units(discovery: Discovery, places: Mapping[str, Place]) -> None:
     from detection.quantities import looks_like
-    from ingest.mapping.draft import find_guessed_units
+    from ingest.mapping.draft import USUAL_UNIT, find_guessed_units
     from plumewatch.cli.setup.site_files import find_used
 
     for name in places:
@@ -416,8 +416,16 @@ def _print_units(discovery: Discovery, places: Mapping[str, Place]) -> None:
             echo(f"{name}: {sensor.clock}; {written if sensor.timezone else _SET_CLOCK}")
     for text in find_used(discovery, places)[1]:
         topic = tomllib.loads(text)["mapping"][0]["topic"]
+        usual = []
         for quantity, unit, why in find_guessed_units(text):
-            echo(f"{topic}: {quantity}: {why}; written as unit = {unit}")
+            if why.startswith(USUAL_UNIT):
+                usual.append(f"{quantity} in {unit}")
+            else:
+                echo(f"{topic}: {quantity}: {why}; written as unit = {unit}")
+        if usual:
+            echo(
+                f"{topic}: units are guessed, compare them with the data sheet: {', '.join(usual)}"
+            )
 
 
 def _print_misnamed(discovery: Discovery) -> None:

@@ -172,14 +172,14 @@ async def listen(
 def discover(
     messages: Sequence[Message],
     zone: ZoneInfo,
-    columns: Mapping[str, str],
     base: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Discovery:
     """Return the sensors in messages, and the routes and mappings that `base` is missing.
 
     `columns`: columns of CSV, or the layout of frames, by topic filter.
     """
-    found = Discovery(columns, base=base or {**_DRAFT, "timezone": zone.key})
+    found = Discovery(columns or {}, base=base or {**_DRAFT, "timezone": zone.key})
     context = Context(zone=zone)
     unknown: dict[str, list[bytes]] = {}
     for message in messages:

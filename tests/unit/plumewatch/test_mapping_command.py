@@ -102,25 +102,6 @@ sensor = "hall"
 values = { tvoc_ppb = 10 }
 """
 
-DOOR = """
-[[mapping]]
-version = 1
-name = "door"
-topic = "acme/{id}/door"
-sensor = { capture = "id" }
-
-[[mapping.event]]
-event = "tamper"
-path = ["open"]
-equals = true
-
-[[mapping.example]]
-topic = "acme/n2-boys-1/door"
-payload = '{"open": true}'
-sensor = "n2-boys-1"
-events = ["tamper"]
-"""
-
 
 class TestLacks:
     """Values that a mapping does not read, but that its sensor needs to detect vaping."""

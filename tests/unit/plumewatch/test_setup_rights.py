@@ -91,18 +91,3 @@ def test_no_account_may_write_the_topic_of_another_device():
     for topic, _ in sent:
         may = [who for who, own in found.items() if any(matches_topic(f, topic) for f in own)]
         assert len(may) == 1, topic
-
-
-def test_rooms_of_one_value_a_topic_need_one_mapping_for_each_kind_of_value():
-    rooms, values = ("room214", "room215"), {"particulate25": b"7.1", "humidity": b"41"}
-    messages = [
-        Message(f"bms/floor2/{room}/{word}", values[word], 1_790_000_000.0 + second)
-        for second in range(4)
-        for room in rooms
-        for word in values
-    ]
-    found = discover(messages, ZoneInfo("UTC"))
-    assert (len(found.mappings), found.unread, set(found.sensors)) == (2, {}, set(rooms))
-    for room, sensor in found.sensors.items():
-        assert sensor.quantities == {"pm25", "rh"}
-        assert sensor.topics == {f"bms/floor2/{room}/{word}" for word in values}

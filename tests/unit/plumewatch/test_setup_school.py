@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import tomllib
 from contextlib import closing
@@ -175,6 +176,24 @@ def test_setup_reads_one_quantity_a_topic_whatever_its_last_word(setup, tmp_path
     readings = [reading for outcome in outcomes for reading in outcome.readings]
     expected = {"pm25": 7.1, "rh": 41, "temp": 21.5, "voc_index": 97, "rssi": -61}
     assert [reading.values for reading in readings] == 6 * [expected]
+
+
+def test_setup_reads_frames_and_lines_by_the_columns_of_its_answers(setup, tmp_path):
+    answers = tmp_path / "answers.toml"
+    layout = "type:u8=3, pm1:u16/10, pm25:u16/10, temp:i16le/100, rh:u8/2, tvoc_ppb:u16, u32"
+    columns = f'"lns/+/up" = "{layout}", "lab/+" = "time,pm25,rh"'
+    answers.write_text(answers.read_text() + f"columns = {{ {columns} }}\n")
+    frame = bytes.fromhex("030032007b6608520064") + bytes(4)
+    payloads = {"lns/a81758ff/up": base64.b64encode(frame), "lab/aq31": b"1789344000;7.5;41"}
+    ran, _ = setup([Message(topic, payload, MONDAY) for topic, payload in payloads.items()])
+    config = load(tmp_path / "site/plumewatch.toml")
+    assert [sensor.id for sensor in config.sensor] == ["a81758ff", "aq31"], ran.out
+    assert "lns/{id}/up: units are guessed, compare them with the data sheet: pm1 in" in ran.out
+    examples = {mapping.example[0].sensor: mapping.example[0].values for mapping in config.mapping}
+    assert examples == {
+        "a81758ff": {"pm1": 5.0, "pm25": 12.3, "temp": 21.5, "rh": 41.0, "tvoc_ppb": 100},
+        "aq31": {"pm25": 7.5, "rh": 41.0},
+    }
 
 
 ZONES = "America/New_York"

@@ -6,15 +6,8 @@ from pydantic import ValidationError
 from ingest.mapping.schema import MappingConfig, check_mapping
 from ingest.mapping.times import check_form, read_time
 from ingest.topics import TopicFilter, check_filter
+from tests.unit.ingest.mapping.test_mapping_decoder import BASE
 
-BASE = {
-    "version": 1,
-    "name": "m",
-    "topic": "t/{id}",
-    "sensor": {"capture": "id"},
-    "field": [{"quantity": "pm25", "unit": "ug/m3", "path": ["pm"]}],
-    "example": [{"topic": "t/a", "payload": "{}", "rejected": "no_measurement"}],
-}
 EXAMPLE = BASE["example"][0]
 FIELD = BASE["field"][0]
 

@@ -5,15 +5,11 @@ import tomllib
 
 import pytest
 
-from ingest.decoders import Routes
-from ingest.decoding import Context
-from ingest.intake import decode_message
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.examples import find_failures
 from ingest.mapping.schema import MappingConfig, check_mapping
 from ingest.mapping.suggest import suggest
-from ingest.validation import Message
 
 NOW = 1_790_000_000.0
 
@@ -189,17 +185,6 @@ def test_one_bare_value_a_topic():
     entry = suggested("home/{id}/pm25/state", b"7.1")
     assert entry["topic"] == "home/{id}/pm25/state"
     assert "when" not in entry
-
-
-def test_mappings_of_one_value_each_share_a_filter_and_a_reading():
-    words = {"particulate25": b"7.1", "humidity": b"41"}
-    entries = [suggested(f"bms/floor2/room214/{word}", value) for word, value in words.items()]
-    mappings = [compile_mapping(MappingConfig.model_validate(entry)) for entry in entries]
-    routes, context = Routes(mappings=mappings), Context()
-    for word, value in words.items():
-        decode_message(Message(f"bms/floor2/room9/{word}", value, NOW), context, "", routes)
-    (reading,) = context.states.joiner.close(context.limits)
-    assert (reading.sensor, reading.values) == ("room9", {"pm25": 7.1, "rh": 41.0})
 
 
 def test_samples_that_are_no_examples_are_named():
