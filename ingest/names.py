@@ -236,20 +236,32 @@ def find_quantities(
 ) -> dict[str, object]:
     """Return all quantities whose names are unambiguous, in the units of the table.
 
-    If several names mean the same quantity, the first one counts. A null or the text "nan" is a
-    fault of its quantity. A value that is neither a number nor text with a number is ignored.
+    If several names mean the same quantity, the first one counts. But a name that is unambiguous as
+    a whole has priority over one of which only the first word and the unit are known
+    (``temp_SOIL``). A null or the text "nan" is a fault of its quantity. A value that is neither a
+    number nor text with a number is ignored.
     """
     raw: dict[str, object] = {}
-    for name, value in content.items():
-        unit = units.get(name) if units else None
-        if type(value) is str and unit is None:
-            value, unit = split_unit(value)  # noqa: PLW2901 - splits "6ug/m3"
-        meaning = find_quantity(name, unit)
-        if meaning is None or meaning.quantity in raw:
-            continue
-        plain = parse_number(value)
-        if value is None:
-            raw[meaning.quantity] = None
-        elif plain is not None and (meaning.quantity != "battery" or 0 <= plain <= 100):
-            raw[meaning.quantity] = meaning.convert(plain)
+    for look_up in (find_quantity, _look_up_first_word):
+        for name, value in content.items():
+            unit = units.get(name) if units else None
+            if type(value) is str and unit is None:
+                value, unit = split_unit(value)  # noqa: PLW2901 - splits "6ug/m3"
+            meaning = look_up(name, unit)
+            if meaning is None or meaning.quantity in raw:
+                continue
+            plain = parse_number(value)
+            if value is None:
+                raw[meaning.quantity] = None
+            elif plain is not None and (meaning.quantity != "battery" or 0 <= plain <= 100):
+                raw[meaning.quantity] = meaning.convert(plain)
     return raw
+
+
+_LEADING: Final = frozenset({"temp", "temperature", "hum", "humidity", "co2", "pressure"})
+
+
+def _look_up_first_word(name: str, unit: str | None) -> Meaning | None:
+    """Return the meaning of a name whose *first* word is known and matches the unit, or None."""
+    first, sep, _ = name.partition("_")
+    return find_quantity(first, unit) if unit and sep and first.lower() in _LEADING else None

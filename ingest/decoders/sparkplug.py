@@ -1,10 +1,10 @@
 """Eclipse Sparkplug B: protobuf metrics, which births name and later messages identify by alias.
 
 Topics are ``spBv1.0/<group>/<NBIRTH|NDATA|NDEATH|DBIRTH|DDATA|DDEATH|...>/<edge>[/<device>]``. This
-module reads the fields it needs from the protobuf by number. A birth has names, aliases,
-engineering units and data types, which data messages may omit. Data that arrives before the birth
-is decoded as far as possible and gets the flag `waiting`; the last messages of each device are kept
-in memory and decoded once the birth arrives.
+module reads the fields it needs from the protobuf by number, and also the JSON that some gateways
+publish instead. A birth has names, aliases, engineering units and data types, which data messages
+may omit. Data that arrives before the birth is decoded as far as possible and gets the flag
+`waiting`; the last messages of each device are kept in memory and decoded once the birth arrives.
 
 Integers are two's complement in unsigned fields. A metric with `is_null` is a fault. Metrics with
 `is_historical` become a separate reading with the flag `history`. A death means `offline`, and if
@@ -20,12 +20,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
     Context,
+    as_dict,
+    as_list,
+    as_text,
+    load_object,
     make_gateway_states,
     parse_stamp,
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import Meaning, find_quantity
-from ingest.validation import WAITING, Message, Readings, parse_number, sensor_id
+from ingest.validation import WAITING, Limits, Message, Readings, parse_number, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,6 +117,29 @@ def parse(data: bytes) -> Payload:
     return payload
 
 
+def _parse_any(data: bytes, limits: Limits) -> Payload:
+    """Read a payload that is protobuf or JSON."""
+    return _from_json(load_object(data, limits)) if data[:1] == b"{" else parse(data)
+
+
+def _check_count(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _from_json(content: dict[str, Any]) -> Payload:
+    """Read a payload in the JSON form of Eclipse Tahu and Ignition."""
+    payload = Payload(timestamp=_check_count(content.get("timestamp")))
+    for item in map(as_dict, as_list(content.get("metrics"))[:_MAX_METRICS]):
+        unit = as_dict(item.get("properties")).get("engUnit")
+        alias, at = _check_count(item.get("alias")), _check_count(item.get("timestamp"))
+        metric = Metric(as_text(item.get("name")), alias, at)
+        metric.historical = item.get("isHistorical", item.get("is_historical")) is True
+        metric.value, metric.null = item.get("value"), item.get("value") is None
+        metric.unit = as_text(as_dict(unit).get("value", unit))[:32]
+        payload.metrics.append(metric)
+    return payload
+
+
 def _decode_text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
@@ -188,7 +215,7 @@ def decode(message: Message, context: Context) -> Readings:
     node = f"sparkplug {levels[1]}/{levels[3]}"
     if kind not in _BIRTHS | _DATA | _DEATHS:
         return []
-    payload = parse(message.payload)
+    payload = _parse_any(message.payload, context.limits)
     if kind in _DEATHS:
         if kind == "NDEATH":
             return make_gateway_states(node, sensor, "offline", message, context)
@@ -215,7 +242,9 @@ def _read_message(
     readings: Readings = []
     if kind in _BIRTHS:
         for earlier in states.waiting.pop(sensor, []):
-            readings += _make_readings(sensor, parse(earlier.payload), known, earlier, context)
+            readings += _make_readings(
+                sensor, _parse_any(earlier.payload, context.limits), known, earlier, context
+            )
     return readings + _make_readings(sensor, payload, known, message, context)
 
 

@@ -40,7 +40,7 @@ def load(name, files=("cases", "payloads")):
     return [case for path in paths for case in json.loads(path.read_text(encoding="utf-8"))]
 
 
-JOINED = {"esphome", "meraki"}
+JOINED = {"esphome", "homie", "meraki", "sensecap"}
 
 CASES = [(name, case) for name in DECODERS for case in load(name)]
 

@@ -22,7 +22,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest.decoders.generic import flatten
-from ingest.decoders.lorawan import decentlab, milesight
+from ingest.decoders.lorawan import decentlab, elsys, milesight
 from ingest.decoders.lorawan.frames import Frame, make_readings, read_frame
 from ingest.decoding import (
     Context,
@@ -149,7 +149,9 @@ def _add_counts(frame: Frame, members: dict[str, Any]) -> None:
 
 
 _MILESIGHT_PORT: Final = 85
-_MODELS: Final = (*milesight.MODELS, *decentlab.MODELS)
+_ELSYS_PORT: Final = 5
+_GUESSED: Final = (*decentlab.CODECS, elsys.read_guessed)
+_MODELS: Final = (*milesight.MODELS, *decentlab.MODELS, *elsys.MODELS)
 _AM100: Final = re.compile("am10[2-7]")
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 _IS_HEX: Final = re.compile(r"(?:[0-9a-f]{2}){6,}|(?:[0-9A-F]{2}){6,}")
@@ -241,8 +243,10 @@ def _find_strongest(gateways: object) -> float | None:
 def _choose_codecs(port: object) -> tuple[Codec, ...]:
     """Return the codecs to try for an unknown model, based on the port, which makers choose."""
     if type(port) is not int:
-        return (*milesight.CODECS, *decentlab.CODECS)
-    return milesight.CODECS if port == _MILESIGHT_PORT else decentlab.CODECS
+        return (*milesight.CODECS, *_GUESSED)
+    if port == _MILESIGHT_PORT:
+        return milesight.CODECS
+    return (*decentlab.CODECS, elsys.read_elsys) if port == _ELSYS_PORT else _GUESSED
 
 
 def _is_not_json(payload: bytes) -> bool:
