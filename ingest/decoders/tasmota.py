@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
     Context,
+    as_text,
     decode_text,
     load_object,
     make_state_reading,
@@ -30,6 +31,7 @@ from ingest.decoding import (
     parse_state,
 )
 from ingest.errors import PayloadError, Reason
+from ingest.names import find_quantities
 from ingest.validation import (
     Message,
     Readings,
@@ -42,37 +44,15 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 _CHILD: Final = re.compile(r"(.+)[-_](?:\d{1,2}|(?:0x)?[0-9A-F]{2}|[0-9A-Fa-f]{6,12})")
-_KEYS: Final = {
-    "PM1": "pm1",
-    "PM1_0": "pm1",
-    "PM2.5": "pm25",
-    "PM2_5": "pm25",
-    "PM4": "pm4",
-    "PM4_0": "pm4",
-    "PM10": "pm10",
-    "Humidity": "rh",
-    "CarbonDioxide": "co2",
-    "CarbonMonoxide": "co",
-    "Illuminance": "light",
-    "Battery": "battery",
-    "VOC_Raw": "voc_raw",
+_VOC_UNITS: Final = {
+    "ppb": ("SGP30", "CCS811", "IAQ", "ENS160", "ENS16X", "ENS161"),
+    "index": ("SGP4X", "SGP40", "SGP41", "SEN5X"),
 }
-_KEYS_OF: Final = {
-    "SGP30 TVOC": "tvoc_ppb",
-    "CCS811 TVOC": "tvoc_ppb",
-    "IAQ TVOC": "tvoc_ppb",
-    "ENS160 TVOC": "tvoc_ppb",
-    "ENS16X TVOC": "tvoc_ppb",
-    "ENS161 TVOC": "tvoc_ppb",
-    "SGP4X TVOC": "voc_index",
-    "SGP40 TVOC": "voc_index",
-    "SGP41 TVOC": "voc_index",
-    "SEN5X VOC": "voc_index",
-    "SEN5X NOx": "nox_index",
-    "SGP4X NOx": "nox_index",
-    "SGP41 NOx": "nox_index",
-}
-"""For each driver, the keys that have a special meaning."""
+"""Drivers by the unit of their VOC; for other drivers, it is unknown."""
+_WITH_NOX: Final = ("SEN5X", "SGP4X", "SGP41")
+"""Drivers whose NOx is Sensirion's index."""
+_ESTIMATED: Final = ("a", "e")
+"""First letters of computed values, such as ``aHumidity`` and ``eCO2``."""
 _COUNTS: Final = {
     "PB0.3": "n03",
     "PB0.5": "n05",
@@ -84,7 +64,6 @@ _COUNTS: Final = {
 """Keys of particle counts per deciliter."""
 _UP_TO: Final = {"NCPM0_5": "n05", "NCPM1_0": "n10", "NCPM2_5": "n25"}
 _NOT_ROOM_AIR: Final = frozenset({"ESP32", "ANALOG", "ENERGY", "COUNTER"})
-_HPA: Final = {"hPa": 1.0, "mbar": 1.0, "mmHg": 1.333_223_68, "inHg": 33.863_886_67}
 _CLEANING_S: Final = 10.0
 _REPORTS: Final = frozenset({"SENSOR", "STATUS8", "STATUS10"})
 _SILENT: Final = frozenset({"INFO1", "STATUS2"})
@@ -164,9 +143,8 @@ def _is_cleaning(sensor: str, message: Message, context: Context, *, now: bool) 
 
 
 def _read_values(content: dict[str, Any]) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
-    fahrenheit = content.get("TempUnit") == "F"
-    unit = content.get("PressureUnit")
-    hpa = _HPA.get(unit if type(unit) is str else "hPa")
+    units = {"Temperature": "TempUnit", "Pressure": "PressureUnit"}
+    units = {key: unit for key, name in units.items() if (unit := as_text(content.get(name)))}
     own: dict[str, object] = {}
     children: dict[str, dict[str, object]] = {}
     for name, part in content.items():
@@ -176,7 +154,7 @@ def _read_values(content: dict[str, Any]) -> tuple[dict[str, object], dict[str, 
         driver = (child.group(1) if child else name).upper()
         if driver in _NOT_ROOM_AIR:
             continue
-        raw = _read_driver(driver, part, fahrenheit=fahrenheit, hpa=hpa)
+        raw = _read_driver(driver, part, units)
         if not child:
             own = {**raw, **own}
         elif raw:
@@ -184,31 +162,18 @@ def _read_values(content: dict[str, Any]) -> tuple[dict[str, object], dict[str, 
     return own, children
 
 
-def _read_driver(
-    driver: str, part: dict[str, Any], *, fahrenheit: bool, hpa: float | None
-) -> dict[str, object]:
-    raw: dict[str, object] = {}
-    for key, value in part.items():
-        quantity = _KEYS.get(key) or _KEYS_OF.get(f"{driver} {key}")
-        if quantity:
-            raw[quantity] = parse_number(value)
-        elif key in _COUNTS:
-            raw[_COUNTS[key]] = _scale(value, 0.01)
-    if "Temperature" in part:
-        value = part["Temperature"]
-        raw["temp"] = _to_celsius(value) if fahrenheit else parse_number(value)
-    if "Pressure" in part and hpa is not None:
-        raw["pressure"] = _scale(part["Pressure"], hpa)
+def _read_driver(driver: str, part: dict[str, Any], units: dict[str, str]) -> dict[str, object]:
+    unit = next((unit for unit, drivers in _VOC_UNITS.items() if driver in drivers), "")
+    units = {**units, "TVOC": unit, "VOC": unit}
+    skipped = _ESTIMATED if driver in _WITH_NOX else (*_ESTIMATED, "NOx")
+    named = {key: value for key, value in part.items() if not key.startswith(skipped)}
+    raw = find_quantities(named, units)
+    for key, quantity in _COUNTS.items():
+        if key in part:
+            count = parse_number(part[key])
+            raw[quantity] = None if count is None else count * 0.01
+    if "VOC_Raw" in part:
+        raw["voc_raw"] = parse_number(part["VOC_Raw"])
     below = {quantity: parse_number(part.get(key)) for key, quantity in _UP_TO.items()}
     raw.update(count_all_above(parse_number(part.get("NCPM10")), below))
     return raw
-
-
-def _scale(value: object, factor: float) -> object:
-    plain = parse_number(value)
-    return None if plain is None else plain * factor
-
-
-def _to_celsius(value: object) -> object:
-    plain = parse_number(value)
-    return None if plain is None else round((plain - 32) / 1.8, 4)

@@ -16,8 +16,6 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from pydantic import ValidationError
-
 from ingest.decoding import Context, Decoder, Noted
 from ingest.errors import GuardError, PayloadError, Reason
 from ingest.mapping.schema import FormatConfig, check_field, check_mapping
@@ -79,19 +77,8 @@ def compile_mapping(config: MappingConfig) -> Decoder:
 
 
 def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Context], Readings]:
-    """Return the decode function of a built-in format, given its `FormatConfig` as a dict.
-
-    Raises `ValueError` that explains what is wrong with the table.
-    """
-    try:
-        config = FormatConfig.model_validate(tree)
-    except ValidationError as error:
-        wrong = (
-            f"{'.'.join(map(str, found['loc']))}:"
-            f" {'no such key' if found['type'] == 'extra_forbidden' else found['msg']}"
-            for found in error.errors(include_url=False)
-        )
-        raise ValueError("; ".join(wrong)) from error
+    """Return the decode function of a built-in format; raises `ValueError` if it is faulty."""
+    config = FormatConfig.model_validate(tree)
     mappings = [_Mapped(name, config.topics, body) for body in config.mapping]
 
     def decode(message: Message, context: Context) -> Readings:

@@ -109,7 +109,7 @@ def test_no_golden_folder_without_decoder():
             version = 1
             sensor = { capture = "id" }
             """,
-            "mapping.0.version: no such key",
+            "mapping.0.version",
         ),
     ],
 )
