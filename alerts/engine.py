@@ -266,7 +266,8 @@ class AlertEngine:
             (former,),
         )
         for row in rows.fetchall() if self.registry.former else ():
-            self._record(tx, row["id"], inputs.SchoolClosed(SYSTEM, now), now)
+            ended = inputs.Resolved(SYSTEM, now, because={"because": "school_closed"})
+            self._record(tx, row["id"], ended, now)
 
     def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
         """End a silence early; incidents still in progress page people within a second."""
@@ -354,7 +355,8 @@ class AlertEngine:
             given = inputs.Detected(event, at, None, mute, asks)
             given = self._join(tx, incident, given) if incident else self._open(tx, given, room)
             if answered and given.new:
-                self._apply(tx, answered, inputs.Superseded(given.new.id, at), now)
+                ended = inputs.Resolved(SYSTEM, at, because={"follows": given.new.id})
+                self._apply(tx, answered, ended, now)
         store = partial(repository.save_event, tx, event, room.id if room else None, at, late=late)
         if given is None:
             store()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import FeedbackError
@@ -11,6 +11,8 @@ from alerts.incidents.incident import MAX_CASE_NUMBER, MAX_NOTE
 from language.messages import later
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from alerts.incidents.incident import ActionClass, Mute, Verdict
     from detection.events import Event
 
@@ -93,16 +95,15 @@ class Declined(Response):
     """A person cannot go."""
 
 
+@dataclass(frozen=True, slots=True)
 class Resolved(Response):
-    """A person ended the incident."""
+    """A person ended the incident, or the program did for the reason in `because`.
 
+    ``{"follows": ID}``: people had answered it already, so a detection opened another incident.
+    ``{"because": "school_closed"}``: the school of the room closed.
+    """
 
-class Superseded(Resolved):
-    """People had answered this incident already, so a detection opened the incident `by`."""
-
-
-class SchoolClosed(Resolved):
-    """The school of the room closed."""
+    because: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +154,6 @@ Input = (
     | Arrived
     | Declined
     | Resolved
-    | Superseded
-    | SchoolClosed
     | Feedback
     | Followed
 )

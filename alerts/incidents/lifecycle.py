@@ -371,10 +371,8 @@ def _on_resolved(incident: Incident, given: inputs.Resolved) -> Step:
     if not incident.is_open:
         return Step(incident)
     record = _record_response(given, Happened.RESOLVED)
-    if isinstance(given, inputs.Superseded):
-        record = Record(given.at, SYSTEM, Happened.RESOLVED, {"follows": given.by})
-    if isinstance(given, inputs.SchoolClosed):
-        record = Record(given.at, SYSTEM, Happened.RESOLVED, {"because": "school_closed"})
+    if given.because:
+        record = Record(given.at, SYSTEM, Happened.RESOLVED, given.because)
     return _close(incident, record, unsent=True).then(*_end_cooldown(incident))
 
 
@@ -459,6 +457,4 @@ _RESPONSES: Final[Mapping[type[inputs.Response], Callable[[Incident, Any], Step]
     inputs.Arrived: _on_arrived,
     inputs.Declined: _on_declined,
     inputs.Resolved: _on_resolved,
-    inputs.Superseded: _on_resolved,
-    inputs.SchoolClosed: _on_resolved,
 }
