@@ -27,7 +27,7 @@ import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
@@ -112,6 +112,7 @@ class DeliveryEngine(Protocol):
         """Escalate now if a notice failed for good and nobody else was notified."""
 
 
+@dataclass(eq=False, repr=False)
 class OutboxPump:
     """Sends the notices in the outbox.
 
@@ -120,48 +121,37 @@ class OutboxPump:
     an alert's first attempt. `personal` personalizes a notice in the transaction that leases it.
     """
 
-    def __init__(
-        self,
-        database: Path | sqlite3.Connection,
-        engine: DeliveryEngine,
-        notifier: Notifier,
-        wake: asyncio.Event,
-        *,
-        clock: Callable[[], float] = time.time,
-        step_of: StepOf = never_set,
-        rng: random.Random | None = None,
-        settings: PumpSettings | None = None,
-        on_outcome: Callable[[DeliveryOutcome], None] | None = None,
-        pictures: NoticePictures | None = None,
-        personal: Personal | None = None,
-        thread: ThreadPoolExecutor | None = None,
-    ) -> None:
-        self._database = database
-        self._owns_thread = thread is None
-        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="plumewatch-outbox")
-        self._db: sqlite3.Connection
-        self._held = False
-        self._engine = engine
-        self._notifier = notifier
-        self._wake = wake
-        self._clock = clock
-        self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
-        self._settings = settings or PumpSettings()
-        self._on_outcome = on_outcome
-        self._pictures = pictures
-        self._personal = personal
-        self._owner = uuid.uuid4().hex
-        self._in_flight: Counter[str] = Counter()
-        self._expiry: dict[int, float] = {}  # monotonic, because the clock can be set
-        self._step_of = step_of
-        self._stopping = False
-        self._until_stored = UntilStored()
-        self._released = False
+    database: Path | sqlite3.Connection
+    engine: DeliveryEngine
+    notifier: Notifier
+    wake: asyncio.Event
+    _: KW_ONLY
+    clock: Callable[[], float] = time.time
+    step_of: StepOf = never_set
+    rng: random.Random = field(default_factory=random.Random)
+    settings: PumpSettings = field(default_factory=PumpSettings)
+    on_outcome: Callable[[DeliveryOutcome], None] | None = None
+    pictures: NoticePictures | None = None
+    personal: Personal | None = None
+    thread: ThreadPoolExecutor | None = None
+    _db: sqlite3.Connection = field(init=False)
+    _held: bool = field(init=False, default=False)
+    _owner: str = field(init=False, default_factory=lambda: uuid.uuid4().hex)
+    _in_flight: Counter[str] = field(init=False, default_factory=Counter)
+    _expiry: dict[int, float] = field(init=False, default_factory=dict)
+    """When notices expire, in monotonic seconds, because the clock can be set."""
+    _stopping: bool = field(init=False, default=False)
+    _until_stored: UntilStored = field(init=False, default_factory=UntilStored)
+    _released: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        """Start a thread unless one is given."""
+        self._thread = self.thread or ThreadPoolExecutor(1, thread_name_prefix="plumewatch-outbox")
 
     def stop(self) -> None:
         """Stop leasing notices; `run` returns once all notices being sent have outcomes."""
         self._stopping = True
-        self._wake.set()
+        self.wake.set()
 
     async def hold(self) -> None:
         """Lease nothing until `release`; return when no lease is in progress."""
@@ -171,7 +161,7 @@ class OutboxPump:
     def release(self) -> None:
         """Lease notices again."""
         self._held = False
-        self._wake.set()
+        self.wake.set()
 
     async def run(self) -> None:
         """Send notices until `stop`; if cancelled, leases expire at the next start.
@@ -183,23 +173,23 @@ class OutboxPump:
             await self._run_in_thread(self._open)
             async with asyncio.TaskGroup() as group:
                 while not self._stopping:
-                    self._wake.clear()
+                    self.wake.clear()
                     wait_s = await self._run_round(group)
                     if not self._stopping:
                         with contextlib.suppress(TimeoutError):
                             async with asyncio.timeout(wait_s):
-                                await self._wake.wait()
+                                await self.wake.wait()
         finally:
-            if self._owns_thread:
+            if self.thread is None:
                 self._thread.submit(self._close)
                 self._thread.shutdown(wait=True)
 
     async def _run_round(self, group: asyncio.TaskGroup) -> float:
         """Lease due notices and start sending them; return the seconds until the next round."""
-        room = self._settings.max_in_flight - self._in_flight.total()
+        room = self.settings.max_in_flight - self._in_flight.total()
         if room <= 0 or self._held:
-            return self._settings.idle_s
-        if self._step_of(self._clock()):
+            return self.settings.idle_s
+        if self.step_of(self.clock()):
             return _AFTER_STEP_S
         try:
             now, rows, deadline = await self._run_stored("outbox", self._lease, room)
@@ -213,10 +203,10 @@ class OutboxPump:
             group.create_task(self._deliver(row), name=f"notice-{row.id}-{row.attempt}")
         if rows:
             return 0.0
-        longest = 1.0 if self._notifier.find_busy_channels() else self._settings.idle_s
+        longest = 1.0 if self.notifier.find_busy_channels() else self.settings.idle_s
         if deadline is None:
             return longest
-        return min(max(deadline - self._clock(), 0.0), longest)
+        return min(max(deadline - self.clock(), 0.0), longest)
 
     async def _deliver(self, row: OutboxRow) -> None:
         error: NotifyError | None = None
@@ -231,7 +221,7 @@ class OutboxPump:
         finally:
             self._in_flight[row.channel] -= 1
             self._expiry.pop(row.id, None)
-            self._wake.set()
+            self.wake.set()
         reason = NotifyReason(error.reason) if error else None
         if error is not None:
             _LOG.warning(
@@ -244,25 +234,25 @@ class OutboxPump:
                 row.attempt,
                 "failed" if final else "retry",
             )
-        if self._on_outcome is not None:
-            self._on_outcome(DeliveryOutcome(row.incident, row.channel, reason, final))
+        if self.on_outcome is not None:
+            self.on_outcome(DeliveryOutcome(row.incident, row.channel, reason, final))
 
     async def _send(self, row: OutboxRow) -> None:
         if time.monotonic() > self._expiry[row.id]:
             raise PermanentNotifyError(NotifyReason.EXPIRED)
-        target = self._engine.policy.find_target(row.person, row.target)
+        target = self.engine.policy.find_target(row.person, row.target)
         if target is None:
             raise PermanentNotifyError(NotifyReason.TARGET_GONE)
         picture = await self._draw_picture(row, target)
-        await self._notifier.send(
-            target, row.notice, timeout_s=self._settings.send_timeout_s, picture=picture
+        await self.notifier.send(
+            target, row.notice, timeout_s=self.settings.send_timeout_s, picture=picture
         )
 
     async def _draw_picture(self, row: OutboxRow, target: Secret) -> bytes | None:
         wanted = row.attempt == 1 and row.notice.reason is NoticeReason.OPENED
-        if self._pictures is None or not wanted or not self._notifier.takes_picture(target):
+        if self.pictures is None or not wanted or not self.notifier.takes_picture(target):
             return None
-        return await self._pictures.draw_in_time(row.incident, row.notice.language)
+        return await self.pictures.draw_in_time(row.incident, row.notice.language)
 
     async def _store_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
         """Commit the outcome; retry while the disk fails, to avoid sending the notice twice."""
@@ -281,7 +271,7 @@ class OutboxPump:
         )
 
     def _open(self) -> None:
-        given = self._database
+        given = self.database
         self._db = given if isinstance(given, sqlite3.Connection) else sqlite.connect(given)
 
     def _close(self) -> None:
@@ -289,9 +279,9 @@ class OutboxPump:
             self._db.close()
 
     def _lease(self, room: int) -> tuple[float, list[OutboxRow], float | None]:
-        now = self._clock()  # read only once, because the clock may be set in between
-        full = (name for name, n in self._in_flight.items() if n >= self._settings.per_channel)
-        busy = self._notifier.find_busy_channels().union(full)
+        now = self.clock()  # read only once, because the clock may be set in between
+        full = (name for name, n in self._in_flight.items() if n >= self.settings.per_channel)
+        busy = self.notifier.find_busy_channels().union(full)
         if not self._released:  # once, for an earlier process's leases; retried if the disk fails
             with sqlite.transaction(self._db) as tx:
                 outbox_rows.release_leases(tx, self._owner, now)
@@ -303,21 +293,21 @@ class OutboxPump:
         with sqlite.transaction(self._db, synced=False) as tx:
             if self._held:  # may have changed while waiting for the database
                 return now, [], deadline
-            self._engine.fall_back(tx, now)
+            self.engine.fall_back(tx, now)
             rows = outbox_rows.lease(
                 tx,
                 now,
                 owner=self._owner,
-                lease_s=self._settings.lease_s,
+                lease_s=self.settings.lease_s,
                 limit=room,
                 sending=sending,
                 free=lambda channel: (
-                    0 if channel in busy else self._settings.per_channel - self._in_flight[channel]
+                    0 if channel in busy else self.settings.per_channel - self._in_flight[channel]
                 ),
             )
             rows = [self._extend_expiry(tx, row) for row in rows]
-            if self._personal is not None:
-                rows = [self._personal(tx, row, now) for row in rows]
+            if self.personal is not None:
+                rows = [self.personal(tx, row, now) for row in rows]
         return now, rows, deadline
 
     def _extend_expiry(self, tx: sqlite3.Connection, row: OutboxRow) -> OutboxRow:
@@ -333,17 +323,17 @@ class OutboxPump:
         return replace(row, expires_at=row.expires_at + more_s)
 
     def _write_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
-        now = self._clock()
+        now = self.clock()
         with sqlite.transaction(self._db) as tx:
             if error is None:
                 if outbox_rows.mark_sent(tx, row, now):
-                    self._engine.record_delivery(tx, row, now)
+                    self.engine.record_delivery(tx, row, now)
                 return True
             obsolete = self._is_obsolete(tx, row)
             if not obsolete:
-                self._engine.fall_back(tx, now, row.id)
+                self.engine.fall_back(tx, now, row.id)
             if isinstance(error, TransientNotifyError) and not obsolete:
-                pause = compute_backoff_s(row.attempt, self._settings, self._rng.uniform)
+                pause = compute_backoff_s(row.attempt, self.settings, self.rng.uniform)
                 wait = max(pause, error.retry_after_s or 0.0)
                 if time.monotonic() + wait <= self._expiry[row.id]:
                     outbox_rows.mark_failed(tx, row, now, error, due_at=now + wait)
@@ -359,7 +349,7 @@ class OutboxPump:
                 error=error.reason,
             )
             if not obsolete and row.notice.reason is NoticeReason.OPENED:
-                self._engine.escalate_undelivered(tx, row.incident, now)
+                self.engine.escalate_undelivered(tx, row.incident, now)
             return True
 
     def _is_obsolete(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:

@@ -65,6 +65,7 @@ class Job:
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
+@dataclass(eq=False, repr=False)
 class ReportJobs:
     """Starts report processes and tracks their progress.
 
@@ -73,27 +74,20 @@ class ReportJobs:
     `open`.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        command: Sequence[str],
-        config: str,
-        clock: Callable[[], float],
-    ) -> None:
-        self._folder = folder
-        self._command = tuple(command)
-        self._config = config
-        self._clock = clock
-        self._jobs: dict[str, Job] = {}
+    folder: Path
+    command: Sequence[str]
+    config: str
+    clock: Callable[[], float]
+    _jobs: dict[str, Job] = field(init=False, default_factory=dict)
 
     def open(self) -> None:
         """Create or empty the folder, private to this user; disk errors are only logged."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for path in self._folder.iterdir():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for path in self.folder.iterdir():
                 path.unlink()
         except OSError as error:
-            _LOG.warning("%s: %s", self._folder, error.strerror)
+            _LOG.warning("%s: %s", self.folder, error.strerror)
 
     async def close(self) -> None:
         """Stop the reports in progress."""
@@ -119,10 +113,10 @@ class ReportJobs:
             if running >= times * _AT_ONCE or len(jobs) >= times * _MAX_JOBS:
                 raise TooManyJobsError
         key = secrets.token_urlsafe(16)
-        path = self._folder / f"{key}{os.path.splitext(name)[1]}"  # noqa: PTH122 - a name, no path
-        job = Job(key, person, name, path, self._clock(), sites)
+        path = self.folder / f"{key}{os.path.splitext(name)[1]}"  # noqa: PTH122 - a name, no path
+        job = Job(key, person, name, path, self.clock(), sites)
         self._jobs[key] = job
-        order = Order(self._config, dict(fields), str(path), person, job.asked_at)
+        order = Order(self.config, dict(fields), str(path), person, job.asked_at)
         job.task = asyncio.create_task(self._make(job, msgspec.json.encode(order)), name="report")
         return job
 
@@ -137,7 +131,7 @@ class ReportJobs:
         ]
 
     def _delete_expired(self) -> None:
-        old = self._clock() - KEPT_S
+        old = self.clock() - KEPT_S
         for job in [j for j in self._jobs.values() if j.state != "making" and j.asked_at < old]:
             job.path.unlink(missing_ok=True)
             del self._jobs[job.id]
@@ -158,7 +152,7 @@ class ReportJobs:
 
     async def _follow(self, job: Job, order: bytes) -> None:
         process = await asyncio.create_subprocess_exec(
-            *self._command,
+            *self.command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -11,6 +11,7 @@ import json
 import os
 import struct
 import time
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -145,6 +146,7 @@ _PERMANENT: Final = {
 }
 
 
+@dataclass(eq=False)
 class WebPush:
     """Sends notices to browsers.
 
@@ -152,20 +154,12 @@ class WebPush:
     operator.
     """
 
-    def __init__(
-        self,
-        key: Callable[[], ServerKey | None],
-        subject: str,
-        browsers: OwnChannels,
-        *,
-        allow_private: bool = False,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._browsers = browsers
-        self._key = key
-        self._subject = subject
-        self._allow_private = allow_private
-        self._clock = clock
+    key: Callable[[], ServerKey | None]
+    subject: str
+    browsers: OwnChannels
+    _: KW_ONLY
+    allow_private: bool = False
+    clock: Callable[[], float] = time.time
 
     async def send(self, target: Secret, notice: Notice, _picture: bytes | None = None) -> None:
         """Send a notice with its link but without a picture.
@@ -178,20 +172,20 @@ class WebPush:
             raise PermanentNotifyError(NotifyReason.BAD_TARGET, "not a complete subscription")
         sealed, headers = await asyncio.to_thread(self._encrypt_notice, subscription, notice)
         answer = await post(
-            subscription.endpoint, sealed, headers, allow_private=self._allow_private
+            subscription.endpoint, sealed, headers, allow_private=self.allow_private
         )
         try:
             raise_for_status(answer, _PERMANENT)
         except PermanentNotifyError as error:
             if error.reason is NotifyReason.TARGET_GONE:
-                self._browsers.gone.append(subscription.endpoint)
+                self.browsers.gone.append(subscription.endpoint)
             raise
 
     def _encrypt_notice(
         self, subscription: Subscription, notice: Notice
     ) -> tuple[bytes, dict[str, str]]:
-        key = self._key()
-        if not self._browsers.has(subscription.endpoint):
+        key = self.key()
+        if not self.browsers.has(subscription.endpoint):
             raise PermanentNotifyError(NotifyReason.TARGET_GONE, "switched off")
         if key is None:
             raise PermanentNotifyError(NotifyReason.LIBRARY, "cryptography is not installed")
@@ -200,6 +194,6 @@ class WebPush:
             "Urgency": _URGENCY.get(notice.priority, "high"),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
-            "Authorization": key.authorize(subscription.endpoint, self._subject, self._clock()),
+            "Authorization": key.authorize(subscription.endpoint, self.subject, self.clock()),
         }
         return encrypt(subscription, write_message(notice)), headers
