@@ -171,10 +171,6 @@ class Visibility:
         """Return whether the request can see a room; with access to all sites, any room."""
         return _SITES.get() is None or room in self.registry.rooms
 
-    def sees_sensor(self, sensor: str) -> bool:
-        """Return whether the request can see a sensor; unregistered sensors have no site."""
-        return _SITES.get() is None or sensor in self.registry.sensors
-
     def describe_sites(self, person: str) -> str:
         """Return the names of a person's schools, for people; empty if there is only one."""
         sites, known = self.policy.find_sites(person), self._registry

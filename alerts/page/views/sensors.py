@@ -201,12 +201,8 @@ class SensorPages(PageGroup):
             (_("Messages rejected"), sum(pipeline.dead_letters.values()), "attention"),
             (_("Notices failed in 7 days"), notices.get("failed", 0), "attention"),
         ]
-        if self._context.sites is not None:
-            groups = [own]
-        elif self._context.rooms is None:
-            groups = [own + shared]
-        else:
-            groups = [own, shared]
+        groups = [own, shared] if self._context.sites is None else [own]
+        groups = [own + shared] if self._context.rooms is None else groups
         return [
             [
                 (name, f"{n:,}", level if n or level == "none" or name == "Reporting" else "ok")

@@ -72,6 +72,7 @@ def init(
     from ingest.mapping.draft import format_toml
     from plumewatch.cli.setup.answers import Answers, find_faults
     from plumewatch.cli.setup.site_files import DISTRICT, STARTER, format_block
+    from plumewatch.config.checks import ENTRA, GOOGLE
     from plumewatch.config.sections.common import check_time_zone
 
     text = DISTRICT if district else STARTER
@@ -80,6 +81,7 @@ def init(
     if public_url:
         sample = f"# public_url = {format_toml('https://plumewatch.example.org')}"
         text = text.replace(sample, f"public_url = {format_toml(public_url)}")
+    host = urlsplit(issuer).hostname or ""
     steps = ["put schools.csv and sensors.csv beside it" if district else "edit it"]
     if issuer:
         text += "\n" + format_block(
@@ -88,7 +90,8 @@ def init(
             client_id=client_id,
             client_secret_file=_OF_PROVIDER,
             hosted_domain=hosted_domain,
-            **_choose_claims(urlsplit(issuer).hostname),
+            groups_claim={GOOGLE: "", **dict.fromkeys(ENTRA, "roles")}.get(host, "groups"),
+            email_claim="preferred_username" if host in ENTRA else "",
         )
         steps.append(f"write the client secret to {_OF_PROVIDER}")
     try:
@@ -138,17 +141,6 @@ def setup(
         raise UsageError(describe(error)) from error
     except BrokerError as error:
         raise UnreachableError(str(error)) from error
-
-
-def _choose_claims(host: str | None) -> dict[str, str]:
-    """Return the claims with which a provider names a person and their groups."""
-    from plumewatch.config.checks import ENTRA, GOOGLE
-
-    if host == GOOGLE:
-        return {}
-    if host in ENTRA:
-        return {"email_claim": "preferred_username", "groups_claim": "roles"}
-    return {"groups_claim": "groups"}
 
 
 def _is_starter(path: Path) -> bool:
