@@ -113,7 +113,7 @@ class Form:
         """Summarize an entry for a list, without its title."""
         known = {field.key: field for field in self.fields if field.key not in _TITLES}
         words = [_describe(known[key], entry[key], tree) for key in known if entry.get(key)]
-        return " · ".join(words)
+        return " · ".join(filter(None, words))
 
     def read_values(self, form: FormData) -> dict[str, Any]:
         """Read the submitted values, without empty ones."""
@@ -237,6 +237,8 @@ def _describe(field: Field, value: Any, tree: Mapping[str, Any]) -> str:
     if field.kind is Kind.TIME:
         return write_clocks(value)
     choices = field.choices(tree) if field.choices else {}
+    if field.needs_choices and not choices:
+        return ""
     values = value if isinstance(value, list) else [value]
     return ", ".join(choices.get(str(one), str(one)) for one in values)
 

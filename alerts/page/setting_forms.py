@@ -265,7 +265,6 @@ FORMS: Final = (
             ),
             _QUIET_HOURS,
         ),
-        id_from=("name",),
         unique=("name",),
     ),
     Form(

@@ -177,7 +177,7 @@ class ConfigPages(PageGroup):
         if form is None:
             raise HTTPException(404, _("This setting doesn't exist."))
         entry = request.path_params.get("entry", "")
-        of_people = form.slug == "people" if entry != _NEW else form is ADD_PERSON
+        of_people = form.slug == "people" or (form is ADD_PERSON and entry == _NEW)
         if self._context.sites is not None and not (form.own or form.slug == _DUTY or of_people):
             raise HTTPException(404, _("This setting doesn't exist."))
         if not (request.state.session.may(form.right) or form.own):
@@ -201,7 +201,7 @@ class ConfigPages(PageGroup):
     def _find_index(self, request: Request, form: Form, version: ConfigVersion) -> int | None:
         """Return the index of the entry in a path, None for a new one; raise 404 if missing."""
         text, session = request.path_params["entry"], request.state.session
-        if text == _NEW and form.may_add:
+        if text == _NEW and form.may_add and form.slug != "people":
             return None
         visible = {
             str(k): k

@@ -101,7 +101,6 @@ class SensorPages(PageGroup):
             pipeline=pipeline,
             summary=self._summarize(pipeline, notices, rows),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
-            notices=notices,
             due=len({s.room for s in sensors if is_due(find_valid_test(tests, s), now)}),
             has_labels=context.settings.processes.draw_labels is not None,
             sites=context.permitted.sorted_sites(),

@@ -703,6 +703,7 @@ async def test_an_administrator_adds_people_of_the_own_school(managed):
     shown = [(await managed.client.get(path)).text for path in ("/settings", "/settings/people")]
     form = (await managed.client.get("/settings/person/new")).text
     assert "/settings/people" in shown[0]
+    assert not re.search(r'class="fine">[^<]*north', shown[1])  # the only school is not named
     assert "Principal of north" in shown[1]
     assert not OF_SOUTH.search("".join(shown) + form)
     assert "Joined nowhere" not in shown[1]
