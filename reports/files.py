@@ -17,8 +17,8 @@ from language.plain_text import make_inert
 from reports import tables
 from reports.documents import render_pdf
 from reports.summary import make_summary
-from reports.text import format_period, to_words
-from reports.view import list_figures, translate_note, view_summary, view_table
+from reports.text import to_words
+from reports.view import list_figures, name_row, translate_note, view_summary, view_table
 from storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def write_summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
             ]
             cells = [
                 [
-                    format_period(to_words(name)),
+                    name_row(grid, name),
                     *(
                         value
                         if value is not None
@@ -235,17 +235,24 @@ def write_summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
                 ]
                 for name, values in grid.rows
             ]
-            _add_rows(book, title, names, cells, bold)
+            units = ["", *(unit for _column, unit in grid.columns)]
+            _add_rows(book, title, names, cells, bold, units)
         _add_table(book, sheet, _("All values"))
 
 
 def _add_rows(
-    book: Any, title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]], bold: Any
+    book: Any,
+    title: str,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    bold: Any,
+    units: Sequence[str] = (),
 ) -> None:
-    page = book.add_worksheet(title)
+    page, percent = book.add_worksheet(title), book.add_format({"num_format": "0.0%"})
     for k, head in enumerate(heads):
         longest = max((len(str(row[k])) for row in rows if isinstance(row[k], str)), default=0)
-        page.set_column(k, k, min(_WIDEST, max(len(head), longest, 8) + 2))
+        form = percent if "share" in units[k : k + 1] else None
+        page.set_column(k, k, min(_WIDEST, max(len(head), longest, 8) + 2), form)
         page.write_string(0, k, head, bold)
     page.freeze_panes(1, 0)
     for number, row in enumerate(rows, start=1):

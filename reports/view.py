@@ -192,7 +192,7 @@ def _view_grid(grid: Grid) -> dict[str, Any]:
             translate_note(grid.notes.get((name, column), "")) or text[k]
             for (column, _unit), (_head_unit, text) in zip(grid.columns, texts, strict=True)
         ]
-        rows.append([escape_reversibly(_name_row(grid, name)), *cells])
+        rows.append([escape_reversibly(name_row(grid, name)), *cells])
     return {
         "title": grid.title,
         "about": grid.about,
@@ -206,7 +206,8 @@ def translate_note(note: str) -> str:
     return gettext(note) if note == WITHHELD else note
 
 
-def _name_row(grid: Grid, name: str) -> str:
+def name_row(grid: Grid, name: str) -> str:
+    """Return the name of a row in words: a week or day as a date, a code as words."""
     if grid.key in _OF_CODES:
         return to_words(name)
     if grid.key == "weeks":

@@ -84,12 +84,13 @@ def xlsx_rows(path):
 def test_a_summary_as_a_workbook_has_a_sheet_a_table(write):
     with zipfile.ZipFile(write("summary", "xlsx")) as book:
         sheets = re.findall(r'<sheet name="([^"]+)"', book.read("xl/workbook.xml").decode())
-        first = book.read("xl/worksheets/sheet1.xml").decode()
+        first, weeks = (book.read(f"xl/worksheets/sheet{n}.xml").decode() for n in (1, 2))
     assert sheets[:3] == ["Key figures", "By week", "By day"]
     assert sheets[-2:] == ["All values", "about"]
     assert {str(name) for name in SHEETS.values()} - {"Schools"} <= {*sheets}
     assert max(map(len, SHEETS.values())) <= 31, "no name is cut"
     assert re.search(r'<c r="A1"[^>]*><is><t>figure<', first)
+    assert "<t>Oct 19, 2026<" in weeks
 
 
 @pytest.mark.parametrize("name", REPORTS)
