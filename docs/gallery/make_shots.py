@@ -32,6 +32,7 @@ from selenium.webdriver.chrome.service import Service
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
 from alerts.engine import AlertEngine
+from alerts.incidents.incident import Verdict
 from alerts.notify.pictures import IncidentPictures
 from alerts.page.app import create_app
 from alerts.page.settings import PipelineStatus, SensorStatus
@@ -79,6 +80,7 @@ def main() -> int:
         with serve_page(config, now) as (url, series, engine):
             state = DataPaths(config.data_dir).state
             person = engine.policy.staff[0].id
+            report_on_missed(state, engine, person, now - 86_400.0)
             pictures = IncidentPictures(state, config.registry(), series, config.timezone)
             keep(pictures.draw_png(incident) or b"", out / "push.webp")
             first_page = ["pdftoppm", "-r", "110", "-singlefile", "-png", report]
@@ -112,6 +114,14 @@ def main() -> int:
         print(f"{name:24} {size / 1000:6.1f} kB")
     print(f"{'together':24} {sum(sizes.values()) / 1000:6.1f} kB")
     return 0
+
+
+def report_on_missed(state: Path, engine: AlertEngine, person: str, before: float) -> None:
+    """Report that nothing was found in the incidents that everybody missed before a time."""
+    missed = "SELECT id FROM incident WHERE missed_at < ? AND verdict IS NULL"
+    with open_state(state) as tx:
+        for (incident,) in tx.execute(missed, (before,)).fetchall():
+            engine.record_feedback(tx, incident, person, Verdict.NOTHING_FOUND, before)
 
 
 def plumewatch(*words: object) -> None:
