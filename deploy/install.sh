@@ -124,7 +124,7 @@ if [ "$current" = "$version" ]; then
     say "$version is installed already"
     changed=''
 else
-    # The new version is completed beside the one in use, which a failed installation leaves as it
+    # The new version is completed next to the one in use, which a failed installation leaves as it
     # was. The previous version is kept, so going back to it needs no packages.
     if ! said=$("$new/bin/plumewatch" --version 2>/dev/null); then
         rm -rf "$new"

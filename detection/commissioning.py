@@ -166,8 +166,8 @@ def find_adjustment(scores: Mapping[str, float], model_level: float) -> float | 
 
     One puff says little about the next, so the threshold moves only `_TRUST` of the way from the
     model's to the midpoint between the puff's score and the highest other score. It moves further
-    if it must to end up between the two scores. The result is limited to `LOWER` below and `UPPER`
-    above the model's; it is None if the puff did not score highest.
+    if necessary to end up between the two scores. The result is limited to `LOWER` below and
+    `UPPER` above the model's; it is None if the puff did not score highest.
     """
     puff = max(scores[step.name] for step in STEPS if step.is_vaping) - model_level
     rest = max(scores[step.name] for step in STEPS if not step.is_vaping) - model_level

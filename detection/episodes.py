@@ -222,7 +222,7 @@ def _begin(
 
 
 def end_reached(episode: Episodes, time: Floats, x: Floats) -> NDArray[np.bool_]:
-    """Return whether all channels have been back for `QUIET_S`, or `LONGEST_S` have passed."""
+    """Return whether all channels were normal for `QUIET_S`, or `LONGEST_S` have passed."""
     baseline = episode["baseline"][:, OPENERS]
     highest = episode["highest"][:, OPENERS] - baseline
     out = x[:, OPENERS] - baseline > np.maximum(RISE[OPENERS], 0.25 * highest)

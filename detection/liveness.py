@@ -211,7 +211,7 @@ class Liveness:
         """Return the outages that begin, gain sensors or end by `now`, Unix seconds.
 
         `broker_healthy` is whether messages can reach us at all; None means unchanged. If the clock
-        was set back by more than a minute, every allowance starts over.
+        was set back by more than a minute, every wait starts over.
         """
         if self._state.now - now > _AWAY_S:
             self._set_back(now)
@@ -239,7 +239,7 @@ class Liveness:
         return [*self._join_outages(now), *self._alert_ripe(now), *self._end_outages(now)]
 
     def skip_gap(self) -> None:
-        """Learn no interval from the time until each sensor's next report: we were away."""
+        """Ignore the time until each sensor's next report when learning intervals: we were away."""
         for found in self._state.sensors.values():
             found.report = -math.inf
 

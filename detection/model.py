@@ -264,7 +264,8 @@ class Model:
         Gives each of `KINDS` a score; their softmax is the probabilities. Without it, all kinds are
         equally probable.
     thc : Forest or None
-        Scores, as log-odds, whether vaping came from a THC cartridge. Without it, it never does.
+        Scores, as log-odds, whether vaping came from a THC cartridge. Without it, THC is never
+        reported.
     """
 
     version: str

@@ -1,12 +1,10 @@
 """Commit readings and dead letters from MQTT and HTTP in groups, in the order of acceptance.
 
-Why there is one queue
-----------------------
-MQTT and HTTP share one `Intake`, which recognizes duplicates of readings that are not on the disk
-yet. A duplicate must not be acknowledged until the original is durable, even if that one arrived
-over the other protocol. So every outcome enters one queue immediately after `Intake.on_message`,
-and an entry is settled only when everything before it is durable. The entry of a duplicate is
-empty.
+Why there is one queue ---------------------- MQTT and HTTP share one `Intake`, which recognizes
+duplicates of readings that are not on the disk yet. A duplicate must not be acknowledged until the
+original is durable, even if the original arrived over the other protocol. So every outcome enters
+one queue immediately after `Intake.on_message`, and an entry is settled only when everything before
+it is durable. The entry of a duplicate is empty.
 
 Order of operations
 -------------------

@@ -36,8 +36,7 @@ _NO_SUMS: Final = (0.0,) * len(_FIELDS)
 class Facts:
     """What happened at some places in a half-open time window; times are Unix seconds.
 
-    - `deleted_before`: retention deleted incidents opened before it;
-      -inf if none.
+    - `deleted_before`: retention deleted incidents opened before it; -inf if none.
     - `recorded_from`: start of the complete record of incidents; inf if there is no record.
     - `period`, `before`, `year_before`: name of the window if it was requested by name, the
       previous period, and the same period a year earlier, if on record.

@@ -103,8 +103,7 @@ class IncidentRow:
     - `level`: highest escalation step carried out; 1 means the first people were notified, 0 means
       nobody was.
     - `peaks`: highest value of each channel of the evidence, in the unit of the quantity.
-    - `alarm_of`: model of the device that raised an alarm of its own for this incident; empty if
-      none.
+    - `alarm_of`: model of the device that raised its own alarm for this incident; empty if none.
     - `is_detected_here`: whether Plumewatch's detector detected it, with or without a device's
       alarm.
     - `again_of`: id of an earlier incident that people responded to shortly before; empty if none.

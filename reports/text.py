@@ -109,7 +109,7 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_percent(share: float) -> str:
-    """Format a share of 0 to 1 as a percentage; with a decimal if it is almost all.
+    """Format a share of 0 to 1 as a percentage, with a decimal above 99%.
 
     >>> format_percent(0.643), format_percent(0.9962), format_percent(1.0)
     ('64%', '99.6%', '100%')
@@ -118,7 +118,7 @@ def format_percent(share: float) -> str:
 
 
 def format_column(values: Sequence[float | None], unit: str) -> tuple[str, list[str]]:
-    """Format a column's numbers in the same way; return the unit for its header, and the texts.
+    """Format a column's numbers uniformly; return the unit for its header, and the texts.
 
     >>> format_column([4.0, 75.3, None], "s")
     ('min:s', ['0:04', '1:15', '—'])
@@ -154,9 +154,9 @@ def format_period(name: str) -> str:
 
 
 def describe_median(values: Mapping[str, float | None]) -> str:
-    """Describe a median's basis, and how many incidents without a time it leaves out.
+    """Describe how many incidents a median covers, and how many it excludes.
 
-    `values` comes from a `reports.figures.Figure` that is a time.
+    `values` comes from a `reports.figures.Figure` for a duration.
 
     >>> times = {"median": 255.0, "p90": 310.0, "mean": 260.0, "n": 10.0}
     >>> describe_median(times)

@@ -7,9 +7,9 @@ stored text. The previous hash of the first entry is empty. Triggers prevent cha
 and retention never deletes entries.
 
 If an entry is changed, removed or inserted, the chain breaks, and `verify` reports where. But
-anybody who can write the file can also cut off the newest entries, or rewrite the whole chain. So
-store the last hash that `verify` printed in another place, and check later that it is still in the
-chain.
+anybody who can write to the file can also cut off the newest entries, or rewrite the whole chain.
+So store the last hash that `verify` printed in another place, and check later that it is still in
+the chain.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ for _name in ("httpx", "httpcore"):  # they log addresses and headers
 
 
 class RequestError(Exception):
-    """There was no answer; the message explains why, and completes a sentence."""
+    """There was no answer; the message is the part of a sentence that explains why."""
 
 
 class NoAnswerInTimeError(RequestError):

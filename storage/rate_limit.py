@@ -56,7 +56,7 @@ class RateLimit:
         return wait_s
 
     def give_back(self, key: str) -> None:
-        """Do not count the last try of a key."""
+        """Subtract the last try of a key from its count."""
         if times := self._times.get(key):
             times.pop()
 

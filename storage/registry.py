@@ -150,7 +150,8 @@ class Registry:
     ) -> Registry:
         """Build a registry; rooms name their site if there are several.
 
-        Sensors of closed sites are dropped. Their rooms are kept only for the names.
+        Sensors of closed sites are dropped. Their rooms are kept so that old records can show the
+        names.
         """
         placed = {room.id: room for room in rooms}
         found = {room.site: Site(room.site, room.site, room.zone) for room in placed.values()}
@@ -175,7 +176,7 @@ class Registry:
         )
 
     def within(self, sites: Collection[str]) -> Registry:
-        """Return a registry of only these sites, given by name."""
+        """Return a registry limited to these sites (names)."""
         rooms = {key: room for key, room in self.rooms.items() if room.site in sites}
         sensors = {key: sensor for key, sensor in self.sensors.items() if sensor.room in rooms}
         found = {name: site for name, site in self.sites.items() if name in sites}

@@ -69,7 +69,7 @@ _PYTHON_TYPES: Final = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,),
 
 def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) -> dict[str, int]:
     """Build the file that replaces a damaged one (steps 1 and 2); return row counts by table."""
-    with _new_database(_name_beside(path, "salvaging"), _name_beside(path, "salvaged")) as new:
+    with _new_database(_name_next_to(path, "salvaging"), _name_next_to(path, "salvaged")) as new:
         prepare(new)
         new.execute("BEGIN")
         saved = _copy(path, new)
@@ -84,7 +84,7 @@ def create(path: Path, prepare: Prepare) -> None:
     with translate_errors(path), lock_folder(path.parent):
         if not path.exists():
             _remove(path)  # a deleted file may have left logs
-            with _new_database(_name_beside(path, "making"), path) as new:
+            with _new_database(_name_next_to(path, "making"), path) as new:
                 prepare(new)
 
 
@@ -107,13 +107,13 @@ def _new_database(building: Path, path: Path) -> Iterator[sqlite3.Connection]:
 def swap(path: Path) -> Path:
     """Put the salvaged file in place (steps 3 and 4); return the path of the damaged file."""
     number = 1
-    while (aside := _name_beside(path, f"corrupt-{number}")).exists():
+    while (aside := _name_next_to(path, f"corrupt-{number}")).exists():
         number += 1
     with translate_errors(path):
         for suffix in (*_LOGS, ""):
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-        _name_beside(path, "salvaged").rename(path)
+        _name_next_to(path, "salvaged").rename(path)
         sync(path.parent)
     log.error("%s continues with the recovered rows; the damaged file is %s", path, aside)
     return aside
@@ -121,11 +121,11 @@ def swap(path: Path) -> Path:
 
 def finish_repair(path: Path) -> None:
     """Finish a repair that a crash interrupted; raises the same errors as `swap`."""
-    if _name_beside(path, "salvaged").exists():
+    if _name_next_to(path, "salvaged").exists():
         swap(path)
 
 
-def _name_beside(path: Path, suffix: str) -> Path:
+def _name_next_to(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}.{suffix}")
 
 
@@ -135,7 +135,7 @@ def _remove(path: Path) -> None:
 
 
 def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
-    recovered, blank = _name_beside(path, "recovered"), _name_beside(path, "salvaging-copy")
+    recovered, blank = _name_next_to(path, "recovered"), _name_next_to(path, "salvaging-copy")
     program = find_recovery_program()
     if program is None:
         log.error(

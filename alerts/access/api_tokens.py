@@ -1,8 +1,8 @@
 """Tokens for programs that use the HTTP API, and for screens that show the wall view.
 
 A token acts on behalf of one staff member. Its scopes are limited by the person's current role. It
-covers the sites that the person had when it was created and still has. A token is shown only once
-and expires; only its hash is stored.
+is limited to sites that the person had when it was created and still has. A token is shown only
+once and expires; only its hash is stored.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Manage people who are not configured but get a role from their groups at the sign-in provider.
 
-Such a person exists from their first sign-in on, and their id is their e-mail address. Only their
+Such a person exists from their first sign-in, and their id is their e-mail address. Only their
 name, groups and last sign-in are stored. The current configuration maps groups to roles, so people
 disappear when their group is removed from it.
 """

@@ -1,9 +1,9 @@
 """Remove passwords, second factors, tokens and channels of people who are no longer configured.
 
 An id belongs to a person as long as it is configured. It passes to someone else if it was missing
-from the configuration for a day, or if both name and address changed. Without an address before and
-after, the name decides, except for corrections of it. So nobody loses their password because the
-table of people was missing briefly or a name was corrected.
+from the configuration for a day, or if both name and address changed. If either configuration lacks
+the address, a different name is enough, unless it is a correction of the old one. So nobody loses
+their password because the table of people was missing briefly or a name was corrected.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _is_other(member: StaffMember, name: str, email: str, since: float | None) -
 
 
 def _is_corrected(before: str, after: str) -> bool:
-    """Return whether two names are one, because each word of the shorter is in the other.
+    """Return whether each word of the shorter name is in the longer one.
 
     >>> _is_corrected("Jon Rivera", "Ms. J. Rivera"), _is_corrected("J. Rivera", "M. Rivera")
     (True, False)

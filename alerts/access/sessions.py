@@ -24,7 +24,7 @@ _MAX_PER_PERSON: Final = 20
 
 
 class AtProvider(NamedTuple):
-    """The user's address at the provider, and those of their groups that map to a role."""
+    """The user's address at the provider, and their groups that map to a role."""
 
     email: str
     groups: tuple[str, ...]

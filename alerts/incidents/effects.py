@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Page people; this is the incident's alert."""
+    """Page people about the detection that opened the incident."""
 
     detection: Detection
     at: float
@@ -22,7 +22,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class NotifyTaken:
-    """Send the responder's name to everyone who was paged, or `only` to one person."""
+    """Send the responder's name to everyone who was paged, or only to the person `only` if set."""
 
     at: float
     only: str = ""

@@ -206,7 +206,7 @@ class Detection:
 
     @property
     def began_at(self) -> float:
-        """Its onset on this machine's current clock."""
+        """The onset according to this machine's current clock."""
         return self.first_heard_at - (self.alerted - self.onset)
 
     @property
@@ -284,8 +284,8 @@ class Incident:
     def awaited(self) -> bool:
         """Whether an arrival still counts.
 
-        It does while the incident is open. If somebody had set out before, it also does after the
-        incident has ended by itself.
+        It does while the incident is open, and also after the incident ended by itself if somebody
+        had set out before.
         """
         return self.is_open or (self.acknowledged_at is not None and self.resolved_by == SYSTEM)
 

@@ -58,7 +58,7 @@ def add_notice(
     occasion: str = "",
     fallback_at: float | None = None,
 ) -> bool:
-    """Add a notice, unless this person and address have it; return whether it was added.
+    """Add a notice, unless it exists for this person and address; return whether it was added.
 
     Notices for the same incident and reason differ by `occasion`.
     """

@@ -79,7 +79,7 @@ class ProviderSettings:
     groups_claim: str = ""
     """Claim that contains a person's groups; empty if groups are not used."""
     groups_url: str = ""
-    """Google's address for a person's groups, which its tokens lack; empty to use the claim."""
+    """Google's API for a person's groups, which its tokens lack; empty to use the claim."""
     allow_private: bool = False
 
     @property
@@ -117,7 +117,7 @@ class IdentityProvider:
     async def build_sign_in_address(
         self, state: str, nonce: str, verifier: str, *, silent: bool
     ) -> str:
-        """Return the address for sign-in; with `silent`, the person is asked nothing."""
+        """Return the address for sign-in; with `silent`, the provider asks the person nothing."""
         document = await self._call(self.fetch_document)
         own = self.settings
         address: str = prepare_grant_uri(

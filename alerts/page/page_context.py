@@ -222,7 +222,7 @@ class PageContext(Visibility):
     async def load_room_states(
         self, rooms: Collection[Room] | None = None
     ) -> list[queries.RoomState]:
-        """Return the current state of `rooms`, or of all rooms that the request can see.
+        """Return the current state of `rooms`, or of all rooms that the requester can see.
 
         Requests within `_SHARED_S` share one query of the newest readings.
         """
@@ -268,7 +268,7 @@ class PageContext(Visibility):
         audit.append(tx, kind, request.state.session.person, detail, self.settings.clock())
 
     async def require_incident(self, incident_id: str) -> None:
-        """Raise 404 unless the request can see the incident."""
+        """Raise 404 unless the requester can see the incident."""
         if self.sites is None:
             return
         found = await self.read(repository.load, incident_id)
@@ -286,7 +286,7 @@ class PageContext(Visibility):
         return named
 
     def add_place_names(self, incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the incidents that the request can see, with their place names added."""
+        """Return the incidents that the requester can see, with their place names added."""
         shown = []
         for found in incidents:
             room = self.registry.place_of(found["room"])

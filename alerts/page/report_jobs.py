@@ -27,7 +27,7 @@ KEPT_S: Final = 3600.0
 _AT_ONCE: Final = 2
 _MAX_JOBS: Final = 40
 _FOR_OTHERS: Final = 2
-"""Multiplies the limits for all schools together, so that one school cannot use them up."""
+"""Factor for the limits of all schools together, so that one school cannot use them up."""
 _LONGEST_S: Final = 900.0
 
 

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from storage.registry import Registry, Site
 
 _SITES: ContextVar[frozenset[str] | None] = ContextVar("sites of the request", default=None)
-"""Names of the sites that the request can see; None means all."""
+"""Names of the sites that the requester can see; None means all."""
 _SCHOOL: ContextVar[str] = ContextVar("school that the page shows", default="")
-"""Name of the chosen school; empty means all that the request can see."""
+"""Name of the chosen school; empty means all that the requester can see."""
 MAX_ROOMS: Final = 300
 """Maximum rooms on a page with several schools; above it, a page shows one school."""
 
 
 class Visibility:
-    """Limits pages to the sites that the request can see."""
+    """Limits pages to the sites that the requester can see."""
 
     def __init__(self, settings: StaffPageSettings) -> None:
         self.settings = settings
@@ -43,7 +43,7 @@ class Visibility:
 
     @property
     def sites(self) -> frozenset[str] | None:
-        """Return the names of the sites that the request can see; None means all."""
+        """Return the names of the sites that the requester can see; None means all."""
         return _SITES.get()
 
     @property
@@ -53,7 +53,7 @@ class Visibility:
 
     @property
     def permitted(self) -> Registry:
-        """Return all rooms and sensors that the request can see, whatever school is chosen."""
+        """Return all rooms and sensors that the requester can see, whatever school is chosen."""
         return self._part(_SITES.get())
 
     @property
@@ -132,7 +132,7 @@ class Visibility:
 
     @property
     def staff(self) -> tuple[StaffMember, ...]:
-        """Return the staff of the sites that the request can see."""
+        """Return the staff of the sites that the requester can see."""
         sites = _SITES.get()
         if sites is None:
             return self.policy.staff
@@ -150,7 +150,7 @@ class Visibility:
 
     @property
     def own_staff(self) -> tuple[StaffMember, ...]:
-        """Return the staff that the request can manage: people of its sites and of no others."""
+        """Return the staff that the requester can manage: people of its sites and of no others."""
         sites = _SITES.get()
         if sites is None:
             return self.policy.staff
@@ -168,7 +168,7 @@ class Visibility:
         self.times.use(self._registry.sites[only].zone if only in self._registry.sites else "")
 
     def sees_room(self, room: str) -> bool:
-        """Return whether the request can see a room; with access to all sites, any room."""
+        """Return whether the requester can see a room; with access to all sites, any room."""
         return _SITES.get() is None or room in self.registry.rooms
 
     def describe_sites(self, person: str) -> str:

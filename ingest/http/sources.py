@@ -135,7 +135,7 @@ class Signature(NamedTuple):
 def find_by_signature(
     sources: Iterable[HttpSource], signature: Signature, body: bytes
 ) -> HttpSource | None:
-    """Return the source with whose secret the body was signed, or None."""
+    """Return the source whose secret signed the body, or None."""
     found = None
     for source in sources:
         if source.signature is None:
@@ -148,7 +148,7 @@ def find_by_signature(
 
 
 def make_limit(source: HttpSource) -> RateLimit:
-    """Return the rate limit of a source; a burst may have twice the messages of a second."""
+    """Return the rate limit of a source; a burst may have twice the messages allowed per second."""
     tries = max(round(2 * source.rate_per_s), 2)
     return RateLimit(Bound(tries, tries / source.rate_per_s))
 

@@ -1,4 +1,4 @@
-"""Check that the broker answers and queues for the service, and when certificates expire."""
+"""Check that the broker answers and queues messages, and when certificates expire."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ _BEHIND_S: Final = 5.0
 
 
 def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Check whether the data folder can be written, has room, and has readable files."""
+    """Check whether the data folder is writable, has free space, and has readable files."""
     del now
     paths = DataPaths(config.data_dir)
     root = paths.root
@@ -243,7 +243,7 @@ def check_clock(
 def _explain_shifts(
     shifts: Mapping[str, float], config: PlumewatchConfig, now: float
 ) -> Iterator[tuple[str, CheckResult]]:
-    """Warn about sensors whose clocks run in another time zone; `shifts` are hours ahead."""
+    """Warn about sensors whose clocks are set to another time zone; `shifts` are hours ahead."""
     zones = find_sensor_zones(config)
     for sensor, shift in shifts.items():
         wrong, zone = explain_shift(shift, zones.get(fold_id(sensor), config.zone()), now)

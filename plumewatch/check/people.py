@@ -348,7 +348,7 @@ def _check_poll(
         return warn(
             "polls",
             f"answers, but {MEANING['particles']}",
-            "use the url with its particle values, or add a particle sensor beside it"
+            "use the url with its particle values, or add a particle sensor next to it"
             " (docs/devices.md)",
         )
     count = len({name for reading in readings for name in reading.values})

@@ -133,7 +133,7 @@ def _find_receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[Con
             yield from find_unknown(f"{path}.leads.{building}", leads, people, _STAFF)
         if entry.people and entry.id in rostered:
             allowed = "must be left out: people without a shift are paged by leads or catch_all"
-            yield ConfigFault(f"{path}.people", "given beside a [[shift]]", allowed)
+            yield ConfigFault(f"{path}.people", "given together with a [[shift]]", allowed)
         if not entry.people and entry.id not in rostered:
             allowed = "must name people, or a [[shift]] must name this receiver"
             yield ConfigFault(f"{path}.people", "nobody", allowed)
@@ -185,7 +185,7 @@ def _find_bells_faults(draft: Draft) -> Iterator[ConfigFault]:
             yield ConfigFault(path, "both or neither of days and dates", EXACTLY_ONE)
         yield from _find_order_faults(path, entry.first, entry.last)
         if entry.dates and (entry.first or entry.last):
-            yield ConfigFault(path, "first or last beside dates", LEFT_OUT)
+            yield ConfigFault(path, "first or last together with dates", LEFT_OUT)
         yield from _find_period_faults(path, entry)
         if not entry.first and not entry.last:
             for day, name in product(entry.days or (), {p.name for p in entry.periods}):
@@ -266,7 +266,7 @@ def _find_hours_faults(path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:
     if by_clock and (entry.start is None or entry.end is None):
         yield ConfigFault(path, "one of start and end", later("both of them"))
     if entry.on_holidays and not by_clock:
-        yield ConfigFault(f"{path}.on_holidays", "true", "only beside start and end")
+        yield ConfigFault(f"{path}.on_holidays", "true", "only together with start and end")
     if not entry.people:
         yield ConfigFault(f"{path}.people", "nobody", SOMEBODY)
 

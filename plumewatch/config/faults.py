@@ -87,7 +87,7 @@ _COLUMNS: Final = {
 NO_SCHOOL: Final = ConfigFault(
     "schools",
     "the district has no school yet",
-    "put schools.csv and sensors.csv beside the configuration (docs/district.md)",
+    "put schools.csv and sensors.csv next to the configuration (docs/district.md)",
 )
 EXACTLY_ONE: Final = later("exactly one of them")
 SOMEBODY: Final = later("must name at least one person")

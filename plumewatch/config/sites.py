@@ -1,6 +1,6 @@
 """Join the schools of a configuration: `[[site]]` entries, tables, and a file per school.
 
-`sites/north.toml` beside the configuration has entries of the site `north`; CSV tables list
+`sites/north.toml` next to the configuration has entries of the site `north`; CSV tables list
 schools, sensors, people and groups. Everything is joined before it is checked, and each fault names
 the file of its entry.
 """
@@ -43,7 +43,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def join_sites(tree: Mapping[str, Any], folder: Path) -> ConfigTree:
-    """Join a configuration with the tables beside it and the files of its sites."""
+    """Join a configuration with the tables next to it and the files of its sites."""
     joined = normalize(tree)
     join_tables(joined, folder)
     for path in sorted((folder / FOLDER).glob("*.toml")):

@@ -1,4 +1,4 @@
-"""Read schools, sensors, people and groups from CSV tables beside a configuration.
+"""Read schools, sensors, people and groups from CSV tables next to a configuration.
 
 The tables are part of the configuration: they are reloaded with it, and every fault names the table
 and the line.

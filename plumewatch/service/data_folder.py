@@ -110,7 +110,7 @@ _ROOM: Final = 1.1
 """Disk space of a copy, as a multiple of the size of the files."""
 _RESERVED: Final = 4_000_000
 _START_TAKES: Final = 1_000_000
-"""Bytes freed for a start: more than it writes before all files are open."""
+"""Bytes freed for startup: more than the service writes before all files are open."""
 _LOOK_S: Final = 4.0
 
 

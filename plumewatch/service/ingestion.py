@@ -45,21 +45,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _COMMIT_PACE_S: Final = 0.005
-"""How long single readings are gathered, because a commit is expensive and a reading is cheap. The
-first reading after a pause does not wait."""
+"""How long readings are collected for one commit, because commits are expensive. The first reading
+after a pause does not wait."""
 _DEDUPE_WINDOW: Final = 512
 """Readings remembered per sensor to find duplicates: more than the broker's
 `max_inflight_messages`, all of which it may resend after a crash. Older duplicates are found in the
 journal."""
 _EVENTS: Final = "-events"
-"""Suffix of the client id of the session for other detectors' events."""
+"""Client id suffix of the session that receives other detectors' events."""
 _TAP_AGAIN_S: Final = 5.0
 _POLL_S: Final = 0.2
 _MAX_RECOUNTED: Final = 500_000
-"""Maximum number of readings counted again at a start. Counts are saved every minute, and this is
-more than a minute's worth."""
+"""Maximum number of readings counted again at startup. Counts are saved every minute, and no minute
+has this many readings."""
 _RESTORED_READINGS: Final = 20_000
-"""Number of newest journal readings that are searched for duplicates after a start."""
+"""Number of newest journal readings that are searched for duplicates after startup."""
 
 
 class Ingestion:
@@ -136,7 +136,7 @@ class Ingestion:
         self._has_own_client_id = bool(config.broker.client_id)
 
     def open(self) -> None:
-        """Resume the broker sessions of the last service; raises `StorageUnavailableError`."""
+        """Resume the broker sessions of the previous run; raises `StorageUnavailableError`."""
         broker, paths = self._broker, self._paths
         if not self._has_own_client_id:
             with translate_errors(paths.client_id):

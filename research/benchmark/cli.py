@@ -82,7 +82,7 @@ def _specs(options: argparse.Namespace) -> list[WorldSpec]:
     ]
 
 
-def _judge_worlds(
+def _evaluate_worlds(
     specs: Sequence[WorldSpec], method: str, body: bytes, people: Sequence[str]
 ) -> list[Result]:
     from detection.model import Model  # noqa: PLC0415 - slow to import
@@ -92,7 +92,7 @@ def _judge_worlds(
     return run.judge(recordings, method, Model.from_bytes(body), people)
 
 
-def _judge_files(folder: Path, program: str, body: bytes) -> list[Result]:
+def _evaluate_files(folder: Path, program: str, body: bytes) -> list[Result]:
     from detection.model import Model  # noqa: PLC0415 - slow to import
     from research.benchmark import recordings, run  # noqa: PLC0415 - slow to import
 
@@ -144,15 +144,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if other := run.model_without(spec.world):
             by_model.setdefault(other.to_bytes(), []).append(spec)
     jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
-        (_judge_worlds, (mine, run.WITHOUT, other, tuple(run.LEAD_IN_DAYS)))
+        (_evaluate_worlds, (mine, run.WITHOUT, other, tuple(run.LEAD_IN_DAYS)))
         for other, mine in by_model.items()
     ]
-    jobs += [(_judge_worlds, (share, run.SHIPPED, model, (run.COLD,))) for share in shares if share]
+    jobs += [
+        (_evaluate_worlds, (share, run.SHIPPED, model, (run.COLD,))) for share in shares if share
+    ]
     if options.recordings:
-        jobs.append((_judge_files, (options.recordings, "labeled", model)))
+        jobs.append((_evaluate_files, (options.recordings, "labeled", model)))
     if options.real:
         jobs += [
-            (_judge_files, (options.real, name, model)) for name in ("real", "real with puffs")
+            (_evaluate_files, (options.real, name, model)) for name in ("real", "real with puffs")
         ]
     results = [result for part in _run(jobs, options.workers, "judging") for result in part]
 

@@ -78,7 +78,7 @@ def test_channel_groups(channels, group):
 def test_a_test_has_other_days_of_the_air_than_training():
     folder = recordings()
     if not folder.is_dir():
-        pytest.skip("no real recordings beside this checkout")
+        pytest.skip("no real recordings next to this checkout")
     taught, _ = prepared(folder, 1, 6.0)
     tested, sessions = prepared(folder, 90_000, 6.0, is_test=True)
     used = set(zip(taught.sensor.tolist(), taught.time.tolist(), strict=True))

@@ -213,7 +213,7 @@ class Series(DatabaseFile, ABC):
 
     @abstractmethod
     def check_connection(self) -> str:
-        """Check that the store can be written and read; raises `StorageUnavailableError`."""
+        """Check that the store can be written to and read; raises `StorageUnavailableError`."""
 
     @abstractmethod
     def latest(self) -> Mapping[str, LatestReading]:

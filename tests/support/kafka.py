@@ -27,7 +27,7 @@ SHORT = (
     "-XX:-BytecodeVerificationRemote",
 )
 
-needs_kafka = pytest.mark.skipif(not CONNECTOR, reason="no jars of Kafka beside this checkout")
+needs_kafka = pytest.mark.skipif(not CONNECTOR, reason="no jars of Kafka next to this checkout")
 
 _PROPERTIES = """process.roles=broker,controller
 node.id=1

@@ -242,7 +242,7 @@ def build_problem(error: HTTPException) -> Response:
 
 
 def find_site(context: PageContext, site: str, field: str = "site") -> Site:
-    """Return a site by its id; raise 400 if the token does not see it."""
+    """Return a site by its id; raise 400 if the token has no access to it."""
     found = context.find_school(site)
     if found is None:
         known = [one.id for one in context.permitted.sorted_sites(with_closed=True)]

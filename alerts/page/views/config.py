@@ -148,7 +148,7 @@ class ConfigPages(PageGroup):
         return form.may_add and not is_limited and not version.is_of_table(form.section, index)
 
     def _is_taken(self, version: ConfigVersion, old: Mapping[str, Any], email: str) -> bool:
-        """Return whether another person has an address, if the request can't see all people."""
+        """Return whether another person has an address, if the requester can't see all people."""
         others = {p.get("email", "") for p in version.whole.get("staff", ()) if p is not old}
         others |= {m.id for m in self._context.policy.staff if is_of_directory(m.id)}
         found = email and fold_address(email) in map(fold_address, others)
@@ -249,7 +249,7 @@ class ConfigPages(PageGroup):
         return link
 
     def _limit_tree(self, tree: Mapping[str, Any]) -> dict[str, Any]:
-        """Limit the configuration to schools, shifts and staff that the request can see."""
+        """Limit the configuration to schools, shifts and staff that the requester can see."""
         sites = {site.id for site in self._context.registry.sites.values()}
         if self._context.sites is None:
             members = (m for m in self._context.staff if is_of_directory(m.id))

@@ -169,7 +169,7 @@ def invite(context: PageContext, tx: sqlite3.Connection, request: Request, perso
 async def _find_configured(
     context: PageContext, person: str
 ) -> tuple[int | None, Mapping[str, Any] | None]:
-    """Return index and entry of a person that the request can change, or (None, None)."""
+    """Return index and entry of a person that the requester can change, or (None, None)."""
     if context.settings.config is None:
         return None, None
     version = await context.run_in_thread(context.settings.config.read)
@@ -183,7 +183,7 @@ async def _find_configured(
 
 
 def is_own(context: PageContext, entry: Mapping[str, Any]) -> bool:
-    """Return whether the request can manage a person: someone without other schools."""
+    """Return whether the requester can manage a person: someone without other schools."""
     own = context.find_site_ids(context.sites)
     return own is None or (bool(entry.get("sites")) and own.issuperset(entry["sites"]))
 

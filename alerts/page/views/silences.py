@@ -106,7 +106,7 @@ class SilencePages(PageGroup):
         return RedirectResponse("/silences", 303)
 
     def _parse_start(self, text: str, registry: Registry, now: float) -> tuple[float, str]:
-        """Parse a start in the place's local time; return it, and a fault or an empty string."""
+        """Parse a start in local time; return it with an error message, empty if valid."""
         zones = {site.zone for site in registry.sites.values() if site.zone}
         zone = ZoneInfo(zones.pop()) if len(zones) == 1 else self._context.times.zone
         try:
@@ -167,7 +167,7 @@ class SilencePages(PageGroup):
         return self._context.sites is None or bool(self._find_sites(silence.labels))
 
     def _may_end(self, silence: Silence) -> bool:
-        """Return whether a silence mutes only rooms that the request can see."""
+        """Return whether a silence mutes only rooms that the requester can see."""
         bound = not silence.labels.keys().isdisjoint(("site", "room"))
         return self._context.sites is None or (bound and self._may_see(silence))
 

@@ -125,7 +125,7 @@ def read_answers(path: Path, given: Mapping[str, str] | None = None) -> Answers:
 
 
 def find_faults(error: ValidationError) -> list[ConfigFault]:
-    """Describe what each wrong answer should be, but not the answer, which may be a secret."""
+    """Describe what each wrong answer should be, without quoting it, because it may be a secret."""
     faults = []
     for found in error.errors(include_url=False, include_input=False):
         path, kind = ".".join(map(str, found["loc"])), found["type"]
@@ -188,7 +188,7 @@ def ask_until_valid(ask_once: Callable[[], A], read: Callable[[A], T]) -> T:
 
 
 def describe(error: Exception) -> str:
-    """Describe what is wrong with an answer, but not the answer, which may be a secret."""
+    """Describe what is wrong with an answer, without quoting it, because it may be a secret."""
     if not isinstance(error, ValidationError):
         return str(error)
     return "\n".join(f"{fault.path}: {fault.allowed}" for fault in find_faults(error))

@@ -1,4 +1,4 @@
-"""Accounts at the broker: each device has a password and may write only its own topics.
+"""Accounts at the broker: each device has a password and may write only to its own topics.
 
 Passwords are hashed as `mosquitto_passwd` of Mosquitto 2 does it. They have 98 random bits, so a
 few iterations are enough and devices connect quickly.
@@ -86,7 +86,7 @@ def find_write_filters(sensor: str, topics: Iterable[str], others: Iterable[str]
 def build_acl(
     sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], service: str
 ) -> str:
-    """Return an acl_file: the service reads everything, a device only writes its own topics."""
+    """Return an acl_file: the service reads everything, a device only writes to its own topics."""
     lines, listed = [], list(sensors)
     for sensor in listed:
         others = set().union(*(one.topics for one in listed if one is not sensor))

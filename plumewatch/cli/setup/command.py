@@ -82,7 +82,7 @@ def init(
         sample = f"# public_url = {format_toml('https://plumewatch.example.org')}"
         text = text.replace(sample, f"public_url = {format_toml(public_url)}")
     host = urlsplit(issuer).hostname or ""
-    steps = ["put schools.csv and sensors.csv beside it" if district else "edit it"]
+    steps = ["put schools.csv and sensors.csv next to it" if district else "edit it"]
     if issuer:
         text += "\n" + format_block(
             "[sign_in]",

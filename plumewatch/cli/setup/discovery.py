@@ -65,7 +65,7 @@ class DiscoveredSensor:
     - `has_own_alarm`: whether the device sent its own vape alarm.
     - `unlikely`: quantities whose values look like another unit.
     - `misnamed`: a description of the keys that the native format does not read.
-    - `offsets_s`: how far its clock was ahead; `clock` explains it if that is a time zone.
+    - `offsets_s`: how far its clock was ahead; `clock` explains it if it matches a time zone.
     - `timezone`: time zone to set for its time stamps, or empty.
     """
 
@@ -273,14 +273,14 @@ def _collect(
     for sensor in found.sensors.values():
         sensor.topics |= joined_under[sensor.id] - {""}
         sensor.unlikely = unlikely.of(sensor.id, least=1)
-        _judge_clock(sensor, messages, order, context)
+        _check_clock(sensor, messages, order, context)
     _adopt(found, {message.topic for message in messages})
 
 
-def _judge_clock(
+def _check_clock(
     sensor: DiscoveredSensor, messages: Sequence[Message], order: Routes, context: Context
 ) -> None:
-    """Find out whether a sensor's clock runs in another time zone, and try a better one."""
+    """Find out whether a sensor's clock is set to another time zone, and try a better one."""
     shift = find_shift(statistics.median(sensor.offsets_s)) if sensor.offsets_s else 0.0
     if not shift:
         return

@@ -147,7 +147,7 @@ def test_a_role_with_shifts_is_notified_by_shift():
         (('catch_all = ["kim"]', ""), "receiver.0.catch_all: nobody: must name at least one"),
         (
             ('catch_all = ["kim"]', 'people = ["kim"]'),
-            "receiver.0.people: given beside a [[shift]]",
+            "receiver.0.people: given together with a [[shift]]",
         ),
         (("[[zone]]", '[[receiver]]\nid = "x"\npeople = ["kim"]\n[[zone]]'), "none leads to it"),
         (("[[zone]]", '[[receiver]]\nid = "x"\n[[zone]]'), "receiver.1.people: nobody"),
