@@ -133,7 +133,6 @@ class MemoryAlerts:
     grace_s: float = GRACE_S
     active: bool = field(init=False, default=False)
     alerts: int = field(init=False, default=0)
-    read_failures: int = field(init=False, default=0)
     _wake: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     async def run(
@@ -233,7 +232,6 @@ class MemoryAlerts:
                 if not unreadable:
                     log.warning("alerts from memory: the journal cannot be read: %s", error)
                 unreadable = True
-                self.read_failures += 1
             await self._decide(fork, self._detect, fork.consumer, fresh, self.clock())
             await asyncio.sleep(_POLL_S)
 

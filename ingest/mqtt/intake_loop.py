@@ -159,7 +159,6 @@ class SourceState:
     `connected`: whether we are connected and subscribed.
     `refused_topics`: topic filters the broker refused.
     `connections`: connections made.
-    `reconnected`: connections ended because nothing arrived.
     `sessions_lost`: how often the broker no longer had our session.
     `broker_dropped`: messages that the broker reports as dropped for any client since we started.
     `broker_stored`: messages that the broker stores, including retained ones; None if unknown.
@@ -171,7 +170,6 @@ class SourceState:
     received: int = 0
     acknowledged: int = 0
     dropped_qos0: int = 0
-    reconnected: int = 0
     sessions_lost: int = 0
     broker_dropped: int = 0
     broker_stored: int | None = None

@@ -304,7 +304,6 @@ class MqttSource:
             if canary.on_time(time.monotonic(), waiting=loop.is_behind):
                 if not known:
                     log.warning("connected, and nothing arrives: connecting and subscribing again")
-                self.state.reconnected += 1
                 where = f"broker {self._settings.host}:{self._settings.port}"
                 raise BrokerError(BrokerReason.UNREACHABLE, f"{where} delivers nothing")
             await asyncio.sleep(max(canary.next_deadline() - time.monotonic(), 0.01))

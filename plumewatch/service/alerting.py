@@ -255,7 +255,6 @@ class Alerting:
 
     def _on_delivery(self, outcome: DeliveryOutcome) -> None:
         self.deliveries.on_delivery(outcome, self._resources.clock())
-        self._resources.observer.on_delivery(outcome)
         if outcome.error is NotifyReason.QUOTA:
             self._operations.report(Detail.QUOTA_USED_UP)
         self.changes.notify()

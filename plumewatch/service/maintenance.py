@@ -52,7 +52,6 @@ _WARN_DAYS: Final = 7
 _CLOCK: Final = "retention clock"
 _DUTY: Final = "hours on duty"
 _RECORDED: Final = "recorded counts"
-_DROPPED: Final = "dropped samples"
 
 
 class RetentionClock:
@@ -79,17 +78,11 @@ class Deletion:
     """Deletes old data."""
 
     def __init__(self, resources: Resources) -> None:
-        self.failures = 0
         self._resources = resources
         self._retention = RetentionClock(None)
         self._last = 0.0
         self._failing = False
         self._warned = False
-
-    @property
-    def deletion_lag_days(self) -> int:
-        """Days by which deletion lags behind the clock."""
-        return int(self._retention.behind_s / _DAY_S)
 
     def open(self) -> None:
         """Continue the retention clock of the last service."""
@@ -98,7 +91,7 @@ class Deletion:
         self._last = time.monotonic()
 
     async def try_delete(self, snapshot_offset: int) -> None:
-        """Call `delete`; count a failure if the disk or the store is temporarily unavailable."""
+        """Call `delete`; warn if the disk or the store is temporarily unavailable."""
         try:
             await self.delete(snapshot_offset)
         except (StorageError, sqlite3.Error) as error:
@@ -107,7 +100,6 @@ class Deletion:
             if not self._failing:
                 log.warning("old data cannot be deleted, trying again every minute: %s", error)
             self._failing = True
-            self.failures += 1
         else:
             self._failing = False
 
@@ -146,7 +138,7 @@ class Deletion:
             await asyncio.sleep(min(_REST * (time.monotonic() - began), _MAX_REST_S))
 
     def _warn(self) -> None:
-        days = self.deletion_lag_days
+        days = int(self._retention.behind_s / _DAY_S)
         far = days >= _WARN_DAYS  # it is normal that a service is off for a weekend
         if far and not self._warned:
             log.warning(
@@ -156,29 +148,6 @@ class Deletion:
                 count_noun(-(-days // (FASTEST - 1)), "day"),
             )
         self._warned = far
-
-
-@dataclass(slots=True)
-class Samples:
-    """Queues records of the service for the series; `dropped` counts lost ones."""
-
-    resources: Resources
-    writers: SeriesWriters
-    dropped: int = 0
-
-    async def add(self, records: list[Record], duty_until: float, recorded: bytes) -> None:
-        """Queue records, with their running totals."""
-        run, db = self.resources.run_until_stored, self.resources.state
-        before, self.dropped = (
-            self.dropped,
-            await run("measurements", _append, db, records, duty_until, recorded),
-        )
-        if dropped := self.dropped - before:
-            log.warning(
-                "the series has been unavailable for too long: the %d oldest samples are dropped",
-                dropped,
-            )
-        self.writers.records.wake.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +160,12 @@ class Maintenance:
     health: Health
     meters: Meters
     recorder: StateRecorder
-    samples: Samples
+    writers: SeriesWriters
     deletion: Deletion
 
     def open(self) -> None:
         """Resume where the last service stopped."""
         self.deletion.open()
-        self.samples.dropped = _count_dropped(self.resources.state)
         self.meters.refresh()
         stored = load_snapshot(self.resources.state, _DUTY)
         now = self.resources.clock()
@@ -237,7 +205,16 @@ class Maintenance:
         base = self.resources
         stored = await base.run_until_stored("measurements", StateSummary.read, base.state)
         records = sample(base.clock(), self.detection.lives(), stored)
-        await self.samples.add(records, self.recorder.duty_until, self.recorder.export())
+        duty_until, recorded = self.recorder.duty_until, self.recorder.export()
+        dropped = await base.run_until_stored(
+            "measurements", _append, base.state, records, duty_until, recorded
+        )
+        if dropped:
+            log.warning(
+                "the series has been unavailable for too long: the %d oldest samples are dropped",
+                dropped,
+            )
+        self.writers.records.wake.set()
 
 
 def _append(
@@ -247,15 +224,7 @@ def _append(
         series_records.append_samples(tx, records)
         save_snapshot(tx, _DUTY, Snapshot(0, "", repr(duty_until).encode()))
         save_snapshot(tx, _RECORDED, Snapshot(0, "", recorded))
-        dropped = _count_dropped(tx) + series_records.delete_excess(tx, MAX_WAITING)
-        save_snapshot(tx, _DROPPED, Snapshot(0, "", b"%d" % dropped))
-        return dropped
-
-
-def _count_dropped(db: sqlite3.Connection) -> int:
-    """Count all samples ever dropped."""
-    stored = load_snapshot(db, _DROPPED)
-    return 0 if stored is None else int(stored.body)
+        return series_records.delete_excess(tx, MAX_WAITING)
 
 
 def _save_clock(connection: sqlite3.Connection, at: float) -> None:

@@ -20,7 +20,7 @@ from plumewatch.config.settings import build_school, read_ping_url
 from plumewatch.sensor_status import build_statuses, count_for_records
 from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.health import Health, OutboxState, Watchdog
-from plumewatch.service.maintenance import Deletion, Maintenance, Samples
+from plumewatch.service.maintenance import Deletion, Maintenance
 from plumewatch.service.meters import Meters
 from plumewatch.service.resources import Task, run_after
 from reports.rows import name_rooms
@@ -70,7 +70,7 @@ class Monitoring(Pipeline):
             config.watchdog.ping_every_s,
             config.alerts.allow_private_targets,
         )
-        self.deletion, samples = Deletion(resources), Samples(resources, writers)
+        self.deletion = Deletion(resources)
         outbox = OutboxState(resources.paths.state, clock)
         meters = chain(
             declared.declare_service(health, resources, detection),
@@ -84,8 +84,6 @@ class Monitoring(Pipeline):
                 writer=writers.readings,
                 records=writers.records,
                 detection=detection,
-                deletion=self.deletion,
-                samples=samples,
                 commits=ingestion.writer.seconds,
             ),
             declared.declare_alerts(
@@ -114,7 +112,7 @@ class Monitoring(Pipeline):
             health,
             self.meters,
             recorder,
-            samples,
+            writers,
             self.deletion,
         )
 

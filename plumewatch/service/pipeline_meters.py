@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from plumewatch.service.alerting import Deliveries
     from plumewatch.service.consumers import DetectionLoop
     from plumewatch.service.health import Health, OutboxState
-    from plumewatch.service.maintenance import Deletion, Samples
     from plumewatch.service.resources import Resources
     from storage.journal import Journal
     from storage.reading import Reading
@@ -74,9 +73,6 @@ def declare_broker(source: MqttSource, queue_limit: int) -> Iterator[Meter]:
     yield gauge("broker_connected", "Whether the broker is connected.", lambda: state.connected)
     text = "Connections made to the broker."
     yield counter("broker_connections", text, lambda: state.connections)
-
-    text = "Connections to the broker ended because nothing arrived."
-    yield counter("broker_silences", text, lambda: state.reconnected)
     text = "Messages that the broker reports as dropped."
     yield counter("broker_dropped_messages", text, lambda: state.broker_dropped, "broker_dropped")
     text = "Messages that the broker reports as stored."
@@ -85,10 +81,7 @@ def declare_broker(source: MqttSource, queue_limit: int) -> Iterator[Meter]:
     yield gauge("broker_queue_limit_messages", text, lambda: queue_limit)
     if canary is None:
         return
-    yield counter("canaries_sent", "Canaries published.", lambda: canary.sent)
     yield counter("canaries_returned", "Canaries that came back.", lambda: canary.returned)
-    text = "Round trip of the last canary through the broker."
-    yield gauge("canary_round_trip_seconds", text, lambda: canary.round_trip_s)
 
     def round_trip_ms() -> Value:
         return None if canary.round_trip_s is None else 1000.0 * canary.round_trip_s
@@ -149,8 +142,6 @@ def declare_polls(polls: HttpPolls) -> Iterator[Meter]:
 
     text = "Polls of devices over HTTP."
     yield counter("polls", text, requests, labels=("outcome",))
-    text = "Polled devices whose last poll failed."
-    yield gauge("polls_failing_devices", text, lambda: len(polls.failing))
 
 
 def declare_storage(
@@ -160,8 +151,6 @@ def declare_storage(
     writer: SeriesWriter[Reading],
     records: SeriesWriter[Record],
     detection: DetectionLoop,
-    deletion: Deletion,
-    samples: Samples,
     commits: Histogram,
 ) -> Iterator[Meter]:
     """Return the meters of the journal and its consumers."""
@@ -183,12 +172,6 @@ def declare_storage(
         continues=True,
         blocks=True,
     )
-    text = "Samples dropped while the series was unavailable."
-    yield counter("samples_dropped", text, lambda: samples.dropped, continues=True)
-    text = "Days by which deletion lags because the clock was set ahead."
-    yield gauge("deletion_held_back_days", text, lambda: deletion.deletion_lag_days)
-    text = "Attempts to delete old data that failed."
-    yield counter("deletion_failures", text, lambda: deletion.failures)
     yield gauge(
         "dead_letters",
         "Rejected messages kept.",
@@ -231,8 +214,6 @@ def declare_alerts(
     yield counter("alerts", "Alerts.", lambda: counts.alerts, "alerts")
     text = "Whether alerts are decided in memory because the state cannot be written."
     yield gauge("alerting_from_memory", text, lambda: memory.active)
-    text = "Journal reads that failed while alerting from memory."
-    yield counter("memory_read_failures", text, lambda: memory.read_failures)
     text = "Incidents and notices that a regular check found stuck."
     yield counter("forgotten", text, lambda: dict(sorted(stuck.items())), labels=("what",))
     text = "Attempts to deliver a notice."

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alerts.engine import AlertRecord
-    from alerts.notify.pump import DeliveryOutcome
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig
 
@@ -67,7 +66,6 @@ class Observer:
 
     on_events: Callable[[Sequence[Event]], None] = lambda _: None
     on_alerts: Callable[[Sequence[AlertRecord]], None] = lambda _: None
-    on_delivery: Callable[[DeliveryOutcome], None] = lambda _: None
 
 
 class ExternalEvents:

@@ -128,12 +128,12 @@ async def test_a_lock_may_end_at_any_moment(disk, engine, make_event, calls):
 
 
 async def test_memory_goes_on_while_the_journal_waits_though_the_state_is_written(
-    disk, engine, make_event
+    disk, engine, make_event, caplog
 ):
     service = Service(engine, disk, make_event())
     service.readings.failing, service.state = "disk I/O error", ""
     running = asyncio.create_task(service.run())
-    await until(lambda: service.notifier.sent and service.memory.read_failures)
+    await until(lambda: service.notifier.sent and "cannot be read" in caplog.text)
     service.commit()
     assert service.memory.active
     assert len(service.decided) == 1

@@ -14,7 +14,7 @@ from plumewatch.service import resources
 from plumewatch.service.app import Service
 from plumewatch.service.consumers import new_consumer
 from storage.errors import StorageUnavailableError
-from storage.journal import DeadLetter, Journal, Snapshot, save_snapshot
+from storage.journal import DeadLetter, Journal
 from storage.reading import ClockSteps, Reading
 from storage.sqlite import connect
 from tests.support.alert_records import incidents
@@ -38,10 +38,6 @@ async def test_counters_go_on_over_a_restart_or_begin_anew_as_declared(config):
         return meter.name and meter.kind == "counter"
 
     paths = DataPaths(config.data_dir)
-    async with running(config):
-        pass
-    with contextlib.closing(connect(paths.state)) as db:
-        save_snapshot(db, "dropped samples", Snapshot(0, "", b"5"))
     async with running(config) as service:
         await store(service, puff())
         for reading in puff():
