@@ -244,48 +244,6 @@ class TestOn3:
                 InfluxHttp(settings(stub, "nowhere3")).check_connection()
             assert not [path for _, path, *_ in stub.requests if "write" in path]
 
-    def test_the_service_makes_averages_and_they_are_read(self, server, tmp_path):
-        now = clock.time()
-        start = now // 3600 * 3600 - 3 * DAY
-        influxql(server.url, "CREATE DATABASE made3")
-        for policy in ("m1", "m15"):
-            statement = f'CREATE RETENTION POLICY "{policy}" ON made3 DURATION INF REPLICATION 1'
-            influxql(server.url, statement)
-        with (
-            FakeServer(InfluxDb3(server.url)) as stub,
-            InfluxSeries(
-                settings(stub, "made3"), REGISTRY, tmp_path / "i.db", RETENTION, lambda: now
-            ) as s,
-        ):
-            values = np.random.default_rng(2).uniform(1, 50, 420)
-            s.write(
-                [
-                    Reading("s", start + 60.0 * i + 7, now, {"pm25": v, "rh": 40.0})
-                    for i, v in enumerate(values)
-                ]
-                + [Reading("t", start + 9.0, now, {"rh": 41.0})],
-                1,
-            )
-            asked = [(e, a) for e in (60, 900, 3600) for a in ("mean", "min", "max")]
-            exact = [s.readings("s", start, now, e, a) for e, a in asked]
-            while s.tidy(now):
-                pass
-            for (every, aggregate), (time, found) in zip(asked, exact, strict=True):
-                rolled = s.readings("s", start, now, every, aggregate)
-                np.testing.assert_array_equal(rolled[0], time)
-                np.testing.assert_allclose(rolled[1]["pm25"], found["pm25"], rtol=1e-9)
-            late = Reading("s", start + 5.0, now, {"pm25": 500.0})
-            s.write([late], 2)
-            for _ in range(2):  # before and after it is included in the averages
-                _, found = s.readings("s", start, now, 900, "max")
-                assert found["pm25"][0] == 500.0
-                s.tidy(now)
-        rows = influxql(server.url, 'SELECT * FROM "m15"."reading_15m"', "made3")
-        (series,) = json.loads(rows)["results"][0]["series"]
-        (t,) = [r for r in series["values"] if r[series["columns"].index("sensor")] == "t"]
-        assert t[series["columns"].index("n")] == 1
-        assert t[series["columns"].index("building")] == "B"
-
     def test_a_month_of_averages_takes_few_writes(self, server, tmp_path):
         """Each write to InfluxDB 3 takes a second."""
         now = clock.time()
@@ -306,6 +264,9 @@ class TestOn3:
             average(s, now)
             writes = [path for _, path, *_ in stub.requests if "write" in path]
             assert len(writes) <= 12
+            quarters, values = s.readings("s", first, now, 900, "max")
+            assert quarters.tolist() == [at - 1 for at in times]
+            assert set(values["pm25"]) == {4.0}
             found = {
                 level: influxql(server.url, f'SELECT "n" FROM "{level}"./reading_.*/', "month3")  # noqa: S608
                 for level in ("m1", "m15")

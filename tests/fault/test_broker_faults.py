@@ -1,19 +1,17 @@
 """Test that the service recovers when the broker stops, returns, or was never there."""
 
 import signal
-import socket
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
 
 from storage.reading import Reading
-from tests.support.broker import Mosquitto, free_port
+from tests.support.broker import Mosquitto
 from tests.support.oracle import incidents
 from tests.support.plumes import readings_of_puff
-from tests.support.service import Publisher, ServiceProcess, run_command
+from tests.support.service import Publisher, ServiceProcess
 from tests.support.waiting import eventually
 
 WINDOW = "max_inflight_messages 500\nmax_queued_messages 100000\nautosave_interval 1"
@@ -45,40 +43,6 @@ def test_messages_arrive_again_after_the_broker_restarts(tmp_path, how):
         )
         assert "Traceback" not in service.log
         assert service.end(signal.SIGTERM) == 0
-
-
-@pytest.mark.parametrize("answer", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-def test_a_server_that_is_no_broker(tmp_path, answer):
-    """It never answers, or not like a broker: the wait is limited, and the fault names it."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-
-        def serve():
-            link, _ = server.accept()
-            with link:
-                link.recv(1000)
-                link.sendall(answer)
-
-        with ThreadPoolExecutor() as threads:
-            if answer:
-                threads.submit(serve)
-            checked = checked_broker(ServiceProcess(tmp_path, port))
-    assert f"127.0.0.1:{port}" in checked
-
-
-def checked_broker(service):
-    """Return the faults that `plumewatch check` finds at the broker."""
-    checked = run_command("check", "--config", str(service.config))
-    assert (checked.returncode, checked.stderr) == (3, "")
-    (line,) = [x for x in checked.stdout.splitlines() if x.startswith("FAULT broker")]
-    return line
-
-
-def test_a_host_nobody_knows(tmp_path):
-    service = ServiceProcess(tmp_path, free_port())
-    text = service.config.read_text()
-    service.config.write_text(text.replace('host = "127.0.0.1"', 'host = "no-broker.invalid"', 1))
-    assert "no-broker.invalid" in checked_broker(service)
 
 
 def test_a_broker_killed_after_a_backlog_delivers_it_again_and_nothing_is_stored_twice(tmp_path):

@@ -198,18 +198,6 @@ def test_a_notice_that_waits_is_sent_in_its_time(tmp_path):
             provider.close()
 
 
-def test_a_clock_far_ahead_deletes_nothing(course):
-    course.publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(100))
-    assert_all_stored(course.service, course.publisher)
-    kept = course.service.stored()
-    course.set(20 * 365 * 86_400.0)
-    assert course.service.end(signal.SIGTERM) == 0
-    course.service.start()  # maintenance runs at the start
-    course.publisher.send_readings([quiet_reading("n2-boys-1", 101)])
-    eventually(lambda: course.service.stored() == kept + 1, lambda: course.service.log)
-    assert sum(course.service.series().values()) >= kept
-
-
 @pytest.mark.parametrize(
     "instant",
     ["2026-03-08T06:59:00+00:00", "2026-11-01T05:59:00+00:00"],

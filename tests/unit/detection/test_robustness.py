@@ -151,16 +151,6 @@ def test_a_session_after_silence_is_detected_and_the_silence_raises_nothing(gap_
     assert min(e.time for e in events) >= 1500.0 + gap_s
 
 
-def test_a_clock_that_jumps_back_is_ignored_until_it_has_caught_up():
-    air = Air(2400.0)
-    air.puffs(1500.0)
-    straight = detect(air)
-    back = air.time.copy()
-    again = np.r_[np.arange(400), np.arange(200, 400), np.arange(400, air.time.size)]
-    assert detect(air, again) == straight
-    np.testing.assert_array_equal(air.time, back)
-
-
 # --- missing values
 
 

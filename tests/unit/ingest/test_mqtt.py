@@ -234,15 +234,16 @@ async def test_a_refused_user_ends_it_at_once():
 
 
 class Mute:
-    """A server that accepts connections and never answers."""
+    """A server that accepts connections, and is no broker."""
 
     def __init__(self):
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
-        self.received = b""
+        self.received = self.answer = b""
 
     async def __call__(self, reader, writer):
         while piece := await reader.read(1000):
             self.received += piece
+            writer.write(self.answer)
             self.begun.set()
         writer.close()
         self.ended.set()
@@ -263,6 +264,12 @@ async def test_a_broker_that_never_answers_is_reported_and_disconnected(mute, mo
     await mute.ended.wait()
     assert mute.received.startswith(b"\x10")
     assert mute.received.endswith(b"\xe0\x00")  # DISCONNECT, in case it was only frozen
+
+
+async def test_another_server_is_reported(mute):
+    mute.answer = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    with pytest.raises(BrokerError, match=f"127.0.0.1:{mute.port}"):
+        await examine(BrokerSettings(port=mute.port), trial=False)
 
 
 async def test_given_up_while_it_connects_nothing_goes_on(mute, caplog):

@@ -95,12 +95,6 @@ async def test_a_service_that_begins_anew_is_not_stopping(systemd):
     assert lines[-1].removeprefix("MONOTONIC_USEC=").isdecimal()
 
 
-def test_nothing_is_sent_without_systemd():
-    quiet = Systemd({})
-    quiet.notify("READY=1")
-    assert quiet.watchdog_s == 0.0
-
-
 @pytest.mark.parametrize(
     ("environ", "seconds"),
     [
