@@ -11,8 +11,6 @@ import time
 
 import psutil
 import pytest
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.support.broker import Mosquitto
 from tests.support.launcher import ForkedService
@@ -138,29 +136,6 @@ def test_a_network_that_swallows_everything(course):
     after = process.num_fds(), process.num_threads()
     assert after[0] <= before[0] + 3
     assert after[1] <= before[1] + 3
-
-
-@pytest.mark.parametrize("lost", [False, True])
-def test_another_client_takes_over_the_session(course, lost):
-    """The service resumes it with everything in its queue, or subscribes again if it was
-    deleted."""
-    before = course.connections()
-    eventually(lambda: len(course.service.journal()) == course.sent, lambda: course.service.log)
-    thief = Client(
-        CallbackAPIVersion.VERSION2,
-        client_id="plumewatch",
-        clean_session=lost,
-        reconnect_on_failure=False,
-    )
-    thief.manual_ack_set(on=True)
-    thief.connect("127.0.0.1", course.broker.port)
-    thief.loop_start()
-    if not lost:
-        course.send()
-    eventually(lambda: course.connections() > before, lambda: course.service.log, 40)
-    thief.disconnect()
-    thief.loop_stop()
-    course.send()
 
 
 def test_a_queue_beyond_its_limit_is_counted_as_missing(tmp_path):

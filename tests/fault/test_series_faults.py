@@ -107,15 +107,6 @@ async def test_everything_arrives_once_the_server_works(run, script, monkeypatch
     assert course.writer.state.failing == ""
 
 
-async def test_it_waits_as_long_as_it_is_asked_to(run):
-    course, points = run([(429, {"Retry-After": "120"}), (503, {"Retry-After": "7"})])
-    course.commit(100)
-    await course.drain()
-    assert len(points) == 100
-    assert course.pauses[0] >= 120
-    assert course.pauses[1] >= 7
-
-
 @pytest.mark.parametrize("stormy", [False, True])
 async def test_bad_points_are_dead_letters_and_stop_nobody(run, stormy):
     rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
@@ -144,20 +135,3 @@ async def test_an_hour_without_a_server_costs_disk_and_no_memory(run):
     await course.drain()
     assert len(points) == 18_000
     assert max(sizes) == 50
-
-
-async def test_a_crash_between_server_and_cursor_repeats_and_adds_nothing(run):
-    course, points = run()
-    course.commit(100)
-    keep = course.series.change
-
-    def killed(_change):
-        raise KeyboardInterrupt
-
-    course.series.change = killed
-    with pytest.raises(KeyboardInterrupt):
-        course.series.write([e.reading for e in course.journal.read(0, 50)[0]], 50)
-    course.series.change = keep
-    assert course.series.cursor() == 0
-    await course.drain()
-    assert len(points) == 100

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from tests.golden.make_cases import CASES, MADE, difference, make_readings, outputs_of
+from tests.golden.make_cases import CASES, difference, outputs_of
 
 NAMES = sorted(path.parent.name for path in CASES.glob("*/readings.csv"))
 ALERTS = {
@@ -44,11 +44,6 @@ def test_a_case_is_whole(name):
         "alerts.csv",
         "events.csv",
     }
-
-
-@pytest.mark.parametrize("name", sorted(MADE))
-def test_hand_made_readings_can_be_made_again(name):
-    assert (CASES / name / "readings.csv").read_text() == make_readings(name)
 
 
 def test_every_case_states_what_it_proves():

@@ -64,13 +64,3 @@ def test_any_split_gives_the_same(data):
     cuts = data.draw(st.lists(st.integers(0, len(batch)), max_size=8))
     restart = data.draw(st.booleans())
     assert ordered(fresh(), batch, cuts, restart=restart) == expected
-
-
-def test_one_reading_at_a_time():
-    batch, expected = stream()
-    end = int(np.searchsorted(batch.time, batch.time[0] + 8 * HOUR))
-    part = ReadingBatch(batch.sensor[:end], batch.time[:end], batch.values[:end])
-    found = ordered(fresh(), part, range(1, end))
-    assert found == ordered(fresh(), part)
-    assert found
-    assert found[0] in expected

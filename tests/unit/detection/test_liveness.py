@@ -233,14 +233,6 @@ class TestOwnOutages:
         lives = fleet.run(20).live.lives()
         assert {life.interval_s for life in lives.values()} == {5.0}
 
-    def test_a_last_will_before_a_restart_makes_an_event_after_it(self):
-        fleet = Fleet(FIVE).run(100)
-        fleet.off = {"s1"}
-        fleet.send_status("s1", "offline")
-        fleet.restart()
-        fleet.run(120)
-        assert fleet.phases() == [ALERTED]
-
     def test_broker_down_is_one_event_that_names_it(self):
         fleet = Fleet(FIVE).run(100)
         fleet.broker_healthy, fleet.off = False, set(FIVE)

@@ -1,18 +1,14 @@
 """Test the handling of InfluxDB's answers: refused, retried later, or explained in a message."""
 
-import time
 import urllib.parse
 
 import pytest
 
 from storage.errors import BatchRefusedError, StorageUnavailableError
-from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
-from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from tests.support.broker import free_port
 from tests.support.fake_server import FakeServer
-from tests.support.influx import Influxd, influxql
 
 REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s", "r")])
 
@@ -194,37 +190,3 @@ def test_a_query_answered_with_nonsense(body):
 def test_urls_that_are_none(url):
     with pytest.raises(ValueError, match="URL"):
         http(url)
-
-
-@pytest.fixture(scope="module")
-def influxd(tmp_path_factory):
-    with Influxd(tmp_path_factory.mktemp("influxd")) as server:
-        influxql(server.url, "CREATE DATABASE air")
-        yield server
-
-
-@pytest.fixture
-def series(influxd, tmp_path):
-    settings = InfluxSettings(influxd.url, "air")
-    with InfluxSeries(settings, REGISTRY, tmp_path / "influx.db") as store:
-        yield store
-
-
-def test_its_version(series):
-    assert series.http.server().major == 1
-    series.http.check_write()
-
-
-def test_readings_beyond_retention_are_refused_and_those_of_now_kept(influxd, tmp_path):
-    influxql(influxd.url, "CREATE DATABASE brief WITH DURATION 1h")
-    settings = InfluxSettings(influxd.url, "brief")
-    now = time.time()
-    with InfluxSeries(settings, REGISTRY, tmp_path / "influx.db") as store:
-        with pytest.raises(BatchRefusedError, match="beyond retention"):
-            store.write([Reading("s", 1.0, 1.0, {"pm25": 1.0})], 1)
-        recent = Reading("s", now - 86_400, now, {"pm25": 1.0})  # as if its clock were a day ahead
-        with pytest.raises(StorageUnavailableError, match=r"its clock is wrong, or .* setup"):
-            store.write([recent], 1)
-        with pytest.raises(BatchRefusedError):  # within a batch, they are found by bisection
-            store.write([recent, Reading("s", 1.0, 1.0, {"pm25": 1.0})], 2)
-        assert store.cursor() == 0

@@ -55,12 +55,6 @@ def test_what_a_slice_costs_does_not_depend_on_what_is_kept(journal, make_readin
     assert pruned.freed_bytes > 0
 
 
-def test_age_never_passes_the_slowest_reader(journal, make_readings):
-    journal.commit(make_readings(50))
-    assert prune(journal, min_cursor=10, received_before=float("inf"), spare=50) == (10, 0)
-    assert journal.first_offset() == 11
-
-
 def filled(journal, make_readings, count=4000):
     for first in range(0, count, 1000):
         journal.commit(make_readings(1000, first=first))
@@ -102,13 +96,6 @@ def test_what_was_deleted_unread_is_counted_over_restarts(tmp_path, make_reading
     with Journal(tmp_path / "journal.db") as journal:
         journal.continue_behind(10**6)
         assert journal.deleted_unread() == counted
-
-
-def test_size_never_passes_what_is_spared(journal, make_readings):
-    filled(journal, make_readings)
-    assert prune(journal, min_cursor=1000, max_bytes=1) == (1000, 0)
-    assert prune(journal, min_cursor=1000, max_bytes=1, spare=1500) == (500, 500)
-    assert journal.first_offset() == 1501
 
 
 def test_dead_letters_alone_make_no_reading_go(journal, make_readings):

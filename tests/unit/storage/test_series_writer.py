@@ -238,15 +238,6 @@ async def test_a_permanent_error_ends_the_writer(bench, error):
     assert b.pauses == []
 
 
-async def test_a_store_that_refuses_everything_is_given_time(bench):
-    b = bench(FakeStore(range(100)), settings=WriterSettings(batch=16, refused_in_a_row=10))
-    b.commit(0, 100)
-    await b.until(lambda: b.store.cursor() == 100)
-    assert b.writer.state.refused == 100
-    assert len(b.pauses) == 9
-    assert len(letters_of(b.journal)) == 100
-
-
 async def test_a_dead_letter_that_cannot_be_kept_stops_the_cursor(bench):
     b = bench(FakeStore([1]))
     b.commit(0, 3)
