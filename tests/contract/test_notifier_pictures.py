@@ -6,22 +6,17 @@ import base64
 import json
 import logging
 import threading
-from types import MappingProxyType
 
 import pytest
-from msgspec import structs
 
 from alerts.channels import SERVICES
 from alerts.errors import NotifyReason, TransientNotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.notice import render
 from alerts.secrets import Secret
-from detection.events import ChannelEvidence, Evidence
-from detection.quantities import QUANTITIES
 from tests.support.provider import OK, RISING, answer
 from tests.support.waiting import until
 
-LONG = Evidence({}, dict.fromkeys(QUANTITIES, ChannelEvidence(4.0, 17_600.0, 6.0, 62.0)))
 LOCAL = NotifySettings(allow_private=True)
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 
@@ -129,39 +124,3 @@ async def test_mail_carries_the_picture(mail_server):
 def test_which_services_take_pictures(url, takes):
     assert AppriseNotifier(LOCAL).takes_picture(Secret(url)) is takes
     assert url.partition("://")[0] in SERVICES or not takes
-
-
-@pytest.fixture
-def posted(monkeypatch):
-    """Return the requests that would have gone to a cloud service."""
-    calls = []
-
-    class Answer:
-        status_code = 200
-        headers = MappingProxyType({})
-        content = b'{"ok": true, "id": "1", "result": {}}'
-        text = content.decode()
-
-    def post(_url, **options):
-        calls.append((str(options.get("data")), bool(options.get("files"))))
-        return Answer()
-
-    monkeypatch.setattr("requests.post", post)
-    return calls
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "pover://" + "u" * 30 + "@" + "t" * 30,
-        "tgram://123456789:" + "a" * 35 + "/12315544/",
-    ],
-)
-@pytest.mark.parametrize("evidence", [RISING.evidence, LONG])
-async def test_cloud_services_that_take_both_in_one_request(posted, url, evidence):
-    notice = structs.replace(RISING, evidence=evidence)
-    await AppriseNotifier(LOCAL).send(Secret(url), notice, timeout_s=60.0, picture=PICTURE)
-    ((data, with_file),) = posted
-    assert "Boys N2" in data
-    assert "particles rose" in data
-    assert with_file

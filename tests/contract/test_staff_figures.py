@@ -165,25 +165,6 @@ def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
         )
 
 
-async def test_history_of_a_room(page, school):
-    async with page:
-        html = (await page.get("/rooms/main-1-boys?span=day")).text
-        assert "/rooms/main-1-boys/series?span=day" in html
-        body = (await page.get("/rooms/main-1-boys/series?span=day")).json()
-        week = (await page.get("/rooms/main-1-boys/series?span=week")).json()
-        assert (await page.get("/rooms/main-1-boys?span=year")).status_code == 400
-        assert (await page.get("/rooms/nowhere")).status_code == 404
-    titles = [chart["title"] for chart in body["charts"]]
-    assert titles[0] == "PM2.5"
-    assert {"VOC index", "Humidity"} <= set(titles)
-    for chart in body["charts"]:
-        for line in chart["lines"]:
-            assert len(line["times"]) == len(line["values"]) > 0
-            assert line["times"] == sorted(line["times"])
-    assert body["marks"]
-    assert len(week["charts"][0]["lines"][0]["times"]) < len(body["charts"][0]["lines"][0]["times"])
-
-
 async def test_rooms_and_incidents_lead_to_their_dashboard(page, embedded, school):
     leads_to = f'href="https://grafana.example{room_dashboard("main-1-boys")}'
     (row, *_) = (
@@ -195,14 +176,6 @@ async def test_rooms_and_incidents_lead_to_their_dashboard(page, embedded, schoo
         html = (await page.get(f"/incidents/{row.id}")).text
     start, end = re.search(rf"{re.escape(leads_to)}&amp;from=(\d+)&amp;to=(\d+)", html).groups()
     assert int(start) < 1000 * row.opened_at < int(end)
-
-
-async def test_air_page(page):
-    async with page:
-        output = get_text((await page.get("/air")).text)
-    assert "main-2-girls" in output
-    assert "above the US standard" not in output, "no statement from six hours of readings"
-    assert "only 6.0 h of readings" in output or "only 6.2 h of readings" in output
 
 
 async def test_sensor_health_page_puts_what_is_wrong_first(page, school):

@@ -1,12 +1,10 @@
 """Test that deadlines follow when this machine's clock is set, as do sensors without a clock."""
 
-import itertools
 from dataclasses import replace
 
 import msgspec
 import pytest
 
-from alerts.consumer.reading_selector import CLOCK_SET_BACK_S, Reorder
 from alerts.incidents import repository, silences
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.incident import Status
@@ -77,39 +75,6 @@ def test_any_split_and_any_crash_give_the_same(make_site, batch, crash):
     watched.arrive(set_back_by_an_hour(), batch, crash=crash and batch > 1)
     assert watched.events == expected.events
     assert watched.alerts == expected.alerts
-
-
-def test_an_episode_that_runs_is_ended(make_site):
-    watched = make_site()
-    cut = [r for r in readings_of_puff("s1", START) if r.time < START + 165]
-    watched.arrive(on_our_clock(cut, 3600.0))
-    assert watched.alerts
-    watched.arrive(on_our_clock(readings_of_puff("s1", START + 170, top=0.0), 0.0, 1000))
-    phases = [e.phase for e in watched.events if e.kind is EventKind.VAPE]
-    assert phases[0] == "alerted"
-    assert phases[-1] == "ended"
-
-
-def test_seconds_are_left_alone(make_site):
-    """Readings within these seconds are skipped; no other state is lost."""
-    watched = make_site()
-    quiet = readings_of_puff("s1", START - 300, top=0.0)
-    watched.arrive(on_our_clock(quiet, CLOCK_SET_BACK_S - 5))
-    watched.arrive(on_our_clock(readings_of_puff("s1", START), 0.0, 1000))
-    assert 20 <= watched.consumer.skipped["s1"] <= 40
-    assert [alert.kind for alert in watched.alerts] == [EventKind.VAPE]
-
-
-def test_what_waits_for_an_earlier_one_passes_when_the_clock_is_set_back():
-    order = Reorder()
-    readings = [Reading("s", 100.0 + k, 200.0, {"pm25": 1.0}, seq=k) for k in (0, 2, 3)]
-    passed = list(itertools.chain(*map(order.on_reading, readings)))
-    assert [r.seq for r in passed] == [0]
-    assert [r.seq for r in order.set_back(50.0)] == [2, 3]
-    late = Reading("s", 110.0, 50.0, {"pm25": 1.0}, seq=5)
-    assert order.on_reading(late) == []  # it waits for number 4, by the current clock
-    assert order.on_time(50.5) == []
-    assert order.on_time(51.0) == [late]
 
 
 def test_silence_is_noticed_by_the_clock_as_it_is_now(make_site):

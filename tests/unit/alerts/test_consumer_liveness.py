@@ -1,7 +1,5 @@
 """Test that each outage gives one notice, despite restarts and refused commits."""
 
-import sqlite3
-
 import pytest
 
 from alerts.engine import AlertEngine
@@ -130,24 +128,6 @@ def test_an_end_before_the_commit_is_reported_after_the_restart(site):
     assert site.notices() == [("fm", "opened")]
 
 
-def test_refused_commit_is_repeated(site):
-    site.off = {"s3"}
-    site.run(80)
-    while not (events := site.consumer.check_silence(site.now)):
-        site.now += 1
-    before = site.consumer.save_snapshot()
-    assert before <= site.consumer.position
-    with sqlite3.connect(site.folder / "state.db") as other:
-        site.state.execute("PRAGMA busy_timeout=1")
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(sqlite3.OperationalError):
-            site.consumer.commit(events, site.consumer.position, site.now)
-        other.rollback()
-    other.close()
-    site.consumer.commit(events, site.consumer.position, site.now)
-    assert site.notices() == [("fm", "opened")]
-
-
 AIR, BOARD = {"pm25": 4.0}, {"rssi": -60.0}
 SILENT = [("fm", "opened")]
 
@@ -183,19 +163,6 @@ def test_an_outage_whose_state_is_lost_is_ended_and_judged_anew(site):
     site.run(300)
     assert site.incidents() == [("offline", "n1-girls", "resolved")]
     assert site.notices() == [("fm", "opened")]
-
-
-def test_readings_behind_what_was_received_are_counted(site):
-    for k in range(10):
-        site.put(Reading("s1", site.now - 30 - k, site.now, {"pm25": 4.0}))
-    site.run(50)
-    assert site.consumer.skipped == {"s1": 10}
-
-
-def test_a_stamp_ahead_costs_no_more_than_the_reading_of_its_own_moment(site):
-    site.put(Reading("s1", site.now + 200, site.now, {"pm25": 4.0}))
-    site.run(50)
-    assert site.consumer.skipped == {"s1": 1}
 
 
 def test_without_settings_nobody_is_silent(make_site):

@@ -27,19 +27,15 @@ class Site(ConsumerSite):
 
         self.on_page(give)
 
-    def undo(self, seq):
-        at = START + 950.0
-        self.on_page(lambda tx: threshold_adjustments.undo(tx, seq, "Keeper", at, "a drill"))
-
     def process(self, size=SIZE, before_commit=lambda: None):
         return super().process(size, before_commit)
 
     def feedback(self, sensor="s1"):
-        detector = self.consumer._judge.detectors.plumes
+        detector = self.consumer._selector.detectors.plumes
         return detector.thresholds.explain(detector.sensor_row(sensor)).feedback
 
     def result(self):
-        detector = self.consumer._judge.detectors.plumes
+        detector = self.consumer._selector.detectors.plumes
         order = np.argsort(detector.names)
         return (
             sorted(detector.names),
@@ -73,12 +69,12 @@ def make_site(tmp_path, registry, policy, readings):
 
 
 def run(site, *, crash_at=(), save_at=(), stepped=False):
-    """Process all batches; people answer at batches 8 and 12, and revert an adjustment at 16."""
+    """Process all batches; people answer at batches 8 and 12, and correct an answer at 16."""
     number = 0
     acts = {
         8: lambda: site.answer(Verdict.FALSE_ALARM, "spray"),
         12: lambda: site.answer(Verdict.CONFIRMED, sensor="s3"),
-        16: lambda: site.undo(1),
+        16: lambda: site.answer(Verdict.NOTHING_FOUND),
     }
     while True:
         act = acts.pop(number, lambda: None)

@@ -174,7 +174,7 @@ def test_vaping_that_the_air_of_the_building_explains_alerts_nobody(make_site, s
     site.registry, readings = smoky_rooms()
     site.start()
     events = [vape_at("q1", 3500.0, 8.0), vape_at("q2", 3500.0, 60.0)]
-    site.consumer._judge.detectors.plumes = SaysSo(events)
+    site.consumer._selector.detectors.plumes = SaysSo(events)
     site.arrive(readings, size)
     kinds = sorted((a.sensor, a.kind) for a in site.alerts)
     assert [k for k in kinds if k[1] == "vape"] == [("q2", "vape")]

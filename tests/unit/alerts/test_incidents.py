@@ -8,9 +8,7 @@ from alerts.errors import FeedbackError
 from alerts.incidents.history import Record
 from alerts.incidents.incident import ActionClass, Mute, Rules, Status, Verdict
 from alerts.incidents.inputs import (
-    AckExpired,
     Acknowledged,
-    Arrived,
     ChainEnded,
     Delivered,
     Detected,
@@ -50,8 +48,6 @@ def play(make_event):
                 given = Delivered("ap", "json", at)
             elif word == "ack":
                 given = Acknowledged(rest[0] if rest else "Ms. Lee", at)
-            elif word == "here":
-                given = Arrived(rest[0] if rest else "Ms. Lee", at)
             elif word == "chain ended":
                 given = ChainEnded(at)
             elif word == "over":
@@ -114,44 +110,6 @@ def test_lives(play, script, status, effects):
     incident, found = play(*script)
     assert incident.status is status
     assert kinds(found) == effects
-
-
-@pytest.mark.parametrize(
-    ("script", "message", "effects", "arrived_at"),
-    [
-        (  # if there is an answer, it is not requested again
-            [(A, 1000), ("feedback", 1050, Verdict.CONFIRMED), ("here", 1060)],
-            ["acknowledged", "feedback", "arrived"],
-            ["Page", *TAKEN, "Stop", "EndCooldown"],
-            1060,
-        ),
-        (  # the plume is gone before anybody can arrive
-            [(A, 1000), ("ack", 1010), (E, 1030), ("tick", 1150), ("here", 1200)],
-            ["acknowledged", "arrived"],
-            ["Page", *TAKEN, "Stop"],
-            1200,
-        ),
-        (
-            [(A, 1000), (E, 1030), ("tick", 1150), ("here", 1200)],
-            [],
-            ["Page", "Stop"],
-            None,
-        ),
-        (
-            [(A, 1000), ("ack", 1010), ("over", 1100), ("here", 1200, "Fox")],
-            ["acknowledged", "resolved"],
-            ["Page", *TAKEN, "Stop", "EndCooldown"],
-            None,
-        ),
-    ],
-)
-def test_arrivals(play, script, message, effects, arrived_at):
-    incident, found = play(*script)
-    people = [e.what for e in found if isinstance(e, Record) and e.who in ("Ms. Lee", "Fox")]
-    assert people == message
-    assert kinds(found) == effects
-    assert incident.arrived_at == arrived_at
-    assert incident.acknowledged_by in ("", "Ms. Lee")
 
 
 @pytest.mark.parametrize(
@@ -269,44 +227,6 @@ def test_held_by_a_cooldown_until_1200(play, script, effects, suppressed):
     assert incident.suppressed_by == (fact(suppressed) if suppressed else None)
 
 
-def test_the_last_feedback_counts(play):
-    incident, effects = play(
-        (A, 1000),
-        ("feedback", 1020, Verdict.FALSE_ALARM, "spray"),
-        ("feedback", 1030, Verdict.CONFIRMED),
-    )
-    assert incident.verdict is Verdict.CONFIRMED
-    output = [e.what for e in effects if isinstance(e, Record) and "feedback" in e.what]
-    assert output == ["feedback", "feedback"]
-
-
-def test_nothing_but_a_detection_opens(make_event):
-    for given in (Tick(1.0), Acknowledged("x", 1.0), Detected(make_event(), 1.0)):
-        with pytest.raises(ValueError, match="no incident to apply"):
-            step(None, given, RULES)
-
-
-def test_a_resolved_incident_ignores_new_detections(play, make_event):
-    incident, _ = play((A, 1000), (E, 1010), ("tick", 1130))
-    with pytest.raises(ValueError, match="is resolved"):
-        step(incident, Detected(make_event(sensor="s2"), 1200.0), RULES)
-
-
-@pytest.mark.parametrize(
-    ("given", "status", "by", "effects"),
-    [
-        (Resolved("lee", 1010), "resolved", "lee", ["Stop", "EndCooldown"]),
-        (AckExpired(1010), "notified", "lee", []),
-    ],
-)
-def test_words_of_people_after_an_acknowledgment(play, given, status, by, effects):
-    incident, _ = play((A, 1000), ("delivered", 1001), ("ack", 1002, "lee"))
-    result = step(incident, given, RULES)
-    assert (result.incident.status, result.incident.acknowledged_by) == (status, by)
-    assert result.incident.acknowledged_at == 1002  # the first answer is what counts
-    assert kinds(result.effects) == effects
-
-
 def test_a_held_incident_that_grows_is_looked_at_again_at_once(play):
     incident, _ = play((A, 1000), cooldown_until=1200.0)
     assert incident.next_deadline() == 1114
@@ -326,16 +246,6 @@ def test_an_answer_makes_the_severity_final(play, later):
     assert incident.severity is Severity.WARNING
     assert "severity" not in [effect.what for effect in effects if isinstance(effect, Record)]
     assert incident.next_deadline() == incident.resolve_due
-
-
-def test_a_deferral_that_continues_for_another_reason_is_recorded(play):
-    incident, _ = play((A, 1000), cooldown_until=1100.0)
-    silenced = step(incident, Tick(1100, Mute(1200.0, SILENCE)), RULES)
-    assert silenced.incident.held_until == 1200.0
-    assert silenced.effects == (Record(1100, "plumewatch", "held", {"mute": SILENCE}),)
-    grown = step(silenced.incident, Tick(1200, Mute(1300.0, SILENCE)), RULES)
-    change = {"severity": "critical", "before": "warning"}
-    assert grown.effects == (Record(1200, "plumewatch", "severity", change),)
 
 
 @pytest.mark.parametrize(

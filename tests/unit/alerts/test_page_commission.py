@@ -137,13 +137,6 @@ async def test_a_test_that_is_stopped_silences_no_longer(page):
     assert page.orders == []
 
 
-async def test_a_test_that_nobody_goes_on_with_is_forgotten(page):
-    await page.sign_in("fm")
-    await press(page, "begin")
-    page.now += 3600.0
-    assert "Step 1 of 5" not in (await page.client.get("/commission/n2-boys")).text
-
-
 async def test_a_test_continues_after_a_restart(page, reopened):
     await page.sign_in("fm")
     began = page.now

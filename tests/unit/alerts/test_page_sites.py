@@ -229,19 +229,6 @@ async def test_a_link_of_a_person_who_left_the_school_is_dead(district):
         assert not OF_SOUTH.search(answer.text)
 
 
-async def test_the_helpdesk_sees_sensors_and_no_incidents(district):
-    await district.sign_in("all-hd")
-    sensors = await district.client.get("/sensors")
-    assert "north-1" in sensors.text
-    assert "south-1" in sensors.text
-    assert (await district.client.get("/", follow_redirects=False)).headers[
-        "location"
-    ] == "/sensors"
-    for path in ("/incidents", f"/incidents/{district.south}", "/figures", "/air", "/silences"):
-        assert (await district.client.get(path)).status_code == 403
-    assert 'href="/incidents"' not in sensors.text
-
-
 async def test_the_helpdesk_sees_no_incident_on_any_route(district):
     with sqlite.transaction(district.db) as tx:
         for incident in (district.north, district.south):

@@ -1,6 +1,7 @@
 """Test possible vaping: it pages only people whose route names it, and can become likely."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,6 @@ from alerts.incidents.incident import Status
 from alerts.policy import STAFF, Severity, build_role_receivers
 from detection.events import EventKind, EventPhase
 from tests.support import alert_records as stored
-from tests.unit.alerts.test_engine import DeliveredRow
 
 POSSIBLE = EventKind.POSSIBLE
 
@@ -36,6 +36,10 @@ def asked(registry, policy):
 
 def history(tx):
     return stored.history(tx, "what")
+
+
+def delivered(notice):
+    return SimpleNamespace(incident=notice.incident, person="ap", channel="json", notice=notice)
 
 
 def test_nobody_is_notified_of_possible_vaping(tx, engine, possible):
@@ -71,11 +75,11 @@ def test_it_becomes_the_same_incident_when_vaping_is_likely(tx, engine, possible
 def test_who_got_the_quiet_notice_gets_the_alert_as_well(tx, asked, possible, make_event):
     asked.on_events(tx, [possible(1000.0)], 1000.0)
     quiet = stored.notices(tx, "notice")[0]
-    asked.record_delivery(tx, DeliveredRow(quiet.incident, "ap", "json", quiet), 1001.0)
+    asked.record_delivery(tx, delivered(quiet), 1001.0)
     asked.on_events(tx, [make_event(1100.0)], 1100.0)
     notices = stored.notices(tx, "notice")
     assert [notice.kind for notice in notices] == ["possible", "vape"]
-    asked.record_delivery(tx, DeliveredRow(quiet.incident, "ap", "json", notices[1]), 1101.0)
+    asked.record_delivery(tx, delivered(notices[1]), 1101.0)
     (incident,) = stored.incidents(tx)
     assert (incident.opened_at, incident.notified_at) == (1100.0, 1101.0)
     assert tx.execute("SELECT room FROM cooldown").fetchone()[0] == incident.room

@@ -7,8 +7,7 @@ import pytest
 from alerts.incidents import schema
 from alerts.incidents.incident import Verdict
 from alerts.outbound import series_records
-from detection.events import EventKind, EventPhase
-from storage.errors import BatchRefusedError, StorageUnavailableError
+from detection.events import EventPhase
 from storage.journal import STATE_SCRIPTS
 from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.records import Record, check_record
@@ -153,38 +152,6 @@ def test_what_changes_often_waits_once_and_behind(db, due, engine, make_event):
     assert series_records.count_waiting(db) == 2  # the record changed while it was being written
     (again,) = [r for r in drain(due) if r.measurement == "event"]
     assert again.fields["phase"] == "ended"
-
-
-def test_an_outage_of_several_sensors_has_no_room(db, due, engine, make_event):
-    event = make_event(NOW, sensor="2 sensors", kind=EventKind.OFFLINE)
-    handle(db, engine, event)
-    records = {r.measurement: r for r in drain(due)}
-    assert (records["event"].sensor, records["event"].room) == ("2 sensors", "")
-    assert records["event"].kind == "offline"
-
-
-def test_a_crash_between_series_and_deletion_writes_again(db, due, engine, series, make_event):
-    handle(db, engine, make_event(NOW))
-    entries, _ = due.read(0, 100)
-    series.record([e.record for e in entries])
-    before = series.records("event", 0, NOW + 1)
-    assert series_records.count_waiting(db) == 2
-    drain(due)
-    assert series.records("event", 0, NOW + 1) == before
-
-
-@pytest.mark.parametrize("error", [StorageUnavailableError("away"), BatchRefusedError("no")])
-def test_a_series_that_does_not_take_them(db, due, series, engine, make_event, error, monkeypatch):
-    handle(db, engine, make_event(NOW))
-    entries, behind = due.read(0, 100)
-
-    def refuse(_):
-        raise error
-
-    monkeypatch.setattr(series, "record", refuse)
-    with pytest.raises(type(error)):
-        due.write([e.record for e in entries], behind)
-    assert series_records.count_waiting(db) == 2
 
 
 def test_a_damaged_or_vanished_one_is_passed(db, due):

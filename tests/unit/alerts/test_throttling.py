@@ -75,15 +75,6 @@ def test_a_storm_of_a_floor_comes_together_after_the_first_few(make_event):
     assert body.startswith(f"Many rooms at once: Room 3 {VAPE.lower()} ")
 
 
-def test_a_storm_over_floors_is_that_of_the_building(make_event):
-    school = a_school(member("lee"), timings=EscalationTimings(storm_rooms=2, notices_per_hour=20))
-    for n, sensor in enumerate(["s0", "s9", "s1", "s10", "s2", "s11"]):
-        puff(school, make_event, n, sensor)
-    school.run(60)
-    assert [h.reason for h in school.received_notices] == ["opened"] * 4 + ["digest"]
-    assert render(school.notices[-1])[0] == f"2 rooms in North: {VAPE.lower()}"
-
-
 def test_smoke_in_a_storm_waits_for_nothing(make_event):
     school = a_school(member("lee"))
     for n in range(4):
@@ -142,19 +133,6 @@ def test_what_becomes_critical_while_it_waits_leaves_at_once(make_event):
     puff(school, make_event, 0, "s0")
     school.run(200)
     assert [(h.at, h.reason) for h in school.received_notices] == [(114, "opened")]
-
-
-def test_a_digest_of_what_is_over_mutes_nothing(make_event):
-    school = a_school(member("lee", quiet=(QuietHours(clock_hours(10, 11)),)))
-    for n in range(2):
-        puff(school, make_event, 300 + n, f"s{n}")
-        over(school, make_event, 330 + n, 300 + n, f"s{n}")
-    puff(school, make_event, 3620, "s0")
-    school.run(3630)
-    assert [(h.at, h.reason) for h in school.received_notices] == [
-        (3600, "digest"),
-        (3620, "opened"),
-    ]
 
 
 def test_quiet_hours_defer_until_their_end_and_then_notify_once(make_event):
