@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from alerts.duty.roster import Ring
     from storage.registry import Room
+
+    _Step = tuple[str, tuple[str, ...]]
+    """A ring's name and its people."""
 
 _CASES: Final = ((mark("Vaping"), EventKind.VAPE), (mark("Sensor tampering"), EventKind.TAMPER))
 _MAX_YEARS: Final = 10
@@ -130,7 +132,7 @@ class DutyPages(PageGroup):
         cases: list[dict[str, Any]] = []
         for words, kind in _CASES:
             severity = grade(kind, 1.0, 0.0, 0).value
-            chains: dict[tuple[tuple[Ring, ...], tuple[str, ...]], list[Room]] = {}
+            chains: dict[tuple[tuple[_Step, ...], tuple[str, ...]], list[Room]] = {}
             for room in self._context.registry.rooms.values():
                 labels = build_labels(room, kind=kind.value, severity=severity, sensor="")
                 rings, planned = roster.plan_rings(labels, at), as_planned.plan_rings(labels, at)
@@ -138,9 +140,10 @@ class DutyPages(PageGroup):
                     if ring.name in NEAR:
                         for found in ring.people:
                             on_duty.setdefault(found.person, write_reason(found.why))
-                asked = {c.person for ring in rings for c in ring.people}
-                people = (c.person for ring in planned for c in ring.people)
-                skipped = tuple(person for person in people if person not in asked)
-                chains.setdefault((rings, skipped), []).append(room)
+                steps = tuple((ring.name, tuple(c.person for c in ring.people)) for ring in rings)
+                asked = {person for _name, people in steps for person in people}
+                everyone = (c.person for ring in planned for c in ring.people)
+                skipped = tuple(person for person in everyone if person not in asked)
+                chains.setdefault((steps, skipped), []).append(room)
             cases.append({"words": gettext(words), "severity": severity, "chains": chains})
         return on_duty, cases

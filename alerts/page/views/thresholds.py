@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.incidents import threshold_adjustments
 from alerts.page.page_group import Access, PageGroup, serves
-from language.messages import _
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -43,8 +42,7 @@ class ThresholdPages(PageGroup):
         def percent(sensor: str, feedback: float) -> str:
             known = thresholds.get(sensor)
             if known is None:
-                change = _("less readily") if feedback > 0 else _("more readily")
-                return change if feedback else _("as usual")
+                return "—"
             level = known.level - known.feedback + feedback
             return f"{100 * to_probability(level):.0f}%"
 
