@@ -54,33 +54,33 @@ $(SCALE_STAMP): $(STAMP) requirements-scale.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-scale.lock
 	@touch $@
 
-setup-scale: $(SCALE_STAMP) ## add Spark to it, for scale/ and its tests; needs Java 17 or 21
+setup-scale: $(SCALE_STAMP) ## add Spark to the environment, for scale/ and its tests; needs Java 17 or 21
 
-setup: $(STAMP) ## make the environment in .venv from the lock file
+setup: $(STAMP) ## create the environment in .venv from the lock file
 
-demo: $(DEMO_STAMP) ## simulated school, broker, detector, alerts and staff page, all on this machine; ARGS="--keep FOLDER"
+demo: $(DEMO_STAMP) ## run a simulated school, broker, detector, alerts and staff page on this machine; ARGS="--keep FOLDER"
 	@$(BIN)/plumewatch demo $(ARGS)
 
-test: $(STAMP) ## run all tests (real broker and browser tests run where those are installed)
+test: $(STAMP) ## run all tests (broker and browser tests only if those programs are installed)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
-lint: $(STAMP) ## ruff, mypy --strict, import directions
+lint: $(STAMP) ## run ruff and mypy --strict, and check the directions of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-format: $(STAMP) ## let ruff order imports and lay out the code
+format: $(STAMP) ## sort imports and format the code with ruff
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-ci: lint site test replay-real ## what CI runs
+ci: lint site test replay-real ## run everything that CI runs
 	@$(MAKE) --no-print-directory -C research smoke
 
 replay-real: $(STAMP) ## replay the real recordings in ../shared/data and print what would have alerted
 	@$(MAKE) --no-print-directory -C research $@
 
-train: ## make the detector's model file; more of that kind: make -C research
+train: ## train the detector's model; for more targets: make -C research
 	@$(MAKE) --no-print-directory -C research $@
 
 $(SITE_VENV)/.installed: requirements-docs.lock
@@ -88,100 +88,100 @@ $(SITE_VENV)/.installed: requirements-docs.lock
 	@$(SITE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-docs.lock
 	@touch $@
 
-site: $(SITE_VENV)/.installed ## build the documentation into build/site; links and anchors are checked
+site: $(SITE_VENV)/.installed ## build the documentation into build/site, and check links and anchors
 	@$(SITE_VENV)/bin/python docs/site/links.py
 	@NO_MKDOCS_2_WARNING=1 $(SITE_VENV)/bin/mkdocs build --strict
 	@echo "build/site/index.html"
 
-docs: $(STAMP) ## write the tables of the documentation that come from the code
+docs: $(STAMP) ## update the tables in the documentation that are generated from code
 	@$(BIN)/python -m docs.make_tables
 
-messages: $(STAMP) ## collect the messages of pages, notices and reports into the catalogues
+messages: $(STAMP) ## collect the messages of pages, notices and reports into the catalogs
 	@$(BIN)/python -m language.catalogue
 
-dashboards: $(STAMP) ## write the JSON of the Grafana dashboards
+dashboards: $(STAMP) ## write the JSON files of the Grafana dashboards
 	@$(BIN)/plumewatch dashboards build --out dashboards/json
 
-gallery: $(STAMP) ## take the pictures of page, push and report from a made-up school (Chromium; a minute)
+gallery: $(STAMP) ## take pictures of page, push and report with a made-up school (Chromium; a minute)
 	@$(BIN)/python -m docs.gallery.make_shots
 
 dashboards-gallery: $(STAMP) ## draw whole dashboards with @grafana/scenes (npm, 470 MB once; some minutes)
 	@$(BIN)/python -m docs.gallery.make_gallery $(ARGS)
 
-size: $(STAMP) ## lines of code by folder and language, TOML files, and files from a reading to a push
+size: $(STAMP) ## count lines of code by folder and language, TOML files, and files from a reading to a push
 	@$(BIN)/python benchmarks/size.py
 	@$(BIN)/python benchmarks/reading_to_push.py $(ARGS)
 
-fuzz: $(STAMP) ## a million mutated payloads over all decoders and mappings; COUNT=50000 SEED=7
+fuzz: $(STAMP) ## run a million mutated payloads through all decoders and mappings; COUNT=50000 SEED=7
 	@seed=$${SEED:-$$RANDOM}; echo "seed $$seed"; \
 	  PLUMEWATCH_FUZZ=$${COUNT:-1000000} PLUMEWATCH_FUZZ_SEED=$$seed $(BIN)/python -m pytest \
 	    --numprocesses $(WORKERS) tests/property/test_decoder_fuzz.py tests/property/test_mapping_fuzz.py
 
-fuzz-http: $(STAMP) ## schemathesis over every route of page, API and HTTP ingest; EXAMPLES=500
+fuzz-http: $(STAMP) ## run schemathesis over every route of page, API and HTTP ingest; EXAMPLES=500
 	@FUZZ_EXAMPLES=$${EXAMPLES:-100} $(BIN)/python -m pytest tests/unit/alerts/test_page_api.py --timeout 7200
 
-attack: $(STAMP) ## what an attacker tries, on loopback: accounts, floods, forged devices, files, requests; minutes
+attack: $(STAMP) ## try attacks on loopback: accounts, floods, forged devices, files, requests; minutes
 	@$(BIN)/python -m pytest -m attack --numprocesses $(WORKERS) tests
 
-golden: $(STAMP) ## show how replays differ from the golden cases; WRITE=1 then writes the difference
+golden: $(STAMP) ## show how replays differ from the golden cases; WRITE=1 updates the cases
 	@$(BIN)/python tests/golden/make_cases.py $(if $(WRITE),--write)
 
-fault: $(STAMP) ## kills, power cuts, disk, network, broker, database, clock: the short form, minutes
+fault: $(STAMP) ## test kills, power cuts, disk, network, broker, database and clock; short version, minutes
 	@$(BIN)/python -m pytest tests/fault tests/property/test_journal_machine.py --durations=5 \
 	  --hypothesis-profile=others
 
-soak: $(STAMP) ## 200 kills at random, a day of the fleet in the broker, then random faults; MINUTES=60 SEED=7 STORE=InfluxDB
+soak: $(STAMP) ## 200 random kills, a day of the fleet's messages in the broker, then random faults; MINUTES=60 SEED=7 STORE=InfluxDB
 	@seed=$${SEED:-$$RANDOM}; echo "seed $$seed"; \
 	  FAULT_KILLS=200 FAULT_LONG=1 $(BIN)/python -m pytest --randomly-seed=$$seed \
 	    tests/fault/test_crash_points.py tests/fault/test_shipped_broker.py && \
 	  $(BIN)/python -m tests.support.soak --seed $$seed --minutes $${MINUTES:-60} --store $${STORE:-SQLite} $(ARGS)
 
-bench-ingest: $(STAMP) ## sustained rate from Mosquitto through journal, detector and series; ARGS="--rates 2000 4000"
+bench-ingest: $(STAMP) ## measure the sustained rate from Mosquitto through journal, detector and series; ARGS="--rates 2000 4000"
 	@$(BIN)/python benchmarks/ingest_rate.py $(ARGS)
 
-bench-steady: $(STAMP) ## rate, memory and delay at the journal's bound, without series, under a backup, report, retention, viewers
+bench-steady: $(STAMP) ## measure rate, memory and delay with a full journal, without series, and during backup, report, retention and page views
 	@$(BIN)/python benchmarks/steady.py $(ARGS)
 
-bench-simulate: $(STAMP) ## sensor-days a second of the simulator
+bench-simulate: $(STAMP) ## measure the simulator in sensor-days per second
 	@$(BIN)/python benchmarks/simulate.py
 
-bench-series: $(STAMP) ## lines, writes and queries of the series stores
+bench-series: $(STAMP) ## measure encoding, writes and queries of the time-series stores
 	@$(BIN)/python benchmarks/series_stores.py $(ARGS)
 
-bench-dashboards: $(STAMP) ## what the dashboards cost an InfluxDB, 100 rooms and 90 days; ARGS="--rooms 10 --days 7"
+bench-dashboards: $(STAMP) ## measure the dashboards' load on an InfluxDB with 100 rooms and 90 days; ARGS="--rooms 10 --days 7"
 	@$(BIN)/python benchmarks/dashboard_cost.py $(ARGS)
 
-bench-decode: $(STAMP) ## messages a second of every decoder
+bench-decode: $(STAMP) ## measure every decoder in messages per second
 	@$(BIN)/python benchmarks/decode.py
 
-bench-detector-speed: $(STAMP) ## readings a second of the detector over 1 to 100,000 sensors
+bench-detector-speed: $(STAMP) ## measure the detector in readings per second, with 1 to 100,000 sensors
 	@$(BIN)/python benchmarks/detector_speed.py
 
-bench-reports: $(STAMP) ## a school year of 200 sensors as reports: seconds and memory
+bench-reports: $(STAMP) ## measure time and memory of reports on a school year of 200 sensors
 	@$(BIN)/python benchmarks/report_speed.py $(ARGS)
 
-bench-district: $(STAMP) ## 40 schools in one installation: pages, reports, load; ARGS=--quick is short
+bench-district: $(STAMP) ## measure 40 schools in one installation: pages, reports, load; ARGS=--quick is shorter
 	@$(BIN)/python benchmarks/district.py $(ARGS)
 
-bench-scale: $(SCALE_STAMP) ## the stream on Spark; ARGS="--sensors 200000"
+bench-scale: $(SCALE_STAMP) ## measure the stream on Spark; ARGS="--sensors 200000"
 	@$(BIN)/python benchmarks/scale_out.py $(ARGS)
 
-audit: $(STAMP) ## known vulnerabilities of the locked packages; an index that does not answer is no fault
+audit: $(STAMP) ## list known vulnerabilities of the locked packages; an unreachable index is not an error
 	@mkdir -p build
 	@$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip --progress-spinner off >build/audit.txt 2>&1; \
 	  found=$$?; tail -n 5 build/audit.txt; [ $$found = 0 ] || ! grep -q "^Found " build/audit.txt
 
-wheel: $(STAMP) ## build the wheel into build/wheel; twice gives the same bytes
+wheel: $(STAMP) ## build the wheel into build/wheel; repeated builds are identical
 	@rm -rf build/wheel && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 	@ls build/wheel/*.whl
 
-wheel-demo: wheel ## install that wheel into an empty environment and run its demo
+wheel-demo: wheel ## install the wheel into an empty environment and run its demo
 	@rm -rf build/empty && $(PYTHON) -m venv build/empty
 	@sed -n '/==/s/ *\\$$//p' requirements.lock > build/empty/versions.txt
 	@build/empty/bin/pip install --quiet --disable-pip-version-check -c build/empty/versions.txt "$$(echo build/wheel/*.whl)[demo]"
 	@cd build/empty && bin/plumewatch demo --port 8431 --seconds 20 | tee demo.txt && grep -q '^demo ended: [1-9]' demo.txt
 
-sbom: $(STAMP) ## what an installation is made of, as CycloneDX, into build/sbom.json
+sbom: $(STAMP) ## write the list of an installation's packages (CycloneDX) into build/sbom.json
 	@mkdir -p build
 	@$(BIN)/cyclonedx-py requirements requirements-run.lock --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
 
@@ -198,5 +198,5 @@ lock: $(STAMP) ## resolve pyproject.toml into the lock files, for Python 3.11 an
 	@$(COMPILE) --group sim -o requirements-sim.lock
 	@$(COMPILE) --group docs -o requirements-docs.lock
 
-clean: ## remove the environments, what was built and what the demo left
+clean: ## remove the environments, and the output of builds and the demo
 	@rm -rf $(VENV) $(SITE_VENV) .venv-train build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis

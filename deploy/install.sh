@@ -115,7 +115,7 @@ changed=yes
 id plumewatch >/dev/null 2>&1 ||
     useradd --system --user-group --home-dir $DATA --no-create-home --shell /usr/sbin/nologin plumewatch
 
-# Check this before minutes of installing.
+# Check this first, because installation takes minutes.
 may_run() { runuser -u plumewatch -- "$@" >/dev/null 2>&1; }
 program=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
 may_run "$program" -c '' || refuse "the service's user may not run $program; name another with --python"

@@ -76,7 +76,7 @@ def _make_formats() -> list[str]:
             f" | {_find_example(name)} |"
         )
     return [
-        "| decoder | devices | can carry | over | topics | id, by example |",
+        "| decoder | devices | data | protocol | topics | example id |",
         "|---|---|---|---|---|---|",
         *rows,
     ]

@@ -1,7 +1,7 @@
 // Mounts one dashboard, given as window.GALLERY, with @grafana/scenes: variables, time range,
 // annotations, links and transformations are Grafana's own. The data source and the
-// panel plugins are no packages: what they do between a query and the components of @grafana/ui is
-// done here as their documentation says.
+// panel plugins are not available as packages, so this file does what they do between a query and the
+// components of @grafana/ui, following their documentation.
 import "uplot/dist/uPlot.min.css";
 import "react-grid-layout/css/styles.css";
 import "@grafana/react-data-grid/lib/styles.css";
@@ -25,7 +25,7 @@ import { TableNG } from "@grafana/ui/unstable";
 const { dashboard, choices, mode, source } = window.GALLERY;
 const theme = createTheme({ colors: { mode } });
 config.theme2 = theme;
-systemDateFormats.update({ // as docs/dashboards.md says
+systemDateFormats.update({ // see docs/dashboards.md
   fullDate: "MMM D, YYYY, h:mm:ss A",
   interval: { ...systemDateFormats.interval, second: "h:mm:ss A", minute: "h:mm A", hour: "MMM D, h A", day: "MMM D" },
 });
@@ -33,7 +33,7 @@ window.FAILED = [];
 window.addEventListener("error", (event) => window.FAILED.push(String(event.message)));
 window.addEventListener("unhandledrejection", (event) => window.FAILED.push(String(event.reason?.stack ?? event.reason)));
 
-// What a Grafana sets up before it shows a page.
+// Setup that Grafana does before it shows a page.
 setAppEvents(new EventBusSrv());
 const instance = { uid: source, name: "Plumewatch series", type: "influxdb", meta: { id: "influxdb", name: "InfluxDB", info: { logos: {} } } };
 setDataSourceSrv({ get: async () => series, getList: () => [instance], getInstanceSettings: () => instance });
@@ -57,7 +57,7 @@ const property = (id, path = id, defaultValue = undefined) => ({
 });
 standardFieldConfigEditorRegistry.setInit(() => ["unit", "decimals", "min", "max", "displayName", "noValue", "links", "mappings", "thresholds", "color", "filterable"].map((id) => property(id)));
 
-// The data source: text in, frames out.
+// The data source: converts text to frames.
 const answered = async (query) => {
   const response = await fetch(`/query?${new URLSearchParams({ q: query })}`);
   const { results: [{ series = [], error }] } = await response.json();
@@ -243,7 +243,7 @@ createRoot(document.getElementById("root")).render(
   </Caught></MemoryRouter></ThemeContext.Provider>,
 );
 
-// All questions answered, and what a person would not see: empty panels, and text that is cut.
+// Wait for all queries, then report what a person would not see: empty panels and cut text.
 const isFolded = (one) => Boolean(one) && ((one instanceof SceneGridRow && one.state.isCollapsed) || isFolded(one.parent));
 const all = (type) => sceneGraph.findAllObjects(window.SCENE, (one) => one instanceof type && !isFolded(one));
 window.settled = () => all(SceneQueryRunner).every((one) => ["Done", "Error"].includes(one.state.data?.state));

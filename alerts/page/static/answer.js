@@ -1,8 +1,8 @@
 "use strict";
-// The token is in the fragment of the address, which no server and no log sees. Loading the page posts
-// it to /answer/look, which changes no incident; it acknowledges or reports only when a person presses a
-// button. Every button keeps its place: steps are enabled and disabled, never moved.
-// messages in the language of the page; the text itself is the English one
+// The token is in the fragment of the address, which never reaches a server or its log. Loading the
+// page posts the token to /answer/look, which changes no incident. Only pressing a button acknowledges
+// or reports something. Buttons are enabled and disabled, but never move.
+// translated messages, by their English text
 const messages = JSON.parse(document.querySelector('meta[name="messages"]')?.content ?? "{}");
 const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%%/g, (all, name) => name ? values[name] : "%");
 
@@ -102,7 +102,7 @@ document.addEventListener("DOMContentLoaded", () => {
     button("decline").disabled = over || Boolean(verdict) || declined || here;
   };
 
-  // a picture that cannot be drawn or does not arrive is left out: the buttons do not wait for it
+  // the buttons do not wait for the picture; if it can't be drawn or does not arrive, it is left out
   const picture = async () => {
     const answer = await fetch("/answer/evidence" + location.search, { method: "POST", body: new URLSearchParams({ token }) });
     const drawn = answer.ok ? await answer.text() : "";
@@ -111,7 +111,7 @@ document.addEventListener("DOMContentLoaded", () => {
     element("evidence").hidden = false;
   };
 
-  // others respond meanwhile
+  // other people may respond meanwhile
   const renew = async () => {
     const is_reading = () => !document.hidden && !acting && !changing && element("wrong").hidden && element("ask").hidden;
     if (!state || state.answered || !is_reading()) return;
@@ -125,7 +125,7 @@ document.addEventListener("DOMContentLoaded", () => {
     try {
       const body = await post(path, fields);
       changing &&= path === "/answer";
-      // a second tap that was meant for the button just pressed presses nothing
+      // ignore a second tap that was meant for the button just pressed
       await new Promise((resolve) => setTimeout(resolve, path === "/answer/look" ? 0 : 400));
       show(body);
     } catch (error) {
@@ -179,7 +179,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (state.declined) answers.take();
     else {
       changing = true;
-      // whoever did not respond until now responds with this: only then can they answer
+      // people can answer only after they responded, so this also records a response
       if (feedback) show(state); else answers.take();
     }
   });

@@ -6,7 +6,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
   const locale = `${lang}-US`;
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const lines = ["--line-1", "--line-2", "--line-3", "--line-4"];
-  const dashes = [[], [10, 6], [2, 5], [12, 5, 2, 5]]; // beyond four lines color alone is not enough
+  const dashes = [[], [10, 6], [2, 5], [12, 5, 2, 5]]; // with more than four lines, color alone is not enough
   const tone = (kind) =>
     style({ vape: "--alarm", smoke: "--alarm", tamper: "--attention", sensor_fault: "--attention" }[kind] || "--notable");
 
@@ -34,7 +34,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     },
   });
 
-  // steps are whole minutes, or days where a label is a date: no two ticks have the same label
+  // steps are whole minutes, or days if labels are dates, so that no two ticks have the same label
   const ticks = (span) => {
     const form = new Intl.DateTimeFormat(locale, {
       timeZone, ...(span > 172800 ? { month: "short", day: "numeric" } : { hour: "numeric", minute: "2-digit" }),
@@ -44,7 +44,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
   };
 
   const draw = (box, body) => {
-    box.body = body; // to be drawn again in other colors
+    box.body = body; // to redraw the chart in other colors
     for (const plot of box.plots || []) plot.destroy();
     box.plots = [];
     box.replaceChildren();
@@ -129,7 +129,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     }
   };
 
-  // the age of a reading counts on, also while the connection is lost
+  // keep the age of a reading up to date, even while the connection is lost
   const duration = (s) => s >= 86400 ? `${Math.round(s / 86400)} d` : s >= 3600 ? `${Math.round(s / 3600)} h`
     : s >= 60 ? `${Math.round(s / 60)} min` : `${Math.round(s)} s`;
   const shown = new WeakMap();

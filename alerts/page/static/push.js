@@ -1,5 +1,5 @@
 "use strict";
-// Switches notices on in this browser. The words are in the page, so that they are in its language.
+// Turns on notices in this browser. The page contains the texts, in its language.
 document.addEventListener("DOMContentLoaded", async () => {
   const box = document.getElementById("push");
   if (!box) return;

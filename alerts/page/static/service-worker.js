@@ -1,6 +1,6 @@
 "use strict";
 // Only the shell is cached: style, scripts, icon, and the page shown without a connection.
-// Pages and data of incidents always come from the server.
+// Pages and incident data always come from the server.
 const CACHE = "shell-1";
 const SHELL = ["/static/page.css", "/static/page.js", "/static/icon.svg", "/static/vendor/htmx.min.js",
   "/static/vendor/uPlot.iife.min.js", "/static/vendor/uPlot.min.css", "/offline"];
@@ -19,7 +19,7 @@ self.addEventListener("fetch", (event) => {
   if (request.method !== "GET") return;
   if (request.mode === "navigate") {
     event.respondWith(fetch(request).then((answer) => {
-      event.waitUntil(caches.open(CACHE).then((cache) => cache.add("/offline")).catch(() => {})); // its number may have changed
+      event.waitUntil(caches.open(CACHE).then((cache) => cache.add("/offline")).catch(() => {})); // the phone number on the page may have changed
       return answer;
     }, () => caches.match("/offline")));
   } else if (SHELL.includes(path)) {
