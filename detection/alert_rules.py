@@ -38,7 +38,7 @@ import numpy as np
 from scipy.special import expit
 
 from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, VOC
-from detection.episodes import ALERTED, FEATURES
+from detection.episodes import ALERTED, FEATURES, SESSION_S
 from detection.events import ChannelEvidence, EventKind
 from detection.model import KINDS
 
@@ -147,6 +147,17 @@ def is_large(episodes: Episodes, age: Floats, model_level: float) -> Flags:
     flags: Flags = (rise >= LARGE_UG_M3) & (age >= LARGE_AFTER_S)
     flags &= episodes["peak_at"] - episodes["pulse_onset"] <= LARGE_WITHIN_S
     flags &= episodes["log_odds"] >= model_level - LARGE_GLANCE
+    return flags
+
+
+def is_answered(episodes: Episodes) -> Flags:
+    """Return whether a pulse began before people answered, or stirs what was left of it.
+
+    Within a minute of the answer, a new plume rises by more than what was left.
+    """
+    since = episodes["pulse_onset"] - episodes["answered_at"]
+    left = episodes["pulse_base"] - episodes["baseline"][:, FINE]
+    flags: Flags = (since < 0.0) | ((since < SESSION_S) & (episodes["peak"] < left))
     return flags
 
 

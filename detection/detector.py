@@ -48,7 +48,7 @@ from detection.model import KINDS, Model
 from language.messages import fact
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from numpy.typing import NDArray
 
@@ -253,6 +253,33 @@ class Detector:
         silent &= (now if received is None else received) - self._received[rows] > SILENT_S
         return self._end_silent(rows[silent])
 
+    def end_answered(self, is_answered: Callable[[str], bool]) -> list[Event]:
+        """End the vaping events, by id, that people have answered; return their ends.
+
+        Only a new pulse is then reported again, as a new event: what is left of the pulse in the
+        air when people answer is not.
+        """
+        rows = self._running_rows()
+        found = self._episodes["phase"][rows] == ALERTED
+        found &= self._episodes["kind"][rows] == alert_rules.VAPE
+        found |= ~np.isnan(self._episodes["possible_at"][rows])
+        ended: list[Event] = []
+        for row in rows[found].tolist():
+            episode, now = self._episodes[row], float(self._baselines.state.time[row])
+            possible = not np.isnan(episode["possible_at"])
+            end = now if possible else float(episode["last_vape_at"])
+            event = self._event(row, episode, EventPhase.ENDED, now, end, possible=possible)
+            if not is_answered(event.id):
+                continue
+            ended.append(event)
+            episode["answered_at"] = now
+            if possible:
+                episode["possible_at"] = np.nan
+            else:
+                episode["phase"] = OPEN
+                episode["is_masked"] = False
+        return ended
+
     def set_back(self, now: float) -> list[Event]:
         """Restart the sensors with readings later than `now`; return the events that end.
 
@@ -397,11 +424,13 @@ class Detector:
         if np.count_nonzero(vape):
             alerted_before = episode["pulses"] == episode["alerted_pulse"]
             alerted_before &= episode["kind"] == alert_rules.VAPE
+            alerted_before |= alert_rules.is_answered(episode)
             vape &= ~(alert_rules.is_alerted_vaping(episode) | alerted_before)
         if np.count_nonzero(possible):
             # An alert of another kind explains its own pulse, but not later ones.
             possible &= ~alert_rules.is_alerted_vaping(episode) & ~alert_rules.is_possible(episode)
             possible &= episode["pulses"] != episode["alerted_pulse"]
+            possible &= ~alert_rules.is_answered(episode)
         candidates = (vape | possible | asked)[w].nonzero()[0]
         if candidates.size:
             chances = alert_rules.drop_unseen_kinds(

@@ -57,6 +57,7 @@ EPISODE: Final = np.dtype(
         ("alerted", np.float64),  # time of the alert
         ("confidence", np.float64),
         ("alerted_pulse", np.float64),  # number of the pulse that was alerted
+        ("answered_at", np.float64),  # time of the last reading before people answered
         ("back_since", np.float64),  # time since which all channels are back to normal
         ("pulses", np.float64),
         ("pulse_onset", np.float64),
@@ -110,7 +111,7 @@ EPISODE: Final = np.dtype(
 TIMES: Final = (
     "onset", "alerted", "back_since", "pulse_onset", "peak_at", "last_at", "previous_onset",
     "voc_max_at", "first_pulse_onset", "last_vape_at", "session_onset", "alerted_onset",
-    "possible_at", "possible_onset", "highest_at",
+    "possible_at", "possible_onset", "highest_at", "answered_at",
 )  # fmt: skip
 """Fields that are points in time."""
 _BYTES: Final = np.dtype((np.void, EPISODE.itemsize))
@@ -200,7 +201,7 @@ def _begin(
     first = episode["first_pulse_onset"]
     episode["first_pulse_onset"] = np.where(np.isnan(first), time - dt, first)
     gap = time - dt - episode["previous_onset"]
-    follows = gap <= SESSION_S
+    follows = (gap <= SESSION_S) & ~(episode["pulse_onset"] < episode["answered_at"])
     episode["session_onset"] = np.where(follows, episode["session_onset"], time - dt)
     mean = episode["mean_gap_s"]
     episode["mean_gap_s"] = np.where(np.isnan(mean), gap, mean + 0.4 * (gap - mean))

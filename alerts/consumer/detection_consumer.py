@@ -10,6 +10,8 @@ engine, and commits events, incidents, notices and its position in one transacti
 - **Input.** `reading_selector` decides which readings the detectors see. When nothing arrives, the
   clock ends the wait for a missing reading (`check_silence`). The resulting events are committed
   with a snapshot, because processing the readings again would produce them at another position.
+- **Answers.** Once people have answered, the detector ends the vaping event, so that the next plume
+  is a new event and opens a new incident. This, too, is committed with a snapshot.
 - **Threshold adjustments.** Feedback and the staff page only append an adjustment. The next commit
   gives it a place in the journal: it takes effect after that commit's position. It counts exactly
   once, whether a crash comes before or after the commit.
@@ -24,10 +26,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.consumer.reading_selector import ReadingSelector
-from alerts.incidents import threshold_adjustments
+from alerts.incidents import repository, threshold_adjustments
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.threshold_adjustments import SensorThresholds
 from detection.alert_rules import AlertBudgets
@@ -266,7 +269,8 @@ class DetectionConsumer:
         if not readings:
             return []
         self._uncommitted.stepped = True
-        events = self._selector.step(readings) + self._outages.step(readings)
+        events = [*self._end_answered(), *self._selector.step(readings)]
+        events += self._outages.step(readings)
         newest = max(reading.received for reading in readings)
         events += self._outages.on_time(newest, broker_healthy=broker_healthy)
         events.sort(key=lambda event: event.time)
@@ -276,9 +280,17 @@ class DetectionConsumer:
         """Return events that time alone causes, without new readings; commit them like a batch."""
         events = self._selector.on_time(now)
         self._uncommitted.by_clock |= bool(events)
+        events += self._end_answered()
         events += self._outages.on_time(now, broker_healthy=broker_healthy)
         self._uncommitted.stepped |= bool(events)
         return events
+
+    def _end_answered(self) -> list[Event]:
+        """End the vaping events that people have answered, and have a snapshot committed."""
+        is_answered = partial(repository.is_answered, self._connection)
+        ended = self._selector.detectors.plumes.end_answered(is_answered)
+        self._uncommitted.by_clock |= bool(ended)
+        return ended
 
     def commit(
         self, events: Sequence[Event], position: int, now: float | None, step_s: float = 0.0

@@ -89,6 +89,16 @@ def find_phase(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str |
     return None if row is None else (EventPhase(row["phase"]), row["incident"])
 
 
+def is_answered(tx: sqlite3.Connection, event_id: str) -> bool:
+    """Return whether people answered the incident of an event, or it is resolved."""
+    row = tx.execute(
+        "SELECT 1 FROM alert_event e JOIN incident i ON i.id = e.incident WHERE e.id = ?"
+        " AND (i.answered_at IS NOT NULL OR i.status = 'resolved')",
+        (event_id,),
+    )
+    return row.fetchone() is not None
+
+
 def load_evidence(
     tx: sqlite3.Connection, event_id: str, which: str = "decided_"
 ) -> Evidence | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from storage.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["START", "air", "puff", "readings_of_puff"]
 
@@ -50,11 +50,12 @@ def readings_of_puff(
     every_s: float = 2.0,
     delay_s: float = 0.25,
     top: float = 180.0,
+    more_s: Sequence[float] = (),
 ) -> list[Reading]:
-    """Return clean air with one puff at `onset_s`."""
+    """Return clean air with one puff at `onset_s`, and one at each of `more_s`."""
     readings = []
     for seq, (at, values) in enumerate(air(seconds, every_s)):
-        fine = puff(at - onset_s, top)
+        fine = sum(puff(at - onset, top) for onset in (onset_s, *more_s))
         moved = {
             **values,
             "pm1": round(values["pm1"] + 0.9 * fine, 1),

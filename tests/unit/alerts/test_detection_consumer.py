@@ -1,5 +1,7 @@
 """Test the path from journal to incidents: a crash anywhere costs only time."""
 
+from functools import partial
+
 import pytest
 
 from alerts.consumer.detection_consumer import CONSUMER
@@ -164,6 +166,9 @@ class SaysSo:
     def on_time(self, _now, _received=None):
         return []
 
+    def end_answered(self, _is_answered):
+        return []
+
     def snapshot(self):
         return b""
 
@@ -226,3 +231,31 @@ def test_a_device_alarm_that_goes_on_after_an_answer_is_notified_again(
     assert alerts[0] == 0
     assert len(alerts) == (1 if answered_s is None else 2)
     assert all(at <= answered_s + every_s + 310 for at in alerts[1:])
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "closed", "crash"), [(20.0, False, False), (40.0, True, True), (58.0, False, True)]
+)
+def test_vaping_that_continues_after_an_answer_is_a_new_incident(make_site, gap_s, closed, crash):
+    """The rest of an answered plume isn't; a later puff is, though the session never paused."""
+    puffs = [150.0 + gap_s * k for k in range(4)]
+    readings = readings_of_puff("s1", more_s=puffs[1:], seconds=puffs[-1] + 20.0)
+    site, answered = make_site(), set()
+
+    def answer(tx, incident, at):
+        if closed:
+            site.engine.resolve(tx, incident, "ap", at)
+        else:
+            site.engine.record_feedback(tx, incident, "ap", Verdict.NOTHING_FOUND, at)
+
+    site.journal.commit(readings)
+    while site.process(2):
+        if crash:
+            site.start()
+        at = readings[site.consumer.position - 1].received
+        for incident in set(stored.incidents(site.state, "id")) - answered:
+            site.on_page(partial(answer, incident=incident, at=at))
+            answered.add(incident)
+    onsets = [alert.onset - START for alert in site.alerts]
+    assert onsets == pytest.approx(puffs, abs=3.0)
+    assert all(alert.alerted - alert.onset < 15.0 for alert in site.alerts)
