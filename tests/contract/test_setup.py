@@ -162,54 +162,6 @@ def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
         assert check.code == 0, check.out
 
 
-def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
-    """Its payload has unknown names, so particles and time are not read.
-
-    A device with its own vape alarm can still alert.
-    """
-    payload = {"seen": 5000, "x1": 4.1, "x25": 6.3, "gas": {"tvoc_ppb": 143}}
-    with Mosquitto() as broker:
-        (tmp_path / "answers.toml").write_text(
-            f'site = "S"\nlisten_s = 2\nbroker = "127.0.0.1:{broker.port}"'
-        )
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
-        client.connect("127.0.0.1", broker.port)
-        client.loop_start()
-        alarm = {"events": ["vendor_vape"], "time": time.time()}
-        for topic, content in {
-            "airbox/3F21/state": payload,
-            "gw/node9/stat": {"rssi": -61, "battery": 80},
-            "gw/hall-8/x": {"SHT3X": {"Temperature": 21.5}},
-            "plumewatch/v1/b7/reading": {"pm25": 4.2},
-            "plumewatch/v1/b8/reading": {"pm25": "x", "rh": 41, "time": time.time()},
-            "plumewatch/v1/b9/reading": alarm,
-            "plumewatch/v1/b10/reading": alarm | {"tvoc_ppb": 90},
-        }.items():
-            sent = client.publish(topic, json.dumps(content), 1, retain=True)
-        sent.wait_for_publish(60)
-        client.disconnect()
-        client.loop_stop()
-        found = set_up(tmp_path / "site", tmp_path / "answers.toml").out
-    head = next(line for line in found.splitlines() if line.startswith("Sensor"))
-    at, to = head.index("Lacks"), head.index("Building")
-    rows = [line for line in found.splitlines() if re.match("3F21 |b[0-9]+ ", line)]
-    assert {row.split()[0]: row[at:to].strip() for row in rows} == {
-        "3F21": "particles, time",
-        "b7": "gas or PM1, time",
-        "b8": "gas or PM1",
-        "b9": "particles",
-        "b10": "particles",
-    }
-    assert "cannot detect vaping, because no particles are read: 3F21 (" in found
-    assert "only the device's own vape alarm raises alerts: b9, b10\n" in found
-    assert "so most puffs are reported only as possible vaping: b7, b8 (" in found
-    assert "warn  mappings: airbox-3f21-state: no particles are read" in found
-    assert "airbox-3f21-state: no time is read" in found
-    assert "node9 (gw/node9/stat): skipped, because neither particles nor VOC are read" in found
-    config = load(tmp_path / "site/plumewatch.toml")
-    assert ([m.name for m in config.mapping], config.route) == (["airbox-3f21-state"], [])
-
-
 def test_what_would_not_stay_one_word_in_the_files_of_the_broker(tmp_path):
     """Mosquitto refuses control characters in topics, but other brokers may not."""
 
@@ -462,14 +414,6 @@ class TestWhatCannotBe:
         assert code == 2
         assert message in err
         assert "secret" not in err
-
-    def test_files_that_are_there_stay(self, tmp_path):
-        (tmp_path / "site").mkdir()
-        (tmp_path / "site/plumewatch.toml").write_text("mine")
-        code, message = self.go(tmp_path, 'site = "S"')
-        assert code == 2
-        assert "must be valid TOML" in message
-        assert (tmp_path / "site/plumewatch.toml").read_text() == "mine"
 
     def test_a_folder_that_cannot_be_written_is_reported_at_once(self, tmp_path):
         (tmp_path / "site").write_text("a file")

@@ -23,7 +23,7 @@ from ingest.mapping.examples import find_failures
 from ingest.mapping.schema import MappingConfig, check_mapping
 from ingest.mapping.suggest import suggest
 from ingest.mapping.times import check_form, read_time
-from ingest.names import find_conversion, list_units
+from ingest.names import list_units
 from ingest.topics import TopicFilter
 from ingest.validation import Message
 from tests.contract.test_mappings import MAPPINGS, payload_of
@@ -212,10 +212,3 @@ def test_any_time(form, value):
         return
     stamp = read_time(value, form, NOW, None)
     assert stamp is None or isinstance(stamp, float)
-
-
-@given(quantity=st.sampled_from(list(QUANTITIES)), other=st.sampled_from(list(QUANTITIES)))
-def test_units_never_cross_between_voc_quantities(quantity, other):
-    kinds = {"tvoc_ppb": {"ppb", "ppm"}, "tvoc_ugm3": {"ug/m3", "mg/m3"}, "voc_index": {"index"}}
-    if quantity in kinds and other in kinds and quantity != other:
-        assert all(find_conversion(quantity, unit) is None for unit in kinds[other])

@@ -145,22 +145,11 @@ plumewatch/v1/c/reading {"pm25": 1}"""
     ]
 
 
-def test_some_topics_end_at_a_tab_and_others_at_a_space():
-    data = b'North hall/b7\t{"pm25": 7}\nhall/b8 {"pm25": 8}\nhall/b9\t{"pm25": 9}\nx/b5 4\t5\n'
-    _code, out, err = run(data, None, "--lines", "--decoder", "generic")
-    found = [json.loads(line) for line in out.splitlines()]
-    assert [(one["sensor"], one["values"]["pm25"]) for one in found] == [
-        ("North_hall:b7", 7.0),
-        ("hall:b8", 8.0),
-        ("hall:b9", 9.0),
-    ]
-    assert "line 4: x/b5: " in err
-
-
 @pytest.mark.parametrize(
     "data",
     [
         b'North hall/b7/state\t{"pm25": 7}\nNorth hall/b8/state\t???\n',
+        b'North hall/b7/state {"pm25": 7}\nNorth hall/b8/state\t???\n',
         (
             b'{"topic": "North hall/b7/state", "payload": {"pm25": 7}}\n'
             b'{"topic": "North hall/b8/state", "qos": 0, "payload": "???"}\n'

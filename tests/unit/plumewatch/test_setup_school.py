@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import tomllib
 from contextlib import closing
@@ -121,6 +122,43 @@ def of_sensor(name, received=MONDAY):
         Message(f"plumewatch/v1/{name}/reading", b'{"pm25":4.2}', received + second)
         for second in range(0, 60, 6)
     ]
+
+
+def test_a_sensor_that_cannot_detect_vaping_is_named(setup, tmp_path):
+    """Its payload has names that nothing knows, so no particles and no time are read.
+
+    A device with a vape alarm of its own alerts by that.
+    """
+    alarm = {"events": ["vendor_vape"], "time": MONDAY}
+    payloads = {
+        "airbox/3F21/state": {"seen": 5000, "x1": 4.1, "x25": 6.3, "gas": {"tvoc_ppb": 143}},
+        "gw/node9/stat": {"rssi": -61, "battery": 80},
+        "gw/hall-8/x": {"SHT3X": {"Temperature": 21.5}},
+        "plumewatch/v1/b7/reading": {"pm25": 4.2},
+        "plumewatch/v1/b8/reading": {"pm25": "x", "rh": 41, "time": MONDAY},
+        "plumewatch/v1/b9/reading": alarm,
+        "plumewatch/v1/b10/reading": alarm | {"tvoc_ppb": 90},
+    }
+    ran, _ = setup([Message(t, json.dumps(p).encode(), MONDAY) for t, p in payloads.items()])
+    found = ran.out
+    head = next(line for line in found.splitlines() if line.startswith("Sensor"))
+    at, to = head.index("Lacks"), head.index("Building")
+    rows = [line for line in found.splitlines() if re.match("3F21 |b[0-9]+ ", line)]
+    assert {row.split()[0]: row[at:to].strip() for row in rows} == {
+        "3F21": "particles, time",
+        "b7": "gas or PM1, time",
+        "b8": "gas or PM1",
+        "b9": "particles",
+        "b10": "particles",
+    }
+    assert "cannot detect vaping, because no particles are read: 3F21 (" in found
+    assert "only the device's own vape alarm raises alerts: b9, b10\n" in found
+    assert "so most puffs are reported only as possible vaping: b7, b8 (" in found
+    assert "warn  mappings: airbox-3f21-state: no particles are read" in found
+    assert "airbox-3f21-state: no time is read" in found
+    assert "node9 (gw/node9/stat): skipped, because neither particles nor VOC are read" in found
+    config = load(tmp_path / "site/plumewatch.toml")
+    assert ([m.name for m in config.mapping], config.route) == (["airbox-3f21-state"], [])
 
 
 def test_setup_names_the_unknown_keys_of_native_readings(setup):
