@@ -51,8 +51,6 @@ _VOC_UNITS: Final = {
 """Drivers by the unit of their VOC; for other drivers, it is unknown."""
 _WITH_NOX: Final = ("SEN5X", "SGP4X", "SGP41")
 """Drivers whose NOx is Sensirion's index."""
-_ESTIMATED: Final = ("a", "e")
-"""First letters of computed values, such as ``aHumidity`` and ``eCO2``."""
 _COUNTS: Final = {
     "PB0.3": "n03",
     "PB0.5": "n05",
@@ -165,9 +163,10 @@ def _read_values(content: dict[str, Any]) -> tuple[dict[str, object], dict[str, 
 def _read_driver(driver: str, part: dict[str, Any], units: dict[str, str]) -> dict[str, object]:
     unit = next((unit for unit, drivers in _VOC_UNITS.items() if driver in drivers), "")
     units = {**units, "TVOC": unit, "VOC": unit}
-    skipped = _ESTIMATED if driver in _WITH_NOX else (*_ESTIMATED, "NOx")
-    named = {key: value for key, value in part.items() if not key.startswith(skipped)}
-    raw = find_quantities(named, units)
+    known = {key: value for key, value in part.items() if key[:1].isupper()}  # not eCO2, aHumidity
+    if driver not in _WITH_NOX:
+        known.pop("NOx", None)
+    raw = find_quantities(known, units)
     for key, quantity in _COUNTS.items():
         if key in part:
             count = parse_number(part[key])
