@@ -432,7 +432,7 @@ class Intake:
 
 
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
-_MARKS: Final = {"awair": b'"score"', "ruuvi": b'"gw_mac"'}
+_MARKS: Final = {"awair": b'"score"', "ruuvi": b'"gw_mac"', "tasmota": b'"Time"'}
 """Bytes that a message must contain before these decoders are suggested, because their value names
 are common words."""
 

@@ -90,6 +90,7 @@ def test_named_decoder():
     [
         (b'{"cmd":"rx","EUI":"24E124000000A001","ts":1790000000000,"data":"010c"}', "loriot"),
         (b'{"my":{"pm25":3}}', "generic"),
+        (b'{"VALUES":{"TEMP":23.5}}', "generic"),
         (b"air,device=a pm25=3", "influx"),
     ],
 )
