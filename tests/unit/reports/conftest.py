@@ -30,7 +30,7 @@ def school(tmp_path_factory):
 
 def _fill(root):
     more = '[reports.state_codes]\nvape = "TBC"'
-    text = config_text(ROOMS, more=more, names=lambda k: NAMES.get(k, f"Restroom {k}"))
+    text = config_text(ROOMS, more=more, names=lambda k: NAMES.get(k, f"Restroom {k // 6}"))
     (root / "plumewatch.toml").write_text(text, encoding="utf-8")
     data = root / "plumewatch-data"
     data.mkdir()
@@ -47,9 +47,9 @@ def write(school):
         key = (name, kind, *sorted(more.items()))
         if key not in made:
             path = school / f"{name}-{len(made)}.{kind}"
-            asked = {"start": FIRST, "end": "2026-11-08", "kind": kind, "out": path, **more}
-            now = moment(FIRST) + 40 * 86_400
-            assert write_report(school / "plumewatch.toml", name, now=now, **asked).code == 0
+            asked = {"now": moment(FIRST) + 40 * 86_400, "kind": kind, "out": path}
+            asked |= more or {"start": FIRST, "end": "2026-11-08"}
+            assert write_report(school / "plumewatch.toml", name, **asked).code == 0
             made[key] = path
         return made[key]
 
