@@ -22,7 +22,7 @@ from reports.wording import format_value
 from storage.sqlite import connect
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support import grafana
-from tests.support.school_series import SILENT, ZONE
+from tests.support.school_series import ZONE
 from tests.support.staff_page import page_settings
 
 VAPE = KIND_WORDS["vape"]
@@ -68,10 +68,6 @@ def asked(url, name, title, school, ref="A", edit=lambda query: query):
         next(iter(series.get("tags", {"": ""}).values())): series["values"][0][1]
         for series in grafana.answer(url, query)
     }
-
-
-def get_text(html):
-    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
 def figures_of(series, school, **given):
@@ -176,23 +172,6 @@ async def test_rooms_and_incidents_lead_to_their_dashboard(page, embedded, schoo
         html = (await page.get(f"/incidents/{row.id}")).text
     start, end = re.search(rf"{re.escape(leads_to)}&amp;from=(\d+)&amp;to=(\d+)", html).groups()
     assert int(start) < 1000 * row.opened_at < int(end)
-
-
-async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
-    async with page:
-        html = (await page.get("/sensors")).text
-    (table,) = re.findall(r"<table.*?</table>", html, re.DOTALL)
-    rows = [get_text(row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)[1:]]
-    heads = [get_text(head) for head in re.findall(r"<thead>.*?</thead>", html, re.DOTALL)]
-    assert "Missing" in heads[0]
-    assert "Wrong clock" not in heads[0], "no sensor had one"
-    assert len(rows) == len(school.registry.sensors)
-    assert {rows[0].split()[0], rows[1].split()[0]} == {SILENT, "gym-1-locker-b"}
-    silent = next(row for row in rows if row.startswith(SILENT))
-    assert "Silent" in silent
-    assert "PM2.5 has been exactly" in silent
-    assert "tampered with" in next(row for row in rows if row.startswith("gym-1-locker-b"))
-    assert "-71 dBm" in next(row for row in rows if row.startswith("main-2-boys-b"))
 
 
 async def test_counts_sum_to_the_incidents(page, school, embedded):

@@ -525,30 +525,6 @@ def test_long_names_and_large_text_fit_a_phone(browser_of_size, tmp_path, monkey
         site.close()
 
 
-def test_charts_follow_the_theme_while_they_are_open(site, browser):
-    def ink():
-        return browser.execute_script(
-            "const c = document.querySelector('.charts[data-drawn] canvas'); if (!c) return null;"
-            "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
-            "const sums = {};"
-            "for (let k = 0; k < d.length; k += 4) if (d[k + 3] === 255) {"
-            "  const rgb = [d[k], d[k + 1], d[k + 2]].join(); sums[rgb] = (sums[rgb] || 0) + 1; }"
-            "return Object.entries(sums).sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;"
-        )
-
-    theme = "Emulation.setEmulatedMedia"
-    for name in ("light", "dark"):
-        media = {"features": [{"name": "prefers-color-scheme", "value": name}]}
-        browser.execute_cdp_cmd(theme, media)
-        if name == "light":
-            browser.get(f"{site.url}/rooms/n2-boys")
-            light = wait_for(browser, ink)
-    try:
-        wait_for(browser, lambda: ink() not in (None, light))
-    finally:
-        browser.execute_cdp_cmd(theme, {"features": []})
-
-
 @on_a_phone
 def test_the_board_refreshes_itself_and_keeps_the_focus(site, browser):
     browser.get(site.url)

@@ -9,7 +9,6 @@ import pytest
 
 from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
-from alerts.engine import AlertEngine
 from alerts.history_words import write_line
 from alerts.incidents import repository
 from alerts.incidents.incident import Status
@@ -125,7 +124,3 @@ async def test_the_token_of_a_closed_school_is_refused_with_the_reason(closed, p
     answer = await closed.client.get("/api/v1/incidents", headers=bearer)
     assert answer.status_code == (403 if why else 200)
     assert why in answer.text
-
-
-def test_nothing_is_closed_where_no_school_is(tx):
-    AlertEngine(Registry.of(ROOMS, SENSORS, SITES), POLICY).close_former(tx, 1.0)

@@ -10,7 +10,7 @@ from alerts.consumer.memory_state import apply_changes, copy_state, mark_carried
 from alerts.incidents import repository
 from alerts.notify import outbox as outbox_rows
 from storage import sqlite
-from tests.support.alert_records import deliver, everything, notices, steps
+from tests.support.alert_records import everything, notices, steps
 from tests.support.in_process import decide
 
 
@@ -38,17 +38,6 @@ def test_what_is_decided_in_memory_is_as_if_decided_on_the_disk(disk, engine, ma
         decide(engine, disk, make_event()) == []
     )  # the event is known, so nobody is notified twice
     assert take_changes(memory) == []
-    memory.close()
-
-
-def test_marks_made_after_the_first_carrying_follow(disk, engine, make_event):
-    memory = copied(disk)
-    decide(engine, memory, make_event())
-    carry(memory, disk)
-    with sqlite.transaction(memory) as tx:
-        assert deliver(tx, engine, 1001.0, after_s=1.0)
-    assert carry(memory, disk) == 0
-    assert everything(disk) == everything(memory)
     memory.close()
 
 

@@ -76,15 +76,3 @@ async def test_what_nobody_responded_to_stays_on_first_page_and_wall_until_someb
         page.engine.record_feedback(tx, incident, "ap", Verdict.NOTHING_FOUND, page.now)
     assert 'id="missed"' not in (await page.client.get("/")).text
     assert "No room needs a responder" in (await page.client.get("/wall")).text
-
-
-async def test_what_is_over_and_waits_for_somebody_says_so(page, make_event):
-    begin = page.now
-    with sqlite.transaction(page.db) as tx:
-        (record,) = page.engine.on_events(tx, [make_event(begin)], begin)
-        end = make_event(begin, phase=EventPhase.ENDED, end=begin + 10)
-        page.engine.on_events(tx, [end], begin + 10)
-        page.engine.on_time(tx, begin + 200)
-    page.now = begin + 200
-    assert "Over, not yet checked" in (await page.client.get("/")).text
-    assert "over, not yet checked" in (await page.client.get(f"/incidents/{record.incident}")).text

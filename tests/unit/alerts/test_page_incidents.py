@@ -3,11 +3,9 @@
 import re
 
 import pytest
-from starlette.datastructures import FormData
 
 from alerts.incidents import repository
 from alerts.incidents.incident import Verdict
-from alerts.page.views.incidents import read_replaces
 from detection.events import EventKind
 from storage import sqlite
 
@@ -116,8 +114,3 @@ async def test_several_answers_that_are_refused(opened, form, person, status):
     told = await page.act(ANSWERS, **{"id": [incident], **form})
     assert told.status_code == status
     assert repository.load(page.db, incident).verdict is None
-
-
-@pytest.mark.parametrize(("text", "number"), [("17", 17), ("", 0), ("x", 0), ("9" * 5000, 0)])
-def test_any_number_of_a_replaced_answer_is_read(text, number):
-    assert read_replaces(FormData([("replaces", text)])) == number

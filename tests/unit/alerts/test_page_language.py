@@ -63,17 +63,6 @@ async def test_a_missing_page_is_in_the_language_that_its_reader_has_chosen(open
     assert (missing.status_code, "Esta página no existe." in missing.text) == (404, True)
 
 
-@pytest.mark.parametrize(("configured", "chosen", "shown"), [("es", "", "es"), ("es", "en", "en")])
-async def test_a_choice_precedes_the_configuration(
-    open_page, policy, database, configured, chosen, shown
-):
-    staff = tuple(replace(m, language=configured) if m.id == "ap" else m for m in policy.staff)
-    page = open_page(replace(policy, staff=staff))
-    await page.sign_in()
-    choose(page, database, chosen)
-    assert await lang_of(page, **{"accept-language": "fr"}) == shown
-
-
 async def test_the_sign_for_the_door_is_in_every_language_that_of_the_reader_first(open_page):
     page = open_page()
     text = (await page.client.get("/sign?lang=es")).text

@@ -214,22 +214,6 @@ async def test_a_third_one_waits_and_the_end_stops_all(start):
     assert {job.state for job in page.jobs.list_jobs("an")} <= {"failed"}
 
 
-@pytest.mark.parametrize(
-    ("fields", "status", "message"),
-    [
-        ({"name": "../../etc/passwd"}, 400, "This report doesn&#39;t exist."),
-        ({"kind": "exe"}, 400, "This report doesn&#39;t exist."),
-    ],
-)
-async def test_what_cannot_be_asked_for(start, fields, status, message):
-    page = start()
-    await page.sign_in("an")
-    answer = await ask(page, **fields)
-    assert answer.status_code == status
-    assert message in answer.text
-    assert page.jobs.list_jobs("an") == []
-
-
 async def test_staff_make_the_summary_and_nothing_else(start):
     page = start()
     await page.sign_in("ap")

@@ -5,7 +5,6 @@ import pytest
 from alerts import sensor_tests
 from alerts.page.settings import PipelineStatus, SensorStatus
 from storage import sqlite
-from storage.timeseries.records import Record
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.unit.alerts.test_page import NOW
@@ -67,20 +66,6 @@ async def test_the_last_test_of_a_sensor_is_on_its_page(page):
     assert "by F. Manager" in text
     page.now += sensor_tests.RETEST_S
     assert "More than a year ago: test it again." in await shown(page)
-
-
-async def test_sensor_health_lists_a_yearly_test_before_sensors_without_a_problem(
-    open_page, tmp_path
-):
-    with SqliteSeries(tmp_path / "series.db", Retention(30, 30, 30), lambda: NOW) as series:
-        for sensor, condition in (("s1", "ok"), ("s2", "test_due"), ("s3", "ok")):
-            fields = {"online": 1.0, "state": "alive", "condition": condition}
-            series.record([Record("sensor_health", NOW - 60, fields, sensor=sensor)])
-        page = open_page(series=series)
-        text = (await page.client.get("/sensors")).text
-    rows = text.partition('id="registered"')[2].split("<tr>")[2:]
-    assert "/sensors/s2/device" in rows[0]
-    assert ["yearly test due" in row for row in rows] == [True, False, False]
 
 
 async def test_a_sensor_that_is_not_registered_has_no_page(page):

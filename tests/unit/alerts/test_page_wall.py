@@ -93,13 +93,6 @@ async def test_possible_vaping_is_shown_and_asks_for_nobody(page, make_event):
     assert "Vaping confirmed" in (await page.client.get(f"/incidents/{incident}")).text
 
 
-async def test_what_needs_a_responder_comes_first(page, make_event):
-    await screen(page)
-    page.incident(lambda at: make_event(at, sensor="s3"))
-    shown = (await page.client.get("/wall")).text
-    assert shown.index("Girls N1") < shown.index("Boys N2")
-
-
 def silence(page, kind="", *, begins_in=-60.0, **place):
     labels = place | ({"kind": kind} if kind else {})
     with sqlite.transaction(page.db) as tx:
@@ -172,12 +165,3 @@ async def test_a_silenced_room_says_so_and_until_when(page, labels, level, words
     assert "Silenced until" not in (await page.client.get("/rooms/n1-girls")).text
     page.now += 7200.0
     assert "Silenced until" not in (await page.client.get("/wall")).text
-
-
-async def test_a_silence_planned_for_a_later_day_is_on_the_room_page(page):
-    silence(page, "vape", begins_in=3 * 86_400.0, room="n2-boys")
-    await page.sign_in("ap")
-    shown = (await page.client.get("/rooms/n2-boys")).text
-    assert re.search(r"Silence scheduled from [^<]+ [AP]M until [^<]+ [AP]M: vaping<", shown)
-    assert "Silenced until" not in shown
-    assert "planned" not in (await page.client.get("/rooms/n1-girls")).text

@@ -9,7 +9,6 @@ import pytest
 
 from alerts.duty.reasons import Reason
 from alerts.history_words import write_line
-from alerts.page.settings import PipelineStatus, SensorStatus
 from language.messages import fact
 from storage.timeseries import LatestReading
 from tests.unit.alerts.test_page import NOW
@@ -41,22 +40,6 @@ async def test_history_is_for_people(opened):
     assert "A. Principal" in record
     assert not re.search(r"[a-z]+-[0-9a-f]{6}\b", record)
     assert "move " not in record
-
-
-async def test_ten_figures_come_first(open_page):
-    status = PipelineStatus(
-        dead_letters={"malformed": 3},
-        sensors={
-            "s1": SensorStatus("alive", NOW - 3, 5.0, {"readings": 900, "late": 12}),
-            "s3": SensorStatus("never heard", None, 5.0),
-        },
-    )
-    text = (await open_page(pipeline=lambda: status).client.get("/sensors")).text
-    figures = re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", text[: text.index("</section>")])
-    assert len(figures) == 10
-    shown = dict(figures)
-    assert (shown["Registered"], shown["Reporting"], shown["Never heard"]) == ("3", "1", "1")
-    assert (shown["Messages rejected"], shown["With data problems"]) == ("3", "1")
 
 
 async def test_the_age_of_a_reading_counts_on(open_page):

@@ -153,18 +153,6 @@ def test_quiet_hours_defer_until_their_end_and_then_notify_once(make_event):
     )
 
 
-def test_a_digest_of_one_counts_nothing_and_names_the_day_before(make_event):
-    school = a_school(member("lee", quiet=(QuietHours(clock_hours(22, 24)),)))
-    school.start += (13 * 60 + 50) * 60  # 23:50
-    puff(school, make_event, 300, "s0", kind=EventKind.AMBIENT)
-    over(school, make_event, 330, 300, "s0", kind=EventKind.AMBIENT)
-    school.run(610)
-    assert [(h.at, h.reason) for h in school.received_notices] == [(600, "digest")]
-    title, body = render(school.notices[-1])
-    assert title == f"Room 0: {AIR}"
-    assert body == f"During your quiet hours: Room 0 {AIR} Mon 11:54 PM (resolved)"
-
-
 def test_what_was_acknowledged_meanwhile_is_not_notified_later(make_event):
     quiet = (QuietHours(clock_hours(10, 11)),)
     school = a_school(member("lee", quiet=quiet), member("fox"))
