@@ -133,7 +133,8 @@ def _check_space(config: PlumewatchConfig, free_gb: float) -> CheckResult:
             f"free up at least 5 GB: df -h {root}; timeseries.raw_days and"
             " journal.max_mb limit what is kept",
         )
-    rate = sum(1 / sensor.interval_s for sensor in config.sensor)
+    sensors = config.registry().sensors
+    rate = sum(1 / sensor.interval_s for sensor in sensors.values())
     series = 0.0 if kept.url else rate * kept.raw_days * 86_400 * _READING_BYTES
     journal = min(rate * config.journal.keep_days * 86_400 * 250, config.journal.max_mb * 1e6)
     have = sum(p.stat().st_size for p in root.glob("*.db*") if p.is_file())
@@ -142,7 +143,7 @@ def _check_space(config: PlumewatchConfig, free_gb: float) -> CheckResult:
         return warn(
             "store",
             f"{root} is writable, {free_gb:.0f} GB are free;"
-            f" {pluralize(len(config.sensor), 'sensor')} need {more_gb:.0f} GB more",
+            f" {pluralize(len(sensors), 'sensor')} need {more_gb:.0f} GB more",
             "use a larger disk, or keep less: timeseries.raw_days and journal.max_mb limit"
             " what is kept",
         )

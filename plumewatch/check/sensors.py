@@ -60,7 +60,9 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         for key in found.unlikely
     )
     measured = {name: found.interval_s for name, found in statuses.items()}
-    yield from check_intervals(measured or {s.id: s.interval_s for s in config.sensor})
+    yield from check_intervals(
+        measured or {s.id: s.interval_s for s in config.registry().sensors.values()}
+    )
 
 
 def _read_statuses(

@@ -108,7 +108,7 @@ def read_http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
 def read_polled_sensors(config: PlumewatchConfig) -> tuple[PolledSensor, ...]:
     """Read the sensors that are polled over HTTP; raises like `read_http_sources`."""
     reader = SecretReader(config)
-    decoders = {sensor.id: sensor.decoder for sensor in config.sensor}
+    decoders = {sensor.id: sensor.decoder for sensor in config.registry().sensors.values()}
     polls = tuple(
         PolledSensor(
             sensor=poll.sensor,
@@ -122,6 +122,7 @@ def read_polled_sensors(config: PlumewatchConfig) -> tuple[PolledSensor, ...]:
             ca_file=poll.ca_file,
         )
         for i, poll in enumerate(config.ingest.poll)
+        if poll.sensor in decoders
     )
     reader.check()
     return polls

@@ -13,6 +13,7 @@ from alerts.history_words import write_line
 from alerts.incidents import repository
 from alerts.incidents.incident import Status
 from plumewatch.config.faults import ConfigError
+from plumewatch.config.ingest_settings import read_polled_sensors
 from plumewatch.config.load import parse
 from reports import read
 from storage import sqlite
@@ -39,7 +40,11 @@ def closed(open_page, make_event):
 
 def test_a_school_is_closed_by_a_line_in_its_file(tmp_path):
     text = TWO.replace('name = "South High"', 'name = "South High"\nclosed = 2025-11-30')
-    found = parse(tomllib.loads(text), base=tmp_path).registry()
+    text = text.replace('id = "south-1"', 'id = "south-1"\ndecoder = "halo"')
+    text += '[[ingest.poll]]\nsensor = "south-1"\nurl = "http://192.0.2.1/"\n'
+    config = parse(tomllib.loads(text), base=tmp_path)
+    assert read_polled_sensors(config) == ()
+    found = config.registry()
     assert (set(found.rooms), set(found.sensors)) == ({"north-boys"}, {"north-1"})
     assert set(found.sites) == {"North High"}
     assert found.place_of("south-boys").site == "South High"
