@@ -96,7 +96,9 @@ def _make_section(
     yield from (f"## `{brackets}`", "") if path else ("## Top level", "")
     below: list[Iterator[str]] = []
     about = (inspect.getdoc(model) or "").splitlines()[0] if path else ""
-    yield from (f"| key | {about} | may be | if left out |", "|---|---|---|---|")
+    if about:
+        yield from (about, "")
+    yield from ("| key | meaning | values | default |", "|---|---|---|---|")
     own = model.__annotations__
     for key, written in sorted(schema["properties"].items(), key=lambda item: item[0] not in own):
         value = _resolve(written, defs)
@@ -138,18 +140,18 @@ def _find_table(value: Schema, defs: Mapping[str, Schema]) -> tuple[Schema | Non
 def _describe_type(value: Schema, defs: Mapping[str, Schema]) -> str:
     kind = value.get("type")
     if "enum" in value:
-        return ", ".join(f"`{one}`" for one in value["enum"])
+        return ", ".join(f"`{one}`" for one in value["enum"] if one)
     if kind == "boolean":
         return "`true`, `false`"
     if kind in ("integer", "number"):
-        whole = "whole, " if kind == "integer" else ""
+        whole = "integer, " if kind == "integer" else ""
         return f"{whole}{_format_number(value['minimum'])} to {_format_number(value['maximum'])}"
     if kind == "array":
-        most = f"; at most {value['maxItems']}" if "maxItems" in value else ""
-        return f"list of {_describe_type(_resolve(value['items'], defs), defs)}{most}"
+        most = f" (at most {value['maxItems']})" if "maxItems" in value else ""
+        return f"list{most}: {_describe_type(_resolve(value['items'], defs), defs)}"
     if kind == "object":
         inner = _describe_type(_resolve(value["additionalProperties"], defs), defs)
-        return f"table with {inner} for each"
+        return f"table of {inner}"
     return _describe_text(value)
 
 
@@ -159,8 +161,8 @@ def _describe_text(value: Schema) -> str:
         return named
     if "pattern" in value:
         pattern = value["pattern"].replace("|", "\\|")
-        return f"text like `{pattern}`"
-    return f"text of at most {value['maxLength']}" if "maxLength" in value else "text"
+        return f"text matching `{pattern}`"
+    return f"text, up to {value['maxLength']} characters" if "maxLength" in value else "text"
 
 
 def _format_default(key: str, written: Schema, schema: Schema, table: Schema | None) -> str:
@@ -190,7 +192,7 @@ def make_metrics() -> list[str]:
             labels = ", ".join(f"`{label}`" for label in meter.labels)
             kind = meter.kind + ", continues" * meter.continues
             rows.append(f"| `{meter.metric}` | {kind} | {labels} | {meter.help} |")
-    return ["| metric | kind | labels | |", "|---|---|---|---|", *rows]
+    return ["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows]
 
 
 # ---- commands
@@ -211,7 +213,7 @@ def _make_command(called: str, command: Any) -> Iterator[str]:
         shown = [p for p in command.params if not p.hidden and p.opts[0] not in _EVERYWHERE]
         yield from (f"## {called}", "", inspect.cleandoc(command.help or ""), "")
         if shown:
-            yield from ("| | | if left out |", "|---|---|---|")
+            yield from ("| option | meaning | default |", "|---|---|---|")
             yield from (_make_parameter(param) for param in shown)
             yield ""
         if command.epilog:

@@ -43,14 +43,14 @@ class PlumewatchConfig(DutySections, BaseModel):
     """The whole configuration."""
 
     site: Name
-    """Name of the school; with a `[[site]]` for each school, `district` instead."""
+    """Name of the school; if each school has a `[[site]]`, use `district` instead."""
     sites: Annotated[list[SiteConfig], Field(max_length=1000)] = []
     """Schools, if there are several."""
     timezone: TimeZone
     """IANA time zone of local times and days, such as America/New_York."""
     language: Literal["en", "es"] = "en"
-    """Language of notices and reports, and of pages where the browser's language is
-    neither of these."""
+    """Language of notices and reports, and of pages for browsers with any other
+    language."""
     data_dir: FilePath = DATA_DIR
     """Folder of the journal, incidents and the embedded time series."""
     broker: BrokerConfig = BrokerConfig()

@@ -25,7 +25,7 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     """When staff are notified."""
 
     cooldown_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
-    """Seconds after a delivered notice during which the same room and kind get no other."""
+    """Seconds after a notice during which there are no others about the same room and kind."""
     escalate_after_s: Annotated[float, Field(ge=30, le=3600)] = 90.0
     """Seconds without an acknowledgment until the next people are paged; half as long for critical,
     four times as long for info."""
@@ -39,7 +39,7 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     storm_rooms: Annotated[int, Field(ge=1, le=1000)] = 3
     """Number of rooms on a floor that get separate notices; further rooms are combined."""
     offline_after: Annotated[int, Field(ge=2, le=100)] = 3
-    """Number of missed intervals until a sensor counts as offline, but at least one minute."""
+    """Missed intervals until a sensor counts as offline; never less than one minute."""
     allow_private_targets: bool = False
     """Allow notices to addresses of private networks."""
     push_server: Annotated[Url, Field(min_length=1)] = "https://ntfy.sh"

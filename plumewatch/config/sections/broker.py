@@ -31,5 +31,5 @@ class BrokerConfig(BaseModel, extra="forbid", frozen=True):
     """Publish and await a test message every 10 s; set to false if the broker disconnects clients
     that publish without permission."""
     max_queued_messages: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
-    """The broker's queue limit for the service, as configured there; you are warned before the
+    """The queue limit for the service, as configured at the broker; you are warned before the
     queue is full."""

@@ -16,7 +16,7 @@ Matchers = Annotated[
 
 
 class RoutingNodeConfig(BaseModel, extra="forbid", frozen=True):
-    """One route below the root."""
+    """One route below the root route."""
 
     matchers: Matchers
     """Conditions that must all match."""
@@ -74,7 +74,7 @@ class PeriodConfig(BaseModel, extra="forbid", frozen=True):
     start: WallTime
     """Time of day when it starts."""
     end: EndTime
-    """Time of day when it ends, exclusive."""
+    """Time of day when it ends."""
 
 
 class BellsConfig(BaseModel, extra="forbid", frozen=True):
@@ -87,7 +87,7 @@ class BellsConfig(BaseModel, extra="forbid", frozen=True):
     days: Days | None = None
     """Weekdays of the schedule; every day if left out."""
     dates: Annotated[list[Date], Field(max_length=400)] = []
-    """Dates with this schedule instead of all others."""
+    """Dates on which this schedule replaces all others."""
     first: Date | None = None
     """First day of the schedule."""
     last: Date | None = None
@@ -102,7 +102,7 @@ class HolidayConfig(BaseModel, extra="forbid", frozen=True):
     name: Name
     """Name, for people who read the file."""
     site: Annotated[str, Field(max_length=80)] = ""
-    """Id of its `[[site]]`; all sites if left out."""
+    """Id of its `[[site]]`; by default all sites."""
     first: Date
     """First day."""
     last: Date | None = None
@@ -126,15 +126,15 @@ class ShiftConfig(BaseModel, extra="forbid", frozen=True):
     """Who is on duty where, for a receiver, by class period or by time of day."""
 
     id: Id
-    """Id in overrides and explanations."""
+    """Id for use in overrides and explanations."""
     receiver: str
     """Receiver that it belongs to."""
     people: People = []
     """Ids of staff."""
     site: Annotated[str, Field(max_length=80)] = ""
-    """Id of the `[[site]]` whose bells and time zone it follows; all sites if left out."""
+    """Id of the `[[site]]` that provides its bells and time zone; by default all sites."""
     zones: Annotated[list[str], Field(max_length=1000)] = []
-    """Zones where they are; everywhere if left out."""
+    """Zones where they are on duty; by default everywhere."""
     periods: Annotated[list[Name], Field(max_length=60)] = []
     """Class periods by name; `["*"]` for all."""
     start: WallTime | None = None
@@ -142,7 +142,7 @@ class ShiftConfig(BaseModel, extra="forbid", frozen=True):
     end: EndTime | None = None
     """Time of day when it ends; at or before the start means the next day."""
     days: Days | None = None
-    """Days on which it starts; every day if left out."""
+    """Days on which it starts; by default every day."""
     on_holidays: bool = False
     """Also run on holidays; only with times of day."""
     first: Date | None = None

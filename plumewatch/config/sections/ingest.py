@@ -16,7 +16,7 @@ class HttpConfig(BaseModel, extra="forbid", frozen=True):
     """Where HTTP ingest listens, if there is a source."""
 
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
-    """Address to listen on; the default is reachable from this machine only."""
+    """Address to listen on; the default is reachable only from this machine."""
     port: Port = 8421
     """TCP port."""
     cert_file: FilePath | None = None
@@ -60,7 +60,7 @@ class PollConfig(BaseModel, extra="forbid", frozen=True):
     password_file: FilePath | None = None
     """File with the password, or the value of the header."""
     ca_file: FilePath | None = None
-    """Certificate of the device, if it uses https with its own."""
+    """Certificate of the device, if it uses HTTPS with a private certificate."""
 
 
 class IngestConfig(BaseModel, extra="forbid", frozen=True):
@@ -69,7 +69,7 @@ class IngestConfig(BaseModel, extra="forbid", frozen=True):
     decoders: Annotated[list[str], Field(max_length=64)] = []
     """Formats to subscribe to; all if empty."""
     topics: Annotated[list[MqttFilter], Field(max_length=64)] = []
-    """Further topics to subscribe to; the staff page lists messages that no format reads."""
+    """Additional topics to subscribe to; the staff page lists messages that no format reads."""
     events: bool = False
     """Accept events detected by other programs (`plumewatch stream --publish`)."""
     http: HttpConfig = HttpConfig()

@@ -50,7 +50,7 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     id: Id
     """Id in shifts, commands and the audit log, and for sign-in."""
     name: Name
-    """Name that others see; prefer a duty to a person's name."""
+    """Name that others see; preferably a duty, not a person's name."""
     role: Literal["staff", "facilities", "analyst", "helpdesk", "admin"] = "staff"
     """Permissions on the staff page; also a receiver of that name."""
     sites: Annotated[list[Name], Field(max_length=1000)] = []
@@ -61,7 +61,7 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     quiet_hours: Annotated[list[QuietHoursConfig], Field(max_length=14)] = []
     """Hours with critical notices only."""
     email: Annotated[str, Field(pattern=r"^([^\s@]+@[^\s@]+)?$", max_length=254)] = ""
-    """Their address at the provider of `[sign_in]`; without one, they sign in with a password."""
+    """Address at the provider of `[sign_in]`; people without one sign in with a password."""
     language: Literal["", "en", "es"] = ""
     """Language of their notices and pages, unless they choose another on their page; if left out,
     the school's."""
@@ -90,10 +90,10 @@ class GroupConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class SignInConfig(BaseModel, extra="forbid", frozen=True):
-    """How people sign in: with passwords alone, unless a provider is named."""
+    """How people sign in: only with passwords, unless a provider is configured."""
 
     issuer: Url = ""
-    """Address of the provider, such as `https://accounts.google.com`; empty for passwords alone."""
+    """Address of the provider, such as `https://accounts.google.com`; empty for passwords only."""
     name: Annotated[str, Field(max_length=40)] = ""
     """Name of the provider on the sign-in button; its host if left out."""
     client_id: Annotated[str, Field(max_length=200)] = ""
@@ -131,31 +131,31 @@ class SiteConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class RoomConfig(BaseModel, extra="forbid", frozen=True):
-    """One room. Use the names that people say."""
+    """One room. Use the names that people use."""
 
     id: Id
     """Id in commands, topics and reports."""
     name: Name
     """Name of the room; every alert starts with it."""
     building: Name
-    """Name of the building; building-wide air and combined notices go by building."""
+    """Name of the building; used for building-wide air and combined notices."""
     floor: Annotated[str, Field(max_length=80)] = ""
-    """Name of the floor; notices of several rooms are combined by floor."""
+    """Name of the floor; used to combine notices of several rooms."""
     site: Annotated[str, Field(max_length=80)] = ""
     """Id of its `[[site]]`, if there are several."""
     kind: Annotated[str, Field(min_length=1, max_length=40)] = "restroom"
-    """Kind of room, label `room_type` in routes."""
+    """Kind of room; the label `room_type` in routes."""
 
 
 class SensorConfig(BaseModel, extra="forbid", frozen=True):
     """One sensor and its room."""
 
     id: Id
-    """Name under which it publishes: native or Tasmota topic, serial number, EUI."""
+    """Name under which it publishes, such as its native or Tasmota topic, serial number or EUI."""
     room: Id
     """Id of its `[[room]]`."""
     model: Annotated[str, Field(max_length=40)] = ""
-    """Free text; for LoRaWAN devices, the codec of their frames."""
+    """Free text; for LoRaWAN devices, it selects the codec for their frames."""
     decoder: str = ""
     """Format, or `mapping:NAME`, if the topic does not determine it."""
     aliases: Annotated[list[Name], Field(max_length=8)] = []
@@ -163,6 +163,6 @@ class SensorConfig(BaseModel, extra="forbid", frozen=True):
     interval_s: Annotated[float, Field(ge=0.5, le=3600)] = 5.0
     """Seconds between readings; determines when the sensor counts as offline."""
     timezone: TimeZone | None = None
-    """Time zone of its time stamps if they name none; the school's if left out."""
+    """Time zone of time stamps without one; by default the school's."""
     false_alarms_per_week: FalseAlarms | None = None
     """False alarm budget of this sensor; `detection.false_alarms_per_sensor_week` if left out."""

@@ -13,7 +13,7 @@ class JournalConfig(BaseModel, extra="forbid", frozen=True):
     """How long the journal keeps accepted readings, independently of the time series."""
 
     keep_days: Annotated[float, Field(ge=1, le=366)] = 7.0
-    """Days for which readings are kept, or longer until all consumers have read them."""
+    """Days to keep readings. Readings that a consumer has not read yet are kept longer."""
     max_mb: Annotated[float, Field(ge=100, le=10_000_000)] = 8_000.0
     """Size limit; beyond it, the oldest readings are deleted, even if they are not in the time
     series yet."""
@@ -29,21 +29,21 @@ class TimeseriesConfig(BaseModel, extra="forbid", frozen=True):
     org: Annotated[str, Field(max_length=80)] = ""
     """Organization in 2.x."""
     username: Annotated[str, Field(max_length=80)] = ""
-    """Account in 1.x; the token is then its password."""
+    """Account in 1.x; `token_file` then contains its password."""
     token_file: FilePath | None = None
     """File with the token or password."""
     ca_file: FilePath | None = None
     """Certificates to trust instead of the system's."""
     raw_days: Annotated[int, Field(ge=2, le=36_500)] = 30
-    """Days for which readings are kept; at least `journal.keep_days`."""
+    """Days to keep readings; at least `journal.keep_days`."""
     minute_days: Annotated[int, Field(ge=2, le=36_500)] = 730
-    """Days for which 1 min averages are kept; at least `raw_days`."""
+    """Days to keep 1-minute averages; at least `raw_days`."""
     quarter_hour_days: Annotated[int, Field(ge=2, le=36_500)] = 1_826
-    """Days for which 15 min averages and events are kept; at least `minute_days`."""
+    """Days to keep 15-minute averages and events; at least `minute_days`."""
 
 
 class RetentionConfig(BaseModel, extra="forbid", frozen=True):
-    """How long incidents are kept, with notices and responses; for readings see `timeseries`."""
+    """How long incidents are kept, with notices and responses. For readings, see `timeseries`."""
 
     incident_days: Annotated[int, Field(ge=30, le=36_500)] = 1_826
-    """`plumewatch retention --apply` deletes older incidents."""
+    """Age in days from which `plumewatch retention --apply` deletes incidents."""

@@ -19,16 +19,16 @@ class WebConfig(BaseModel, extra="forbid", frozen=True):
     port: Port = 8420
     """TCP port."""
     public_url: Url = ""
-    """Address that links in notices start with."""
+    """Address at which phones reach the page; links in notices start with it."""
     trusted_proxies: Proxies = []
     """Addresses or networks of reverse proxies whose `X-Forwarded-For` gives the client's address;
     this machine's own are always trusted."""
     grafana_url: Url = ""
-    """Grafana that room and incident pages link to."""
+    """Address of the Grafana to which room and incident pages link."""
     help_phone: Annotated[str, Field(max_length=40)] = ""
     """Phone number to call, shown when the page cannot reach Plumewatch."""
     docs_url: Url = ""
-    """Address of these docs (`make site`), which the dashboards link to."""
+    """Address of these docs (`make site`); dashboards link to it."""
 
     @property
     def url(self) -> str:
