@@ -145,19 +145,6 @@ class TestExport:
         assert message in words
 
 
-def test_nobody_there(tmp_path):
-    made = Site(tmp_path)
-    made.path.write_text(CONFIG.format(timeseries='[timeseries]\nurl = "http://127.0.0.1:1"\n'))
-    for arguments in (("export", "readings", "--from", "0"), ("storage", "retry")):
-        code, output = made.run(*arguments)
-        assert code == 3
-        assert (
-            "does not answer" in output
-            or "has `plumewatch run`" in output
-            or "unable to open" in output
-        )
-
-
 class TestRetry:
     def test_what_was_refused_is_stored_when_it_is_put_right(self, site):
         import msgspec

@@ -69,26 +69,6 @@ async def test_an_alert_leaves_from_memory_and_only_once(config, disk, full):
         assert len(service.series.between(0, 4e9)) == 1 + len(puff)
 
 
-async def test_the_state_is_loud_and_goes_away(config, disk, caplog):
-    async with running(config) as service:
-        disk.fill("journal.db")
-        puff = readings_of_puff(start=time.time() - 300)
-        settled = service.ingestion.commits.enter(puff)
-        await until(lambda: service.alerting.memory.active)
-        counters = service.monitoring.status().counters
-        assert counters["failing journal"] == 1
-        assert counters["alerting_from_memory"] == 1
-        disk.free("journal.db")
-        await settled
-        await until(lambda: not service.alerting.memory.active)
-        assert "failing journal" not in service.monitoring.status().counters
-        assert service.monitoring.status().counters["alerting_from_memory"] == 0
-    recorded = [
-        r.levelname for r in caplog.records if "from memory, nothing is stored" in r.message
-    ]
-    assert recorded == ["ERROR"]
-
-
 async def test_stopped_while_the_disk_is_full(config, disk):
     async with running(config) as service:
         disk.fill("journal.db")

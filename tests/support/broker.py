@@ -83,8 +83,6 @@ class Mosquitto:
         Lines to add to the configuration, which already sets listener, persistence and log.
     users : mapping of str to str, optional
         Names and passwords; by default, anyone can connect.
-    persistence : bool
-        Whether retained messages and sessions survive a restart.
     port : int, optional
         Port to listen on, by default a free one; it does not change on a restart.
     """
@@ -94,7 +92,6 @@ class Mosquitto:
         config: str = "",
         *,
         users: Mapping[str, str] | None = None,
-        persistence: bool = True,
         port: int | None = None,
     ) -> None:
         need("mosquitto")
@@ -104,7 +101,6 @@ class Mosquitto:
         """Configuration file that replaces the generated one from the next start on."""
         self._config = config
         self._users = dict(users or {})
-        self._persistence = persistence
         self._process: subprocess.Popen[bytes] | None = None
         self._home: tempfile.TemporaryDirectory[str] | None = None
 
@@ -226,8 +222,7 @@ class Mosquitto:
         ]
         if os.geteuid() == 0:
             lines.append("user root")
-        if self._persistence:
-            lines += ["persistence true", f"persistence_location {home}/"]
+        lines += ["persistence true", f"persistence_location {home}/"]
         if self._users:
             passwords = home / "passwords"
             passwords.write_text("")

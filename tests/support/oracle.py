@@ -91,7 +91,7 @@ def in_series(service: ServiceProcess) -> int:
     return service.series().total()
 
 
-def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: int = 0) -> None:
+def assert_all_stored(service: ServiceProcess, publisher: Publisher) -> None:
     """Assert that every acknowledged reading is stored once and reaches every consumer.
 
     Parameters
@@ -101,9 +101,6 @@ def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: in
     publisher : Publisher
         The broker has acknowledged or will acknowledge everything that it sent. Keys of messages
         that become dead letters begin with ``"bad"``.
-    more : int
-        Number of readings that may be stored without the broker's acknowledgment, because the
-        publisher was disconnected before it arrived.
     """
     publisher.settle(SETTLE_S)
     fresh = 10**9 + time.time_ns() % 10**9
@@ -122,7 +119,7 @@ def assert_all_stored(service: ServiceProcess, publisher: Publisher, *, more: in
         SETTLE_S,
     )
     extra = stored() - acknowledged
-    assert extra.total() <= more, f"stored twice or made up: {sorted(extra.items())[:9]}"
+    assert not extra, f"stored twice or made up: {sorted(extra.items())[:9]}"
     findings = sum(of_service(r) for r in service.journal())
     total = stored().total() + findings
     reaches(total, lambda: in_series(service), "in the series", service)

@@ -82,11 +82,7 @@ class Proxy:
     Parameters
     ----------
     target : int
-        Port to which connections are forwarded.
-    host : str
-        Host to which connections are forwarded.
-    seed : int
-        Seed for the jitter.
+        Port of this machine to which connections are forwarded.
 
     Attributes
     ----------
@@ -95,12 +91,12 @@ class Proxy:
         Number of connections accepted so far.
     """
 
-    def __init__(self, target: int, seed: int = 1, host: str = "127.0.0.1") -> None:
+    def __init__(self, target: int) -> None:
         self.fault = Fault()
         self.connections = 0
         self.port = 0
-        self._target = host, target
-        self._rng = random.Random(seed)
+        self._target = target
+        self._rng = random.Random(1)
         self._links: set[_Link] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -129,11 +125,6 @@ class Proxy:
         self._loop.call_soon_threadsafe(run)
         assert done.wait(60)
 
-    @property
-    def open(self) -> int:
-        """Return the number of open connections."""
-        return len(self._links)
-
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())
 
@@ -158,7 +149,7 @@ class Proxy:
             if self.fault.refuse:
                 link.reset()
                 return
-            there = await asyncio.open_connection(*self._target)
+            there = await asyncio.open_connection("127.0.0.1", self._target)
             link.writers.append(there[1])
             pumps = [
                 asyncio.ensure_future(self._pump(link, reader, there[1])),

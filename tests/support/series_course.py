@@ -17,12 +17,11 @@ REGISTRY = Registry.of([Room("r", "R", "1", "Main", "School")], [Sensor("s", "r"
 class Course:
     """Runs the writer from a folder's journal into the database of `settings`.
 
-    `pauses` has the seconds that the writer waited, `faults` the distinct reasons; `on_pause` is
-    called in a thread before it continues.
+    `pauses` has the seconds that the writer waited, `faults` the distinct reasons.
     """
 
-    def __init__(self, folder, settings, *, now=T, on_pause=lambda: None, **limits):
-        self.now, self.on_pause = now, on_pause
+    def __init__(self, folder, settings, *, now=T, **limits):
+        self.now = now
         self.journal = Journal(folder / "journal.db")
         self.journal.open()
         self.series = InfluxSeries(settings, REGISTRY, folder / "influx.db")
@@ -47,7 +46,6 @@ class Course:
         failing = self.writer.state.failing
         if failing not in self.faults[-1:]:
             self.faults.append(failing)
-        await asyncio.to_thread(self.on_pause)
         await asyncio.sleep(0.01)
 
     def commit(self, count, values=None, changed=()):

@@ -82,34 +82,12 @@ def test_any_batch_size_gives_the_same(tmp_path, puffs, monkeypatch, size):
     assert written(tmp_path / "parts", replayed([puffs])) == whole
 
 
-def test_split_over_files_gives_the_same(tmp_path, puffs):
-    header, *rows = puffs.read_text().splitlines(keepends=True)
-    parts = []
-    for sensor in ("s1", "s2"):
-        parts.append(tmp_path / f"{sensor}.csv")
-        parts[-1].write_text(header + "".join(r for r in rows if f",{sensor}," in r))
-    whole = written(tmp_path / "whole", replayed([puffs]))
-    assert written(tmp_path / "parts", replayed(parts)) == whole
-
-
 def test_sensors_of_one_room_are_one_incident(tmp_path, puffs):
     registry = Registry.of(
         [Room("r", "Room", "2", "North", "Site")], [Sensor("s1", "r"), Sensor("s2", "r")]
     )
     result = replayed([puffs], registry=registry)
     assert len({a.incident for a in result.alerts}) == len(result.alerts) == 1
-
-
-def test_one_stamp_in_the_future_keeps_nobody_from_being_judged(puffs, tmp_path):
-    lines = puffs.read_text().splitlines()
-    lines.insert(100, "4070908800,s1,2.6,4.0,4.6,100,41")  # the year 2099
-    wrong = tmp_path / "wrong.csv"
-    wrong.write_text("\n".join(lines) + "\n")
-    whole, found = (replayed([path]) for path in (puffs, wrong))
-    assert [(a.sensor, a.kind) for a in whole.alerts] == [("s1", "vape"), ("s2", "vape")]
-    assert [(a.sensor, a.kind) for a in found.alerts] == [("s1", "vape"), ("s2", "vape")]
-    assert (whole.replaced, whole.skipped) == (0, 0)
-    assert (found.replaced, found.skipped) == (1, 0)
 
 
 def test_readings_that_cannot_be_judged_are_counted(puffs, tmp_path):
