@@ -171,18 +171,6 @@ def test_an_offset_that_leaves_none_behind_it_is_no_full_disk(tmp_path, damaged,
         assert journal.last_offset() == 301
 
 
-def test_damage_to_all_pages_of_a_table_is_a_gap_of_all(tmp_path):
-    path = tmp_path / "journal.db"
-    filled(path)
-    pages, root = leaves(path, "journal")
-    for page in (*pages, root):
-        damage(path, (page - 1) * PAGE, b"\xa5" * PAGE)
-    with Journal(path) as journal:
-        assert accounted(journal) == ([], list(range(1, COUNT + 1)))
-        assert journal.read(0, 10) == ([], COUNT)  # a consumer does not lag behind deleted entries
-        assert journal.commit(readings(COUNT, 2)) == COUNT + 2
-
-
 def test_without_the_program_sqlite3_rows_before_and_behind_the_damage_are_saved(
     tmp_path, monkeypatch, caplog
 ):
@@ -459,25 +447,6 @@ async def test_the_series_is_filled_again_from_the_journal(tmp_path, found_by, w
         assert series.repairs == 1
         found = {reading.time for reading in series.between(0, 4e9)}
         assert found == {START + k for k in range(COUNT + batch)}
-
-
-@pytest.mark.parametrize("which", [0, 1])
-def test_a_damaged_index_page_of_the_series_costs_the_rows_on_it_alone(tmp_path, which):
-    path = tmp_path / "series.db"
-    count = 12_002
-    with SqliteSeries(path) as series:
-        series.write(readings(0, count), count)
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        found = connection.execute(
-            "SELECT pageno FROM dbstat WHERE name = 'reading' AND pagetype = 'internal'"
-            " ORDER BY path"
-        ).fetchall()
-    damage(path, (found[which][0] - 1) * PAGE, b"\xa5" * PAGE)
-    with SqliteSeries(path) as series:
-        for n in range(5):
-            series.window(f"s{n}", START, START + count)
-        assert series.repairs == 1
-        assert len(series.between(0, 4e9)) > count - 100
 
 
 def test_incidents_are_saved_from_a_damaged_state(tmp_path):
