@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from storage.journal import Snapshot, load_snapshot, save_snapshot
+from storage.journal import Snapshot, restore_snapshot, save_snapshot
 from storage.sqlite import load_scripts
 
 if TYPE_CHECKING:
@@ -78,10 +78,8 @@ def is_due(test: SensorTest | None, now: float) -> bool:
 
 def load_running(connection: sqlite3.Connection) -> dict[str, RunningTest]:
     """Return the tests in progress, by room."""
-    stored = load_snapshot(connection, _RUNNING)
-    if stored is None:
-        return {}
-    return msgspec.json.decode(stored.body, type=dict[str, RunningTest])
+    decode = msgspec.json.Decoder(dict[str, RunningTest]).decode
+    return restore_snapshot(connection, _RUNNING, lambda stored: decode(stored.body)) or {}
 
 
 def save_running(tx: sqlite3.Connection, tests: Mapping[str, RunningTest]) -> None:

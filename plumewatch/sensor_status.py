@@ -26,7 +26,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_series
 from storage.errors import StorageError
 from storage.files import find_service_start
-from storage.journal import JournalReader, Snapshot, load_snapshot, save_snapshot
+from storage.journal import JournalReader, Snapshot, restore_snapshot, save_snapshot
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -115,17 +115,12 @@ def restore_counts(
     connection: sqlite3.Connection, tally: ReadingCounts, registry: Registry
 ) -> int | None:
     """Continue the stored counts; return the journal offset they reach, or None without any."""
-    stored = load_snapshot(connection, _COUNTS)
-    if stored is None:
-        return None
-    try:
+
+    def restore(stored: Snapshot) -> int:
         tally.restore(stored.body, registry.sensors)
-    except msgspec.MsgspecError as error:
-        log.warning(
-            "the sensors' counts restart at zero, because the stored counts are damaged: %s", error
-        )
-        return None
-    return stored.position
+        return stored.position
+
+    return restore_snapshot(connection, _COUNTS, restore)
 
 
 def read_statuses(
@@ -189,7 +184,7 @@ def _read_since(journal: Path, after: int, most: int = _MAX_SINCE) -> Iterator[J
 
 def _read_fields(connection: sqlite3.Connection) -> Fields:
     """Return the stored fields that this version knows."""
-    stored = load_snapshot(connection, _FIELDS)
-    found = msgspec.json.decode(stored.body, type=dict[str, dict[str, Any]]) if stored else {}
+    decode = msgspec.json.Decoder(dict[str, dict[str, Any]]).decode
+    found = restore_snapshot(connection, _FIELDS, lambda stored: decode(stored.body)) or {}
     known = {field.name for field in fields(SensorStatus)}
     return {sensor: {k: v for k, v in of.items() if k in known} for sensor, of in found.items()}

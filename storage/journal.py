@@ -30,10 +30,13 @@ a gap `lost`.
 from __future__ import annotations
 
 import logging
+import math
+import sqlite3
 import time
 import zlib
+from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -43,9 +46,10 @@ from storage.repair import ROWIDS
 from storage.sqlite import DatabaseFile, connect, load_scripts, migrate
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -428,6 +432,37 @@ def load_snapshot(connection: sqlite3.Connection, name: str) -> Snapshot | None:
         "SELECT position, model_version, body FROM detector_snapshot WHERE name = ?", (name,)
     ).fetchone()
     return Snapshot(int(row[0]), str(row[1]), bytes(row[2])) if row else None
+
+
+def restore_snapshot(
+    connection: sqlite3.Connection, name: str, restore: Callable[[Snapshot], T]
+) -> T | None:
+    """Return what `restore` makes of the stored state of `name`; None without a usable one.
+
+    A damaged state is logged and set aside, and its owner starts over: no damaged value may keep
+    the service from starting.
+    """
+    stored = load_snapshot(connection, name)
+    if stored is None:
+        return None
+    try:
+        return restore(stored)
+    except Exception as error:  # noqa: BLE001 - damaged bytes can raise anything
+        log.error("the stored state %r is damaged and set aside: %s", name, error)  # noqa: TRY400 - one line
+        with suppress(sqlite3.OperationalError):  # a command may only read, or be locked out
+            connection.execute(
+                "UPDATE OR REPLACE detector_snapshot SET name = name || ' damaged' WHERE name = ?",
+                (name,),
+            )
+        return None
+
+
+def read_number(stored: Snapshot) -> float:
+    """Return a state that is one finite number; raises `ValueError`."""
+    number = float(stored.body)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a number")
+    return number
 
 
 def save_snapshot(connection: sqlite3.Connection, name: str, state: Snapshot) -> None:

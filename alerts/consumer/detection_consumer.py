@@ -34,11 +34,17 @@ from alerts.incidents import repository, threshold_adjustments
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.threshold_adjustments import SensorThresholds
 from detection.alert_rules import AlertBudgets
-from detection.errors import SnapshotError
 from detection.events import Detail, Event, EventKind, EventPhase
 from detection.liveness import Liveness, LivenessSettings
 from language.messages import fact, parse_facts
-from storage.journal import Snapshot, load_cursor, load_snapshot, save_cursor, save_snapshot
+from storage.journal import (
+    Snapshot,
+    load_cursor,
+    load_snapshot,
+    restore_snapshot,
+    save_cursor,
+    save_snapshot,
+)
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -73,13 +79,12 @@ class Outages:
 
     def open(self, connection: sqlite3.Connection) -> int:
         """Restore the stored state and return the journal position that it covers."""
-        stored, position = load_snapshot(connection, LIVENESS), 0
-        if stored is not None:
-            try:
-                self._liveness = Liveness.restore(stored.body, self._intervals, self._settings)
-                position = stored.position
-            except SnapshotError:
-                pass  # start with an empty state
+
+        def restore(stored: Snapshot) -> int:
+            self._liveness = Liveness.restore(stored.body, self._intervals, self._settings)
+            return stored.position
+
+        position = restore_snapshot(connection, LIVENESS, restore) or 0
         if self._intervals:
             self._lost = _find_lost_outages(connection, self._liveness.open_outage_ids())
         return position
@@ -220,15 +225,16 @@ class DetectionConsumer:
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:
         """Resume after the last committed batch; `read` is `Journal.read`."""
         committed = load_cursor(self._connection, CONSUMER)
-        stored = load_snapshot(self._connection, CONSUMER)
         liveness_at = self._outages.open(self._connection)
         self.position = max(0, committed - _WARM_UP_READINGS)
-        if stored is not None and stored.model_version == self.model_version:
-            try:
+
+        def restore(stored: Snapshot) -> None:
+            if stored.model_version == self.model_version:
                 self._restore(stored.body)
                 self.position = stored.position
-            except SnapshotError:
-                pass  # without a snapshot, process the earlier readings again
+
+        # without a snapshot, process the earlier readings again
+        restore_snapshot(self._connection, CONSUMER, restore)
         last = self._thresholds.last_adjustment
         adjustments = deque(threshold_adjustments.load_placed_after(self._connection, last))
         self._repeat([], liveness_at, adjustments)

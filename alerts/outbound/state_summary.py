@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from alerts.sensor_tests import SensorTest
     from detection.alert_rules import ThresholdReport
     from reports.rows import DutySpan
+    from storage.journal import Snapshot
     from storage.registry import Sensor
 
     Counts = dict[str, dict[str, int]]
@@ -111,22 +112,18 @@ class StateRecorder:
     _hours: dict[str, Record] = field(default_factory=dict)
     _online_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-    def begin(
-        self, now: float, duty_until: float | None = None, recorded: bytes | None = None
-    ) -> None:
-        """Start counting now; count duty hours from `duty_until`, when the last service stopped.
-
-        Reading counts continue from the state in `recorded`, so that records add up even if the
-        service was killed. Raises `msgspec.MsgspecError` if `recorded` is invalid.
-        """
+    def begin(self, now: float, duty_until: float | None = None) -> None:
+        """Start counting now; count duty hours from `duty_until`, when the last service stopped."""
         self.duty_until = now if duty_until is None else min(duty_until, now)
         self._since = self._health_since = self._health_due = now
         self._totals = self.totals("counter")
         self._counts = self.counts()
-        if recorded is not None:
-            before = msgspec.json.decode(recorded, type=_Recorded)
-            self._counts, self._expected = {**self._counts, **before.counts}, before.expected
-            self._conditions, self._hours = before.conditions, before.hours
+
+    def restore(self, stored: Snapshot) -> None:
+        """Continue the last service's counts, so that records add up even if it was killed."""
+        before = msgspec.json.decode(stored.body, type=_Recorded)
+        self._counts, self._expected = {**self._counts, **before.counts}, before.expected
+        self._conditions, self._hours = before.conditions, before.hours
 
     def export(self) -> bytes:
         """Return the state from which the next service continues; store it with the records."""

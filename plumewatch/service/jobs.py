@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from language.messages import _
-from storage.journal import Snapshot, load_snapshot, save_snapshot
+from storage.journal import Snapshot, read_number, restore_snapshot, save_snapshot
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ class WeeklySummary:
 
     async def _run_if_due(self) -> None:
         base, now = self._resources, self._resources.clock()
-        stored = await base.run_until_stored(_SUMMARY, load_snapshot, base.state, _LAST_RUN)
-        last = now if stored is None else float(stored.body)
+        stored = await base.run_until_stored(
+            _SUMMARY, restore_snapshot, base.state, _LAST_RUN, read_number
+        )
+        last = now if stored is None else stored
         due = any(is_due(last, now, zone) for zone in self._zones)
         if due or stored is None:
             await base.run_until_stored(_SUMMARY, _save, base.state, now)

@@ -22,7 +22,7 @@ from language.messages import count_noun
 from plumewatch.sensor_status import save_counts
 from plumewatch.service.data_folder import reserve_space
 from storage.errors import StorageError, is_transient
-from storage.journal import Snapshot, load_snapshot, save_snapshot
+from storage.journal import Snapshot, read_number, restore_snapshot, save_snapshot
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class Deletion:
 
     def open(self) -> None:
         """Continue the retention clock of the last service."""
-        stored = load_snapshot(self._resources.state, _CLOCK)
-        self._retention = RetentionClock(None if stored is None else float(stored.body))
+        stored = restore_snapshot(self._resources.state, _CLOCK, read_number)
+        self._retention = RetentionClock(stored)
         self._last = time.monotonic()
 
     async def try_delete(self, snapshot_offset: int) -> None:
@@ -167,14 +167,9 @@ class Maintenance:
         """Resume where the last service stopped."""
         self.deletion.open()
         self.meters.refresh()
-        stored = load_snapshot(self.resources.state, _DUTY)
-        now = self.resources.clock()
-        recorded = load_snapshot(self.resources.state, _RECORDED)
-        self.recorder.begin(
-            now,
-            None if stored is None else float(stored.body),
-            None if recorded is None else recorded.body,
-        )
+        state, now = self.resources.state, self.resources.clock()
+        self.recorder.begin(now, restore_snapshot(state, _DUTY, read_number))
+        restore_snapshot(state, _RECORDED, self.recorder.restore)
 
     async def run_maintenance(self) -> None:
         """Run once a minute, starting now, until cancelled."""

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from alerts import sensor_tests
 from storage import audit
 from storage.audit import AuditKind
 from storage.reading import Reading
@@ -217,3 +218,28 @@ def mounted_read_only(folder):
 
 def content_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("body", [b"", b"\xb0", b"[[", b"nan", b"[1,2]", b"\x81\xa1\xff"])
+async def test_a_damaged_value_is_reported_once_and_starts_over(filled, caplog, body):
+    config, _ = filled
+    named = "SELECT name FROM detector_snapshot WHERE name NOT LIKE '% damaged'"
+    with contextlib.closing(sqlite3.connect(config.data_dir / "state.db")) as db, db:
+        small = ("retention clock", "hours on duty", "room tests")
+        for name in (*small, "last weekly summary"):
+            db.execute("INSERT OR REPLACE INTO detector_snapshot VALUES (?, 0, '', '')", (name,))
+        db.execute("UPDATE detector_snapshot SET body = ?", (body,))
+        names = {name for (name,) in db.execute(named)}
+    assert {"detector", "liveness", "retention clock", "hours on duty"} < names
+    reported = set()
+    for _ in range(2):
+        caplog.clear()
+        async with running(config) as service:
+            await assert_works(service)
+            with state_database(service) as db:
+                assert sensor_tests.load_running(db) == {}
+        found = {r.args[0] for r in caplog.records if "set aside" in r.getMessage()}
+        assert found.isdisjoint(reported)
+        reported |= found
+    assert {"detector", "liveness", "retention clock", "hours on duty"} < reported <= names

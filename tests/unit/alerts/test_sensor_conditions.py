@@ -10,6 +10,7 @@ from detection.events import Detail, EventKind, EventPhase
 from detection.liveness import SensorLife, SensorState
 from language.messages import fact
 from plumewatch.service.data_folder import prepare_state
+from storage.journal import Snapshot
 from storage.registry import Sensor
 from storage.sqlite import connect, transaction
 from storage.timeseries.records import check_record
@@ -103,7 +104,9 @@ def recorder(recorded=None):
         "1",
         {"n2": "Boys, floor 2, North"},
     )
-    made.begin(NOW, recorded=recorded)
+    made.begin(NOW)
+    if recorded:
+        made.restore(Snapshot(0, "", recorded))
     return made
 
 
