@@ -1,8 +1,8 @@
 """HTTP servers in our event loop: uvicorn with our signals and socket, and limited connections.
 
 uvicorn does not limit how long a request may take to begin, so a few hundred clients that send a
-byte now and then would keep everyone else out. Here every connection without a current request has
-a deadline that no byte extends; if there are too many connections, the one that has waited longest
+byte now and then would keep everyone else out. Here every connection whose request has not arrived
+in full has a deadline that no byte extends; if there are too many, the one that has taken longest
 is closed. A connection is also closed if its client stops reading an answer. Each address may have
 only a share of the connections, counted as they are accepted, before any TLS handshake; this
 machine and trusted proxies are exempt. A client's address is its connection's, or the one that a
@@ -47,14 +47,15 @@ log = logging.getLogger(__name__)
 class ConnectionBounds:
     """Limits of one server: simultaneous connections, in total and per address.
 
-    A request must be complete up to its body within `head_s`, and a client must read 48 kB of an
-    answer within `stalled_s`. With `exempt_loopback`, this machine may have more than
-    `per_address`.
+    A request must be complete up to its body within `head_s` and with its body within `body_s`, and
+    a client must read 48 kB of an answer within `stalled_s`. With `exempt_loopback`, this machine
+    may have more than `per_address`.
     """
 
     connections: int = 200
     per_address: int = 50
     head_s: float = 15.0
+    body_s: float = 60.0
     stalled_s: float = 60.0
     exempt_loopback: bool = True
 
@@ -239,6 +240,7 @@ class BoundedConnection(H11Protocol):
 
     bounds: ClassVar[ConnectionBounds]
     deadline: asyncio.TimerHandle | None = None
+    _began: float = 0.0
     _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -266,10 +268,13 @@ class BoundedConnection(H11Protocol):
         super().resume_writing()
 
     def handle_events(self) -> None:
-        """Stop the deadline once a request is under way."""
+        """Give a request under way until `body_s`, and no deadline once it has arrived."""
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete:
             self.stop_waiting()
+            if self.cycle.more_body:
+                until = self._began + self.bounds.body_s
+                self.deadline = self.loop.call_at(until, self.transport.abort)
 
     def on_response_complete(self) -> None:
         """Start the deadline of the next request."""
@@ -285,7 +290,8 @@ class BoundedConnection(H11Protocol):
 
     def _wait_for_head(self) -> None:
         self.stop_waiting()
-        self.deadline = self.loop.call_later(self.bounds.head_s, self._end)
+        self._began = self.loop.time()
+        self.deadline = self.loop.call_at(self._began + self.bounds.head_s, self._end)
 
     def _end(self) -> None:
         """End the connection, even if the client has not read everything."""
@@ -294,9 +300,9 @@ class BoundedConnection(H11Protocol):
         self.timeout_keep_alive_handler()
 
     def _end_longest_waiting(self) -> None:
-        """End the connection that has waited longest for a request, to make room for this one."""
+        """End the connection whose request takes longest to arrive, to make room for this one."""
         waiting = {
-            one: one.deadline.when()
+            one: one._began  # noqa: SLF001 - another of this class
             for one in cast("set[BoundedConnection]", self.connections)
             if one is not self and one.deadline is not None
         }

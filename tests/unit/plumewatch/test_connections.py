@@ -119,6 +119,17 @@ async def test_a_request_under_way_may_take_longer():
         await close(writer)
 
 
+async def test_a_body_that_comes_a_byte_at_a_time():
+    async with serving(ConnectionBounds(body_s=0.3)) as port:
+        reader, writer = await connected(port)
+        writer.write(POST.replace(b"2", b"9999"))
+        async with asyncio.timeout(60):
+            while not (reader.at_eof() or reader.exception()):
+                writer.write(b"a")
+                await asyncio.sleep(0.01)
+        await close(writer)
+
+
 async def test_an_address_has_its_share():
     # only its share can end a connection
     bounds = ConnectionBounds(per_address=3, head_s=60.0, exempt_loopback=False)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
@@ -16,6 +17,9 @@ from plumewatch.service.staff_page import is_on_loopback
 from plumewatch.service.web_server import ConnectionBounds, WebServer, wrap_for_proxies
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
+
+
+HELD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\na"
 
 
 async def client_of(request):
@@ -111,18 +115,32 @@ async def test_a_proxy_may_have_the_connections_of_all_its_clients():
         assert answered == served
 
 
-async def test_connections_without_a_request_keep_nobody_out():
-    """If there are too many, the one that has waited longest is closed."""
-    app, bounds = Starlette(routes=[Route("/", client_of)]), ConnectionBounds(connections=5)
-    server = WebServer("page", app, "127.0.0.1", 0, bounds=bounds)
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "begun", [b"", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\na"]
+)
+async def test_connections_whose_request_does_not_arrive_keep_nobody_out(begun):
+    """If there are too many, the one that has taken longest is closed."""
+
+    async def take(request):
+        with contextlib.suppress(ClientDisconnect):
+            await request.body()
+        return PlainTextResponse("")
+
+    app = Starlette(routes=[Route("/", take, methods=["GET", "POST"])])
+    server = WebServer("page", app, "127.0.0.1", 0, bounds=ConnectionBounds(connections=5))
     running = asyncio.create_task(server.serve())
-    idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
+    idle = []
+    for _ in range(20):
+        idle.append(await asyncio.open_connection("127.0.0.1", server.port))
+        idle[-1][1].write(begun)
+        await asyncio.sleep(0.01)
     async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         answer = await client.get(f"http://127.0.0.1:{server.port}/")
     assert answer.status_code == 200
     with contextlib.suppress(ConnectionError):
         assert await idle[0][0].read() == b""
-    idle[-1][1].write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    idle[-1][1].write(b"a" * 499 if begun else b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await idle[-1][0].read(12)).endswith(b"200")
     for _, writer in idle:
         writer.close()
