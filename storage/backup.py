@@ -163,6 +163,7 @@ def _write_manifest(folder: Path, made: str, lacks: Mapping[str, str]) -> None:
 def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
     """Check a backup without changing it; yield a result for each file and rule."""
     try:
+        _refuse_irregular(folder)
         with (folder / MANIFEST).open("rb") as file:
             manifest = _Manifest.model_validate_json(file.read(_LARGEST))
     except OSError as error:
@@ -197,6 +198,13 @@ def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
         yield Proof("contents", ok=False, sentence=f"cannot be read: {error}")
 
 
+def _refuse_irregular(folder: Path) -> None:
+    """Raise `OSError` if a folder contains anything but regular files, such as a pipe."""
+    for path in folder.iterdir():
+        if path.is_symlink() or not path.is_file():
+            raise OSError(f"{escape(path.name)} is not a regular file")
+
+
 def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) -> None:
     """Raise `StorageCorruptError` unless a file has exactly the tables of its schema.
 
@@ -219,6 +227,24 @@ def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) ->
     if versions or needed - found or not all(_may_grow(one, schema.growing) for one in more):
         raise StorageCorruptError(
             f"{path.name}: its tables, views or triggers are not those of this program"
+        )
+
+
+def refuse_foreign_code(path: Path, schema: Schema) -> None:
+    """Raise `StorageUnavailableError` if a file has triggers or views of somebody else.
+
+    Damaged files pass: they are repaired when they are opened.
+    """
+    with closing(connect(path, read_only=True)) as database, closing(connect(":memory:")) as own:
+        for component, known in schema.scripts.items():
+            migrate(own, component, known)
+        foreign = {one[1:] for one in _list_objects(database) if one[0] in ("trigger", "view")}
+        foreign -= {one[1:] for one in _list_objects(own)}
+    if foreign:
+        names = ", ".join(sorted(escape(str(name)) for name, *_ in foreign))
+        raise StorageUnavailableError(
+            f"{path} contains triggers or views that this program did not create ({names}):"
+            " somebody changed the file. Restore a backup. Nothing was changed"
         )
 
 

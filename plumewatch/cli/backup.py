@@ -81,7 +81,7 @@ def restore(
 ) -> int:
     """Verify a backup and put it in place; the service must not run."""
     sound = _verify(source)
-    if verify or not (sound or force):
+    if verify or not sound:
         word = "sound" if sound else "not sound"
         echo(f"{source} is {word}; nothing was changed")
         return DONE if sound else REFUSED

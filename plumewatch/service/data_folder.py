@@ -27,7 +27,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_series
 from storage import audit, journal
 from storage.audit import AuditKind
-from storage.backup import Schema, back_up
+from storage.backup import Schema, back_up, refuse_foreign_code
 from storage.errors import (
     SchemaTooNewError,
     SchemaTooOldError,
@@ -299,9 +299,11 @@ def copy_before_upgrade(root: Path, now: float) -> Path | None:
     for path in files:
         try:
             found = read_schemas(path)
+            _refuse_newer(path, found)
+            if path.name in DATABASES and not _find_behind(found):
+                refuse_foreign_code(path, DATABASES[path.name])
         except StorageCorruptError:
             continue  # opening it sets it aside, which keeps a copy
-        _refuse_newer(path, found)
         behind += [
             f"{path.name} {part} {found[part]} to {NEWEST[part]}" for part in _find_behind(found)
         ]

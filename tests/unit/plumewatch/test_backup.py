@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import os
 import resource
 import shutil
 import sqlite3
@@ -241,7 +242,17 @@ def test_what_does_not_add_up_is_found(used, copied, name, statement, part):
     faults = [proof for proof in verify(copied, DATABASES) if not proof.ok]
     assert faults
     assert faults[0].part.startswith(part)
-    assert restore(used, copied)[0] == 1
+    assert restore(used, copied, force=True)[0] == 1, "never overridden"
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("name", ["manifest.json", "state.db", "state.db-wal"])
+def test_a_pipe_is_not_read(used, copied, name):
+    (copied / name).unlink(missing_ok=True)
+    os.mkfifo(copied / name)
+    code, output = restore(used, copied, force=True)
+    assert code == 1
+    assert f"{name} is not a regular file" in output
 
 
 HOSTILE = {

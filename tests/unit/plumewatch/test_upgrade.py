@@ -74,6 +74,21 @@ def test_a_new_folder_gets_the_newest_schema_without_a_copy(tmp_path, request):
     assert copy_before_upgrade(tmp_path, NOW) is None
 
 
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "TRIGGER mute AFTER INSERT ON outbox BEGIN DELETE FROM outbox; END",
+        "VIEW more AS SELECT * FROM staff_password",
+    ],
+)
+def test_triggers_and_views_of_somebody_else_are_refused(paths, foreign):
+    with closing(connect(paths.state)) as state:
+        state.execute(f"CREATE {foreign}")
+    with pytest.raises(StorageUnavailableError, match=f"state.db .*{foreign.split()[1]}"):
+        copy_before_upgrade(paths.root, NOW)
+
+
 @pytest.mark.usefixtures("next_version")
 def test_data_are_copied_and_upgraded(paths):
     before, old = rows(paths.state), versions(paths.root)
