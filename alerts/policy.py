@@ -35,6 +35,7 @@ REPEATED: Final = 2
 """This many earlier incidents of the same kind in the same room raise the severity one level."""
 REPEAT_WINDOW_S: Final = 3600.0
 """How far back, in seconds, incidents in the same room count as repeats."""
+LONGEST_COOLDOWN_S: Final = 4 * 3600.0
 FLAP_WINDOW_S: Final = 6 * 3600.0
 """How far back, in seconds, device-health incidents count as repeats."""
 UNSURE: Final = 0.7

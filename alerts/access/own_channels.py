@@ -101,6 +101,11 @@ def make_address(kind: str, typed: str) -> str:
     return digits if re.fullmatch(r"\+[1-9][0-9]{7,14}", digits) else ""
 
 
+_P256: Final = 2**256 - 2**224 + 2**192 + 2**96 - 1
+_P256_B: Final = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+"""The curve of browsers' keys (FIPS 186-4, D.1.2.3)."""
+
+
 class Subscription(NamedTuple):
     """A browser's subscription: endpoint, and public key and secret in base64url."""
 
@@ -118,6 +123,9 @@ class Subscription(NamedTuple):
             return "the keys are not base64url"
         if len(key) != _KEY_BYTES or key[0] != 4 or len(auth) != _AUTH_BYTES:
             return "the keys have the wrong length"
+        x, y = (int.from_bytes(part) for part in (key[1:33], key[33:]))
+        if max(x, y) >= _P256 or (y * y - x**3 + 3 * x - _P256_B) % _P256:
+            return "the key is not a point of P-256"
         return ""
 
     def to_target(self) -> Secret:

@@ -35,7 +35,7 @@ from alerts.errors import FeedbackError
 from alerts.incidents import effects, inputs
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import SYSTEM, Detection, Incident, Status, find_answer_choices
-from alerts.policy import HEALTH, PRESENCE, grade
+from alerts.policy import HEALTH, LONGEST_COOLDOWN_S, PRESENCE, grade
 from detection.events import EventKind, EventPhase
 from language.messages import later
 
@@ -58,7 +58,6 @@ _ONE_REPORT_S: Final = 60.0
 _SECOND_PUFF_S: Final = 600.0
 """How long a possible-vaping incident waits for more evidence."""
 _MAX_DAMPED: Final = 6
-_LONGEST_COOLDOWN_S: Final = 4 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ def compute_cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
     if kind not in HEALTH:
         return rules.cooldown_s
     damped = rules.cooldown_s * 2.0 ** min(repeats, _MAX_DAMPED)
-    return max(rules.cooldown_s, min(damped, _LONGEST_COOLDOWN_S))
+    return max(rules.cooldown_s, min(damped, LONGEST_COOLDOWN_S))
 
 
 def _build_detection(event: Event, at: float, before: Detection | None = None) -> Detection:

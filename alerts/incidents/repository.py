@@ -19,8 +19,8 @@ from alerts.incidents.incident import (
     find_labels,
 )
 from alerts.incidents.inputs import Feedback
-from alerts.incidents.silences import read_silence
-from alerts.policy import REPEAT_WINDOW_S, VAPING, Severity
+from alerts.incidents.silences import LONGEST_S, read_silence
+from alerts.policy import LONGEST_COOLDOWN_S, REPEAT_WINDOW_S, VAPING, Severity
 from detection.events import (
     ChannelEvidence,
     EventKind,
@@ -333,8 +333,9 @@ def find_mute(
     if lasting is not None:
         return lasting
     row = tx.execute(
-        "SELECT until, severity FROM cooldown WHERE kind = ? AND room = ? AND until > ?",
-        (incident.kind.value, incident.room, at),
+        "SELECT until, severity FROM cooldown WHERE kind = ? AND room = ? AND until > ?"
+        " AND until <= ?",  # a later one is not ours; twice, since readings may be late
+        (incident.kind.value, incident.room, at, at + 2 * LONGEST_COOLDOWN_S),
     ).fetchone()
     if row is None or incident.grade_at(at).rank > Severity(row["severity"]).rank:
         return None
@@ -366,8 +367,9 @@ def find_silence(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -
     If several do, return the one that ends last.
     """
     rows = tx.execute(
-        "SELECT * FROM silence WHERE ends_at > ?1 AND starts_at <= ?1 ORDER BY ends_at DESC, id",
-        (at,),
+        "SELECT * FROM silence WHERE ends_at > ?1 AND starts_at <= ?1 AND ends_at <= ?1 + ?2"
+        " ORDER BY ends_at DESC, id",
+        (at, LONGEST_S),
     )
     return next((s for s in map(read_silence, rows) if s.mutes(labels)), None)
 

@@ -128,3 +128,13 @@ def test_the_database_wants_an_owner_too(tx):
             "INSERT INTO silence (labels, owner, reason, created_at, starts_at, ends_at)"
             " VALUES ('{}', '', 'x', 0, 0, 1)"
         )
+
+
+@pytest.mark.attack
+def test_a_mute_longer_than_allowed_in_a_restored_database_mutes_nothing(tx, engine, make_event):
+    tx.execute("INSERT INTO cooldown VALUES ('vape', 'n2-boys', 1e12, 'critical')")
+    tx.execute(
+        "INSERT INTO silence (labels, owner, reason, created_at, starts_at, ends_at)"
+        """ VALUES ('{"room": "n2-boys"}', 'ad', 'x', 0, 0, 1e11)"""
+    )
+    assert len(engine.on_events(tx, [make_event(1000.0)], 1000.0)) == 1

@@ -196,7 +196,12 @@ def test_the_key_of_the_server_is_kept_for_its_owner_alone(tmp_path, key):
 
 GOOD = {
     "endpoint": "https://push.example/1",
-    "p256dh": encode_base64url(b"\x04" + b"x" * 64),
+    "p256dh": encode_base64url(
+        bytes.fromhex(
+            "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+            "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+        )
+    ),
     "auth": encode_base64url(b"y" * 16),
 }
 
@@ -209,6 +214,7 @@ GOOD = {
         ({"endpoint": "https://user@push.example"}, "no user name"),
         ({"p256dh": "!"}, "not base64url"),
         ({"p256dh": encode_base64url(b"short")}, "length"),
+        ({"p256dh": encode_base64url(b"\x04" + b"x" * 64)}, "P-256"),
         ({"auth": encode_base64url(b"short")}, "length"),
     ],
 )
