@@ -48,6 +48,7 @@ class AuditKind(StrEnum):
     PUSH = "push"
     TOKEN = "token"  # noqa: S105 - not a password
     SECOND_FACTOR = "second_factor"
+    SILENCE = "silence"
 
 
 class Entry(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -19,9 +19,11 @@ from alerts.page.guard import get_text
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from language.messages import Words, _, capitalize, mark
+from storage.audit import AuditKind
 from storage.registry import format_floor
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Collection, Mapping
 
     from starlette.datastructures import FormData
@@ -71,20 +73,23 @@ class SilencePages(PageGroup):
             fault = fault or late
         if fault:
             return await self._page(request, fault, 400, **typed)
-        try:
-            await self._context.write(
-                lambda tx: silences.add(
-                    tx,
-                    labels=labels,
-                    owner=session.person,
-                    reason=reason,
-                    starts_at=starts,
-                    ends_at=starts + length_s,
-                    now=now,
-                    registry=registry,
-                    is_admin=session.may(Right.ACCOUNTS),
-                )
+
+        def add(tx: sqlite3.Connection) -> None:
+            added = silences.add(
+                tx,
+                labels=labels,
+                owner=session.person,
+                reason=reason,
+                starts_at=starts,
+                ends_at=starts + length_s,
+                now=now,
+                registry=registry,
+                is_admin=session.may(Right.ACCOUNTS),
             )
+            self._record(tx, request, added, "added")
+
+        try:
+            await self._context.write(add)
         except SilenceError as error:
             faults = " ".join(map(to_sentence, error.faults))
             return await self._page(request, faults, 400, **typed)
@@ -97,13 +102,23 @@ class SilencePages(PageGroup):
         found = [s for s in await self._context.read(silences.list_recent, now) if s.id == number]
         if not all(self._may_end(silence) for silence in found):
             raise HTTPException(404, _("This silence doesn't exist."))
+
+        def end(tx: sqlite3.Connection) -> None:
+            ended = self._context.engine.end_silence(tx, number, session.person, now)
+            self._record(tx, request, ended, "ended")
+
         try:
-            await self._context.write(
-                lambda tx: self._context.engine.end_silence(tx, number, session.person, now)
-            )
+            await self._context.write(end)
         except SilenceError:
             raise HTTPException(404, _("This silence doesn't exist.")) from None
         return RedirectResponse("/silences", 303)
+
+    def _record(
+        self, tx: sqlite3.Connection, request: Request, silence: Silence, what: str
+    ) -> None:
+        until = datetime.fromtimestamp(silence.ends_at, UTC).isoformat(timespec="seconds")
+        mutes = ", ".join(f"{label}={value}" for label, value in sorted(silence.labels.items()))
+        self._context.record(tx, request, AuditKind.SILENCE, what, mutes=mutes, until=until)
 
     def _parse_start(self, text: str, registry: Registry, now: float) -> tuple[float, str]:
         """Parse a start in local time; return it with an error message, empty if valid."""

@@ -233,6 +233,7 @@ def test_a_device_alarm_that_goes_on_after_an_answer_is_notified_again(
     assert all(at <= answered_s + every_s + 310 for at in alerts[1:])
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     ("gap_s", "closed", "crash"), [(20.0, False, False), (40.0, True, True), (58.0, False, True)]
 )

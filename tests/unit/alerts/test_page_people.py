@@ -8,7 +8,7 @@ import pytest
 from alerts.duty.shifts import QuietHours
 from alerts.incidents import repository, silences
 from alerts.notify.notice import KIND_WORDS
-from storage import sqlite
+from storage import audit, sqlite
 from tests.support import alert_records as stored
 from tests.unit.alerts.test_throttling import clock_hours
 
@@ -63,6 +63,9 @@ async def test_a_silence_is_added_listed_and_ended(open_page, make_event):
     assert answer.status_code == 303
     assert "ended by A. Principal" in (await page.client.get("/silences")).text
     assert (await page.act("/silences/99/end")).status_code == 404
+    logged = [e for e in audit.read_entries(page.db) if e.kind == audit.AuditKind.SILENCE]
+    assert [e.actor for e in logged] == ["ap", "ap"]
+    assert all("kind=vape, room=n2-boys" in e.detail for e in logged)
 
 
 async def test_a_silence_is_started_from_the_room_and_from_the_incident(opened):
