@@ -113,11 +113,13 @@ RESPONSE: Final = (
 LOAD: Final = (
     KeyFigure("notices", "Notices delivered", "notices"),
     KeyFigure("notices_per_duty_hour", "Notices per person-hour on duty", "per_duty_hour", "1/h"),
+    KeyFigure("duplicates", "Repeated notices per incident", "duplicates"),
 )
 SENSORS: Final = (
     KeyFigure("sensors", "Sensors", "sensors"),
     KeyFigure("availability", "Sensor-hours online / expected", "availability", "share"),
     KeyFigure("completeness", "Readings received / expected", "completeness", "share"),
+    KeyFigure("offline_detect", "From last reading to offline incident", "offline_detect", "s"),
 )
 INCIDENTS: Final = KeyFigure("incidents", "Incidents", "incidents")
 

@@ -236,10 +236,11 @@ def _count_causes(incidents: Sequence[IncidentRow]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Notices delivered to staff."""
+    """Notices delivered to staff; `duplicates` repeat the incident and reason of an earlier one."""
 
     notices: int
     per_duty_hour: Rate
+    duplicates: Rate
 
 
 def compute_load(
@@ -256,11 +257,13 @@ def compute_load(
     """
     on_duty = {row.id for row in incidents if is_school_day(row)}
     sent = [notice for notice in notices if notice.delivered_at is not None]
+    once = {(notice.incident, notice.person, notice.reason) for notice in sent}
     return Load(
         notices=len(sent),
         per_duty_hour=Rate(
             sum(notice.incident in on_duty for notice in sent), sum_duty_hours(duty, recorded_from)
         ),
+        duplicates=Rate(len(sent) - len(once), len(incidents)),
     )
 
 
@@ -280,16 +283,19 @@ def sum_duty_hours(duty: Iterable[DutySpan], since: float = -math.inf) -> float:
 
 @dataclass(frozen=True, slots=True)
 class SensorTime:
-    """Availability of sensors."""
+    """Availability of sensors; `offline_detect` is the time until an outage is reported."""
 
     sensors: int
     online_days: float
     availability: Rate
     completeness: Rate
+    offline_detect: Times
 
 
-def compute_sensor_time(days: Sequence[SensorDay]) -> SensorTime:
-    """Compute availability and completeness."""
+def compute_sensor_time(
+    days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()
+) -> SensorTime:
+    """Compute availability, completeness, and the time until an outage is reported."""
     online = math.fsum(day.online_s for day in days)
     return SensorTime(
         sensors=len({day.sensor for day in days}),
@@ -297,6 +303,9 @@ def compute_sensor_time(days: Sequence[SensorDay]) -> SensorTime:
         availability=Rate(online / 3600.0, math.fsum(day.expected_s for day in days) / 3600.0),
         completeness=Rate(
             sum(day.received for day in days), math.fsum(day.expected for day in days)
+        ),
+        offline_detect=summarize_times(
+            row.opened_at - row.first_evidence_at for row in incidents if row.kind == "offline"
         ),
     )
 
@@ -348,5 +357,5 @@ def compute_kpis(
         outcome=count_outcomes(incidents, days),
         response=compute_response(incidents, now),
         load=compute_load(incidents, notices, duty, recorded_from, is_school_day),
-        sensors=compute_sensor_time(days),
+        sensors=compute_sensor_time(days, incidents),
     )

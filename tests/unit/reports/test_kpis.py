@@ -166,7 +166,7 @@ def test_load_for_person_hours_on_duty():
     notices = [
         notice(person="ap"),
         notice(person="dean"),
-        notice(person="dean"),
+        notice(person="dean"),  # same person, same reason: a duplicate
         notice(person="dean", reason="recovered"),
         notice(person="vp", delivered=False),
     ]
@@ -178,6 +178,7 @@ def test_load_for_person_hours_on_duty():
     found = load([incident(), incident("i2")], notices, duty, MONDAY)
     assert found.notices == 4
     assert found.per_duty_hour == Rate(4, 2.0)
+    assert found.duplicates == Rate(1, 2)
     rows = (incident(),)
     for since, hours in ((MONDAY - 9e6, 2.0), (MONDAY + 2700, 0.75), (math.inf, 0.0)):
         assert load(rows, notices, duty, since).per_duty_hour == Rate(4, hours)
@@ -192,11 +193,13 @@ def test_availability_and_completeness():
         sensor_day("b2", online=86_400.0, received=90, missing=10),
         sensor_day("b3", online=43_200.0, received=50, missing=0),
     ]
-    found = compute_sensor_time(days)
+    gone = incident("o", kind="offline", first_evidence_at=MONDAY - 75.0)
+    found = compute_sensor_time(days, [gone, incident()])
     assert found.sensors == 2
     assert found.availability == Rate(24 + 12, 48)
     assert found.completeness == Rate(140, 150)
     assert found.online_days == 1.5
+    assert found.offline_detect.mean_s == 75.0
 
 
 @pytest.mark.parametrize(
