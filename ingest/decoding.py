@@ -432,6 +432,11 @@ def make_state_reading(sensor: str, word: str, message: Message, context: Contex
     return context.reading(sensor, message, {}, events=(word,), state=True)
 
 
+def read_state(sensor: str, message: Message, context: Context) -> Readings:
+    """Return the reading of a birth or last will; raises `PayloadError`."""
+    return [make_state_reading(sensor, parse_state(decode_text(message.payload)), message, context)]
+
+
 def make_gateway_states(
     gateway: str, sensor: str, word: str, message: Message, context: Context
 ) -> Readings:

@@ -33,10 +33,8 @@ from detection.quantities import QUANTITIES
 from ingest.decoding import (
     Context,
     check_same_device,
-    decode_text,
     load_object,
-    make_state_reading,
-    parse_state,
+    read_state,
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import describe_unknown
@@ -76,8 +74,7 @@ def decode(message: Message, context: Context) -> Readings:
     """Decode one native message."""
     sensor, kind = _parse_topic(message.topic)
     if kind == "status":
-        word = parse_state(decode_text(message.payload))
-        return [make_state_reading(sensor, word, message, context)]
+        return read_state(sensor, message, context)
     if kind not in ("reading", ""):
         raise PayloadError(Reason.UNKNOWN_TOPIC, "a native topic ends in /reading or /status")
     payload = message.payload

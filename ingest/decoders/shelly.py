@@ -14,11 +14,9 @@ from ingest.decoding import (
     Context,
     as_dict,
     as_text,
-    decode_text,
     load_object,
-    make_state_reading,
     parse_stamp,
-    parse_state,
+    read_state,
 )
 from ingest.validation import Message, Readings, sensor_id
 
@@ -27,8 +25,7 @@ def decode(message: Message, context: Context) -> Readings:
     """Decode one message."""
     levels = message.topic.split("/")
     if levels[-1] == "online":
-        word = parse_state(decode_text(message.payload))
-        return [make_state_reading(_make_id("/".join(levels[:-1])), word, message, context)]
+        return read_state(_make_id("/".join(levels[:-1])), message, context)
     content = load_object(message.payload, context.limits)
     if len(levels) > 2 and levels[-2] == "status":
         raw = _read_component(levels[-1], content)

@@ -23,12 +23,11 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.decoding import (
     Context,
     as_text,
-    decode_text,
     load_object,
     make_state_reading,
     parse_availability,
     parse_stamp,
-    parse_state,
+    read_state,
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantities
@@ -73,9 +72,7 @@ def decode(message: Message, context: Context) -> Readings:
     kind = levels[-1]
     sensor = _find_sensor(levels)
     if kind == "LWT":
-        return [
-            make_state_reading(sensor, parse_state(decode_text(message.payload)), message, context)
-        ]
+        return read_state(sensor, message, context)
     text = message.payload[:16].strip()
     word = parse_availability(text.decode("ascii", "replace"))
     if word and kind not in _REPORTS and text[:1] not in (b"{", b"["):
