@@ -187,7 +187,7 @@ async def test_an_answer_to_a_fault_of_ours_carries_them_too(open_page, monkeypa
     def fail(*_):
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(PageContext, "speak", fail)
+    monkeypatch.setattr(PageContext, "choose_request_language", fail)
     transport = httpx.ASGITransport(page.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
         answer = await client.get(path)
