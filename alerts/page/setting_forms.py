@@ -265,6 +265,7 @@ FORMS: Final = (
             ),
             _QUIET_HOURS,
         ),
+        id_from=("name",),
         unique=("name",),
     ),
     Form(

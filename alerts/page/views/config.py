@@ -201,7 +201,7 @@ class ConfigPages(PageGroup):
     def _find_index(self, request: Request, form: Form, version: ConfigVersion) -> int | None:
         """Return the index of the entry in a path, None for a new one; raise 404 if missing."""
         text, session = request.path_params["entry"], request.state.session
-        if text == _NEW and form.may_add and form.slug != "people":
+        if text == _NEW and form.may_add and (form.slug != "people" or self._context.sites is None):
             return None
         visible = {
             str(k): k
@@ -345,6 +345,7 @@ class ConfigPages(PageGroup):
                 for k, entry in self._list_visible(session, form, version)
             ],
             may_change=session.may(form.right),
+            has_details=self._context.sites is None,
             version=version.hash,
             problem=version.problem,
             errors=[*errors, version.problem],

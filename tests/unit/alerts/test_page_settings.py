@@ -139,6 +139,15 @@ async def test_a_fault_outside_the_form_is_reported_above_it(setup):
     assert setup.path.read_text() == TEXT
 
 
+async def test_a_person_is_added_with_all_details(setup):
+    await setup.sign_in("ad")
+    assert "/settings/people/new" in (await setup.client.get("/settings/people")).text
+    # as browsers send it: the empty row for quiet hours already has a choice
+    form = {"name": "B. Principal", "role": "staff", "quiet_hours.0.then": "hold"}
+    assert (await send(setup, "/settings/people/new", **form)).status_code == 303
+    assert tree(setup)["staff"][-1] == {"id": "b-principal", "name": "B. Principal"}
+
+
 async def test_quiet_hours_are_saved_again_and_cleared(setup):
     await setup.sign_in("ad")
     row = {"quiet_hours.0.start": "22:00", "quiet_hours.0.end": "06:00"}
