@@ -1,8 +1,8 @@
 """Imitate InfluxDB 2.8.0 and 3 Core (3.7.0) with recorded answers on top of a real 1.x.
 
 They answer requests to `FakeServer`. Buckets and databases ``NAME/policy`` are retention policies
-of the 1.x, which checks lines and statements. Answers that were not recorded are marked. Where the
-environment names a real server, the contract tests run against that instead.
+of the 1.x, which checks lines and statements. `tests.contract.test_influx_standin` compares the
+answers with recorded ones. Answers that were not recorded are marked.
 """
 
 from __future__ import annotations
