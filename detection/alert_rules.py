@@ -1,31 +1,33 @@
-"""Alert rules: when to score a pulse, what to report, and which score alerts.
+"""Alert rules: decide when to score a pulse, what to report, and at which score to alert.
 
-The rules depend only on episodes and their features; the detector applies them to its sensors.
+The rules depend only on episodes and their features. The detector applies them to its sensors.
 
 Thresholds
 ----------
-A sensor alerts at the model's level plus an offset, both in log-odds. The offset is the lowest one
-that is expected to keep the sensor within its weekly budget of false alarms.
+A sensor alerts when a score reaches the model's level plus an offset, both in log-odds. The offset
+is the lowest value expected to keep the sensor within its weekly budget of false alarms.
 
 Seen
     Scored readings of one sensor less than `CLUSTER_S` apart form a *cluster*, assumed to have one
     cause. A cluster that could have alerted counts as a fraction of a false alarm: one minus its
     probability of vaping. Once a person answers, it counts as one false alarm or none.
 Expected
-    The false alarms seen, plus one week of an ordinary room. An ordinary room has `BUDGET` false
-    alarms at its own level, and e times as many for each 1 / `TAIL` log-odds below it. Its level is
-    the model's, adjusted by people (room tests and answers,
-    `alerts.incidents.threshold_adjustments`).
+    The false alarms seen, plus what an ordinary room adds in one week. At its own level, an
+    ordinary room has `BUDGET` false alarms a week. For each 1 / `TAIL` log-odds below that level,
+    it has e times as many. Its level is the model's, adjusted by room tests and staff answers
+    (`alerts.incidents.threshold_adjustments`).
 
-So a threshold starts where people set it. A room that uses none of its budget becomes more
-sensitive until it uses some; a room that a test made too sensitive becomes less sensitive again.
+A threshold therefore starts where people set it. A room that uses none of its budget becomes more
+sensitive until it uses some. A room that a test made too sensitive becomes less sensitive again.
 Unanswered plumes may be vaping, so they never raise a threshold above the model's or the one people
 set, whichever is higher. The offset stays between -`LOWER` and `UPPER`, so a score more than
-`UPPER` above the model's level always passes. The offset is set at a sensor's first reading of each
-hour; each sensor's hours begin at a different minute, so that few offsets are set at once. Clusters
-and the time over which they were collected decay together, by a factor of e for every `MEMORY_S` in
-which the sensor reported. Nothing decays while a sensor is switched off. Thresholds depend neither
-on how the stream is split nor on other sensors.
+`UPPER` above the model's level always passes.
+
+The offset is set at a sensor's first reading of each hour. Each sensor's hours begin at a different
+minute, so that few offsets are set at once. Cluster counts and the time over which they were
+collected decay together, by a factor of e for every `MEMORY_S` of reporting. They don't decay while
+a sensor is switched off. A threshold depends neither on other sensors nor on how the stream is
+split.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
 
 VAPE, SMOKE = KINDS.index(EventKind.VAPE), KINDS.index(EventKind.SMOKE)
 PERSISTS_SHARE: Final = 0.6
-"""A session continues while this share of its highest excess is still in the air."""
+"""A session continues while more than this share of its peak excess is still in the air."""
 _RH = CHANNEL_INDEX["rh"]
 _FINE_COLUMNS = tuple(CHANNEL_INDEX[k] for k in ("pm25", "pm1", "pm10", "n03"))
 MASK_PROBABILITY: Final = 0.6
@@ -63,36 +65,36 @@ THC_FROM_S: Final = 20.0
 """Seconds after the peak until it is clear whether an aerosol persists."""
 THC_LOG_ODDS: Final = 0.85
 _OFTEN_S, _RARE_S, _MINUTE_S = 3.0, 20.0, 45.0
-"""Reporting intervals: readings are frequent up to the first, rare from the second, and once a
-minute or slower from the third."""
+"""Reporting intervals. Up to the first, readings are frequent. From the second on, they are rare.
+From the third on, they come about once a minute or less often."""
 _AGAIN_S: Final = 600.0
 """A second puff within this time confirms the first at a sensor that reports once a minute."""
 _READINGS_OFTEN, _READINGS = 3.0, 2.0
-"""Number of readings that a pulse needs before it alerts: with frequent readings, and otherwise. A
-single reading may be an artifact."""
+"""Readings that a pulse needs before it alerts. The first value applies to sensors with frequent
+readings, the second to all others. A single reading may be an artifact."""
 _AGREES_VOC, _AGREES_RH = 0.06, 1.0
-"""Rises above which another channel confirms a pulse: VOC in doublings, humidity in percent."""
+"""A larger rise in another channel confirms a pulse: VOC in doublings, humidity in percent."""
 _INTERVAL, _VOC_MAX, _RH_RISE = (FEATURES.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
 FAINT_UG_M3: Final = 8.0
-"""Smaller pulses do not alert. In an ordinary room most plumes are that small, and two readings are
+"""Smaller pulses do not alert. Most plumes in an ordinary room are that small, and two readings are
 too few to recognize vaping."""
 FAINT_SHARE: Final = 0.2
 """Smallest rise that alerts, as a share of the level before it, because a particle sensor's error
 grows with the level."""
 GLANCE, SMALL_GLANCE, SMALL_UG_M3 = 1.75, 0.5, 30.0
-"""How far below the model's level, in log-odds, a pulse is still possible vaping. Pulses smaller
-than `SMALL_UG_M3` get the smaller margin, because most plumes are small."""
+"""How far below the model's level, in log-odds, a pulse can score and still be reported as possible
+vaping. Pulses smaller than `SMALL_UG_M3` get the smaller margin, because most plumes are small."""
 LARGE_UG_M3, LARGE_WITHIN_S, LARGE_AFTER_S, LARGE_GLANCE = 60.0, 60.0, 8.0, 2.5
 """A pulse that rose by `LARGE_UG_M3` within `LARGE_WITHIN_S` is reported even without a clear
 cause, once it is `LARGE_AFTER_S` old and scores at most `LARGE_GLANCE` below the model's level."""
 CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {SMOKE: 0.85}
-"""Probability at which a kind other than vaping is clear. Its episode must also have lasted
-`CLEAR_AFTER_S`."""
+"""Probability from which a kind other than vaping counts as clear. Its episode must also have
+lasted `CLEAR_AFTER_S`."""
 CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {SMOKE: 120.0}
 
 
 def compute_share_left(episodes: Episodes, x: Floats) -> Floats:
-    """Return how much of an episode's highest excess is still in the air, as a share."""
+    """Return the share of an episode's peak excess that is still in the air."""
     baseline = episodes["baseline"][:, FINE]
     highest = np.maximum(episodes["highest"][:, FINE] - baseline, 4.0)
     share: Floats = (x[:, FINE] - baseline) / highest
@@ -102,7 +104,7 @@ def compute_share_left(episodes: Episodes, x: Floats) -> Floats:
 def is_early(episodes: Episodes, f: Floats) -> Flags:
     """Return whether a pulse has too few readings so far to alert.
 
-    If readings are rare, a rise of VOC or humidity stands in for the missing reading.
+    If readings are rare, a rise of VOC or humidity replaces the missing reading.
     """
     interval = f[:, _INTERVAL]
     enough = np.where(interval <= _OFTEN_S, _READINGS_OFTEN, _READINGS)
@@ -151,9 +153,10 @@ def is_large(episodes: Episodes, age: Floats, model_level: float) -> Flags:
 
 
 def is_answered(episodes: Episodes) -> Flags:
-    """Return whether a pulse began before people answered, or stirs what was left of it.
+    """Return whether a staff answer already covers a pulse.
 
-    Within a minute of the answer, a new plume rises by more than what was left.
+    It does if the pulse began before the answer. It also does if the pulse began within a minute
+    after the answer and is smaller than what was left in the air: the old plume is being stirred.
     """
     since = episodes["pulse_onset"] - episodes["answered_at"]
     left = episodes["pulse_base"] - episodes["baseline"][:, FINE]
@@ -187,7 +190,7 @@ def drop_unseen_kinds(chances: Floats, episodes: Episodes) -> Floats:
 
 
 def compute_probabilities(log_odds: Floats, kinds: Floats) -> Floats:
-    """Return each kind's probability: vaping's from its log-odds, the rest shared by the others."""
+    """Return each kind's probability: vaping's from its log-odds; the others share the rest."""
     vape = expit(log_odds)
     others = kinds[:, 1:]
     total = others.sum(axis=1)
@@ -200,7 +203,7 @@ def build_evidence(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidenc
     """Return how the channels moved during the scored pulse, or during the whole episode."""
     start = episode["pulse_onset" if pulse else "onset"]
     before = episode["before_pulse" if pulse else "baseline"].copy()
-    if pulse:  # Particles may already have been rising before.
+    if pulse:  # Particles may already have been rising before the pulse.
         before[FINE] = episode["pulse_base"]
     later = episode["highest_at"] >= start
     top = np.where(later, episode["highest"], episode["at_peak"])
@@ -230,23 +233,24 @@ def is_alerted_vaping(episodes: Episodes) -> Flags:
 
 
 def count_stages(age: Floats) -> Floats:
-    """Return how often an episode has been classified: at 30 s, and at each doubling of its age."""
+    """Count how often an episode of this age is classified: at 30 s, then each time it doubles."""
     asked: Floats = np.floor(np.log2(np.maximum(age, 15.0) / 15.0))
     return asked
 
 
 def count_moments(age: Floats) -> Floats:
-    """Return how often a pulse has been scored: at its first readings, then less and less often.
+    """Count how often a pulse of this age is scored.
 
-    It is scored about eight times per doubling of its age, whatever the sensor's interval.
+    A young pulse is scored at almost every reading. Later it is scored about eight times per
+    doubling of its age, whatever the sensor's interval.
     """
     judged: Floats = np.floor(8.0 * np.log2(np.maximum(age, 0.0) / 8.0 + 1.0))
     return judged
 
 
 BUDGET: Final = 1.0
-"""Default budget: false alarms per sensor and week. With ten restrooms, it means two wasted trips
-per school day; with more trips, people soon stop trusting alerts."""
+"""Default budget: false alarms per sensor per week. With ten restrooms, that is two wasted trips
+per school day. With more than that, people soon stop trusting alerts."""
 LOWER: Final = 3.0
 UPPER: Final = 1.5
 """How far, in log-odds, a threshold may be below (`LOWER`) or above (`UPPER`) the model's."""
@@ -267,11 +271,11 @@ _OFFSETS: Final = np.arange(-LOWER, UPPER + _STEP / 2, _STEP)
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """State of `n` sensors: each other field is a row of `block`; `false` is its last rows."""
+    """State of `n` sensors. `false` is the last rows of `block`; each other field is one row."""
 
     block: Floats
     read_s: Floats
-    """Time for which the sensor reported."""
+    """How long the sensor has reported, in seconds."""
     hour: Floats
     """Hour in which the threshold was last set."""
     phase_s: Floats
@@ -285,15 +289,15 @@ class _State:
     """`read_s` when `false` last decayed."""
     offset: Floats
     by_people: Floats
-    """Offset, and the offset that people set, in log-odds."""
+    """Current offset, and the offset set by people, in log-odds."""
     budget: Floats
     false: Floats
-    """Remembered false alarms by highest score, one row for each of `_OFFSETS`. Corrections from
-    answers are in the last row."""
+    """Decayed counts of false alarms by highest score, one row for each of `_OFFSETS`. The last row
+    includes corrections from staff answers."""
 
     @classmethod
     def of(cls, block: Floats) -> _State:
-        """Name the rows of a block."""
+        """Return the state stored in a block."""
         rows = [*block[:_NAMED], block[_NAMED:]]
         return cls(block, *rows)
 
@@ -406,12 +410,14 @@ class AlertThresholds:
     def watch(self, rows: NDArray[np.int32], time: Floats, dt: Floats) -> None:
         """Advance time, and set the threshold of each sensor whose next hour has begun.
 
+        Call this before `observe`.
+
         Parameters
         ----------
         rows : ndarray of int32, shape (n,)
-            Distinct sensors, ascending, one reading each. Call this before `observe`.
+            Distinct sensors, ascending, one reading each.
         time, dt : ndarray of float64, shape (n,)
-            Event time, Unix seconds; seconds since each sensor's last reading.
+            Event time in Unix seconds, and seconds since each sensor's last reading.
         """
         if not rows.size:
             return
@@ -422,7 +428,7 @@ class AlertThresholds:
         hour = time - state.phase_s[here]
         hour /= 3600.0
         np.floor(hour, out=hour)
-        due = hour != state.hour[here]  # also at the first reading: NaN equals nothing
+        due = hour != state.hour[here]  # NaN is unequal to everything: true at a first reading
         if not np.count_nonzero(due):
             return
         rows, time, hour = rows[due], time[due], hour[due]
@@ -436,7 +442,7 @@ class AlertThresholds:
         self._set(rows[~new])
 
     def observe(self, rows: NDArray[np.int32], time: Floats, score: Floats) -> None:
-        """Record the scores, in log-odds, of distinct sensors' readings that could have alerted."""
+        """Record the log-odds of readings that could have alerted, at most one per sensor."""
         state = self._state
         fresh = ~(time - state.last[rows] < CLUSTER_S)
         if np.count_nonzero(fresh):
@@ -456,11 +462,11 @@ class AlertThresholds:
         return np.flatnonzero(self._changed[: self._n])
 
     def mark_reported(self, rows: NDArray[np.intp]) -> None:
-        """Leave rows out of `changed` until they change again."""
+        """Exclude rows from `changed` until their thresholds change again."""
         self._changed[rows] = False
 
     def set_budget(self, row: int, budget: float) -> None:
-        """Set a sensor's budget in false alarms a week; if it changes, set the threshold again."""
+        """Set a sensor's budget, in false alarms a week, and update its threshold if it changed."""
         if budget != self._state.budget[row]:
             self._state.budget[row] = budget
             self._set(np.array([row]))
@@ -471,7 +477,10 @@ class AlertThresholds:
         self._set(np.array([row]))
 
     def count_answer(self, row: int, *, is_false: bool, undone: bool = False) -> None:
-        """Count an alert as one false alarm or none, instead of by its probability."""
+        """Count an answered alert as one false alarm or none, not by its probability.
+
+        `undone` reverses an earlier call.
+        """
         stated = 1.0 - float(expit(self.model_level))
         change = (float(is_false) - stated) * (-1.0 if undone else 1.0)
         self._state.false[-1, self._fade(np.array([row]))] += change
@@ -506,13 +515,13 @@ class AlertThresholds:
         state.first[rows] = state.highest[rows] = np.nan
 
     def _fade(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Decay the remembered false alarms of distinct sensors; return `rows`."""
+        """Decay the false-alarm counts of distinct sensors; return `rows`."""
         self._state.false[:, rows] = self._load_remembered(rows)
         self._state.faded_at[rows] = self._state.read_s[rows]
         return rows
 
     def _load_remembered(self, rows: NDArray[Any]) -> Floats:
-        """Return the remembered false alarms of sensors, by score."""
+        """Return the decayed false-alarm counts of sensors, by score."""
         state = self._state
         faded: Floats = np.exp((state.faded_at[rows] - state.read_s[rows]) / MEMORY_S)
         return state.false[:, rows] * faded
@@ -530,7 +539,8 @@ class AlertThresholds:
         """Set the thresholds of distinct sensors from clusters, budgets, and adjustments."""
         state = self._state
         over = self._log_a_week(rows) - np.log(state.budget[rows])
-        # Expected false alarms fall as the offset rises; choose where they cross the budget.
+        # Expected false alarms fall as the offset rises. Choose the offset where they cross the
+        # budget.
         last = np.minimum((over > 0.0).sum(axis=0), _OFFSETS.size - 1)
         first = np.maximum(last - 1, 0)
         at = np.arange(last.size)
@@ -554,8 +564,8 @@ class AlertBudgets:
     own : mapping of str to float
         Budgets by sensor.
     moved : mapping of str to float
-        Initial offset by sensor, in log-odds. A replay uses it to apply the thresholds of that
-        time; it is empty in a service, where feedback adjusts thresholds.
+        Initial offset by sensor, in log-odds. A replay uses it to apply the thresholds that were
+        in effect at the time. In the service it is empty, because feedback adjusts thresholds.
     """
 
     default: float = BUDGET

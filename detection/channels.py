@@ -1,15 +1,16 @@
 """The channels the detector follows, and the baseline, noise and smoothed signal of each.
 
-Readings reach the detector as a `ReadingBatch`; their columns become one matrix of channels.
+Readings reach the detector as a `ReadingBatch`. Their columns become one matrix of channels.
 
 Baselines are gated: they fall quickly, rise slowly, and rise even more slowly during an episode, so
-that a plume does not become the baseline it is compared with.
+that a plume does not become its own baseline.
 
-Nearly all readings fall outside episodes, so the speed of `advance` decides the detector's. State
-is stored channel by channel, one column per sensor: each operation runs over contiguous numbers of
-many sensors, in blocks that fit a core's cache. Each number is computed by the same operations
-whatever else is in the block, and logarithms are taken only of contiguous arrays, for which numpy
-gives the same bits at any length. So the state does not depend on how a stream is split.
+Nearly all readings fall outside episodes, so the detector is about as fast as `advance`. State is
+stored channel by channel, one column per sensor, so each operation runs over contiguous numbers of
+many sensors, in blocks that fit a core's cache. Each number is computed by the same operations,
+whatever else is in the block. Logarithms are taken only of contiguous arrays, because for those
+numpy gives the same bits at any length. The state therefore doesn't depend on how a stream is
+split.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ _INDEX_TOP: Final = 505.0
 """Slightly above the end of the scale, so that the logarithm is finite at the end."""
 _DOUBLINGS_PER_LOGIT: Final = 0.27
 """The index is a sigmoid with a slope of 0.0065 per unit of the normalized raw signal (Sensirion
-gas index algorithm). A unit is (sd + 220) / 230 ticks, 1.5 for the usual sd; a doubling is 870
-ticks."""
+gas index algorithm). A unit is (sd + 220) / 230 ticks, which is 1.5 at the usual sd. A doubling is
+870 ticks."""
 _STAND_INS: Final = tuple(COLUMN_INDEX[k] for k in FINE_PARTICLES[1:-1])
 FOLLOWED: Final = np.unique([*_SOURCE, *_STAND_INS])
 """Columns of `detection.quantities.COLUMNS` that describe the air."""
@@ -106,7 +107,7 @@ def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
     -------
     ndarray of float64, shape (n, len(CHANNELS)), in Fortran order
         NaN where absent. The raw VOC signal is negated, so that every VOC channel rises with
-        concentration; ``fine`` is PM2.5, or the closest quantity that the sensor measures.
+        concentration. ``fine`` is PM2.5, or the closest quantity that the sensor measures.
     """
     x: NDArray[np.float64] = values.T.take(_SOURCE, axis=0)
     np.negative(x[_RAW], out=x[_RAW])
@@ -167,8 +168,8 @@ def voc_strength(
 
 
 BANK: Final = ("fine", "pm1", "pm10", "voc", "rh", "temp", "co2")
-"""Signals smoothed with several time constants. So that a difference means the same at any level,
-particles are logarithms and VOC is in doublings. Humidity, temperature and CO2 are as measured."""
+"""Signals smoothed with several time constants. Particles are logarithms and VOC is in doublings,
+so that a difference means the same at any level. Humidity, temperature and CO2 are as measured."""
 BANK_TAU_S: Final = np.array([4.0, 12.0, 40.0, 120.0, 400.0])
 
 
@@ -225,13 +226,7 @@ class ReadingBatch:
     received: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        """Check that the shapes of the arrays match.
-
-        Raises
-        ------
-        ValueError
-            If the shapes do not match.
-        """
+        """Check the shapes of the arrays; raise `ValueError` if they do not match."""
         n = self.sensor.shape[0]
         if self.sensor.shape != (n,) or self.time.shape != (n,):
             msg = f"sensor and time must be 1-d and equal: {self.sensor.shape}, {self.time.shape}"
@@ -247,16 +242,16 @@ class ReadingBatch:
 
 K: Final = len(CHANNELS)
 BLOCK: Final = 1024
-"""Maximum number of readings processed together: their sensors' state fits a core's cache."""
+"""Maximum number of readings processed together, so that their state fits a core's cache."""
 SCRATCH_SENSORS: Final = BLOCK + BLOCK // 4
 """Maximum number of sensors advanced together, including neighbors without a reading."""
 WARM_UP_S: Final = 20.0
 """A sensor is not scored before it has reported for this long."""
 NOISE_GAIN: Final = 0.02
 HELD: Final = 6.0
-"""How much slower baselines rise during an episode."""
+"""Factor by which baselines rise more slowly during an episode."""
 LOCAL_TAU_S: Final = np.array([[45.0], [2.0]])
-"""Time constants of the local level, up and down."""
+"""Time constants of the local level: rising, then falling."""
 
 _PULSE_UG_M3: Final = float(RISE[FINE])
 _PAIRS: Final = sorted(
@@ -267,7 +262,8 @@ _USUAL_TAU_S: Final = np.array([[usual] for usual, _ in _PAIRS])
 _HELD_TAU_S: Final = np.array([[held] for _, held in _PAIRS])
 _UP: Final = np.array([*(_PAIRS.index((tau, HELD * tau)) for tau in TAU_UP_S), len(_PAIRS)])
 _DOWN: Final = np.array([*(_PAIRS.index((tau, tau)) for tau in TAU_DOWN_S), len(_PAIRS) + 1])
-"""Rows of `gain` for each baseline, then for the local level: rising (`_UP`), falling (`_DOWN`)."""
+"""Row of `gain` to use when a level rises (`_UP`) or falls (`_DOWN`): one entry for each baseline,
+then one for the local level."""
 _FLOOR: Final = FLOOR[:, None]
 _OTHERS: Final = slice(OPENERS.start + 1, OPENERS.stop)
 """Channels other than the fine signal whose rise opens an episode."""
@@ -285,7 +281,7 @@ class Baselines:
     ----------
     block : ndarray of float64, shape (WIDTH, n)
     levels : shape (K + 1, n)
-        Baselines of all channels, then the local level: both follow the same rule.
+        Baselines of all channels, then the local level. All follow the same rule.
     local : shape (n,)
         Local level of the fine signal: it falls within seconds and rises within 45 s.
     last : shape (K, n)
@@ -295,7 +291,7 @@ class Baselines:
     time, first : shape (n,)
         Event time of the last and the first reading, Unix seconds.
     interval, count : shape (n,)
-        Smoothed reporting interval in seconds; readings since the last gap.
+        Smoothed reporting interval in seconds, and number of readings since the last gap.
     smoothed : shape (len(BANK), len(BANK_TAU_S), n)
         Signals of the filter bank for each time constant.
     """
@@ -314,7 +310,7 @@ class Baselines:
 
     @classmethod
     def of(cls, block: Floats) -> Baselines:
-        """Name the parts of a block."""
+        """Return the state stored in a block."""
         start = 2 * K + 1
         after = start + len(FLOOR)
         time, first, interval, count = block[after : after + 4]
@@ -347,7 +343,7 @@ class Change:
     reading : ndarray of intp, shape (n,)
         Position among the readings.
     opens, has_pulse : ndarray of bool, shape (n,)
-        Whether an episode opens; whether fine particles rise.
+        Whether an episode opens, and whether fine particles rise.
     fine_noise, local : ndarray of float64, shape (n,)
         Noise scale and local level of the fine signal before the reading.
     baseline, last : ndarray of float64, shape (n, len(CHANNELS))
@@ -389,8 +385,8 @@ class Scratch:
 class ScratchPool:
     """One allocation, sliced for blocks of any number of sensors.
 
-    Allocating in every step would cost as much as the arithmetic: freed buffers of this size go
-    back to the system, which would have to map each page again.
+    Allocating in every step would cost as much as the arithmetic, because buffers of this size go
+    back to the operating system when freed and have to be mapped again.
     """
 
     _SHAPES: Final = (

@@ -5,13 +5,13 @@ that runs ahead and is then corrected would make readings look old and sensors l
 
 The service, a replay and a cluster all use this one object, so the same readings give the same
 events everywhere. `detection.detector` detects plumes, `DeviceEvents` handles what devices report
-about themselves, and `MinuteDetectors` finds sensor faults and building-wide air, which explains
-some vape alerts.
+about themselves, and `MinuteDetectors` finds sensor faults and building-wide air changes, which
+explain some vape alerts.
 
 Any split of a stream into batches gives the same events. Sensors in different buildings are
-independent, with one exception: the minutes of `MinuteDetectors` close with the first reading of
-*any* sensor after their end. If a stream is divided by building, the events are the same, but each
-is emitted at the first reading after that minute in its own part.
+independent, with one exception: a minute of `MinuteDetectors` closes with the first reading after
+its end from *any* sensor. If a stream is divided by building, the events are the same, but each
+part emits them only at its own first reading after that minute.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ HOLD_S: Final = 600.0
 """A device's alarm or fault is over when the device has not reported it for this long."""
 FINDING_HOLD_S: Final = 300.0
 """An ingest finding's event ends this long after its first report. A device's alarm that is still
-reported after this long becomes a new event. So people who answered are notified again if the
+reported after this long becomes a new event, so that people who answered are notified again if the
 condition continues."""
 BATTERY_LOW: Final = 15.0
 BATTERY_GOOD: Final = 25.0
@@ -243,7 +243,7 @@ FORMAT: Final = 1
 
 
 class MinuteDetectors:
-    """Detects sensor faults and building-wide air from the same one-minute summaries.
+    """Detects sensor faults and building-wide air changes from the same one-minute summaries.
 
     `place` returns the building and room of a sensor, if any.
 
@@ -283,9 +283,9 @@ class MinuteDetectors:
         self._minutes.set_back(now)
 
     def mark(self, events: Iterable[Event]) -> list[Event]:
-        """Mark the vape events of the last `step` that building-wide air explains.
+        """Mark the vape events of the last `step` that building-wide air explains (`Ambient.mark`).
 
-        See `Ambient.mark`.
+        Also drop history that is no longer needed.
         """
         marked = self._ambient.mark(events)
         self._ambient.forget(self._minutes.now)
@@ -320,7 +320,7 @@ class MinuteDetectors:
 
 
 def _plain(value: Any) -> Any:
-    """Encode an array for msgspec as type, shape and bytes, and a numpy number as a Python one."""
+    """Convert for msgspec: an array to type, shape and bytes, a numpy number to a Python one."""
     return [value.dtype.str, value.shape, value.tobytes()] if value.ndim else value.item()
 
 
@@ -395,8 +395,8 @@ class CombinedDetector:
         Parameters
         ----------
         stream : Stream
-            Each sensor's readings must be in order of time; a reading not newer than the last is
-            ignored. The arrays are not modified.
+            Each sensor's readings must be in order of time. A reading that is not newer than the
+            sensor's last is ignored. The arrays are not modified.
         """
         if not stream.time.size:
             return []
@@ -411,7 +411,7 @@ class CombinedDetector:
             sensor, time, values = sensor[measured], time[measured], values[measured]
             received = received[measured]
         events += self._slow.step(ReadingBatch(slow[sensor], time, values))
-        # A report with only battery or signal strength may use another clock; it must not make
+        # A report with only battery or signal strength may use another clock, and must not make
         # later readings look old.
         airy = np.isfinite(values[:, FOLLOWED]).any(axis=1)
         if not airy.all():

@@ -36,13 +36,13 @@ _LATE_S: Final = 30.0
 _TRUST: Final = 1 / 3
 _MARGIN: Final = 0.25
 _WIDEST: Final = 6.0
-"""In log-odds; moving the threshold more than half of this below the puff's score has no
-benefit."""
+"""In log-odds. There is no benefit in moving the threshold to more than half of this below the
+puff's score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing a person does; `seconds` includes the time until its trace fades."""
+    """One action of the person testing; `seconds` includes the time until its trace fades."""
 
     name: str
     instruction: str
@@ -77,7 +77,7 @@ STEPS: Final = (
         60,
     ),
 )
-"""Steps of the five-minute test. Sources that clear fast come first; deodorant comes last, because
+"""Steps of the five-minute test. Sources that clear fast come first. Deodorant comes last, because
 it lingers for minutes."""
 
 
@@ -165,9 +165,9 @@ def find_adjustment(scores: Mapping[str, float], model_level: float) -> float | 
     """Return how far to move the alert threshold so that it separates the puff from the rest.
 
     One puff says little about the next, so the threshold moves only `_TRUST` of the way from the
-    model's to the midpoint between the puff's score and the highest other score. It moves further
-    if necessary to end up between the two scores. The result is limited to `LOWER` below and
-    `UPPER` above the model's; it is None if the puff did not score highest.
+    model's to the midpoint between the puff's score and the highest other score. If that does not
+    put it between the two scores, it moves further. The result is at most `LOWER` below and `UPPER`
+    above the model's. It is None if the puff did not score highest.
     """
     puff = max(scores[step.name] for step in STEPS if step.is_vaping) - model_level
     rest = max(scores[step.name] for step in STEPS if not step.is_vaping) - model_level

@@ -1,14 +1,15 @@
 """The plume detector: readings in, events out, no clock and no I/O.
 
 Each reading updates its sensor's baselines (`detection.channels`). A clear rise opens an episode
-(`detection.episodes`), whose features the model scores (`detection.model`); this module decides
-when to alert. It alerts on `vape` once per session, as soon as the log-odds pass the sensor's alert
-threshold; a pulse not far below it, or a large one without a clear cause, is `possible`. It alerts
-on other kinds when they are clear, or when the episode ends.
+(`detection.episodes`). The model scores the episode's features (`detection.model`), and this module
+decides when to alert. It alerts on `vape` once per session, as soon as the log-odds reach the
+sensor's alert threshold. A pulse that scores not far below it, or a large one without a clear
+cause, is reported as `possible`. It alerts on other kinds when they are clear, or when the episode
+ends.
 
 Time comes from the readings: when they stop, so does the detector, until `on_time` advances it. Any
 split of a stream into batches gives the same events. A sensor is not scored before it has reported
-for `WARM_UP_S`; readings not newer than a sensor's last are ignored.
+for `WARM_UP_S`. A reading that is not newer than its sensor's last is ignored.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ SCORED_S: Final = 240.0
 """How long a pulse is scored; its cause is clear within minutes."""
 _NEAR, _LARGE, _RARE = range(3)
 _WHY_POSSIBLE: Final = ((), (fact(Detail.LARGE_PLUME),), (fact(Detail.RARE_READINGS),))
-"""Details of a possible-vaping event, indexed by reason: `_NEAR`, it scored just below the
-threshold; `_LARGE`, it is large; `_RARE`, its sensor reports too rarely to rule out a spray."""
+"""Details of a possible-vaping event by reason. `_NEAR`: the pulse scored just below the threshold.
+`_LARGE`: it is large. `_RARE`: its sensor reports too rarely to rule out a spray."""
 _NEAR_S: Final = 60.0
 _MIN_S: Final = 0.001
 _FORMAT: Final = 1
@@ -140,7 +141,7 @@ class Detector:
 
     @property
     def model_version(self) -> str:
-        """Version of the parameters, named in every event."""
+        """Version of the model, included in every event."""
         return self._model.version
 
     @property
@@ -254,10 +255,10 @@ class Detector:
         return self._end_silent(rows[silent])
 
     def end_answered(self, is_answered: Callable[[str], bool]) -> list[Event]:
-        """End the vaping events, by id, that people have answered; return their ends.
+        """End the vaping events that staff have answered; return the events' ends.
 
-        Only a new pulse is then reported again, as a new event: what is left of the pulse in the
-        air when people answer is not.
+        `is_answered` takes an event id. Afterwards, only a new pulse is reported, as a new event.
+        What is left of the old pulse in the air is not reported again.
         """
         rows = self._running_rows()
         found = self._episodes["phase"][rows] == ALERTED
@@ -283,7 +284,7 @@ class Detector:
     def set_back(self, now: float) -> list[Event]:
         """Restart the sensors with readings later than `now`; return the events that end.
 
-        Call this when the readings' clock was set back: otherwise, all new readings would be
+        Call this when the readings' clock was set back. Otherwise, all new readings would be
         ignored as too old.
         """
         rows = np.flatnonzero(self._baselines.state.time[: len(self.names)] > now)
@@ -300,10 +301,11 @@ class Detector:
         Parameters
         ----------
         now, by_s : float
-            The clock as it is now, Unix seconds, and its step in seconds; negative if set back.
+            The clock's current time in Unix seconds, and its step in seconds, negative if the
+            clock was set back.
         sensors : container of str
-            Sensors whose readings use this clock; those with readings later than `now` are
-            included.
+            Sensors whose readings use this clock. Sensors with readings later than `now` are
+            always included.
         """
         ours = np.array([name in sensors for name in self.names], np.bool_)
         rows = np.flatnonzero(ours | (self._baselines.state.time[: ours.size] > now))
@@ -314,7 +316,7 @@ class Detector:
     def go_back(self, sensor: str, time: float, received: float) -> list[Event]:
         """Let a sensor continue at an earlier time; return the events that end.
 
-        Call this for a sensor whose readings were dated at receipt and now have time stamps again.
+        Call this when a sensor sends time stamps again after its readings were dated at receipt.
         The reading at `time` then follows the previous one by the interval between their receipts.
         Alerted episodes end only if the sensor goes back by more than `_NEAR_S`.
         """
@@ -465,11 +467,11 @@ class Detector:
     def _passes_threshold(
         self, here: _Round, due: NDArray[np.intp], f: Floats
     ) -> NDArray[np.bool_]:
-        """Score pulses; return which pass their threshold, which are near it, which are ambiguous.
+        """Score pulses; return three rows of flags: passes the threshold, is near it, is ambiguous.
 
-        The result has one row of flags for each. A pulse is ambiguous if its sensor reports too
-        rarely to distinguish it from a spray. All three are False for a pulse too faint or too
-        early to alert.
+        A pulse is ambiguous if its sensor reports too rarely to distinguish it from a spray. An
+        ambiguous pulse does not pass. All three flags are False for a pulse too faint or too early
+        to alert.
         """
         if not due.size:
             return np.zeros((3, 0), np.bool_)
@@ -656,9 +658,9 @@ def _rounded(probabilities: Floats) -> dict[str, float]:
 
 
 def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:
-    """Split positions so that no sensor occurs twice in a part, keeping each sensor's order.
+    """Split positions into parts with at most one reading per sensor, keeping each sensor's order.
 
-    Within a part, sensors ascend, so that neighbors can be advanced together.
+    Within a part, sensors are in ascending order, so that neighbors can be advanced together.
 
     Examples
     --------

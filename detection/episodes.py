@@ -3,11 +3,11 @@
 An *episode* opens when a channel rises clearly and ends when all channels are back to normal. A
 *pulse* is one rise of fine particles inside an episode, such as a puff or a spray.
 
-Features are causal: they use nothing later than their reading. A feature is NaN if it is not known
+Features are causal: they use no reading later than their own. A feature is NaN if it is not known
 yet, or if the sensor lacks the channel.
 
-Everything here is arithmetic on whole arrays in which no row affects another, so any split of a
-stream gives the same episodes.
+Everything here is arithmetic on whole arrays, and no row affects another. Any split of a stream
+therefore gives the same episodes.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ EPISODE: Final = np.dtype(
         ("is_masked", np.bool_),  # another kind was alerted before vaping
         ("last_vape_at", np.float64),  # when the log-odds last passed the threshold
         ("tenth_s", np.float64),
-        ("previous_left", np.float64),  # share of the previous pulse left at its lowest
+        ("previous_left", np.float64),  # lowest level after the previous pulse, share of its peak
         ("readings", np.float64),  # readings in the pulse
         ("thc_log_odds", np.float64),
         ("session_onset", np.float64),  # onset of the session's first pulse
@@ -174,7 +174,7 @@ def begin_pulses(episode: Episodes, time: Floats, dt: Floats, x: Floats, change:
     peak, low, pulses = episode["peak"], episode["trough"], episode["pulses"]
     first = change.has_pulse & (pulses == 0)
     trough = low + episode["pulse_base"]
-    # After a deep fall a small rise is a new puff; after a shallow one it must be larger.
+    # After a deep fall, a small rise is a new puff. After a shallow fall, it must be larger.
     share = np.where(low < 0.25 * peak, 0.1, 0.3)
     least = np.maximum(np.maximum(4.0, 5.0 * change.fine_noise), share * peak)
     again = (pulses > 0) & (low < 0.6 * peak) & (fine - trough > least)
@@ -338,7 +338,7 @@ def compute_features(
     time, dt : ndarray of float64, shape (n,)
         Event time, and seconds since the sensor's last reading.
     noise, interval, previous_fine : ndarray of float64, shape (n,)
-        Noise scale of the fine signal, smoothed reporting interval, last fine value.
+        Noise scale of the fine signal, smoothed reporting interval, and previous fine value.
     over_bank : ndarray of float64, shape (n, len(BANK) * len(BANK_TAU_S))
         Each signal minus its smoothed past.
 
@@ -379,7 +379,7 @@ def _pulse_features(
     highest = e["highest"]
     highest_rise = highest - baseline
     highest_fine = np.maximum(highest_rise[:, FINE], 1.0)
-    # An operation on few rows costs as much as on many, so equal operations are done together.
+    # In numpy, a few rows cost as much as many, so equal operations are combined.
     strength, kinds = voc_strength(
         np.concatenate([x, x, before, highest]),
         np.concatenate([before, baseline, baseline, baseline]),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Detail(Coded):
     """A detail that a detector adds to an event."""
 
-    # a device's own reports
+    # reported by the device itself
     TAMPERED = "tampered", mark("the sensor reports tampering")
     VENDOR_VAPE = "vendor_vape", mark("%(device)s's own vape alarm")
     VENDOR_BURNING = "vendor_burning", mark("%(device)s's own burning alarm")
@@ -49,7 +49,7 @@ class Detail(Coded):
         "clock_stands",
         mark("the sensor's clock has stopped: its readings get the time they arrive"),
     )
-    # the messages under a sensor's name
+    # messages under a sensor's name
     TWO_SENDERS = "two_senders", mark("a second sender uses its name")
     REPEATED = "repeated", mark("recorded readings are being replayed under its name")
     REFUSED = "refused", mark("many messages under its name are not readings")
@@ -75,7 +75,7 @@ class Detail(Coded):
             "the daily quota is used up: notices go to people's next addresses until midnight UTC"
         ),
     )
-    # its readings
+    # a sensor's readings
     FROZEN = "frozen", mark("%(quantity)s has been exactly %(amount)s for %(time)s")
     ALL_FROZEN = "all_frozen", mark("every value has been exactly the same for %(time)s")
     MISSING = (
@@ -115,7 +115,7 @@ class Detail(Coded):
             " sensor may be dusty"
         ),
     )
-    # its silence
+    # silent sensors
     SILENT = "silent", mark("no reading for %(time)s (normally every %(interval)s)")
     SAYS_OFFLINE = "says_offline", mark("the sensor or its gateway reports that it is offline")
     NEVER_SEEN = (
@@ -159,7 +159,7 @@ INTEGRITY: Final = (
     Detail.REFUSED,
     Detail.FLOODED,
 )
-"""Findings of ingest about a sensor's messages; the event has the prefix ``integrity:``."""
+"""Ingest findings about a sensor's messages. They are reported with the prefix ``integrity:``."""
 BATTERY: Final = frozenset({Detail.BATTERY_LOW, Detail.BATTERY_AT})
 UNSETTLED: Final = frozenset({Detail.PARTLY_BACK, Detail.STATE_LOST})
 """Details of outages that ended while sensors may still be silent."""
@@ -301,8 +301,8 @@ class Event:
     """One event on one sensor, as known at `phase`.
 
     All times are event time in Unix seconds. `time` is when this phase was emitted: the time of the
-    reading that decided it. `probabilities` is over event kinds and sums to one. `explained_by`
-    names another cause; such an event is recorded, but alerts nobody.
+    reading that decided it. `probabilities` is by event kind; the model's probabilities sum to one.
+    `explained_by` names another cause. Such an event is recorded, but alerts nobody.
     """
 
     sensor: str
@@ -356,8 +356,8 @@ def evidence_sentence(event: Event) -> str:
     """Write how likely the event's kind is and why, for a lock screen.
 
     A channel that moved too little to open an episode (`channels.RISE`) has "barely changed". A
-    channel that moved less than its sensor can measure is "steady". Their levels are left out for
-    brevity. The table on the staff page shows the units.
+    channel that moved less than its sensor can measure is "steady". For brevity, the sentence omits
+    their levels and all units; the table on the staff page shows the units.
 
     Examples
     --------

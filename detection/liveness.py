@@ -7,16 +7,16 @@ if there are fewer gaps), so a single lost report does not change it, while a lo
 learned after two gaps. Until three gaps have been seen, a sensor is silent after `UNLEARNED_S`.
 
 A device or its gateway may also report `online` or `offline` (an MQTT will or an availability
-message). `offline` makes the sensor silent at once; `online` only revokes that report: a device
-that is connected but does not measure is still silent.
+message). `offline` makes the sensor silent at once. `online` only revokes that report, because a
+device that is connected but does not measure is still silent.
 
 Before alerting, silent sensors are collected for one reporting interval, but for at least
 `GATHER_LEAST_S` and at most `GATHER_MOST_S`. After a device's own `offline` report, the wait is
-`LivenessSettings.min_s`, so that a short reconnect is ignored. The sensors still silent then form
-one *outage* with one event: if there are several, a gateway, a broker or a switch is the likely
-cause. A sensor that falls silent later and was last seen before such an outage began joins it. The
-event ends when all sensors are back. If only some return, the outage ends and the others start a
-new one.
+`LivenessSettings.min_s`, so that a short reconnect is ignored. The sensors that are then still
+silent form one *outage* with one event. If there are several, a gateway, a broker or a switch is
+the likely cause. If another sensor falls silent later, but was last seen before such an outage
+began, it joins that outage. The event ends when all sensors are back. If only some return, the
+outage ends and the others start a new one.
 
 Sensors are not blamed for our own outages: after a restart, a pause of this process or a lost
 connection to the broker (`broker_healthy`), every wait starts over. A new sensor has `AWAITED_S` to
@@ -91,9 +91,9 @@ class SensorLife:
     interval_s : float
         Expected seconds between reports: nine out of ten arrive sooner.
     expected : int
-        Readings expected since the first one: those received, plus those missing in each longer
-        gap, at the median interval or the registered one if that is longer. None are expected while
-        the broker is down.
+        Number of readings expected since the first one. Every reading received counts. Each longer
+        gap adds the readings missing in it, at the median interval or the registered one, whichever
+        is longer. No readings are expected while the broker is down.
     """
 
     state: SensorState
@@ -104,7 +104,7 @@ class SensorLife:
 
 @dataclass(slots=True)
 class _Sensor:
-    """One registered sensor; `due` names its one valid entry in the heap.
+    """One registered sensor. `due` is the time of its only valid entry in the heap.
 
     `awaited` is when the wait for its first reading began.
     """
@@ -239,7 +239,10 @@ class Liveness:
         return [*self._join_outages(now), *self._alert_ripe(now), *self._end_outages(now)]
 
     def skip_gap(self) -> None:
-        """Ignore the time until each sensor's next report when learning intervals: we were away."""
+        """Exclude the time until each sensor's next report from the learned intervals.
+
+        Call this after the service was away.
+        """
         for found in self._state.sensors.values():
             found.report = -math.inf
 

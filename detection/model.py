@@ -1,13 +1,13 @@
 """The model: boosted trees and a network that score pulses, and the alert threshold.
 
-``make train`` trains it on simulated seeds and writes a small versioned file; every event names the
-version. The forests are gradient-boosted trees. They work because the features
+``make train`` trains it on simulated seeds and writes a small versioned file. Every event includes
+the version. The forests are gradient-boosted trees. They work because the features
 (`detection.episodes`) describe the physics of plumes.
 
-Trees score one moment; the network, a GRU that reads the features of an episode in order, remembers
+Trees score one moment. The network, a GRU, reads the features of an episode in order and remembers
 the earlier moments. Its numbers are multiples of a power of two, small enough that sums of products
-are exact in double precision. So a row's result does not depend on other rows, on the order of
-summation or on the machine.
+are exact in double precision. A row's result therefore doesn't depend on other rows, on the order
+of summation or on the machine.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _FORESTS: Final = ("vape", "kinds", "thc")
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """Additive ensembles with the same number of binary trees of one depth, evaluated together.
+    """Additive ensembles of binary trees, equal in number and depth, that are evaluated together.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class Forest:
             [np.where(unknown, -np.inf, features), np.where(unknown, np.inf, features)], axis=1
         ).ravel()
         column, threshold = self._levels[0]
-        # Repeated for each tree, because numpy adds arrays of equal shape in one loop.
+        # Repeat the offsets for each tree, because numpy adds arrays of equal shape in one loop.
         row = np.repeat(np.arange(0, both.size, 2 * n_features)[None], column.size, axis=0)
         # Every tree starts at its root, so there is no need to look it up for each row.
         right = both.reshape(n, -1).T.take(column, axis=0) > threshold[:, None]
@@ -171,7 +171,7 @@ class Network:
         Range to which a feature is clipped, then the mean to subtract and the scale to divide by.
         An unknown feature counts as 0.
     groups : ndarray of int64, shape (n_groups,)
-        Features for which the network also learns whether they are unknown.
+        Features for which the network has an extra input: whether the feature is unknown.
     inputs : ndarray of float64, shape (n_features + n_groups, 3 * n_units)
         Weights of the reset gate, the update gate and the candidate.
     recurrent : ndarray of float64, shape (n_units, 3 * n_units)
@@ -218,7 +218,7 @@ class Network:
         return state @ self.output + self.offset, state
 
     def normalized(self, features: Floats) -> Floats:
-        """Return the features, scaled and rounded to `STEP`, then which of `groups` are unknown."""
+        """Scale the features, round them to `STEP`, and add flags for unknown `groups`."""
         logarithm = np.copysign(np.log1p(np.abs(features)), features)
         x = np.where(self.compressed, logarithm, features)
         np.minimum(np.maximum(x, self.low, out=x), self.high, out=x)
@@ -261,8 +261,8 @@ class Model:
     network : Network or None
         Adjusts these log-odds by the earlier moments of the episode.
     kinds : Forest or None
-        Gives each of `KINDS` a score; their softmax is the probabilities. Without it, all kinds are
-        equally probable.
+        Gives each of `KINDS` a score. The softmax of the scores gives the probabilities. Without
+        it, all kinds are equally probable.
     thc : Forest or None
         Scores, as log-odds, whether vaping came from a THC cartridge. Without it, THC is never
         reported.

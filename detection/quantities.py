@@ -1,6 +1,6 @@
 """The one table of physical quantities: key, label, unit, valid range, resolution.
 
-Every other module takes units, ranges and column order from here; nothing else spells a unit.
+Every other module takes units, ranges and column order from here.
 Mass concentrations, mixing ratios, indices and vendor ratings are different quantities and are
 never converted into each other.
 """
@@ -100,7 +100,7 @@ UNLIKELY: Final = {
     "rh": (0.0, 1.5),
     "temp": (45.0, 150.0),
 }
-"""Ranges of values that suggest another unit; for masses, only if the values vary."""
+"""Ranges in which values suggest another unit. For masses, they do so only if they vary."""
 _LOOKS_LIKE: Final = Words(
     {
         **dict.fromkeys(_MASSES, mark("always below 0.05 µg/m³ and varying: looks like mg/m³")),

@@ -5,15 +5,15 @@ baseline b: ``e = ln((c + 4) / (b + 4))``. c is the lowest value of the last thr
 short puff or spray does not raise; adding 4 µg/m³ keeps the noise of clean rooms from counting. A
 room with several sensors uses their median.
 
-A building's air has risen when enough of its rooms have an e of at least `RISEN` (a rise to 1.6
-times) and at least half of the median e, for `HELD_MINUTES` consecutive minutes. Enough means all
-of up to six rooms, all but one of seven to twelve, all but two of thirteen to eighteen, and so on;
-a building with fewer than `MIN_ROOMS` rooms never counts. Outdoor air reaches all rooms alike,
-while the many small sources during a class change differ from room to room. The event ends when the
-median has been below `OVER` for ten minutes.
+A building's air has risen when enough of its rooms have an e of at least `RISEN` (1.6 times the
+baseline) and at least half of the median e, for `HELD_MINUTES` consecutive minutes. With up to six
+rooms, all of them must have risen; with seven to twelve, all but one; with thirteen to eighteen,
+all but two; and so on. A building with fewer than `MIN_ROOMS` rooms never counts. Outdoor air
+reaches all rooms alike, while the many small sources during a class change differ from room to
+room. The event ends when the median has been below `OVER` for ten minutes.
 
 One `ambient` event is emitted for the building. Its sensor is the one that rose first (in a tie,
-the one with the lower row); its onset is the median of the times at which the sensors rose.
+the one with the lower row). Its onset is the median of the times at which the sensors rose.
 
 A vape alert is *explained* by the building's air if the event is running and the room's own rise is
 no larger than the rise of the median e since five minutes before the alert's onset. A rise of

@@ -2,12 +2,12 @@
 
 Sensor faults and building-wide changes of air take minutes to hours to show. Their detectors
 (`sensor_faults`, `ambient`) therefore get one row per sensor and minute: the lowest and the highest
-value of each channel, and its *zigzag*, the noise that remains without rises and falls.
+value of each channel, and its *zigzag*, the noise that is left without steady rises and falls.
 
 Minutes follow the stream: a minute closes with the first reading past its end, from any sensor, and
 contains the readings that came before. It consists of minima, maxima and sums of whole numbers, so
-any split of the stream gives the same minutes, bit for bit. Readings not newer than their sensor's
-last are ignored.
+any split of the stream gives the same minutes, bit for bit. A reading that is not newer than its
+sensor's last is ignored.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _SOURCE: Final = np.array([COLUMN_INDEX[key] for key in CHANNELS])
 _UNIT: Final = np.array([[QUANTITIES[key].resolution] for key in CHANNELS]) / 10.0
 _LARGEST: Final = 1e9
 _TOGETHER: Final = 2000
-"""About this many readings are added at once, so that intermediate results fit a core's cache."""
+"""Approximate number of readings added at once, so that the work fits a core's cache."""
 _FINE: Final = tuple(CHANNEL_INDEX[key] for key in ("pm25", "pm1", "pm4", "pm10"))
 _BY_CHANNEL: Final = ("low", "high", "zigzag", "pairs", "last", "before")
 _NEW: Final = np.array([np.nan, np.nan, 0.0, 0.0, np.nan, np.nan])[:, None, None]
@@ -69,9 +69,9 @@ class Minute:
     low, high : ndarray of float64, shape (m, len(CHANNELS))
         Lowest and highest value in the unit of the quantity; NaN where absent.
     zigzag : ndarray of float64, shape (m, len(CHANNELS))
-        Mean of the smaller of two consecutive steps, counted as 0 if both go the same way, in the
-        unit of the quantity; NaN without three consecutive values. White noise of standard
-        deviation s has a zigzag of 0.56 s.
+        Mean over pairs of consecutive steps, in the unit of the quantity. A pair counts as its
+        smaller step if the two have opposite directions, otherwise as 0. NaN without three
+        consecutive values. White noise of standard deviation s has a zigzag of 0.56 s.
     """
 
     start: float
@@ -102,8 +102,8 @@ class Minutes:
         self._now = -np.inf
         self._time = np.empty(0)
         self._count = np.empty(0)
-        # By channel, so that one operation on all sensors runs over contiguous numbers; in one
-        # array, so that a few sensors are read and written at once.
+        # Sensors are the last axis, so that one operation on all sensors runs over contiguous
+        # numbers. All state is in one array, so that a few sensors are read and written at once.
         self._channels = np.empty((len(_BY_CHANNEL), _K, 0))
 
     @property
@@ -120,7 +120,7 @@ class Minutes:
         return row
 
     def step(self, batch: ReadingBatch) -> list[Minute]:
-        """Return the minutes that a batch closes; its sensors are rows from `row`, in any order."""
+        """Return the minutes that a batch closes. Its sensors are rows from `row`, in any order."""
         self._grow()
         minute = np.maximum.accumulate(np.floor(batch.time / MINUTE_S))
         minute = np.maximum(minute, self._now)

@@ -4,19 +4,19 @@ Each minute (`minutes`) updates the state of each sensor, kept in arrays with on
 sensor is compared with its own past, never with a table of products:
 
 * *frozen*: a channel has had exactly the same value for four times as long as ever before, and for
-  at least two hours. It may stay at its own lowest value for a day, and forever at a value that is
-  normally constant (0 ppb, a Plantower's 0 or 1 µg/m³, no coarse particles). If *every* channel is
-  constant, half an hour is enough.
+  at least two hours. A channel can stay at its own lowest value for a day, and forever at a value
+  that is normally constant (0 ppb, a Plantower's 0 or 1 µg/m³, no coarse particles). If *every*
+  channel is constant, half an hour is enough.
 * *missing*: a channel has been absent for at least an hour and four times as long as ever before,
   while other channels arrive.
 * *saturated*: a channel stays for six hours at the end of its range, or at the channel's own
   highest value and far from its lowest.
 * *noisy*: in an hour with at least 50 readings, even a channel's quietest moment is three times as
-  noisy as that of any earlier hour. Only zigzags count as noise, so the rise and fall of a plume
-  does not.
+  noisy as the quietest moment of any earlier hour. Only zigzags count as noise, so the rise and
+  fall of a plume doesn't count.
 * *covered*: for twenty minutes, fine particles are clearly below the cleanest level of recent days
-  and have lost their noise, and humidity, CO2 and VOC barely change; or the particle channels alone
-  show no change for an hour and a half.
+  and have lost their noise, and humidity, CO2 and VOC barely change. Alternatively, the particle
+  channels alone are very low and quiet for an hour and a half.
 * *blown*: coarse dust and the humidity or CO2 of breath jump and are gone within three minutes,
   faster than any plume; or there are more coarse particles than anything but a spray can at the
   inlet could cause.
@@ -25,8 +25,8 @@ sensor is compared with its own past, never with a table of products:
 
 *Covered* and *blown* are alerted as `tamper`, the rest as `sensor_fault`. Neither affects the plume
 detector: tampering never mutes vaping. There is at most one event a day for each sensor and kind of
-fault; it is updated while the fault lasts and ends with it, or when the sensor has been silent for
-six hours. Rules that compare with the past wait for a day of readings; drift waits for a week.
+fault. It is updated while the fault lasts, and ends with the fault or when the sensor has been
+silent for six hours. Rules that compare with the past need a day of readings; drift needs a week.
 
 Events depend on the minutes alone, so they are the same however the stream is split.
 """
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 DAY_S: Final = 86_400.0
-"""Length of a day, which a sensor must also have reported before it is compared with its past."""
+"""Length of a day. A sensor must report for this long before it is compared with its own past."""
 K: Final = len(CHANNELS)
 WHOLE: Final = K
 """Channel number that means all channels together."""
@@ -72,7 +72,7 @@ _FORGET_AFTER_S: Final = 7 * DAY_S
 _SATURATED_S: Final = 6 * 3600.0
 _NOISY_TIMES: Final = 3.0
 _NOISY_LEAST: Final = 0.6
-"""Minimum noise that can be a fault, in units of the usual noise."""
+"""Minimum noise that counts as a fault, in units of the usual noise."""
 _HOUR_READINGS: Final = 50.0
 _NOISE_FADES: Final = 0.999
 """Decay of the noise history per hour; it halves in a month."""
@@ -94,9 +94,9 @@ _MAY_REST_BELOW: Final = np.array(
         for key in CHANNELS
     ]
 )
-"""Up to this value a channel may stay constant forever: 0 or 1 µg/m³, no particles, 0 ppb."""
+"""Up to this value, a channel can stay constant forever: 0 or 1 µg/m³, no particles, 0 ppb."""
 
-# by channel: usual noise as a floor in the channel's unit, and as a share of the level
+# Usual noise of each channel: a minimum in the channel's unit, and a share of the level.
 _USUAL_NOISE: Final = np.array(
     [
         *[(0.5, 0.05)] * 4,  # masses
@@ -118,22 +118,23 @@ _OTHERS: Final = tuple(
     CHANNEL_INDEX[key] for key in ("rh", "co2", "voc_index", "voc_raw", "tvoc_ppb", "tvoc_ugm3")
 )
 SPIKE: Final = ("pm10", "pm25", "rh", "co2", "tvoc_ppb", "tvoc_ugm3", "voc_index")
-"""Channels that show blowing; the state has each one's level before it and its peak."""
+"""Channels that show blowing. The state stores each channel's level before the spike and its
+peak."""
 _SPIKE: Final = tuple(CHANNEL_INDEX[key] for key in SPIKE)
 _MIN_BREATH: Final = np.array([4.0, 400.0])
 _MAX_VOC: Final = np.array([500.0, 1000.0, 100.0])
-"""Rise of VOC that a spray causes, but breath does not."""
+"""A larger rise of VOC comes from a spray, not from breath."""
 _MIN_DUST: Final = 20.0
 _EXTREME_DUST: Final = 30_000.0
 _COARSE: Final = 0.6
-"""Largest share of PM2.5 in PM10 that is dust or droplets, not smoke or vapor."""
+"""Dust and droplets have at most this share of PM2.5 in PM10; smoke and vapor have more."""
 
 CHANNEL_STATE: Final[Mapping[str, float]] = {
     "value": np.nan,  # constant value of the channel
-    "run": 0.0,  # s it has been constant
+    "run": 0.0,  # seconds it has been constant
     "readings": 0.0,  # readings in that time
-    "longest": 0.0,  # longest time it was constant, s
-    "absent": 0.0,  # s it has been missing
+    "longest": 0.0,  # longest time it was constant, seconds
+    "absent": 0.0,  # seconds it has been missing
     "longest_absent": 0.0,
     "seen": 0.0,  # minutes with a value
     "floor": np.inf,  # lowest value
@@ -148,21 +149,21 @@ CHANNEL_STATE: Final[Mapping[str, float]] = {
     "level": np.nan,  # smoothed over ten minutes
     "motion": np.nan,  # distance from `level`, smoothed over twenty minutes
     "usual_motion": np.nan,  # `motion`, smoothed over a day
-    "middle": np.nan,  # middle of the previous minute
+    "middle": np.nan,  # midpoint of the lowest and highest value in the previous minute
 }
 """State arrays with a value per sensor and channel, and their initial values."""
 SENSOR_STATE: Final[Mapping[str, float]] = {
     "time": np.nan,  # start of its last minute
-    "age": 0.0,  # s it has reported
-    "hour": np.nan,  # number of the hour of `quietest`
+    "age": 0.0,  # seconds it has reported
+    "hour": np.nan,  # number of the hour that `quietest` covers
     "hour_readings": 0.0,
-    "whole_run": 0.0,  # s no channel has changed
+    "whole_run": 0.0,  # seconds since any channel changed
     "whole_readings": 0.0,
     "whole_longest": 0.0,
     "fine": np.nan,  # fine particles, smoothed over five minutes
     "cleanest_today": np.inf,  # lowest `fine` today
-    "covered": 0.0,  # s it has seemed covered
-    "deaf": 0.0,  # s its particle channels have shown no change
+    "covered": 0.0,  # seconds it has seemed covered
+    "deaf": 0.0,  # seconds its particle channels have been low and quiet
     "spike": 0.0,  # minutes the current spike has lasted; 0 without one
 }
 """State arrays with a value per sensor, and their initial values."""
@@ -182,7 +183,7 @@ class Signs:
         Seconds for which the fault has lasted.
     value : ndarray of float64, shape (m, len(FAULTS))
         Depends on the fault: the constant value, how many times noisier, or the level or peak of
-        particles; NaN where none applies.
+        particles. NaN if the fault has no such value.
     """
 
     shown: Flags
@@ -199,7 +200,7 @@ def _read_signs(
     Parameters
     ----------
     dt : ndarray of float64, shape (m,)
-        Seconds this minute covers: since the sensor's last one, within bounds.
+        Seconds since the start of the sensor's previous minute, from 0 to `_STEP_S`.
     c, s : dict of str to ndarray
         `CHANNEL_STATE` and `SENSOR_STATE` of these sensors, shapes (m, len(CHANNELS)) and (m,).
     cleanest : ndarray of float64, shape (m,)
@@ -243,8 +244,8 @@ def _find_constant(
     moved = present & ((low != c["value"]) | (high != c["value"]))
     one = low == high
     limit = np.maximum(_FROZEN_S, _TIMES * c["longest"])
-    # A constant run that counted as a fault raises the limit only a little at a time; if such runs
-    # recur, they become normal.
+    # A constant run that counted as a fault raises the limit only a little. If such runs recur,
+    # they become normal.
     taught = np.where(c["run"] >= limit, np.maximum(2.0 * c["longest"], 0.5 * _FROZEN_S), c["run"])
     c["longest"] = np.where(moved, np.maximum(c["longest"], taught), c["longest"])
     c["run"] = np.where(moved, 0.0, c["run"] + np.where(present, dt[:, None], 0.0))
@@ -398,7 +399,7 @@ def _find_blown(
 
 
 def _smooth(state: Floats, new: Floats, dt: Floats, tau_s: float) -> Floats:
-    """Smooth a signal (first order); an absent value changes nothing, the first value starts it."""
+    """Smooth a signal (first order). It starts at the first value; absent values are skipped."""
     share = 1.0 - np.exp(-np.maximum(dt, 1.0) / tau_s)
     share = share[:, None] if new.ndim == 2 else share
     moved = state + share * (new - state)
