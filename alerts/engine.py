@@ -1,9 +1,10 @@
-"""Turn detector events, staff responses and the passing of time into incidents and notices.
+"""Create and update incidents and notices from detector events, staff responses and time.
 
 All rows are written in the caller's transaction; nothing here commits, sleeps, logs or reads a
 clock. Each event in a batch is processed at its own time, after incidents with an earlier deadline
-have been updated, so a replay gives the same result however it is split into batches. Escalation
-steps follow the clock instead, because they wait for people; overdue steps never run all at once.
+are updated. A replay therefore gives the same result no matter how it is split into batches.
+Escalation steps run by the clock instead, because they wait for people. Overdue steps never run all
+at once.
 
 Methods that take an incident id raise `UnknownIncidentError` if there is no such incident.
 """
@@ -76,7 +77,7 @@ class AlertRecord:
 
 
 class AlertEngine:
-    """Builds incidents from detector events, staff responses and the passing of time.
+    """Creates and updates incidents from detector events, staff responses and time.
 
     Events from unregistered sensors are stored but never raise an alert. In a `replay`, an
     unregistered sensor gets its own room, nothing counts as late, no notices are written, and each
@@ -99,7 +100,7 @@ class AlertEngine:
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float, step_s: float = 0.0
     ) -> list[AlertRecord]:
-        """Process events in order; `step_s` is how far the clock was set ahead since detection."""
+        """Process events in order. The clock was set ahead by `step_s` seconds since detection."""
         records: list[AlertRecord] = []
         for event in events:
             time = float(event.time) + step_s
@@ -179,13 +180,12 @@ class AlertEngine:
         note: str = "",
         replaces: int | None = None,
     ) -> Incident:
-        """Record a person's finding. All findings are kept, the latest counts, repeats are ignored.
+        """Record a person's verdict. The latest verdict counts, but all are kept except repeats.
 
         A verdict on a vaping alert adjusts its sensor's alert threshold (`threshold_adjustments`).
         If it contradicts another person's verdict, that person is notified. `replaces` is the
-        number of the answer that the person saw. Raises `FeedbackError` if verdict, cause and note
-        do not fit together, and `AnsweredError` if another person has since given a different
-        answer.
+        number of the verdict that the person saw. Raises `FeedbackError` if verdict, cause and note
+        are inconsistent, and `AnsweredError` if another person has since given a different verdict.
         """
         feedback = inputs.Feedback(by, verdict, now, cause, note)
         incident = self._load(tx, incident_id)
@@ -214,7 +214,7 @@ class AlertEngine:
         *,
         case_number: str = "",
     ) -> Incident:
-        """Record the action taken; raise `FeedbackError` if no verdict was given before."""
+        """Record the action taken; raise `FeedbackError` if there is no verdict yet."""
         return self._record(tx, incident_id, inputs.Followed(by, action, now, case_number), now)
 
     def record_delivery(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
@@ -236,7 +236,7 @@ class AlertEngine:
             )
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
-        """Try the next channel for notices not delivered in time, and for the notice `refused`."""
+        """Try the next channel for undelivered notices that are due, and for notice `refused`."""
         self._notices.fall_back(tx, now, refused)
 
     def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
@@ -244,7 +244,7 @@ class AlertEngine:
         self._escalator.advance_undelivered(tx, incident_id, now)
 
     def check_stuck(self, tx: sqlite3.Connection, now: float) -> list[StuckItem]:
-        """Return what is stuck; restart incidents that have no next step or no reminder."""
+        """Find what is stuck, and restart incidents that have no next step or no reminder."""
         found = find_stuck(tx, now)
         for item in found:
             if item.what not in (StuckKind.NO_STEP, StuckKind.NO_REMINDER):
@@ -258,7 +258,7 @@ class AlertEngine:
         return found
 
     def close_former(self, tx: sqlite3.Connection, now: float) -> None:
-        """Close open incidents in schools that closed, and note why; nobody is notified."""
+        """Close open incidents in closed schools and record why; nobody is notified."""
         former = json.dumps(list(self.registry.former))
         rows = tx.execute(
             "SELECT id FROM incident WHERE status <> 'resolved'"
@@ -387,7 +387,7 @@ class AlertEngine:
     def _join(
         self, tx: sqlite3.Connection, incident: Incident, given: inputs.Detected
     ) -> inputs.Detected:
-        """Add the mute that applies, if any, when a detection joins an open incident."""
+        """Add the applicable mute, if any, to a detection that joins an open incident."""
         event, at = given.event, given.at
         becomes = replace(incident, kind=event.kind) if incident.becomes(event) else incident
         mute, unpaged = given.mute, incident.status is Status.OPEN and not incident.paged
@@ -398,7 +398,7 @@ class AlertEngine:
         return replace(given, mute=mute)
 
     def _open(self, tx: sqlite3.Connection, given: inputs.Detected, room: Room) -> inputs.Detected:
-        """Add the data of the incident that a detection opens, and its mute, if any."""
+        """Add the new incident and its mute, if any, to a detection that opens an incident."""
         at, kind = given.at, given.event.kind
         since = at - get_repeat_window_s(kind)
         new = inputs.NewIncident(

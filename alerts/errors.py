@@ -1,4 +1,4 @@
-"""Errors of alerting.
+"""Alerting errors.
 
 ::
 
@@ -6,7 +6,7 @@
     +-- PolicyError               permanent: the settings contradict each other
     +-- SecretError               permanent: a secret cannot be read
     +-- UnknownIncidentError      permanent: there is no incident with this id
-    +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
+    +-- FeedbackError             permanent: verdict and cause conflict, or the note is too long
     +-- AnsweredError             permanent: somebody else gave a different answer
     +-- MatcherError              permanent: a matcher cannot be read
     +-- SilenceError              permanent: no such silence, or it is not allowed
@@ -55,7 +55,7 @@ UNDELIVERED_WORDS: Final = Words(NotifyReason.texts())
 
 
 class AlertError(Exception):
-    """Base of all errors of alerting."""
+    """Base class of all alerting errors."""
 
 
 class PolicyError(AlertError):
@@ -71,7 +71,7 @@ class UnknownIncidentError(AlertError):
 
 
 class FeedbackError(AlertError):
-    """Verdict, cause, note or follow-up do not fit together."""
+    """The verdict, cause, note or follow-up are inconsistent."""
 
 
 class AnsweredError(AlertError):

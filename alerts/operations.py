@@ -1,7 +1,7 @@
 """Report faults of the service itself, such as a broken broker session or a used-up quota.
 
 Such faults belong to no sensor or room, so they have their own kind of event. A component keeps
-reporting a fault while it lasts. All reported faults form one incident, which ends `HOLD_S` after
+reporting a fault while it lasts. All reported faults form one incident, and it ends `HOLD_S` after
 the last report. A fault that lasts longer than `FINDING_HOLD_S` counts as a new one, so people who
 have answered are notified again. Reports are kept in memory only; after a restart, components
 report lasting faults again.
@@ -46,7 +46,7 @@ class Operations:
         self.changed.set()
 
     def describe_broker_faults(self) -> str:
-        """Return the current broker faults in words for operators; empty if there are none."""
+        """Describe the current broker faults for operators; empty if there are none."""
         now = self._clock()
         return details_text(
             fact(what)

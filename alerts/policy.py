@@ -119,7 +119,7 @@ class EscalationTimings:
     notices_per_hour: int = 12
     """Notices per person per hour; beyond that, all but critical notices are combined."""
     storm_rooms: int = 3
-    """Rooms on one floor paged individually within `STORM_S`; twice as many per building."""
+    """Most rooms on a floor paged individually within `STORM_S`; twice as many per building."""
     gather_s: float = 30.0
     """How often a combined notice is sent for the other rooms in a storm."""
 
@@ -163,7 +163,7 @@ _FACILITIES_KINDS: Final = (
 PAGED: Final = frozenset({EventKind.VAPE, EventKind.SMOKE, *_FACILITIES_KINDS})
 """Kinds that always notify people; possible vaping notifies them only if a route names it."""
 ROUTED: Final = PAGED | {EventKind.POSSIBLE}
-"""Kinds that open an incident, so that a route can name them."""
+"""Kinds that open an incident and that a route can name."""
 BUILT_IN_ROUTES: Final = Route(
     STAFF,
     routes=(Route(FACILITIES, (Matcher("kind", MatchOp.REGEX, "|".join(_FACILITIES_KINDS)),)),),
@@ -210,7 +210,7 @@ class AlertPolicy:
     timings: EscalationTimings = field(default_factory=EscalationTimings)
 
     def __post_init__(self) -> None:
-        """Refuse contradictory settings; the configuration checks ranges and names."""
+        """Reject contradictory settings; the configuration checks ranges and names."""
         if faults := self.timings.find_faults():
             raise PolicyError("\n".join(faults))
 

@@ -4,7 +4,7 @@ A token is 128 random bits, stored as a hash. Because it passes through push ser
 does not sign anybody in. It only lets its person acknowledge the incident, or report arrival and
 feedback. Using it twice has the same effect as using it once. It becomes invalid when it expires,
 when the person sets a new password, and when they sign out everywhere. Its first use returns a
-second token for later steps, which is derived from the first and expires with it.
+second token for later steps. The second token is derived from the first and expires with it.
 
 Links carry the token in the fragment, which browsers never send; buttons carry it in a POST body.
 """
@@ -48,7 +48,7 @@ class Grant:
 
 
 def issue(tx: sqlite3.Connection, incident: str, person: str, action: Action, now: float) -> str:
-    """Create a token, which must be sent only to its person."""
+    """Create a token; send it only to its person."""
     tx.execute("DELETE FROM action_token WHERE expires_at <= ?", (now - _REMEMBERED_S,))
     token = secrets.token_urlsafe(_BYTES)
     tx.execute(

@@ -88,7 +88,7 @@ def make(
     now: float,
     sites: frozenset[str] | None = None,
 ) -> str:
-    """Create and return a token, which cannot be read again; `sites` None means all sites."""
+    """Create and return a token; it cannot be read again. If `sites` is None, all are allowed."""
     tx.execute("DELETE FROM api_token WHERE expires_at <= ?", (now - _LISTED_S,))
     token = PREFIX + secrets.token_urlsafe(32)
     listed = " ".join(sorted(set(scopes)))
@@ -130,7 +130,7 @@ def list_tokens(db: sqlite3.Connection) -> list[ApiToken]:
 
 
 def is_use_due(token: ApiToken, now: float) -> bool:
-    """Return whether to record a use of the token, which happens at most once an hour."""
+    """Return whether to record a use of the token; uses are recorded at most once an hour."""
     return token.used_at is None or now - token.used_at >= _USED_S
 
 

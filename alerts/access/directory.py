@@ -2,7 +2,7 @@
 
 Such a person exists from their first sign-in, and their id is their e-mail address. Only their
 name, groups and last sign-in are stored. The current configuration maps groups to roles, so people
-disappear when their group is removed from it.
+disappear when their group is removed from the configuration.
 """
 
 from __future__ import annotations

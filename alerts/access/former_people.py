@@ -1,9 +1,10 @@
 """Remove passwords, second factors, tokens and channels of people who are no longer configured.
 
 An id belongs to a person as long as it is configured. It passes to someone else if it was missing
-from the configuration for a day, or if both name and address changed. If either configuration lacks
-the address, a different name is enough, unless it is a correction of the old one. So nobody loses
-their password because the table of people was missing briefly or a name was corrected.
+from the configuration for a day, or if both name and address changed. If the old or the new
+configuration has no address, a different name is enough, unless it is a correction of the old name.
+This way, nobody loses their password when the table of people is missing briefly or a name is
+corrected.
 """
 
 from __future__ import annotations

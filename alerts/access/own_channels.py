@@ -103,7 +103,7 @@ def make_address(kind: str, typed: str) -> str:
 
 _P256: Final = 2**256 - 2**224 + 2**192 + 2**96 - 1
 _P256_B: Final = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
-"""The curve of browsers' keys (FIPS 186-4, D.1.2.3)."""
+"""Constant of the curve P-256, which browsers' keys use (FIPS 186-4, D.1.2.3)."""
 
 
 class Subscription(NamedTuple):
@@ -191,7 +191,7 @@ class OwnChannels:
 def add_browser(
     tx: sqlite3.Connection, person: str, subscription: Subscription, label: str, now: float
 ) -> None:
-    """Add a browser, which belongs to one person at a time."""
+    """Add a browser; it belongs to one person at a time."""
     forget(tx, subscription.endpoint)
     add(tx, person, ChannelKind.BROWSER, subscription, label, now)
 

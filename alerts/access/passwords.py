@@ -1,7 +1,7 @@
 """Store and check staff passwords.
 
 Passwords are stored as Argon2id hashes with the second recommended parameter set of RFC 9106,
-section 4. Checking a guess takes the same time for people without a password. A password has 12 to
+section 4. Checking a guess takes just as long for people without a password. A password has 12 to
 128 characters and must not be guessable from names at the school, as NIST SP 800-63B requires.
 Setting a new password ends all sessions and links.
 """
@@ -131,7 +131,7 @@ def store_hash(tx: sqlite3.Connection, person: str, kept: str, now: float) -> No
 
 
 def load_hash(db: sqlite3.Connection, person: str) -> str | None:
-    """Return the password hash of a person; None without one."""
+    """Return the password hash of a person, or None."""
     row = db.execute("SELECT hash FROM staff_password WHERE person = ?", (person,)).fetchone()
     return None if row is None else str(row["hash"])
 
@@ -156,7 +156,7 @@ def make_invite(tx: sqlite3.Connection, person: str, now: float) -> str:
 
 
 def find_invited(db: sqlite3.Connection, token: str, now: float) -> str:
-    """Return the person whom a link invites; empty if it is unknown, used or expired."""
+    """Return the person that a link invites; empty if it is unknown, used or expired."""
     row = db.execute(
         "SELECT person FROM invite WHERE hash = ? AND expires_at > ?", (hash_token(token), now)
     ).fetchone()

@@ -24,7 +24,7 @@ _RECOVERY_CODES: Final = 8
 
 
 def make_secret() -> str:
-    """Return a new secret, which takes effect with `confirm`."""
+    """Return a new secret; it takes effect with `confirm`."""
     return pyotp.random_base32()
 
 

@@ -56,7 +56,7 @@ class Rights(NamedTuple):
 def fold_address(email: str) -> str:
     """Return an address for comparison, in lower case if it is ASCII.
 
-    Other addresses stay as they are, because folding could make different letters look alike.
+    Other addresses are not changed, because lower case could make different addresses equal.
     """
     return email.lower() if email.isascii() else email
 

@@ -3,22 +3,23 @@
 `DetectionConsumer` reads the journal in order, runs the detectors, passes their events to the alert
 engine, and commits events, incidents, notices and its position in one transaction.
 
-- **Snapshots.** Detector state depends only on the readings and the placed threshold adjustments,
-  so it is stored less often than the position. When the consumer opens, it processes the readings
-  between snapshot and position again and discards their events. Splitting readings into other
-  batches does not change the events, so a crash costs only time.
-- **Input.** `reading_selector` decides which readings the detectors see. When nothing arrives, the
-  clock ends the wait for a missing reading (`check_silence`). The resulting events are committed
-  with a snapshot, because processing the readings again would produce them at another position.
+- **Snapshots.** Detector state depends only on the readings and on the threshold adjustments that
+  have a journal position, so it is stored less often than the consumer's position. When the
+  consumer opens, it reprocesses the readings between the snapshot and its position and discards
+  their events. Batch boundaries do not change the events, so a crash costs only time.
+- **Input.** `reading_selector` decides which readings the detectors see. If nothing arrives, the
+  wait for a missing reading times out (`check_silence`). The resulting events are committed
+  together with a snapshot, because reprocessing the readings would produce them at a different
+  position.
 - **Answers.** Once people have answered, the detector ends the vaping event, so that the next plume
-  is a new event and opens a new incident. This, too, is committed with a snapshot.
+  is a new event and opens a new incident. The commit includes a snapshot here, too.
 - **Threshold adjustments.** Feedback and the staff page only append an adjustment. The next commit
-  gives it a place in the journal: it takes effect after that commit's position. It counts exactly
-  once, whether a crash comes before or after the commit.
+  assigns it that commit's journal position, and it takes effect there. It is applied exactly once,
+  even if the service crashes before or after the commit.
 - **Silent sensors.** Liveness depends on arrival times, so its state cannot be rebuilt from the
-  readings. It is stored in the transaction that opens or resolves the incident; only the sensor's
-  return resolves it. If the stored state cannot be read, open outages end when the consumer opens,
-  and sensors that are still silent open new ones.
+  readings. It is stored in the transaction that opens or resolves the outage's incident. An outage
+  ends only when the sensor returns. If the stored state cannot be read, open outages end after the
+  consumer opens, and sensors that are still silent start new ones.
 """
 
 from __future__ import annotations
@@ -98,11 +99,11 @@ class Outages:
         return self._liveness.lives()
 
     def on_restart(self) -> None:
-        """Note that the readings from now on belong to a new run of the service."""
+        """Exclude the gap before each sensor's next reading when learning its interval."""
         self._liveness.skip_gap()
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
-        """Return the end events for outages that these readings end."""
+        """Return end events for the outages that these readings end."""
         events: list[Event] = []
         for reading in readings:
             word = ""
@@ -115,7 +116,7 @@ class Outages:
         return events
 
     def on_time(self, now: float, *, broker_healthy: bool) -> list[Event]:
-        """Return events for outages that have begun by `now`, and end events for lost outages."""
+        """Return events for outages that began by `now`, and end events for lost outages."""
         lost, self._lost = self._lost, []
         events = [_build_end(event, now) for event in lost]
         return events + self._liveness.on_time(now, broker_healthy=broker_healthy)
@@ -167,7 +168,7 @@ class TimeResult(NamedTuple):
 
 @dataclass(slots=True)
 class _Uncommitted:
-    """Data for the next commit; with `by_clock`, it includes a snapshot."""
+    """Whether readings are uncommitted, and whether the next commit needs a snapshot."""
 
     stepped: bool = False
     by_clock: bool = False
@@ -178,8 +179,8 @@ class DetectionConsumer:
 
     The state database needs the tables ``state`` and ``alerts``. The detectors see only readings
     that `may_alert` accepts. Without `liveness`, no sensor counts as silent. `position` is the
-    journal offset up to which readings are evaluated. Batches without any result are committed
-    together, every `gather_s` seconds; after a crash they are processed again.
+    journal offset up to which readings are evaluated. Batches without results are committed
+    together every `gather_s` seconds. After a crash, they are reprocessed.
     """
 
     def __init__(
@@ -219,7 +220,7 @@ class DetectionConsumer:
 
     @property
     def skipped(self) -> Counter[str]:
-        """Number of readings that came too late since `drain_skipped_counts`, by sensor."""
+        """Number of readings that came too late, by sensor, since `drain_skipped_counts`."""
         return self._selector.skipped
 
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:
@@ -233,7 +234,7 @@ class DetectionConsumer:
                 self._restore(stored.body)
                 self.position = stored.position
 
-        # without a snapshot, process the earlier readings again
+        # without a snapshot, reprocess the earlier readings
         restore_snapshot(self._connection, CONSUMER, restore)
         last = self._thresholds.last_adjustment
         adjustments = deque(threshold_adjustments.load_placed_after(self._connection, last))
@@ -255,7 +256,7 @@ class DetectionConsumer:
         liveness_at: int,
         adjustments: deque[ThresholdAdjustment],
     ) -> None:
-        """Process committed entries up to `position` again, with adjustments in their places."""
+        """Reprocess committed entries up to `position`; apply adjustments at their positions."""
         done = 0
         while adjustments and (place := adjustments[0].position or 0) <= self.position:
             end = bisect_right(entries, place, key=lambda entry: entry.offset)
@@ -283,7 +284,7 @@ class DetectionConsumer:
         return events
 
     def check_silence(self, now: float, *, broker_healthy: bool = True) -> list[Event]:
-        """Return events that time alone causes, without new readings; commit them like a batch."""
+        """Return events caused by the passing of time alone; commit them like a batch's events."""
         events = self._selector.on_time(now)
         self._uncommitted.by_clock |= bool(events)
         events += self._end_answered()
@@ -292,7 +293,7 @@ class DetectionConsumer:
         return events
 
     def _end_answered(self) -> list[Event]:
-        """End the vaping events that people have answered, and have a snapshot committed."""
+        """End vaping events that people have answered; the next commit includes a snapshot."""
         is_answered = partial(repository.is_answered, self._connection)
         ended = self._selector.detectors.plumes.end_answered(is_answered)
         self._uncommitted.by_clock |= bool(ended)
@@ -303,8 +304,8 @@ class DetectionConsumer:
     ) -> list[AlertRecord]:
         """Commit a batch's events and position; can be retried after a disk error.
 
-        The events come from `step` or `check_silence`. Without `now`, each event is decided at its
-        own time, as in a replay. `step_s` is how far the clock was set ahead since the readings
+        The events come from `step` or `check_silence`. Without `now`, each event is processed at
+        its own time, as in a replay. `step_s` is how far the clock was set ahead since the readings
         arrived.
         """
         pending = self._uncommitted
@@ -325,7 +326,7 @@ class DetectionConsumer:
         return alerts
 
     def _may_wait(self, events: Sequence[Event], now: float | None) -> bool:
-        """Return whether a batch has no results and the last commit is recent."""
+        """Return whether a batch can wait: it has no results, and the last commit is recent."""
         if events or self._uncommitted.by_clock or now is None:
             return False
         return 0 <= now - self._committed_at < self._gather_s
@@ -374,8 +375,8 @@ class DetectionConsumer:
     def save_snapshot(self) -> int:
         """Store the detectors' state with its position, and return the stored position.
 
-        Between `step` and `commit`, the earlier snapshot stays. With a newer one, the batch
-        repeated after a crash would be skipped as old.
+        Between `step` and `commit`, the previous snapshot is kept. With a newer one, a batch that
+        is reprocessed after a crash would be skipped as old.
         """
         if self._uncommitted.stepped:
             stored = load_snapshot(self._connection, CONSUMER)
@@ -390,7 +391,7 @@ class DetectionConsumer:
         return self.position
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
-        """Return a consumer that continues on another state database, without liveness."""
+        """Return a copy that continues on another state database, without liveness."""
         twin = DetectionConsumer(connection, self._engine, self._may_alert)
         twin._restore(self._encode_state())
         twin.position = self.position

@@ -7,21 +7,21 @@ continues:
    copy of the state database in memory (`memory_state`). The disk's outbox pump is paused, and a
    pump on the memory database starts.
 2. The consumer in memory first processes the events that the detectors had not committed. It then
-   evaluates the readings that wait for the disk, the journal entries not evaluated yet, and the
-   live readings of `UnstoredReadings`. A reading that arrives twice counts once, because the
-   detectors skip readings that are not newer.
+   evaluates the readings that wait for the disk, the journal entries not yet evaluated, and the
+   live readings from `UnstoredReadings`. The detectors skip readings that are not newer, so a
+   reading that arrives twice counts once.
 3. When the journal works again, one transaction copies the decisions made in memory to the state
-   database, and memory stops deciding. The readings are then stored and evaluated on the disk.
-   Their events are known by then, so nobody is notified twice.
-4. The outcomes of notices that memory was still sending are copied afterward.
+   database, and alerting from memory stops. The readings are then stored and evaluated on the disk.
+   Their events are already known, so nobody is notified twice.
+4. The outcomes of notices that were still being sent from memory are copied afterward.
 
-Memory and disk never decide at the same time. `active` changes in the thread that commits to the
-disk, and while it is set, `require_disk` refuses decisions there. Likewise, only one of the two
-pumps runs.
+Alerts are never decided in memory and on the disk at the same time. `active` is set in the thread
+that commits to the disk. While it is set, `require_disk` raises an error there. Likewise, only one
+of the two pumps runs at a time.
 
-Memory alerting is not durable. If the service stops in the meantime, its decisions are lost, the
-readings are delivered again, and people are notified of each incident once more. Liveness is not
-tracked.
+Memory alerting is not durable. If the service stops before the disk works again, decisions made in
+memory are lost, the readings are redelivered, and people are notified of each incident again.
+Liveness is not tracked.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ReadingQueue(Protocol):
 
 
 class Detection(Protocol):
-    """Detection that runs on the state database on the disk and can be forked."""
+    """Detection on the state database on the disk; it can be forked."""
 
     undecided: tuple[Sequence[Event], int] | None
     """Uncommitted events, and the journal offset that detection has reached."""
@@ -142,7 +142,7 @@ class MemoryAlerts:
         pump: OutboxPump,
         listen: Listen,
     ) -> None:
-        """Take over whenever the disk fails, until cancelled; `pump` is paused meanwhile."""
+        """Take over whenever the disk fails, and pause `pump` meanwhile; run until cancelled."""
         loop = asyncio.get_running_loop()
         since: float | None = None
         while True:
@@ -211,7 +211,7 @@ class MemoryAlerts:
     def _begin(
         self, detection: Detection, disk: sqlite3.Connection, memory: sqlite3.Connection
     ) -> tuple[DetectionConsumer, tuple[Sequence[Event], int]]:
-        """Copy the state; return a consumer on it, and the pending events with their position."""
+        """Copy the state; return a consumer of the copy, and the pending events and position."""
         copy_state(disk, memory)
         self.active = True
         return detection.fork(memory), detection.undecided or ((), detection.position)
@@ -267,7 +267,7 @@ class MemoryAlerts:
             await asyncio.sleep(_CARRY_OVER_AGAIN_S)
 
     def _carry_over(self, fork: Fork, disk: sqlite3.Connection) -> None:
-        """Store the decisions made in memory, which stops deciding once the transaction begins."""
+        """Stop deciding in memory, and store the decisions made there on the disk."""
         was_active = self.active
         try:
             with transaction(disk) as tx:
@@ -281,6 +281,6 @@ class MemoryAlerts:
             log.warning("%d rows from memory were left out: the disk has newer ones", left_out)
 
     def _end(self, memory: sqlite3.Connection) -> list[Change]:
-        """Stop deciding in memory, in its thread, and return what was decided there."""
+        """Stop deciding in memory and return the changes; call this in the memory thread."""
         self.active = False
         return take_changes(memory)

@@ -1,4 +1,4 @@
-"""Copy the alerting state into memory, and carry its changes back to the disk.
+"""Copy the alerting state into memory, and copy changes back to the disk.
 
 Rows that are new or changed only in memory are copied to the disk. If a row changed on both sides,
 the disk's row stays, because somebody acted on it there. A new row that conflicts with the disk is
@@ -40,7 +40,7 @@ _FOREIGN_KEYS: Final = {
     "held_notice": "incident",
     "outbox": "incident",
 }
-"""Each table's foreign key column, which has the name of the table that it refers to."""
+"""Each table's foreign key column; it is named after the table that it references."""
 
 
 class Change(NamedTuple):
@@ -88,7 +88,7 @@ def mark_carried_over(memory: sqlite3.Connection, changes: Iterable[Change]) -> 
 
 
 def apply_changes(tx: sqlite3.Connection, changes: Iterable[Change]) -> int:
-    """Write changes to the disk; return how many were left out because its rows differ."""
+    """Write changes to the disk; return how many were left out because of conflicts."""
     left_out = 0
     clashed: set[tuple[str, object]] = set()
     for change in changes:

@@ -1,11 +1,13 @@
-"""Decide which readings the detectors get, and when.
+"""Choose the readings that the detectors receive, and put them in order.
 
 Readings that must never alert are left out. A sensor's readings that arrive out of order are put
-back in order (`Reorder`). A reading never counts as later than its receipt, because after a time
-stamp in the future, all readings before that time would be ignored. If our clock is set while
-readings arrive, the journal records the change (`clock_step`), and the times of sensors without a
-clock are shifted. If the clock was set back while the service was down, there is no such record,
-and sensors with readings in the future start over.
+back in order (`Reorder`). A reading never counts as later than its receipt: after a time stamp in
+the future, the detectors would ignore all readings until that time.
+
+If our clock is set while readings arrive, the journal records the change (`clock_step`), and the
+times of readings from sensors without a clock are shifted. If our clock was set back while the
+service was down, there is no such record. Sensors whose last reading is then in the future start
+over.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ _UNORDERED: Final = frozenset({"no_time", "time_replaced", "unknown_sensor"})
 
 
 class _SensorQueue(msgspec.Struct):
-    """A sensor's waiting readings, and number and time stamp of its last passed reading."""
+    """A sensor's waiting readings, and the number and time stamp of the last one passed on."""
 
     seq: int
     stamp: float
@@ -67,14 +69,14 @@ class Reorder:
     until the gap is filled, for at most `MAX_WAIT_S`.
 
     Readings that arrive in order never wait, and each takes constant time. A lost reading delays
-    the next ones by `MAX_WAIT_S`, once. After `MAX_UNFILLED_GAPS` unfilled gaps in a row, gaps
-    count as losses until a reading of the sensor does arrive out of order. Readings without numbers
-    never wait. If a later reading has already passed, the late reading passes at once, and the
-    consumer counts it as skipped. If the number drops while the time stamps advance, the device
-    reset its counter.
+    the next ones by `MAX_WAIT_S`, once. After `MAX_UNFILLED_GAPS` unfilled gaps in a row, readings
+    no longer wait for a gap to fill, until a reading of the sensor does arrive out of order.
+    Readings without numbers never wait. If a later reading has already passed, the late reading
+    passes at once, and the consumer counts it as skipped. If the number drops but the time stamp
+    advances, the device has reset its counter.
 
-    All times are receive times, passed as arguments, so the result depends on the readings alone,
-    however they are split into batches.
+    All times are receive times and passed as arguments. The result therefore depends only on the
+    readings, not on how they are split into batches.
     """
 
     def __init__(self) -> None:
@@ -195,9 +197,9 @@ class _Snapshot(msgspec.Struct):
 class ReadingSelector:
     """Passes each sensor's readings to the detectors in order; `place` returns a sensor's room.
 
-    `skipped` counts readings that came too late, by sensor. A sensor is on our clock if its last
-    reading had no time stamp of its own. Once its readings have time stamps again, the sensor
-    follows them, even if they are earlier.
+    `skipped` counts readings that came too late, by sensor. If a sensor's reading has no time
+    stamp, the service's clock is used. Once its readings have time stamps again, they are used,
+    even if they are earlier.
     """
 
     def __init__(
@@ -267,7 +269,7 @@ class ReadingSelector:
         return self.detectors.move_clock(now, by_s, self._on_our_clock)
 
     def _start_again(self, now: float) -> list[Event]:
-        """Start over for sensors with readings after `now`, because our clock was set back."""
+        """Start over for sensors with readings after `now`: our clock was set back."""
         self._newest_received = now
         self._newest_passed = {s: at for s, at in self._newest_passed.items() if at <= now}
         return self.detectors.set_back(now)

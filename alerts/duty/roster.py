@@ -3,13 +3,13 @@ r"""Decide who is notified of an incident at a given time, nearest people first.
 Matchers and the tree of routes to receivers work as in Alertmanager 0.28. Matchers look like
 ``kind=~"vape|smoke"`` or ``floor!="2"`` and are separated by commas. A trailing comma and
 surrounding braces are allowed. Names and values are either words or double-quoted strings. A word
-is anything but white space and ``{}!=~,\"'```; inside quotes, ``\" \\ \n \t`` are escapes. Patterns
-use RE2 syntax and must match the whole value; matching takes linear time.
+has no white space and none of ``{}!=~,\"'```. Inside quotes, ``\" \\ \n \t`` are escapes. Patterns
+use RE2 syntax and must match the whole value. Matching takes linear time.
 
-`Roster.plan_rings` takes the receivers of the matching routes and sorts their people on duty into
-rings: the nearest, the next nearest, the lead of the building, the catch-all. Each person is in
-only one ring. If no ring has anyone, everyone who can be reached forms one, so an empty schedule
-never swallows an incident.
+`Roster.plan_rings` takes the receivers of the matching routes and groups their people into rings:
+the nearest on duty, the next nearest, the building lead, the catch-all. Each person is in only one
+ring. If all rings are empty, everyone who can be reached forms one, so an empty schedule never
+hides an incident.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "seve
 
 
 def build_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
-    """Return the labels of an incident, omitting empty ones; an absent label matches as empty.
+    """Return the labels of an incident, without empty ones; matchers treat them as empty.
 
     >>> from storage.registry import Room
     >>> build_labels(
@@ -124,12 +124,12 @@ def _compile(pattern: str) -> Callable[[str], bool]:
 
 
 def match_all(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
-    """Return whether labels meet every condition; true without conditions."""
+    """Return whether labels meet every condition; true if there are none."""
     return all(matcher.matches(labels) for matcher in matchers)
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
-    """Parse matchers, with or without braces; a `MatcherError` gives the column, from 1.
+    """Parse matchers, with or without braces; a `MatcherError` gives the column from 1.
 
     >>> [str(m) for m in parse_matchers('{kind=~"vape|smoke", floor!=2}')]
     ['kind=~"vape|smoke"', 'floor!="2"']
@@ -202,7 +202,7 @@ class Chosen:
 
 
 def choose_routes(root: Route, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
-    """Return the matching nodes, depth first; at least one. Raises ValueError for a bad root."""
+    """Return the matching nodes, at least one, depth first; raise ValueError for a bad root."""
     if not root.receiver or root.matchers:
         raise ValueError("the root route needs a receiver and no matchers")
     return tuple(_choose(root, (), "", labels))
@@ -237,7 +237,7 @@ def walk_routes(
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """One floor, or a building's other floors; neighbors are one stair or passage away."""
+    """One floor, or a building's remaining floors; neighbors are one stair or hallway away."""
 
     id: str
     building: str
@@ -326,7 +326,7 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """All the data that decides who is notified; `everyone` is all staff, in order.
+    """All data for deciding who is notified; `everyone` is all staff, in order.
 
     `reachable` contains the staff who have an address; if nobody has one, everyone counts as
     reachable. `sites` maps each person to the names of their sites, or to None for all sites.
@@ -356,7 +356,7 @@ class Roster:
         return tuple(first.values())
 
     def find_on_duty(self, receiver: str, at: datetime) -> tuple[OnDuty, ...]:
-        """Return the receiver's people on duty, reachable or not; a person can occur twice."""
+        """Return the receiver's people on duty, reachable or not; a person may appear twice."""
         why = fact(Reason.ALWAYS, receiver=receiver)
         always = [OnDuty(person, (), why) for person in self.receivers[receiver].people]
         shifts = [shift for shift in self.shifts if shift.receiver == receiver]
@@ -410,7 +410,7 @@ class Roster:
         rest = [(RingName.EVERYONE, [Candidate(p, _LAST_RESORT) for p in self.everyone])]
         planned = [*by_distance, (RingName.LEAD, leads), (RingName.CATCH_ALL, last)]
         found = self._build_rings(planned, labels) or self._build_rings(rest, labels)
-        # An outage that belongs to no site notifies everybody if nobody serves all sites.
+        # If an outage belongs to no site and nobody serves all sites, notify everybody.
         return found or (() if labels.get("site") else self._build_rings(rest, None))
 
     def _build_rings(
@@ -436,5 +436,5 @@ class Roster:
 
 
 NEAR: Final = (RingName.NEAREST, RingName.NEXT_NEAREST)
-"""Rings of people on duty; the lead of the building comes after them."""
+"""Rings of people on duty; the building lead's ring follows them."""
 _LAST_RESORT: Final = fact(Reason.LAST_RESORT)

@@ -1,7 +1,7 @@
 """Define shifts (who is on duty where and when), their overrides, and quiet hours.
 
-A shift's hours are class periods or clock hours, each a class that implements `Hours`. A shift that
-runs past midnight belongs to the day on which it started.
+A shift's hours are class periods (`LessonHours`) or clock hours (`ClockHours`). A shift that runs
+past midnight belongs to the day on which it started.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Hours(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LessonHours:
-    """Class periods of each day's bell schedule; all of them if `periods` is empty."""
+    """Class periods in each day's bell schedule; all of them if `periods` is empty."""
 
     timetable: Timetable
     weekdays: frozenset[int]
@@ -54,7 +54,7 @@ class LessonHours:
 
 @dataclass(frozen=True, slots=True)
 class ClockHours:
-    """Hours between two wall times; an end that is not after the start is on the next day.
+    """Hours between two wall times; if the end is not after the start, it is the next day.
 
     Times are minutes after midnight. The hours start on `weekdays` (Monday is 0), except on the
     dates in `off`.
@@ -79,8 +79,8 @@ class ClockHours:
 class Override:
     """A change to a shift during [start, end).
 
-    With both `add` and `remove`, one person replaces the other. `add` or `remove` alone applies to
-    the whole interval.
+    With both `add` and `remove`, one person replaces the other while the shift runs. With `add`
+    alone, the person is on duty for the whole interval.
     """
 
     shift: str
@@ -166,7 +166,7 @@ def _apply_override(found: dict[str, Fact], change: Override, shift: Shift) -> d
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """Hours with only critical notices; others wait or, with `divert`, go to other people."""
+    """Hours when a person gets only critical notices; with `divert`, others get the rest."""
 
     hours: ClockHours
     divert: bool = False

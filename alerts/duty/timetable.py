@@ -5,8 +5,8 @@ Two rules apply when daylight saving time begins or ends:
 - A skipped wall time means the instant at which the clocks jump: 02:30 becomes 03:00.
 - A repeated wall time means its first occurrence.
 
-Wall times therefore never run backward, and spans that touch on the clock also touch as instants. A
-day that is fully covered on paper is covered without gaps or overlaps.
+Wall times therefore never run backward. Spans that touch on the clock also touch as instants, so a
+schedule without gaps or overlaps stays that way when the clocks change.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def format_clock(at: datetime, zone: ZoneInfo) -> str:
 
 @lru_cache(maxsize=16_384)
 def find_instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
-    """Return the instant in UTC at which clocks show these minutes after midnight of `day`.
+    """Return the UTC instant at which clocks show this many minutes after midnight of `day`.
 
-    Minutes are read off the clock, not elapsed; 1440 or more means the next day.
+    These are minutes on the clock, not elapsed minutes; 1440 or more means the next day.
 
     >>> chicago = ZoneInfo("America/Chicago")
     >>> find_instant(chicago, date(2020, 3, 8), 150).astimezone(chicago).strftime("%H:%M")
@@ -142,7 +142,7 @@ class Timetable:
 
 
 def list_days_around(start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[date]:
-    """Yield the local dates in [start, end], and the day before because of overnight spans."""
+    """Yield the local dates in [start, end], and the day before for overnight spans."""
     day = start.astimezone(zone).date() - timedelta(days=1)
     last = end.astimezone(zone).date()
     while day <= last:

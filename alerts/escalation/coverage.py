@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class CoverageGap(NamedTuple):
     """A class period, or part of one, when no one on duty would be notified about a room.
 
-    `people` are on duty, but have no address or have quiet hours.
+    `people` are on duty but cannot be notified: they have no address, or quiet hours.
     """
 
     room: str
@@ -48,11 +48,11 @@ def find_coverage_gaps(
     end: datetime,
     quiet: Mapping[str, Sequence[QuietHours]] | None = None,
 ) -> Iterator[CoverageGap]:
-    """Yield coverage gaps, in time order, in class periods that overlap [start, end).
+    """Yield the coverage gaps of class periods that overlap [start, end), in time order.
 
-    `incidents` are the labels of possible incidents. All kinds in a room with the same receivers
-    share one gap. `quiet` maps each person to their quiet hours, when only critical incidents
-    notify them.
+    `incidents` are the labels of possible incidents. Kinds in a room that have the same receivers
+    share one gap. `quiet` maps people to their quiet hours, when they are notified only of critical
+    incidents.
     """
     hours = quiet or {}
     routed: dict[tuple[str, tuple[str, ...]], list[Mapping[str, str]]] = {}
@@ -114,7 +114,7 @@ class Stretch(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A time when none of the people on duty for some rooms, given by id, would be notified."""
+    """A time when no one on duty would be notified about `rooms`, given by id."""
 
     start: datetime
     end: datetime
@@ -123,7 +123,7 @@ class Gap(NamedTuple):
 
 
 def find_stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Stretch]:
-    """Yield stretches that begin in [start, end), in order; join adjacent periods."""
+    """Yield the stretches that begin in [start, end), in order; adjacent periods are joined."""
     spans = [(span.start, span.end) for span in shift.find_spans(start, end)]
     spans += [(one.start, one.end) for one in shift.overrides if one.add and not one.remove]
     last: Stretch | None = None
@@ -145,7 +145,7 @@ def find_stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Str
 
 
 def join_gaps(gaps: Iterable[CoverageGap]) -> list[Gap]:
-    """Combine gaps of several rooms at the same time, and of adjacent periods."""
+    """Combine simultaneous gaps of several rooms, and gaps of adjacent periods."""
     rooms: dict[tuple[datetime, datetime, tuple[str, ...]], dict[str, None]] = {}
     for gap in gaps:
         rooms.setdefault((gap.start, gap.end, gap.people), {})[gap.room] = None

@@ -1,10 +1,10 @@
-"""Run escalation: stored steps that define who is notified next if nobody responds.
+"""Run the stored escalation steps: who is notified next if nobody responds.
 
-When people are first notified, the whole chain is stored: which ring is notified when, in each
-round. An acknowledgment ends the chain and adds two steps: a reminder to the responder and, if they
-do not answer, a restart of the chain. If the program was down, a late step runs once, and later
-steps are delayed by the same amount. If nobody in a ring can be notified, the next ring follows
-immediately.
+When people are first notified, the whole chain is stored: when to notify each ring, in each round.
+An acknowledgment ends the chain and adds two steps. The first reminds the responder; the second
+restarts the chain if the responder does not answer. If the service was down, a late step runs once,
+and later steps are delayed by the same amount. If nobody in a ring can be notified, the next ring
+follows immediately.
 
 The most recent responder for a room is paged first, with twice the time to respond.
 """
@@ -87,7 +87,7 @@ def plan(
     first_wait_s: float | None = None,
     rounds: int | None = None,
 ) -> list[EscalationStep]:
-    """Return the steps of a chain that begins at `at`.
+    """Return the steps of a chain that starts at time `at`.
 
     The severity determines how long each ring has to respond, and the number of rounds.
     `first_wait_s` replaces the first ring's time, and `rounds` the number of rounds.
@@ -110,7 +110,7 @@ def plan(
 def plan_reminder(
     incident: str, at: float, timings: EscalationTimings, *, seq: int, round_: int
 ) -> list[EscalationStep]:
-    """Return the reminder and reopening steps, for a responder who does not answer."""
+    """Return the steps that remind a responder and, without an answer, restart the chain."""
     remind = at + timings.acknowledged_for_s
     reopen = remind + timings.reminded_for_s
     return [
@@ -231,10 +231,9 @@ class Escalator:
         without: str = "",
         note: Fact | None = None,
     ) -> None:
-        """Store the chain, or repeat it, and notify its first ring; leave out person `without`.
+        """Store or repeat the chain, without person `without`, and notify its first ring.
 
-        With `anew`, plan the chain from the routes again, because the incident's kind may have
-        changed.
+        With `anew`, the chain is planned again, because the incident's kind may have changed.
         """
         steps = load_steps(tx, incident.id)
         rings, responder = () if anew else _list_rings(steps), None
@@ -363,15 +362,15 @@ class Escalator:
             repository.note(tx, incident.id, now, Happened.PAGED, **_list_asked(rings[0]))
 
     def await_answer(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
-        """Schedule the reminder to the responder and the reopening."""
+        """Schedule the responder's reminder, and the restart of the chain."""
         seq, round_ = find_last_round(load_steps(tx, incident.id))
         timings = self._policy.timings
         add_steps(tx, plan_reminder(incident.id, at, timings, seq=seq + 1, round_=round_))
 
     def advance_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
-        """Notify the round's next ring now if a notice failed and none was sent or is pending.
+        """Notify the round's next ring now if a notice failed and no other is sent or pending.
 
-        The next round keeps its scheduled time, so that a brief provider outage uses up no rounds.
+        The next round keeps its scheduled time, so a brief provider outage uses up no rounds.
         """
         steps = load_steps(tx, incident_id)
         following = _find_next(steps)
@@ -384,7 +383,7 @@ class Escalator:
     def decline(
         self, tx: sqlite3.Connection, incident: Incident, by: str, now: float, *, responded: bool
     ) -> None:
-        """Page the next people, because `by` can't go; if `by` had `responded`, start over."""
+        """Page the next people because `by` can't go. If `by` had `responded`, start over."""
         note = fact(Note.CANNOT_GO, name=self._policy.find_name(by))
         following = _find_next(load_steps(tx, incident.id))
         if responded:
@@ -407,7 +406,7 @@ class Escalator:
         following = _find_next(steps, after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
         if not notified and last and _is_nobody_notified(tx, incident):
-            # somebody must be notified even if everyone has quiet hours now
+            # somebody must be notified even if everyone has quiet hours
             everyone = [c.person for ring in _list_rings(steps) for c in ring.people]
             notified = self._notices.page(tx, incident, everyone, now, note=note, throttle=False)
         finish_step(tx, due, now, "notified" if notified else "nobody notified")

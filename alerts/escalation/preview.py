@@ -28,11 +28,11 @@ _CASES: Final = (
     (0.5, 0.0, "Below 70%"),
     (_CONFIDENT, LONG_S, "After two minutes without an end, or the third time in an hour"),
 )
-"""Confidence, duration and description of cases whose severity differs from the usual."""
+"""Cases with a different severity: confidence, duration and description."""
 
 
 class PreviewStep(NamedTuple):
-    """A step, when it runs, and the people whose quiet hours defer it."""
+    """A step, its time, and the people who are not notified because of quiet hours."""
 
     step: EscalationStep
     due_at: float
@@ -46,8 +46,8 @@ def preview_steps(
 ) -> Iterator[PreviewStep]:
     """Yield the steps as `Escalator` will run them if nobody responds.
 
-    A ring in which nobody can be notified is skipped without waiting. If no earlier ring was
-    reached either, the last ring is notified despite quiet hours.
+    A ring in which nobody can be notified is skipped without waiting. If nobody in any ring can be
+    notified, the last ring is notified despite quiet hours.
     """
     earlier = 0.0
     reached = False
@@ -70,7 +70,7 @@ def preview_steps(
 
 
 def _describe_quiet_hours(deferral: Deferral, zone: ZoneInfo) -> str:
-    """Describe what quiet hours do to a notice."""
+    """Describe how quiet hours affect a notice."""
     until = datetime.fromtimestamp(deferral.until, UTC).astimezone(zone)
     what = "skipped" if deferral.divert else "notified then"
     return f"quiet hours until {write_date(until, 'weekday and clock')}, {what}"

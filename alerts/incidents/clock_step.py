@@ -1,7 +1,7 @@
 """Move deadlines when the machine's clock is set while the service runs.
 
-Silences keep their length. Past events keep their times, except for the receive times of detections
-in open incidents, because durations are counted from them.
+Silences keep their length. Times of past events do not change. The receive times of detections in
+open incidents are an exception, because durations are counted from them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
     """Move all deadlines after the clock was set ahead by `by_s` seconds to `now`.
 
-    The outbox pump keeps running and may already use the new clock, so an outbox row's due time
-    moves only if it is closer to the old clock.
+    The outbox pump keeps running and may have set some due times by the new clock already. An
+    outbox row's due time therefore moves only if it is closer to the old clock's time.
     """
     moved = "iif(abs({0} - ?1 + ?2) < abs({0} - ?1), {0} + ?2, {0})"
     tx.execute(

@@ -1,6 +1,6 @@
-"""Check that the free text of notes and reasons is about the room, never about a person.
+"""Check that notes and reasons contain nothing that identifies a person.
 
-Numbers of six or more digits, e-mail addresses and handles can identify somebody and are refused.
+Numbers of six or more digits, e-mail addresses and handles are rejected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _IDENTIFIER: Final = re.compile(
 
 
 def clean_text(text: str) -> str:
-    r"""Return text in composed form, without invisible characters and repeated white space.
+    r"""Normalize text (NFKC); remove invisible characters and repeated white space.
 
     >>> clean_text("  hair\nspray\u202e by  the sink ")
     'hair spray by the sink'
@@ -37,6 +37,6 @@ def find_identifiers(text: str) -> list[str]:
 
 
 def find_fault(text: str) -> str:
-    """Return why a cleaned text is refused; empty if it is accepted."""
+    """Return why a cleaned text is rejected; empty if it is accepted."""
     found = ", ".join(find_identifiers(text))
     return found and _("Leave out anything that identifies a person: %(found)s.", found=found)

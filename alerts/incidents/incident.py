@@ -1,7 +1,7 @@
 """An incident: one kind of event in one room, until it is answered or over.
 
-`inputs` defines what can happen to it, `effects` the possible results, and `lifecycle` the rules.
-All are frozen records without I/O.
+`inputs` defines what can happen to it, `effects` defines the possible results, and `lifecycle`
+defines the rules. Nothing here does I/O, and all records are frozen.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from storage.registry import Registry
 
 _ROUNDING_S: Final = 1e-3
-"""Tolerance for rounding of Unix seconds, so that a rounding error delays no deadline."""
+"""Tolerance for rounded Unix seconds, so that rounding errors delay no deadline."""
 SYSTEM: Final = "plumewatch"
 """Author of actions by the program itself."""
 
 MAX_NOTE: Final = 200
-"""Longest note of an answer, in characters."""
+"""Longest note in an answer, in characters."""
 
 MAX_CASE_NUMBER: Final = 32
 """Longest case number, in characters."""
@@ -101,7 +101,7 @@ class AnswerChoices:
     causes: tuple[str, ...]
 
     def check(self, verdict: Verdict, cause: str) -> None:
-        """Raise `FeedbackError` if an answer does not fit."""
+        """Raise `FeedbackError` if an answer is not valid."""
         if verdict is self.explained and cause in self.causes:
             return
         if cause or verdict not in self.verdicts:
@@ -151,7 +151,7 @@ _CHOICES: Final = {
 
 
 def find_answer_choices(kind: EventKind) -> AnswerChoices:
-    """Return the answers that fit a kind of incident."""
+    """Return the valid answers for a kind of incident."""
     return _CHOICES.get(kind, _PLUME)
 
 
@@ -220,12 +220,12 @@ class Incident:
     """The state of an incident; times are Unix seconds.
 
     `confidence` and `severity` are the highest so far; `repeats` counts earlier incidents
-    (`alerts.policy`). `paged` means that people are notified. `suppressed_by` mutes the incident
-    until `held_until`. The incident resolves at `resolve_due`, which is infinite while time alone
-    cannot resolve it. `answered_at` is the time of the first verdict. `again_of` is the previous
-    incident of the same kind and room, if people responded to it recently. `cleared_at` is when the
-    air cleared before anybody responded. `missed_at` is when the last round of paging ended without
-    a response.
+    (`alerts.policy`). `paged` means that people are being notified. `suppressed_by` mutes the
+    incident until `held_until`. The incident resolves at `resolve_due`, which is infinite while
+    time alone cannot resolve it. `answered_at` is the time of the first verdict. `again_of` is the
+    previous incident of the same kind and room, if people responded to it recently. `cleared_at` is
+    when the air cleared before anybody responded. `missed_at` is when the last round of paging
+    ended without a response.
     """
 
     id: str
@@ -277,15 +277,15 @@ class Incident:
         return self.status is Status.ACKNOWLEDGED and self.acknowledged_by == person
 
     def is_answered_before(self, alerted: float) -> bool:
-        """Return whether a verdict preceded a detection, which then opens a new incident."""
+        """Return whether a verdict came before an alert, so that it opens a new incident."""
         return self.answered_at is not None and self.answered_at < alerted
 
     @property
     def awaited(self) -> bool:
         """Whether an arrival still counts.
 
-        It does while the incident is open, and also after the incident ended by itself if somebody
-        had set out before.
+        It does while the incident is open. It also does after the incident ended by itself, if
+        somebody acknowledged it before.
         """
         return self.is_open or (self.acknowledged_at is not None and self.resolved_by == SYSTEM)
 

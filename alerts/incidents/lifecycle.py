@@ -13,11 +13,11 @@ the effects. `alerts.engine` turns the effects into rows in the caller's transac
 Somebody has to check on vaping, smoke or tampering. Such an incident stays open after the air
 clears until somebody responds or closes it, or until its escalation ends.
 
-Feedback is accepted at any time; the latest verdict counts, and all are kept. Arriving acknowledges
-an incident that nobody acknowledged. The first arrival counts. It counts even after the incident
-ended by itself, if somebody had set out before. After feedback, the next detection opens a new
-incident, which no cooldown mutes. The responder is notified of detections that join an acknowledged
-incident.
+Feedback is accepted at any time; the latest verdict counts, and all are kept. An arrival
+acknowledges an incident that nobody has acknowledged. Only the first arrival counts. It counts even
+after the incident ended by itself, if somebody acknowledged it before. After feedback, the next
+detection opens a new incident, and no cooldown mutes it. The responder is notified of detections
+that join an acknowledged incident.
 
 An incident is muted if it opens during a cooldown or a silence, or if another incident explains it.
 If it is still in progress when the mute ends, people are notified then. A cooldown starts only when
@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from language.messages import Parameter
 
 QUIET_S: Final = 120.0
-"""Seconds after the end of its last detection until an incident resolves."""
+"""Seconds from the end of its last detection until an incident resolves."""
 SILENT_S: Final = 1800.0
-"""Seconds after its last update until a detection counts as over."""
+"""Seconds from its last update until a detection counts as over."""
 _LOOK_S: Final = 120.0
 """How long an incident stays open when somebody responds after the air has cleared."""
 _ONE_REPORT_S: Final = 60.0
@@ -73,7 +73,7 @@ class Step:
 
 
 def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step:  # noqa: C901 - one arm an input
-    """Apply one input; one that changes nothing returns the same incident without effects.
+    """Apply one input; if nothing changes, return the same incident without effects.
 
     Only a `Detected` with `new` can open an incident. Any other input raises `ValueError` if
     `incident` is None. Raises `FeedbackError` if an action is reported before any feedback.
@@ -254,7 +254,7 @@ def _become_likely(incident: Incident, given: inputs.Detected, now: Detection) -
 
 
 def _regrade(step: Step, at: float, *, send_deferred: bool) -> Step:
-    """Raise the severity if it has increased, and have mutes checked again."""
+    """Raise the severity if it has increased, and schedule a new check for mutes."""
     incident = step.incident
     severity = incident.grade_at(at)
     if severity is incident.severity:
@@ -298,7 +298,7 @@ def _on_acknowledged(incident: Incident, given: inputs.Acknowledged) -> Step:
 
 
 def _assign(incident: Incident, by: str, record: Record) -> Step:
-    """Make a person the responder; stop paging others, and notify them of the responder."""
+    """Make a person the responder, stop paging, and tell others who is responding."""
     first = incident.acknowledged_at is None
     was_clear = incident.cleared_at is not None
     following = replace(
@@ -361,7 +361,7 @@ def _on_chain_ended(incident: Incident, at: float) -> Step:
 
 
 def _is_unanswered(incident: Incident) -> bool:
-    """Return whether people were asked to go there and nobody has responded."""
+    """Return whether people were paged to check the room and nobody has responded."""
     asked = incident.paged and incident.kind in PRESENCE
     return asked and incident.status in (Status.OPEN, Status.NOTIFIED)
 

@@ -56,7 +56,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
 }
 """Converters for columns whose fields are not plain values."""
 _LOOK_AGAIN_S: Final = 15.0
-"""Seconds until an incident that another one explains is checked again."""
+"""Seconds until an incident explained by another one is checked again."""
 
 
 def load_open(tx: sqlite3.Connection, kind: EventKind, room: str) -> Incident | None:
@@ -130,7 +130,7 @@ def load_suppressed(tx: sqlite3.Connection, mute: Fact) -> list[Incident]:
 
 
 def load_first_due(tx: sqlite3.Connection, now: float) -> Incident | None:
-    """Return the incident with the earliest deadline, if it is due by `now`, or None."""
+    """Return the incident with the earliest deadline up to `now`, or None."""
     found = _select(tx, "next_deadline <= ? ORDER BY next_deadline, id LIMIT 1", now)
     return found[0] if found else None
 
@@ -165,7 +165,7 @@ def save_event(
     late: bool,
     incident: str | None = None,
 ) -> None:
-    """Store an event's newest phase; its first receive time, late flag and incident stay.
+    """Store an event's newest phase; keep its first receive time, late flag and incident.
 
     The columns ``decided_...`` keep the evidence at the time of the alert.
     """
@@ -247,7 +247,7 @@ def has_declined(tx: sqlite3.Connection, incident: str, person: str) -> bool:
 
 
 def add_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) -> None:
-    """Append a verdict; earlier ones stay."""
+    """Append a verdict, and keep earlier ones."""
     tx.execute(
         "INSERT INTO incident_feedback SELECT :incident, coalesce(max(seq), 0) + 1, :at, :by,"
         " :verdict, :cause, :note FROM incident_feedback WHERE incident = :incident",
@@ -256,7 +256,7 @@ def add_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) -> N
 
 
 def load_last_feedback(tx: sqlite3.Connection, incident: str) -> tuple[int, Feedback] | None:
-    """Return the latest answer and its number; None without one."""
+    """Return the latest verdict and its number, or None."""
     row = tx.execute(
         "SELECT seq, who, verdict, at, cause, note FROM incident_feedback WHERE incident = ?"
         " ORDER BY seq DESC LIMIT 1",
@@ -301,10 +301,10 @@ def find_last_answered(tx: sqlite3.Connection, kind: EventKind, room: str, since
 def find_last_response(
     tx: sqlite3.Connection, kind: EventKind, room: str, since: float, until: float
 ) -> tuple[str, float] | None:
-    """Return who last responded to this kind of incident in a room, and when; or None.
+    """Return the last person to respond to this kind of incident in a room, and when.
 
-    Expired acknowledgments do not count. Neither do answers long after the end, or people who have
-    since answered "I can't go".
+    Return None if nobody did. Expired acknowledgments, answers given long after an incident ended,
+    and people who have since answered "I can't go" do not count.
     """
     row = tx.execute(
         "SELECT iif(i.acknowledged_by = '', h.who, i.acknowledged_by) AS person, h.at"
@@ -326,15 +326,15 @@ def find_mute(
 ) -> Mute | None:
     """Return what mutes an incident: a silence, an outage that explains a fault, or a cooldown.
 
-    When the mute ends, the incident is checked again, and people are notified if it is still going
-    on. A cooldown does not mute a more severe incident.
+    When the mute ends, the incident is checked again, and people are notified if it is still in
+    progress. A cooldown does not mute a more severe incident.
     """
     lasting = find_lasting_mute(tx, incident, at, registry)
     if lasting is not None:
         return lasting
     row = tx.execute(
         "SELECT until, severity FROM cooldown WHERE kind = ? AND room = ? AND until > ?"
-        " AND until <= ?",  # a later one is not ours; twice, since readings may be late
+        " AND until <= ?",  # ignore implausible ends; doubled because readings can be late
         (incident.kind.value, incident.room, at, at + 2 * LONGEST_COOLDOWN_S),
     ).fetchone()
     if row is None or incident.grade_at(at).rank > Severity(row["severity"]).rank:
@@ -426,6 +426,6 @@ class ChangeSignal:
     wakes: tuple[asyncio.Event, ...] = ()
 
     def notify(self) -> None:
-        """Wake all tasks, after a change."""
+        """Wake all tasks after a change."""
         for wake in self.wakes:
             wake.set()

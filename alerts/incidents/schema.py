@@ -1,8 +1,11 @@
 """Tables of incidents, events and notices: the component ``"alerts"`` of `storage.sqlite.migrate`.
 
-The database enforces these rules even if the program has a bug: one open incident per kind and
-room; one outbox row per incident, person, target and reason; no silence without an owner, a reason
-and an end; and history and threshold adjustments that cannot be changed or deleted.
+The database enforces these rules even if the program has a bug:
+
+- There is at most one open incident per kind and room.
+- There is at most one outbox row per incident, person, target and reason.
+- Every silence has an owner, a reason and an end.
+- History and threshold adjustments cannot be changed or deleted.
 """
 
 from __future__ import annotations

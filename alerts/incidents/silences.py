@@ -33,13 +33,13 @@ LONGEST_WIDE_S: Final = 4 * 3600.0
 LONGEST_TESTED_S: Final = 3 * 3600.0
 MAX_REASON: Final = 200
 MAX_ACTIVE: Final = 200
-"""Maximum current silences per person, because each new one is compared with all others."""
+"""Maximum current silences per person; each new one is compared with all others."""
 _PLACES: Final = frozenset({"room", "floor", "building"})
 _ENDED_SHOWN_S: Final = 86_400.0
 
 
 class Purpose(StrEnum):
-    """Why the program itself silences a room; takes the place of a person's reason."""
+    """Why the program silences a room; it replaces a person's reason."""
 
     ROOM_TEST = "room_test"
 

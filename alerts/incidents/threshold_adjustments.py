@@ -6,7 +6,7 @@ a room test can lower it to -`LOWER`.
 
 Each adjustment is a row that cannot be changed or deleted. An incident adjusts its sensor's
 threshold only once: a different answer first appends a row that undoes the earlier adjustment. An
-adjustment takes effect once `detection_consumer` gives it a place in the journal and
+adjustment takes effect once `detection_consumer` assigns it a journal position and
 `SensorThresholds` applies it to the detector.
 """
 
@@ -50,11 +50,11 @@ _COLUMNS: Final = "at, who, sensor, incident, verdict, reason, before, after, un
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdAdjustment:
-    """One adjustment; `seq` ascends in time, and times are Unix seconds.
+    """One adjustment; `seq` increases over time, and times are Unix seconds.
 
     `reason` is the cause given in the answer; empty if a later answer `undoes` an adjustment.
     `before` and `after` are the total adjustment of the sensor's threshold, in log-odds. The
-    adjustment takes effect after `position` in the journal, which is None while it is pending.
+    adjustment takes effect after journal position `position`, or is pending if that is None.
     """
 
     seq: int = 0
@@ -104,7 +104,7 @@ def adjust_from_feedback(
 def adjust_from_test(
     tx: sqlite3.Connection, sensor: str, step: float, who: str, at: float, incident: str = ""
 ) -> None:
-    """Adjust a threshold by a room test's step, in log-odds, unless it is tiny.
+    """Adjust a threshold by a room test's step, in log-odds, unless the step is tiny.
 
     `incident` is the incident that the test opened, or empty.
     """
@@ -145,7 +145,7 @@ def latest(
 
 
 def load_placed_after(tx: sqlite3.Connection, after: int) -> list[ThresholdAdjustment]:
-    """Return the placed adjustments numbered above `after`, in order."""
+    """Return adjustments that have a journal position and a number above `after`, in order."""
     return _all(
         tx,
         "SELECT * FROM threshold_adjustments WHERE seq > ? AND position IS NOT NULL ORDER BY seq",
@@ -232,7 +232,7 @@ class SensorThresholds:
             self._budgets.give(thresholds, detector.sensor_row(sensor), sensor)
 
     def apply(self, adjustments: Iterable[ThresholdAdjustment]) -> None:
-        """Apply placed adjustments, in order, each once."""
+        """Apply adjustments that have a journal position, in order."""
         for one in adjustments:
             self.last_adjustment = one.seq
             row = self._detector.sensor_row(one.sensor)

@@ -1,9 +1,9 @@
 """Draw the evidence picture: the air readings around an event, small enough for a phone.
 
-The picture stacks panels for fine particles (or the sensor's substitute), VOC and humidity above
-one time axis in the school's time zone. Onset, alert and end differ in line pattern and head shape,
-so that they work in gray prints and for color-blind readers. Gaps in the readings show as gaps in
-the line.
+The picture has panels for fine particles (or the sensor's substitute), VOC and humidity. They share
+one time axis in the school's time zone. The marks for onset, alert and end differ in line pattern
+and head shape, so they can be told apart without color. The line has gaps where readings are
+missing.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _find_until(facts: EvidenceFacts) -> float:
 
 
 def _find_axis(facts: EvidenceFacts, time: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the time axis: the event, with enough before and after it to stand out."""
+    """Return the start and end of the time axis: the event, with some time before and after."""
     until = _find_until(facts)
     interval = float(np.median(np.diff(time))) if time.size > 1 else 5.0
     lasted = until - facts.onset
@@ -229,10 +229,10 @@ def _write_clock(moment: float, zone: str, form: str) -> str:
 
 
 def _draw_mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
-    """Draw a vertical line with a head; its pattern and shape identify it without color."""
+    """Draw a vertical line with a head; pattern and shape identify it without color."""
     color, width, dashes = _MARK_LINES[name]
     line = Line(((x, top), (x, bottom)), color, width, *dashes)
-    if name == "onset":  # the head goes to the bottom, because the alert's head is close by
+    if name == "onset":  # its head is at the bottom, away from the alert's head
         head = ((x - 4.5, bottom), (x + 4.5, bottom), (x, bottom - 7))
         return [line, Polygon(head, look.color_on_white("card"), _INK, 1.2)]
     if name == "alert":
@@ -333,7 +333,7 @@ def _choose_ticks(panel: _Panel, base: float | None) -> list[float]:
 
 
 def _cut_at_gaps(panel: _Panel) -> list[list[tuple[float, float]]]:
-    """Cut the line at gaps in the readings, and thin it to the picture's resolution."""
+    """Split the line at gaps in the readings, and thin it to the picture's resolution."""
     time, values = panel.time, panel.values
     steps = np.diff(time)
     longest = 3.0 * float(np.median(steps)) + 1.0 if steps.size else math.inf
@@ -347,7 +347,7 @@ def _cut_at_gaps(panel: _Panel) -> list[list[tuple[float, float]]]:
 
 
 def _find_extremes(values: NDArray[np.float64], share: int) -> NDArray[np.intp]:
-    """Return the indices of the lowest and highest of every `share` values, to keep peaks."""
+    """Return the indices of the lowest and highest of every `share` values; this keeps peaks."""
     if share <= 2:
         return np.arange(values.size)
     chosen = {0, values.size - 1}

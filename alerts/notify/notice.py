@@ -34,7 +34,7 @@ from storage.registry import format_floor, join_place
 
 
 class NoticeReason(Coded):
-    """Why a person is notified; it is part of the outbox key, so that a notice is sent once."""
+    """Why a person is notified; part of the outbox key, so that each notice is sent once."""
 
     OPENED = "opened", mark("alert")
     REMINDER = "reminder", mark("reminder")
@@ -151,12 +151,12 @@ def _lower_first(words: str) -> str:
 class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel's limits.
 
-    `notes` come before the evidence. `by` names the person whose response the notice reports.
-    `link` leads to the incident's page. `over` means that the air has cleared but nobody has
-    checked. `again` means that people responded to the same kind in this room shortly before. A
-    digest has a `headline` and a line for each of its `incidents`, but no evidence. `site` and
-    `site_id` are set if there are several sites. `written` is when the notice was written, in Unix
-    seconds. A report has its own `title` and `text`.
+    `notes` come before the evidence. `by` is the name of the person who responded. `link` leads to
+    the incident's page. `over` means that the air has cleared but nobody has checked. `again` means
+    that people responded to the same kind in this room shortly before. A digest has a `headline`
+    and a line for each of its `incidents`, but no evidence. `site` and `site_id` are set if there
+    are several sites. `written` is when the notice was written, in Unix seconds. A report has its
+    own `title` and `text`.
     """
 
     incident: str
@@ -190,7 +190,7 @@ _WEEK_DAYS: Final = 7
 
 
 def write_clock(moment: float, zone: str, now: float | None = None) -> str:
-    """Return the time of day at the school, with the day if it differs from that of `now`.
+    """Return the time of day at the school, with the day if `now` is on another day.
 
     >>> at = 1_788_789_900.0
     >>> for days in (0, 1, 9):
@@ -240,7 +240,7 @@ def _render(notice: Notice, limits: Service) -> tuple[str, str]:
         title = _("Test notice, %(place)s", place=place)
     text = " ".join(filter(None, [*map(_NOTES.write, notice.notes), evidence]))
     room_for_text = limits.body - (len(notice.link) + 1 if notice.link else 0)
-    # push services refuse notices without text, and a device's own alarm has no evidence
+    # a device's own alarm has no evidence, but push services reject notices without text
     lines = [_cut(text or state, max(room_for_text, 20))]
     if notice.link:
         lines.append(notice.link)

@@ -1,15 +1,15 @@
 """Write the notices of an incident into the outbox, in the caller's transaction.
 
-A person gets at most one notice per incident and occasion. Only people who were notified are sent
-the outcome.
+A person gets at most one notice per incident and occasion. The outcome goes only to people who were
+notified.
 
 No notice is dropped. A deferred notice is a row with a due time. All rows with the same person and
 cause are sent as one notice:
 
-- *quiet*: when the person's quiet hours end; if they divert, the next ring is paged instead;
-- *budget*: when the person is below the hourly limit of notices again;
-- *storm*: when many rooms on a floor or in a building alert; after the first few, the rest are
-  combined every few seconds.
+- *quiet*: when the person's quiet hours end. If these divert, the next ring is paged instead.
+- *budget*: when the person is below the hourly limit of notices again.
+- *storm*: when many rooms on a floor or in a building alert at once. After the first few, the rest
+  are sent together every `gather_s` seconds.
 
 Critical incidents bypass quiet hours and the budget. An answer cancels the deferred rows of its
 incident.
@@ -60,7 +60,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """Why and until when a notice is deferred; with `divert`, other people are paged instead."""
+    """Why and until when a page is deferred; with `divert`, other people are paged instead."""
 
     cause: Cause
     until: float
@@ -137,9 +137,9 @@ class NoticeWriter:
         note: Fact | None = None,
         throttle: bool = True,
     ) -> int:
-        """Notify people of an incident, once per round; return how many count as notified.
+        """Page people once per round; return how many count as notified.
 
-        A page that a storm defers counts as well, because it is sent soon.
+        A page deferred by a storm also counts, because it is sent soon.
         """
         notified = 0
         for member in filter(None, map(self._policy.find_member, people)):
@@ -223,7 +223,7 @@ class NoticeWriter:
         )
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None) -> None:
-        """Try the next channel for notices not delivered in time, and for the notice `refused`."""
+        """Try the next channel for undelivered notices that are due, and for notice `refused`."""
         for found in outbox_rows.take_fallbacks(tx, now, refused):
             member, notice = self._policy.find_member(found.person), found.notice
             names = [] if member is None else [make_target_id(target) for target in member.targets]
@@ -250,7 +250,7 @@ class NoticeWriter:
         note: Fact,
         since: float | None = None,
     ) -> bool:
-        """Notify the responder of a detection or an overdue report; return whether that worked."""
+        """Notify the responder; return whether a notice was added."""
         member = self._policy.find_member(incident.acknowledged_by)
         if member is None:
             return False
@@ -300,7 +300,7 @@ class NoticeWriter:
         now: Feedback,
         occasion: str,
     ) -> None:
-        """Notify the person who answered earlier that someone else has answered differently."""
+        """Notify the person who answered before that someone else gave a different answer."""
         member = self._policy.find_member(before.by)
         if member is None:
             return
@@ -442,7 +442,7 @@ def find_deferral(
     timings: EscalationTimings,
     registry: Registry,
 ) -> Deferral | None:
-    """Return the reason to defer a page; None if it can be sent now."""
+    """Return why and until when to defer a page; None if it can be sent now."""
     person, critical = member.id, incident.severity is Severity.CRITICAL
     if not critical:
         held = find_quiet_end(member.quiet, at) or _find_budget_end(
@@ -465,9 +465,9 @@ def find_deferral(
 def _find_budget_end(
     tx: sqlite3.Connection, person: str, room: str, at: float, timings: EscalationTimings
 ) -> Deferral | None:
-    """Return the deferral by the hourly budget, or None.
+    """Return the deferral if the hourly budget is used up, or None.
 
-    Notices about any other single room use up at most half of the budget.
+    Notices about any one other room use up at most half of the budget.
     """
     rows = tx.execute(
         "SELECT min(o.created_at) AS at, i.room FROM outbox o JOIN incident i ON i.id = o.incident"
@@ -545,7 +545,7 @@ def _mark_sent(
     sent_with: str,
     sent_as: str,
 ) -> None:
-    """Record which notice carried the deferred rows of a person and cause."""
+    """Record the notice that the deferred rows of a person and cause were sent with."""
     tx.execute(
         "UPDATE held_notice SET done_at = ?, sent_with = ?, sent_as = ?"
         " WHERE person = ? AND cause = ? AND done_at IS NULL",

@@ -33,7 +33,7 @@ _CANCELLED: Final = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """A notice for one person on one channel, with the attempt that leased it."""
+    """A notice for one person on one channel, and the attempt for which it is leased."""
 
     id: int
     incident: str
@@ -95,7 +95,7 @@ def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: s
 
 
 def take_fallbacks(tx: sqlite3.Connection, now: float, refused: int | None) -> list[OutboxRow]:
-    """Return notices whose next channel is due, and the notice `refused`, each only once."""
+    """Return notices that are due on the next channel, and notice `refused`, each once."""
     rows = tx.execute(
         "UPDATE outbox SET fallback_at = NULL WHERE fallback_at <= ?1 OR id = ?2"
         " AND fallback_at IS NOT NULL RETURNING *",
@@ -265,7 +265,7 @@ def mark_failed(
 
 
 def retry_refused(tx: sqlite3.Connection, incident: str, now: float) -> None:
-    """Retry, once more, the last failed alert for each person and channel."""
+    """Retry the last failed alert once more for each person and channel."""
     tx.execute(
         "UPDATE outbox SET status = 'due', due_at = ?1, finished_at = NULL WHERE id IN (SELECT"  # noqa: S608 - a constant
         f" max(id) FROM outbox WHERE incident = ?2 AND status = 'failed' AND {_REASON} = ?3"

@@ -2,17 +2,17 @@
 
 There are three steps and two commits: (1) due rows are leased and committed, (2) each notice is
 sent, (3) its outcome is committed. After a crash between steps 2 and 3, the notice is sent again,
-so delivery is not exactly once: each notice being sent can be duplicated once. A crash at any other
-point loses nothing. Leases are committed without waiting for the disk, because leases of an earlier
-process expire at the next start anyway. Run only one pump per database.
+so it may arrive twice. A crash at any other point loses nothing. Leases are committed without
+waiting for the disk, because leases of an earlier process expire at the next start anyway. Run only
+one pump per database.
 
 The pump wakes up when rows are committed, when a row is due, and when a channel has a free thread.
-Notices for full channels are not leased, so a provider that hangs never delays another. A person's
-next channel is tried when a channel refuses the notice or has not delivered it within seconds; the
-first delivery cancels the other channels. A failed attempt is repeated after a wait that doubles
-each time, with jitter, or after the provider's ``Retry-After`` if that is longer. Obsolete or
-expired notices are not repeated. An alert does not expire while its incident waits for an answer,
-and gets another day if nobody responded.
+Notices for full channels are not leased, so a provider that hangs never delays another. If a
+channel refuses a notice or does not deliver it within seconds, the person's next channel is tried.
+The first delivery cancels the other channels. A failed attempt is repeated after a wait that
+doubles each time, with jitter, or after the provider's ``Retry-After`` if that is longer. Obsolete
+or expired notices are not repeated. An alert does not expire while its incident waits for an
+answer. If nobody responded, it expires a day later than usual.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class DeliveryEngine(Protocol):
         """Record that a notice reached a person."""
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
-        """Try the next channel for notices not delivered in time, and for the notice `refused`."""
+        """Try the next channel for undelivered notices that are due, and for notice `refused`."""
 
     def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Escalate now if a notice failed for good and nobody else was notified."""
@@ -154,7 +154,7 @@ class OutboxPump:
         self.wake.set()
 
     async def hold(self) -> None:
-        """Lease nothing until `release`; return when no lease is in progress."""
+        """Stop leasing notices until `release`; return when no lease is in progress."""
         self._held = True
         await self._run_in_thread(lambda: None)
 
@@ -265,7 +265,7 @@ class OutboxPump:
             return False
 
     async def _run_stored(self, what: str, work: Callable[..., _T], *arguments: object) -> _T:
-        """Repeat work on the database until it succeeds, or until it fails during `stop`."""
+        """Repeat work on the database until it succeeds, or until it fails while stopping."""
         return await self._until_stored.repeat(
             what, lambda: self._run_in_thread(work, *arguments), lambda: self._stopping
         )
@@ -353,7 +353,7 @@ class OutboxPump:
             return True
 
     def _is_obsolete(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:
-        """Return whether somebody has responded, so that an alert no longer needs to be sent."""
+        """Return whether a notice no longer needs to be sent."""
         if not row.notice.reason.asks:
             return False
         incident = repository.load(tx, row.incident)

@@ -37,7 +37,7 @@ class Condition(StrEnum):
 
     @property
     def urgency(self) -> float:
-        """The urgency, higher if more urgent: 0 for `OK`, 0.5 if it can wait for weeks."""
+        """How urgent a visit is: 0 for `OK`, 0.5 if it can wait for weeks, 1 or more otherwise."""
         return _URGENCY[self]
 
 
@@ -87,7 +87,7 @@ def _find_event_condition(kind: str, details: Iterable[Fact]) -> Condition:
 def find_condition(
     life: SensorLife, active: ActiveFaults | None, test: SensorTest | None, now: float
 ) -> tuple[Condition, float | None]:
-    """Return a sensor's condition and when it began (Unix seconds), or None if unknown."""
+    """Return a sensor's condition, and when it began (Unix seconds; None if unknown)."""
     found: dict[Condition, float | None] = dict(active.since) if active else {}
     if life.state is SensorState.NEVER:
         found[Condition.NEVER_HEARD] = None

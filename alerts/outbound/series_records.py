@@ -1,9 +1,9 @@
 """Queue records of incidents, events and samples for the time series, in the state database.
 
-Records are committed together with the journal position that led to them, so neither a crash nor a
-week without the time series loses or duplicates any of them. *Samples* (``detection``,
+Records are committed together with the journal position that led to them. A crash, or a week
+without the time series, therefore neither loses nor duplicates records. *Samples* (``detection``,
 ``sensor_health``, ``pipeline``) are queued as records. *Incidents and events* are queued by key,
-once each, by triggers.
+once each; database triggers do this.
 
 Batches are read oldest first, written to the series, and then deleted here. After a crash in
 between, a batch is written again and overwrites the earlier copy. `delete_excess` deletes the
@@ -112,7 +112,7 @@ def delete_excess(tx: sqlite3.Connection, limit: int) -> int:
 
 
 class DueRecords:
-    """The queue in the form that `storage.timeseries.writer` reads, and its target series."""
+    """The queue of records and the series that they go to, for `storage.timeseries.writer`."""
 
     def __init__(
         self, database: Path, series: Series, school_day: Callable[[float, str], bool]

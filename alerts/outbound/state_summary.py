@@ -56,7 +56,7 @@ class StateSummary:
 
     @classmethod
     def read(cls, connection: sqlite3.Connection) -> StateSummary:
-        """Read the summary; block, and raise `sqlite3.Error` on failure."""
+        """Read the summary; blocks, and raises `sqlite3.Error` on failure."""
         return cls(
             load_active_faults(connection),
             threshold_adjustments.load_thresholds(connection),
@@ -73,7 +73,7 @@ class _Recorded(msgspec.Struct):
 
 
 def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Record:
-    """Add a health record, which covers the time from `since`, to the sensor's hourly record.
+    """Add a health record to the sensor's hourly record; it covers the time from `since`.
 
     `hours` contains each sensor's latest hourly record and is updated. If the clock was set back,
     the current hour continues.

@@ -1,4 +1,4 @@
-"""The interface through which the staff page changes the configuration file."""
+"""Interface for changing the configuration file from the staff page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PEOPLE: Final = "people.csv"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change to one entry of a section; without `index` it is added, without `entry` removed."""
+    """An edit of an entry in a section; no `index` adds an entry, and no `entry` removes one."""
 
     section: str
     index: int | None
@@ -27,7 +27,7 @@ class ConfigVersion:
     """A version of the file; `problem` is why it cannot be written, empty if it can.
 
     - `whole` is the content merged with the schools' own files.
-    - `files` maps section and index of each entry from another file or a table to that file.
+    - `files` gives the file of each entry from another file or a table, by section and index.
     """
 
     hash: str
@@ -37,13 +37,13 @@ class ConfigVersion:
     files: Mapping[tuple[str, int], str]
 
     def is_of_table(self, section: str, index: int) -> bool:
-        """Return whether an entry is a line of the table of people, which can be changed."""
+        """Return whether an entry is a line in the table of people; such lines can be changed."""
         return self.files.get((section, index), "").startswith(PEOPLE)
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedChange:
-    """A checked change of a file: hashes of the configuration before and after, and its content."""
+    """A checked change: the configuration's hashes before and after, and the new content."""
 
     before: str
     after: str
@@ -52,7 +52,7 @@ class PreparedChange:
 
 
 class ConfigFile(Protocol):
-    """The configuration file. All methods block, and raise `ConfigFileError` for people to read."""
+    """The configuration file. All methods block and raise `ConfigFileError`."""
 
     apply: Callable[[], None]
     """Applies the file; called in the event loop."""

@@ -1,6 +1,6 @@
 """Forms that edit configuration sections and show faults next to their fields.
 
-A form is a table of fields. The configuration is checked as a whole, like in `plumewatch check`.
+A form is a table of fields. The configuration is checked as a whole, as in `plumewatch check`.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Form:
     def merge_entry(
         self, old: Mapping[str, Any] | None, typed: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Merge the submitted values into an entry; keys that are not in the form stay."""
+        """Merge the submitted values into an entry; keep keys that are not in the form."""
         known = {f.key: f for f in self.fields if not f.key.startswith("_")}
         entry = {k: v for k, v in (old or {}).items() if k not in known or k in typed}
         for key, value in typed.items():
@@ -134,7 +134,7 @@ class Form:
     def find_refused(
         self, tree: Mapping[str, Any], old: Mapping[str, Any], typed: Mapping[str, Any]
     ) -> dict[str, str]:
-        """Return the faults that only the form checks, by field; a new entry has no `old` one."""
+        """Return the faults that only the form checks, by field; `old` is empty for a new entry."""
         found = dict(_find_refused(self.fields, tree, old, typed))
         mine = [typed.get(key) for key in self.unique]
         others = [e for e in tree.get(self.section, ()) if e is not old]
@@ -250,7 +250,7 @@ def _find_refused(
     typed: Mapping[str, Any],
     prefix: str = "",
 ) -> Iterator[tuple[str, str]]:
-    """Yield faults for values that are not offered, and for empty time spans."""
+    """Yield faults for values that are not among the choices, and for wrong time spans."""
     for one in fields:
         value, name = typed.get(one.key), f"{prefix}{one.key}"
         if value is None:

@@ -187,7 +187,7 @@ def get_text(form: Mapping[str, Any], name: str) -> str:
 
 
 class SecurityHeaders:
-    """Adds missing security headers; with `https`, also has browsers stay on HTTPS."""
+    """Adds missing security headers; with `https`, also makes browsers stay on HTTPS."""
 
     def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
         self._app = app

@@ -1,24 +1,26 @@
-"""Deliver a notice: directly to ntfy and browsers, through Apprise to all other services.
+"""Deliver notices: to ntfy and browsers directly, to all other services through Apprise.
 
-ntfy and each scheme in `direct` have their own function. Some properties of Apprise shape the rest:
+ntfy and each scheme in `direct` have their own function. The rest works around these properties of
+Apprise:
 
 - An Apprise object throttles between sends, so each send gets a new object with one target.
-- Apprise follows redirects, so a public address could redirect a POST to an internal one. This is
-  switched off.
-- Its calls share one thread pool. Here each channel has its own (`storage.bounded_call`), so a
-  provider that hangs delays only itself.
-- It logs addresses, which are secrets, so its log is discarded, and so is urllib3's during a send.
-- It returns no response headers, so a requested wait is known only if the body contains it
-  (Telegram, Discord).
+- Apprise follows redirects, so a public address could redirect a POST to an internal one. Redirects
+  are switched off.
+- Its calls share one thread pool. Here, each channel has its own pool (`storage.bounded_call`), so
+  a provider that hangs delays only its own notices.
+- It logs addresses, which are secrets. Its log is therefore discarded, and during a send, urllib3's
+  log as well.
+- It returns no response headers, so the wait that a provider asks for is known only if the body
+  contains it (Telegram, Discord).
 
 Only listed schemes are allowed. Apprise's libraries open the connections themselves, so an audit
 hook on ``socket.connect`` checks each address with the `Reach` of `storage.http_client`, but only
 in threads inside `_guard`. The hook sees the final address, so changed DNS answers and additional
-requests by a plug-in are checked too. There is no limit on the size of a response, or on its
-duration once the caller has stopped waiting. Behind an HTTP proxy, the proxy's address is checked.
+requests by a plug-in are checked too. The size of a response is not limited. Nor is its duration
+once the caller has stopped waiting. Behind an HTTP proxy, the proxy's address is checked.
 
-A service that accepts text and picture in one request gets both. If it refuses, the text alone is
-sent once more in the same attempt. Other services get only the text.
+A service that accepts text and picture in one request gets both. If it refuses them, the text alone
+is sent in the same attempt. Other services get only the text.
 """
 
 from __future__ import annotations
@@ -72,9 +74,9 @@ _WORKBOOK: Final = {
     "name": "summary.xlsx",
     "mimetype": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-"""A report's attachment; reports have no picture."""
+"""A report's attachment, sent in place of the picture."""
 _AT_ONCE: Final = 4
-"""Concurrent sends per provider, including abandoned sends that have not ended yet."""
+"""Maximum concurrent sends per provider, including abandoned sends still in progress."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -97,8 +99,8 @@ class Notifier(Protocol):
 class NotifySettings:
     """Where notices can go.
 
-    `allow_private` permits this machine and its local network, also over plain HTTP, but never
-    link-local addresses. `several` permits several recipients in one address.
+    `allow_private` allows this machine and its local network, even over plain HTTP, but never
+    link-local addresses. `several` allows several recipients in one address.
     """
 
     allow_private: bool = False
@@ -242,7 +244,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
-    """Return the target's faults that can be found without sending; they omit the address."""
+    """Return the faults that can be found without sending; they do not contain the address."""
     return _find_faults(target, settings or NotifySettings())
 
 
@@ -328,12 +330,12 @@ def _send(
     timeout_s: float,
     settings: NotifySettings,
 ) -> None:
-    """Send a notice through Apprise; block, and raise `NotifyError` on failure."""
+    """Send a notice through Apprise; blocks, and raises `NotifyError` on failure."""
     scheme = find_scheme(target)
     title, body = render(notice, scheme)
     service = _build_service(target.reveal())
     service.redirects = False
-    service.request_rate_per_sec = 0  # one upload and its post make up one notice
+    service.request_rate_per_sec = 0  # an upload and its post are one notice
     service.socket_connect_timeout = min(5.0, timeout_s)
     service.socket_read_timeout = min(10.0, timeout_s)
     _decorate(service, scheme, notice)

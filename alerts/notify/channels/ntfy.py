@@ -1,7 +1,7 @@
 """Post to ntfy directly: text, picture and buttons in one request (docs.ntfy.sh/publish).
 
 Error code 42908 means that the daily quota is used up. Buttons and link contain the token of a
-personal link. They are sent as headers, because servers log the address.
+personal link. They are sent as headers, because servers log URLs.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _build_buttons(notice: Notice) -> list[dict[str, Any]]:
             "method": "POST",
             "headers": {"Content-Type": "application/x-www-form-urlencoded"},
             "body": urlencode({"token": token, "via": "ntfy"}),
-            "clear": False,  # keep the notice, which links to the page for reporting the finding
+            "clear": False,  # keep the notice: it links to the page for reporting what was found
         }
         for label, path in ((respond, ""), (decline, "/decline"))
     ]

@@ -216,7 +216,7 @@ def operation(
 
 
 def build_invalid(faults: Iterable[tuple[str, str]]) -> HTTPException:
-    """Return a 400 error that lists these wrong fields."""
+    """Return a 400 error that lists invalid fields."""
     found = list(faults)
     said = (
         f"{what}: {where}" if what.startswith("Unknown") else f"{where}: {what}"
