@@ -52,14 +52,14 @@ _LATEST: Final = 1e11
 """Upper limit for a token's expiry, in Unix seconds."""
 DEADLINE_S: Final = 10.0
 _AT_ONCE: Final = 4
-"""Maximum concurrent calls to the provider; others wait, for example in the morning."""
+"""Maximum concurrent calls to the provider; further calls wait."""
 _FRESH_S: Final = 3600.0
 _NEW_KEYS_S: Final = 30.0
 _MAX_PAGES: Final = 20
 _MAX_BYTES: Final = 500_000
 _LONGEST_NAME: Final = 80
 _LONGEST_TOKEN: Final = 100_000
-"""In characters. This limits the number of groups too: 200 Entra ID groups take 8,000."""
+"""Maximum characters; this also limits the number of groups (200 in Entra ID take 8,000)."""
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
@@ -75,11 +75,11 @@ class ProviderSettings:
     scope: str = "openid email profile"
     email_claim: str = "email"
     hosted_domain: str = ""
-    """Required `hd` claim, which is a Google Workspace's domain; empty means no check."""
+    """Required `hd` claim (a Google Workspace's domain); empty means no check."""
     groups_claim: str = ""
     """Claim that contains a person's groups; empty if groups are not used."""
     groups_url: str = ""
-    """Google's API for a person's groups, which its tokens lack; empty to use the claim."""
+    """Google's API for groups, because its tokens contain none; empty to use the claim."""
     allow_private: bool = False
 
     @property
@@ -106,7 +106,7 @@ class _Fetched:
 
 
 class IdentityProvider:
-    """A provider; several requests can await its methods at the same time."""
+    """A provider; its methods can run concurrently."""
 
     def __init__(self, settings: ProviderSettings, clock: Callable[[], float]) -> None:
         self.settings = settings

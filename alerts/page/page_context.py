@@ -187,7 +187,7 @@ class PageContext(Visibility):
     async def require_form(
         self, request: Request, right: Right | None = None, *, size: FormSize | None = None
     ) -> None:
-        """Check and keep an action's form; raise 403 if it is not ours or not allowed."""
+        """Check and store an action's form; raise 403 if it is not from our page or not allowed."""
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
         session = await self.require_session(request, right)
@@ -195,7 +195,7 @@ class PageContext(Visibility):
         if not session.allows(get_text(request.state.form, "form_token")):
             raise HTTPException(403, _("This form has expired. Go back, reload and try again."))
 
-    # rows
+    # state database
 
     async def run_in_thread(
         self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs

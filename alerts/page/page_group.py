@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _Handler = TypeVar("_Handler", bound="Callable[..., Awaitable[Response]]")
 _INCIDENT: Final = "/incidents/{id}"
-"""Path of a single incident, which the request must be allowed to see."""
+"""Path of a single incident; the requester must be allowed to see it."""
 
 
 class Access(Enum):
@@ -87,10 +87,10 @@ def serves(
 ) -> Callable[[_Handler], _Handler]:
     """Serve a path with a method of a `PageGroup`, to requests that have access.
 
-    If `access` is a function, it decides itself and stores the session in `request.state`. A POST
-    that is not public needs a session and a form from our own page, which is stored there too;
-    `size` is its size limit. With `one_school`, a page shows only the chosen school's rooms. With
-    `of_any_size`, it shows all schools together unless one is chosen.
+    If `access` is a function, that function checks access and stores the session in
+    `request.state`. A POST that is not public needs a session and a form from our own page. The
+    form, of at most `size`, is stored there too. With `one_school`, a page shows only the chosen
+    school's rooms. With `of_any_size`, it shows all schools together unless one is chosen.
     """
 
     def mark(handler: _Handler) -> _Handler:
@@ -101,7 +101,7 @@ def serves(
 
 
 class _RowConvertor(Convertor[int]):
-    """``{id:row}`` in a path matches a row number that fits into SQLite; others give 404."""
+    """``{id:row}`` in a path matches a row number that fits into SQLite; other values give 404."""
 
     regex = "[0-9]{1,18}"
 

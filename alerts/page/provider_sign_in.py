@@ -6,9 +6,9 @@ if groups have roles, the user must also be in such a group. People who are not 
 through such a group.
 
 Our session cookie is `SameSite=Strict`, so browsers do not send it when another site started the
-navigation. Therefore the provider's redirect gets a page of ours that continues automatically. A
-session ends when the provider's token expires, usually after an hour; the browser then asks the
-provider again in the background. No session lasts longer than a day.
+navigation. Therefore, the provider's redirect leads to a page that continues automatically. A
+session ends when the provider's token expires, usually after an hour. The browser then signs in
+again in the background. No session lasts longer than a day.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class ProviderPages(SignInGroup):
         return context.policy.find_member(email)
 
     def _is_recorded(self) -> bool:
-        """Return whether to log this refusal; limited, because anybody can cause many."""
+        """Return whether to log this refusal; limited because anyone can cause many refusals."""
         return self._context.access.limits.refusals.take("", self._now()) == 0
 
     def _find_refusal(
@@ -214,7 +214,7 @@ class ProviderPages(SignInGroup):
 
 
 def _read_state_cookie(cookie: str) -> dict[str, Any]:
-    """Return the content of the sign-in cookie, or an empty dict if it is missing or not ours."""
+    """Return the content of the sign-in cookie, or an empty dict if it is missing or invalid."""
     try:
         found = json.loads(base64.urlsafe_b64decode(cookie[:_MAX_CHARACTERS]))
     except (ValueError, RecursionError):

@@ -40,7 +40,7 @@ _MASKS: Final = frozenset({"spray", "steam", "voc"})
 _MASKS_FROM: Final = 0.05
 """Lowest probability at which one of `_MASKS` is reported as possibly hiding vaping."""
 _MUCH_UG_M3: Final = 100.0
-"""PM2.5 above this is shown as notable, whatever its cause; standards are 24-hour means."""
+"""PM2.5 from this level on is notable, whatever the cause; standards are 24-hour means."""
 
 
 _INCIDENT: Final = (
@@ -85,7 +85,7 @@ class RoomState:
 
     @property
     def is_faulty(self) -> bool:
-        """Return whether one of the room's sensors does not work, which is less urgent."""
+        """Return whether one of the room's sensors does not work."""
         return self.level == "silent" or (self.level == "attention" and self.kind in HEALTH)
 
 
@@ -204,7 +204,7 @@ def _format_air(values: Mapping[str, float]) -> tuple[tuple[str, str, str], ...]
 
 
 def group_rooms(states: Sequence[RoomState]) -> dict[str, dict[str, dict[str, list[RoomState]]]]:
-    """Group rooms by site, building and floor, in registry order; a single site has no name."""
+    """Group rooms by site, building and floor, in registry order; one site alone has no name."""
     sites: dict[str, dict[str, dict[str, list[RoomState]]]] = {}
     for state in states:
         room = state.room
@@ -230,9 +230,9 @@ def find_incidents(
 ) -> list[dict[str, Any]]:
     """Return incidents opened in ``[start, end)`` and before `before`, newest first.
 
-    `rooms` is a JSON list of ids. With `updated`, something must have happened to the incident at
-    that time or later. `answer` is a verdict or ``none``, and `number` is part of the id. None and
-    empty arguments do not filter.
+    `rooms` is a JSON list of ids. With `updated`, only incidents that changed at that time or later
+    are returned. `answer` is a verdict or ``none``, and `number` is part of the id. None and empty
+    arguments do not filter.
     """
     few = "" if not statuses or "resolved" in statuses else _OPEN  # uses an index
     found = db.execute(
@@ -268,7 +268,7 @@ def find_incidents(
 def find_open_incidents(
     db: sqlite3.Connection, *, room: str = "", rooms: str | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:
-    """Return open incidents; those that need a response come first."""
+    """Return open incidents; incidents that need a response come first."""
     asked = ("open", "notified", "acknowledged")
     found = find_incidents(db, statuses=asked, room=room, rooms=rooms, limit=limit)
     return sorted(found, key=_rank)

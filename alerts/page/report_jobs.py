@@ -27,7 +27,7 @@ KEPT_S: Final = 3600.0
 _AT_ONCE: Final = 2
 _MAX_JOBS: Final = 40
 _FOR_OTHERS: Final = 2
-"""Factor for the limits of all schools together, so that one school cannot use them up."""
+"""Limits of all schools together, relative to one school's, so that one cannot use them up."""
 _LONGEST_S: Final = 900.0
 
 
@@ -121,7 +121,7 @@ class ReportJobs:
         return job
 
     def list_jobs(self, person: str, sites: frozenset[str] | None = None) -> list[Job]:
-        """Return a person's jobs, newest first; `sites` are the ones they can see, None for all."""
+        """Return a person's jobs, newest first, that cover only `sites`; None means all sites."""
         self._delete_expired()
         return [
             job

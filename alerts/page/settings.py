@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class QuarantinedSensor:
     """An unregistered sensor that sends data; `decoder` is empty if unknown.
 
-    `is_closed` is whether it belongs to a closed school.
+    `is_closed` means that it belongs to a closed school.
     """
 
     sensor: str
@@ -149,7 +149,7 @@ class PageProcesses:
 
     evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]]
     """Evaluates a sensor test, given its room, the start times of its steps, and the tester;
-    returns an error."""
+    returns an error message."""
     draw_labels: Callable[[Order], Awaitable[bytes]] | None = None
     """Draws sensor labels as a PDF; None if phones can't reach the page."""
     reports: ReportJobs | None = None

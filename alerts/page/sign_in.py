@@ -54,7 +54,7 @@ _MAX_PENDING: Final = 1000
 
 
 class SignInGroup(PageGroup):
-    """Base of sign-in and account pages: checks passwords and starts sessions."""
+    """Base class of sign-in and account pages: checks passwords and starts sessions."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
@@ -101,7 +101,7 @@ class SignInGroup(PageGroup):
         return account if member is None else member.id
 
     async def _hash(self, work: Callable[[], _T]) -> _T:
-        """Run in the single password thread, so that a flood of sign-ins uses bounded memory."""
+        """Run in the single password thread, to limit memory when many people sign in at once."""
         if self._waiting >= _MAX_WAITING:
             fault = _("Too many people are signing in. Try again in a few seconds.")
             raise HTTPException(429, fault, {"Retry-After": "5"})

@@ -22,7 +22,7 @@ _SITES: ContextVar[frozenset[str] | None] = ContextVar("sites of the request", d
 _SCHOOL: ContextVar[str] = ContextVar("school that the page shows", default="")
 """Name of the chosen school; empty means all that the requester can see."""
 MAX_ROOMS: Final = 300
-"""Maximum rooms on a page with several schools; above it, a page shows one school."""
+"""Maximum rooms on a page with several schools; with more, a page shows one school."""
 
 
 class Visibility:
@@ -53,7 +53,7 @@ class Visibility:
 
     @property
     def permitted(self) -> Registry:
-        """Return all rooms and sensors that the requester can see, whatever school is chosen."""
+        """Return all rooms and sensors that the requester can see, in any school."""
         return self._part(_SITES.get())
 
     @property
@@ -83,7 +83,7 @@ class Visibility:
     def choose_school(self, request: Request, *, of_any_size: bool = False) -> Site | None:
         """Show only the requested school, or the first one if there are too many rooms for all.
 
-        With `of_any_size`, all schools are shown together however many rooms they have.
+        With `of_any_size`, all schools are shown together, no matter how many rooms they have.
         """
         part = self.permitted
         if len(part.sites) + len(part.closed) < 2:
@@ -150,7 +150,7 @@ class Visibility:
 
     @property
     def own_staff(self) -> tuple[StaffMember, ...]:
-        """Return the staff that the requester can manage: people of its sites and of no others."""
+        """Return the staff that the requester can manage: people who have no other sites."""
         sites = _SITES.get()
         if sites is None:
             return self.policy.staff
@@ -172,7 +172,7 @@ class Visibility:
         return _SITES.get() is None or room in self.registry.rooms
 
     def describe_sites(self, person: str) -> str:
-        """Return the names of a person's schools, for people; empty if there is only one."""
+        """Return the names of a person's schools for display; empty if only one school exists."""
         sites, known = self.policy.find_sites(person), self._registry
         if len(known.sites) + len(known.closed) < 2:
             return ""

@@ -25,7 +25,7 @@ __all__ = ["Mosquitto", "ShippedMosquitto", "free_port"]
 
 _START_WITHIN_S = 60.0
 _STOP_WITHIN_S = 90.0
-"""Time to stop, s: before it ends, the broker may write a day of readings to the disk."""
+"""Time to stop, in seconds; before it ends, the broker may write a day of readings to disk."""
 _SHIPPED = Path(__file__).parents[2] / "deploy/mosquitto.conf"
 _ACL = _SHIPPED.with_name("mosquitto.acl")
 
@@ -33,9 +33,9 @@ _ACL = _SHIPPED.with_name("mosquitto.acl")
 def free_port() -> int:
     """Return a free TCP port of 127.0.0.1 that stays free until it is used.
 
-    The kernel never gives this port to an outgoing connection, which could prevent a server from
-    starting. No port is returned twice, not even in other processes or for other users: each
-    process reserves a block of ports with a socket named after the block.
+    The kernel never gives this port to an outgoing connection, so a server can always bind it. No
+    port is returned twice, not even in other processes or for other users: each process reserves a
+    block of ports with a socket named after the block.
     """
     while True:
         port = next(_PORTS)

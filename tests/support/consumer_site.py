@@ -36,7 +36,7 @@ class GivenAlert(NamedTuple):
 
 
 class ConsumerSite:
-    """A site whose consumer can be restarted repeatedly; `options` are the consumer's."""
+    """A site with a consumer that tests can restart; `options` are passed to the consumer."""
 
     def __init__(self, folder, registry, policy, **options):
         folder.mkdir(exist_ok=True)

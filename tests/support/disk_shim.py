@@ -3,8 +3,8 @@
 Killing a process keeps the page cache, so it does not test fsync. Here, a preloaded library
 (`disk_shim.c`) records every write, sync and acknowledgment of the service in order. For any point
 in that order, `PowerCuts` builds a possible state of the disk after a power outage: everything that
-was synced, and any part, down to single sectors, of what was written since. A renamed file has its
-new name for certain only after its folder was synced.
+was synced, and any of the sectors written since then. A renamed file has its new name for certain
+only after its folder was synced.
 """
 
 from __future__ import annotations
@@ -141,10 +141,8 @@ class PowerCuts:
     ----------
     log : Path
 
-    Attributes
-    ----------
-    acknowledged : list of (str, int)
-        Sensor and sequence number of all readings whose PUBACK has been sent so far.
+    Attributes ---------- acknowledged : list of (str, int) Sensor and sequence number of all
+    readings acknowledged (PUBACK) so far.
     """
 
     def __init__(self, log: Path) -> None:

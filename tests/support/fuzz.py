@@ -1,7 +1,7 @@
 """Mutate real payloads, and check the readings that decoders return for them.
 
 ``PLUMEWATCH_FUZZ`` is the number of mutations over all decoders (by default few enough for every
-run), ``PLUMEWATCH_FUZZ_SEED`` the seed. ``make fuzz`` runs a million.
+run), and ``PLUMEWATCH_FUZZ_SEED`` is the seed. ``make fuzz`` runs a million.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def check(reading: Reading) -> None:
 
 
 def read_or_refuse(messages: Iterable[Message], name: str, routes: Routes | None = None) -> Context:
-    """Decode messages with one decoder, which must raise only `DecodeError`; check all readings."""
+    """Decode messages; assert that only `DecodeError` is raised and that all readings are valid."""
     context = Context()
     for message in messages:
         try:

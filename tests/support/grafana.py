@@ -1,8 +1,8 @@
 """Process dashboard queries as Grafana does, and run them.
 
-Grafana itself is not run. By its documentation, ``$timeFilter`` becomes a range in milliseconds and
-``$__interval`` the width of a pixel; in a variable with the format ``:regex``, all special
-characters of regular expressions are escaped, including slashes.
+Grafana itself is not run. According to its documentation, ``$timeFilter`` becomes a range in
+milliseconds, and ``$__interval`` becomes the width of a pixel. In a variable with the format
+``:regex``, all special characters of regular expressions are escaped, including slashes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def escaped(value: str | Iterable[str]) -> str:
 
 
 def at_any_range(query: str) -> str:
-    """Extend a query that applies only to short or only to long time ranges to all ranges."""
+    """Make a query for only short or only long time ranges apply to all ranges."""
     return re.sub(r"(<=|>) 90000000", "> 0", query)
 
 

@@ -43,7 +43,7 @@ _CHANNELS: Final = (
     ("pressure",),
     ("light",),
 )
-"""Each group gets one chart, of its first quantity that the room's sensors report."""
+"""Groups of quantities; each chart shows a group's first quantity that the sensors report."""
 _MAX_POINTS: Final = 1500
 
 

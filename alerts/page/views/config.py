@@ -136,7 +136,7 @@ class ConfigPages(PageGroup):
     # shared by all settings pages
 
     async def _find_entry(self, request: Request) -> tuple[Form, ConfigVersion, int | None]:
-        """Return the form of a request, the configuration, and the entry's index, None if new."""
+        """Return a request's form, the configuration, and the entry's index (None if it is new)."""
         form, version = self._find_form(request), await self._read_version()
         index = self._find_index(request, form, version)
         if index is not None and version.is_of_table(form.section, index):
@@ -148,7 +148,7 @@ class ConfigPages(PageGroup):
         return form.may_add and not is_limited and not version.is_of_table(form.section, index)
 
     def _is_taken(self, version: ConfigVersion, old: Mapping[str, Any], email: str) -> bool:
-        """Return whether another person has an address, if the requester can't see all people."""
+        """Return whether someone else has this address; False if the requester can see everyone."""
         others = {p.get("email", "") for p in version.whole.get("staff", ()) if p is not old}
         others |= {m.id for m in self._context.policy.staff if is_of_directory(m.id)}
         found = email and fold_address(email) in map(fold_address, others)
@@ -241,7 +241,7 @@ class ConfigPages(PageGroup):
                 remove_account(tx, str({**old, **new}.get("id", "")), now)
             is_new = form is ADD_PERSON
             link = invite(self._context, tx, request, str(new["id"])) if is_new else ""
-            config.commit(change)  # comes last, so that nothing is recorded if it fails
+            config.commit(change)  # last, so that nothing is recorded if it fails
             return link
 
         link = await self._context.write(record_and_write)
@@ -264,7 +264,7 @@ class ConfigPages(PageGroup):
     def _limit_sites(
         self, form: Form, old: Mapping[str, Any], typed: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """Limit a person to the schools of the person who changes them; raise 403 for others."""
+        """Limit a person to the requester's schools; raise 403 if other schools are chosen."""
         if form.slug not in {ADD_PERSON.slug, "people"} or self._context.sites is None:
             return typed
         own = self._context.find_site_ids(self._context.sites) or frozenset()

@@ -124,7 +124,8 @@ class DutyPages(PageGroup):
     def _find_chains(self, now: float) -> tuple[dict[str, str], list[dict[str, Any]]]:
         """Return why each person is on duty, and for each case the chains with their rooms.
 
-        A chain is the rings that are notified, and the people skipped because they can't be.
+        A chain consists of the rings that are notified, and of the people who are skipped because
+        they can't be notified.
         """
         roster, at = self._context.policy.get_roster(), datetime.fromtimestamp(now, UTC)
         as_planned = replace(roster, reachable=frozenset())

@@ -183,7 +183,7 @@ async def _find_configured(
 
 
 def is_own(context: PageContext, entry: Mapping[str, Any]) -> bool:
-    """Return whether the requester can manage a person: someone without other schools."""
+    """Return whether the requester sees all of a person's schools and so can manage them."""
     own = context.find_site_ids(context.sites)
     return own is None or (bool(entry.get("sites")) and own.issuperset(entry["sites"]))
 

@@ -68,7 +68,7 @@ def start_report(
     person: str,
     names: Iterable[str] = tuple(ABOUT),
 ) -> Job:
-    """Start a report, one of `names`, from the form's fields; raise `ReportError` if refused."""
+    """Start one of the reports `names` with a form's fields; raise `ReportError` if refused."""
     jobs = get_report_jobs(context)
     if typed["name"] not in names or typed["kind"] not in FORMATS:
         raise ReportError(_("This report doesn't exist."))

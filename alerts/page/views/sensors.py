@@ -182,8 +182,8 @@ class SensorPages(PageGroup):
     ) -> list[list[tuple[str, str, str]]]:
         """Return lists of figures, each with name, value and display level.
 
-        Messages of unregistered sensors and notices belong to no school, so with one school
-        selected their figures are a separate list.
+        Messages of unregistered sensors, and notices, belong to no school. With one school
+        selected, their figures are therefore a separate list.
         """
         states = Counter(row["state"] for row in rows)
         own = [

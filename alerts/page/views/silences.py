@@ -187,7 +187,7 @@ class SilencePages(PageGroup):
         return self._context.sites is None or (bound and self._may_see(silence))
 
     def _name_site(self, room: Room) -> str:
-        """Return the site prefix for a choice's key; empty if there is only one site."""
+        """Return the site part of a choice's key; empty if there is only one site."""
         return f" at {room.site_id}" if room.names_site else ""
 
     def _describe(self, silence: Silence) -> str:
