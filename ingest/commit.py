@@ -1,18 +1,20 @@
 """Commit readings and dead letters from MQTT and HTTP in groups, in the order of acceptance.
 
-Why there is one queue ---------------------- MQTT and HTTP share one `Intake`, which recognizes
-duplicates of readings that are not on the disk yet. A duplicate must not be acknowledged until the
-original is durable, even if the original arrived over the other protocol. So every outcome enters
-one queue immediately after `Intake.on_message`, and an entry is settled only when everything before
-it is durable. The entry of a duplicate is empty.
+Why there is one queue
+----------------------
+MQTT and HTTP share one `Intake`, which recognizes duplicates of readings that are not on the disk
+yet. A duplicate must not be acknowledged until the original is durable, even if the original
+arrived over the other protocol. So every outcome enters one queue immediately after
+`Intake.on_message`, and an entry is settled only when everything before it is durable. The entry of
+a duplicate is empty.
 
 Order of operations
 -------------------
-While a commit waits for the disk, the next group collects. After each commit begins, the next one
-waits at least `pace_s`, and up to `_SLOWEST_S` if many readings arrive. If the disk fails, the same
-group is retried until it is stored; meanwhile `failing` has the reason, and nothing after the group
-is settled. The queue itself is not limited: the broker's window limits MQTT, and HTTP ingest checks
-`failing` and `waiting`.
+While a commit waits for the disk, new entries collect for the next group. The next commit begins at
+least `pace_s` after the last one began, or up to `_SLOWEST_S` after it if many readings arrive. If
+the disk fails, the same group is retried until it is stored. Meanwhile, `failing` has the reason,
+and nothing after the group is settled. The queue itself is not limited: the broker's window limits
+MQTT, and HTTP ingest checks `failing` and `waiting`.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ _SLOWEST_S: Final = 0.01
 
 
 def compute_pace(count: int, min_s: float, max_s: float) -> float:
-    """Return the seconds from the start of a commit of `count` readings to the next one.
+    """Return the seconds from the start of a commit of `count` readings to the next commit.
 
     In a steady stream, the interval is proportional to the rate, and reaches `max_s` at one
     reading every `_EACH_S`.

@@ -7,7 +7,7 @@ Two layers find readings that were accepted before:
 1. `RecentReadings` remembers the last `window` readings of each sensor.
 
    - If a reading has a usable time stamp, its copy has the same content: stamp, number, values,
-     events and faults. Some formats send the quantities of one moment in several messages; these
+     events and faults. If a format sends the quantities of one moment in several messages, these
      are different readings.
    - If a reading without a usable stamp is redelivered, its copy has the same packet id and the DUP
      flag. Two live messages with equal content are two readings. A reading with events is never a
@@ -21,24 +21,24 @@ Two layers find readings that were accepted before:
 2. A reading that may be a copy of an older one is marked `Doubtful`. `JournalSearch` looks for it
    in the journal before it is committed.
 
-Neither layer recognizes a copy that has a new packet id but neither stamp nor number, or a copy
-without a stamp from an HTTP sender.
+Two kinds of copies are not recognized: those with a new packet id but neither stamp nor number, and
+those without a stamp from an HTTP sender.
 
 Times
 -----
-Consumers identify a reading by its sensor and its time in whole microseconds. So each reading gets
-a unique time, except that readings of different quantities at the same moment share one. If `time`
-differs from the sensor's time stamp, `Reading.stamp` contains the time stamp.
+Consumers identify a reading by its sensor and its time in whole microseconds. Each reading of a
+sensor therefore gets a unique time, except that readings of different quantities at the same moment
+share one. If `time` differs from the sensor's time stamp, `Reading.stamp` contains the time stamp.
 
 Times are in the order of the stamps. Readings with the same stamp are spaced as they arrived,
 within `RESOLUTION_S`. A reading with a later stamp is placed at least `STEP_S` after them.
 
-The clock of a sensor is considered stopped after `_ARRIVALS` arrivals of the same stamp, each at
-least `_APART_S` after the last; a single pause in delivery does not cause that. From then on, its
+A sensor's clock is considered stopped after `_ARRIVALS` arrivals of the same stamp, each at least
+`_APART_S` after the last, so that a single pause in delivery is not enough. From then on, its
 readings get their receive time (`time_replaced`). After `REPORT_AFTER_S`, they also get the fault
 `CLOCK`, which opens an incident. Readings with a stamp too far in the future also get their receive
-time (`ingest.validation`), but their copies are recognized by the stamp, because our own clock may
-be the wrong one.
+time (`ingest.validation`). Their copies are still recognized by the stamp, because our own clock
+may be the wrong one.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ RESOLUTION_S: Final = 1.0
 REPORT_AFTER_S: Final = 120.0
 STEP_S: Final = 0.001
 _SPREAD_S: Final = 0.9
-"""Readings with the same stamp are spaced as they arrived during this time. Readings that arrive
+"""During this time, readings with the same stamp are spaced as they arrived. Readings that arrive
 later share the rest of the second."""
 _APART_S: Final = 2.0
 _ARRIVALS: Final = 3
@@ -77,7 +77,7 @@ _ENTRY: Final = struct.Struct("<qd")
 _KEY: Final = struct.Struct("<q")
 _TIME: Final = struct.Struct("<d")
 _PACKETS: Final = 20_000
-"""Packet ids remembered, more than any broker has unacknowledged."""
+"""Maximum number of packet ids remembered, more than any broker has unacknowledged."""
 
 
 class Doubtful(Reading, frozen=True, gc=False):
@@ -117,7 +117,7 @@ class _Sensor(msgspec.Struct):
     def has(self, packed: bytes, offset: int) -> bool:
         """Return whether any entry has these bytes at `offset` within the entry."""
         at = self.ring.find(packed)
-        while at % _ENTRY.size != offset and at >= 0:  # across two entries, or in the other half
+        while at % _ENTRY.size != offset and at >= 0:  # a match across entries or in another field
             at = self.ring.find(packed, at + 1)
         return at >= 0
 
@@ -145,7 +145,7 @@ class _Sensor(msgspec.Struct):
         self.arrivals, self.arrived = 1, received
 
     def repeat(self, received: float) -> None:
-        """Count another arrival of the newest stamp, unless it follows the last one closely."""
+        """Count another arrival of the newest stamp, unless it is too close to the last one."""
         if received - self.arrived >= _APART_S:
             self.arrivals, self.arrived = self.arrivals + 1, received
 
@@ -400,12 +400,12 @@ _NUMBERED: Final = 100_000
 class JournalSearch:
     """Find the originals of doubtful readings in the journal.
 
-    If a broker is killed after it delivered a backlog, it delivers the whole backlog again. So a
-    reading that may be a copy is looked up before it is committed. Its original has the same stamp,
-    or was received later than that stamp, allowing for clock skew. So the journal is read backward
-    only until `_CHUNK` consecutive readings have older stamps and receive times. If a reading has a
-    number but no stamp, the last `_NUMBERED` readings are searched. The search remembers the keys
-    of the readings that it has read, until it is unused for `KEEP_S`.
+    If a broker is killed after it delivered a backlog, it delivers the whole backlog again. A
+    reading that may be a copy is therefore looked up before it is committed. Its original has the
+    same stamp or was received after that time, allowing for clock skew. So the journal is read
+    backward only until `_CHUNK` consecutive readings have older stamps and receive times. If a
+    reading has a number but no stamp, the last `_NUMBERED` readings are searched. The search
+    remembers the keys of the readings that it has read, until it is unused for `KEEP_S`.
 
     If the journal already has a reading at the time of a new one, the new one gets the next free
     time.
@@ -447,7 +447,7 @@ class JournalSearch:
             if id(reading) in copies:
                 continue
             new = self._find_place(reading, occupied) if type(reading) is Doubtful else reading
-            if self._clock_step != new.clock_step:  # includes the steps of copies before it
+            if self._clock_step != new.clock_step:  # add the clock steps of skipped copies
                 new = msgspec.structs.replace(new, clock_step=self._clock_step)
             self._clock_step = 0.0
             fresh.append(new)

@@ -1,9 +1,8 @@
 """Code shared by all decoders: `Decoder`, `Context`, join windows and JSON parsing.
 
 All formats parse JSON with `load_json`. If a key is repeated, the last value counts. ``NaN`` and
-``Infinity`` are not JSON, but some firmware prints them; they become faults of their quantity. So
-do integers that are too long for any number. Simple syntax errors are repaired
-(`ingest.json_repair`).
+``Infinity`` are not JSON, but some firmware prints them. They become faults of their quantity, and
+so do integers with too many digits. Simple syntax errors are repaired (`ingest.json_repair`).
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class Noted(TypedDict, total=False):
 
 
 class Bounded(OrderedDict[str, _V], Generic[_V]):
-    """A dict of at most `size` entries, which drops the oldest ones."""
+    """A dict that keeps at most `size` entries, dropping the oldest."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -177,7 +176,7 @@ class Joiner:
 
 
 def _is_same_time(one: float | None, other: float | None) -> bool:
-    """Return whether two time stamps are equal; unusable ones (NaN) equal each other."""
+    """Return whether two time stamps are equal; two unusable ones (NaN) count as equal."""
     return one == other or (one is not None and other is not None and one != one and other != other)  # noqa: PLR0124 - NaN
 
 
@@ -433,7 +432,7 @@ def make_state_reading(sensor: str, word: str, message: Message, context: Contex
 
 
 def read_state(sensor: str, message: Message, context: Context) -> Readings:
-    """Return the reading of a birth or last will; raises `PayloadError`."""
+    """Return the reading for a birth or last will; raises `PayloadError`."""
     return [make_state_reading(sensor, parse_state(decode_text(message.payload)), message, context)]
 
 

@@ -87,7 +87,7 @@ class BrokerReason(StrEnum):
 
 
 class BrokerError(Exception):
-    """There is no connection to the broker; `reason` tells whether a retry can help."""
+    """There is no connection to the broker; `reason` shows whether a retry can help."""
 
     def __init__(self, reason: BrokerReason, sentence: str) -> None:
         self.reason = reason

@@ -2,8 +2,8 @@
 
 A cluster that runs detection for many schools publishes its events to ``plumewatch/events/SENSOR``.
 The alert engine treats them like events of its own detectors. Sensors must not publish to this
-topic. The id of an event consists of its sensor, onset, kind and model version, so the updates of
-an event are recognized in any order. If the detector withdraws an event, the event has ended.
+topic. An event's id is derived from its sensor, onset, kind and model version, so the updates of an
+event are recognized in any order. An event that the detector withdraws counts as ended.
 """
 
 from __future__ import annotations

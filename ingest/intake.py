@@ -3,7 +3,7 @@
 Every message gets exactly one outcome, and is then acknowledged:
 
 - accepted: its readings must be journaled. There are none if a decoder only buffers the message.
-- duplicate: all of its readings were accepted before.
+- duplicate: all its readings were accepted before.
 - rejected: a dead letter records the reason.
 - flooded: dropped, because its sender sends far too many messages (`ingest.integrity`).
 
@@ -108,7 +108,7 @@ class IntakeConfig:
 
     `aliases`: maps the name that a device reports to the id of its registered sensor.
     `routes`: pairs of topic filter and decoder, for formats whose topic the user chooses. Filters
-    are as in `Decoder.topics`; decoders are tried in the order of `ingest.decoders`.
+    are as in `Decoder.topics`. Decoders are tried in the order described in `ingest.decoders`.
     `mappings`: compiled mappings (`ingest.mapping`), in the order in which they are tried.
     `accept_unknown`: treat unregistered sensors as registered, for replay and simulation.
     `quarantine_size`: maximum length of `Intake.quarantine` and of `Intake.unmatched`.
@@ -220,8 +220,8 @@ class Intake:
         """Decide the outcome of a message; never raises.
 
         `decoder`: the only decoder to try, instead of those for the topic.
-        `permits`: given a reported and a registered name (None if unregistered), returns whether
-        the sender may report for that sensor.
+        `permits`: takes the reported and the registered name (None if unregistered), and returns
+        whether the sender is allowed to report for that sensor.
         """
         self._on_arrival(message)
         if message.left_out:
@@ -260,7 +260,7 @@ class Intake:
         return Outcome(kind, decoder, fresh)
 
     def _on_arrival(self, message: Message) -> None:
-        if message.clock_step:  # join windows would end at the wrong time
+        if message.clock_step:  # close join windows, which would end at the wrong time
             self._before += self.flush()
             self._clock_step += message.clock_step
         if message.packet:
@@ -346,7 +346,8 @@ class Intake:
     ) -> Outcome:
         """Reject a message that was not decoded.
 
-        List its topic as unmatched if there was no decoder, or no mapping whose conditions hold.
+        List its topic as unmatched if it has no decoder, or if only mappings were tried and the
+        conditions of none hold.
         """
         unread = not asked and error.reason is Reason.UNKNOWN_TOPIC
         if unread or isinstance(error, GuardError):
@@ -484,7 +485,7 @@ def _find_max_bytes(decoder: Decoder, topic: str, context: Context) -> int:
 
 
 def find_likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
-    """Return the decoders that extract the most values from a message, to suggest to the user."""
+    """Return the decoders that read the most values from a message, as suggestions for the user."""
     found: dict[str, int] = {}
     for name in DECODERS:
         fresh = replace(context, states=States())

@@ -2,9 +2,9 @@
 
 A finding reports something that no genuine device or broker does. The broker is the first line of
 defense: each account can publish only under its own name (`deploy/mosquitto.acl`). Findings are the
-second, in case a password leaks or the access list is wrong. A finding is journaled as a reading
-that has no values, only an event that decoders never produce; this event opens an incident.
-Findings never keep readings from alerting.
+second line, in case a password leaks or the access list is wrong. A finding is journaled as a
+reading without values, only with an event that decoders never produce. This event opens an
+incident. Findings never keep readings from alerting.
 
 - ``two_senders``: the sequence numbers of a sensor come from two devices (`Numbering`).
 - ``repeated``: more than `REPEATS` readings within `WINDOW_S` repeat readings older than `OLD_S`
@@ -13,9 +13,9 @@ Findings never keep readings from alerting.
 - ``flooded``: far too many messages arrive under the sensor's name (`Floods`).
 
 More than `UNREGISTERED` new unregistered sensors within `WINDOW_S` are reported as a fault of the
-service (`alerts.operations`), since they belong to no registered sensor. While most readings are
-old, the service is catching up on a backlog, so neither new unregistered sensors nor rejected
-messages count.
+service (`alerts.operations`), because there is no registered sensor to report them for. While most
+readings are old, the service is catching up on a backlog. Then neither new unregistered sensors nor
+rejected messages count.
 
 `ReadingCounts` counts each reading of a registered sensor under `readings`, and again under each of
 its quality flags and faults. Unregistered sensors are in the quarantine list instead.
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 MAX_JUMP: Final = 1_000_000
 OPEN_S: Final = 60.0
-"""How long a missing number may still arrive, in seconds of receive time."""
+"""How long to wait for a missing number, in seconds of receive time."""
 _OPEN_GAPS: Final = 64
 _NEAR: Final = 100
 """Largest step between consecutive numbers of one device."""
@@ -70,9 +70,9 @@ class Numbering:
     **Missing readings.** A gap in the numbers is not yet a loss: messages overtake each other, and
     after a reconnection the broker redelivers some of them behind newer ones. So a gap stays open
     for `OPEN_S`, and only the numbers that are still missing then are counted. Two kinds of jump
-    are not gaps. After a restart of the counter, the number is lower and the time stamp is later
-    (later by at least `OPEN_S` if the number is in an open gap). After a jump of more than
-    `MAX_JUMP`, the counter must have been set, because no device buffers that many readings.
+    are not gaps. If the number is lower but the time stamp is later, the counter has restarted. (If
+    the number is in an open gap, the stamp must be later by at least `OPEN_S`.) If the number jumps
+    by more than `MAX_JUMP`, the counter was set, because no device buffers that many readings.
 
     **Two devices.** If the numbers return to where they were before a jump or restart, a second
     device is sending. This is certain if the two counters are far apart, and only a doubt if they
@@ -83,11 +83,12 @@ class Numbering:
     - a number from an open gap that arrives with a later time stamp than the newest number;
     - a jump back to a high number.
 
-    The first three count only once a later number continues the counter. Since a format may split
-    a moment into several messages, such a reading raises no doubt if it shares no quantity with the
-    last numbered one. But its air quantities must have occurred within `_LEARNED_S` of the first
-    number, so that nobody can start to forge them later. A genuine device may cause a single doubt,
-    so only `_DOUBTS` of them within `_DOUBT_S` are reported.
+    The first three count only once a later number continues the counter. Some formats split a
+    moment into several messages, so a reading raises no doubt if it shares no quantity with the
+    last numbered reading. Its air quantities must also have occurred within `_LEARNED_S` of the
+    first number. Otherwise, an attacker could later forge quantities that the sensor doesn't send.
+    A genuine device may cause a single doubt, so only `_DOUBTS` of them within `_DOUBT_S` are
+    reported.
 
     A line is a run of consecutive numbers from one device. The longest lines are remembered, so
     random numbers do not displace the sensor's own.
@@ -148,7 +149,7 @@ class Numbering:
         return missing, doubtful and self._has_many_doubts(reading.received)
 
     def _look_at(self, reading: Reading) -> None:
-        """Check a reading that has no number or an old one: another device may have sent it."""
+        """Check whether another device may have sent a reading with no number or an old one."""
         if reading.received != self.received and may_alert(reading):
             names = reading.values.keys()
             if reading.received < self.usual_until:
@@ -163,7 +164,7 @@ class Numbering:
         return len(self.doubts) >= _DOUBTS
 
     def _find_earlier_line(self, seq: int, step: int) -> _Line | None:
-        """Return an earlier line that the number continues better than the current line does."""
+        """Return an earlier line that this number continues better than the current line."""
         most = step - 1 if 0 < step <= _NEAR else _NEAR
         near = (line for line in self.lines[1:] if 0 < seq - line.newest <= most)
         return max(near, key=lambda line: line.newest, default=None)
@@ -191,7 +192,7 @@ class Numbering:
                 self.usual |= self.names
 
     def _return_to(self, line: _Line, seq: int, reading: Reading) -> None:
-        """Make an earlier line current, and correct the gaps that its number shows to be wrong."""
+        """Make an earlier line current, and remove gaps that its number disproves."""
         if reading.is_timed:
             self.gaps = [gap for gap in self.gaps if not gap[0] <= seq <= gap[1]]
         else:
@@ -210,14 +211,17 @@ class Numbering:
         return missing
 
     def _open(self, first: int, end: int, now: float) -> int:
-        """Open a gap from `first` to `end` - 1; if there are too many gaps, count the oldest."""
+        """Open a gap from `first` to `end` - 1; close the oldest gaps if there are too many.
+
+        Return how many numbers are missing in the closed gaps.
+        """
         if first < end:
             self.gaps.append((first, end - 1, now))
         over, self.gaps = self.gaps[:-_OPEN_GAPS], self.gaps[-_OPEN_GAPS:]
         return _count_missing(over)
 
     def _close(self, now: float) -> int:
-        """Close the gaps that have been open for `OPEN_S`; return their missing numbers."""
+        """Close the gaps that were open for `OPEN_S`; return how many numbers they lack."""
         over = [gap for gap in self.gaps if now - gap[2] >= OPEN_S]
         self.gaps = [gap for gap in self.gaps if now - gap[2] < OPEN_S]
         return _count_missing(over)
@@ -302,9 +306,10 @@ class _Kind:
 class Floods:
     """Detect floods by sensor name, for at most `names` names.
 
-    All sensors share one session, whose messages are delivered and acknowledged in order. So a
-    flood from one account delays all others, unless its messages cost next to nothing. During a
-    flood, only the first reading of each second is kept. The others are dropped and counted.
+    All sensors share one session, and its messages are delivered and acknowledged in order. A flood
+    from one account would therefore delay all others, unless its messages cost almost nothing.
+    During a flood, only the first reading of each second is kept. The others are dropped and
+    counted.
 
     There are four kinds of readings: with or without a time stamp, and with or without a sequence
     number. Each kind has its own limit, so a flood of one kind does not displace the others. While
@@ -312,12 +317,12 @@ class Floods:
     evaluated.
 
     Each second of receive time, and each second that occurs in the readings' own time stamps, adds
-    `PER_S` readings to a budget of at most `BURST`. A kind that exceeds its budget is a flood. So a
-    sensor can send the readings that it stored while offline. More than `MAX_PER_S` readings in a
-    second are always a flood. A flood ends after `CALM_S` seconds with at most `PER_S` messages
-    each.
+    `PER_S` readings to a budget of at most `BURST`. A sensor can therefore send the readings that
+    it stored while offline. A kind that exceeds its budget is a flood, and so are more than
+    `MAX_PER_S` readings in a second. A flood ends once no second has had more than `PER_S` messages
+    for `CALM_S` seconds.
 
-    Only live messages count; a backlog that waited in the broker is always read.
+    Only live messages count. A backlog that waited in the broker is always read.
     """
 
     def __init__(self, names: int = 10_000) -> None:
@@ -353,8 +358,8 @@ class Floods:
 
 _SHAPES: Final = 8
 _MAX_KIB: Final = 63
-"""Largest cost of a message. Larger messages are rejected unread (`ingest.validation`), so they
-must not use up the topic's budget."""
+"""Maximum cost of a message's size. Larger messages are rejected unread (`ingest.validation`), so
+they must not use up the topic's budget."""
 _BEGINNING: Final = 256
 _DIGITS: Final = b"0123456789.-"
 
@@ -378,10 +383,10 @@ class Budgets:
     """Limit the cost of reading the live messages of each topic, before they are decoded.
 
     Reading a message may cost a thousand times as much as sending it, for example if it is long and
-    no decoder reads it. So at most `MAX_PER_S` messages are read each second, and a large message
-    counts once for each KiB, up to 64. Beyond this budget, a message is read only if its shape (its
-    beginning without digits) is a usual one, at most `PER_S` of each shape. So a flood does not
-    displace the sensor's messages.
+    no decoder can read it. So at most `MAX_PER_S` messages are read each second, and a large
+    message counts once per KiB, up to 64 times. Beyond this budget, a message is read only if its
+    shape (its beginning without digits) is usual for the topic, and at most `PER_S` times a second
+    for each shape. A flood therefore does not displace the sensor's own messages.
     """
 
     def __init__(self, topics: int = 10_000) -> None:
@@ -421,7 +426,7 @@ AGAIN_S: Final = 60.0
 
 
 class Integrity:
-    """Check the messages of registered sensors; O(open gaps) per message."""
+    """Check the messages of registered sensors. The time per message is O(open gaps)."""
 
     def __init__(self, on_fault: Callable[[Detail], None] = lambda _what: None) -> None:
         self._on_fault = on_fault
@@ -546,7 +551,7 @@ class UnlikelyValues:
     """Count consecutive readings of each sensor whose values seem to be in the wrong unit.
 
     Each quantity is counted on its own. Only long runs matter, because a few odd values prove
-    nothing; a single plausible value ends a run.
+    nothing. A single plausible value ends a run.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,9 @@
 """Repair broken JSON from small devices if it can have only one meaning.
 
-It repairs extra commas, missing values (as null), Python strings and words (``'a'``, ``None``,
-``True``, ``nan``), names without quotes, and numbers as C prints them (``07``, ``.5``, ``41.``). It
-does not repair text that is cut off or could have two meanings. It takes linear time, and callers
-bound the length of the text.
+The repair covers extra commas, missing values (as null), Python strings and words (``'a'``,
+``None``, ``True``, ``nan``), names without quotes, and numbers as C prints them (``07``, ``.5``,
+``41.``). Text that is cut off or could have two meanings is not repaired. The time is linear in the
+length of the text, which is limited.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WORDS: Final = {
 
 
 def repair_json(text: str) -> str | None:
-    """Return JSON with the same meaning, or None; it is valid except that it may have ``NaN``.
+    """Return JSON with the same meaning, valid except for ``NaN``; None if it cannot be repaired.
 
     >>> repair_json("{pm25: 07.5, 'rh': , 'co2': None,}")
     '{"pm25":7.5,"rh":null,"co2":null}'

@@ -44,7 +44,7 @@ _VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^vol
 _ELSEWHERE: Final = frozenset(_TABLE["elsewhere"])
 _UNIT_FIRST: Final = {"fahrenheit": "degF", "celsius": "degC", "kelvin": "K"}
 _NEED_UNIT: Final = frozenset({"light", "luminosity", "batt", "t"})
-"""Names that mean these quantities only with a unit; without one, they may be volts or a time."""
+"""Names that mean a quantity only with a unit. Without one, they may be volts or a time."""
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MAX_NAME: Final = 64
 
@@ -158,7 +158,7 @@ def _look_up_word(word: str, given: str | None) -> Meaning | None:
 
 
 def is_of_room(name: str) -> bool:
-    """Return whether a name may be about room air, having no word for something else."""
+    """Return whether a name may be about room air: it has no word for something else."""
     return _ELSEWHERE.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
 
 
@@ -236,10 +236,10 @@ def find_quantities(
 ) -> dict[str, object]:
     """Return all quantities whose names are unambiguous, in the units of the table.
 
-    If several names mean the same quantity, the first one counts. But a name that is unambiguous as
-    a whole has priority over one of which only the first word and the unit are known
-    (``temp_SOIL``). A null or the text "nan" is a fault of its quantity. A value that is neither a
-    number nor text with a number is ignored.
+    If several names mean the same quantity, the first one counts. But a name that is known as a
+    whole takes precedence over a name with only a known first word and unit (``temp_SOIL``). A null
+    or the text "nan" is a fault of its quantity. A value that is neither a number nor text with a
+    number is ignored.
     """
     raw: dict[str, object] = {}
     for look_up in (find_quantity, _look_up_first_word):

@@ -3,11 +3,11 @@
 Each row is a reading. The columns are ``time`` (Unix seconds, or ISO 8601 with a zone), ``sensor``,
 and any quantities. The cell of a missing value is empty. The rows of all sensors are in time order.
 
-A recording has no receive times. So a time stamp is checked against the rows around it: if it is
+A recording has no receive times, so a time stamp is checked against the rows around it. If it is
 more than a day ahead of the previous row and of most of the next `_LOOK_AHEAD` rows, the sensor's
-clock was wrong. The reading then gets a time between its neighbors and the flag ``time_replaced``,
-as a live message would get its receive time (`ingest.validation.settle_time`). Otherwise the sensor
-would not be evaluated again until the time of the wrong stamp.
+clock was wrong. The reading then gets a time between its neighbors and the flag ``time_replaced``.
+A live message would get its receive time (`ingest.validation.settle_time`). Without this, the
+sensor would not be evaluated again until the time of the wrong stamp.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def write_recordings(path: Path, readings: Iterable[Reading]) -> int:
 
 
 def _correct_clocks(readings: Iterator[Reading]) -> Iterator[Reading]:
-    """Replace time stamps that are far ahead of their neighbors by a time between these."""
+    """Replace time stamps that are far ahead of their neighbors with a time between them."""
     ahead = deque(islice(readings, _LOOK_AHEAD))
     before = -math.inf
     while ahead:

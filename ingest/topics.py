@@ -2,7 +2,7 @@
 
 A level of a `TopicFilter` is fixed text, ``+`` (any one level), ``{name}`` (captures one level) or
 ``{name+}`` (captures one or more levels joined by ``/``; at most once in a filter). Unlike in MQTT,
-a plain filter may also have a `#` inside, which matches one or more levels.
+a plain filter can also have a `#` in the middle. It matches one or more levels.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ Particle counts are not included, because 65535 per 0.1 L is a Plantower sensor'
 """
 
 _DEAD_CLIMATE: Final = (0.0, -45.0)
-"""Temperatures that mean, together with a humidity of exactly 0%, that the sensor is not
-responding."""
+"""Together with a humidity of exactly 0%, these temperatures mean that the sensor does not
+respond."""
 
 _ALL_ONES_CLIMATE: Final = -0.1
 """0xFFFF read as a signed temperature in tenths; it means "no value" if the humidity is a fault."""
@@ -114,7 +114,7 @@ USUAL: Final = {
     )
     for key, q in QUANTITIES.items()
 }
-"""Range of each quantity in which no number means "no value"."""
+"""Range of each quantity in which every number is a measurement, not "no value"."""
 
 _CLOCK_SET_SINCE: Final = 1_000_000_000.0
 _YEAR_2020: Final = 1_577_836_800.0
@@ -174,7 +174,7 @@ def check_size(payload: bytes, most: int) -> None:
 
 
 def check_json(payload: bytes, limits: Limits) -> None:
-    """Reject JSON that nests too deeply or has too many members (colons), without parsing it."""
+    """Reject JSON that is nested too deeply or has too many members (colons), without parsing."""
     most = limits.json_members
     if len(payload) > most and payload.count(b":") > most:
         raise MessageRefusedError(Reason.TOO_MANY_KEYS, f"more than {most} members in one message")
@@ -266,7 +266,7 @@ def count_above(total: float, below: float) -> float:
     """Return the number of particles larger than a diameter: `total` minus those `below` it.
 
     Devices round counts, so a difference just below zero becomes 0. A larger negative difference
-    means that the counts contradict each other; it is returned as it is, and is out of range.
+    means that the counts contradict each other. It is returned unchanged, and is out of range.
     """
     rest = round(total - below, 6)
     return 0.0 if -0.05 <= rest < 0 else rest

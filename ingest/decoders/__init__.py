@@ -43,9 +43,9 @@ FORMATS: Final = Path(__file__).parents[1] / "formats"
 
 
 def load_format(name: str) -> Decoder:
-    """Return the decoder of a table in ``ingest/formats``, compiled when its first message arrives.
+    """Return the decoder for a table in ``ingest/formats``; compile it at the first message.
 
-    If the table is faulty, every message is rejected with the reason; the contract tests detect
+    If the table is faulty, every message is rejected with the reason. The contract tests detect
     this.
     """
     path = FORMATS / f"{name}.toml"

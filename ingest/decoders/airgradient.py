@@ -1,7 +1,7 @@
 """AirGradient ONE, Open Air and DIY monitors (``airgradient/readings/<serialno>``).
 
 ``pm02`` is PM2.5. Counts are per dL. The variants ``Standard`` and ``Compensated`` are not used.
-Open Air sends its particle channels under ``channels``, and their mean is used. Current firmware
+Open Air sends its particle channels under ``channels``; their mean is used. Current firmware
 omits invalid values. Old firmware sends ``atmp 0.00, rhum 0``, -1 or -1000 for a dead sensor; these
 become faults. If ``bootCount`` or ``boot`` is 0 or lower than before, the device has restarted.
 """

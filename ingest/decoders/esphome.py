@@ -6,8 +6,8 @@
 
 The object's id, and the unit in its discovery message, identify the quantity. Unless discovery
 gives another unit, ``voc`` is Sensirion's VOC index, ``tvoc`` is in ppb, and ``pm_0_3um`` to
-``pm_10_0um`` count larger particles per 0.1 L. ``pmc_0_5`` and similar ids are ignored, because the
-id does not show whether particles are counted up to a diameter or above it.
+``pm_10_0um`` count particles above that diameter per 0.1 L. ``pmc_0_5`` and similar ids are
+ignored, because the id does not show whether particles are counted up to a diameter or above it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ingest.names import Meaning, find_conversion, find_quantity
 from ingest.validation import Message, Readings, parse_number, sensor_id
 
 _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})
-"""Programs whose topics look like an ESPHome node's."""
+"""Programs with topics that look like those of an ESPHome node."""
 _PER_DL: Final = "/dL"
 _COUNT: Final = re.compile(r"(?:^|_)pm_(0_3|0_5|1_0|2_5|5_0|10_0)um$")
 _OWN_UNIT: Final = {"voc": "index", "tvoc": "ppb"}

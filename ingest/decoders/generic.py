@@ -16,7 +16,7 @@ Time: a number that is not a plausible Unix time is a count since boot, so the r
 instead. After some weeks, such a count looks like a plausible time. So once a device has sent a
 count, its time is used again only when it is close to the receive time.
 
-State: ``status`` or ``state`` with ``online`` or ``offline`` is birth or last will.
+State: ``status`` or ``state`` with ``online`` or ``offline`` is a birth or last will.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _find_time(sensor: str, when: object, message: Message, context: Context) ->
 def flatten(content: dict[str, Any], flat: dict[str, Any], depth: int, parent: str = "") -> None:
     """Collect nested values by name in `flat`.
 
-    If only the combination with the parent's name means a quantity, that is the name.
+    If a name means a quantity only in combination with its parent's name, the combination is used.
     """
     for key, value in content.items():
         if type(value) is list:

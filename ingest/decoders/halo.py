@@ -36,7 +36,7 @@ _VALUES: Final = {
     "htsensor/millibar": "pressure",
     "luxsensor/aluxfilt": "light",
 }
-"""Quantity of each of HALO's values, which have the units of the table."""
+"""Quantity of each HALO value. HALO uses the same units as our table of quantities."""
 
 _EVENTS: Final = (
     ("heartbeat", "online"),
@@ -85,7 +85,7 @@ def decode(message: Message, context: Context) -> Readings:
 def _find_events(
     parts: dict[str, Any], content: dict[str, Any], *, has_values: bool
 ) -> tuple[str, ...]:
-    """Return the device events; raises `PayloadError` if none is about the air."""
+    """Return the device events; raises `PayloadError` if the message is not about the air."""
     states = {key: value["state"] for key, value in content.items() if "state" in as_dict(value)}
     if states and not parts["event"]:
         found = tuple(_find_event(key) for key, state in states.items() if state == 1)

@@ -2,11 +2,11 @@
 
 A window joins the properties of a node into a reading. ``$description`` gives their units and
 ranges (``"-20:120"``). Without it, only names that need no unit are recognized. NaN, Infinity and
-values outside the range are faults; an empty payload deletes a property. The ``$state`` ``ready``
-is online; ``disconnected`` and ``lost`` (the last will) are offline. All messages are retained, so
-messages that the broker sends on subscription get the flag `retained` and never alert. Each node is
-a sensor with the name ``<device>:<node>``; if a device has a single node, the sensor has the name
-of the device.
+values outside the range are faults. An empty payload deletes a property. The ``$state`` ``ready``
+means online; ``disconnected`` and ``lost`` (the last will) mean offline. All messages are retained,
+so messages that the broker sends on subscription get the flag `retained` and never alert. Each node
+is a sensor with the name ``<device>:<node>``. If a device has a single node, the sensor has the
+device's name.
 """
 
 from __future__ import annotations

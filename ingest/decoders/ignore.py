@@ -1,4 +1,4 @@
-"""Messages of no interest, such as a door contact next to an air sensor: accepted, not stored."""
+"""Accept messages of no interest, such as those of a door contact, without storing them."""
 
 from __future__ import annotations
 

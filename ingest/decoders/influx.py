@@ -1,9 +1,9 @@
 """InfluxDB line protocol: each line is a reading; field names are looked up in `ingest.names`.
 
 The tag ``device``, ``sensor``, ``sensor_id``, ``device_id``, ``id`` or ``host`` names the sensor.
-If there is none of these, the topic does. A field ``value`` is treated as a field with the name of
-the measurement. The magnitude of a time stamp decides its unit (ns, µs, ms or s). A boolean field
-``tamper`` is the tamper contact.
+If none of these is present, the topic does. A field ``value`` is treated as a field with the name
+of the measurement. The magnitude of a time stamp decides its unit (ns, µs, ms or s). A boolean
+field ``tamper`` is the tamper contact.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 The gateway sends the raw Bluetooth advertisement, decoded values, or both; the advertisement has
 priority. This module reads the formats 5, 6 and E1. VOC and NOx are Sensirion's indices. Topics are
 ``<prefix><MAC>``, by default with the prefix ``ruuvi/<gateway MAC>/``. The topic identifies the
-sensor, because format 6 contains only the end of the MAC. ``ts`` is the time; without NTP it is a
+sensor, because format 6 contains only the end of the MAC. ``ts`` is the time. Without NTP it is a
 counter, and the receive time is used instead. ``gw_status`` carries the gateway's birth and last
-will; if the gateway is offline, so are all sensors seen behind it.
+will. If the gateway is offline, so are all sensors seen behind it.
 """
 
 from __future__ import annotations

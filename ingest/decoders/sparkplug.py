@@ -1,10 +1,10 @@
-"""Eclipse Sparkplug B: protobuf metrics, which births name and later messages identify by alias.
+"""Eclipse Sparkplug B: protobuf metrics. Births name them, and later messages use aliases.
 
 Topics are ``spBv1.0/<group>/<NBIRTH|NDATA|NDEATH|DBIRTH|DDATA|DDEATH|...>/<edge>[/<device>]``. This
 module reads the fields it needs from the protobuf by number, and also the JSON that some gateways
-publish instead. A birth has names, aliases, engineering units and data types, which data messages
-may omit. Data that arrives before the birth is decoded as far as possible and gets the flag
-`waiting`; the last messages of each device are kept in memory and decoded once the birth arrives.
+publish instead. A birth has names, aliases, engineering units and data types. Data messages may
+omit them. Data that arrives before the birth is decoded as far as possible and gets the flag
+`waiting`. The last messages of each device are kept in memory and decoded once the birth arrives.
 
 Integers are two's complement in unsigned fields. A metric with `is_null` is a fault. Metrics with
 `is_historical` become a separate reading with the flag `history`. A death means `offline`, and if
@@ -227,9 +227,9 @@ def decode(message: Message, context: Context) -> Readings:
 def _read_message(
     kind: str, sensor: str, payload: Payload, message: Message, context: Context
 ) -> Readings:
-    """Read a birth or data.
+    """Read a birth or data message.
 
-    With a birth, also read the data that waited for it. Data may have to wait for a birth.
+    Data that cannot be read without a birth waits for it. A birth also reads the data that waited.
     """
     states = context.states
     if kind in _DATA and f"sparkplug {sensor}" not in states.units:
@@ -278,7 +278,7 @@ def _is_ours(name: str, unit: str) -> bool:
 
 
 def _find_meaning(name: str, unit: str) -> Meaning | None:
-    """Return the meaning of the last parts of a name; units (``ug/m3``) contain slashes too."""
+    """Find the meaning in the last parts of a name; units (``ug/m3``) contain slashes too."""
     ends = [i + 1 for i, sign in enumerate(name) if sign == "/"][-3:]
     found = (find_quantity(name[end:], unit or None) for end in (*reversed(ends), 0))
     return next((meaning for meaning in found if meaning is not None), None)

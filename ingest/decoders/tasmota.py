@@ -9,7 +9,7 @@ counts particles up to a diameter.
 - The part of the topic between the prefix and ``SENSOR`` names the device. An object with a suffix
   (``-1``, ``-0x44``) is a separate device, ``<topic>:<object>``; all others are one device.
 - A time without an offset is in the site's time zone. If there is an ``Epoch``, it is used instead.
-- ``null`` is what the firmware sends for NaN, so it is a fault.
+- The firmware sends ``null`` for NaN, so it is a fault.
 - ``ON`` for ``Switch1`` or ``Tamper`` is a tamper event.
 - ``STATE``, and a report without known quantities, mean `online`. A fan-cleaning notice (``CFAN``)
   and readings within 10 s after it get the flag `maintenance`.

@@ -1,8 +1,8 @@
-"""Poll sensors over HTTP that send only alarms, or nothing, on their own.
+"""Poll sensors over HTTP if they send only alarms, or nothing, on their own.
 
 A task for each sensor requests its values every `every_s` seconds. Answers are processed like
 messages to HTTP ingest: decoder, checks, group commit. An answer is accepted only for the
-registered sensor. If a device cannot be reached, this is logged once, each failed request is
+registered sensor. If a device cannot be reached, that is logged once, each failed request is
 counted, and the sensor is listed in `HttpPolls.failing`. Like any sensor, it counts as offline once
 its readings stop.
 """
@@ -43,7 +43,7 @@ class PollError(Exception):
 class PolledSensor:
     """A registered sensor, and how to request its values.
 
-    `secret`: the password of `user`, or without a user the whole value of `header`.
+    `secret`: the password of `user` or, if there is no user, the whole value of `header`.
     """
 
     sensor: str

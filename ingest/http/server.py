@@ -4,9 +4,9 @@ The answer is the acknowledgment: status 200 means that the message, or an earli
 durable. Messages go through the same `Intake` and `GroupCommit` as those from MQTT. docs/http.md
 explains each status, and which rejected messages become dead letters.
 
-A request is checked in this order: address, token, content type and length; then the body is read,
-with limits on its size and time; then signature and rate; then the intake. Nothing from an
-unauthenticated request is stored, not even a dead letter.
+First the address, token, content type and length of a request are checked. Then its body is read,
+with limits on size and time. Signature and rate are checked next, and the intake comes last.
+Nothing from an unauthenticated request is stored, not even a dead letter.
 
 Privacy: a vendor's webhook may contain data that we must not keep (`_FOREIGN`). If such a message
 has no measurements, its dead letter records only the size, not the content.
@@ -70,7 +70,7 @@ _STATUS: Final = {Reason.TOO_LARGE: 413, Reason.NOT_ALLOWED: 403, Reason.MALFORM
 _FOREIGN: Final = frozenset({"halo", "verkada"})
 _LONGEST_HEADER: Final = 1_024
 _QUIET_S: Final = 60.0
-"""Log a source that keeps sending too much at most once in this time."""
+"""A source that keeps sending too much is logged at most once in this time."""
 
 
 @dataclass(frozen=True, slots=True)

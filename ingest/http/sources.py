@@ -6,10 +6,10 @@ send for unregistered sensors, because these never cause alerts.
 
 Verkada signs its webhook (``Verkada-Signature: <Unix seconds>|<hex>``, HMAC-SHA256 of the raw body,
 ``|`` and the same seconds; apidocs.verkada.com/reference/securing-webhooks). A signature is valid
-for `SIGNATURE_WINDOW_S`; a message with the same signature as an earlier one is a redelivery.
+for `SIGNATURE_WINDOW_S`. A message with the same signature as an earlier one is a redelivery.
 
-After several wrong tokens, an address must wait. But if a correct token recently came from the same
-address, it need not wait, so that an attacker behind the same router cannot silence a sensor.
+After several wrong tokens, an address must wait. An address that recently sent a correct token does
+not have to wait, so that an attacker behind the same router cannot silence a sensor.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class HiddenText(Protocol):
     """A secret that is never displayed."""
 
     def matches(self, candidate: str) -> bool:
-        """Return whether a candidate is the secret; takes constant time."""
+        """Return whether a candidate is the secret, in constant time."""
 
     def reveal(self) -> str:
         """Return the secret."""
@@ -53,7 +53,7 @@ class HttpSource:
     `token`: None only for a source that signs its messages.
     `signature`: shared secret for these signatures.
     `accepts_unregistered`: whether it can send for unregistered sensors.
-    `rate_per_s`: messages per second on average; a burst may have twice as many.
+    `rate_per_s`: messages per second on average; a burst can be twice as many.
     `topic`: topic filter of the format; the sensor in the request's path replaces its wildcards.
     """
 
@@ -90,7 +90,7 @@ class HttpSource:
 
 
 def _is_part(named: str, wholes: Iterable[str]) -> bool:
-    """Return whether a name is ``<whole>:<part>``, like that of a station's additional sensor."""
+    """Return whether a name is ``<whole>:<part>``, as for a station's additional sensor."""
     return any(named.lower().startswith(f"{whole.lower()}:") for whole in wholes)
 
 
@@ -148,7 +148,7 @@ def find_by_signature(
 
 
 def make_limit(source: HttpSource) -> RateLimit:
-    """Return the rate limit of a source; a burst may have twice the messages allowed per second."""
+    """Return the rate limit of a source; a burst can be twice as many as allowed per second."""
     tries = max(round(2 * source.rate_per_s), 2)
     return RateLimit(Bound(tries, tries / source.rate_per_s))
 

@@ -4,7 +4,7 @@ A message is read in this order: topic, form of the payload, conditions (`when`)
 time, fields, events. Then the values go to `build_reading` or into a join window. If a condition
 does not hold, `GuardError` is raised, so that the next mapping or decoder can try the message. The
 same happens if the payload does not parse and the mapping has conditions. If a route or an HTTP
-source selects the mapping, it reads any topic; if the topic does not match, captures are empty.
+source selects the mapping, it reads any topic. Captures are empty if the topic does not match.
 
 A field is a fault if its value is null, a sentinel (`missing`), not a number, text with a different
 unit, or outside `range`. A missing value never becomes 0.
@@ -113,13 +113,13 @@ class _Field:
         self._when = compile_conditions(config.when)
         terms = (config.scale, config.offset, factor, addend)
         self.terms = None if terms == (1, 0, 1, 0) else terms
-        """Scale and offset of the field, factor and addend of its unit; None if they do nothing."""
+        """Scale and offset of the field, factor and addend of its unit; None if all are neutral."""
         self._is_exact = self.terms is None and config.range is None
         special = config.when or config.skip or config.missing or config.values or config.outer
         path = config.path or []
         one_key = len(path) == 1 and type(path[0]) is str
         self.key = path[0] if one_key and config.range is None and not special else None
-        """Key of a field whose numbers need no checks here; None for other fields."""
+        """Key of a top-level field whose numbers need no checks here; None for other fields."""
 
     def read(self, view: View) -> object:
         """Return the value in the unit of the table, None if it is a fault, or `ABSENT`."""
@@ -321,7 +321,7 @@ class _Mapped:
     def _find_time(
         self, view: View, message: Message, context: Context, sensor: str
     ) -> float | None:
-        """Return the device's time; NaN if it is unusable, unless it is a clock that is ahead."""
+        """Return the device's time, or NaN if it is unusable; a time that is ahead is kept."""
         for time, read, own_zone in self._times:
             value = read(view)
             if value is ABSENT or value is None:

@@ -1,7 +1,7 @@
 """Drafts of mappings, written as TOML with comments that mark every guess.
 
 Anybody may have sent the data in a draft. So unprintable characters, quotes and backslashes are
-escaped in keys, strings and comments: a payload can neither end its string nor hide anything from
+escaped in keys, strings and comments. A payload can neither end its string nor hide anything from
 the person who reads the text.
 """
 
@@ -41,7 +41,7 @@ _HEADING: Final = (
     "# examples.",
 )
 USUAL_UNIT: Final = "the usual unit"
-"""Beginning of the reason for a unit that nothing but the quantity suggests."""
+"""Beginning of the reason for a unit that is guessed from the quantity alone."""
 _BARE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _COLUMN: Final = 40
 _EXAMPLES: Final = 3

@@ -44,7 +44,7 @@ def find_lacks(quantities: Collection[str], *, has_time: bool) -> list[str]:
 
 
 def describe_faulty(examples: Iterable[Mapping[str, Any]]) -> str:
-    """Name the quantities that are faults in examples and have a value in none of them."""
+    """Name the quantities that are faults in some examples and never have a value."""
     shown = list(examples)
     read = {key for example in shown for key in example.get("values", ())}
     faulty = {key: 0 for example in shown for key in example.get("faults", ()) if key not in read}
@@ -55,9 +55,9 @@ def describe_faulty(examples: Iterable[Mapping[str, Any]]) -> str:
 def find_all_lacks(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:
     """Return, for each key of `MEANING`, the names of the mappings that lack it.
 
-    Some mappings need no particles: if the mapping has no fields (a door contact), if the device
-    sends its own vape alarms, or if another mapping of the same sensor reads particles. Mappings
-    belong to the same sensor if their examples name it.
+    A mapping needs no particles if it has no fields (a door contact), if the device sends its own
+    vape alarms, or if another mapping of the same sensor reads particles. Mappings belong to the
+    same sensor if their examples name it.
     """
     lacks: dict[str, list[str]] = {word: [] for word in MEANING}
     for mapping in mappings:

@@ -1,9 +1,10 @@
-"""Propose a mapping for any samples; for binary frames, by their layout from the data sheet.
+"""Propose a mapping for any samples; for binary frames, use the layout from the data sheet.
 
 A layout lists the values of a frame in the order of its bytes, such as
-``"type:u8=2, pm25:u16/10, temp:i16le/100-40, u8, rh:u8"``: name, type (``le`` is little-endian),
-scale, offset, and for a message type the only value that is read. Without a name, or with an
-unknown one, the bytes are skipped. Frames may be bytes, hex or base64, alone or in JSON.
+``"type:u8=2, pm25:u16/10, temp:i16le/100-40, u8, rh:u8"``. Each value has a type (``le`` means
+little-endian), and may have a name, a scale and an offset. With ``=2``, only frames in which the
+value is 2 are read. Bytes without a known name are skipped. Frames may be bytes, hex or base64,
+alone or in JSON.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def propose(
 ) -> str:
     """Return a mapping as `suggest` does; `columns` may be the layout of a frame.
 
-    Raises `SuggestError`; for frames without a layout, it shows which bytes differ.
+    Raises `SuggestError`. For frames without a layout, its message shows which bytes differ.
     """
     frames = {n: found for n, sample in enumerate(samples, 1) if (found := _find_frame(sample))}
     if frames and ":" in columns:

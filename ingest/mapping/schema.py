@@ -82,7 +82,7 @@ def _check_filter(text: str) -> str:
 
 
 def check_zone(name: str) -> str:
-    """Return `name` if it is valid; raises `ValueError` that describes what is allowed."""
+    """Return `name` if it is valid; raises a `ValueError` that describes what is allowed."""
     if name not in ("site", "none") and name not in available_timezones():
         raise ValueError("site, none, or a time zone of the IANA list")
     return name

@@ -4,8 +4,9 @@ Quantities are guessed from well-known names (`ingest.names`). If the name or th
 unit, that unit is used; otherwise the unit is a guess and is marked as such. A value that could be
 several quantities (``tvoc`` without a unit) is left out, and a comment lists the choices.
 
-Anybody may have sent the samples. So their size, depth and number of values are limited, nothing in
-them is executed, and everything in the output is escaped (`ingest.mapping.draft`).
+Anybody may have sent the samples. So their size, their depth and their number of values are
+limited, nothing in them is executed, and everything in the output is escaped
+(`ingest.mapping.draft`).
 """
 
 from __future__ import annotations
@@ -58,11 +59,11 @@ _SIZE: Final = re.compile(r"(?<=_)p(?=\d)", re.IGNORECASE)
 _NOT_AIR: Final = frozenset({"rssi", "battery", "light"})
 _SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
 _LIKELIER: Final = {"temp": "degF", "rh": "fraction"}
-"""Unit to guess if the values are unlikely in the usual unit; for other quantities it is mg/m³."""
+"""Unit to guess if the values are unlikely in the usual unit; mg/m³ for other quantities."""
 
 
 class _Meaning(NamedTuple):
-    """Quantity and unit of a value, and the source of the unit; empty if the unit is a guess."""
+    """Quantity and unit of a value; `source` is empty if the unit is a guess."""
 
     quantity: str
     unit: str
@@ -98,8 +99,8 @@ def suggest(
     """Return a mapping as TOML, with examples that pass.
 
     `columns`: names of the columns, for CSV without a header.
-    `alone`: whether nothing else reads the device, so that a mapping of only its signal strength
-    would be of no use.
+    `alone`: whether nothing else reads the device. A mapping of only its signal strength would then
+    be useless.
 
     Raises `SuggestError` if nothing in the samples is recognized.
     """
@@ -154,7 +155,7 @@ class _Suggestion(NamedTuple):
         return start_draft(self.topic, self.name, form, [*ids.values()], path, metric)
 
     def _draft_bare_value(self) -> Draft:
-        """Draft a mapping for bare values, whose quantity is named by a level of the topic."""
+        """Draft a mapping for bare values; a level of the topic names their quantity."""
         levels = self.topic.split("/")
         places = [i for i, level in enumerate(levels) if look_up(level) or _may_be_voc(level)]
         if not places:
@@ -178,7 +179,7 @@ class _Suggestion(NamedTuple):
         return draft
 
     def _draft_columns(self, samples: list[bytes], lines: list[list[str]]) -> Draft:
-        """Draft a mapping for CSV, whose columns are named by a header or by `columns`."""
+        """Draft a mapping for CSV; a header or `columns` names the columns."""
         width = len(lines[0])
         headers = (",".join(found) for sample in samples if (found := parse_csv(sample)[0]))
         header = self.columns or next(headers, "")
@@ -224,7 +225,7 @@ class _Suggestion(NamedTuple):
             )
         if lines:
             draft.questions += ["Not taken:", *lines]
-        # Require a key that all samples have, so other decoders get the topic's other messages.
+        # Require a key that all samples have, so that other decoders get the other messages.
         for key in (field.values["path"][0] for field in draft.fields):
             if type(key) is str and all(type(c) is dict and key in c for c in contents):
                 draft.head.add("when", [{"path": [key], "present": True}])
@@ -401,7 +402,7 @@ def _make_field(path: Steps, values: list[Any], meaning: _Meaning | None) -> Ent
 
 
 def _names_in(path: Steps) -> list[str]:
-    """Return the names in a path, without a last name that has no meaning (``value``)."""
+    """Return the names in a path, without meaningless last names (``value``)."""
     words = [step.equals if isinstance(step, Pick) else step for step in path]
     texts = [word for word in words if type(word) is str]
     while len(texts) > 1 and texts[-1].lower() in _PLAIN:

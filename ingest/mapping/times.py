@@ -37,7 +37,7 @@ _MAX_TEXT: Final = 64
 
 
 def check_form(form: str) -> str:
-    """Return `form` if it is valid; raises `ValueError` that describes what is allowed."""
+    """Return `form` if it is valid; raises a `ValueError` that describes what is allowed."""
     if form in UNIX or form in ("iso8601", "unix"):
         return form
     words = "iso8601, unix, unix_s, unix_ms, unix_us, unix_ns or a pattern of %Y %m %d %H %M %S"

@@ -19,6 +19,7 @@ The broker limits the number of unacknowledged QoS 1 messages (`max_inflight_mes
 there is no such window: while `intake_loop.MAX_UNACKNOWLEDGED_QOS0` messages are waiting, new ones
 are dropped and counted.
 
-Only this package uses the paho client underneath aiomqtt: for manual acknowledgments, its own
-callback and large reads. aiomqtt 2 would acknowledge messages before the caller sees them.
+Only this package uses the paho client underneath aiomqtt. It does so to acknowledge messages
+manually, to set its own callback, and to read many messages at once. aiomqtt 2 would acknowledge
+messages before the caller sees them.
 """

@@ -3,8 +3,8 @@
 Client id
 ---------
 Many brokers let any account connect with any client id, and whoever uses the service's id takes
-over its session. So the id is random unless it is configured, and it is kept secret: no topic
-contains it.
+over its session. So the id is random unless it is configured. It is kept secret: no topic contains
+it.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIt
         raise _translate(error, settings) from error
     finally:
         below = client._client  # noqa: SLF001 - it keeps running otherwise
-        below.on_disconnect = None  # nobody waits for it any longer
+        below.on_disconnect = None  # nothing waits for it any longer
         below.disconnect()  # does nothing without a connection
         gone = client._disconnected  # noqa: SLF001 - asyncio logs an exception that nobody reads
         if gone.done() and not gone.cancelled():
@@ -140,7 +140,7 @@ def is_refused(code: object) -> bool:
 
 
 def ignore_cut_connection(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Handle errors that asyncio reports: ignore one that a cut connection causes in aiomqtt.
+    """Handle errors that asyncio reports, ignoring one that a cut connection causes in aiomqtt.
 
     aiomqtt checks a socket, and registers a writer for it one turn of the event loop later. If the
     connection is cut in between, the socket's descriptor is invalid. The service reconnects anyway,

@@ -59,7 +59,7 @@ class Canary:
     `nonce`: identifies this process, since a persistent session may deliver canaries of an earlier
     one.
     `round_trip_s`: how long the last canary took to return.
-    `silent`: whether nothing arrives although it should; reset by the next arrival.
+    `silent`: whether nothing has arrived for too long; reset by the next arrival.
     """
 
     def __init__(self, settings: CanarySettings, nonce: str) -> None:
@@ -242,7 +242,7 @@ class Arrivals:
             or self._budgets.permits(topic, payload, received)
         )
         if not flags & QOS:
-            unread = not read and self._left_out == int(received)  # let one a second through
+            unread = not read and self._left_out == int(received)  # let one per second through
             if unread or self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
                 if self._state.dropped_qos0 == 0:
                     log.warning("dropping QoS 0 messages: more arrive than can be stored")

@@ -1,13 +1,14 @@
 """Read and acknowledge many messages at once.
 
 For each message, paho makes at least four system calls, creates about ten objects, and sends a
-separate acknowledgment. Each system call releases the interpreter lock, and must then wait for the
-threads that store and detect to release it. `Link` puts a buffer in front of paho's reads, fills it
-once whenever the socket is readable, and sends the acknowledgments of a group together.
+separate acknowledgment. Each system call releases the interpreter lock, and must then wait until
+the threads that store and detect release it. `Link` puts a buffer in front of paho's reads, fills
+it once whenever the socket is readable, and sends the acknowledgments of a group together.
 
-`Link` itself parses complete PUBLISH packets (MQTT 3.1.1, QoS 0 and 1). paho gets the first packet
-of each read, so that it knows that the connection is alive, and all packets that are incomplete,
-large, malformed or of another type. The messages and their order are the same as with paho alone.
+`Link` itself parses complete PUBLISH packets (MQTT 3.1.1, QoS 0 and 1). paho gets the packets that
+are incomplete, large, malformed or of another type. It also gets the first packet of each read, so
+that it knows that the connection is alive. The messages and their order are the same as with paho
+alone.
 
 `Link` relies on private parts of paho version `CHECKED_PAHO`. With any other version, paho reads
 and acknowledges one message at a time.
@@ -127,7 +128,7 @@ class Link:
         return at
 
     def _take(self, bufsize: int) -> bytes:
-        """Return up to `bufsize` bytes; read the socket at most once in each call of `_read`."""
+        """Return up to `bufsize` bytes; read the socket at most once per call of `_read`."""
         if self._at == len(self._piece):
             if self._asked:
                 raise BlockingIOError

@@ -63,7 +63,8 @@ _CONTENDED_S: Final = 30.0
 """If `_CONTENDED` connections are lost within this time, report it: either the network is bad, or
 another client uses our id."""
 _FILTERS: Final = 400
-"""Filters in one request, few enough for the `max_packet_size` of our broker configuration."""
+"""Maximum number of filters in one request, few enough for the `max_packet_size` of our broker
+configuration."""
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -242,7 +243,7 @@ class MqttSource:
         self._on_fault(Detail.SESSION_LOST)
 
     def _on_connection_lost(self) -> None:
-        """Note a lost connection, and report if they are lost again and again."""
+        """Note a lost connection; report it if the connection is lost repeatedly."""
         now = self._lost_at = self._clock()
         self._losses.append(now)
         if len(self._losses) == _CONTENDED and 0 <= now - self._losses[0] < _CONTENDED_S:
@@ -298,7 +299,7 @@ class MqttSource:
             now = time.monotonic()
             payload = canary.due(now)
             if payload is not None:
-                with contextlib.suppress(aiomqtt.MqttError):  # a canary that is lost is noticed
+                with contextlib.suppress(aiomqtt.MqttError):  # silence is noticed below
                     await client.publish(topic, payload, qos=1, timeout=canary.settings.every_s)
             known = canary.silent
             if canary.on_time(time.monotonic(), waiting=loop.is_behind):

@@ -1,6 +1,6 @@
 """Codec for frames of Elsys ERS2, EMS and similar sensors.
 
-Each value is a type byte followed by big-endian bytes; the type determines their number. By chance,
+Each value is a type byte followed by big-endian bytes; the type determines how many. By chance,
 frames of many other devices can also be read this way. So unless the model or port belongs to
 Elsys, a frame must contain temperature and humidity (`read_guessed`).
 """

@@ -1,4 +1,4 @@
-"""LoRaWAN application frames: the result of a codec, and the choice of the codec.
+"""LoRaWAN application frames: choose the codec, and make readings from its result.
 
 Codecs are strict: they reject a frame that has an unknown identifier or is cut off, so they reject
 most frames of other devices. The model, from the registry or the network server, selects the codec.
@@ -32,7 +32,7 @@ _TABLES: Final[dict[str, dict[str, dict[str, Any]]]] = tomllib.loads(
 
 
 def load_table(device: str, kind: str) -> dict[int, Any]:
-    """Return a table of ``frames.toml`` with numbers as keys."""
+    """Return a table of ``frames.toml``, with its keys as numbers."""
     return {int(ident, 16): entry for ident, entry in _TABLES[device][kind].items()}
 
 
@@ -47,7 +47,7 @@ class Frame:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the frame has no value, event or fault, and only shows that the device runs."""
+        """Whether the frame has no value, event or fault: it only shows that the device runs."""
         return not (self.raw or self.events or self.faults)
 
 
@@ -75,7 +75,7 @@ def _count_impossible(frame: Frame) -> int:
 
 
 def read_frame(data: bytes, model: str, codecs: Iterable[Codec], models: Models) -> Frame:
-    """Read a frame with the codec of its model, or if that is unknown, with the best codec."""
+    """Read a frame with its model's codec or, if the model is unknown, with the best codec."""
     if not 0 < len(data) <= MAX_FRAME:
         raise refuse(f"a frame of {len(data)} bytes")
     known = find_codec(model, models) if model else None

@@ -3,8 +3,8 @@
 The envelope has the identity (an EUI, lowercase), the time, and the frame counter, which is used as
 the sequence number. Our codecs decode the frame even if the server has decoded it too. The server's
 decoded object is used only if none of our codecs can read the frame. For ChirpStack, the time is
-``time``; if ``nsTime`` differs by more than the allowed skew, that is used instead, with the flag
-`clock_skew`.
+``time``. If ``nsTime`` differs from it by more than the allowed skew, ``nsTime`` is used instead,
+with the flag `clock_skew`.
 
 Integrators can change the JSON of a Milesight gateway: the frame may be base64 or hex, and if there
 is no ``object``, the outermost object has the decoded values. Messages with ``simulated: true`` get
@@ -107,7 +107,7 @@ def _read_alarm(frame: Frame, name: str, value: object, units: dict[str, str] | 
 
 
 def _find_kinds(alarm: object) -> set[object]:
-    """Return the type of an alarm, a number or words; if there is none, its members' names."""
+    """Return an alarm's type (a number or words) or, if it has none, its members' names."""
     kind = alarm.get("type") if type(alarm) is dict else alarm
     word = _clean_word(kind)
     if word is not None:
@@ -125,11 +125,11 @@ def _clean_word(value: object) -> object:
 
 
 def _flatten_members(decoded: dict[str, Any]) -> dict[str, Any]:
-    """Return the members of a decoded object by name; its own come before nested ones."""
+    """Return a decoded object's members by name; direct members precede nested ones."""
     flat: dict[str, Any] = {}
     nested = [name for name, value in decoded.items() if _is_nested(value)]
     flatten({name: value for name, value in decoded.items() if name not in nested}, flat, 1)
-    for name in filter(is_of_room, nested):  # leaves out alarms
+    for name in filter(is_of_room, nested):  # not alarms
         for item in ({name: decoded[name]}, *as_list(decoded[name])):
             flatten(as_dict(item), flat, _INNER)
     return flat
@@ -235,13 +235,13 @@ def _read_uplink(
 
 
 def _find_strongest(gateways: object) -> float | None:
-    """Return the strongest signal at any gateway in dBm, or None."""
+    """Return the strongest signal at any gateway, in dBm, or None."""
     levels: list[Any] = [as_dict(gateway).get("rssi") for gateway in as_list(gateways)[:64]]
     return max((x for x in levels if type(x) in (int, float) and -200 <= x < 0), default=None)
 
 
 def _choose_codecs(port: object) -> tuple[Codec, ...]:
-    """Return the codecs to try for an unknown model, based on the port, which makers choose."""
+    """Return the codecs to try for an unknown model; the port suggests the maker."""
     if type(port) is not int:
         return (*milesight.CODECS, *_GUESSED)
     if port == _MILESIGHT_PORT:
