@@ -1,8 +1,9 @@
 """Imitate InfluxDB 2.8.0 and 3 Core (3.7.0) with recorded answers on top of a real 1.x.
 
-They answer requests to `FakeServer`. Buckets and databases ``NAME/policy`` are retention policies
-of the 1.x, which checks lines and statements. `tests.contract.test_influx_standin` compares the
-answers with recorded ones. Answers that were not recorded are marked.
+The classes answer requests to `FakeServer`. Buckets and databases ``NAME/policy`` are retention
+policies of the 1.x server, and that server checks lines and statements.
+`tests.contract.test_influx_standin` compares the answers with recorded ones. Answers that were not
+recorded are marked.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class RefusedError(Exception):
 
 
 class Server:
-    """Common base: the 1.x in the background, and tokens."""
+    """Base class: the 1.x server in the background, and tokens."""
 
     version = ""
 
@@ -128,7 +129,7 @@ class InfluxDb2(Server):
         """Bucket by database and policy."""
         self.removed = set()
         self.org_of_bucket, self.org_of_token = {}, {}
-        """Organizations by name, and by secret if it is not the first organization."""
+        """Organizations by bucket and by token; the default is the first organization."""
 
     def own_headers(self):
         return {"X-Influxdb-Version": self.version, "X-Influxdb-Build": "OSS"}
@@ -317,8 +318,7 @@ class InfluxDb2(Server):
         raise self.refused(422, "unprocessable entity", message)
 
     def unparsable(self, body):
-        """Return why a line cannot be parsed; in that case 2.x stores no line, 1.x all other
-        lines."""
+        """Return why a line cannot be parsed; 2.x then stores no lines, 1.x the other lines."""
         if all(_PLAIN_LINE.fullmatch(line) for line in body.split(b"\n") if line.strip()):
             return ""
         self.influxql('CREATE DATABASE "judged"')
@@ -342,7 +342,7 @@ class InfluxDb2(Server):
         first = self.orgs[0]
         own = self.org_of_token.get(secret, first), self.org_of_bucket.get(database, first)
         error = self.forbidden(self.tokens[secret], statement, database)
-        if own[0] != own[1]:  # it uses the token's organization
+        if own[0] != own[1]:  # 2.x uses the token's organization
             error = f"database not found: {database}"
         if error is not None:
             result = {"statement_id": 0} | ({"error": error} if error else {})
@@ -356,8 +356,7 @@ class InfluxDb2(Server):
         return found.status_code, {"Content-Type": found.headers["Content-Type"]}, found.content
 
     def forbidden(self, rights, statement, database):
-        """Return the error in a response with status 200; "" for an empty result, otherwise
-        None."""
+        """Return the error for a response with status 200, "" for an empty result, or None."""
         words = statement.upper()
         made = re.match("CREATE DATABASE|CREATE RETENTION POLICY|SELECT(?=.* INTO )", words)
         if made:

@@ -54,8 +54,8 @@ message.max.bytes=10485760
 class Kafka:
     """A broker in its own folder; `address` is ``HOST:PORT``.
 
-    `tls_address` is the same broker over TLS; `tls_options` are the Kafka client options, which
-    name the required client certificate.
+    `tls_address` is the same broker over TLS; `tls_options` are the Kafka client options, including
+    the required client certificate.
     """
 
     def __init__(self, folder):

@@ -250,9 +250,9 @@ def _prepare_faults(order: Mapping[str, Any], clock: _Clock) -> None:
 
 
 def _change_waits() -> None:
-    """Limit to seconds how long children wait for a broker and before they reconnect.
+    """Wait only seconds for a broker and before reconnecting, but long for pictures.
 
-    For pictures, they wait as long as a busy machine needs.
+    A busy machine may take long to draw a picture.
     """
     from alerts.notify.pictures import NoticePictures
     from ingest.mqtt import connection, source
@@ -318,8 +318,7 @@ def main() -> None:
 class ForkedService(ServiceProcess):
     """A `ServiceProcess` with an adjustable clock and crash points.
 
-    `launcher` differs from the shared one if it needs another environment; `kills` counts how often
-    the service was killed.
+    By default, the shared launcher is used. `kills` counts how often the service was killed.
     """
 
     def __init__(self, *arguments: Any, launcher: Launcher | None = None, **options: Any) -> None:

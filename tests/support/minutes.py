@@ -85,8 +85,7 @@ def slow_of(sensor: str) -> tuple[str, str] | None:
 def step_all(
     slow: MinuteDetectors, batch: ReadingBatch, cuts: Iterable[int] = (), *, restart: bool = False
 ) -> list[Event]:
-    """Return a batch's events when it is cut at these rows; if `restart`, restore a snapshot at
-    each."""
+    """Step a batch cut at these rows; return its events. With `restart`, restore at each cut."""
     events: list[Event] = []
     bounds = [0, *sorted(cuts), len(batch)]
     for a, b in pairwise(bounds):

@@ -32,7 +32,7 @@ DEEP = {"deep": 600, "deeper": 30_000}
 
 
 class Provider:
-    """The provider; `change` has claims for its next tokens; None removes a claim."""
+    """The provider; `change` sets claims of its next tokens, and None removes a claim."""
 
     def __init__(self, url):
         self.url = url

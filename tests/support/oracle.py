@@ -35,7 +35,7 @@ SETTLE_S = 60.0
 
 
 def quiet_reading(sensor: str, seq: int, at: float | None = None) -> Reading:
-    """Return a reading of clean air at `time` or, based on its number, within the last minutes.
+    """Return a reading of clean air at time `at`, by default within the last minutes.
 
     Hundreds of readings within one second would count as a flood.
     """
@@ -72,7 +72,7 @@ def reaches(
     service: ServiceProcess,
     within_s: float = SETTLE_S,
 ) -> None:
-    """Wait until a count reaches its goal, as long as it keeps rising; a busy machine is slow."""
+    """Wait until a count reaches its goal; fail only if it does not change for `within_s`."""
     while (before := count()) != goal:
         eventually(
             lambda n=before: count() != n,
@@ -87,7 +87,7 @@ def of_service(reading: Reading) -> bool:
 
 
 def in_series(service: ServiceProcess) -> int:
-    """Count these sensors' readings in the series."""
+    """Count all readings in the series."""
     return service.series().total()
 
 

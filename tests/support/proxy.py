@@ -34,7 +34,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Fault:
-    """Effects of the network on bytes.
+    """Network faults to simulate.
 
     Attributes
     ----------

@@ -85,7 +85,7 @@ _POLICY = AlertPolicy(
     ),
     zone=ZONE,
 )
-"""Fields that are not part of the school's data, because addresses cannot be pickled."""
+"""Not part of the school's data, because addresses cannot be pickled."""
 
 
 class SimulatedSchool(NamedTuple):
@@ -111,16 +111,15 @@ class SimulatedSchool(NamedTuple):
 
     @property
     def policy(self) -> AlertPolicy:
-        """Return the policy by which the school notifies people."""
+        """Return the school's alert policy."""
         return _POLICY
 
     def on_duty(self, start: float, end: float) -> list[DutySpan]:
-        """Return who was on duty when: one person in two overlapping shifts, one since before the
-        data."""
+        """Return duty spans: one person in two overlapping shifts, one since before the start."""
         return _on_duty(self.end, start, end)
 
     def school_day(self, moment: float, _room: str = "") -> bool:
-        """Return the school-day records; in the first three hours, there was no school."""
+        """Return whether there was school; there was none in the first three hours."""
         return _school_day(self.start, moment)
 
     def store(self, series: Series) -> None:
@@ -315,8 +314,8 @@ def _service(
             waiting=2,
         )
         found += recorder.collect(now, _lives(registry, last, now, start), stored)
-    # Panels query the last minutes, and a test may run half an hour later, so the state continues,
-    # but without any further events.
+    # Panels query the last minutes, and a test may run half an hour from now, so the state
+    # continues without further events.
     level = next(r.fields for r in reversed(found) if r.measurement == "pipeline")
     level = {k: 0.0 if k in {*totals, "period_s", "duty_s"} else v for k, v in level.items()}
     found += [Record("pipeline", end + 60.0 * k, level) for k in range(1, 40)]

@@ -57,7 +57,7 @@ def fill_state(
 ) -> int:
     """Write incidents, notices, answers and feedback; return the number of incidents.
 
-    `sensor` returns the sensor id for a room number.
+    `sensor` is the format of sensor ids, given a room number.
     """
     rng = random.Random(seed)
     with closing(connect(path)) as db:

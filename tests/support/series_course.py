@@ -17,7 +17,7 @@ REGISTRY = Registry.of([Room("r", "R", "1", "Main", "School")], [Sensor("s", "r"
 class Course:
     """Runs the writer from a folder's journal into the database of `settings`.
 
-    `pauses` has the seconds that the writer waited, `faults` the distinct reasons.
+    `pauses` lists how long the writer waited, in seconds, and `faults` lists why.
     """
 
     def __init__(self, folder, settings, *, now=T, **limits):

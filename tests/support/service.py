@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tests.support.fork_server import Child, Launcher
 
 START_WITHIN_S = 60.0
-"""Time to start, s; imports are slow on a busy machine."""
+"""Time to start, in seconds; imports are slow on a busy machine."""
 
 
 def run_command(

@@ -270,7 +270,7 @@ def _growth(memory: list[tuple[int, int]]) -> tuple[float, int]:
 
 
 def _report(soak: Soak, seed: int, took_s: float) -> str:
-    """Print the results; checks for lost or duplicate readings have already passed."""
+    """Return the results as text; checks for lost or duplicate readings have already passed."""
     rss, fds = soak.memory[-1]
     pushes = [push for push in soak.receiver.pushes if push["reason"] == "opened"]
     opened = Counter(push["kind"] for push in pushes)

@@ -1,7 +1,7 @@
 """Run ``plumewatch stream`` in tests: as a process that can be killed, or in a shared JVM.
 
-Starting a JVM and warming it up is most of a short stream's cost. So tests that are not about
-starting or killing run their commands one after another in the process of `warm`.
+Starting a JVM and warming it up is most of a short stream's cost. Tests that are not about starting
+or killing therefore run their commands one after another in the process of `warm`.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from tests.support.kafka import CONNECTOR, SHORT
 
 WAIT_S = 500.0
 TOO_BUSY = "Python worker failed to connect back"
-"""Message of Spark if a Python worker does not start within 10 s, which no option changes."""
+"""Spark's message if a Python worker does not start within 10 s (not configurable)."""
 TRIES = 4
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {

@@ -54,7 +54,7 @@ def with_native_messages():
 
 
 def events_of_one_service(path, records, shards):
-    """Return the counted events of one intake whose clock follows the messages."""
+    """Count the events of one intake; its clock follows the messages."""
     config = load(path)
     intake, registry = Intake(build_intake_config(config, dedupe_window=128)), config.registry()
     rows = []

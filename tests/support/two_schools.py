@@ -1,4 +1,4 @@
-"""A district of two schools whose rooms have the same names, in two time zones."""
+"""A district of two schools in two time zones; their rooms have the same names."""
 
 COMMON = """
 district = "Lincoln Schools"

@@ -1,9 +1,9 @@
 """Wait for the effects of other tasks, threads and processes.
 
 Wait only for conditions that stay true: a growing count, a row, a line in a log. A temporary state
-may end between two checks. Don't assume that the next effect has happened as well. With
-`TEST_PAUSE_S=0.7`, checks are rarer than on any machine, with `TEST_PAUSE_S=0` more frequent, so
-that tests with such mistakes fail every time.
+may end between two checks. Don't assume that the next effect has happened as well.
+`TEST_PAUSE_S=0.7` makes checks rarer than on any machine, and `TEST_PAUSE_S=0` makes them more
+frequent, so that tests with such mistakes fail every time.
 """
 
 from __future__ import annotations
