@@ -2,14 +2,15 @@
 
 A row that is ``folded`` runs no queries until it is opened.
 
-In a panel, the key that names a kind of `dashboards.panels` has the title. `ask` has its InfluxQL
-statements, or `figure` names a key figure of `reports.figures`. All other keys are arguments for
-that kind. They override the row's ``default``, which overrides the dashboard's; the value
-``"auto"`` removes an argument. ``shared.toml`` has texts, links and columns by name.
+One key of a panel names its kind, a function in `dashboards.panels` such as ``chart``; the value is
+the panel's title. `ask` has InfluxQL statements, or `figure` names a key figure of
+`reports.figures`. All other keys are arguments of the function. They override the row's
+``default``, which overrides the dashboard's. The value ``"auto"`` removes an argument.
+``shared.toml`` has texts, links and columns by name.
 
-A name in braces in any text is replaced. Its value comes from `dashboards.queries.FRAGMENTS`, from
-the panel's `fill`, or from its `quantities`. Each quantity has its own queries and unit;
-``quantity`` is its key, ``mean`` selects it, and ``basis`` is the source of its guideline.
+In every text, names in braces are replaced. Their values come from `dashboards.queries.FRAGMENTS`,
+from the panel's `fill`, or from its `quantities`. Each quantity has its own queries and unit:
+``{quantity}`` is its key, ``{mean}`` selects it, and ``{basis}`` is the source of its guideline.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class DashboardSettings:
       lines get colors and dashes.
     - `influxdb3`: whether each database has its own data source, because an InfluxDB 3 has no
       policies.
-    - `whole`: what figures about people on duty cover, in words; they can't be filtered by place.
+    - `whole`: what figures about people on duty cover, in words. They can't be filtered by place.
     """
 
     zone: str = "America/New_York"
@@ -136,7 +137,7 @@ def _frame(
     """Return a dashboard without panels: its variables, links and time zone.
 
     - `places`, `one_room`: whether it has variables for places, and whether it shows a single room.
-    - `incidents`: whether charts can mark incidents; for a single room, people turn this on.
+    - `incidents`: whether charts mark incidents; for a single room, only once someone turns it on.
     """
     links: list[Json] = [
         {

@@ -64,7 +64,7 @@ def build_all(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
         "sensor": {sensor: number for number, sensor in enumerate(settings.sensors)},
     }
     for name in DASHBOARDS:
-        body = json.loads(json.dumps(build(name, settings)))  # panels share no object
+        body = json.loads(json.dumps(build(name, settings)))  # so that panels share no objects
         for number, panel in enumerate(body["panels"], 1):
             panel["id"] = number
             if "targets" in panel:
@@ -119,7 +119,7 @@ def _ask_database(query: dict[str, Any]) -> str:
 
 
 def text_of(body: Mapping[str, Any]) -> str:
-    """Return the JSON text of a file, which is YAML too."""
+    """Return the text of a file as JSON, which is also valid YAML."""
     return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 

@@ -1,9 +1,9 @@
 """Names and styles of the lines of rooms and sensors, distinguished by more than color.
 
-Tags contain ids, so a renamed room stays one line. The palette for any color vision has seven
-colors, so lines also get dashes: quantities always, rooms and sensors if they are configured, the
-same in every chart. The first seven lines are solid, the next seven dashed, then dotted, and so on,
-up to 42 lines. Bars get lighter instead.
+Tags contain ids, so a renamed room stays one line. The colorblind-safe palette has only seven
+colors, so lines also get dashes. Quantities always get them; rooms and sensors get them if they are
+configured, the same in every chart. The first seven lines are solid, the next seven dashed, then
+dotted, and so on, up to 42 lines. Bars get lighter instead.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _style(number: int) -> dict[str, Any]:
 
 
 def style_quantities(panel: Json, quantities: Mapping[str, str]) -> None:
-    """Give each line that is named after a quantity the quantity's unit and its own dashes."""
+    """Set the unit and the dashes of each line that is named after a quantity."""
     panel["fieldConfig"]["overrides"] += [
         override(
             "byRegexp",

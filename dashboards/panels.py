@@ -1,8 +1,8 @@
 """Build Grafana panels as JSON, with the conventions that all dashboards share.
 
-Units come from `detection.quantities`. Colors are those of Okabe and Ito, distinct with any color
-vision (https://jfly.uni-koeln.de/color/); no state is shown by color alone. Every panel has a text
-that it shows when it is empty.
+Units come from `detection.quantities`. Colors are from the Okabe-Ito palette, which is safe for
+color-blind people (https://jfly.uni-koeln.de/color/). No state is shown by color alone. Every panel
+has a text to show when it is empty.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def chart(
         "spanNulls": _LONGEST_GAP_MS,
         "showPoints": "always" if points else "auto",
     }
-    # Not every Grafana version has the palette for any color vision.
+    # Not every Grafana version has the colorblind-safe palette.
     defaults: Json = {"unit": unit, "color": {"mode": "palette-classic"}, "custom": style}
     if bands:
         defaults["thresholds"] = _thresholds(bands, TRANSPARENT)

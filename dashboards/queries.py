@@ -53,8 +53,8 @@ def _source(measurement: str) -> str:
 
 _IN_DETAIL: Final = "${__to} - ${__from} <= 90000000"
 _IN_OUTLINE: Final = "${__to} - ${__from} > 90000000"
-"""Conditions on the time range, in milliseconds: up to 25 hours, or longer. The false one costs
-InfluxDB nothing, so a panel sends both queries."""
+"""True for a time range of up to 25 hours, and for a longer one; in milliseconds. A query whose
+condition is false costs InfluxDB nothing, so a panel sends both queries."""
 NO_TEST: Final = '"test" = 0'
 FRAGMENTS: Final = {
     "readings": f'"{READING}"',
@@ -98,7 +98,7 @@ def question(query: str, *, alias: str = "", table: bool = False) -> dict[str, A
 
 
 def in_detail(query: str) -> str:
-    """Return a query for up to a day without that limit; empty for queries for longer ranges.
+    """Return a query without its `_IN_DETAIL` condition; empty if it is for longer time ranges.
 
     We didn't test whether an InfluxDB 3 compares numbers in a condition.
     """

@@ -1,4 +1,4 @@
-"""Collect the messages of all packages into the catalogues: ``python -m language.catalogue``.
+"""Collect the messages of all packages into the catalogs: ``python -m language.catalogue``.
 
 A message with changed English text is a new message; translations are never guessed.
 """
@@ -70,7 +70,7 @@ def collect() -> Catalog:
 
 
 def find_faults(known: Catalog, template: Catalog) -> Iterator[str]:
-    """Update a language's catalogue, and yield its faults."""
+    """Update a language's catalog, and yield its faults."""
     known.update(template, no_fuzzy_matching=True)
     for message in known.obsolete.values():
         yield f"no longer used: {list_forms(message.id)[0]!r}"
@@ -97,7 +97,7 @@ def list_forms(text: Any) -> tuple[str, ...]:
 
 
 def load(code: str) -> Catalog:
-    """Return the catalogue of a language, empty if there is none yet."""
+    """Return the catalog of a language; empty if there is none yet."""
     path = _HERE / f"{code}.po"
     if not path.exists():
         return Catalog(locale=code)
@@ -106,7 +106,7 @@ def load(code: str) -> Catalog:
 
 
 def update(code: str, template: Catalog) -> list[str]:
-    """Rewrite the catalogue of a language; return its faults."""
+    """Rewrite the catalog of a language; return its faults."""
     known = load(code)
     missing = list(find_faults(known, template))
     known.obsolete.clear()
@@ -121,7 +121,7 @@ def update(code: str, template: Catalog) -> list[str]:
 
 
 def compile_catalogue(code: str) -> bytes:
-    """Return a language's compiled catalogue; equal messages give equal bytes."""
+    """Return a language's compiled catalog; equal messages give equal bytes."""
     known, made = load(code), io.BytesIO()
     known.creation_date = known.revision_date = datetime.fromtimestamp(0, UTC)
     write_mo(made, known)
@@ -129,12 +129,12 @@ def compile_catalogue(code: str) -> bytes:
 
 
 def main() -> None:
-    """Update all catalogues and print their faults."""
+    """Update all catalogs and print their faults."""
     template = collect()
     for code in LANGUAGES:
         if code != ENGLISH:
             for fault in update(code, template):
-                print(f"{code}.po: {fault}")  # noqa: T201 - a command of development
+                print(f"{code}.po: {fault}")  # noqa: T201 - a development command
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Messages, dates and times in the reader's language.
 
 The source of every message is its English text, ``_("%(name)s is responding", name=...)``: a whole
-sentence with named placeholders. Write a literal percent sign as ``%%``, also in templates. Use
+sentence with named placeholders. Write a literal percent sign as ``%%``, in templates too. Use
 `ngettext` for plurals, `Words` for tables of words, and `Message` for a message that is composed
 before its reader is known. `python -m language.catalogue` collects the messages into ``es.po`` and
 compiles it to ``es.mo``, which this module reads.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ENGLISH: Final = "en"
 LANGUAGES: Final[Mapping[str, str]] = MappingProxyType({ENGLISH: "English", "es": "Español"})
-"""Each language's own name, by its code in pages, settings and catalogues."""
+"""Each language's own name, by its code in pages, settings and catalogs."""
 
 _current: Final = ContextVar("language", default=ENGLISH)
 _RANGE: Final = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([0-9.]{1,5})\s*)?")
@@ -120,7 +120,7 @@ def count_noun(n: float, noun: str) -> str:
 
 
 def mark(message: str) -> str:
-    """Mark a text in a table for the catalogue; code that shows it translates it."""
+    """Mark a text in a table for the catalog; code that shows it translates it."""
     return message
 
 
@@ -213,7 +213,7 @@ def _load_translations(code: str) -> NullTranslations:
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """What happened, as a component's code; `params` are numbers, names or codes."""
+    """What happened, as a code of a component; `params` are numbers, names or codes."""
 
     code: str
     params: dict[str, str | int | float | Fact | tuple[Fact, ...]] = {}

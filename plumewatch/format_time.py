@@ -55,7 +55,7 @@ def _parse_iso(text: str, zone: tzinfo, *, end: bool) -> float:
             day = stamp.date() + timedelta(days=end)
             return datetime.combine(day, time(), tzinfo=zone).timestamp()
         return (stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).timestamp()
-    except OverflowError:  # the first or last possible days of a date
+    except OverflowError:  # a day at the limits of Python's `date`
         return math.inf
 
 

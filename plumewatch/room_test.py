@@ -1,7 +1,7 @@
 """Evaluate the commissioning test of a room.
 
-The page runs this in a separate process (``python -m plumewatch.room_test``), so that a test delays
-no alert.
+The page runs this in a separate process (``python -m plumewatch.room_test``), so that a test
+doesn't delay alerts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 SETTLE_S: Final = 5.0
 """Time until the last reading of a test is stored."""
 _BEFORE_S: Final = 3_600.0
-"""How much time before the test is replayed, so that the detector learns the baseline."""
+"""How long before the test the replay begins, so that the detector learns the baseline."""
 
 
 def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who: str) -> None:
@@ -169,7 +169,7 @@ class _Order(msgspec.Struct, frozen=True):
 
 
 def main() -> None:
-    """Evaluate an order from standard input."""
+    """Evaluate the test that is described on standard input."""
     os.nice(10)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
     config = PlumewatchConfig.model_validate_json(order.config)

@@ -19,7 +19,7 @@ _MAX_S: Final = 14 * 3_600 + _NEAR_S
 
 
 def compute_offset(reading: Reading) -> float:
-    """Return how many seconds the sensor's clock is ahead, also if its stamp was replaced."""
+    """Return how many seconds the sensor's clock is ahead, even if its stamp was replaced."""
     stamp = reading.time if reading.stamp is None else reading.stamp
     offset_s = stamp - reading.received
     return offset_s if abs(offset_s) <= _MAX_S else reading.time - reading.received

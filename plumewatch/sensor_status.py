@@ -1,4 +1,4 @@
-"""State, counts and failed polls of each sensor, kept over restarts.
+"""State, counts and failed polls of each sensor, kept across restarts.
 
 Counts and states are stored with the detectors' snapshot once a minute. After a crash, the readings
 since then are counted again from the journal; the counts of up to a minute's duplicates are lost.
@@ -47,7 +47,7 @@ _MAX_SINCE: Final = 500_000
 """Maximum number of readings counted since the last snapshot; a service saves one every minute."""
 _LATEST: Final = 20_000
 _BLIND_S: Final = 86_400.0
-"""How long a working sensor may send no particles before this is reported."""
+"""How long a working sensor can go without particle readings before this is reported."""
 _RECORDED: Final = {
     "received": CountKind.READINGS,
     "missing": CountKind.MISSING,
@@ -114,7 +114,7 @@ def save_counts(connection: sqlite3.Connection, saved: SavedCounts) -> None:
 def restore_counts(
     connection: sqlite3.Connection, tally: ReadingCounts, registry: Registry
 ) -> int | None:
-    """Continue the stored counts; return the journal offset they reach, or None without any."""
+    """Continue the stored counts; return the journal offset they reach, or None if none exist."""
 
     def restore(stored: Snapshot) -> int:
         tally.restore(stored.body, registry.sensors)

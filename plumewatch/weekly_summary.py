@@ -1,7 +1,7 @@
 """Send last week's summary; the service runs ``python -m plumewatch.weekly_summary``.
 
-It reads the configuration, the time of the last run and the time of this one as JSON from standard
-input, and runs at the lowest priority.
+It reads JSON from standard input: the configuration, and the times of the last run and this one. It
+runs at the lowest priority.
 """
 
 from __future__ import annotations

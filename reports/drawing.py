@@ -3,7 +3,7 @@
 The SVG contains real text, which screen readers can read. It uses presentation attributes only,
 because the page's content policy forbids inline style. The same drawing always gives the same
 bytes: it contains no dates or ids and doesn't use the machine's fonts. In a PNG, characters that
-DejaVu Sans in ``reports/fonts`` lacks show as boxes.
+are missing from ``reports/fonts`` (DejaVu Sans) show as boxes.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _pairs(points: Sequence[Point]) -> str:
 
 
 def render_png(drawing: Drawing, scale: float = 2.5) -> bytes:
-    """Write a drawing as a PNG of `scale` pixels a unit, without metadata; blocks for 30 ms."""
+    """Write a drawing as a PNG of `scale` pixels per unit, without metadata; blocks for 30 ms."""
     page = _PAGE.format(width=_n(drawing.width), height=_n(drawing.height))
     files = {"main.typ": page.encode(), "drawing.svg": render_svg(drawing).encode()}
     return typeset(files, format="png", ppi=72 * scale)
@@ -168,7 +168,7 @@ def render_png(drawing: Drawing, scale: float = 2.5) -> bytes:
 
 def typeset(files: dict[str, bytes], **how: Any) -> bytes:
     """Compile ``main.typ`` with only the fonts in ``reports/fonts``, so the result never varies."""
-    import typst  # noqa: PLC0415 - 30 MB, and for this alone
+    import typst  # noqa: PLC0415 - 30 MB, and needed only here
 
     made: bytes = typst.compile(files, font_paths=[str(FONTS)], ignore_system_fonts=True, **how)
     return made

@@ -36,10 +36,12 @@ _NO_SUMS: Final = (0.0,) * len(_FIELDS)
 class Facts:
     """What happened at some places in a half-open time window; times are Unix seconds.
 
-    - `deleted_before`: retention deleted incidents opened before it; -inf if none.
+    - `deleted_before`: retention deleted incidents opened before this time; -inf if it deleted
+      none.
     - `recorded_from`: start of the complete record of incidents; inf if there is no record.
-    - `period`, `before`, `year_before`: name of the window if it was requested by name, the
-      previous period, and the same period a year earlier, if on record.
+    - `period`: the window, if it was requested by name.
+    - `before`, `year_before`: facts of the previous period, and of the same period a year earlier,
+      if they are on record.
     """
 
     school: str
@@ -90,7 +92,7 @@ class Facts:
 
     @cached_property
     def off_record(self) -> frozenset[date]:
-        """School days before the record begins, or on which no sensor was online at all."""
+        """School days before the record begins, and those on which no sensor was online at all."""
         calendar = self.calendar
         online = {day.day for day in self.sensor_days if day.online_s > 0}
         known = [day.day for day in self.sensor_days]
@@ -219,10 +221,10 @@ def gather(
     days_of_sensors: int | None = None,
     on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Facts:
-    """Read all data for a report on a window and a place, or the rooms of `only`. Blocks.
+    """Read all data for a report on a place, or on the rooms of `only`; this blocks.
 
-    The availability of sensors is read for the last `days_of_sensors`, by default for all days.
-    Raises `PlaceError` or `StorageError`.
+    Sensor availability is read for the last `days_of_sensors` days of the window, by default for
+    all days. Raises `PlaceError` or `StorageError`.
     """
     here = school.at(place) if only is None else replace(school, registry=only)
     over = min(end, now)
@@ -268,7 +270,7 @@ def read_sensor_days(
 ) -> Iterator[SensorDay]:
     """Yield the availability of each sensor on each day.
 
-    From the sensor's first record in the window, it is expected to be online all day; times when
+    From its first record in the window on, a sensor is expected to be online all day. Times when
     the service did not run count as unavailable.
     """
     days = list_days(since, until, zone)

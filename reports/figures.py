@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 
 class Select(NamedTuple):
-    """InfluxQL over one measurement: what to select, and conditions on its fields and the result.
+    """One InfluxQL query: the measurement, what to select from it, and a condition on its fields.
 
-    `least` is an expression and its minimum: below that, there is no figure.
+    `least` is an expression and its minimum. If the expression is below it, there is no figure.
     """
 
     measurement: str
@@ -158,7 +158,7 @@ IN_SERIES: Final = {
         Select("pipeline", 'sum("duty_s") / 3600', '"duty_s" > 0'),
     ),
 }
-"""The same figures from the time series, by key; with two queries, their quotient."""
+"""Queries for the same figures, by key. A figure with two queries is their quotient."""
 
 
 def compute_figures(facts: Facts) -> Iterator[Figure]:
@@ -252,7 +252,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Guideline:
-    """Bands of one quantity, ascending from 0, for averages over `over_s` seconds (0: none)."""
+    """Bands of one quantity, ascending from 0, for averages over `over_s` seconds (0: any)."""
 
     quantity: str
     bands: tuple[Band, ...]

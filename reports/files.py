@@ -40,7 +40,7 @@ class ReportTooLongError(ValueError):
 
 
 class Report(NamedTuple):
-    """One report: its table, None for the summary, and whether it needs sensor days."""
+    """One report: its table (None for the summary), and whether it needs sensor days."""
 
     table: Table | None
     with_sensors: bool
@@ -150,7 +150,7 @@ def _use_local_times(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def make_inert_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame whose texts a spreadsheet can't run (`language.plain_text.make_inert`)."""
+    """Return a frame in which no text is a formula (see `language.plain_text.make_inert`)."""
     changed = []
     for name, kind in frame.schema.items():
         if kind != pl.String:
@@ -170,7 +170,7 @@ def _write_xlsx(sheet: Sheet, path: Path) -> None:
 @contextmanager
 def open_workbook(sheet: Sheet, path: Path) -> Iterator[Any]:
     """Write a workbook in which no text is a formula or a link."""
-    import xlsxwriter  # noqa: PLC0415 - slow to load, and for this alone
+    import xlsxwriter  # noqa: PLC0415 - slow to load, and needed only here
 
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     book = xlsxwriter.Workbook(

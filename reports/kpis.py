@@ -236,7 +236,7 @@ def _count_causes(incidents: Sequence[IncidentRow]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Notices delivered to staff; `duplicates` repeat the incident and reason of an earlier one."""
+    """Notices delivered; `duplicates` have the person, incident and reason of an earlier one."""
 
     notices: int
     per_duty_hour: Rate

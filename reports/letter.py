@@ -25,7 +25,7 @@ _MAX_ROOMS: Final = 5
 _MAX_MISSED: Final = 10
 _MAX_TIMES: Final = 3
 _WELL: Final = 0.99
-"""If sensors were available less than this, the summary mentions it."""
+"""If the availability of sensors is below this, the summary mentions it."""
 
 
 def write_letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tuple[str, str]:

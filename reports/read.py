@@ -26,7 +26,7 @@ _INSIDE: Final = (
     "i.opened_at >= ? AND i.opened_at < ?"
     " AND (? IS NULL OR i.room IN (SELECT value FROM json_each(?)))"
 )
-"""Condition on an incident `i`; its parameters are the window's start, end, and twice the rooms."""
+"""Condition on an incident `i`. Parameters: start and end of the window, and the rooms, twice."""
 _FIRST_RESPONSE: Final = (
     "FROM incident_history h WHERE h.incident = i.id AND h.what = 'acknowledged'"
     " ORDER BY h.seq LIMIT 1"

@@ -107,7 +107,8 @@ class IncidentRow:
     - `is_detected_here`: whether Plumewatch's detector detected it, with or without a device's
       alarm.
     - `again_of`: id of an earlier incident that people responded to shortly before; empty if none.
-    - `sensor_health`: when it was opened: ``"ok"``, or the sensor's faults, separated by spaces.
+    - `sensor_health`: the sensor's state when the incident was opened: ``"ok"``, or its faults,
+      separated by spaces.
     """
 
     id: str

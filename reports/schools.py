@@ -40,10 +40,10 @@ class SchoolFigures(NamedTuple):
 
 
 def compare_schools(facts: Facts, down: Collection[str] | None = None) -> list[SchoolFigures]:
-    """Return the figures of each school; `down` are sensor ids, by default from `count_down`.
+    """Return the figures of each school; nothing if there is only one.
 
-    Closed schools come last, and only if they have alerts in one of the periods. A single school is
-    not compared.
+    `down` has the ids of sensors that are down, by default from `count_down`. Closed schools come
+    last, and only if they have alerts in one of the periods.
     """
     now = _measure(facts, count_down(facts) if down is None else down)
     before: dict[str, SchoolFigures] = {}

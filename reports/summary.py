@@ -51,7 +51,7 @@ _OF_SCHOOLS: Final = {
 
 
 class Grid(NamedTuple):
-    """One table of the summary; a value is None if unknown or, with a text in `notes`, hidden."""
+    """One table of the summary; a value is None if unknown, or if `notes` replaces it."""
 
     key: str
     title: str
@@ -91,7 +91,7 @@ class Summary:
 
 
 def make_summary(facts: Facts) -> Summary:
-    """Make the summary."""
+    """Make a summary from facts."""
     return Summary(
         facts, tuple(compute_figures(facts)), {grid.key: grid for grid in _make_grids(facts)}
     )

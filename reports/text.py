@@ -86,7 +86,7 @@ def translate(name: str) -> str:
 
 
 def to_words(name: str) -> str:
-    """Return a column name or code as words, also in English."""
+    """Return a column name or code as words in the reader's language."""
     return gettext(_KINDS[name]) if name in _KINDS else translate(name).replace("_", " ")
 
 

@@ -192,7 +192,7 @@ def _ends_at_tab(row: bytes) -> bool:
 
 
 def _parse_json(row: bytes) -> tuple[str, bytes]:
-    """Return topic and payload of a JSON object with both; otherwise the topic is empty."""
+    """Return the topic and payload of a JSON object that has both; if not, the topic is empty."""
     try:
         found = json.loads(row) if row[:1] == b"{" else None
     except ValueError:

@@ -23,7 +23,7 @@ _BOX: Final = "    \n    \n ─  \n    \n    \n    \n    \n    \n"
 
 def echo(line: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Print a line, with unprintable characters escaped."""
-    typer.echo(escape_lines(str(line)), err=err, nl=nl)  # noqa: TID251 - here alone
+    typer.echo(escape_lines(str(line)), err=err, nl=nl)  # noqa: TID251 - only here
 
 
 def print_json(fields: Mapping[str, object]) -> None:

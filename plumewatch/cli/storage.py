@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 _AT_ONCE: Final = 50_000
-"""Most readings in memory, if each sensor reports once a second."""
+"""Maximum number of readings in memory, if each sensor reports once a second."""
 export_app = typer.Typer(help="Write stored records to files.", no_args_is_help=True)
 app.add_typer(export_app, name="export", rich_help_panel="Storage")
 storage_app = typer.Typer(help="The long-term store of the readings.", no_args_is_help=True)

@@ -1,4 +1,4 @@
-"""Changes that the staff page makes to the configuration file, and to lines of the people's table.
+"""Change the configuration file, or a line of the table of people, for the staff page.
 
 The file remains authoritative: everything but the changed entry keeps its text, comments and order.
 Before anything is written, the new text is parsed: it must equal the old configuration plus the

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LINE: Final = re.compile(r": (line \d+)")
 _VARIED: Final = re.compile(r"'[^']*'|\d+")
 _MAX_ALIKE: Final = 3
-"""If more faults of a column differ only in names and numbers, they are reported as one."""
+"""If more than this many faults of a column differ only in names and numbers, report one."""
 _AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 
 
@@ -144,7 +144,7 @@ def find_file(tree: Mapping[str, Any], section: str, number: str) -> str:
 
 
 def describe_toml_fault(raw: bytes, error: ValueError) -> str:
-    """Describe a TOML error with the key of its line, but no value, which may be a secret."""
+    """Describe a TOML error by the key on its line; leave out the value, which may be a secret."""
     if raw.startswith(codecs.BOM_UTF8):
         return "begins with a byte order mark (BOM): save it as UTF-8 without BOM"
     found = _AT_LINE.search(str(error))
@@ -165,7 +165,7 @@ def find_unknown(
 ) -> Iterator[ConfigFault]:
     """Find ids that are not `known`; `what` is a message with the placeholder ``known``.
 
-    `names` maps other words that people may have written to the ids that they stand for.
+    `names` maps other words that people might write to the ids that they stand for.
     """
     for one in ids:
         if one is not None and one not in known:

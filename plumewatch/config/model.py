@@ -101,7 +101,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         return tree
 
     def locate_entry(self, path: str) -> str:
-        """Return how a sentence names an entry: by number if `path` is its own id or name.
+        """Return how to name an entry in a sentence: by number if `path` is its own id or name.
 
         The configuration may still have faults.
         """
@@ -148,7 +148,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         return build_roster(self, self.staff, self.sites_by_id())
 
     def find_password_staff(self) -> frozenset[str] | None:
-        """Return the ids of staff who may sign in with a password; None for everybody.
+        """Return the ids of staff who can sign in with a password; None for everybody.
 
         With a sign-in provider, these are people without an e-mail address and people in
         `people.csv`.
@@ -167,7 +167,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         return {member.id: member.role for member in self.staff}
 
     def list_closed_names(self) -> frozenset[str]:
-        """Return the names under which sensors of closed schools publish, as `fold_id` has them."""
+        """Return the names under which sensors of closed schools publish, folded by `fold_id`."""
         former = self.registry().former
         closed = (s for s in self.sensor if s.room in former)
         return frozenset(fold_id(name) for s in closed for name in (s.id, *s.aliases))

@@ -25,4 +25,4 @@ class DataPaths:
         self.config_history = root / "config-history"  # versions replaced by changes on the page
         self.push_key = root / "web-push.pem"  # key that signs data given to browsers
         self.demo = root / "demo"  # marks the folder of a demo, with its own broker and phones
-        self.lock = root / "service.lock"  # held by the one service that may write here
+        self.lock = root / "service.lock"  # held by the one service that can write here

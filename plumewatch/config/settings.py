@@ -172,7 +172,7 @@ def _build_quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:
 
 
 def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
-    """Build the rules for who may sign in, and how."""
+    """Build the rules for who can sign in, and how."""
     own, names = config.sign_in, {site.id: site.name for site in config.all_sites()}
     is_one = len(config.sites) < 2
     return SignInRules(

@@ -109,7 +109,7 @@ def _find_separator(text: str) -> str:
 
 
 def replace_row(text: str, line: int, entry: Mapping[str, Any]) -> str:
-    r"""Return the text of a table in which the row that ends on a line is another entry.
+    r"""Return the text of a table with the row that ends on `line` replaced by `entry`.
 
     >>> replace_row("id;name\na;A\nb;B\n", 3, {"id": "b", "name": "C", "sites": ["n", "s"]})
     'id;name;sites\na;A\nb;C;n s\n'

@@ -1,6 +1,6 @@
 """The composition root: build the parts of the service, open, run and close them.
 
-No part knows the service; each is given what it needs.
+No part gets the service object; each gets only what it needs.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Service:
             self._close()
 
     async def _open_in_thread(self) -> None:
-        """Open everything; if that takes long, show what is being opened in health and log."""
+        """Open everything; if that takes long, health and log show which file is being opened."""
         opening = asyncio.ensure_future(self.resources.in_detector(self._open))
         if not (await asyncio.wait([opening], timeout=_QUICK_S))[0]:
             page = build_starting_page(self.config, self.monitoring, self._listening)

@@ -44,12 +44,12 @@ _TICK_S: Final = 1.0
 _CONNECT_FIRST_S: Final = 2.0
 """How long the detectors wait for the first attempt to connect to the broker."""
 _PACE_S: Final = 0.008
-"""How long single readings are gathered into a batch, because a batch costs a millisecond and a
-reading only a hundredth of that. The first reading after a pause does not wait."""
+"""How long single readings are gathered into a batch: a batch costs a millisecond, and a reading
+only a hundredth of that. The first reading after a pause does not wait."""
 _SLOWEST_PACE_S: Final = 0.05
-"""Gathering time at 5,000 readings a second or more; a batch then takes a twentieth of it."""
+"""Gathering time at 5,000 readings a second or more; evaluating a batch takes a twentieth of it."""
 _COMMIT_EVERY_S: Final = 0.25
-"""How often the cursor is committed while no events follow from readings."""
+"""How often the cursor is committed while readings cause no events."""
 _GATHER_S: Final = 0.1
 """How long readings that arrive one by one are gathered into a batch. An evidence picture waits
 twice as long for its last reading."""
@@ -145,7 +145,7 @@ class DetectionLoop:
         return self._consumer.save_snapshot() if self._consumer else 0
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
-        """Return a consumer that continues from here over another state database."""
+        """Return a consumer that continues from here with another state database."""
         return self._get_consumer().fork(connection)
 
     async def run_external(self) -> None:
@@ -194,7 +194,7 @@ class DetectionLoop:
                 await asyncio.sleep(max(until - time.monotonic(), 0.0))
 
     def _restore_consumer(self) -> DetectionConsumer:
-        """Continue where the last consumer stopped; this takes some seconds after a crash."""
+        """Continue where the last consumer stopped; this takes a few seconds after a crash."""
 
         def read(after: int, limit: int) -> tuple[list[JournalEntry], int]:
             self.beat = time.monotonic()
@@ -269,7 +269,7 @@ class DetectionLoop:
     async def _read_clock(self, consumer: DetectionConsumer) -> float:
         """Return the time; if the machine's clock was set, first move deadlines by its step.
 
-        Every decision is committed at a time from here, so no step of the clock is missed.
+        Every decision uses a time from here, so no step of the clock is missed.
         """
         now = self._resources.clock()
         if step := self._step_of(now):

@@ -1,9 +1,9 @@
 """Open the data folder: lock it, upgrade and repair its databases.
 
-Only the service upgrades, at its start, while it holds the lock. It checks every file first, so
-that data from a newer version is refused before anything changes. If a file has an older schema, it
-copies all files like `plumewatch backup`, and then opens and migrates each. Other commands refuse
-data with an older schema, since an older service may be using it.
+Only the service upgrades databases, when it starts and while it holds the lock. It checks every
+file first, so that data from a newer version is refused before anything changes. If a file has an
+older schema, it copies all files as `plumewatch backup` does, and then opens and migrates each one.
+Other commands refuse data with an older schema, since an older service may be using it.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ _LOGS: Final = ("-wal", "-shm")
 _WRITTEN: Final = ("*.lock", "*.db", *(f"*.db{suffix}" for suffix in _LOGS))
 _COPIES: Final = "before-upgrade-"
 _ROOM: Final = 1.1
-"""Disk space of a copy, as a multiple of the size of the files."""
+"""Disk space that a copy needs, as a multiple of the size of the files."""
 _RESERVED: Final = 4_000_000
 _START_TAKES: Final = 1_000_000
 """Bytes freed for startup: more than the service writes before all files are open."""
@@ -131,7 +131,7 @@ def refuse_read_only(root: Path) -> None:
 
 
 def reserve_space(path: Path, *, all_left: bool = False) -> None:
-    """Reserve disk space for later starts if plenty is free; with `all_left`, whatever is left."""
+    """Reserve disk space for later starts if plenty is free, or with `all_left`, what is left."""
     with suppress(OSError):
         if all_left or shutil.disk_usage(path.parent).free > 4 * _RESERVED:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

@@ -242,7 +242,7 @@ def _describe(parts: Iterable[Part]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HealthPages:
-    """Serves the health pages in front of an application; scrapers use `token`.
+    """Serves the health pages in front of an application; scrapers authenticate with `token`.
 
     Without `meters`, the service is still starting and has no metrics.
     """
@@ -301,7 +301,7 @@ class HealthPages:
 
 _TICK_S: Final = 5.0
 _STARTING_S: Final = 30.0
-"""How long after the start a part may fail without a log line."""
+"""How long after the start failing parts are not logged."""
 _PING_TIMEOUT_S: Final = 10.0
 
 

@@ -48,9 +48,9 @@ _COMMIT_PACE_S: Final = 0.005
 """How long readings are collected for one commit, because commits are expensive. The first reading
 after a pause does not wait."""
 _DEDUPE_WINDOW: Final = 512
-"""Readings remembered per sensor to find duplicates: more than the broker's
-`max_inflight_messages`, all of which it may resend after a crash. Older duplicates are found in the
-journal."""
+"""Number of readings per sensor that are remembered to find duplicates. It exceeds the broker's
+`max_inflight_messages`, because the broker may resend that many after a crash. Older duplicates are
+found in the journal."""
 _EVENTS: Final = "-events"
 """Client id suffix of the session that receives other detectors' events."""
 _TAP_AGAIN_S: Final = 5.0
@@ -238,6 +238,6 @@ class UnstoredIntake:
         """While the journal refuses readings, receive live messages; run until cancelled."""
         while True:
             if self.is_failing():
-                with suppress(BrokerError):  # logged by the storing session
+                with suppress(BrokerError):  # the session that stores messages logs it
                     await show_live_messages(self.broker, self.topics, self.on_message, self.clock)
             await asyncio.sleep(_TAP_AGAIN_S if self.is_failing() else _POLL_S)

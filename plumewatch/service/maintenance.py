@@ -1,9 +1,9 @@
 """Maintenance once a minute: save snapshots, sample the service, delete old data.
 
-If a clock were set years ahead by mistake, everything would be old at once. So age is measured by a
-clock that follows the machine's at most `FASTEST` times as fast, across restarts. A mistake that is
-corrected within a day costs nothing, and after a summer without the service, deletion catches up
-within days.
+If the machine's clock were set years ahead by mistake, everything would be old at once. So age is
+measured with a clock that follows the machine's at most `FASTEST` times as fast, across restarts. A
+mistake that is corrected within a day costs nothing. After a summer without the service, deletion
+catches up within days.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 EVERY_S: Final = 60.0
 FASTEST: Final = 10.0
 MAX_WAITING: Final = 1_000_000
-"""Maximum number of samples waiting for the series: some days of a large school."""
+"""Maximum number of samples waiting for the series: a few days of samples in a large school."""
 _REST: Final = 2.0
 """Pause after each slice of deletion, as a multiple of the slice's duration."""
 _MAX_REST_S: Final = 0.1
@@ -139,7 +139,7 @@ class Deletion:
 
     def _warn(self) -> None:
         days = int(self._retention.behind_s / _DAY_S)
-        far = days >= _WARN_DAYS  # it is normal that a service is off for a weekend
+        far = days >= _WARN_DAYS  # a service that is off for a weekend is normal
         if far and not self._warned:
             log.warning(
                 "the clock is %s ahead of when old readings were last deleted: if it is wrong,"

@@ -54,10 +54,10 @@ class Meter:
 
     - `name`: metric in ``/metrics``, with its unit, without prefix and ``_total``; empty if it is
       not exported.
-    - `kind`: records in the series have the growth of a counter, or the value of a gauge.
+    - `kind`: records in the series contain the increase of a counter, or the value of a gauge.
     - `record`: field of the ``pipeline`` records, with ``{label}`` for the value of a label.
 
-    Numbers for the same field are added up. The staff page shows exported numbers.
+    Numbers for the same field are added up. The staff page shows exported metrics.
     """
 
     name: str

@@ -117,12 +117,14 @@ class DatabaseThread:
 class Resources:
     """Configuration, clock and databases of one service.
 
-    After each commit, every function in `on_stored` is called in the event loop with the journal's
-    last offset. `ready` is set once the detectors have returned to where the last service left
-    them. `in_journal`, `in_detector` (also for the state database) and `in_series` run blocking
-    work in a database's thread; `run_until_stored` runs it in `in_detector` and retries it.
-    `step_reader` makes readers of clock steps. `open` sets `state` and `started` (Unix seconds).
-    `opening` is the file that is being opened, or None once all files are open.
+    - `on_stored`: functions to call in the event loop after each commit, with the journal's last
+      offset.
+    - `ready`: set once the detectors are back in the state in which the last service left them.
+    - `in_journal`, `in_detector` (also for the state database), `in_series`: run blocking work in a
+      database's thread. `run_until_stored` runs it in `in_detector` and retries it.
+    - `step_reader`: makes readers of clock steps.
+    - `state`, `started` (Unix seconds): set by `open`.
+    - `opening`: the file that is being opened; None once all files are open.
     """
 
     state: sqlite3.Connection
@@ -195,7 +197,7 @@ class Resources:
         }
 
     def end_threads(self) -> None:
-        """End the threads after their current work; then only this thread uses the databases.
+        """End the threads after their current work, so that only this thread uses the databases.
 
         If an InfluxDB does not answer soon, it is abandoned; the next start writes the batch again.
         """
@@ -220,7 +222,7 @@ log = logging.getLogger(__name__)
 DRAIN_S: Final = 1.0
 """How long the tasks that end ``"last"`` continue while others drain."""
 ENDS_S: Final = 4.0
-"""How long tasks may take to end by themselves before they are cancelled."""
+"""How long tasks have to end on their own before they are cancelled."""
 
 
 class ServiceError(UnreachableError):
@@ -231,8 +233,8 @@ class ServiceError(UnreachableError):
 class Task:
     """A task of the running service.
 
-    `stop` asks `work` to end by itself; without it, `work` is cancelled. Tasks that end ``"last"``
-    do so when the ``"drained"`` ones have ended or `DRAIN_S` has passed.
+    `stop` asks `work` to end on its own; without it, `work` is cancelled. Tasks that end ``"last"``
+    do so once the ``"drained"`` ones have ended or `DRAIN_S` has passed.
     """
 
     name: str
@@ -284,7 +286,7 @@ async def _run_task(task: Task, stop: asyncio.Event) -> None:
 
 
 def _suggest_remedy(error: StorageError | sqlite3.Error) -> str:
-    """Suggest what to do about an error that does not go away by itself."""
+    """Suggest what to do about an error that does not go away on its own."""
     if isinstance(error, StorageCorruptError):
         return "; the next start repairs what can be read of it"
     if isinstance(error, StorageUnavailableError) and not is_transient(error):

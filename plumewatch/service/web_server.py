@@ -1,12 +1,12 @@
 """HTTP servers in our event loop: uvicorn with our signals and socket, and limited connections.
 
 uvicorn does not limit how long a request may take to begin, so a few hundred clients that send a
-byte now and then would keep everyone else out. Here every connection whose request has not arrived
-in full has a deadline that no byte extends; if there are too many, the one that has taken longest
-is closed. A connection is also closed if its client stops reading an answer. Each address may have
-only a share of the connections, counted as they are accepted, before any TLS handshake; this
-machine and trusted proxies are exempt. A client's address is its connection's, or the one that a
-trusted proxy gives in ``X-Forwarded-For``.
+byte now and then would keep everyone else out. Here, each request must arrive in full by a
+deadline, which further bytes do not extend. If there are too many connections, the one whose
+request has taken longest is closed. A connection is also closed if its client stops reading an
+answer. Each address can have only a share of the connections. They are counted when they are
+accepted, before any TLS handshake; this machine and trusted proxies are exempt. A client's address
+is its connection's, or the one that a trusted proxy gives in ``X-Forwarded-For``.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ log = logging.getLogger(__name__)
 class ConnectionBounds:
     """Limits of one server: simultaneous connections, in total and per address.
 
-    A request must be complete up to its body within `head_s` and with its body within `body_s`, and
-    a client must read 48 kB of an answer within `stalled_s`. With `exempt_loopback`, this machine
-    may have more than `per_address`.
+    A request's headers must arrive within `head_s`, and the whole request within `body_s`. A client
+    must read 48 kB of an answer within `stalled_s`. With `exempt_loopback`, this machine can have
+    more than `per_address` connections.
     """
 
     connections: int = 200
@@ -268,7 +268,7 @@ class BoundedConnection(H11Protocol):
         super().resume_writing()
 
     def handle_events(self) -> None:
-        """Give a request under way until `body_s`, and no deadline once it has arrived."""
+        """Move the deadline to `body_s` when the headers arrive; remove it after the body."""
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete:
             self.stop_waiting()
@@ -300,7 +300,7 @@ class BoundedConnection(H11Protocol):
         self.timeout_keep_alive_handler()
 
     def _end_longest_waiting(self) -> None:
-        """End the connection whose request takes longest to arrive, to make room for this one."""
+        """End the connection that has waited longest for its request, to make room for this one."""
         waiting = {
             one: one._began  # noqa: SLF001 - another of this class
             for one in cast("set[BoundedConnection]", self.connections)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _SENSORS_A_BUCKET: Final = 1000
-"""A detector pass over many sensors costs barely more than one over a few."""
+"""Sensors per bucket; a detector pass over many sensors costs barely more than one over a few."""
 
 
 @app.command(

@@ -166,7 +166,7 @@ def _start_session(master: str, settings: dict[str, str], *, needs_kafka: bool) 
 
 
 def _read_budgets(site: Site | None) -> Any:
-    """Return the budgets with current threshold adjustments, if a service runs on this folder."""
+    """Return the budgets, with current threshold adjustments if there is a state database."""
     from dataclasses import replace
 
     from alerts.incidents.threshold_adjustments import load_placed_after

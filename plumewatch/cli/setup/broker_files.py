@@ -1,7 +1,7 @@
-"""Accounts at the broker: each device has a password and may write only to its own topics.
+"""Accounts at the broker: each device has a password and can write only to its own topics.
 
-Passwords are hashed as `mosquitto_passwd` of Mosquitto 2 does it. They have 98 random bits, so a
-few iterations are enough and devices connect quickly.
+Passwords are hashed the way `mosquitto_passwd` of Mosquitto 2 does it. They have 98 random bits, so
+a few iterations are enough, and devices connect quickly.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def hash_password(password: str, salt: bytes | None = None) -> str:
 
 
 def name_accounts(sensors: Iterable[str], service: str) -> dict[str, str]:
-    """Name the account of every device: its id, with hyphens for characters special to a broker.
+    """Name the account of every device: its id, with hyphens for characters that brokers reserve.
 
     Names are unique, and none is the service's. An id without special characters is kept, because
     the account lets the device write under that id.

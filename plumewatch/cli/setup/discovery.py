@@ -85,7 +85,7 @@ class DiscoveredSensor:
 
     @property
     def interval_s(self) -> float | None:
-        """Seconds between reports of one or more messages each; None if there were too few."""
+        """Seconds between reports, which can have several messages; None if there were too few."""
         times = sorted(set(self.times))
         if len(times) < 2:
             return None
@@ -310,6 +310,6 @@ def _adopt(found: Discovery, topics: set[str]) -> None:
 
 
 def find_level(sensor: str, topic: str) -> int | None:
-    """Return the level of a topic that is a device's name: the last one, or None."""
+    """Return the last level of a topic that is the device's name, or None."""
     levels = [level.lower() for level in topic.split("/")]
     return max((k for k, level in enumerate(levels) if level == sensor.lower()), default=None)

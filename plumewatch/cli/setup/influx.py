@@ -119,7 +119,7 @@ def _find_major(url: str) -> int:
 
 
 def prepare(answer: InfluxAnswer | None, question: Question | None) -> PreparedInflux | None:
-    """Return the InfluxDB from the answers, or one that the person names; None without one."""
+    """Return the InfluxDB from the answers, or one that the person names; None if there is none."""
     if question is not None:
         return _ask(question)
     return None if answer is None else PreparedInflux(answer)

@@ -77,7 +77,7 @@ def find_places(
 
 @dataclass(slots=True)
 class SiteFiles:
-    """Texts by path below the site's folder; only the owner may read `secret` ones."""
+    """Texts by path below the site's folder; only the owner can read `secret` ones."""
 
     plain: dict[str, str] = field(default_factory=dict)
     secret: dict[str, str] = field(default_factory=dict)

@@ -34,7 +34,7 @@ US_ZONES: Final = MappingProxyType(
     }
 )
 """Common names of US time zones, and their IANA names."""
-_EASTERNMOST: Final = timedelta(hours=14)  # UTC+14 has the date first
+_EASTERNMOST: Final = timedelta(hours=14)  # a date begins first in UTC+14
 
 
 def _check_past(day: date) -> date:
