@@ -143,7 +143,7 @@ class AlertEngine:
     def arrive(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person is on site, which acknowledges the incident; repeats are ignored."""
+        """Record that a person is on site; this acknowledges the incident. Ignore repeats."""
         incident = self._load(tx, incident_id)
         unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
         if not unanswered and repository.has_arrived(tx, incident_id, by):
@@ -270,7 +270,7 @@ class AlertEngine:
             self._record(tx, row["id"], ended, now)
 
     def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
-        """End a silence early; incidents still in progress page people within a second."""
+        """End a silence early; people are then paged for incidents still in progress."""
         ended = silences.end(tx, silence_id, by, now)
         for incident in repository.load_suppressed(tx, ended.suppression):
             repository.save(tx, replace(incident, held_until=now))

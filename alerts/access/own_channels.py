@@ -1,10 +1,10 @@
 """Channels that people set up on the page, in addition to configured channels.
 
-A browser's address is a ``webpush://`` URL whose query holds its endpoint, public key and secret.
-For ntfy on a phone, the page generates a topic that nobody can guess and shows it once. E-mail and
-text messages go through gateways: Apprise URLs, read from files, with `{to}` in place of the
-address. For any other service, an administrator enters an Apprise URL. The language that people
-choose is stored here as well.
+A browser's address is a ``webpush://`` URL with endpoint, public key and secret in its query. For
+ntfy on a phone, the page generates a topic that nobody can guess and shows it once. E-mail and text
+messages go through gateways: Apprise URLs, read from files, with `{to}` in place of the address.
+For any other service, an administrator enters an Apprise URL. The language that people choose is
+stored here as well.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def make_address(kind: str, typed: str) -> str:
 
 _P256: Final = 2**256 - 2**224 + 2**192 + 2**96 - 1
 _P256_B: Final = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
-"""Constant of the curve P-256, which browsers' keys use (FIPS 186-4, D.1.2.3)."""
+"""Coefficient b of the curve P-256, used by browsers' keys (FIPS 186-4, D.1.2.3)."""
 
 
 class Subscription(NamedTuple):

@@ -18,8 +18,8 @@ engine, and commits events, incidents, notices and its position in one transacti
   even if the service crashes before or after the commit.
 - **Silent sensors.** Liveness depends on arrival times, so its state cannot be rebuilt from the
   readings. It is stored in the transaction that opens or resolves the outage's incident. An outage
-  ends only when the sensor returns. If the stored state cannot be read, open outages end after the
-  consumer opens, and sensors that are still silent start new ones.
+  ends only when the sensor returns. If the stored state cannot be read, open outages are ended at
+  startup, and sensors that are still silent start new ones.
 """
 
 from __future__ import annotations
@@ -326,7 +326,7 @@ class DetectionConsumer:
         return alerts
 
     def _may_wait(self, events: Sequence[Event], now: float | None) -> bool:
-        """Return whether a batch can wait: it has no results, and the last commit is recent."""
+        """Return whether the commit can wait: no results, and the last commit is recent."""
         if events or self._uncommitted.by_clock or now is None:
             return False
         return 0 <= now - self._committed_at < self._gather_s

@@ -6,10 +6,10 @@ continues:
 1. After the journal or the state database has failed for `GRACE_S`, the consumer is forked onto a
    copy of the state database in memory (`memory_state`). The disk's outbox pump is paused, and a
    pump on the memory database starts.
-2. The consumer in memory first processes the events that the detectors had not committed. It then
-   evaluates the readings that wait for the disk, the journal entries not yet evaluated, and the
-   live readings from `UnstoredReadings`. The detectors skip readings that are not newer, so a
-   reading that arrives twice counts once.
+2. The consumer in memory first processes the events that were not committed yet. It then evaluates
+   the readings that wait for the disk, the journal entries not yet evaluated, and the live readings
+   from `UnstoredReadings`. The detectors skip readings that are not newer, so a reading that
+   arrives twice counts once.
 3. When the journal works again, one transaction copies the decisions made in memory to the state
    database, and alerting from memory stops. The readings are then stored and evaluated on the disk.
    Their events are already known, so nobody is notified twice.
@@ -73,7 +73,7 @@ class ReadingQueue(Protocol):
 
 
 class Detection(Protocol):
-    """Detection on the state database on the disk; it can be forked."""
+    """Detection that commits to the state database on the disk and can be forked."""
 
     undecided: tuple[Sequence[Event], int] | None
     """Uncommitted events, and the journal offset that detection has reached."""

@@ -41,7 +41,7 @@ LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "seve
 
 
 def build_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
-    """Return the labels of an incident, without empty ones; matchers treat them as empty.
+    """Return the nonempty labels of an incident; matchers treat missing labels as empty.
 
     >>> from storage.registry import Room
     >>> build_labels(

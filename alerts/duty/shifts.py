@@ -54,7 +54,7 @@ class LessonHours:
 
 @dataclass(frozen=True, slots=True)
 class ClockHours:
-    """Hours between two wall times; if the end is not after the start, it is the next day.
+    """Hours between two wall times; an end that is not after the start is the next day.
 
     Times are minutes after midnight. The hours start on `weekdays` (Monday is 0), except on the
     dates in `off`.
@@ -166,7 +166,7 @@ def _apply_override(found: dict[str, Fact], change: Override, shift: Shift) -> d
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """Hours when a person gets only critical notices; with `divert`, others get the rest."""
+    """Hours with only critical notices; with `divert`, other people get the others."""
 
     hours: ClockHours
     divert: bool = False

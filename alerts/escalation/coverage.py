@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class CoverageGap(NamedTuple):
     """A class period, or part of one, when no one on duty would be notified about a room.
 
-    `people` are on duty but cannot be notified: they have no address, or quiet hours.
+    `people` are on duty but have no address or are in their quiet hours.
     """
 
     room: str

@@ -90,7 +90,7 @@ def plan(
     """Return the steps of a chain that starts at time `at`.
 
     The severity determines how long each ring has to respond, and the number of rounds.
-    `first_wait_s` replaces the first ring's time, and `rounds` the number of rounds.
+    `first_wait_s` replaces the first ring's time, and `rounds` replaces the number of rounds.
     """
     wait = timings.find_wait_s(severity)
     steps: list[EscalationStep] = []

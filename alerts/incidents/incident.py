@@ -277,7 +277,7 @@ class Incident:
         return self.status is Status.ACKNOWLEDGED and self.acknowledged_by == person
 
     def is_answered_before(self, alerted: float) -> bool:
-        """Return whether a verdict came before an alert, so that it opens a new incident."""
+        """Return whether a verdict came before an alert, so that the alert opens a new incident."""
         return self.answered_at is not None and self.answered_at < alerted
 
     @property

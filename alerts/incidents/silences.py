@@ -169,7 +169,7 @@ def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence
 
 
 def list_recent(tx: sqlite3.Connection, now: float) -> list[Silence]:
-    """Return silences that are not over or ended within the last day, latest end first."""
+    """Return active, pending and recently ended silences (one day), latest end first."""
     rows = tx.execute(
         "SELECT * FROM silence WHERE ends_at > ? ORDER BY ends_at DESC, id DESC",
         (now - _ENDED_SHOWN_S,),

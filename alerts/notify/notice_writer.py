@@ -545,7 +545,7 @@ def _mark_sent(
     sent_with: str,
     sent_as: str,
 ) -> None:
-    """Record the notice that the deferred rows of a person and cause were sent with."""
+    """Record which notice included the deferred rows of a person and cause."""
     tx.execute(
         "UPDATE held_notice SET done_at = ?, sent_with = ?, sent_as = ?"
         " WHERE person = ? AND cause = ? AND done_at IS NULL",

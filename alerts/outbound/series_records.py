@@ -200,7 +200,7 @@ def _build_event(db: sqlite3.Connection, key: str) -> Record | None:
 
 
 def _find_fine_half_s(evidence: Mapping[str, Sequence[float | None]]) -> float | None:
-    """Return the time until half of the rise in fine particles was gone, or None."""
+    """Return how long it took for half of the rise in fine particles to decay, or None."""
     found = (evidence[key][3] for key in _FINE if key in evidence)
     return next((half for half in found if half is not None), None)
 

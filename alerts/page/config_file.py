@@ -27,7 +27,7 @@ class ConfigVersion:
     """A version of the file; `problem` is why it cannot be written, empty if it can.
 
     - `whole` is the content merged with the schools' own files.
-    - `files` gives the file of each entry from another file or a table, by section and index.
+    - `files` names the other file or table that an entry comes from, by section and index.
     """
 
     hash: str

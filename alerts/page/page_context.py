@@ -133,7 +133,7 @@ class PageContext(Visibility):
             raise refuse_for_now(wait, _("Wait a minute before the next change."))
 
     def choose_request_language(self, request: Request, own: str = "") -> None:
-        """Set the language: the one requested, else the person's, browser's or school's."""
+        """Set the language to the requested one, or else the person's, browser's or school's."""
         asked = request.query_params.get("lang", "")
         browser = choose_language(request.headers.get("accept-language", ""))
         set_language(

@@ -1,4 +1,4 @@
-"""Define groups of pages: methods of a `PageGroup` that `serves` marks with path and access.
+"""Define groups of pages: methods of a `PageGroup` that are marked with `serves`.
 
 To add a group, list it in `alerts.page.app.PAGES`, and its link in `alerts.page.rendering.NAV`.
 """

@@ -204,7 +204,7 @@ def _format_air(values: Mapping[str, float]) -> tuple[tuple[str, str, str], ...]
 
 
 def group_rooms(states: Sequence[RoomState]) -> dict[str, dict[str, dict[str, list[RoomState]]]]:
-    """Group rooms by site, building and floor, in registry order; one site alone has no name."""
+    """Group rooms by site, building and floor, in registry order; a single site is unnamed."""
     sites: dict[str, dict[str, dict[str, list[RoomState]]]] = {}
     for state in states:
         room = state.room
@@ -277,7 +277,7 @@ def find_open_incidents(
 def find_missed_incidents(
     db: sqlite3.Connection, *, rooms: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return incidents that everybody missed and nobody has reported on yet, newest first."""
+    """Return incidents that nobody responded to or has reported on, newest first."""
     found = db.execute(
         f"{_INCIDENT} WHERE missed_at IS NOT NULL AND verdict IS NULL AND status = 'resolved'"  # noqa: S608 - constants
         " AND (:rooms IS NULL OR room IN (SELECT value FROM json_each(:rooms)))"

@@ -27,7 +27,7 @@ KEPT_S: Final = 3600.0
 _AT_ONCE: Final = 2
 _MAX_JOBS: Final = 40
 _FOR_OTHERS: Final = 2
-"""Limits of all schools together, relative to one school's, so that one cannot use them up."""
+"""Limits for all schools, as a multiple of one school's: one school cannot use them up."""
 _LONGEST_S: Final = 900.0
 
 

@@ -53,7 +53,7 @@ class Visibility:
 
     @property
     def permitted(self) -> Registry:
-        """Return all rooms and sensors that the requester can see, in any school."""
+        """Return all rooms and sensors that the requester can see, not only the chosen school's."""
         return self._part(_SITES.get())
 
     @property

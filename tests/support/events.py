@@ -13,7 +13,7 @@ def make_event(
     end=None,
     **more,
 ):
-    """Make an event that alerted `at`; by default, particles rose for six seconds before."""
+    """Make an event that alerted at time `at`; by default, its onset is six seconds earlier."""
     given = {
         "probabilities": {kind.value: confidence, "spray": 1 - confidence},
         "evidence": {"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)},

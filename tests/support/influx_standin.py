@@ -166,7 +166,7 @@ class InfluxDb2(Server):
             return self.of_delete(rights, query, json.loads(body))
         kind = path.split("/")[3]
         sent = json.loads(body) if body.strip() else {}
-        if rights is not None and method != "GET":  # the status is recorded, the words are not
+        if rights is not None and method != "GET":  # only the status was recorded, not the message
             raise self.refused(401, "unauthorized", f"write:{kind} is unauthorized")
         if kind not in ("orgs", "buckets", "dbrps", "authorizations"):
             raise self.refused(404, "not found", "path not found")
@@ -318,7 +318,7 @@ class InfluxDb2(Server):
         raise self.refused(422, "unprocessable entity", message)
 
     def unparsable(self, body):
-        """Return why a line cannot be parsed; 2.x then stores no lines, 1.x the other lines."""
+        """Return why a line cannot be parsed. 2.x then stores nothing; 1.x stores the rest."""
         if all(_PLAIN_LINE.fullmatch(line) for line in body.split(b"\n") if line.strip()):
             return ""
         self.influxql('CREATE DATABASE "judged"')
@@ -421,7 +421,7 @@ class InfluxDb3(Server):
         if method == "POST" and self.has(name):
             raise RefusedError(409, {}, b"attempted to create a resource that already exists")
         if not self.has(name) and len({*self.mine, name}) > DATABASES_OF_CORE:
-            # the status is recorded, the words are not
+            # only the status was recorded, not the message
             raise RefusedError(422, {}, b"limit of databases reached")
         self.mine.append(name)
         self.keep(name, days * 86_400)

@@ -4,14 +4,12 @@
 standard input, one JSON object per line. Every child process runs one command. For a
 `ForkedService`, it can also inject faults, without changes to production code:
 
-* A *crash point* is a place in the order of operations on which durability depends. The function at
-  that place is wrapped, so that the process is killed (SIGKILL) when it passes the point for the
-  n-th time.
-* `SABOTAGE` breaks the order of operations, to check that the tests detect that.
-* The clock (`time.time`) is the machine's clock plus an offset from a file that the test can
-  change.
-* Maintenance, including the detectors' snapshot, runs more often; connections to a broker time out
-  and are retried sooner.
+* A *crash point* is a place in the sequence of operations that durability depends on. The function
+at that place is wrapped, so that the process is killed (SIGKILL) when it passes the point for the
+n-th time. * `SABOTAGE` breaks the order of operations, to check that the tests detect that. * The
+clock (`time.time`) is the machine's clock plus an offset from a file that the test can change. *
+Maintenance, including the detectors' snapshot, runs more often; connections to a broker time out
+and are retried sooner.
 """
 
 from __future__ import annotations
@@ -250,7 +248,7 @@ def _prepare_faults(order: Mapping[str, Any], clock: _Clock) -> None:
 
 
 def _change_waits() -> None:
-    """Wait only seconds for a broker and before reconnecting, but long for pictures.
+    """Shorten waits for a broker and before reconnecting; lengthen the wait for pictures.
 
     A busy machine may take long to draw a picture.
     """

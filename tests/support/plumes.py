@@ -1,4 +1,4 @@
-"""Hand-made plumes: one sensor's readings of a puff, a spray and a shower."""
+"""Handmade readings of one sensor: clean air and puffs."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@
         proxy.fault = Fault(blackhole=True)
         proxy.reset()
 
-A fault applies in both directions as soon as it is set, also to existing connections.
+A fault applies in both directions as soon as it is set, even to existing connections.
 """
 
 from __future__ import annotations

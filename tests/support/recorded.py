@@ -1,4 +1,4 @@
-"""A recorded morning in two buildings; every way of processing it must find the same alerts.
+"""A recorded morning in three buildings; however it is processed, the alerts are the same.
 
 It consists of simulated restrooms on a difficult day, and of events that devices report themselves.
 """

@@ -112,7 +112,7 @@ class Stream:
         return len(list((self.folder / "checkpoint" / "detect" / "commits").glob("[0-9]*")))
 
     def offset(self, topic):
-        """Return the offset in a topic up to which committed triggers have read."""
+        """Return the offset in a topic that committed triggers have read up to."""
         if not self.triggers():
             return 0
         offsets = self.folder / "checkpoint" / "detect" / "offsets" / str(self.triggers() - 1)

@@ -1,4 +1,4 @@
-"""Messages that are hard for a stream: one value per topic, and a birth long before its data."""
+"""Messages that are hard for a stream: one value per topic, and an early Sparkplug birth."""
 
 import json
 from collections import Counter

@@ -76,7 +76,7 @@ class Timeline:
         self.at(t, lambda tx, now: self.engine.acknowledge(tx, self.id(incident), person, now))
 
     def stopped(self, begin, end):
-        """Schedule downtime of the program from `begin` until just before `end`."""
+        """Schedule downtime of the service from `begin` until just before `end`."""
         self.offline.append((begin, end))
 
     def id(self, number):

@@ -120,7 +120,7 @@ def encrypt(subscription: Subscription, plain: bytes) -> bytes:
 
 
 def write_message(notice: Notice) -> bytes:
-    """Return the service worker's message as JSON: its texts, and the button's request."""
+    """Return the message for the service worker as JSON: texts, link and token."""
     title, body = render(notice, SCHEME)
     with use_language(notice.language):
         respond, responding = write_respond_label(notice.kind), _("You're responding.")

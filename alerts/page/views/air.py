@@ -23,7 +23,7 @@ _BY_KEY: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
 
 
 class Cell(NamedTuple):
-    """A table cell; `band` 0 is within the guideline. Too few `hours` allow no mean."""
+    """A table cell; `band` 0 is within the guideline. With too few `hours`, there is no mean."""
 
     value: float | None
     band: int = 0
