@@ -5,11 +5,13 @@ standard input, one JSON object per line. Every child process runs one command. 
 `ForkedService`, it can also inject faults, without changes to production code:
 
 * A *crash point* is a place in the sequence of operations that durability depends on. The function
-at that place is wrapped, so that the process is killed (SIGKILL) when it passes the point for the
-n-th time. * `SABOTAGE` breaks the order of operations, to check that the tests detect that. * The
-clock (`time.time`) is the machine's clock plus an offset from a file that the test can change. *
-Maintenance, including the detectors' snapshot, runs more often; connections to a broker time out
-and are retried sooner.
+  at that place is wrapped, so that the process is killed (SIGKILL) when it passes the point for the
+  n-th time.
+* `SABOTAGE` breaks the order of operations, to check that the tests detect that.
+* The clock (`time.time`) is the machine's clock plus an offset from a file that the test can
+  change.
+* Maintenance, including the detectors' snapshot, runs more often; connections to a broker time out
+  and are retried sooner.
 """
 
 from __future__ import annotations
