@@ -1,7 +1,7 @@
 """Write the tables of the docs that come from the code: ``make docs``.
 
-A table is between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; everything else in a page
-is written by hand. ``--check`` writes nothing and exits 1 if a page is out of date.
+A table is between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; everything else on a page
+is written by hand. ``--check`` writes nothing and exits with 1 if a page is out of date.
 
 The quantities of a format come from its golden cases; the effects of an interval come from the
 detector's benchmark (``research/benchmark/results.md``).
@@ -131,7 +131,7 @@ def _make_intervals() -> list[str]:
 
 
 def _list_carried(name: str) -> list[str]:
-    """Return what a decoder's golden cases carry, in words."""
+    """Return what a decoder's golden cases contain, in words."""
     seen: set[str] = set()
     for _, reading in _read_golden(name):
         seen |= {*reading.get("values", ()), *reading.get("events", ())}

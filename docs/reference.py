@@ -1,8 +1,8 @@
 """Make the reference tables of the docs from the code: settings, metrics, commands.
 
 A setting's description is below it in the class that reads it; allowed values and defaults come
-from pydantic. The metrics are all that `/metrics` returns once everything has been counted at least
-once.
+from pydantic. The table of metrics lists everything that `/metrics` returns when each counter has
+counted something.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CLASSES: Final = {
     if isinstance(found, type) and issubclass(found, BaseModel)
 }
 _ELSEWHERE: Final = {"mapping": "mappings.md#keys"}
-"""Sections whose keys have their own page, which a test compares with the code."""
+"""Sections that have their own page of keys; a test compares it with the code."""
 _WRITTEN: Final = {".sites": "site"}
 """Keys that have a different name in a configuration than in the class that reads it."""
 

@@ -162,7 +162,7 @@ def _read_latest(config: PlumewatchConfig) -> Mapping[str, float]:
 
 
 def find_unregistered(config: PlumewatchConfig) -> tuple[list[str], list[str]]:
-    """Return the unregistered sensors among the latest readings, and those of closed schools."""
+    """Return the unregistered sensors among the latest readings, and closed schools' sensors."""
     journal, closed = DataPaths(config.data_dir).journal, config.list_closed_names()
     latest = (entry.reading for entry in _read_since(journal, 0, _LATEST))
     found = {reading.sensor for reading in latest if "unknown_sensor" in reading.flags}

@@ -144,7 +144,7 @@ def _make_inert(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _use_local_times(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame whose times are local wall times, for a spreadsheet."""
+    """Return a frame with local wall times, for a spreadsheet."""
     local = pl.col("^.*_local$").str.head(23)
     return frame.with_columns(local.str.to_datetime("%Y-%m-%dT%H:%M:%S%.3f", strict=False))
 

@@ -48,7 +48,7 @@ def share(part: float, whole: float) -> Rate:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Summary of durations, seconds; None if there are none."""
+    """Summary of durations, in seconds; its values are None if there are no durations."""
 
     n: int
     mean_s: float | None

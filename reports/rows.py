@@ -1,4 +1,4 @@
-"""Rows from which figures are computed: incidents, notices, sensor days, spans of duty.
+"""The rows that figures are computed from: incidents, notices, sensor days, spans of duty.
 
 Times are Unix seconds; None means that it did not happen. Rows name only staff.
 """

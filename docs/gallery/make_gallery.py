@@ -4,8 +4,8 @@ Usage: python -m docs.gallery.make_gallery [--out docs/img/dashboards] [--only m
 
 Needs node, npm, an InfluxDB 1.x and Chromium. npm fetches @grafana/scenes and its dependencies into
 ``build/gallery`` once (470 MB). The JSON is checked against the types of three versions of
-@grafana/schema. Then ``sample_school.py`` makes up a school, whose data is copied into the InfluxDB
-up to a minute after an alert. The dashboards are mounted in a headless browser at that moment
+@grafana/schema. Then ``sample_school.py`` makes up a school. Its data up to a minute after an alert
+is copied into the InfluxDB. The dashboards are mounted in a headless browser at that moment
 (`Date` of the page, ``now()`` of the queries): on a phone, a desk and a wall, light and dark. A
 small server in front of the InfluxDB answers the queries of the data source and annotations. Exits
 with 1 if types do not fit, a query fails, a component throws, or a heading is cut; lists panels

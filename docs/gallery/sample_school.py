@@ -3,8 +3,7 @@
 Usage: python -m docs.gallery.sample_school FOLDER [--weeks 12] [--seed 1]
 
 The pictures in the docs show this school; use it to try reports and statistics. The service's alert
-engine makes incidents, notices and escalations from made-up detections, on the clock of the made-up
-days.
+engine makes incidents, notices and escalations from made-up detections, as if at their own times.
 """
 
 from __future__ import annotations

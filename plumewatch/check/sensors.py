@@ -68,7 +68,7 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
 def _read_statuses(
     config: PlumewatchConfig,
 ) -> tuple[Mapping[str, SensorStatus], list[str], list[str]]:
-    """Read the stored statuses, the unregistered sensors, and those of closed schools.
+    """Read the stored statuses, the unregistered sensors, and the sensors of closed schools.
 
     Return nothing from a database that `check_store` reports.
     """

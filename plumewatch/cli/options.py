@@ -142,7 +142,7 @@ class Site:
 
 
 class Commands(TyperGroup):
-    """A group whose commands return their exit code; expected errors print one line."""
+    """A group of commands that return their exit code; expected errors print one line."""
 
     def invoke(self, ctx: Any) -> None:
         """Run a command and end with its exit code."""

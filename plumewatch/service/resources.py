@@ -306,6 +306,6 @@ def _walk_leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 async def run_after(ready: asyncio.Event, start: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run what `start` returns once `ready` is set."""
+    """Once `ready` is set, run the coroutine that `start` returns."""
     await ready.wait()
     await start()

@@ -223,7 +223,7 @@ class _Listener(socket.socket):
 
 
 class _Connection(socket.socket):
-    """An accepted socket that calls `on_close` once."""
+    """An accepted socket that calls `on_close` when it is closed, but only once."""
 
     on_close: Callable[[], None] | None = None
 

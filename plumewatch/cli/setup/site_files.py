@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 STARTER: Final = Path(__file__).with_name("starter.toml").read_text(encoding="utf-8")
 """The commented configuration that `plumewatch init` writes; valid as it is."""
 DISTRICT: Final = Path(__file__).with_name("district.toml").read_text(encoding="utf-8")
-"""The same for a district, whose schools are in CSV tables."""
+"""The same for a district, with its schools in CSV tables."""
 OF_EVERY_SITE: Final = (
     *("secrets/broker-password", "secrets/device-passwords.csv"),
     *("broker/plumewatch-passwords", "broker/plumewatch-acl", "broker/mosquitto.conf"),
