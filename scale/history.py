@@ -2,23 +2,22 @@
 
 Layout
 ------
-``bucket=B/day=YYYY-MM-DD/part-N.parquet`` below one folder (the hive layout of Spark,
+Parts are files ``bucket=B/day=YYYY-MM-DD/part-N.parquet`` in one folder (the hive layout of Spark,
 polars and DuckDB). All sensors of a building are in one bucket (`storage.registry.find_shard`), so
-each bucket can be evaluated separately, including the detection of building-wide air. Within a
-bucket, parts sorted by path hold readings sorted by `position`, a running number that never
-repeats. The day is the receive day in UTC. It never goes back, even if the clock does, so paths
-always sort in the order of the positions.
+each bucket can be evaluated separately, including the detection of building-wide air changes.
+Within a bucket, parts sorted by path hold readings sorted by `position`, a running number that
+never repeats. The day is the receive day in UTC. It never goes back, even if the clock does, so
+paths always sort in the order of the positions.
 
 Order of operations
 -------------------
-`HistoryWriter.commit` writes the parts of one group below
-``_staging`` and syncs them. Replacing ``_writer.json``, which names the parts and holds the
-caller's cursor, commits the group. The parts are then renamed into place. If the process dies
-before the replacement, the next writer deletes the staged files; if it dies afterward, the next
-writer completes the renames. So each reading is stored once, and readers see only complete parts. A
-lock on ``_writer.lock`` allows one writer per folder.
+`HistoryWriter.commit` writes the parts of one group to ``_staging`` and syncs them. It then commits
+the group by replacing ``_writer.json``, which names the parts and holds the caller's cursor. Last,
+it renames the parts into place. If the process dies before the commit, the next writer deletes the
+staged files. If it dies afterward, the next writer completes the renames. So each reading is stored
+once, and readers see only complete parts. A lock on ``_writer.lock`` allows one writer per folder.
 
-This is not a table format: change or delete parts by hand, a day at a time.
+This is not a table format. Change or delete parts by hand, a day at a time.
 """
 
 from __future__ import annotations
@@ -235,7 +234,7 @@ def find_parts(folder: Path) -> dict[int, list[Path]]:
 
 
 def find_buckets(frame: pl.DataFrame, buckets: int) -> pl.Series:
-    """Return each reading's bucket, by its building or, without one, by its sensor."""
+    """Return each reading's bucket, based on its building or, without one, on its sensor."""
     building = pl.concat_str("site", "building", separator="/")
     key = frame.select(
         pl.when(pl.col("room") == "").then(pl.col("sensor")).otherwise(building)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from storage.registry import Registry
 
 _READ: Final = 50_000
-"""Readings per commit: more would need more memory, fewer would make many small parts."""
+"""Readings per commit. More would need more memory; fewer would make many small parts."""
 
 
 class _Cursor(msgspec.Struct):

@@ -51,7 +51,7 @@ RECORDS: Final = pl.Schema(
 """Columns of records; `received` is in Unix seconds."""
 RECORD_ORDER: Final = ("received", "partition", "offset")
 MAX_BYTES: Final = 65_536
-"""Maximum bytes of a rejected value that a shard's state keeps."""
+"""Maximum size in bytes of a rejected value that is kept in a shard's state."""
 _TOPICS: Final = 100_000
 """Maximum number of topics in the cache of shards; beyond it, the cache is cleared."""
 
@@ -78,7 +78,7 @@ class MessageSource:
         self._id = uuid.uuid4().hex
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Unpickle as one object per worker, no matter how many tasks contain it."""
+        """Unpickle to one object per worker, no matter how many tasks contain it."""
         return _find_source, (self._id, self.topic, self._intake, self.shards)
 
     @cached_property
@@ -214,7 +214,7 @@ class Router:
         """Decode a message by itself; return None if it is rejected."""
         try:
             readings = decode_message(message, self._context, "", self._routes)
-        except Exception:  # noqa: BLE001 - as in the intake, which says why it is refused
+        except Exception:  # noqa: BLE001 - as in the intake, which records the reason
             return None
         return readings + self._context.states.joiner.close(self._context.limits)
 
@@ -230,7 +230,7 @@ class Router:
 
 
 class MessageDecoder:
-    """The intake of one shard; `rejected` has the records that it last rejected, by row."""
+    """The intake of one shard; `rejected` has the records that the last call rejected, by row."""
 
     def __init__(self, intake: Intake, registry: Registry, is_own: Callable[[str], bool]) -> None:
         self._intake = intake

@@ -2,8 +2,8 @@
 
 A shard uses the same `detection.combined` as the service. Its readings are frames of
 `scale.history.SCHEMA`, which include the place, so it needs no registry. A source must deliver each
-reading once: the plume detector ignores readings that are not newer than the last one of their
-sensor, but tamper and faults reported by a device would count twice.
+reading once. The plume detector ignores readings that are not newer than their sensor's last, but
+tampering and faults reported by a device would count twice.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ and retention never deletes entries.
 
 If an entry is changed, removed or inserted, the chain breaks, and `verify` reports where. But
 anybody who can write to the file can also cut off the newest entries, or rewrite the whole chain.
-So store the last hash that `verify` printed in another place, and check later that it is still in
-the chain.
+So keep the last hash that `verify` printed somewhere else, and check later that it is still in the
+chain.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def append(
     """Add an entry in the transaction `tx`.
 
     `actor`: id of a staff member, or the account on the machine.
-    `detail`: must not contain secrets, or people other than staff.
+    `detail`: must not contain secrets, or name people other than staff.
 
     Raises `ValueError` if `detail` has more than 4000 characters as JSON.
     """

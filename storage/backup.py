@@ -2,14 +2,14 @@
 
 Each file is copied by SQLite's online backup in one read transaction, so the service can keep
 writing. The journal is copied last, so a copied cursor is never ahead of the copied journal. If
-retention meanwhile deletes readings after a copied cursor, everything is copied again. The backup
-gets its final name once it is complete and on the disk. It contains no secrets.
+retention deletes readings after a copied cursor during the backup, everything is copied again. The
+backup gets its final name once it is complete and on the disk. It contains no secrets.
 
 `verify` checks that
 
 - the files match the manifest byte for byte, and SQLite finds no fault in them;
-- the files have exactly the tables, indexes and triggers that this program creates; a backup may
-  come from somebody else, and the service would run its triggers and views;
+- the files have exactly the tables, indexes and triggers that this program creates (a backup may
+  come from somebody else, and the service would run its triggers and views);
 - every offset of the journal has a reading with the right checksum, or a gap with its reason;
 - no cursor or snapshot is ahead of the journal, or needs readings that were deleted without a gap.
 """
@@ -47,7 +47,7 @@ MANIFEST: Final = "manifest.json"
 JOURNAL: Final = "journal.db"
 _ATTEMPTS: Final = 3
 _OTHER_TYPES: Final = (TypeError, ValueError, ArithmeticError, LookupError)
-"""Errors that a value of the wrong type may cause."""
+"""Errors that a value of the wrong type can cause."""
 _LARGEST: Final = 16_384
 """Maximum size of a manifest in bytes."""
 
@@ -75,7 +75,7 @@ class _Manifest(BaseModel, extra="forbid", strict=True):
 _COLUMN: Final = r"\"\w+\" (?:INTEGER|REAL|TEXT)(?: NOT NULL)?(?: DEFAULT '')?"
 _KEYED: Final = rf"(?:{_COLUMN}|PRIMARY KEY \([\w, ]+\))"
 _GROWING_TABLE: Final = re.compile(rf"CREATE TABLE \w+ \({_KEYED}(?:, {_KEYED})*\) WITHOUT ROWID")
-"""Allowed SQL of a growing table: newer programs may have added plain columns, not computed
+"""Allowed SQL of a growing table. Newer programs may have added plain columns, but not computed
 ones."""
 
 
@@ -109,7 +109,7 @@ def back_up(
     """Copy the databases of a data folder into the new folder `target`; return damage by file.
 
     A damaged database is recovered as far as possible for the backup, with its function in
-    `openers`; the service repairs the original when it next starts.
+    `openers`. The service repairs the original at its next start.
 
     `idle`: whether no service is running on the folder.
 
@@ -231,9 +231,9 @@ def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) ->
 
 
 def refuse_foreign_code(path: Path, schema: Schema) -> None:
-    """Raise `StorageUnavailableError` if a file has triggers or views of somebody else.
+    """Raise `StorageUnavailableError` if a file has triggers or views this program didn't create.
 
-    Damaged files pass: they are repaired when they are opened.
+    Damaged files pass, because they are repaired when they are opened.
     """
     with closing(connect(path, read_only=True)) as database, closing(connect(":memory:")) as own:
         for component, known in schema.scripts.items():
@@ -397,7 +397,7 @@ def _check_cursors(folder: Path) -> Iterator[Proof]:
         for name, position in found:
             missed = (
                 0
-                if name.endswith(" snapshot") or position == 0  # it restarts from what is left
+                if name.endswith(" snapshot") or position == 0  # restarts from what is still there
                 else _count_uncovered(position + 1, gone or 0, unread)
             )
             sentence = f"is at {position:,} of {last:,}"

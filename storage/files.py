@@ -4,7 +4,7 @@ Files are written completely or not at all. Only the owner can enter a data fold
 its files, whatever the umask. This module never opens an existing database, because closing the
 file would release SQLite's locks in this process.
 
-Only one service at a time uses a data folder. It has a `flock` on a lock file, which the kernel
+Only one service at a time uses a data folder. It holds a `flock` on a lock file, which the kernel
 releases no matter how the process ends. The service writes its name into the file, for use in
 messages. If the file is deleted, the service must stop, because another one could start.
 """
@@ -33,7 +33,7 @@ _SERVICE: Final = "service"
 _LENGTH: Final = 512
 _LOOKS: Final = 200
 _LOOK_S: Final = 0.01
-"""Pause before another try; other processes need only microseconds to check the lock."""
+"""Pause before another try. Other processes need only microseconds to check the lock."""
 
 
 def sync(path: Path) -> None:
@@ -131,7 +131,7 @@ class FolderLock:
         return False
 
     def take(self) -> None:
-        """Take the lock; raises `StorageUnavailableError` that names the process that has it."""
+        """Take the lock; raises a `StorageUnavailableError` that names the process that has it."""
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
@@ -149,7 +149,7 @@ class FolderLock:
         work = "" if self._work == _SERVICE else f" ({self._work})"
         holder = f"process {os.getpid()}{work} on {socket.gethostname()[:200]}"
         text = f"{self._work}\n{holder}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S UTC}"
-        with suppress(OSError):  # if the disk is full, only the name in the file stays out of date
+        with suppress(OSError):  # on a full disk, the file just keeps an old name
             os.pwrite(self._file, text.encode().ljust(_LENGTH), 0)
 
     def release(self) -> None:

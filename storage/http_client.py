@@ -1,11 +1,11 @@
 """HTTP requests to other machines, and the rules for which machines they may reach.
 
-Every request goes through `request`, except requests by three libraries: apprise, for which
-`alerts.notify.channels.apprise_notifier` applies the same `Reach`, and the clients of InfluxDB and
-Grafana, whose addresses come only from the administrator.
+Every request goes through `request`, except requests by three libraries. For apprise,
+`alerts.notify.channels.apprise_notifier` applies the same `Reach`. The clients of InfluxDB and
+Grafana connect only to addresses from the administrator.
 
-A name is resolved once, and the connection uses one of its addresses that `Reach` permits. So a
-name that resolves differently a moment later has no effect. TLS still verifies the name. Redirects
+A name is resolved once, and the connection uses one of its addresses that `Reach` permits. If the
+name resolves differently a moment later, that has no effect. TLS still verifies the name. Redirects
 are not followed, and proxies from the environment are not used. One deadline covers everything from
 resolving the name to the last byte, and at most `max_bytes` of an answer are read. Link-local
 addresses, which include the metadata services of clouds, are never permitted.
@@ -44,19 +44,19 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT_S: Final = 86_400.0
 _CONNECT_S: Final = 5.0
-"""Time limit to connect to one address, so that there is time to try the name's next one, s."""
+"""Time limit for one address, so that there is time to try the name's next address."""
 _RESOLVE_S: Final = 60.0
 _RESOLVERS: Final = BoundedThreads("resolver", 32)
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _METADATA: Final = ipaddress.ip_address("fd00:ec2::254")
-"""A metadata service whose address is not link-local."""
+"""A metadata service with an address that is not link-local."""
 
 for _name in ("httpx", "httpcore"):  # they log addresses and headers
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class RequestError(Exception):
-    """There was no answer; the message is the part of a sentence that explains why."""
+    """There was no answer; the message is the end of a sentence that explains why."""
 
 
 class NoAnswerInTimeError(RequestError):
@@ -150,8 +150,8 @@ async def request(
 ) -> Answer:
     """Send one request and return the answer; raises `RequestError`.
 
-    `device_ca`: file with a CA certificate that must have signed the server's certificate; the name
-    in the server's certificate is then not checked.
+    `device_ca`: file with the CA certificate that must have signed the server's certificate. If
+    given, the name in the server's certificate is not checked.
     """
     found: Answer | RequestError
     try:

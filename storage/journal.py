@@ -18,13 +18,13 @@ durable readings.
 
 `prune` deletes readings in slices, so that it does not delay commits. It deletes readings that are
 older than the retention period, if all consumers have read them. If the file is too large, it
-deletes the oldest readings whatever their age, even those that a slow consumer has not read; then
-it logs a warning and adds a gap `unread`.
+deletes the oldest readings whatever their age, even if a slow consumer has not read them. In that
+case it logs a warning and adds a gap `unread`.
 
-If a record has a wrong checksum, it becomes a dead letter `corrupt_record`, and its offset a gap
-`corrupt`. Offsets on an unreadable page become a gap `damaged` (`storage.repair`). If the newest
-commits were lost, the cursors of consumers may be ahead of the journal; `continue_behind` then adds
-a gap `lost`.
+If a record has a wrong checksum, it becomes a dead letter `corrupt_record`, and its offset becomes
+a gap `corrupt`. Offsets on an unreadable page become a gap `damaged` (`storage.repair`). If the
+newest commits were lost, the cursors of consumers may be ahead of the journal. `continue_behind`
+then adds a gap `lost`.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class JournalEntry(NamedTuple):
 class Pruned(NamedTuple):
     """Result of `Journal.prune`.
 
-    `rows`: readings deleted in this slice. `unread`: those that some consumer had not read.
+    `rows`: readings deleted in this slice. `unread`: how many of them some consumer had not read.
     """
 
     rows: int
@@ -361,7 +361,7 @@ def _read_rows(
     db: sqlite3.Connection, path: Path | str, after: int, limit: int
 ) -> tuple[list[tuple[int, int, object]], int]:
     """Return the rows after an offset, and the new cursor."""
-    last = last_offset(db)  # read first: rows added in between are for the next call
+    last = last_offset(db)  # read this first: rows added in between are for the next call
     rows = db.execute(_SELECT, (after, limit)).fetchall()
     if not rows:
         return [], max(after, last)
@@ -437,10 +437,10 @@ def load_snapshot(connection: sqlite3.Connection, name: str) -> Snapshot | None:
 def restore_snapshot(
     connection: sqlite3.Connection, name: str, restore: Callable[[Snapshot], T]
 ) -> T | None:
-    """Return what `restore` makes of the stored state of `name`; None without a usable one.
+    """Restore the stored state of `name`; return None if there is no usable state.
 
-    A damaged state is logged and set aside, and its owner starts over: no damaged value may keep
-    the service from starting.
+    A damaged state is logged and set aside, and its owner starts over, so that damaged data never
+    keeps the service from starting.
     """
     stored = load_snapshot(connection, name)
     if stored is None:
@@ -449,7 +449,7 @@ def restore_snapshot(
         return restore(stored)
     except Exception as error:  # noqa: BLE001 - damaged bytes can raise anything
         log.error("the stored state %r is damaged and set aside: %s", name, error)  # noqa: TRY400 - one line
-        with suppress(sqlite3.OperationalError):  # a command may only read, or be locked out
+        with suppress(sqlite3.OperationalError):  # read-only command, or a locked file
             connection.execute(
                 "UPDATE OR REPLACE detector_snapshot SET name = name || ' damaged' WHERE name = ?",
                 (name,),

@@ -1,4 +1,4 @@
-"""Readings (values of one sensor at one event time), and detection of steps of our clock."""
+"""Readings (values of one sensor at one event time), and detection of clock steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEVICE_EVENTS = frozenset(
 
 
 _ABOUT_BOARD: Final = frozenset({"rssi", "battery"})
-"""Quantities that a board still sends if its sensor is dead."""
+"""Quantities that a board still sends after its sensor has died."""
 _ABOUT_LINK: Final = frozenset({"online", "offline"})
 
 
@@ -63,12 +63,12 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def is_timed(self) -> bool:
-        """Whether `time` comes from the sensor's clock and is not the receive time."""
+        """Whether `time` comes from the sensor's clock, so it is not the receive time."""
         return not self.flags or NO_TIME.isdisjoint(self.flags)
 
     @property
     def order(self) -> float:
-        """Sort key among the readings of the sensor: the time stamp, or `time` without one."""
+        """Sort key among the sensor's readings: the time stamp or, without one, `time`."""
         return self.time if self.stamp is None else self.stamp
 
     @property
@@ -100,7 +100,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 CLOCK_STEP_S: Final = 5.0
-"""Smaller steps are ignored; they may come from a slewed clock or a delay between two checks."""
+"""Smaller steps are ignored. They may come from a slewed clock or a delay between two checks."""
 
 
 class ClockSteps:
@@ -133,5 +133,5 @@ class ClockSteps:
 
 
 def never_set(_now: float) -> float:
-    """Return 0; for a clock that is not checked."""
+    """Return 0, for use with a clock that is not checked."""
     return 0.0

@@ -148,7 +148,7 @@ class Registry:
         sensors: Iterable[Sensor],
         sites: Iterable[Site] = (),
     ) -> Registry:
-        """Build a registry; rooms name their site if there are several.
+        """Build a registry; if there are several sites, rooms include the site in their place.
 
         Sensors of closed sites are dropped. Their rooms are kept so that old records can show the
         names.
@@ -185,7 +185,7 @@ class Registry:
         return Registry(rooms, sensors, found, former, closed)
 
     def place_of(self, room: str) -> Room | None:
-        """Return a room, also one of a closed site; None if it is unknown."""
+        """Return a room, even if its site is closed; None if it is unknown."""
         return self.rooms.get(room) or self.former.get(room)
 
     def sorted_sites(self, *, with_closed: bool = False) -> list[Site]:

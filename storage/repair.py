@@ -11,11 +11,11 @@ Order of operations:
 After a crash before step 2, the repair starts again; after a later crash, it continues at step 3
 (`finish_repair`). `create` makes a new file in the same way.
 
-Recovery uses the ``.recover`` command of the ``sqlite3`` program, which reads every page, so only
-the rows on damaged pages are lost. For some pages, the command does not know the table. Their rows
-go to the table with that root page, or to the only table whose columns fit. If a table is missing
-from the file's list of tables, or none of its rows are found, the list may be wrong. Then the file
-is recovered once more without the list, and all rows of that table are assigned in this way.
+Recovery uses the ``.recover`` command of the ``sqlite3`` program. It reads every page, so only the
+rows on damaged pages are lost. For some pages, the command cannot tell the table. Their rows go to
+the table with that root page, or to the only table with fitting columns. If a table is missing from
+the file's list of tables, or none of its rows are found, the list may be wrong. Then the file is
+recovered once more without the list, and all rows of that table are assigned in this way.
 
 Without the ``sqlite3`` program, each table is read from both ends up to the damage. The content of
 rows is not checked here; records have checksums where needed (`storage.journal`).
@@ -50,8 +50,7 @@ log = logging.getLogger(__name__)
 
 PAGE: Final = 4096
 ROWIDS: Final = 2**62
-"""Larger row ids are treated as damage, because no table has so many rows.
-"""
+"""Larger row ids are treated as damage, because no table has so many rows."""
 _BEHIND_KEY: Final = 1_000
 _HEADER: Final = (
     (0, b"SQLite format 3\0\x10\0\x02\x02\0\x40\x20\x20"),  # pages of 4,096 bytes, WAL
@@ -348,9 +347,9 @@ def _copy_readable(path: Path, new: sqlite3.Connection) -> dict[str, int]:
 def refuse_damaged_schema(found: sqlite3.Connection, prepare: Prepare, path: Path | str) -> None:
     """Raise `StorageCorruptError` if the file lacks tables or columns.
 
-    A flipped byte can leave the list of tables readable but wrong: if the name of a column changes,
-    statements that use the right name fail. `found` has already been prepared; it may have more
-    columns than needed.
+    A flipped byte can leave the list of tables readable but wrong. If it changes the name of a
+    column, statements that use the right name fail. `found` must already be prepared. It may have
+    more columns than needed.
     """
     with closing(sqlite3.connect(":memory:")) as own:
         own.row_factory = sqlite3.Row

@@ -2,13 +2,14 @@
 
 WAL mode lets other processes read while one writes. With `synchronous=FULL`, data is on the disk
 when a commit returns. `BEGIN IMMEDIATE` takes the write lock at the start, so that a transaction
-cannot fail halfway for lack of it. `secure_delete` overwrites deleted data. Only the owner can read
-the files. Schemas change only by appending scripts; a file with a newer schema is refused.
+cannot fail halfway because another process has the lock. `secure_delete` overwrites deleted data.
+Only the owner can read the files. Schemas change only by appending scripts. A file with a newer
+schema is refused.
 
-`DatabaseFile` has one connection for writing and one for reading. The second one is shared, one
-reader at a time, so a consumer in another thread never waits for the fsync of a commit. If the file
-is damaged, it is set aside and rebuilt from the data that can be recovered (`storage.repair`), and
-the failed work is repeated. `UntilStored` repeats work while the disk is full, locked or slow.
+`DatabaseFile` has one connection for writing and one for reading. Readers take turns on the second
+one, so a consumer in another thread never waits for the fsync of a commit. If the file is damaged,
+it is set aside and rebuilt from the data that can be recovered (`storage.repair`), and the failed
+work is repeated. `UntilStored` repeats work while the disk is full, locked or slow.
 """
 
 from __future__ import annotations
@@ -125,8 +126,8 @@ def find_damage_mark(path: Path) -> Path:
 def refuse_empty(path: Path | str) -> None:
     """Raise `StorageCorruptError` if the file has no page, or if its last page is cut off.
 
-    SQLite would treat an empty file as a new database. It would keep trying to read a page that is
-    cut off, unless the page is in the write-ahead log.
+    SQLite would treat an empty file as a new database. It would also keep trying to read a page
+    that is cut off, unless the page is in the write-ahead log.
     """
     files = (Path(path), Path(f"{path}-wal"))
     size, logged = (file.stat().st_size if file.exists() else None for file in files)
@@ -335,7 +336,7 @@ class InThread(Protocol):
 class UntilStored:
     """Repeats work until it succeeds; the pauses double from `first_s` to `longest_s`.
 
-    `failing`: for each kind of work that fails at the moment, the reason.
+    `failing`: the reason for each kind of work that is failing.
     """
 
     def __init__(self, first_s: float = RETRY_S, longest_s: float = RETRY_S) -> None:

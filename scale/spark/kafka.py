@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 CONNECTOR: Final = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0"
 """Spark's connector; this is the newest published version, and it also runs on pyspark 4.3."""
 _ANSWER_S: Final = 30.0
-"""Longest wait; on a busy machine, the client may be the first code that a new JVM runs."""
+"""Longest wait for an answer. The client may be the first code that a new JVM runs, which is slow
+on a busy machine."""
 _BYTES: Final = 16 << 20
 """Total size of the records that a task packs together."""
 

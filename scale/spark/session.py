@@ -16,8 +16,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "spark.ui.enabled": "false",
     "spark.sql.session.timeZone": "UTC",
     "spark.python.daemon.module": "scale.spark.daemon",
-    # These two apply only to some kinds of functions, and each different environment would get its
-    # own daemon and workers.
+    # These two apply only to some kinds of functions. Each different environment would get its own
+    # daemon and workers.
     "spark.sql.execution.pyspark.udf.faulthandler.enabled": "false",
     "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     "spark.executorEnv.PYTHONFAULTHANDLER": "1",
@@ -33,7 +33,7 @@ changes. `spark-submit` may override these settings."""
 
 
 def open_session(master: str, name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
-    """Return the running session, or open one; an empty `master` means that of `spark-submit`."""
+    """Return the running session, or open one; if `master` is empty, `spark-submit` sets it."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if master.startswith("local"):
         # Executors are threads of this JVM, and their workers inherit the environment.

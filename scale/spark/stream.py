@@ -3,28 +3,28 @@
 How a reading travels
 ---------------------
 1. Before the shuffle, `pack_readings` packs readings into one block per shard and task
-  (`scale.shard`). Buildings are hashed to shards of about a thousand sensors, because a pass over
-  many sensors costs hardly more than a pass over a few. Records from Kafka are divided and packed
-  without being decoded.
+   (`scale.shard`). Buildings are hashed to shards of about a thousand sensors, because a pass over
+   many sensors costs hardly more than a pass over a few. Records from Kafka are divided and packed
+   without being decoded.
 2. `ShardProcessor` evaluates the blocks of a trigger in receive order, with the service's detectors
-  (`scale.shard`). It decodes records with the shard's decoder (`scale.messages`), which keeps open
-  join windows, births and duplicates.
+   (`scale.shard`). It decodes records with the shard's decoder (`scale.messages`), which keeps open
+   join windows, births and duplicates.
 3. On the driver, the caller's sink gets the events and the number of a trigger. After a failure,
-  the same number may be repeated, with the same events.
+   the same number may be repeated, with the same events.
 
 State
 -----
-For each shard, RocksDB has a snapshot (including its decoder), the blocks since the
-snapshot, and a token: a hash over all blocks, which identifies the state. A Python worker keeps its
-shards in memory. If a shard's token matches the stored one, the worker continues with it; otherwise
-it rebuilds the shard from snapshot and blocks. So a trigger writes only its own blocks, and a new
-snapshot once the blocks are as large as the last snapshot. Any worker, executor or driver can take
-over.
+For each shard, RocksDB has a snapshot (including its decoder), the blocks since the snapshot, and a
+token: a hash over all blocks, which identifies the state. A Python worker keeps its shards in
+memory. If a shard's token matches the stored one, the worker continues with the shard. Otherwise it
+rebuilds the shard from the snapshot and the blocks. So a trigger writes only its own blocks, and a
+new snapshot once the blocks are larger than the last snapshot. Any worker, executor or driver can
+take over.
 
 Checkpoint
 ----------
-The number of shards is part of the state and cannot change; executors and
-cores can. A new model needs a new checkpoint; it warms up on earlier history.
+The number of shards is part of the state and cannot change. The number of executors and cores can.
+A new model needs a new checkpoint, and warms up on earlier history.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def pack_batches(
     most: int,
     divide: Callable[[pl.DataFrame], Iterable[tuple[int, pl.DataFrame]]],
 ) -> Iterator[pa.RecordBatch]:
-    """Gather a task's batches up to a size of `most`, and pack them by shard."""
+    """Gather a task's batches until they reach size `most`, and pack them by shard."""
     gathered: list[pa.RecordBatch] = []
     total = 0
     for batch in batches:
@@ -258,7 +258,7 @@ def start_events(
     """Start the stream of `detect`; `trigger` is passed to `DataStreamWriter.trigger`.
 
     `sink` gets a trigger's events, sorted by time, and its number. If the sink or the driver fails
-    before the trigger is committed, the events come again with the same number.
+    before the trigger is committed, `sink` gets the events again with the same number.
     """
 
     def take(batch: DataFrame, number: int) -> None:

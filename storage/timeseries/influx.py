@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from storage.timeseries.series import LatestReading
 
 BATCH: Final = 10_000
-"""Readings in one write, 2 to 7 MB. An InfluxDB 3 accepts up to 10 MB, and needs a second for a
-write of any size."""
+"""Readings in one write, 2 to 7 MB. InfluxDB 3 accepts up to 10 MB, and takes a second for a write
+of any size."""
 _LATEST_ROWS: Final = 24
 _RECENT_S: Final = 3600
 _MARGIN_S: Final = 3600.0
@@ -268,7 +268,7 @@ def _name_policy(level: Level | None) -> str:
 
 
 def _keep_numbers(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """Replace text by None; another program may have written text to fields of the same name."""
+    """Replace text with None; another program may have written text to fields of this name."""
     return [[row[0], *(None if isinstance(v, str) else v for v in row[1:])] for row in rows]
 
 
@@ -300,5 +300,5 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 def begin_again(rebuilt: sqlite3.Connection) -> None:
-    """Set the cursor to 0, so the journal is written again: stale marks may have been lost."""
+    """Set the cursor to 0 so the journal is written again, because stale marks may be lost."""
     save_cursor(rebuilt, InfluxSeries.CONSUMER, 0)

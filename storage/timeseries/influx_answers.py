@@ -2,10 +2,11 @@
 
 The generations use different words for the same thing, and similar words for different things. So
 each rule checks the status, the error code of 2.x, and a pattern for the whole message. The table
-is tested with recorded answers of 1.6.7, 1.12.4, 2.8.0 and 3 Core. If the server refuses a write
-because of its content, that is a `BatchRefusedError`. The server may have stored some of the
-readings; storing them again changes nothing. Everything else is a `StorageUnavailableError`, and
-the readings wait in the journal.
+is tested with recorded answers of 1.6.7, 1.12.4, 2.8.0 and 3 Core.
+
+If the server refuses a write because of its content, that is a `BatchRefusedError`. The server may
+have stored some of the readings; storing them again changes nothing. Any other error is a
+`StorageUnavailableError`, and the readings wait in the journal.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ _RULES: Final = (
 def classify_answer(status: int, message: str, code: str = "") -> Meaning | None:
     """Return the meaning of an answer; None if it is not a refusal.
 
-    A failed InfluxQL query has status 200 and an error message. `code`: the error code of 2.x.
+    `message`: also set for a failed InfluxQL query, which has status 200.
+    `code`: the error code of 2.x.
     """
     if status < 300 and not message:
         return None
@@ -112,7 +114,7 @@ def classify_answer(status: int, message: str, code: str = "") -> Meaning | None
 
 
 def find_message(body: bytes) -> str:
-    """Return the error message in an answer, also of InfluxQL, on one line."""
+    """Return the error message in an answer, on one line; handles InfluxQL answers too."""
     try:
         found = msgspec.json.decode(body)
     except msgspec.DecodeError:

@@ -166,7 +166,7 @@ class InfluxHttp:
             raise
 
     def place(self, measurement: str, policy: str) -> str:
-        """Return the name of a measurement for use in a statement; pass `query` the policy too."""
+        """Return the name of a measurement for a statement; also pass the policy to `query`."""
         if not policy or self.server().major == 3:
             return f'"{measurement}"'
         return f'"{self.settings.database}"."{policy}"."{measurement}"'
@@ -208,8 +208,8 @@ class InfluxHttp:
     def on_client(self, work: Callable[[InfluxDBClient], T]) -> T:
         """Return the result of `work` with the client library of 2.x.
 
-        Raises `StorageUnavailableError`. The whole package is imported first, because the import
-        fails if two threads import parts of it at the same time.
+        Raises `StorageUnavailableError`. The whole package is imported first, because imports of
+        its parts fail if two threads make them at the same time.
         """
         from influxdb_client import InfluxDBClient  # noqa: PLC0415 - takes a second, and only 2.x needs it
         from influxdb_client.rest import ApiException  # noqa: PLC0415

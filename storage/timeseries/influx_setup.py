@@ -9,7 +9,7 @@ The service computes the averages (`storage.timeseries.rollup`). A database that
 is not changed, because a shorter retention period would delete that data.
 
 `provide` does all of this with an administrator's permissions. It also creates the accounts and
-tests them. It keeps everything that exists, so a setup that failed can be run again.
+tests them. It keeps everything that exists, so a failed setup can be run again.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _make_bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> Bucket:
 
 
 def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
-    """Map a bucket to a policy of the database; not every 2.x does so based on its name."""
+    """Map a bucket to a policy of the database; not every 2.x derives that from the name."""
     from influxdb_client import DBRPCreate, DBRPsService  # noqa: PLC0415
 
     name = http.settings.database

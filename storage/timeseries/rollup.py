@@ -1,13 +1,14 @@
 """Compute 1-minute and 15-minute averages.
 
 Writing a reading marks its quarter hour as stale in the same transaction (for an InfluxDB, in the
-small file with the cursor). After the quarter hour has ended, its averages are computed from all of
-its readings, and the mark is removed. So the averages are right even if readings arrive late, twice
-or after a crash.
+small file with the cursor). After the quarter hour has ended, its averages are computed from all
+its readings, and the mark is removed. The averages are therefore right even if readings arrive
+late, twice or after a crash.
 
 The embedded store computes averages and removes the mark in one transaction. It never replaces an
-average by one of fewer readings. It deletes readings in whole quarter hours, once both their event
-time and receive time are past the retention period, but never before their averages are computed.
+average with one of fewer readings. It deletes readings in whole quarter hours, once both their
+event time and receive time are past the retention period, but never before their averages are
+computed.
 
 For an InfluxDB, a query computes the averages, and the result is written back (`fold`). Repeating
 this after a crash changes nothing.
@@ -125,7 +126,7 @@ def _delete(
 def count_quarters_at_once(sensors: int) -> int:
     """Return how many quarter hours to average at once, given the number of sensors.
 
-    More are better, because an InfluxDB 3 needs a second for each write, whatever its size.
+    More is better, because InfluxDB 3 takes a second for each write, whatever its size.
     """
     return max(
         1, min(_BUCKETS, _WRITES * _LINES // (QUARTER_HOUR.step_s // MINUTE.step_s * sensors))

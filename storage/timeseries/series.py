@@ -64,9 +64,9 @@ def make_columns(
 def find_newest(rows: Iterable[Sequence[Any]]) -> LatestReading:
     """Return the newest value of each quantity in a sensor's rows (nanoseconds, all quantities).
 
-    Devices may spread quantities over several messages, so a value that the newest row lacks may
-    come from a row up to two minutes older. A row without values only shows that the device is
-    connected; its time counts only if no row has values.
+    Devices may spread quantities over several messages. So a value that is missing from the newest
+    row may come from a row up to two minutes older. A row without values only shows that the device
+    is connected. Its time counts only if no row has values.
     """
     last, known = 0, dict[str, tuple[int, float]]()
     for at, *values in rows:
@@ -153,8 +153,8 @@ class Series(DatabaseFile, ABC):
     def _store(self, work: Callable[[sqlite3.Connection], None], cursor: int | None) -> None:
         """Run `work` and move the cursor in one transaction.
 
-        Raises `StorageUnavailableError` if a repair has set the cursor back: the readings to store
-        were read after the old cursor, so those in between would be skipped.
+        Raises `StorageUnavailableError` if a repair has set the cursor back. The readings to store
+        were read from the old cursor on, so the readings in between would be skipped.
         """
 
         def run(tx: sqlite3.Connection) -> None:
@@ -209,7 +209,7 @@ class Series(DatabaseFile, ABC):
         return make_columns([row for row in rows if any(v is not None for v in row[1:])], keys)
 
     def abandon(self) -> None:
-        """Make all calls that wait for a server fail immediately; may be called in any thread."""
+        """Make all calls that wait for a server fail immediately; callable from any thread."""
 
     @abstractmethod
     def check_connection(self) -> str:
@@ -310,7 +310,7 @@ class Series(DatabaseFile, ABC):
         last: int,
         sensors: Collection[str],
     ) -> Iterable[Sequence[Any]]:
-        """Return a row for each of these sensors, and perhaps others: its id, and its sums."""
+        """Return a row (id, sums) for each of these sensors; other sensors may be included."""
 
     @abstractmethod
     def _averages(self, sensor: str) -> Sequence[Level]:

@@ -146,7 +146,7 @@ class SqliteSeries(Series):
         sensors: Collection[str],
     ) -> Iterable[Sequence[Any]]:
         wanted = ", ".join(f'total("{field}")' for field in fields)
-        # a sensor's records lie together, so each sensor is read on its own
+        # Each sensor is read on its own, because a sensor's records are stored together.
         statement = (
             f"SELECT sensor, {wanted} FROM json_each(?) JOIN {table.name} ON sensor = value"  # noqa: S608 - names from the table of measurements
             " WHERE time >= ? AND time < ? GROUP BY sensor"

@@ -9,15 +9,15 @@ Order of operations:
 1. Before the first batch, the store checks its connection, so that a wrong token is noticed early.
 2. The writer reads a batch from the journal, starting after the cursor in the store.
 3. It writes the batch and the new cursor. Some stores do this in one transaction. Others move the
-   cursor after the write, and get the batch again after a crash in between; so writing a reading
+   cursor after the write, and get the batch again after a crash in between. So writing a reading
    twice must change nothing.
 4. After a `StorageUnavailableError`, it pauses and retries. The pause doubles each time, with
    jitter, and is at least ``Retry-After``. A permanent error (a missing column, a newer schema,
    damage that cannot be repaired) ends the writer.
 5. After a `BatchRefusedError`, it halves the batch until each refused reading is alone
    (`bisect_rejected`). Each becomes a dead letter ``series_refused``, which is durable before the
-   cursor passes the reading. After `refused_in_a_row` of them, it pauses as in 4, because the store
-   is probably set up wrong.
+   cursor passes the reading. After `refused_in_a_row` refused readings, it pauses as in 4, because
+   the store is probably set up wrong.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ REASON: Final = "series_refused"
 RECORD_REASON: Final = "record_refused"
 """The reason in the dead letter of a record."""
 _LONGEST_WISH_S: Final = 900.0
-"""Longest pause that a store may ask for."""
+"""Longest pause that a store can ask for."""
 
 
 T = TypeVar("T")
