@@ -33,7 +33,7 @@ class DataSource:
     password: str
 
     def body(self, policy: str) -> dict[str, Any]:
-        """Return Grafana's definition; `policy` names a database of an InfluxDB 3."""
+        """Return Grafana's definition of it; for an InfluxDB 3, `policy` names the database."""
         database = f"{self.database}/{policy}" if policy else self.database
         return {
             "uid": data_source_uid(policy),

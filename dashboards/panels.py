@@ -140,7 +140,7 @@ def _mappings(words: Words) -> list[Json]:
 
 
 def override(matcher: str, name: str, **properties: Any) -> Json:
-    """Override properties of the fields with a name or, with ``byRegexp``, matching a pattern.
+    """Override properties of fields by name or, if `matcher` is ``byRegexp``, by pattern.
 
     In a property's name, a double underscore stands for a dot.
     """
@@ -336,7 +336,7 @@ def grid(
     width: int = 24,
     height: int = 8,
 ) -> Json:
-    """Make a table with `columns` (from `column`) in this order, after the transformations.
+    """Make a table of `columns` (made by `column`), in this order, after the transformations.
 
     A cell without a value is empty; `empty` is the text for a table without rows. If a column's
     name is a pattern, no column is removed, moved or renamed.

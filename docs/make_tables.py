@@ -110,7 +110,7 @@ _CARRIED: Final = (
 
 
 def _read_benchmark() -> list[dict[str, float]]:
-    """Return the benchmark's rows by interval, shortest first, that have enough puffs."""
+    """Return the benchmark's rows that have enough puffs, shortest interval first."""
     found = _ROW.finditer(_BENCHMARK.read_text(encoding="utf-8"))
     rows = [{key: float(value) for key, value in m.groupdict().items()} for m in found]
     return sorted((r for r in rows if r["visible"] >= _ENOUGH), key=lambda row: row["s"])

@@ -118,7 +118,7 @@ def pluralize(n: int, one: str, many: str = "") -> str:
 
 
 def new_id(words: Iterable[str], taken: Collection[str], fallback: str) -> str:
-    """Make an id from familiar words.
+    """Make an id from words; it differs from all ids that are `taken`.
 
     >>> new_id(["North", "2nd floor", "Boys' restroom"], {"north-2nd-floor-boys-restroom"}, "room")
     'north-2nd-floor-boys-restroom-2'

@@ -108,7 +108,7 @@ def write_alerts(path: Path, alerts: Iterable[AlertRecord]) -> None:
 
 
 def write_events(path: Path, result: Replayed) -> None:
-    """Write one row per event, in order of the decision."""
+    """Write one row per event, ordered by the time of the decision."""
     rows = []
     for event in sorted(result.events.values(), key=lambda e: (e.alerted, e.sensor, e.kind, e.id)):
         evidence = {

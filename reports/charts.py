@@ -1,4 +1,4 @@
-"""Draw the charts of reports, readable in gray and with their numbers printed in them.
+"""Draw the charts of reports, with the numbers printed in them.
 
 Shades differ only in lightness, so they work in gray prints and for color-blind readers.
 """

@@ -31,7 +31,7 @@ _PAGE: Final = """\
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line through points; `dash` alternates the lengths of ink and gap."""
+    """A line through points; `dash` has alternating lengths of dashes and gaps."""
 
     points: tuple[Point, ...]
     color: str
@@ -78,7 +78,7 @@ Item = Line | Box | Polygon | Text
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Items to draw in order, on white, in page units; `title` and `description` are read aloud."""
+    """Items to draw in order, on white, in page units; `title` and `description` are alt text."""
 
     width: float
     height: float

@@ -57,7 +57,7 @@ class Times:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:
-    """Return the quantile of ascending values, linear between neighbors (Hyndman & Fan type 7).
+    """Return a quantile of ascending values, interpolated linearly (Hyndman and Fan, type 7).
 
     Return None if there are no values.
 

@@ -1,7 +1,7 @@
 """Hide small counts in the table of rooms by class periods, which could point at a student.
 
 Every count below `MIN_COUNT` is hidden, including 0. If a row or a column then has a single hidden
-count, its total would reveal it, so the smallest other count of that line is hidden as well
+count, its total would reveal it, so the smallest other count in that line is hidden as well
 (complementary suppression: NCES, SLDS Technical Brief 3, 2010). Totals stay.
 """
 

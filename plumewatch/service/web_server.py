@@ -82,7 +82,7 @@ class _Server(uvicorn.Server):
 
 
 class Listening:
-    """Passed from one service to the next: the socket, so that clients can wait, and `limits`."""
+    """The socket and `limits`, passed from one service to the next so that clients can wait."""
 
     def __init__(self) -> None:
         self.limits = Limits()
@@ -111,7 +111,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class WebServer:
-    """Serves an application on an address, which it binds at once; raises `ServiceError`."""
+    """Serves an application on an address; the constructor binds it, or raises `ServiceError`."""
 
     def __init__(
         self,
@@ -244,7 +244,7 @@ class BoundedConnection(H11Protocol):
     _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the deadline of the first request; make room for it if there are too many."""
+        """Start the deadline of the first request; if there are too many connections, end one."""
         super().connection_made(transport)
         self._wait_for_head()
         if len(self.connections) >= self.bounds.connections:

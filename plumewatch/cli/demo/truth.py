@@ -57,7 +57,7 @@ class TruthScore:
         return any(session.explains(room, onset) for session in self._sessions.values())
 
     def explain_once(self, rooms: int, now: float) -> str:
-        """Describe the detectable sessions once, when a session has ended; otherwise empty."""
+        """Describe the detectable sessions once, after the first one; otherwise return nothing."""
         everywhere = sum(end + _LATE_S <= now for end in self._ends.values())
         reached = sum(s.end + _LATE_S <= now for s in self._sessions.values())
         if self._is_explained or not everywhere:

@@ -65,7 +65,8 @@ class DiscoveredSensor:
     - `has_own_alarm`: whether the device sent its own vape alarm.
     - `unlikely`: quantities whose values look like another unit.
     - `misnamed`: a description of the keys that the native format does not read.
-    - `offsets_s`: how far its clock was ahead; `clock` explains it if it matches a time zone.
+    - `offsets_s`: how far its clock was ahead, for each reading.
+    - `clock`: explanation, if that matches a time zone.
     - `timezone`: time zone to set for its time stamps, or empty.
     """
 
@@ -295,7 +296,7 @@ def _check_clock(
 
 
 def _adopt(found: Discovery, topics: set[str]) -> None:
-    """Add to each sensor other topics that name it at the same level, and discovery topics."""
+    """Add to each sensor the other topics with its name at the same level, and discovery topics."""
     sensors = list(found.sensors.values())
     by_name = {sensor.id.lower(): sensor for sensor in sensors}
     places = {one.id: {find_level(one.id, topic) for topic in one.topics} for one in sensors}

@@ -194,7 +194,7 @@ def find_used(
 
 
 def _generalize(topic: str, form: str) -> str:
-    """Return a filter for the topics of other sensors that end like this one."""
+    """Return a topic as a filter, with wildcards for the levels that are ``{id}`` in `form`."""
     levels = zip(topic.split("/"), form.split("/"), strict=True)
     return "/".join("+" if by == "{id}" else level for level, by in levels)
 
