@@ -71,7 +71,7 @@ class UnknownIncidentError(AlertError):
 
 
 class FeedbackError(AlertError):
-    """The verdict, cause, note or follow-up are inconsistent."""
+    """The verdict, cause, note and follow-up are inconsistent."""
 
 
 class AnsweredError(AlertError):
@@ -99,7 +99,7 @@ class SilenceError(AlertError):
 
 
 class ConfigFileError(AlertError):
-    """The configuration file cannot be read or changed; the message is for people."""
+    """The configuration file cannot be read or changed; the message is shown to people."""
 
 
 class EntryFault(NamedTuple):

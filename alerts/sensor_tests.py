@@ -23,7 +23,7 @@ _RUNNING: Final = "room tests"
 
 
 class SensorTest(NamedTuple):
-    """A sensor's test: `at` is when its first step started, `result` its evaluation as JSON."""
+    """A sensor's test; `at` is when its first step began, and `result` is JSON."""
 
     sensor: str
     at: float

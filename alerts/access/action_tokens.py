@@ -6,7 +6,8 @@ feedback. Using it twice has the same effect as using it once. It becomes invali
 when the person sets a new password, and when they sign out everywhere. Its first use returns a
 second token for later steps. The second token is derived from the first and expires with it.
 
-Links carry the token in the fragment, which browsers never send; buttons carry it in a POST body.
+Links carry the token in the fragment, because browsers never send the fragment. Buttons carry it in
+a POST body.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 LIFETIME_S: Final = 12 * 3600.0
 _BYTES: Final = 16
 _REMEMBERED_S: Final = 7 * 86_400.0
-"""How long expired tokens are kept, in seconds, so that the page can report the expiry."""
+"""How long expired tokens are kept, in seconds, so that the page can say that they expired."""
 
 
 class Action(StrEnum):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class DirectoryPerson(NamedTuple):
-    """A person in the directory; `id` is their address, and `seen_at` their last sign-in."""
+    """A person in the directory; `id` is their address, and `seen_at` is their last sign-in."""
 
     id: str
     name: str

@@ -86,16 +86,16 @@ class Limits:
     link_answers: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
     """Requests with one link: `link_looks` only read an incident, `link_answers` can change it."""
     provider: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
-    """Provider sign-ins from one address, which a whole school may share."""
+    """Provider sign-ins, by address; a whole school may share one address."""
     refusals: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
-    """Audit log entries about refused provider sign-ins, which anyone can cause."""
+    """Audit log entries about refused provider sign-ins; anyone can cause them."""
     codes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
     """Second-factor codes by person; anyone who gets this far knows the password."""
     locked: RateLimit = field(default_factory=partial(RateLimit, Bound(1, 900.0)))
     """Audit log entries about attempts that were refused without a check, by person."""
     api: TryLimit = field(default_factory=TryLimit)
     token_reads: RateLimit = field(default_factory=partial(RateLimit, Bound(1200, 60.0)))
-    """Enough for dashboards that run thirty queries every ten seconds, and several viewers."""
+    """Enough for several viewers of dashboards that run thirty queries every ten seconds."""
     token_writes: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
     tests: RateLimit = field(default_factory=partial(RateLimit, Bound(3, 60.0)))
     """Test notices, by sender."""

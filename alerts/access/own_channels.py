@@ -56,7 +56,7 @@ CHANNEL_WORDS: Final = Words(ChannelKind.texts())
 
 @dataclass(frozen=True, slots=True)
 class Gateways:
-    """The ntfy server, and gateway URLs containing `TO` for e-mail and text messages, or None."""
+    """The ntfy server, and the gateway URLs (with `TO`) for e-mail and text messages, if any."""
 
     push: str = "https://ntfy.sh"
     email: Secret | None = None
@@ -107,7 +107,7 @@ _P256_B: Final = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D26
 
 
 class Subscription(NamedTuple):
-    """A browser's subscription: endpoint, and public key and secret in base64url."""
+    """A browser's subscription: its endpoint, and its public key and secret in base64url."""
 
     endpoint: str
     p256dh: str

@@ -93,7 +93,7 @@ class Hasher:
         return self._argon2.hash(_normalize(password))
 
     def verify(self, kept: str | None, password: str) -> bool:
-        """Return whether a password matches a hash; None takes the same time and never matches."""
+        """Return whether a password matches a hash; None never matches but takes the same time."""
         try:
             self._argon2.verify(kept or self._nobody, _normalize(password[: 4 * LONGEST]))
         except (VerificationError, InvalidHashError):
@@ -145,7 +145,7 @@ def make_invite(tx: sqlite3.Connection, person: str, now: float) -> str:
     """Return the token of a link that lets a person set their password once, within three days.
 
     A new token replaces an earlier one. It has 192 random bits and goes into the link's fragment,
-    which never reaches servers or their logs. Only its hash is stored.
+    so it never reaches servers or their logs. Only its hash is stored.
     """
     token = secrets.token_urlsafe(24)
     tx.execute(

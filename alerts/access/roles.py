@@ -22,7 +22,7 @@ class Right(StrEnum):
     SILENCE = "silence"
     """Silence notices for a while."""
     SENSORS = "sensors"
-    """See messages of unregistered sensors, test rooms, and change rooms, sensors, thresholds."""
+    """Test rooms, change rooms, sensors and thresholds, and see unregistered sensors' messages."""
     SUMMARY = "summary"
     """Create the summary for one's own schools."""
     REPORTS = "reports"

@@ -1,4 +1,4 @@
-"""Tables of access: the component ``"access"`` of `storage.sqlite.migrate`."""
+"""Tables for access control: the component ``"access"`` of `storage.sqlite.migrate`."""
 
 from __future__ import annotations
 

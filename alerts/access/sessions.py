@@ -24,7 +24,7 @@ _MAX_PER_PERSON: Final = 20
 
 
 class AtProvider(NamedTuple):
-    """The user's address at the provider, and their groups that map to a role."""
+    """The user's address at the provider, and the user's groups that map to a role."""
 
     email: str
     groups: tuple[str, ...]
@@ -45,7 +45,7 @@ def start(
     lifetime_s: float,
     provider: AtProvider | None = None,
 ) -> str:
-    """Start a session; return the cookie's value, 256 random bits."""
+    """Start a session; return the cookie's value (256 random bits)."""
     tx.execute("DELETE FROM staff_session WHERE expires_at <= ?", (now,))
     tx.execute(
         "DELETE FROM staff_session WHERE hash IN (SELECT hash FROM staff_session"

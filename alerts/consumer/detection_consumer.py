@@ -421,7 +421,7 @@ class DetectionConsumer:
     def _place_adjustments(
         self, tx: sqlite3.Connection, position: int
     ) -> list[ThresholdAdjustment]:
-        """Place pending adjustments at a journal position, and return them in order."""
+        """Assign a journal position to pending adjustments, and return them in order."""
         place = "UPDATE threshold_adjustment SET position = ? WHERE position IS NULL"
         if not tx.execute(place, (position,)).rowcount:
             return []

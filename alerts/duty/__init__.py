@@ -1,1 +1,1 @@
-"""Find who is on duty near an incident, from zones, bell schedules and shifts; no I/O."""
+"""Find who is on duty near an incident, using zones, bell schedules and shifts."""

@@ -299,7 +299,7 @@ class Receiver:
     """A group of people that routes refer to.
 
     `people` are always on duty, everywhere; shifts add others. If nobody on duty responds, the
-    building's `leads` are notified, and `catch_all` last.
+    building's `leads` are notified, and then `catch_all`.
     """
 
     id: str
@@ -349,7 +349,7 @@ class Roster:
         return only is None or labels.get("site", "") in only
 
     def match_routes(self, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
-        """Return the matching routes, only the first for each receiver."""
+        """Return the first matching route for each receiver."""
         first: dict[str, Chosen] = {}
         for node in choose_routes(self.root, labels):
             first.setdefault(node.receiver, node)

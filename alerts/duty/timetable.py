@@ -111,7 +111,7 @@ class Bells:
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """A school's bell schedules and its holidays, on which there are no periods."""
+    """A school's bell schedules, and its holidays; holidays have no periods."""
 
     zone: ZoneInfo = _UTC
     bells: tuple[Bells, ...] = ()

@@ -105,7 +105,7 @@ def _split_lesson(
 
 
 class Stretch(NamedTuple):
-    """Part of a shift during which the people on duty do not change; possibly nobody."""
+    """Part of a shift during which the same people (or nobody) are on duty."""
 
     shift: Shift
     start: datetime

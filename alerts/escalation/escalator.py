@@ -61,7 +61,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EscalationStep:
-    """One escalation step; `seq` and `round` count from 1; only `NOTIFY` steps have a `ring`.
+    """One escalation step. `seq` and `round` count from 1. Only `NOTIFY` steps have a `ring`.
 
     `done_at` is when it ran or was stopped; None while it is pending.
     """

@@ -22,7 +22,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class NotifyTaken:
-    """Send the responder's name to everyone who was paged, or only to the person `only` if set."""
+    """Send the responder's name to everyone who was paged, or only to person `only`, if set."""
 
     at: float
     only: str = ""

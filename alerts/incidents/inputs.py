@@ -33,7 +33,7 @@ class NewIncident:
 class Detected:
     """The detector reported an event that opens or joins the incident.
 
-    `mute` is the mute that applies, if any. `asks` is whether people are notified of such events.
+    `mute` is the mute that applies, if any. `asks` means that people are notified of such events.
     """
 
     event: Event
@@ -45,7 +45,7 @@ class Detected:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed; `mute` as in `Detected`."""
+    """Time passed; `mute` is as in `Detected`."""
 
     at: float
     mute: Mute | None = None

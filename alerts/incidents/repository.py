@@ -120,7 +120,7 @@ def read_evidence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> Evid
 
 
 def write_sentence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
-    """Describe an event's evidence in the reader's language; `which` as in `read_evidence`."""
+    """Describe an event's evidence in the reader's language; for `which`, see `read_evidence`."""
     return read_evidence(row, which).sentence(row["kind"])
 
 

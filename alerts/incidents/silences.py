@@ -2,7 +2,7 @@
 
 A silence mutes incidents that match all its labels. They are still recorded, and when the silence
 ends, people are notified once of incidents still in progress. A silence that starts in the future
-serves as a maintenance window. A silence can be ended early, but not changed otherwise.
+serves as a maintenance window. A silence can be ended early, but it cannot be changed otherwise.
 
 A silence lasts at most `LONGEST_S`, or `LONGEST_WIDE_S` if it names no place. If a new silence,
 together with the existing ones, would leave fewer than a quarter of the rooms with sensors unmuted,

@@ -209,7 +209,7 @@ def write_clock(moment: float, zone: str, now: float | None = None) -> str:
 
 
 def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
-    """Return title and body for a channel, given its URL scheme, such as ``"twilio"``.
+    """Return the title and body for a channel, given its URL scheme, such as ``"twilio"``.
 
     >>> from detection.events import ChannelEvidence
     >>> rose = Evidence({}, {"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)})

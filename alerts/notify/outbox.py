@@ -299,7 +299,7 @@ def measure_backlog(tx: sqlite3.Connection) -> tuple[int, float | None]:
 
 
 def count_by_status(tx: sqlite3.Connection, since: float) -> dict[str, int]:
-    """Count notices by status: all waiting ones, and others created since `since`."""
+    """Count all waiting notices, and other notices created since `since`, by status."""
     rows = tx.execute(
         "WITH recent (id) AS (SELECT id FROM incident WHERE opened_at >= ?1"
         " UNION SELECT id FROM incident WHERE status <> 'resolved')"
@@ -329,7 +329,7 @@ def add_answer_link(tx: sqlite3.Connection, row: OutboxRow, now: float) -> Outbo
 
 
 def parse_answer_link(link: str) -> tuple[str, str]:
-    """Split a personal link into address and token, for a button; both empty for other links.
+    """Split a personal link into address and token; both are empty for other links.
 
     >>> parse_answer_link("https://plumewatch.example/answer?lang=es#c2VjcmV0")
     ('https://plumewatch.example/answer', 'c2VjcmV0')

@@ -27,7 +27,7 @@ _LATER: Final = frozenset({408, 425, 429})
 async def send_in_place(
     places: asyncio.Semaphore, send: Callable[[], Awaitable[None]], timeout_s: float
 ) -> None:
-    """Run `send` if the service has a free slot; otherwise raise ``BUSY``."""
+    """Run `send` if the service has a free slot; otherwise raise a ``BUSY`` error."""
     if places.locked():
         raise TransientNotifyError(NotifyReason.BUSY, "earlier notices are still being sent")
     try:

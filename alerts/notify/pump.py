@@ -139,7 +139,7 @@ class OutboxPump:
     _owner: str = field(init=False, default_factory=lambda: uuid.uuid4().hex)
     _in_flight: Counter[str] = field(init=False, default_factory=Counter)
     _expiry: dict[int, float] = field(init=False, default_factory=dict)
-    """When notices expire, in monotonic seconds, because the clock can be set."""
+    """When notices expire, on the monotonic clock, because the wall clock can be set."""
     _stopping: bool = field(init=False, default=False)
     _until_stored: UntilStored = field(init=False, default_factory=UntilStored)
     _released: bool = field(init=False, default=False)
@@ -282,7 +282,7 @@ class OutboxPump:
         now = self.clock()  # read only once, because the clock may be set in between
         full = (name for name, n in self._in_flight.items() if n >= self.settings.per_channel)
         busy = self.notifier.find_busy_channels().union(full)
-        if not self._released:  # once, for an earlier process's leases; retried if the disk fails
+        if not self._released:  # expire the leases of an earlier process, once
             with sqlite.transaction(self._db) as tx:
                 outbox_rows.release_leases(tx, self._owner, now)
             self._released = True

@@ -2,8 +2,8 @@
 
 Records are committed together with the journal position that led to them. A crash, or a week
 without the time series, therefore neither loses nor duplicates records. *Samples* (``detection``,
-``sensor_health``, ``pipeline``) are queued as records. *Incidents and events* are queued by key,
-once each; database triggers do this.
+``sensor_health``, ``pipeline``) are queued as records. Database triggers queue *incidents and
+events* by key, once each.
 
 Batches are read oldest first, written to the series, and then deleted here. After a crash in
 between, a batch is written again and overwrites the earlier copy. `delete_excess` deletes the

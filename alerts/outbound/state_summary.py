@@ -73,7 +73,7 @@ class _Recorded(msgspec.Struct):
 
 
 def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Record:
-    """Add a health record to the sensor's hourly record; it covers the time from `since`.
+    """Add a health record, covering the time from `since`, to the sensor's hourly record.
 
     `hours` contains each sensor's latest hourly record and is updated. If the clock was set back,
     the current hour continues.

@@ -102,7 +102,7 @@ def find_client(request: Request) -> str:
 def came_through_proxy(request: Request) -> bool:
     """Return whether a request came through a proxy.
 
-    A proxy that adds no headers, such as nginx by default, uses HTTP/1.0, which browsers do not.
+    A proxy that adds no headers, such as nginx by default, uses HTTP/1.0. Browsers never do.
     """
     has_header = any(name.startswith(_OF_PROXIES) for name in request.headers)
     return has_header or request.scope.get("http_version") == "1.0"

@@ -59,7 +59,7 @@ _MAX_PAGES: Final = 20
 _MAX_BYTES: Final = 500_000
 _LONGEST_NAME: Final = 80
 _LONGEST_TOKEN: Final = 100_000
-"""Maximum characters; this also limits the number of groups (200 in Entra ID take 8,000)."""
+"""Maximum characters of a token; this also limits groups (200 in Entra ID take 8,000)."""
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 

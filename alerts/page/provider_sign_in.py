@@ -1,9 +1,9 @@
 """Sign-in through an OpenID Connect provider.
 
 State, nonce and PKCE verifier are kept in a browser cookie for ten minutes, so nobody can be signed
-in with someone else's code (login CSRF). The user's e-mail address must belong to a staff member;
-if groups have roles, the user must also be in such a group. People who are not configured can join
-through such a group.
+in with someone else's code (login CSRF). The user's e-mail address must belong to a staff member.
+If groups have roles, the user must also be in a group with a role. People who are not configured
+can join through such a group.
 
 Our session cookie is `SameSite=Strict`, so browsers do not send it when another site started the
 navigation. Therefore, the provider's redirect leads to a page that continues automatically. A

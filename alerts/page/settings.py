@@ -44,7 +44,7 @@ class QuarantinedSensor:
 
 @dataclass(frozen=True, slots=True)
 class SensorStatus:
-    """A registered sensor's state in words, last reading, and data problems by name.
+    """A registered sensor's state in words, its last reading, and its data problems by name.
 
     `poll_error` is why polling the device over HTTP has failed since `poll_failing_since`.
     `no_particles_since` is the start of a period of more than a day without particle values.

@@ -141,8 +141,10 @@ class PowerCuts:
     ----------
     log : Path
 
-    Attributes ---------- acknowledged : list of (str, int) Sensor and sequence number of all
-    readings acknowledged (PUBACK) so far.
+    Attributes
+    ----------
+    acknowledged : list of (str, int)
+        Sensor and sequence number of all readings acknowledged (PUBACK) so far.
     """
 
     def __init__(self, log: Path) -> None:

@@ -1,6 +1,6 @@
 """Run `plumewatch` commands as forks of a process that has already imported the program.
 
-Starting Python and importing the service takes two CPU seconds, a fork only milliseconds.
+Starting Python and importing the service takes two CPU seconds, but a fork takes only milliseconds.
 `Launcher` controls the process `tests.support.launcher`, which reads orders from its standard
 input, one JSON object per line. `shared()` returns this test process's launcher.
 """

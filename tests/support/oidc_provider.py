@@ -1,8 +1,8 @@
 """Run a real OpenID Connect provider on loopback: `oidc-provider-mock`, with optional faults.
 
-The package serves discovery, keys, authorization, codes and tokens. This module can change its
-tokens and sign them again with its keys, and rotate its keys. The package does not check PKCE, so
-this module does, before it passes a request on.
+The package serves discovery, keys, authorization, codes and tokens. This module can change the
+tokens, sign them again, and rotate the keys. The package does not check PKCE, so this module does,
+before it passes a request on.
 """
 
 from __future__ import annotations

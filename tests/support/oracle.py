@@ -50,7 +50,7 @@ def detected_upto(service: ServiceProcess) -> int:
 
 
 def incidents(service: ServiceProcess, kind: str = "vape") -> list[tuple[str, str, str]]:
-    """Return id, room and status of all incidents of a kind, oldest first."""
+    """Return the id, room and status of all incidents of a kind, oldest first."""
     with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
         return alert_records.incidents(found, "id", "room", "status", kind=kind)
 

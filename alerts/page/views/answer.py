@@ -177,7 +177,7 @@ class AnswerPages(PageGroup):
         await self._context.write(record)
 
     async def _check_grant(self, request: Request, *actions: Action) -> tuple[FormData, str, Grant]:
-        """Return form, token and grant; if given, `actions` must include the grant's action.
+        """Return the form, token and grant; `actions`, if given, must include its action.
 
         Raises 400 without a token, 403 if it is not valid here, and 429 after too many requests.
         """

@@ -199,7 +199,7 @@ class ConfigPages(PageGroup):
         return [(k, entry) for k, entry in found if entry.get("id") == session.person]
 
     def _find_index(self, request: Request, form: Form, version: ConfigVersion) -> int | None:
-        """Return the index of the entry in a path, None for a new one; raise 404 if missing."""
+        """Return the index of the entry in a path (None if it is new); raise 404 if missing."""
         text, session = request.path_params["entry"], request.state.session
         if text == _NEW and form.may_add and (form.slug != "people" or self._context.sites is None):
             return None

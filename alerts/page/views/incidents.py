@@ -102,7 +102,7 @@ class IncidentPages(PageGroup):
         )
 
     def _parse_midnight(self, text: str, otherwise: float, days: int = 0) -> float:
-        """Return when a date plus `days` begins at the school, or `otherwise` if not a date."""
+        """Return when a date plus `days` begins at the school, or `otherwise` for other text."""
         try:
             day = date.fromisoformat(text) + timedelta(days)
         except (ValueError, OverflowError):

@@ -169,7 +169,7 @@ def invite(context: PageContext, tx: sqlite3.Connection, request: Request, perso
 async def _find_configured(
     context: PageContext, person: str
 ) -> tuple[int | None, Mapping[str, Any] | None]:
-    """Return index and entry of a person that the requester can change, or (None, None)."""
+    """Return the index and entry of a person the requester can change, or (None, None)."""
     if context.settings.config is None:
         return None, None
     version = await context.run_in_thread(context.settings.config.read)
