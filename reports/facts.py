@@ -125,7 +125,7 @@ class Facts:
 
     @cached_property
     def shifts(self) -> Mapping[str, str]:
-        """The shift, if any, of the person notified first, by incident id."""
+        """The shift of the person who was notified first, if they had one, by incident id."""
         local = self.calendar.local
         spans: defaultdict[tuple[str, date], list[DutySpan]] = defaultdict(list)
         for span in self.duty:
@@ -163,7 +163,7 @@ class Facts:
 
     @cached_property
     def room_names(self) -> Mapping[str, str]:
-        """The display name of each room, unique, by room id."""
+        """Unique display names of the rooms, by room id."""
         rooms = (*self.registry.rooms.values(), *self.registry.former.values())
         known = [(r.id, r.name, r.floor, r.whole_building) for r in rooms]
         left = {row.room_id: row.room for row in self.incidents} | dict.fromkeys(
@@ -179,7 +179,7 @@ class Facts:
 
     @cached_property
     def alerts(self) -> list[IncidentRow]:
-        """Counted incidents, without incidents about devices."""
+        """Counted incidents, except incidents about devices."""
         return [row for row in self.chosen.incidents if row.kind not in HEALTH]
 
     @cached_property

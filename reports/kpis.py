@@ -142,7 +142,7 @@ class Response:
 
 
 def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Response:
-    """Compute response times, without incidents whose escalation ends after `now`."""
+    """Compute response times; `acknowledge` leaves out incidents still escalating at `now`."""
     notified = [(row, row.notified_at) for row in incidents if row.notified_at is not None]
     due = [(row, at) for row, at in notified if not _is_escalating(row, now)]
     waits = [

@@ -75,7 +75,7 @@ def read_incidents(
     end: float,
     rooms: Iterable[str] | None = None,
 ) -> list[IncidentRow]:
-    """Return the incidents opened in ``[start, end)``, Unix seconds, in some rooms or in all."""
+    """Return the incidents opened in ``[start, end)`` (Unix seconds) in `rooms`, or everywhere."""
     window = _window(start, end, rooms)
     detections = _read_detections(db, registry, window)
     faults = _read_faults(db, window)

@@ -25,7 +25,7 @@ KINDS: Final = ("week", "month", "term", "school_year")
 _DAY: Final = timedelta(days=1)
 _LAST_YEAR: Final = 2261
 _SAME_TERM_DAYS: Final = 60
-"""Maximum number of days by which a term's start moves from year to year."""
+"""A term's start moves by at most this many days from year to year."""
 
 
 class PeriodError(ValueError):
@@ -76,7 +76,7 @@ class SchoolTimes:
     first_month: int = 7
 
     def term(self, day: date) -> str:
-        """Return the name of a day's term; empty outside all terms."""
+        """Return the name of the term that includes a day; empty if there is none."""
         return next((t.name for t in self.terms if t.first <= day <= t.last), "")
 
     def school_year(self, day: date) -> str:
@@ -211,7 +211,7 @@ class PlaceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The part of a school that a report covers; empty means the whole school."""
+    """The part of a school that a report covers; empty fields mean the whole school."""
 
     site: str = ""
     """Id of a site."""
@@ -220,7 +220,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Lesson:
-    """One class period of a day, Unix seconds, half-open."""
+    """One class period of a day, as a half-open span in Unix seconds."""
 
     start: float
     end: float
@@ -283,7 +283,7 @@ class Calendar:
         return sorted(periods, key=lambda name: (begins.get(name, time.max), _by_number(name)))
 
     def periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
-        """Return the class periods of a window and those `seen`; without bells, hours 8 to 15."""
+        """Return a window's class periods and those in `seen`; without bells, the hours 8 to 15."""
         found = {*seen}
         if self.lessons is not None:
             inside = [lesson for lesson in self.lessons if lesson.start < end > start < lesson.end]
@@ -297,11 +297,11 @@ class Calendar:
         return self.in_order(found)
 
     def bounds(self, day: date) -> tuple[float, float]:
-        """Return the start of a day and of the next day, Unix seconds."""
+        """Return when a day and the next one begin, in Unix seconds."""
         return day_bounds(day, self.zone)
 
     def local(self, moment: float) -> datetime:
-        """Return Unix seconds as local time."""
+        """Convert Unix seconds to local time."""
         return datetime.fromtimestamp(moment, UTC).astimezone(self.zone)
 
 
@@ -403,7 +403,7 @@ def _describe_unknown(what: str, asked: str, known: Mapping[str, str]) -> str:
 
 
 def day_bounds(day: date, zone: ZoneInfo) -> tuple[float, float]:
-    """Return the start of a local day and of the next one, Unix seconds."""
+    """Return when a local day and the next one begin, in Unix seconds."""
     start, end = (datetime.combine(day + timedelta(days=k), time(), tzinfo=zone) for k in (0, 1))
     return start.timestamp(), end.timestamp()
 

@@ -94,7 +94,7 @@ NEWEST: Final[Mapping[str, int]] = {
     for schema in DATABASES.values()
     for component, scripts in schema.scripts.items()
 }
-"""Newest schema version of each component that this program knows."""
+"""The newest schema version that this program knows, by component."""
 
 _LOST: Final[Mapping[str, str]] = {
     "state.db": "Incidents, accounts, silences and the audit log are lost; the detectors start"
@@ -131,7 +131,7 @@ def refuse_read_only(root: Path) -> None:
 
 
 def reserve_space(path: Path, *, all_left: bool = False) -> None:
-    """Reserve disk space for later starts if plenty is free, or with `all_left`, what is left."""
+    """Reserve disk space for later starts if plenty is free; `all_left` reserves what is left."""
     with suppress(OSError):
         if all_left or shutil.disk_usage(path.parent).free > 4 * _RESERVED:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

@@ -57,7 +57,7 @@ HANGS_S: Final = 5.0
 
 _GRACE_S: Final = 2.0
 _REMEMBERED: Final = 10_000
-"""Number of newest readings that consumers get from memory instead of the journal, some 10 MB."""
+"""Number of newest readings that consumers get from memory, not from the journal: about 10 MB."""
 
 
 @dataclass(slots=True)
