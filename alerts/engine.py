@@ -110,7 +110,7 @@ class AlertEngine:
         return records
 
     def on_time(self, tx: sqlite3.Connection, now: float) -> list[AlertRecord]:
-        """Resolve finished incidents, page for incidents whose mute ended, and run due steps."""
+        """Resolve finished incidents, page people if a mute has ended, and run due steps."""
         records = self._pass_time(tx, now, now)
         while (due := escalation.load_first_due(tx, now)) is not None:
             incident = self._load(tx, due.incident)

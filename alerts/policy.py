@@ -175,7 +175,7 @@ class StaffMember:
     """An adult who can be notified; during `quiet` hours, only of critical incidents.
 
     Each role is also a receiver that includes everyone with that role. `targets` are the URLs of
-    the person's channels, in the order in which they are tried.
+    the person's channels, in the order they are tried.
     """
 
     id: str
@@ -197,7 +197,7 @@ class AlertPolicy:
     roster: Roster | None = None
     """If None, `BUILT_IN_ROUTES` notifies everyone with the matching role."""
     cooldown_s: float = 300.0
-    """Seconds after a page during which new incidents of the same kind and room are muted."""
+    """How long after a page new incidents of the same kind and room are muted, in seconds."""
     late_s: float = 600.0
     """A detection older than this when it arrives is recorded as late and pages nobody."""
     expire_s: float = 3600.0

@@ -76,7 +76,7 @@ class Directory:
 
 
 def add_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) -> AlertPolicy:
-    """Return a policy in which these people are notified and can sign in."""
+    """Add people to a policy, so that they are notified and can sign in."""
     known = {fold_address(member.email) for member in policy.staff}
     new = {one: own for one, own in joined.items() if one.id not in known}
     if not new:

@@ -183,7 +183,7 @@ class OwnChannels:
             return True
 
     def forget_gone(self, tx: sqlite3.Connection) -> None:
-        """Remove browsers whose endpoint no longer exists."""
+        """Remove browsers with endpoints that no longer exist."""
         while self.gone:
             forget(tx, self.gone.popleft())
 

@@ -179,8 +179,8 @@ class DetectionConsumer:
 
     The state database needs the tables ``state`` and ``alerts``. The detectors see only readings
     that `may_alert` accepts. Without `liveness`, no sensor counts as silent. `position` is the
-    journal offset up to which readings are evaluated. Batches without results are committed
-    together every `gather_s` seconds. After a crash, they are reprocessed.
+    journal offset of the last evaluated reading. Batches without results are committed together
+    every `gather_s` seconds. After a crash, they are reprocessed.
     """
 
     def __init__(

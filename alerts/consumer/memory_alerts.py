@@ -80,7 +80,7 @@ class Detection(Protocol):
 
     @property
     def position(self) -> int:
-        """Journal offset up to which readings are evaluated."""
+        """Journal offset of the last evaluated reading."""
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
         """Return a consumer that continues from here on another state database."""

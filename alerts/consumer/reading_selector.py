@@ -6,8 +6,8 @@ the future, the detectors would ignore all readings until that time.
 
 If our clock is set while readings arrive, the journal records the change (`clock_step`), and the
 times of readings from sensors without a clock are shifted. If our clock was set back while the
-service was down, there is no such record. Sensors whose last reading is then in the future start
-over.
+service was down, there is no such record. A sensor then starts over if its last reading is in the
+future.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ class Reorder:
     until the gap is filled, for at most `MAX_WAIT_S`.
 
     Readings that arrive in order never wait, and each takes constant time. A lost reading delays
-    the next ones by `MAX_WAIT_S`, once. After `MAX_UNFILLED_GAPS` unfilled gaps in a row, readings
-    no longer wait for a gap to fill, until a reading of the sensor does arrive out of order.
-    Readings without numbers never wait. If a later reading has already passed, the late reading
-    passes at once, and the consumer counts it as skipped. If the number drops but the time stamp
-    advances, the device has reset its counter.
+    the readings after it once, by `MAX_WAIT_S`. After `MAX_UNFILLED_GAPS` unfilled gaps in a row,
+    readings no longer wait for a gap to fill, until a reading of the sensor does arrive out of
+    order. Readings without numbers never wait. If a later reading has already passed, the late
+    reading passes at once, and the consumer counts it as skipped. If the number drops but the time
+    stamp advances, the device has reset its counter.
 
     All times are receive times and passed as arguments. The result therefore depends only on the
     readings, not on how they are split into batches.

@@ -431,7 +431,7 @@ class Roster:
         return tuple(Ring(name, tuple(people)) for name, people in rings.items())
 
     def is_reachable(self, person: str) -> bool:
-        """Return whether a person has an address, or nobody has one."""
+        """Return whether a person has an address; true for everyone if nobody has one."""
         return not self.reachable or person in self.reachable
 
 

@@ -1,7 +1,7 @@
 """Define shifts (who is on duty where and when), their overrides, and quiet hours.
 
 A shift's hours are class periods (`LessonHours`) or clock hours (`ClockHours`). A shift that runs
-past midnight belongs to the day on which it started.
+past midnight belongs to the day it started.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Shift:
         return tuple(OnDuty(person, self.zones, why, self.site) for person, why in found.items())
 
     def find_edges(self, start: datetime, end: datetime) -> Iterator[datetime]:
-        """Yield the times within (start, end) at which the people on duty may change."""
+        """Yield the times within (start, end) when the people on duty may change."""
         changes: list[Span | Override] = [*self.find_spans(start, end), *self.overrides]
         for change in changes:
             for moment in (change.start, change.end):

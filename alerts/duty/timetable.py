@@ -2,7 +2,7 @@
 
 Two rules apply when daylight saving time begins or ends:
 
-- A skipped wall time means the instant at which the clocks jump: 02:30 becomes 03:00.
+- A skipped wall time means the instant when the clocks jump: 02:30 becomes 03:00.
 - A repeated wall time means its first occurrence.
 
 Wall times therefore never run backward. Spans that touch on the clock also touch as instants, so a
@@ -68,7 +68,7 @@ def format_clock(at: datetime, zone: ZoneInfo) -> str:
 
 @lru_cache(maxsize=16_384)
 def find_instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
-    """Return the UTC instant at which clocks show this many minutes after midnight of `day`.
+    """Return the UTC instant when clocks show this many minutes after midnight of `day`.
 
     These are minutes on the clock, not elapsed minutes; 1440 or more means the next day.
 

@@ -1,4 +1,4 @@
-"""Find class periods in which no one on duty would be notified."""
+"""Find class periods when no one on duty would be notified."""
 
 from __future__ import annotations
 

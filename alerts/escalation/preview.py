@@ -46,8 +46,8 @@ def preview_steps(
 ) -> Iterator[PreviewStep]:
     """Yield the steps as `Escalator` will run them if nobody responds.
 
-    A ring in which nobody can be notified is skipped without waiting. If nobody in any ring can be
-    notified, the last ring is notified despite quiet hours.
+    If nobody in a ring can be notified, the ring is skipped without waiting. If nobody in any ring
+    can be notified, the last ring is notified despite quiet hours.
     """
     earlier = 0.0
     reached = False

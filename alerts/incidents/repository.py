@@ -54,7 +54,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "verdict": lambda value: Verdict(value) if value else None,
     "action": lambda value: ActionClass(value) if value else None,
 }
-"""Converters for columns whose fields are not plain values."""
+"""Converters for columns that do not hold plain values."""
 _LOOK_AGAIN_S: Final = 15.0
 """Seconds until an incident explained by another one is checked again."""
 

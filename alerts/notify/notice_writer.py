@@ -300,7 +300,7 @@ class NoticeWriter:
         now: Feedback,
         occasion: str,
     ) -> None:
-        """Notify the person who answered before that someone else gave a different answer."""
+        """Notify the author of an earlier answer that someone else has replaced it."""
         member = self._policy.find_member(before.by)
         if member is None:
             return

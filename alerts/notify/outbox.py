@@ -33,7 +33,7 @@ _CANCELLED: Final = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """A notice for one person on one channel, and the attempt for which it is leased."""
+    """A notice for one person on one channel, and its lease, if any."""
 
     id: int
     incident: str

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     Personal = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
 
 _MISSED_FOR_S: Final = 86_400.0
-"""Extra time to keep trying an alert whose escalation ended without a response, in seconds."""
+"""Extra time to keep trying an alert that nobody responded to, in seconds."""
 _AFTER_STEP_S: Final = 2.0
 """Pause after the clock was set, so that due times can be moved (`alerts.incidents.clock_step`)."""
 _LOG: Final = logging.getLogger(__name__)

@@ -42,7 +42,7 @@ SUMMED: Final = ("period_s", "online_s", "expected", "received", "missing")
 _DUTY_GAP_S: Final = 600.0
 """After a gap longer than this, in seconds, duty hours get one record per clock hour."""
 _DUTY_BACK_S: Final = 62 * 86_400.0
-"""Longest downtime or clock step, in seconds, for which duty hours are counted."""
+"""How far back missed duty hours are counted, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class StateRecorder:
         self._conditions, self._hours = before.conditions, before.hours
 
     def export(self) -> bytes:
-        """Return the state from which the next service continues; store it with the records."""
+        """Return the state for the next service to continue from; store it with the records."""
         found = _Recorded(self._counts, self._expected, self._conditions, self._hours)
         return msgspec.json.encode(found)
 

@@ -74,12 +74,12 @@ class Form:
     """A form that edits the entries of `section`; `slug` identifies it in paths.
 
     - `title` returns an entry's title in a list.
-    - `id_from` lists the keys from which a new entry's id is built.
+    - `id_from` lists the keys that a new entry's id is built from.
     - `start` returns the initial values of a new entry, given the local time.
     - `added_with` returns additional edits, given an entry and the whole configuration.
     - `is_shown` decides whether people see an entry, given the local time.
     - `own` lets people without the right edit the entry with their own id.
-    - `unique` lists keys whose combined values must be unique among all entries.
+    - `unique` lists keys. Their combined values must be unique among all entries.
     """
 
     slug: str

@@ -79,7 +79,7 @@ class ProviderSettings:
     groups_claim: str = ""
     """Claim that contains a person's groups; empty if groups are not used."""
     groups_url: str = ""
-    """Google's API for groups, because its tokens contain none; empty to use the claim."""
+    """URL of Google's groups API (its tokens contain no groups); empty to use the claim."""
     allow_private: bool = False
 
     @property

@@ -129,7 +129,7 @@ def _add_swap(typed: Tree, _tree: Tree) -> list[Edit]:
 
 
 def _add_zone(room: Tree, tree: Tree) -> list[Edit]:
-    """Add a zone for a room whose floor has none, if the school uses zones."""
+    """Add a zone for a room's floor if it has none and the school uses zones."""
     zones = tree.get("zone", ())
     building, floor, site = (room.get(key, "") for key in ("building", "floor", "site"))
     here = [z for z in zones if not site or z.get("site", site) == site]

@@ -48,7 +48,7 @@ class SensorStatus:
 
     `poll_error` is why polling the device over HTTP has failed since `poll_failing_since`.
     `no_particles_since` is the start of a period of more than a day without particle values.
-    `unlikely` lists quantities whose values look like another unit
+    `unlikely` lists quantities with values that look like another unit
     (`detection.quantities.UNLIKELY`).
     """
 

@@ -96,7 +96,7 @@ class SignInGroup(PageGroup):
         return found[0] if len(found) == 1 else None
 
     def _name_account(self, account: str) -> str:
-        """Return the id under which attempts on an account are counted."""
+        """Return the id that attempts on an account are counted under."""
         member = self._find_member(account)
         return account if member is None else member.id
 

@@ -1,4 +1,4 @@
-"""A server on loopback whose responses a test defines."""
+"""A server on loopback; a test defines its responses."""
 
 from __future__ import annotations
 

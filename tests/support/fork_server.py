@@ -30,7 +30,7 @@ ENVIRONMENT = {
 
 
 class Launcher:
-    """The process from which commands are forked; `environment` is added to the tests' own."""
+    """The process that commands are forked from; `environment` is added to the tests' own."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = {**ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1", **(environment or {})}

@@ -1,4 +1,4 @@
-"""The process from which `tests.support.fork_server` forks commands and services.
+"""The process that `tests.support.fork_server` forks commands and services from.
 
 ``python -m tests.support.launcher`` imports the program once and then reads orders from its
 standard input, one JSON object per line. Every child process runs one command. For a

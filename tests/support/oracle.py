@@ -44,7 +44,7 @@ def quiet_reading(sensor: str, seq: int, at: float | None = None) -> Reading:
 
 
 def detected_upto(service: ServiceProcess) -> int:
-    """Return the journal offset up to which the detectors' effects are committed."""
+    """Return the journal offset of the last reading that the detectors have committed."""
     with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
         return load_cursor(found, CONSUMER)
 

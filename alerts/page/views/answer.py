@@ -1,7 +1,7 @@
 """Respond from a phone with a notice's token, without signing in.
 
-``GET /answer`` shows the same page to everyone; the token is in the address's fragment, which only
-the page's script reads. Each POST sends ``token=...``, and so does the button in an ntfy notice:
+``GET /answer`` shows the same page to everyone. The token is in the address's fragment, and only
+the page's script reads it. Each POST sends ``token=...``, and so does the button in an ntfy notice:
 
 - ``/answer/look`` returns the incident's state, and ``/answer/evidence`` its picture. Neither
   changes the incident.
@@ -52,7 +52,7 @@ _LOG: Final = logging.getLogger(__name__)
 _CHANNELS: Final = frozenset({"link", "ntfy", "push"})
 _MAX_TOKEN: Final = 64
 _ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
-"""A notice's button may be in a web app with another origin; no cookie is sent."""
+"""Any origin is allowed: a notice's button may be in another web app. No cookie is sent."""
 
 
 class _FurtherError(HTTPException):
