@@ -8,9 +8,9 @@ A sensor alerts when a score reaches the model's level plus an offset, both in l
 is the lowest value expected to keep the sensor within its weekly budget of false alarms.
 
 Seen
-    Scored readings of one sensor less than `CLUSTER_S` apart form a *cluster*, assumed to have one
-    cause. A cluster that could have alerted counts as a fraction of a false alarm: one minus its
-    probability of vaping. Once a person answers, it counts as one false alarm or none.
+    Scored readings of one sensor less than `CLUSTER_S` apart form a *cluster*, which is assumed to
+    have one cause. A cluster that could have alerted counts as a fraction of a false alarm: one
+    minus its probability of vaping. Once a person answers, it counts as one false alarm or none.
 Expected
     The false alarms seen, plus what an ordinary room adds in one week. At its own level, an
     ordinary room has `BUDGET` false alarms a week. For each 1 / `TAIL` log-odds below that level,
@@ -68,7 +68,7 @@ _OFTEN_S, _RARE_S, _MINUTE_S = 3.0, 20.0, 45.0
 """Reporting intervals. Up to the first, readings are frequent. From the second on, they are rare.
 From the third on, they come about once a minute or less often."""
 _AGAIN_S: Final = 600.0
-"""A second puff within this time confirms the first at a sensor that reports once a minute."""
+"""At a sensor that reports once a minute, a second puff within this time confirms the first."""
 _READINGS_OFTEN, _READINGS = 3.0, 2.0
 """Readings that a pulse needs before it alerts. The first value applies to sensors with frequent
 readings, the second to all others. A single reading may be an artifact."""
@@ -79,8 +79,8 @@ FAINT_UG_M3: Final = 8.0
 """Smaller pulses do not alert. Most plumes in an ordinary room are that small, and two readings are
 too few to recognize vaping."""
 FAINT_SHARE: Final = 0.2
-"""Smallest rise that alerts, as a share of the level before it, because a particle sensor's error
-grows with the level."""
+"""Smallest rise that alerts, as a share of the level before it. A particle sensor's error grows
+with the level."""
 GLANCE, SMALL_GLANCE, SMALL_UG_M3 = 1.75, 0.5, 30.0
 """How far below the model's level, in log-odds, a pulse can score and still be reported as possible
 vaping. Pulses smaller than `SMALL_UG_M3` get the smaller margin, because most plumes are small."""
@@ -153,10 +153,11 @@ def is_large(episodes: Episodes, age: Floats, model_level: float) -> Flags:
 
 
 def is_answered(episodes: Episodes) -> Flags:
-    """Return whether a staff answer already covers a pulse.
+    """Return whether staff have already answered an alert on a pulse's plume.
 
-    It does if the pulse began before the answer. It also does if the pulse began within a minute
-    after the answer and is smaller than what was left in the air: the old plume is being stirred.
+    That is the case if the pulse began before the answer. A pulse that began within a minute after
+    the answer also counts if it is smaller than what was left in the air, because it may only be
+    the old plume being stirred.
     """
     since = episodes["pulse_onset"] - episodes["answered_at"]
     left = episodes["pulse_base"] - episodes["baseline"][:, FINE]
@@ -190,7 +191,7 @@ def drop_unseen_kinds(chances: Floats, episodes: Episodes) -> Floats:
 
 
 def compute_probabilities(log_odds: Floats, kinds: Floats) -> Floats:
-    """Return each kind's probability: vaping's from its log-odds; the others share the rest."""
+    """Return all kinds' probabilities: vaping from its log-odds, the rest shared by the others."""
     vape = expit(log_odds)
     others = kinds[:, 1:]
     total = others.sum(axis=1)
@@ -560,7 +561,7 @@ class AlertBudgets:
     Attributes
     ----------
     default : float
-        Budget of sensors without their own.
+        Budget of sensors that have none of their own.
     own : mapping of str to float
         Budgets by sensor.
     moved : mapping of str to float

@@ -143,7 +143,7 @@ def voc_strength(
 
     The raw signal of a metal-oxide sensor changes by 870 ticks each time C + C0 doubles, where C is
     the concentration and C0 is 0.2-1 ppm ethanol-equivalent (Sensirion SGP40 data sheet). Other
-    outputs are converted to this scale only for scoring; it is never reported.
+    outputs are converted to this scale only for scoring. The scale is never reported.
 
     Returns
     -------

@@ -3,8 +3,9 @@
 A sensor is *silent* after `LivenessSettings.missed` reporting intervals without a reading, but not
 before `LivenessSettings.min_s`. The interval is the registered one, or the learned one if that is
 longer. The learned interval is the second largest of the last ten gaps between reports (the largest
-if there are fewer gaps), so a single lost report does not change it, while a longer setting is
-learned after two gaps. Until three gaps have been seen, a sensor is silent after `UNLEARNED_S`.
+if there are fewer gaps). So a single lost report does not change it, and a longer interval set on
+the device is learned after two gaps. Until three gaps have been seen, a sensor is silent after
+`UNLEARNED_S`.
 
 A device or its gateway may also report `online` or `offline` (an MQTT will or an availability
 message). `offline` makes the sensor silent at once. `online` only revokes that report, because a

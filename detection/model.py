@@ -259,7 +259,7 @@ class Model:
     vape : Forest or None
         Scores vaping, as log-odds, from the features of one moment. Without it, nothing is vaping.
     network : Network or None
-        Adjusts these log-odds by the earlier moments of the episode.
+        Adjusts these log-odds based on the earlier moments of the episode.
     kinds : Forest or None
         Gives each of `KINDS` a score. The softmax of the scores gives the probabilities. Without
         it, all kinds are equally probable.

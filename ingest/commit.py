@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _WHAT: Final = "readings, of which none is acknowledged"
 _MAX_GROUP: Final = 5_000
-"""Readings and dead letters at which a group is full."""
+"""A group is full at this many readings and dead letters."""
 
 _EACH_S: Final = 0.0002
 _SLOWEST_S: Final = 0.01

@@ -237,8 +237,8 @@ class Context:
     `zone`: time zone of devices that send local time without an offset.
     `zones`: time zones of sensors at other sites, by sensor id as returned by `fold_id`.
     `limits`: limits on messages and times.
-    `registry`: registered sensors. A sensor's `model` selects the codec if the bytes of a frame do
-    not identify it.
+    `registry`: registered sensors. A sensor's `model` selects the codec if a frame's bytes do not
+    identify one.
     `states`: state that decoders keep between messages.
     """
 

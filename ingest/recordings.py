@@ -5,9 +5,9 @@ and any quantities. The cell of a missing value is empty. The rows of all sensor
 
 A recording has no receive times, so a time stamp is checked against the rows around it. If it is
 more than a day ahead of the previous row and of most of the next `_LOOK_AHEAD` rows, the sensor's
-clock was wrong. The reading then gets a time between its neighbors and the flag ``time_replaced``.
-A live message would get its receive time (`ingest.validation.settle_time`). Without this, the
-sensor would not be evaluated again until the time of the wrong stamp.
+clock was wrong. The reading then gets a time between its neighbors and the flag ``time_replaced``
+(a live message would get its receive time, see `ingest.validation.settle_time`). If the wrong stamp
+were kept, the sensor would not be evaluated again until that time.
 """
 
 from __future__ import annotations

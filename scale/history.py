@@ -60,7 +60,7 @@ SCHEMA: Final = pl.Schema(
 )
 """Columns of a part. Times are Unix seconds, bit for bit as in the journal. Unregistered sensors
 have an empty place. Lists are words separated by spaces; null means none. Detectors skip readings
-that are not `judged`, such as late or retained readings and readings of unregistered sensors."""
+that are not `judged`, such as retained readings and readings of unregistered sensors."""
 
 _STATE: Final = "_writer.json"
 _LOCK: Final = "_writer.lock"

@@ -38,7 +38,7 @@ class AbandonedError(BoundedCallError):
 
 
 class BoundedThreads:
-    """Threads for the calls to one peer; abandoned calls also count. Thread-safe."""
+    """A limited number of threads for calls to one peer. Abandoned calls count. Thread-safe."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._name = name

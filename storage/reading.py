@@ -63,7 +63,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def is_timed(self) -> bool:
-        """Whether `time` comes from the sensor's clock, so it is not the receive time."""
+        """Whether `time` comes from the sensor's clock rather than being the receive time."""
         return not self.flags or NO_TIME.isdisjoint(self.flags)
 
     @property

@@ -12,10 +12,11 @@ After a crash before step 2, the repair starts again; after a later crash, it co
 (`finish_repair`). `create` makes a new file in the same way.
 
 Recovery uses the ``.recover`` command of the ``sqlite3`` program. It reads every page, so only the
-rows on damaged pages are lost. For some pages, the command cannot tell the table. Their rows go to
-the table with that root page, or to the only table with fitting columns. If a table is missing from
-the file's list of tables, or none of its rows are found, the list may be wrong. Then the file is
-recovered once more without the list, and all rows of that table are assigned in this way.
+rows on damaged pages are lost. For some pages, the command cannot tell which table they belong to.
+Their rows go to the table with that root page, or to the only table with fitting columns. If a
+table is missing from the file's list of tables, or none of its rows are found, the list may be
+wrong. Then the file is recovered once more without the list, and all rows of that table are
+assigned in this way.
 
 Without the ``sqlite3`` program, each table is read from both ends up to the damage. The content of
 rows is not checked here; records have checksums where needed (`storage.journal`).

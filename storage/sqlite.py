@@ -92,7 +92,7 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
 def open_prepared(path: Path | str, prepare: Prepare) -> sqlite3.Connection:
     """Open a database and create or upgrade its tables; raises `StorageUnavailableError`.
 
-    Raises `StorageCorruptError` if the file has an incomplete page or none, if it has tables but
+    Raises `StorageCorruptError` if the file has no page or an incomplete one, if it has tables but
     not `component_version`, if the schema scripts fail, or if columns are missing.
     """
     if isinstance(path, Path):
@@ -141,8 +141,8 @@ def transaction(
 ) -> Iterator[sqlite3.Connection]:
     """Commit everything done inside the block, or nothing.
 
-    If not `synced`, the data is safe from a crash of the process as soon as this returns, but safe
-    from a power cut only after the next synced transaction.
+    If not `synced`, the data survives a crash of the process as soon as this returns, but survives
+    a power cut only after the next synced transaction.
     """
     if not synced:
         connection.execute("PRAGMA synchronous=NORMAL")

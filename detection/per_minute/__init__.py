@@ -1,1 +1,1 @@
-"""Detectors that work minute by minute: sensor faults and building-wide air."""
+"""Detectors that work minute by minute: sensor faults and building-wide air changes."""

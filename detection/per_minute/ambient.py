@@ -102,12 +102,12 @@ class _Building:
 
     @property
     def running(self) -> bool:
-        """Whether its air has risen."""
+        """Whether its `ambient` event is running."""
         return bool(self.sensor)
 
 
 class Ambient:
-    """Detects building-wide air; `place` returns the building and room of a sensor, if any."""
+    """Detects building-wide air changes; `place` returns a sensor's building and room, if any."""
 
     KEPT: ClassVar[Mapping[str, Any]] = {
         **{f"_{key}": np.ndarray for key in _ARRAYS},
@@ -147,7 +147,7 @@ class Ambient:
         return found
 
     def mark(self, events: Iterable[Event]) -> list[Event]:
-        """Set `Event.explained_by` on vape events that building-wide air explains.
+        """Set `Event.explained_by` on vape events that a building-wide air change explains.
 
         An event keeps this mark from its alert until an update rises above the building's air. Pass
         events in order, after `on_minute` has processed their minutes.
@@ -316,7 +316,7 @@ class Ambient:
         )
 
     def _find_explanation(self, event: Event) -> list[int]:
-        """Return how many rooms rose, and of how many, if that explains an event; else `[]`."""
+        """Return the counts of risen rooms and of all rooms if they explain an event, else `[]`."""
         place = self._place(event.sensor)
         building = None if place is None else self._buildings.get(place[0])
         own = max(

@@ -238,7 +238,7 @@ def _zigzag(
     x : ndarray of float64, shape (len(CHANNELS), n)
         Readings, grouped by sensor.
     starts : ndarray of intp, shape (m,)
-        Where each sensor begins.
+        Position where each sensor's readings begin.
     last, before : ndarray of float64, shape (len(CHANNELS), m)
         Last value of each sensor before these readings, and the value before that.
 

@@ -8,10 +8,10 @@ A message is one of these:
   zeros.
 - An answer of the local API: all values (``GET /api/config/gstate/latest``) or the alarms.
 
-Events of sound and motion are rejected. If a value is not a number, or its keyword was not
-replaced, the reading gets the flag `unread`. HALO's own score of an event is not stored, because it
-uses the vendor's own scale. This decoder is based on public documents and other programs; it
-has not been tested with a device.
+Sound and motion events are rejected, and so are templates with keywords that were not replaced. If
+a value is not a number, the reading gets the flag `unread`. HALO's own score of an event is not
+stored, because it uses the vendor's own scale. This decoder is based on public documents and other
+programs. It has not been tested with a device.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """Zigbee2MQTT: one flat JSON object per message (``zigbee2mqtt/<friendly name>``).
 
 By default, the bridge repeats all cached values when it starts and with every new value. A message
-gets the flag `cached`, and never alerts, in these cases: it is the device's first message since the
-bridge started; ``last_seen`` has not changed; or there is no ``last_seen``, and all values equal
-the last ones, less than `_REPEAT_S` after the last message. After a longer time, equal values are
-new values that did not change.
+gets the flag `cached`, and never alerts, in these cases:
+
+- It is the device's first message since the bridge started.
+- ``last_seen`` has not changed.
+- There is no ``last_seen``, and all values equal the last ones, less than `_REPEAT_S` after the
+  last message. After a longer time, equal values count as new.
 
 The unit of ``voc`` (ppb or µg/m³) depends on device and version, so ``voc`` is used only if
 ``bridge/devices`` gives the unit. If the bridge goes offline, so do all devices behind it. In

@@ -1,4 +1,4 @@
-"""HTTP ingest: ``POST /ingest/<decoder>[/<sensor>]``, for sensors that have no MQTT.
+"""HTTP ingest: ``POST /ingest/<decoder>[/<sensor>]``, for sensors that can't use MQTT.
 
 The answer is the acknowledgment: status 200 means that the message, or an earlier copy of it, is
 durable. Messages go through the same `Intake` and `GroupCommit` as those from MQTT. docs/http.md

@@ -50,7 +50,7 @@ class HttpSource:
     """One sender.
 
     `name`: also the user name for HTTP Basic authentication.
-    `token`: None only for a source that signs its messages.
+    `token`: None for a source that signs its messages, and for a polled sensor.
     `signature`: shared secret for these signatures.
     `accepts_unregistered`: whether it can send for unregistered sensors.
     `rate_per_s`: messages per second on average; a burst can be twice as many.
@@ -155,7 +155,7 @@ def make_limit(source: HttpSource) -> RateLimit:
 
 @dataclass(slots=True)
 class Guesses:
-    """Limit guesses of tokens by address.
+    """Limit wrong tokens by address.
 
     After `allowed` wrong tokens within `window_s`, an address must wait, unless a correct token
     came from it within `trusted_s`.

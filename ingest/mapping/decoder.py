@@ -185,7 +185,7 @@ class _Name:
 
 
 class _Mapped:
-    """A compiled mapping; has no state."""
+    """A compiled mapping. It has no state."""
 
     def __init__(self, name: str, topics: Sequence[str], config: MappingBody) -> None:
         self._name = name

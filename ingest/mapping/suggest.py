@@ -1,4 +1,4 @@
-"""Propose a mapping for a topic, based on samples; a person approves it by pasting it.
+"""Propose a mapping for a topic, based on samples, for a person to check and paste.
 
 Quantities are guessed from well-known names (`ingest.names`). If the name or the payload gives the
 unit, that unit is used; otherwise the unit is a guess and is marked as such. A value that could be

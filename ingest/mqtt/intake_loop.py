@@ -46,8 +46,8 @@ class CanarySettings:
 class Canary:
     """Test that readings can arrive, by sending messages to ourselves.
 
-    A connection can be up although nothing arrives: the session may have lost its subscriptions, or
-    an acknowledgment may be lost and the broker's window full. So the service publishes canaries to
+    A connection can be up while nothing arrives: the session may have lost its subscriptions, or an
+    acknowledgment may be lost and the broker's window full. So the service publishes canaries to
     a topic that it subscribes to, at QoS 1 through the same session and window as the readings, and
     measures how long they take to return.
 
@@ -56,8 +56,8 @@ class Canary:
     `CanarySettings.last_wait_s`. Time spent waiting for the disk does not count, because unstored
     messages may fill the broker's window. `now` is monotonic, in seconds.
 
-    `nonce`: identifies this process, since a persistent session may deliver canaries of an earlier
-    one.
+    `nonce`: identifies this process, because a persistent session may deliver canaries of an
+    earlier process.
     `round_trip_s`: how long the last canary took to return.
     `silent`: whether nothing has arrived for too long; reset by the next arrival.
     """
@@ -194,7 +194,7 @@ class SourceState:
 
 
 class Arrivals:
-    """Messages of one connection between the network callback and the intake loop."""
+    """Queue of one connection's messages, between the network callback and the intake loop."""
 
     def __init__(
         self,

@@ -70,7 +70,7 @@ _EVENT_ROW: Final = (
 
 
 def read_history(spark: SparkSession, folder: str, files: int | None = None) -> DataFrame:
-    """Read a growing history as a stream of rows of `SCHEMA`, at most `files` parts a trigger."""
+    """Read a growing history as a stream of rows of `SCHEMA`, up to `files` parts per trigger."""
     reader = spark.readStream.schema(COLUMNS).option("recursiveFileLookup", "true")
     if files is not None:
         reader = reader.option("maxFilesPerTrigger", files)

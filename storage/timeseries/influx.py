@@ -95,8 +95,8 @@ class InfluxSeries(Series):
     def check_set_up(self) -> None:
         """Check that the policies or databases for averages exist.
 
-        For 2.x, also check that they can be written to, because a 2.x returns no error for a query
-        of a deleted bucket.
+        For 2.x, also check that they can be written to, because 2.x returns no error if a query
+        uses a deleted bucket.
         """
         for level in (MINUTE, QUARTER_HOUR):
             place = self.http.place(level.measurement, level.name)

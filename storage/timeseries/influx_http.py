@@ -208,8 +208,8 @@ class InfluxHttp:
     def on_client(self, work: Callable[[InfluxDBClient], T]) -> T:
         """Return the result of `work` with the client library of 2.x.
 
-        Raises `StorageUnavailableError`. The whole package is imported first, because imports of
-        its parts fail if two threads make them at the same time.
+        Raises `StorageUnavailableError`. The whole package is imported first, because an import
+        fails if two threads import different parts of the package at the same time.
         """
         from influxdb_client import InfluxDBClient  # noqa: PLC0415 - takes a second, and only 2.x needs it
         from influxdb_client.rest import ApiException  # noqa: PLC0415

@@ -273,7 +273,7 @@ def check_administrator(http: InfluxHttp) -> None:
 
 
 def allows_anybody(settings: InfluxSettings) -> bool:
-    """Return whether a 1.x requires no password. Raises `StorageUnavailableError`."""
+    """Return whether a 1.x server requires no password. Raises `StorageUnavailableError`."""
     with closing(InfluxHttp(replace(settings, username="", secret=""))) as anybody:
         try:
             anybody.query("SHOW DATABASES")

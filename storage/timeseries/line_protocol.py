@@ -10,8 +10,8 @@
 - Different readings of one sensor at the same microsecond never share a nanosecond. The last three
   digits (`Slots`) are computed from the content without the receive time, so a reading that is
   written or imported again overwrites itself. The same is true of records with an id.
-- Servers disagree about a backslash in a tag before a comma, an equals sign, a space, another
-  backslash or the end, so such a backslash is removed. Control characters become spaces
+- Servers disagree about a backslash at the end of a tag, or before a comma, an equals sign, a space
+  or another backslash. Such a backslash is removed, and control characters become spaces
   (`clean_tag`). Text in fields may contain anything.
 
 Source: InfluxDB line protocol reference; https://github.com/influxdata/influxdb/issues/9966 on line
@@ -79,9 +79,9 @@ def quote_text(text: str) -> str:
 class Slots:
     """Choose the last three digits of the nanoseconds, based on the content of a reading.
 
-    Two different readings of one sensor at the same microsecond get the same digits once in a
-    thousand times. Then the later one gets the next free digits. This works for the last
-    `remembered` moments.
+    By chance, one in a thousand pairs of different readings of one sensor at the same microsecond
+    would get the same digits. Then the later reading gets the next free digits. This works for the
+    last `remembered` moments.
     """
 
     def __init__(self, remembered: int = _REMEMBERED) -> None:
@@ -147,7 +147,7 @@ def _encode_words(key: bytes, words: Iterable[str]) -> bytes:
 
 
 def encode_average(fields: Mapping[str, float]) -> str:
-    """Return the fields of an average; ``n`` is an integer, like the counts of a server.
+    """Return the fields of an average; ``n`` is an integer, like counts computed by a server.
 
     >>> encode_average({"pm25": 4, "n": 12.0})
     'pm25=4.0,n=12i'

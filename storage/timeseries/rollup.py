@@ -64,7 +64,7 @@ def find_oldest_stale(
 ) -> int | None:
     """Return the start of the first stale quarter hour since `start_ns` in nanoseconds, or None.
 
-    `sensor`: only if each sensor has its own marks.
+    `sensor`: given only if each sensor has its own marks.
     """
     own = "" if sensor is None else " AND sensor = (SELECT id FROM sensor WHERE name = ?2)"
     parameters = (start_ns // _QUARTER_NS, *(() if sensor is None else (sensor,)))

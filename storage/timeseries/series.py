@@ -273,8 +273,8 @@ class Series(DatabaseFile, ABC):
     ) -> list[Reading]:
         """Return the readings of some or all sensors in ``[start, end)``, by time, then sensor.
 
-        The readings are complete except for `Reading.seq`. Readings of the same sensor and moment
-        are joined.
+        Readings of the same sensor and moment are joined. `seq`, `packet`, `stamp` and `clock_step`
+        are not stored, so they have their default values.
         """
 
     @abstractmethod
