@@ -95,7 +95,7 @@ def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: s
 
 
 def take_fallbacks(tx: sqlite3.Connection, now: float, refused: int | None) -> list[OutboxRow]:
-    """Return notices that are due on the next channel, and notice `refused`, each once."""
+    """Return notices due on the next channel, and notice `refused`; never return one twice."""
     rows = tx.execute(
         "UPDATE outbox SET fallback_at = NULL WHERE fallback_at <= ?1 OR id = ?2"
         " AND fallback_at IS NOT NULL RETURNING *",
