@@ -2,8 +2,8 @@
 
 `reports.kpis` computes key figures from rows. Grafana computes the figures in `IN_SERIES` from
 records of the time series. A contract test compares both on the same data. Guidelines are published
-values for exposure over a day or longer, or for ventilation; none of them is a limit for vaping,
-and quantities without a published value have no bands.
+values for exposure over a day or longer, or for ventilation. None of them is a limit for vaping.
+Quantities without a published value have no bands.
 
 Sources
 -------

@@ -6,9 +6,9 @@ rejected message prints ``rejected: <reason>: <detail>`` on standard error.
 
 With ``--lines``, the file has one message per line, as ``mosquitto_sub -v`` or ``-F %j`` prints
 them; they are decoded in order, as in the service. A topic that contains spaces ends at a tab. A
-sample may be years old and from any site, so unlike the service, `decode` shows any time stamp
-since 2001 as sent and accepts every sensor. With a configuration, its mappings, routes, registry
-and time zone apply.
+sample may be years old and from any site. So unlike the service, `decode` shows any time stamp
+since 2001 as sent, and accepts every sensor. If a configuration is given, its mappings, routes,
+registry and time zone apply.
 """
 
 from __future__ import annotations

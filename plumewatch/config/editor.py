@@ -2,8 +2,8 @@
 
 The file remains authoritative: everything but the changed entry keeps its text, comments and order.
 Before anything is written, the new text is parsed: it must equal the old configuration plus the
-change, and pass all checks of `plumewatch check`, including secrets. It is written to a draft and
-renamed; the replaced version is kept in the data folder, under its hash.
+change, and pass all checks of `plumewatch check`, including secrets. It is written to another file,
+which then replaces the old one. The old version is kept in the data folder, under its hash.
 """
 
 from __future__ import annotations

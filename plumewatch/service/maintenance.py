@@ -117,7 +117,7 @@ class Deletion:
             pass
 
     async def _prune_journal(self, snapshot_offset: int, old_at: float) -> None:
-        """Delete old readings, and those beyond the size limit at the start, in slices."""
+        """Delete in slices the readings that are old or exceeded the size limit at the start."""
         base, keep = self._resources, self._resources.config.journal
         stored = await base.in_series(base.series.cursor)
         excess = await base.in_journal(base.journal.bytes_used) - keep.max_mb * 1_000_000

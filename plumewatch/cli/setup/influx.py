@@ -157,7 +157,7 @@ def _ask(question: Question) -> PreparedInflux | None:
 
 @contextmanager
 def create_secret_files(paths: Collection[Path]) -> Iterator[None]:
-    """Create owner-only secret files; remove them if the body fails; raises `UsageError`."""
+    """Create owner-only secret files, and remove them if the body fails; raises `UsageError`."""
     made: list[Path] = []
     try:
         for path in paths:
