@@ -65,7 +65,7 @@ CHANNELS: Final = tuple(key for key, _, _ in _TABLE)
 CHANNEL_INDEX: Final = {key: i for i, key in enumerate(CHANNELS)}
 FINE: Final = CHANNEL_INDEX["fine"]
 OPENERS: Final = slice(FINE, FINE + len(_OPENERS))
-"""Channels whose rise opens an episode, ``fine`` first. Noise is tracked only for these."""
+"""Channels that open an episode when they rise, ``fine`` first. Only their noise is tracked."""
 RISE: Final = np.array(
     [next((rise for opener, rise, _ in _OPENERS if opener == key), np.inf) for key in CHANNELS]
 )
@@ -266,7 +266,7 @@ _DOWN: Final = np.array([*(_PAIRS.index((tau, tau)) for tau in TAU_DOWN_S), len(
 then one for the local level."""
 _FLOOR: Final = FLOOR[:, None]
 _OTHERS: Final = slice(OPENERS.start + 1, OPENERS.stop)
-"""Channels other than the fine signal whose rise opens an episode."""
+"""The channels of `OPENERS` except the fine signal."""
 _RISE: Final = RISE[_OTHERS, None]
 _BANK_TAU_S: Final = BANK_TAU_S[:, None]
 _IN_PLACE: Final = 24

@@ -131,7 +131,7 @@ class IntakeConfig:
 _NO_MESSAGE: Final = Message("", b"", 0.0)
 _TOPIC_KEPT: Final = 256
 _REMEMBERED: Final = 8_192
-"""Number of topics whose decoders are cached; beyond it, the cache is cleared."""
+"""Maximum number of topics in the cache of decoders; beyond it, the cache is cleared."""
 
 
 class Intake:
@@ -325,7 +325,7 @@ class Intake:
         return joiner.waiting_since() if joiner.windows else None
 
     def on_time(self, now: float) -> tuple[Reading, ...]:
-        """Return the readings whose join window has ended by `now`, and new findings."""
+        """Return the readings from join windows that have ended by `now`, and new findings."""
         context = self.config.context
         closed: tuple[Reading, ...] = ()
         if (joiner := context.states.joiner).windows:

@@ -548,7 +548,7 @@ _MANY: Final = 5
 
 
 class UnlikelyValues:
-    """Count consecutive readings of each sensor whose values seem to be in the wrong unit.
+    """Count consecutive readings of each sensor with values that seem to be in the wrong unit.
 
     Each quantity is counted on its own. Only long runs matter, because a few odd values prove
     nothing. A single plausible value ends a run.

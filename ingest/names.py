@@ -262,6 +262,6 @@ _LEADING: Final = frozenset({"temp", "temperature", "hum", "humidity", "co2", "p
 
 
 def _look_up_first_word(name: str, unit: str | None) -> Meaning | None:
-    """Return the meaning of a name whose *first* word is known and matches the unit, or None."""
+    """Return a name's meaning if its *first* word is known and matches the unit, or None."""
     first, sep, _ = name.partition("_")
     return find_quantity(first, unit) if unit and sep and first.lower() in _LEADING else None

@@ -5,7 +5,7 @@ finds the shards of the sensors that its topic or payload names. `MessageDecoder
 one shard, with the same formats and checks as the service. Its state (open join windows, births,
 descriptions, duplicates, clocks) passes from one trigger to the next in `MessageDecoder.snapshot`.
 So a stream gives the same readings as one service, no matter how it is divided into triggers. A
-join window closes with a later message of its shard.
+join window closes when a later message of its shard arrives.
 
 No record can end a stream: keys and values are bytes, and unreadable records are counted and logged
 with partition and offset. The records themselves stay in Kafka.
@@ -116,7 +116,7 @@ class MessageSource:
 
 
 _sources: dict[str, MessageSource] = {}
-"""The source of this worker, by its id."""
+"""The source that this worker uses, by the source's id."""
 
 
 def _find_source(

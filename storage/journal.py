@@ -204,8 +204,9 @@ class Journal(DatabaseFile):
     def continue_behind(self, offset: int) -> None:
         """Skip all offsets up to `offset`, unless they are used already.
 
-        Call this for a journal that is new or restored from a backup. Otherwise consumers whose
-        cursors are ahead would miss its next readings. The skipped offsets become a gap `lost`.
+        Call this for a journal that is new or restored from a backup. Otherwise, a consumer with a
+        cursor ahead of the journal would miss the next readings. The skipped offsets become a gap
+        `lost`.
         """
 
         def skip(tx: sqlite3.Connection) -> None:

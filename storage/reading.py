@@ -33,7 +33,7 @@ _ABOUT_LINK: Final = frozenset({"online", "offline"})
 
 
 NO_TIME: Final = frozenset({"no_time", "time_replaced"})
-"""Flags of readings whose event time is their receive time."""
+"""Flags of readings that use their receive time as event time."""
 
 
 class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

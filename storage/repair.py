@@ -62,7 +62,7 @@ _SEQUENCES: Final = "sqlite_sequence"
 _NO_TABLES: Final = b"\x0d\0\0\0\0\x10\0\0"
 """A page without rows, to follow the header."""
 _LOST: Final = "lost_and_found"
-"""Prefix of the tables into which `.recover` puts rows whose table it does not know."""
+"""Prefix of the tables in which `.recover` puts rows of unknown tables."""
 _LOGS: Final = ("-wal", "-shm")
 _PYTHON_TYPES: Final = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,), "BLOB": (bytes,)}
 

@@ -85,7 +85,7 @@ _RESOLUTION: Final = np.array([QUANTITIES[key].resolution for key in CHANNELS])
 _RANGE_LOW: Final = np.array([QUANTITIES[key].low for key in CHANNELS])
 _RANGE_HIGH: Final = np.array([QUANTITIES[key].high for key in CHANNELS])
 _NEVER_LOW: Final = np.array([key in {"rh", "temp", "co2", "voc_raw"} for key in CHANNELS])
-"""Channels whose lowest value cannot occur in breathable air."""
+"""Channels that cannot reach the low end of their range in breathable air."""
 _MAY_REST_BELOW: Final = np.array(
     [
         -np.inf

@@ -49,7 +49,7 @@ _VOC_UNITS: Final = {
 }
 """Drivers by the unit of their VOC; for other drivers, it is unknown."""
 _WITH_NOX: Final = ("SEN5X", "SGP4X", "SGP41")
-"""Drivers whose NOx is Sensirion's index."""
+"""Drivers that report Sensirion's NOx index."""
 _COUNTS: Final = {
     "PB0.3": "n03",
     "PB0.5": "n05",

@@ -69,7 +69,7 @@ class PolledSensor:
 async def get(polled: PolledSensor) -> bytes:
     """Return a device's answer.
 
-    Raises `PollError`, whose message omits the address, because it may be secret.
+    Raises `PollError`. Its message omits the address, because that may be secret.
     """
     try:
         answer = await request(

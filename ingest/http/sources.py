@@ -135,7 +135,7 @@ class Signature(NamedTuple):
 def find_by_signature(
     sources: Iterable[HttpSource], signature: Signature, body: bytes
 ) -> HttpSource | None:
-    """Return the source whose secret signed the body, or None."""
+    """Return the source with the secret that signed the body, or None."""
     found = None
     for source in sources:
         if source.signature is None:

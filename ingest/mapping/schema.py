@@ -43,7 +43,7 @@ def _check_scalar(value: object) -> Scalar:
 
 
 class Pick(_Part):
-    """Selects the first object in a list whose member `where` equals a value."""
+    """Selects the first object in a list in which the member named `where` equals a value."""
 
     where: Annotated[str, Field(min_length=1, max_length=_MAX_KEY)]
     equals: Annotated[Any, PlainValidator(_check_scalar)]

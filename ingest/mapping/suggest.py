@@ -321,7 +321,7 @@ def find_ids(leaves: Leaves) -> dict[Steps, str]:
 
 
 def add_time(leaves: Leaves, draft: Draft) -> Steps | None:
-    """Add the first value whose name means a time to the draft; return its path."""
+    """Add the first value that is a time, based on its name, to the draft; return its path."""
     for path, (value, *_) in leaves.items():
         if not is_time(_name_of(path), value):
             continue

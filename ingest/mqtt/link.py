@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECKED_PAHO: Final = "2.2.0"
-"""The version of paho whose private parts `Link` was written for."""
+"""Version of paho that `Link` was written for, because it uses private parts."""
 _PIECE: Final = 32_768
 """Bytes read from the socket at once: about 150 readings, a few milliseconds of work."""
 _LARGE: Final = 16_383

@@ -273,7 +273,7 @@ def _make_table(tx: sqlite3.Connection, table: Measurement) -> None:
 def _begin_again(rebuilt: sqlite3.Connection) -> None:
     """Make a rebuilt series store the whole journal again.
 
-    Sensors whose names were lost get new names, so that no other sensor gets their ids.
+    Sensors that lost their names get new names, so that no other sensor gets their ids.
     """
     for table in ("reading", *(level.measurement for level in rollup.LEVELS)):
         rebuilt.execute(

@@ -9,8 +9,9 @@ The big-endian words of these parts follow:
   status and raw | activity | total VOC in ppb.
 
 A count includes all particles from 0.3 µm up to a diameter. As for every SPS30, it is therefore
-subtracted from the largest count. If the length of a frame fits both devices (no PM, no light), it
-is read as a frame of a DL-PM, unless the registered model is ``dl-iam``.
+subtracted from the largest count, which gives the number of larger particles. If the length of a
+frame fits both devices (no PM, no light), it is read as a frame of a DL-PM, unless the registered
+model is ``dl-iam``.
 """
 
 from __future__ import annotations
