@@ -179,7 +179,7 @@ def is_unclear(chances: Floats) -> Flags:
 
 
 def drop_unseen_kinds(chances: Floats, episodes: Episodes) -> Floats:
-    """Set to zero the probabilities of kinds that the sensor could not have detected.
+    """Zero the probabilities of kinds that the sensor could not have detected.
 
     The others are not rescaled, so that no kind seems clear just because channels are missing.
     """
@@ -398,7 +398,7 @@ class AlertThresholds:
 
     @classmethod
     def from_array(cls, stored: NDArray[Any], model_level: float) -> AlertThresholds:
-        """Restore thresholds from `array`; raises `ValueError` for another format."""
+        """Restore thresholds from the result of `array`; raises `ValueError` for another format."""
         n = stored.shape[0]
         if stored.shape != (n, _WIDTH):
             raise ValueError(f"thresholds of shape {stored.shape}")

@@ -465,7 +465,7 @@ class BaselineTracker:
         rows : ndarray of int, shape (n,)
             Rows of the sensors, distinct and ascending.
         in_episode, time, dt, x : ndarray, shape (n,), (n,), (n,), (n, len(CHANNELS))
-            As for the function `advance`, one row per sensor.
+            As in the function `advance`, with one row per sensor.
 
         Returns
         -------

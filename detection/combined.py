@@ -58,7 +58,7 @@ BATTERY_LOW: Final = 15.0
 BATTERY_GOOD: Final = 25.0
 """Charge in %."""
 BATTERY_HOLD_S: Final = 3 * 86_400.0
-"""A low battery is over after this long without a report: some devices report it once a day."""
+"""A low battery is over after this long without a report. Some devices report it once a day."""
 
 _BATTERY: Final = "low_battery"
 _FINDING: Final = "integrity:"
@@ -117,7 +117,7 @@ class DeviceEvents:
         return found
 
     def on_time(self, now: float) -> list[Event]:
-        """End the events that are over: see `HOLD_S`, `BATTERY_HOLD_S` and `FINDING_HOLD_S`."""
+        """End the events that are over (see `HOLD_S`, `BATTERY_HOLD_S` and `FINDING_HOLD_S`)."""
         ended: list[Event] = []
         for key in list(self._active):
             self._expire(key, now, ended)
@@ -259,7 +259,7 @@ class MinuteDetectors:
         self._ambient = Ambient(place)
 
     def row(self, sensor: str) -> int:
-        """Return the row of a sensor in batches; a new sensor gets the next one."""
+        """Return the row of a sensor in batches; a new sensor gets the next row."""
         return self._minutes.row(sensor)
 
     def step(self, batch: ReadingBatch) -> list[Event]:

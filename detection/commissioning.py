@@ -103,7 +103,7 @@ class Detected(NamedTuple):
 
 
 Detections = dict[str, tuple[Detected, ...]]
-"""What the detector found, by name of the step."""
+"""What the detector found, by step name."""
 
 
 def compute_median_interval(samples: Iterable[Sample]) -> float | None:
@@ -151,7 +151,7 @@ class _StepScores:
 
 
 def score_steps(samples: Sequence[Sample], timings: Sequence[Timing]) -> dict[str, float]:
-    """Return the highest score of each step, log-odds; minus infinity if nothing was scored."""
+    """Return each step's highest score in log-odds; minus infinity if nothing was scored."""
     scores = _StepScores(timings)
     detector = Detector(observer=scores)
     values = np.array([[measured.get(key, np.nan) for key in COLUMNS] for _, measured in samples])

@@ -150,7 +150,7 @@ class Detector:
         return self._running_rows().size
 
     def sensor_row(self, sensor: str) -> int:
-        """Return the row of a sensor in batches; a new sensor gets the next one."""
+        """Return the row of a sensor in batches; a new sensor gets the next row."""
         row = self._rows.get(sensor)
         if row is None:
             row = self._rows[sensor] = len(self.names)
@@ -580,7 +580,7 @@ class Detector:
         return np.where(fresh | resumed, 0.0, dt)
 
     def _end_silent(self, rows: NDArray[np.integer], after_s: float = SILENT_S) -> list[Event]:
-        """End the episodes of silent sensors; `step` and `on_time` give the same result."""
+        """End the episodes of silent sensors, with the same result in `step` and `on_time`."""
         ended = []
         for row in rows.tolist():
             last, episode = float(self._baselines.state.time[row]), self._episodes[row]

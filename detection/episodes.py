@@ -58,7 +58,7 @@ EPISODE: Final = np.dtype(
         ("confidence", np.float64),
         ("alerted_pulse", np.float64),  # number of the pulse that was alerted
         ("answered_at", np.float64),  # time of the last reading before people answered
-        ("back_since", np.float64),  # time since which all channels are back to normal
+        ("back_since", np.float64),  # when all channels returned to normal; NaN otherwise
         ("pulses", np.float64),
         ("pulse_onset", np.float64),
         ("pulse_base", np.float64),  # level the pulse rises from
@@ -69,7 +69,7 @@ EPISODE: Final = np.dtype(
         ("trough", np.float64),  # lowest excess since the peak
         ("area", np.float64),
         ("path", np.float64),  # sum of the sizes of all steps
-        ("rises", np.float64),  # steps that rise clearly
+        ("rises", np.float64),  # number of steps that rise clearly
         ("last_fine", np.float64),
         ("last_at", np.float64),
         ("previous_peak", np.float64),
@@ -86,11 +86,11 @@ EPISODE: Final = np.dtype(
         ("total_fall", np.float64),
         ("mean_gap_s", np.float64),
         ("highest_pulse", np.float64),
-        ("is_masked", np.bool_),  # another kind was alerted before vaping
+        ("is_masked", np.bool_),  # another kind was alerted before vaping, or is likely
         ("last_vape_at", np.float64),  # when the log-odds last passed the threshold
         ("tenth_s", np.float64),
-        ("previous_left", np.float64),  # lowest level after the previous pulse, share of its peak
-        ("readings", np.float64),  # readings in the pulse
+        ("previous_left", np.float64),  # lowest share of the previous pulse that was left
+        ("readings", np.float64),  # number of readings in the pulse
         ("thc_log_odds", np.float64),
         ("session_onset", np.float64),  # onset of the session's first pulse
         ("alerted_onset", np.float64),
@@ -107,7 +107,7 @@ EPISODE: Final = np.dtype(
     ],
     align=True,
 )
-"""State of one episode. Times are Unix seconds, levels in the unit of their channel."""
+"""State of one episode. Times are in Unix seconds, and levels in the unit of their channel."""
 TIMES: Final = (
     "onset", "alerted", "back_since", "pulse_onset", "peak_at", "last_at", "previous_onset",
     "voc_max_at", "first_pulse_onset", "last_vape_at", "session_onset", "alerted_onset",
@@ -169,7 +169,7 @@ def open_episodes(
 
 
 def begin_pulses(episode: Episodes, time: Floats, dt: Floats, x: Floats, change: Change) -> None:
-    """Begin a pulse where fine particles rise again, in place."""
+    """Begin a pulse in each row where fine particles begin to rise, in place."""
     fine = x[:, FINE]
     peak, low, pulses = episode["peak"], episode["trough"], episode["pulses"]
     first = change.has_pulse & (pulses == 0)
@@ -223,7 +223,7 @@ def _begin(
 
 
 def end_reached(episode: Episodes, time: Floats, x: Floats) -> NDArray[np.bool_]:
-    """Return whether all channels were normal for `QUIET_S`, or `LONGEST_S` have passed."""
+    """Return whether all channels were normal for `QUIET_S`, or `LONGEST_S` passed since onset."""
     baseline = episode["baseline"][:, OPENERS]
     highest = episode["highest"][:, OPENERS] - baseline
     out = x[:, OPENERS] - baseline > np.maximum(RISE[OPENERS], 0.25 * highest)
@@ -360,7 +360,7 @@ def _pulse_features(
     previous_fine: Floats,
     dt: Floats,
 ) -> dict[str, Floats]:
-    """Return the features by name, except the filter bank's."""
+    """Return all features by name, except for the features of the filter bank."""
     peak = np.maximum(e["peak"], 1e-6)
     fine = x[:, FINE]
     now = np.where(np.isnan(fine), e["last_fine"], fine) - e["pulse_base"]

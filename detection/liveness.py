@@ -450,7 +450,7 @@ class Liveness:
         )
 
     def _last_well(self, name: str) -> float:
-        """Return when a silent sensor last worked: at its last reading or its own report."""
+        """Return when a silent sensor last worked: its last reading or its `offline` report."""
         found = self._state.sensors[name]
         if not found.is_seen:
             return found.awaited

@@ -334,7 +334,7 @@ class Model:
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Model:
-        """Read the model from a file.
+        """Read a model from the bytes of its file.
 
         Raises
         ------

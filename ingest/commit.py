@@ -177,7 +177,7 @@ class JournalWriter:
     """Writes groups to the journal, except readings that the journal already has.
 
     `on_stored`: functions called after each group with the newest offset of the journal.
-    `stored_offset`: that offset after the last group.
+    `stored_offset`: newest offset of the journal after the last group.
     `seconds`: histogram of the duration of commits.
     """
 

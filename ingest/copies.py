@@ -98,7 +98,7 @@ class _Sensor(msgspec.Struct):
     `ahead`: latest stamp that was too far in the future.
     `number`: highest number of a reading without a usable stamp.
     `latest`: latest time assigned to any reading, rounded by `_round_time`.
-    `moment`: readings at that time.
+    `moment`: readings at the time `latest`.
     """
 
     floor: float

@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 
 _MAX_DEAD_LETTERS = 100_000
 _SLICE: Final = 2_000
-"""Rows deleted in one transaction, so that a commit waits at most a few milliseconds for it."""
+"""Rows deleted in one transaction, few enough that a commit waits only a few milliseconds."""
 _ROW_BYTES: Final = 24
 """Approximate bytes of a row without its body."""
 _DECODER: Final = msgspec.msgpack.Decoder(Reading)
@@ -193,7 +193,7 @@ class Journal(DatabaseFile):
         return self._newest
 
     def first_offset(self) -> int:
-        """Return the offset of the oldest reading still kept, or the next offset if none is."""
+        """Return the offset of the oldest reading still kept, or the next offset without one."""
 
         def first(db: sqlite3.Connection) -> int:
             row = db.execute("SELECT min(offset) FROM journal").fetchone()
@@ -367,7 +367,9 @@ def _read_rows(
     if not rows:
         return [], max(after, last)
     if any(a >= b for a, b in pairwise((after, *(row[0] for row in rows), last_offset(db) + 1))):
-        raise StorageCorruptError(f"{path}: offsets are out of order")  # a reader would skip some
+        raise StorageCorruptError(
+            f"{path}: offsets are out of order"
+        )  # a reader would skip some readings
     return rows, rows[-1][0]
 
 

@@ -63,7 +63,7 @@ class Minute:
     closed : float
         Time of the reading that closed it, Unix seconds.
     rows : ndarray of int64, shape (m,)
-        Sensors, as given by `Minutes.row`.
+        Rows of the sensors, from `Minutes.row`.
     count : ndarray of float64, shape (m,)
         Number of readings of each sensor.
     low, high : ndarray of float64, shape (m, len(CHANNELS))

@@ -343,7 +343,7 @@ def _find_noisy(
 def _find_covered(
     dt: Floats, c: Table, s: Table, middle: Floats, cleanest: Floats, signs: Signs
 ) -> None:
-    """Find covered sensors: little particle signal and no noise, and no other channel moves."""
+    """Find covered sensors: few particles, little noise, and no movement in other channels."""
     now = fine(middle)
     s["fine"] = _smooth(s["fine"], now, dt, 300.0)
     low = np.where(s["age"] > 3600.0, s["fine"], np.inf)
@@ -548,7 +548,7 @@ class SensorFaults:
         self._drifting = np.where(begins | lasts, 1.0, 0.0)
 
     def _common(self, ratio: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
-        """Return the median drift factor of the building's other sensors; 1 if fewer than two."""
+        """Return the median drift factor of the building's other sensors; 1 without two of them."""
         common = np.ones_like(ratio)
         buildings: dict[str, list[int]] = {}
         for row, name in enumerate(names):

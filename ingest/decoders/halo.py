@@ -6,7 +6,7 @@ A message is one of these:
   (docs/http.md), JSON as other integrators use it (`_NAMES`), or the alert text ``VAPE1 value 107.4
   exceeded 100 at 2019-3-8 13:22:12``. Values are text; date and time are local and have no leading
   zeros.
-- An answer of the local API: all values (``GET /api/config/gstate/latest``) or the alarms.
+- An answer from the local API: all values (``GET /api/config/gstate/latest``) or the alarms.
 
 Sound and motion events are rejected, and so are templates with keywords that were not replaced. If
 a value is not a number, the reading gets the flag `unread`. HALO's own score of an event is not

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 _TIMEOUT_S: Final = 10.0
-"""How long to wait for each answer of the broker."""
+"""How long to wait for each answer from the broker."""
 
 
 _CLIENT_ID: Final = re.compile("[A-Za-z0-9_.:-]{1,64}")

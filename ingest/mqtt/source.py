@@ -1,9 +1,9 @@
 """The service's session at the broker: connect, subscribe, reconnect.
 
 A persistent session keeps all subscriptions that were ever made in it, and a client cannot list
-them. So the service writes them to a small file before it makes them, and removes those it no
-longer wants. Without the file, messages on topics that are no longer wanted keep arriving; nothing
-else goes wrong.
+them. So the service writes its subscriptions to a small file before it makes them, and later
+removes the ones it no longer wants. Without the file, messages on topics that are no longer wanted
+keep arriving. Nothing else goes wrong.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 30.0
 _CONTENDED: Final = 4
 _CONTENDED_S: Final = 30.0
-"""If `_CONTENDED` connections are lost within this time, report it: either the network is bad, or
+"""Losing `_CONTENDED` connections within this time is reported. Either the network is bad, or
 another client uses our id."""
 _FILTERS: Final = 400
 """Maximum number of filters in one request, few enough for the `max_packet_size` of our broker

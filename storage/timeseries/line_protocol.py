@@ -217,7 +217,7 @@ class RecordEncoder:
 
 
 def make_record(measurement: str, row: Mapping[str, Any]) -> Record:
-    """Return the record in a row: ``time`` in nanoseconds, keys and fields by name."""
+    """Convert a row (``time`` in nanoseconds, keys and fields by name) to a record."""
     table = MEASUREMENTS[measurement]
     fields = {f.name: f.type(row[f.name]) for f in table.fields if row.get(f.name) is not None}
     keys = {key: str(row.get(key) or "") for key in table.keys}

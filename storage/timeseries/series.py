@@ -286,7 +286,7 @@ class Series(DatabaseFile, ABC):
 
     @abstractmethod
     def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
-        """Store readings, and move the cursor behind them.
+        """Store readings, and move the cursor past them.
 
         Without readings, only the cursor moves. Readings that are not from the journal have no
         cursor. Repeating the call changes nothing.

@@ -102,7 +102,7 @@ class SeriesStore(Protocol[S_contra]):
         """Return the journal offset up to which readings are durably stored."""
 
     def write(self, items: Sequence[S_contra], cursor: int, /) -> None:
-        """Store items and move the cursor behind them, like `Series.write`."""
+        """Store items and move the cursor past them, like `Series.write`."""
 
 
 @dataclass(frozen=True, slots=True)
