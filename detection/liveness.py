@@ -19,13 +19,13 @@ the likely cause. If another sensor falls silent later, but was last seen before
 began, it joins that outage. The event ends when all sensors are back. If only some return, the
 outage ends and the others start a new one.
 
-Sensors are not blamed for our own outages: after a restart, a pause of this process or a lost
-connection to the broker (`broker_healthy`), every wait starts over. A new sensor has `AWAITED_S` to
-send its first reading; after that it counts as an outage too, separate from sensors that fell
-silent.
+The service's own outages do not make sensors silent. After a restart, a pause of this process or a
+lost connection to the broker (`broker_healthy`), every wait starts over. A new sensor has
+`AWAITED_S` to send its first reading. After that it counts as an outage too, separate from sensors
+that fell silent.
 
-All times are receive times, Unix seconds; nothing here reads a clock. Tests check that events open
-and close in pairs and that a sensor is part of at most one outage.
+All times are receive times in Unix seconds, and nothing here reads a clock. Tests check that events
+open and close in pairs, and that a sensor is part of at most one outage.
 """
 
 from __future__ import annotations
@@ -382,7 +382,7 @@ class Liveness:
         return since + min(max(found.reports_every(), GATHER_LEAST_S), GATHER_MOST_S)
 
     def _join_outages(self, now: float) -> list[Event]:
-        """Let sensors join an outage of several sensors that began after they were last seen."""
+        """Add silent sensors to outages of several sensors that began after they were last seen."""
         events = []
         for outage in self._state.outages:
             if not (outage.several and outage.sensors) or outage.first_return is not None:

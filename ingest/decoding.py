@@ -53,7 +53,7 @@ _WINDOW_S: Final = 1.0
 
 
 class Noted(TypedDict, total=False):
-    """Information in a message besides values."""
+    """What a message contains besides values."""
 
     events: Iterable[str]
     flags: Iterable[str]

@@ -2,7 +2,7 @@
 
 Each minute (`minutes`), the fine particles of every room are compared with the room's own slow
 baseline b: ``e = ln((c + 4) / (b + 4))``. c is the lowest value of the last three minutes, which a
-short puff or spray does not raise; adding 4 µg/m³ keeps the noise of clean rooms from counting. A
+short puff or spray does not raise. Adding 4 µg/m³ keeps the noise of clean rooms from counting. A
 room with several sensors uses their median.
 
 A building's air has risen when enough of its rooms have an e of at least `RISEN` (1.6 times the

@@ -1,7 +1,7 @@
 """The interface of a time-series store, and the code that both stores share.
 
 `storage.timeseries.sqlite` is the embedded store, and `storage.timeseries.influx` uses the site's
-InfluxDB. Writing a reading has one of three outcomes: it is stored (`Series.write` returns),
+InfluxDB. Writing a reading has one of three outcomes. It is stored (`Series.write` returns), it is
 rejected (`BatchRefusedError`; `storage.timeseries.writer` makes it a dead letter), or it waits in
 the journal (`StorageUnavailableError`).
 """
