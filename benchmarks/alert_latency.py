@@ -2,10 +2,10 @@
 
 Run: ``python benchmarks/alert_latency.py [open_incidents] [alerts] [--pictures]``.
 
-It uses a state database on disk with many open incidents, the engine, the pump, apprise, and a JSON
-receiver on loopback. The time is measured from just before an alert's transaction until the
-receiver has the request. With ``--pictures``, each alert has its evidence picture, drawn from an
-embedded time series.
+The setup is a state database on disk with many open incidents, the alert engine, the notice pump,
+apprise, and a JSON receiver on loopback. The clock starts just before an alert's transaction and
+stops when the receiver has the request. With ``--pictures``, each alert includes an evidence
+picture drawn from an embedded time series.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ async def alerting(
     rooms: int,
     make_pictures: Callable[[Path, Registry], NoticePictures | None] = lambda *_: None,
 ) -> AsyncIterator[tuple[sqlite3.Connection, AlertEngine, asyncio.Event]]:
-    """Run engine and pump on a state database in `folder`; yield it, and the pump's wake event."""
+    """Run engine and pump in `folder`; yield the state database, engine and pump's wake event."""
     registry = Registry.of(
         (Room(f"r{n}", f"Room {n}", "1", "Main", "School") for n in range(rooms)),
         (Sensor(f"s{n}", f"r{n}") for n in range(rooms)),

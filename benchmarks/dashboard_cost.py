@@ -1,10 +1,10 @@
-"""Measure the cost of the dashboards' queries to an InfluxDB 1.x.
+"""Measure what the dashboards' queries cost an InfluxDB 1.x server.
 
 Usage: python benchmarks/dashboard_cost.py [--rooms 100] [--days 90]
 
-Fills a real InfluxDB as the service does, runs every query of every dashboard over the whole
-period, one after another, and prints each response time and the server's CPU time. Exits 1 if a
-dashboard costs more than 4 s of CPU time, which is 2 s on two idle cores.
+Fills a real InfluxDB as the service does, then runs every query of every dashboard over the whole
+period, one at a time. Prints each response time and the server's CPU time. Exits 1 if a dashboard
+costs more than 4 s of CPU time (2 s on two idle cores).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Measure messages decoded per second for every format, and handled per second by the intake.
+"""Measure how many messages per second each decoder and the intake process.
 
-Times are CPU seconds of one process on one core, so other processes have no influence. Run ``python
-benchmarks/decode.py [seconds per format]``. Each format's message is its first accepted golden
-case; ChirpStack and The Things Stack carry a report of a simulated GS601. The time includes
-``find_decoder`` (topic to decoder).
+Times are CPU seconds of one process on one core, so other processes don't affect them. Run
+``python benchmarks/decode.py [seconds per format]``. Each format's message is its first accepted
+golden case, except that ChirpStack and The Things Stack carry a report from a simulated GS601. The
+time includes finding the decoder for the topic (``find_decoder``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NATIVE = {
 
 
 def sample(name: str) -> tuple[str, bytes]:
-    """Return the topic and payload to decode repeatedly."""
+    """Return the topic and payload of a format's sample message."""
     if name == "native":
         return "plumewatch/v1/n2-boys/reading", json.dumps(NATIVE).encode()
     cases = json.loads((GOLDEN / name / "cases.json").read_text(encoding="utf-8"))

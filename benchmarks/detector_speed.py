@@ -1,10 +1,10 @@
-"""Measure how fast the detector steps, by the number of sensors.
+"""Measure the speed of `Detector.step` for different numbers of sensors.
 
-Two hours of a simulated school at 1 Hz are repeated over the requested number of sensors, each
-shifted in time. One call of `step` gets one reading from every sensor; in the table's first line,
-it gets one reading. Because other work slows a machine, the table shows the fastest tenth of the
-calls in addition to the mean. It also shows the share of sensors in an episode, because their
-readings cost more.
+Two hours of a simulated school at 1 Hz are copied to as many sensors as needed, each shifted in
+time. Each call of `step` gets one reading from every sensor, except in the table's first line,
+where each call gets a single reading. Other work slows the machine, so the table shows the fastest
+tenth of the calls as well as the mean. It also shows the share of sensors in an episode, because
+their readings cost more.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Measure how long an evidence picture takes: layout, SVG, PNG, and a process's first one.
+"""Measure how long it takes to lay out an evidence picture and to render it as SVG and as PNG.
 
-The readings cover half an hour before and after a puff, from one sensor, at 1 Hz and every 5 s.
+The readings of one sensor cover half an hour before and after a puff, at 1 Hz and every 5 s. The
+imports that a process's first PNG needs are measured separately.
 
 Run: ``python benchmarks/evidence_picture.py [pictures] [--write FILE.svg]``; ``--write`` saves the
-picture of the sensor that reports every 5 s.
+picture with a reading every 5 s.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Measure the time until the second channel notifies if the first hangs, refuses or throttles.
+"""Measure how soon the second channel delivers if the first one hangs, refuses or throttles.
 
-Run: ``python benchmarks/fallback.py [alerts]``. The time is measured from just before the alert is
-committed until the second provider has the request. Another person, whose only channel works, is
-notified of the same alert, to show that the bad provider delays nobody else.
+Run: ``python benchmarks/fallback.py [alerts]``. The clock starts just before the alert is committed
+and stops when the second provider has the request. A second person, whose only channel works, is
+notified of the same alert. This shows whether the bad provider delays anyone else.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("alerts", nargs="?", type=int, default=10, help="for each provider")
     count = parser.parse_args().alerts
-    logging.disable()  # one for every failed attempt
+    logging.disable()  # every failed attempt is logged
     for how in BAD:
         with tempfile.TemporaryDirectory() as name:
             asyncio.run(measure(how, count, Path(name)))

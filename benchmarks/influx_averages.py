@@ -1,4 +1,4 @@
-"""Measure the CPU time that an InfluxDB server needs to average 15 minutes of readings.
+"""Measure how much CPU time an InfluxDB server needs to average 15 minutes of readings.
 
 Usage: python benchmarks/influx_averages.py [--sensors 250 500 1000] [--interval 10]
 
@@ -35,7 +35,7 @@ _VALUES = {
 
 
 def share_of_a_core(sensors: int, interval_s: float) -> float:
-    """Return the server's CPU time for averages as a share of the time that they cover."""
+    """Return the server's CPU time for averages, as a share of the 15 minutes averaged."""
     registry = Registry.of(
         [Room("r", "Room", "", "North", "Site")], [Sensor(f"s{k}", "r") for k in range(sensors)]
     )

@@ -5,11 +5,11 @@ Usage: python benchmarks/ingest_rate.py [--seconds 30] [--rates 2000 4000 ...] [
 
 Mosquitto runs with `deploy/mosquitto.conf`; all processes share this machine's cores. A rate is
 sustained if the slowest stage (journal, detector, series) is at most two seconds behind when the
-publisher stops. Every reading whose PUBACK the publisher received must be in the journal and the
-series exactly once. Node-RED and a minimal consumer can be measured for comparison. Then one rate
-is published with the journal smaller than `journal.max_mb`, and again with the journal at that
-limit. With --node-red, both services are killed twice; with --stages, each stage is measured
-separately. Exits 1 if a promise is broken or the rate is below the goal, and 2 without Mosquitto.
+publisher stops. Every reading acknowledged by the broker must be in the journal and the series
+exactly once. Node-RED and a minimal consumer can be measured for comparison. Then one rate is
+published twice: with the journal below `journal.max_mb`, and at that limit. With --node-red, both
+services are also killed twice. With --stages, each stage is also measured on its own. Exits 1 if a
+promise is broken or the rate is below the goal, and 2 if Mosquitto is missing.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ _KILLED_RATE, _KILLED_S = 1000.0, 12.0
 
 
 class Subject(NamedTuple):
-    """A program under test: its processes, its count of readings, and how to wait for a count."""
+    """A program under test: its processes, and functions to count its readings."""
 
     pids: Sequence[int]
     taken: Callable[[], int]
     wait_for: Callable[[int], float]
-    """Wait for a number of readings; returns the monotonic time at which they had arrived."""
+    """Wait for this many readings; return the monotonic time at which the last one arrived."""
 
 
 class Run(NamedTuple):
@@ -68,7 +68,7 @@ class Run(NamedTuple):
     taken: float
     """Readings per second through the slowest stage while publishing."""
     behind: int
-    """Number of readings by which the slowest stage is behind when publishing ends."""
+    """How many readings the slowest stage is behind when publishing ends."""
     cpu_us: float
     """CPU time per reading, over all threads."""
     memory_mb: float
@@ -82,7 +82,10 @@ class Run(NamedTuple):
 
 
 def stages(sensors: int, group: int, batch: int) -> list[tuple[str, float, float]]:
-    """Measure each stage's CPU and wall time per reading in µs, with groups of `size`."""
+    """Measure each stage's CPU and wall time per reading, µs.
+
+    The journal commits `group` readings at a time; consumers read `batch` at a time.
+    """
     now, count = time.time(), 40_000 if group > 1 else 2_000
     messages = []
     for k in range(count):
@@ -256,10 +259,10 @@ def _broken(folder: Path, run: Run, sensors: int) -> list[str]:
 
 
 def at_bound(options: argparse.Namespace, rate: float) -> list[str]:
-    """Publish with the journal below and at `journal.max_mb`; print both, return broken promises.
+    """Publish with the journal below and at `journal.max_mb`; print both rates.
 
-    At the limit, as many readings are deleted as arrive. Readings per CPU second are compared,
-    because other programs on the machine hardly change them.
+    At the limit, each new reading causes an old one to be deleted. Readings per CPU second are
+    compared, because other programs on the machine hardly affect them. Return broken promises.
     """
     each: dict[str, float] = {}
     broken: list[str] = []
@@ -283,7 +286,7 @@ def at_bound(options: argparse.Namespace, rate: float) -> list[str]:
 
 
 class Restarted:
-    """Plumewatch in a process that is killed and started again."""
+    """Runs Plumewatch in a process that can be killed and restarted."""
 
     def __init__(self, folder: Path, config: Path) -> None:
         self._log, self._config = folder / "service.log", config
@@ -314,7 +317,7 @@ def kill_twice(port: int, sensors: int, other: Restarted | node_red.NodeRed) -> 
 
 
 def measure_kills(sensors: int) -> list[str]:
-    """Kill both programs, one after the other; print their losses, return broken promises."""
+    """Kill both programs in turn; print their losses, and return broken promises."""
     found: dict[str, tuple[int, Counter[tuple[str, int | None]]]] = {}
     with tempfile.TemporaryDirectory() as scratch, rig.mosquitto(Path(scratch)) as (port, _):
         folder = Path(scratch)

@@ -1,4 +1,4 @@
-"""Start and monitor a broker, the service, a publisher and its ledger for benchmarks."""
+"""Start and monitor the broker, service and publisher for benchmarks."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from multiprocessing.pool import AsyncResult
 
     Messages = Iterable[tuple[float, bytes, Callable[[], bytes]]]
-    """Messages in order: when each is due, in seconds from the start; its topic; a function that
-    makes its payload at that time."""
+    """Messages in order. Each has a due time in seconds from the start, a topic, and a function
+    that makes the payload when it is sent."""
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME, PASSWORD = "plumewatch", "bench"
@@ -47,14 +47,14 @@ FILL = "fill"
 _WINDOW = 2000
 _SILENCE_S = 30.0
 _BUILDINGS = 64
-"""Number of buildings, so that only a few alerts at a time are in one building."""
+"""Number of buildings: enough that a building has only a few alerts at a time."""
 
 
 def options(about: str | None, **known: Any) -> argparse.Namespace:
-    """Parse the command line; each option has the type of its default.
+    """Parse the command line; `known` has each option's default, which sets its type.
 
-    If the default is a list, the option takes several values; if it is False, the option is a
-    switch. A pair is a default with a help text.
+    With a list as default, the option takes several values. With False, it is a switch. A pair is a
+    default and a help text.
     """
     parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     for name, given in known.items():
@@ -70,7 +70,7 @@ def options(about: str | None, **known: Any) -> argparse.Namespace:
 
 
 def print_machine() -> None:
-    """Print the properties of the machine on which the figures depend."""
+    """Print the properties of this machine that affect the results."""
     load = f"load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
     print(f"{platform.machine()}, {os.cpu_count()} cores, {load}")
 
@@ -117,7 +117,7 @@ def login(port: int) -> socket.socket:
 
 
 class Ledger(NamedTuple):
-    """Messages that a broker acknowledged, in order of sending, and how long that took."""
+    """Messages that the broker acknowledged, in sending order, and how long that took."""
 
     acknowledged: int
     seconds: float
@@ -182,9 +182,9 @@ def _offer_made(port: int, make: Callable[..., Messages], arguments: tuple[float
 def publisher(
     port: int, make: Callable[..., Messages], *arguments: float
 ) -> Iterator[AsyncResult[Ledger]]:
-    """Make and publish messages in another process; yield a future of its ledger.
+    """Create and publish messages in another process; yield a future for its ledger.
 
-    Errors there must be exceptions: if the process exited, we would wait forever.
+    That process must report errors as exceptions: if it exited, this one would wait forever.
     """
     with get_context("spawn").Pool(1) as pool:
         yield pool.apply_async(_offer_made, (port, make, arguments))
@@ -237,7 +237,7 @@ def mosquitto(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def head_of_config(folder: Path, broker_port: int, max_mb: int = 8_000) -> list[str]:
-    """Return the parts of a configuration that name its broker, ports and data folder."""
+    """Return a configuration's sections for the broker, ports and data folder."""
     (folder / "password").write_text(PASSWORD)
     return [
         'data_dir = "data"',
@@ -256,7 +256,7 @@ def write_config(
     max_mb: int = 8_000,
     series_url: str = "",
 ) -> Path:
-    """Write a configuration with this many `sensors`, each in its own room."""
+    """Write a configuration with this many sensors, each in its own room."""
     lines = [
         'site = "Benchmark"\ntimezone = "UTC"',
         *head_of_config(folder, broker_port, max_mb),
@@ -370,7 +370,7 @@ def time_report(
 
 
 def write_health(db: sqlite3.Connection, sensor: str, records: int, start: int) -> None:
-    """Write the state of a sensor every five minutes from `start` on."""
+    """Write a sensor's health every five minutes from `start`."""
     db.execute(_HEALTH, (sensor, records, start))
 
 
@@ -430,15 +430,15 @@ def fill_journal(data: Path, size_mb: float) -> int:
 
 
 def detectors_ready(data: Path) -> bool:
-    """Return whether the service has saved its detectors' state, as it does once restored."""
+    """Return whether the service has saved its detectors' state, as it does after a start."""
     with contextlib.closing(connect(data / "state.db", read_only=True)) as database:
         return load_snapshot(database, "detector") is not None
 
 
 class Watcher:
-    """Reads the positions of all stages while the service runs.
+    """Reads how far each stage has progressed while the service runs.
 
-    Positions are counted from the offset `begin`.
+    Progress is counted from the journal offset `begin`.
     """
 
     def __init__(self, data: Path, begin: int = 0) -> None:
@@ -448,7 +448,7 @@ class Watcher:
         ]
 
     def look(self) -> Progress:
-        """Return the current positions."""
+        """Return the current progress."""
         journal, of_state, series = self._open
         row = journal.execute("SELECT max(offset) FROM journal").fetchone()
         taken = (

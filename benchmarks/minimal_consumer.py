@@ -1,9 +1,9 @@
-"""A minimal consumer like Telegraf's in Python, for comparison.
+"""A minimal Python consumer, similar to Telegraf's, for comparison.
 
 Usage: python benchmarks/minimal_consumer.py PORT FILE
 
-It uses aiomqtt as shown in its documentation, and appends line protocol to a file once a second. It
-has no registry, no detection of duplicates, no dead letters, no fsync, no detector and no rules.
+It uses aiomqtt as its documentation shows, and appends line protocol to a file once a second. It
+has no registry, duplicate detection, dead letters, fsync, detector or rules.
 """
 
 from __future__ import annotations

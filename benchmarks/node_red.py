@@ -1,4 +1,4 @@
-"""Node-RED as a school might set it up: MQTT input, a rule, and a file with a line per reading."""
+"""Node-RED as a school might set it up: MQTT input, a rule, and a file of readings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VERSION = "4.1.8"
 _FLOW = rig.ROOT / "benchmarks" / "node_red_flow.json"
 HOME = rig.ROOT / ".bench" / "node-red"
 QUIET_S = 3.0
-"""If no line is added for this many seconds, everything has been written."""
+"""After this many seconds without a new line, Node-RED has written everything."""
 
 
 def install() -> str:
@@ -39,7 +39,7 @@ def install() -> str:
 
 
 class NodeRed:
-    """A running Node-RED with the flow; it writes ``readings.csv`` in the folder."""
+    """A running Node-RED whose flow writes ``readings.csv`` in the folder."""
 
     def __init__(self, folder: Path, broker_port: int) -> None:
         self._folder = folder / "node-red"

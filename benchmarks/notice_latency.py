@@ -5,9 +5,9 @@ Usage: python benchmarks/notice_latency.py [--sensors 500 2000] [--hz 1] [--seco
 
 The setup is as in `ingest_rate`, with a JSON receiver on loopback. First, ten minutes of clean air
 are published at a higher rate; then every sensor reports ``--hz`` times a second. Puffs follow one
-after another, each in its own room. An alert's time is measured from publishing the reading that
-decided it until the receiver has the request. Exits 1 if p95 at 500 sensors is 500 ms or more, if
-the service uses 300 MB or more, if people were notified twice of a room, or if an acknowledged
+after another, each in its own room. An alert's latency runs from publishing the reading that
+triggered it until the receiver has the request. Exits 1 if p95 at 500 sensors is 500 ms or more, if
+the service uses 300 MB or more, if people were notified twice about a room, or if an acknowledged
 reading is not stored exactly once.
 """
 
@@ -97,7 +97,7 @@ def _now(seq: int, fine: float, rng: random.Random) -> bytes:
 
 
 class Receiver:
-    """Records when each incident's first notice arrived, and the number of its notices."""
+    """Records when each incident's first notice arrived, and how many notices it had."""
 
     def __init__(self) -> None:
         self.arrived: dict[str, float] = {}

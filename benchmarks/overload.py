@@ -1,11 +1,11 @@
-"""Measure memory, losses and catching up at ten and a hundred times the service's capacity.
+"""Measure memory, losses and catch-up time at ten and a hundred times the service's capacity.
 
 Usage: python benchmarks/overload.py [--seconds 60] [--rate 2000] [--sensors 200] [--times 10 100]
 
-The setup is as in `ingest_rate`, but the service is stopped (SIGSTOP) except for a tenth or a
-hundredth of the time. Then it must catch up: every acknowledged reading must be in the journal
-exactly once and in the series. Exits 1 if a reading is lost, if the service grows by more than 100
-MB, or if it does not catch up within ten minutes.
+The setup is as in `ingest_rate`, but the service is paused (SIGSTOP) except for a tenth or a
+hundredth of the time. Then it runs normally and must catch up: every acknowledged reading must be
+in the journal exactly once and in the series. Exits 1 if a reading is lost, if the service grows by
+more than 100 MB, or if it does not catch up within ten minutes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CATCH_UP_S = 600.0
 
 @contextlib.contextmanager
 def slowed(pid: int, times: int) -> Iterator[None]:
-    """Stop a process so that it runs for only 1/`times` of the time."""
+    """Pause a process repeatedly so that it runs for only 1/`times` of the time."""
     over = threading.Event()
 
     def slow() -> None:

@@ -2,12 +2,12 @@
 
 Run: ``python benchmarks/reading_to_push.py [--list]``.
 
-A service in this process receives a puff from Mosquitto, one reading at a time. A file of our
-packages counts if any function in it ran, in any thread, between publishing the reading that
-decided the alert and the push's arrival at a receiver on loopback. These do not count: the evidence
-picture, which is switched off; writes to the time series; and periodic tasks that run in the
-meantime (the web server's tick, the watchdog, and the checks whether memory must take over or a
-service fault continues).
+A service in this process receives a puff from Mosquitto, one reading at a time. A file in our
+packages counts if any of its functions ran, in any thread, after the reading that triggered the
+alert was published and before the push arrived at a receiver on loopback. Evidence pictures are
+switched off. Writes to the time series don't count, nor do periodic tasks that happen to run in the
+meantime: the web server's tick, the watchdog, and the checks whether in-memory alerting must take
+over and whether a service fault persists.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class CalledCode:
         self._called.clear()
 
     def files(self) -> set[Path]:
-        """Return the service's files in which a function was called; imports don't count."""
+        """Return the service's files with at least one called function; imports don't count."""
         called = {Path(c.co_filename) for c in self._called.copy() if c.co_name != "<module>"}
         inside = (path.relative_to(ROOT) for path in called if path.is_relative_to(ROOT))
         return {
@@ -89,7 +89,7 @@ def _config(folder: Path, broker_port: int) -> Any:
 
 
 async def follow(folder: Path, called: CalledCode) -> set[Path]:
-    """Publish a puff; return the files used between the deciding reading and the push."""
+    """Publish a puff; return the files used between the triggering reading and the push."""
     with Mosquitto() as broker, Receiver() as receiver, Publisher(broker.port) as publisher:
         (folder / "push-url").write_text(receiver.url)
         service, stop = Service(_config(folder, broker.port)), asyncio.Event()

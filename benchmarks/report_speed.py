@@ -1,9 +1,9 @@
 """Measure a district's reports over a school year: seconds, CPU seconds and peak memory.
 
-It creates a data folder with 200 sensors and 300 days once, in ``.bench/reports``: incidents with
-notices, answers and feedback as the service stores them, and each sensor's health every five
-minutes. Then it runs ``plumewatch report`` as a user would. The goal is 30 s and 500 MB for each
-report.
+The first run creates a data folder in ``.bench/reports`` with 200 sensors and 300 days. It contains
+incidents with notices, answers and feedback as the service stores them, and each sensor's health
+every five minutes. The benchmark then runs ``plumewatch report`` as a user would. The goal for each
+report is 30 s and 500 MB.
 """
 
 from __future__ import annotations

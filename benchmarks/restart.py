@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/restart.py [--sensors 50] [--interval 5] [--days 7]
 
-`plumewatch run`, with a week of readings in its journal, is killed and started several times while
-a sensor keeps publishing. Times are measured from the start of the process. Finally, one day of
-readings from all sensors waits in the broker. Exits 1 if it takes 5 s or more until a reading is
-stored, or if any reading of that day is not stored.
+`plumewatch run`, with a week of readings in its journal, is killed and restarted several times
+while a sensor keeps publishing. Times are measured from the start of the process. In the last
+restart, a day of readings from all sensors is waiting in the broker. Exits 1 if it takes 5 s or
+more until a reading is stored, or if any of that day's readings is lost.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _GOAL_S = 5.0
 _GROUP = 20_000
 _DAY_FROM = 10_000_000
-"""First sequence number of the messages that wait in the broker; the stream uses smaller ones."""
+"""First sequence number of messages that wait in the broker; live messages have smaller ones."""
 _OTHERS_S = 10.0
 """The stream's messages are counted until the day's messages have arrived too."""
 
@@ -72,7 +72,7 @@ def write_journal(path: Path, sensors: int, interval_s: float, days: float) -> i
 
 @dataclass(slots=True)
 class Course:
-    """A data folder, a broker's port, and the service that currently uses them."""
+    """A data folder, the broker's port, and the running service, if any."""
 
     config: Path
     service: subprocess.Popen[bytes] | None = None
@@ -125,7 +125,7 @@ def _give_up_after(began: float, seconds: float) -> None:
 
 @contextlib.contextmanager
 def course(options: argparse.Namespace, folder: Path) -> Iterator[tuple[Course, int]]:
-    """Write the week of readings that no consumer has read, and yield a course with a broker."""
+    """Write a week of readings that no consumer has read; yield a course with a running broker."""
     began = time.monotonic()
     with rig.mosquitto(folder) as (port, _):
         made = Course(rig.write_config(folder, port, options.sensors))
@@ -169,7 +169,7 @@ def starts(made: Course) -> Iterator[tuple[str, tuple[float, float]]]:
 
 
 def a_day_in_the_broker(made: Course, port: int, options: argparse.Namespace) -> list[str]:
-    """Let a day of readings wait in the broker during downtime; return broken promises."""
+    """Queue a day of readings in the broker while the service is down; return broken promises."""
     made.end()
     with contextlib.closing(rig.Watcher(made.data)) as watcher:
         before = watcher.look().journal

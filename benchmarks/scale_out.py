@@ -1,11 +1,11 @@
-"""Measure the detectors on Spark.
+"""Measure the throughput of the detectors on Spark.
 
 Usage: python benchmarks/scale_out.py [--sensors 50000] [--seconds 120]
 
-An hour of simulated rooms at 1 Hz is repeated for all sensors and written as a history. This
-process and the stream evaluate the same readings, and must find the same alerts. If Kafka's jars
-are installed (`tests.support.kafka`), the stream also reads the readings as native messages from
-Kafka. The bytes that each trigger writes determine the size of a cluster (docs/scale.md).
+An hour of simulated rooms at 1 Hz is copied to all sensors and written as a history. This process
+and the stream evaluate the same readings and must raise the same alerts. If Kafka's jars are
+installed (`tests.support.kafka`), the stream also reads the readings from Kafka, as native
+messages. The bytes that each trigger writes determine the size of a cluster (docs/scale.md).
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ START = 1_757_203_200.0 + 10 * 3600
 
 
 def buckets(sensors: int) -> int:
-    """Return the number of buckets, and of shards."""
+    """Return the number of buckets, which is also the number of shards."""
     return max(1, sensors // A_BUCKET)
 
 
 def generate(folder: Path, sensors: int, seconds: int) -> list[Path]:
-    """Write the readings of many sensors; return the parts."""
+    """Write the readings of many sensors; return the files."""
     values = rig.simulated_rooms(ROOMS, HOUR)
     room, shift = np.arange(sensors) % ROOMS, (np.arange(sensors) * 977) % HOUR
     names = pl.Series([f"s{k:06d}" for k in range(sensors)])
@@ -104,7 +104,7 @@ def generate(folder: Path, sensors: int, seconds: int) -> list[Path]:
 
 
 def of_family() -> float:
-    """Return the CPU seconds of running child processes: a JVM and its Python workers."""
+    """Return the CPU seconds used so far by child processes: a JVM and its Python workers."""
     spent = 0.0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -128,7 +128,7 @@ def intake_config(sensors: int) -> IntakeConfig:
 
 
 def messages(parts: list[Path]) -> Iterator[tuple[bytes, bytes, float]]:
-    """Yield the parts' readings as native messages with their receive times, in order of time."""
+    """Yield the readings as native messages with receive times, in time order."""
     for name in sorted({path.name for path in parts}):
         frames = [pl.read_parquet(path) for path in parts if path.name == name]
         values = pl.concat(frames).sort("time", "position").select("sensor", "time", *COLUMNS)
@@ -139,7 +139,7 @@ def messages(parts: list[Path]) -> Iterator[tuple[bytes, bytes, float]]:
 
 
 def of_stages(records: list[tuple[bytes, bytes, float]], source: MessageSource) -> None:
-    """Print the cost of a message by stage, in the shard and before it, on one core."""
+    """Print what a message costs in the shard and in the stages before it, on one core."""
     rows = [(*record, 0, k) for k, record in enumerate(records)]
     table = pl.DataFrame(rows, schema=RECORDS, orient="row")
     [*source.router.divide(table.head(1))]
@@ -165,7 +165,10 @@ def of_stages(records: list[tuple[bytes, bytes, float]], source: MessageSource) 
 def of_stream(
     label: str, folder: Path, packed: DataFrame, processor: ShardProcessor
 ) -> tuple[Counter[str], float]:
-    """Evaluate with the stream and print its triggers; return alerts and readings per second."""
+    """Evaluate the readings with the stream and print its triggers.
+
+    Return the count of each alert id, and readings per second.
+    """
     said = detect(packed, processor)
     write = partial(write_events, folder / "events")
     began, used = time.monotonic(), of_family()
@@ -193,7 +196,7 @@ def of_stream(
 def of_kafka(
     spark: SparkSession, folder: Path, parts: list[Path], asked: argparse.Namespace, parquet: float
 ) -> Counter[str]:
-    """Evaluate the same readings from Kafka; print the ratio to Parquet."""
+    """Evaluate the same readings from Kafka; print its speed relative to Parquet."""
     records = [*messages(parts)]
     shards = buckets(asked.sensors)
     source = MessageSource("bench", partial(intake_config, asked.sensors), shards)

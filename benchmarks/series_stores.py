@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/series_stores.py [--sensors 200] [--days 30] [--interval 60]
 
-Encodes readings of ten quantities, writes the same readings to SQLite and to a real InfluxDB 1.x in
-batches of 2,000, and then queries a day of one sensor by the minute. Exits 1 if encoding takes more
-than 5 µs of CPU time per reading, or if a store's median answer takes more than 100 ms. InfluxDB is
-skipped if it is not installed.
+Encodes readings of ten quantities, writes them to SQLite and to a real InfluxDB 1.x in batches of
+2,000, and then queries one-minute averages of a sensor's day. Exits 1 if encoding takes more than 5
+µs of CPU time per reading, or if a store's median query time is over 100 ms. Skips InfluxDB if it
+is not installed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def batches(sensors: Sequence[str], start: float, end: float, every: float) -> I
 
 
 def cpu_us(work: Callable[[], object], count: int) -> float:
-    """Return the minimum CPU time of five runs, µs per reading."""
+    """Return the CPU time per reading in the fastest of five runs, µs."""
     taken = []
     for _ in range(5):
         begun = time.process_time()
@@ -75,7 +75,7 @@ def size(folder: Path) -> int:
 
 
 def write_batches(feed: Iterable[list], write: Callable[[list, int], object]) -> tuple[int, float]:
-    """Write batches; return the number of readings, and readings written per second."""
+    """Write batches; return the number of readings, and how many were written per second."""
     count, busy = 0, 0.0
     for batch in feed:
         begun = time.perf_counter()
@@ -86,7 +86,7 @@ def write_batches(feed: Iterable[list], write: Callable[[list, int], object]) ->
 
 
 def time_query(query: Callable[[], int]) -> tuple[int, float, float]:
-    """Query eleven times; return the rows, and the median and longest time in ms."""
+    """Query eleven times; return the number of rows, and the median and longest time in ms."""
     taken, rows = [], 0
     for _ in range(11):
         begun = time.perf_counter()

@@ -1,10 +1,10 @@
-"""Measure how fast a school is simulated offline, on one core.
+"""Measure how fast the simulator runs offline, on one core.
 
 Usage: python benchmarks/simulate.py [ROOMS]
 
 Prints simulated sensor-days per second for a school day at 1 Hz with every device model, for the
 hard detection benchmark, and for a whole district at its usual intervals. Exits 1 if the first
-figure is below ten, which we promise.
+figure is below the promised ten.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Count the lines of code: ``make size``.
 
-Blank lines, comments and docstrings don't count, nor do files that git does not track.
+Blank lines, comments, docstrings and untracked files don't count.
 
-- *Product*: all handwritten code that runs or is served in a school: the packages, and their
-  installation in ``deploy/``.
-- *Tests*, *research* and *tools* (benchmarks, scripts of the documentation, the build) are listed
+- *Product*: all handwritten code that runs or is served in a school: the packages, and the
+  installation files in ``deploy/``.
+- *Tests*, *research* and *tools* (benchmarks, documentation scripts, the build) are listed
   separately.
-- *Generated* files are written by ``make`` from the code, *vendored* files were written by other
-  people, and *recorded* files are the inputs and results of golden cases. Translations (``.po``),
-  prose, pictures, data and lock files are not counted.
+- *Generated* files are written by ``make`` from the code. *Vendored* files were written by other
+  people. *Recorded* files are the inputs and results of golden cases. Translations (``.po``),
+  prose, pictures, data and lock files don't count.
 
 ``benchmarks/reading_to_push.py`` counts the files between a reading and a push.
 """

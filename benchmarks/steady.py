@@ -1,13 +1,14 @@
-"""Compare the ingest rate under various loads with the undisturbed rate: it must not collapse.
+"""Check that the ingest rate does not collapse under load.
 
 Usage: python benchmarks/steady.py [--seconds 20] [--rate 4000] [--sensors 200]
 
-The setup is as in `ingest_rate`: undisturbed; during a backup, a report, a run of retention, and
-with 50 browsers; then with a journal at `journal.max_mb`, and with a series database that does not
-respond. The rate is the detector's. The delay is measured from publishing a reading until the
-detector's stored cursor is past it, up to 0.25 s after the evaluation. The pause is the longest
-time without any evaluation. Exits 1 if a rate is below 0.8 of the undisturbed rate, a pause is more
-than a second longer, or a reading is lost.
+The setup is as in `ingest_rate`. The rate is first measured undisturbed, and then under each load:
+a backup, a report, a retention run, 50 browsers, a journal at `journal.max_mb`, and a series
+database that does not respond. *Rate* is the number of readings that the detector evaluates per
+second. *Delay* runs from publishing a reading until the detector's stored cursor is past it, which
+is up to 0.25 s after the evaluation. *Pause* is the longest time without an evaluation. Exits 1 if
+a rate is below 0.8 of the undisturbed rate, if a pause is more than a second longer, or if a
+reading is lost.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def command(words: str, config: Path, over: threading.Event) -> None:
 
 
 def viewers(config: Path, over: threading.Event) -> None:
-    """Keep the staff page open in 50 browsers, each of which refreshes it every 5 s."""
+    """Keep the staff page open in 50 browsers that refresh it every 5 s."""
     port = int(config.read_text().partition("[web]\nport = ")[2].split("\n")[0])
 
     def browse(number: int) -> None:
@@ -104,14 +105,14 @@ BURDENS: dict[str, Burden] = {
 
 
 class Ages:
-    """Measures the age of the detector's last evaluated reading, from another process."""
+    """Measures, from outside the service, the age of the last reading that it evaluated."""
 
     def __init__(self, data: Path) -> None:
         self._journal = connect(data / "journal.db", read_only=True)
         self._state = connect(data / "state.db", read_only=True)
 
     def look(self) -> tuple[int, float]:
-        """Return the detector's offset, and how old the reading there was when evaluated."""
+        """Return the detector's offset, and the age of the reading at that offset."""
         offset = load_cursor(self._state, "detector")
         query = "SELECT crc, body FROM journal WHERE offset <= ? ORDER BY offset DESC LIMIT 1"
         row = self._journal.execute(query, (offset,)).fetchone()
@@ -155,7 +156,10 @@ def measure(config: Path, pid: int, burden: Burden, seconds: float) -> Row:
 def served(
     options: argparse.Namespace, seconds: float, *, full: bool = False, series_url: str = ""
 ) -> Iterator[tuple[Path, int, list[str]]]:
-    """Publish to a service; yield its configuration, its process and, at the end, its losses."""
+    """Publish to a service; yield its configuration, process id, and list of losses.
+
+    The list is filled when publishing ends.
+    """
     broken: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -207,7 +207,7 @@ class Summary:
     """Figures for one method over some sensors; NaN where undefined.
 
     Latencies of found sessions are in seconds and in their sensors' reporting intervals. `causes`
-    has the false alarms by cause, most frequent first, and `interval` the 95 % bootstrap intervals
+    has the false alarms by cause, most frequent first, and `interval` the 95% bootstrap intervals
     of the four rates.
     """
 

@@ -218,7 +218,7 @@ def test_noise_against_level(part, channel, level, sd, source):
 
 
 def test_coarse_mass_of_an_opc_is_single_hits():
-    # OPC-N3 in clean air, 10 s: PM10 median 1.6, 99 % 113 µg/m³; PM2.5 median 0.42, 99 % 4.5.
+    # OPC-N3 in clean air, 10 s: PM10 median 1.6, 99% 113 µg/m³; PM2.5 median 0.42, 99% 4.5.
     unit = unit_of("opcn3", 3)
     clean = unit.matrix @ (0.6 * fine_numbers(kappa=0.25)[:, 90] + 3 * coarse_numbers())
     read = unit.read(stream(1, "read"), np.tile(clean[:, None], 5000), 10)
@@ -231,7 +231,7 @@ def test_coarse_mass_of_an_opc_is_single_hits():
 
 
 def step_response(model, seed):
-    """Return the seconds until each signal has covered 63 % of a step in all of the air's
+    """Return the seconds until each signal has covered 63% of a step in all of the air's
     values."""
     device = Device(f"d{seed}", "r", model, 1)
     unit = DeviceUnit(device, seed, 0.0)

@@ -89,7 +89,7 @@ def test_thc_aerosol_decays_slower_than_nicotine():
 
 
 def test_antiperspirant_after_ten_minutes_without_ventilation():
-    # Seller 2021 (doi 10.1016/j.buildenv.2021.107738): PM2.5 -60 %, PM10 -77 %.
+    # Seller 2021 (doi 10.1016/j.buildenv.2021.107738): PM2.5 -60%, PM10 -77%.
     left = np.median(
         [[pm(p, key)[720] / pm(p, key)[120] for key in ("pm25", "pm10")]
          for p in plumes("deodorant", ach=0.5)],
@@ -133,7 +133,7 @@ def test_vaping_gives_no_usable_humidity_step():
 
 
 def test_steam_is_seen_only_near_saturation():
-    # d² law: water droplets below 90 %RH live under a second; Jayaratne 2018: growth from 75 %.
+    # d² law: water droplets below 90 %RH live under a second; Jayaratne 2018: growth from 75%.
     peak = {
         rh: np.median([0.0, *(pm(p, "pm10").max() for p in plumes("hot_tap", ach=2.0, rh=rh))])
         for rh in (40.0, 60.0, 88.0)
@@ -153,7 +153,7 @@ def test_a_hot_shower_lifts_humidity_as_recorded_in_homes():
 
 
 def test_a_minute_mean_loses_most_of_a_puff():
-    # With an e-folding time of 19 s, 60 s means keep 25-35 % of the 1 s peak; less if they split a
+    # With an e-folding time of 19 s, 60 s means keep 25-35% of the 1 s peak; less if they split a
     # puff.
     kept = []
     for seed, p in enumerate(plumes("nicotine_pod", ach=6.0, near=1.0, single=True)):

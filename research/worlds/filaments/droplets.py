@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SHRINK_UM2_S: Final = np.array([0.0263, 3800.0, 12_500.0, 0.0015, 0.1])
 """Decrease of d² by substance in vapor-free air at 22 °C, µm²/s, from lifetimes of 0.5-5 µm
-droplets (isolated, d² law): glycerol 0.5 µm 9.5 s, water 5 µm 0.013 s at 50 % RH, ethanol 5 µm 2
+droplets (isolated, d² law): glycerol 0.5 µm 9.5 s, water 5 µm 0.013 s at 50% RH, ethanol 5 µm 2
 ms. Cannabis oil is set to minutes; fog glycols lie between glycerol and propylene glycol (8 ms)."""
 SATURATION_UG_M3: Final = np.array([560.0, 1.94e7, 1.1e8, 30.0, 2000.0])
 """Vapor over the pure liquid: glycerol about 0.15 ppm."""

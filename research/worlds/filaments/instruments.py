@@ -28,7 +28,7 @@ _OPC_SEEN: Final = np.array([0.0, 0.3, 0.85, 1.0, 1.0, 1.0, 0.9])
 """The first bin begins at 0.35 µm and misses most e-cigarette aerosol (Sousan 2022b)."""
 _OPC_FLOW_CM3_S: Final = 4.7
 _OPC_CROWDED_CM3: Final = 1.5e4
-"""Number concentration at which 63 % of particles are in the beam together with another one."""
+"""Number concentration at which 63% of particles are in the beam together with another one."""
 
 
 @dataclass(frozen=True, slots=True)

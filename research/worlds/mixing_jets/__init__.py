@@ -14,19 +14,19 @@ These are drawn from the ranges in the fact sheet (log-uniformly unless noted), 
 - 6: lags, noise and steps of sensors, 710-1030 ticks a doubling of gas, coincidence of the OPC-N3.
 
 Assumptions of this world without a source: draft and circulation speeds, Gamma shape of
-fluctuations, the share that a stall or fan retains (up to 92 %), hidden puffs (3-40 % is exhaled
+fluctuations, the share that a stall or fan retains (up to 92%), hidden puffs (3-40% is exhaled
 visibly), fog of 0.05-2 mg/m³ above 80-92 %RH, people's habits, rates of rare acts.
 
 The initial spread of a puff and the reach of the exhaled jet are calibrated against
 - mean PM2.5 at 0.8 and 1.5 m of a vaper in 80 m³: 128 and 19 µg/m³ here, 188 and 19 published;
-- decrease from 1 to 2 m: 77 % here, as published for cannabis vaping;
+- decrease from 1 to 2 m: 77% here, as published for cannabis vaping;
 - one pod puff above 2 µg/m³ at a random place in a random room: e-folding time 20 s here (median of
   10 s means), 19 s recorded; here, a third of them have a tail of minutes, which the recording
   lacks.
 
 Also fitted: the OPC-N3's scale and coincidence and the Plantower's size ratios, to section 6 and to
 recordings of nebulizers (the Plantower's remain 0.1 too high); and the share that escapes a stall,
-so that about 60 % of vaping sessions are visible (no figure is published).
+so that about 60% of vaping sessions are visible (no figure is published).
 """
 
 from research.worlds.mixing_jets.simulation import mixing_jets

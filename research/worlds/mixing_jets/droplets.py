@@ -39,7 +39,7 @@ class Aerosol:
     fast, slow : float
         Volume shares of the two liquids; the rest does not evaporate.
     fast_s, slow_s : float
-        Time in which a median droplet loses 63 % of each liquid, seconds.
+        Time in which a median droplet loses 63% of each liquid, seconds.
     density : float
             In g/cm³.
     """

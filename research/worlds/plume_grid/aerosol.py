@@ -65,7 +65,7 @@ def speed_of(median_um: float, e_fold_s: float) -> float:
 
 
 def saturation_g_m3(temperature: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the water vapor at 100 % relative humidity for a temperature in °C (Magnus)."""
+    """Return the water vapor at 100% relative humidity for a temperature in °C (Magnus)."""
     pressure = 611.2 * np.exp(17.62 * temperature / (243.12 + temperature))
     return np.asarray(pressure / (0.4615 * (temperature + 273.15)))
 

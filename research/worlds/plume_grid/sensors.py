@@ -1,7 +1,7 @@
 """Devices: how each measures the air at its inlet.
 
 Each family has a matrix from nine size bins to its outputs. Plantower derives all sizes from one
-scattering signal (section 6: more than 99 % of coarse particles miss the beam), Sensirion from two;
+scattering signal (section 6: more than 99% of coarse particles miss the beam), Sensirion from two;
 the OPC has true bins, with coincidence and with Poisson noise for the sampled air. Liquid droplets
 are weighted by a factor of the unit (evaporation in a warm inlet, refractive index; low for the
 OPC). The unit's lag, averaging, gain, drift, noise, rounding and gaps follow.

@@ -81,7 +81,7 @@ def test_without_a_response_the_next_ring_is_notified(school, say):
 
 @pytest.mark.parametrize("kind", [EventKind.VAPE, EventKind.SMOKE])
 def test_a_plume_that_is_over_ends_no_chain(school, say, kind):
-    """Below 70 %, the second step comes after four minutes, long after the air has cleared."""
+    """Below 70%, the second step comes after four minutes, long after the air has cleared."""
     say(0, kind=kind, confidence=0.6)
     say(30, since=0, kind=kind, confidence=0.6, phase=EventPhase.ENDED)
     wait = 240 if kind is EventKind.VAPE else 60
@@ -111,7 +111,7 @@ def test_who_responds_after_the_plume_is_over_ends_the_chain(school, say):
 
 
 def test_a_rise_of_severity_moves_what_is_still_to_come(school, say):
-    """Info waits four minutes and has one round; from 70 %, it is one minute and two rounds."""
+    """Info waits four minutes and has one round; from 70%, it is one minute and two rounds."""
     say(0, confidence=0.6)
     say(20, since=0, confidence=0.9, phase=EventPhase.UPDATED)
     say(30, since=0, confidence=0.9, phase=EventPhase.ENDED)
@@ -159,7 +159,7 @@ def test_history_says_that_no_notice_was_delivered(school, say):
 
 @pytest.mark.parametrize(("confidence", "ends"), [(0.5, 240), (0.9, 360)])
 def test_what_all_channels_refused_is_tried_once_more_at_the_end(school, say, confidence, ends):
-    """An alert below 70 % has one round, which a service that refuses for seconds would use up."""
+    """An alert below 70% has one round, which a service that refuses for seconds would use up."""
     refuse(school, 0, ends - 20)
     say(0, confidence=confidence)
     say(30, since=0, phase=EventPhase.ENDED, confidence=confidence)
