@@ -11,8 +11,8 @@ Two layers find readings that were accepted before:
      are different readings.
    - If a reading without a usable stamp is redelivered, its copy has the same packet id and the DUP
      flag. Two live messages with equal content are two readings. A reading with events is never a
-     copy here: a broker may immediately reuse the packet id of an acknowledged message, and it is
-     better to store an event twice than to lose it.
+     copy here, because a broker may immediately reuse the packet id of an acknowledged message. It
+     is better to store an event twice than to lose it.
    - If a reading without a usable stamp waited in the broker, its copy has the same number and
      content, because a killed broker redelivers its backlog with new packet ids. If a sensor's
      counter restarts within the backlog, a new reading with the same number and content is mistaken

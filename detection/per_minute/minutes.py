@@ -2,7 +2,7 @@
 
 Sensor faults and building-wide changes of air take minutes to hours to show. Their detectors
 (`sensor_faults`, `ambient`) therefore get one row per sensor and minute: the lowest and the highest
-value of each channel, and its *zigzag*, the noise that is left without steady rises and falls.
+value of each channel, and its *zigzag*. That is the noise without steady rises and falls.
 
 Minutes follow the stream: a minute closes with the first reading past its end, from any sensor, and
 contains the readings that came before. It consists of minima, maxima and sums of whole numbers, so
