@@ -652,11 +652,6 @@ class Detector:
         )
 
 
-def _rounded(probabilities: Floats) -> dict[str, float]:
-    chances = probabilities.tolist()
-    return {kind.value: round(p, 4) for kind, p in zip(KINDS, chances, strict=True)}
-
-
 def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:
     """Split positions into parts with at most one reading per sensor, keeping each sensor's order.
 

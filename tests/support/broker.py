@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -144,7 +145,7 @@ class Mosquitto:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def start(self) -> None:
-        """Start the broker and wait until it accepts connections."""
+        """Start the broker and wait until all its listeners accept connections."""
         assert not self.running, "the broker is running already"
         config = self.config or self._write_config()
         with (self.directory / "log").open("ab") as log:
@@ -152,17 +153,22 @@ class Mosquitto:
                 ["mosquitto", "-c", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         deadline = time.monotonic() + _START_WITHIN_S
-        while True:
-            if not self.running:
-                raise RuntimeError(f"mosquitto ended at once:\n{self.log}")
-            try:
-                with socket.create_connection((self.host, self.port), timeout=1):
-                    return
-            except OSError:
+        ports = re.findall(r"(?m)^listener ([1-9]\d*)", config.read_text())
+        for port in ports or [self.port]:
+            while not self._accepts(int(port)):
+                if not self.running:
+                    raise RuntimeError(f"mosquitto ended at once:\n{self.log}")
                 if time.monotonic() > deadline:
                     self.kill9()
-                    raise RuntimeError(f"mosquitto does not accept:\n{self.log}") from None
+                    raise RuntimeError(f"mosquitto does not accept:\n{self.log}")
                 time.sleep(0.005)
+
+    def _accepts(self, port: int) -> bool:
+        try:
+            with socket.create_connection((self.host, port), timeout=1):
+                return self.running
+        except OSError:
+            return False
 
     def kill9(self) -> None:
         """Kill the broker without warning, so that it writes nothing to the disk."""
