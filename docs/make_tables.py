@@ -1,10 +1,10 @@
-"""Write the tables of the docs that come from the code: ``make docs``.
+"""Write the tables in the docs that are generated from the code: ``make docs``.
 
-A table is between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; everything else on a page
+Tables are between ``<!-- table: NAME -->`` and ``<!-- end of table -->``. Everything else on a page
 is written by hand. ``--check`` writes nothing and exits with 1 if a page is out of date.
 
-The quantities of a format come from its golden cases; the effects of an interval come from the
-detector's benchmark (``research/benchmark/results.md``).
+The quantities in each format come from its golden cases. The effect of the reporting interval comes
+from the detector's benchmark (``research/benchmark/results.md``).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _list_topics(name: str) -> str:
 
 
 def _read_golden(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield topic and expected reading of a decoder's golden cases."""
+    """Yield the topic and expected reading of each golden case of a decoder."""
     path = ROOT / "tests" / "golden" / "decoders" / name / "cases.json"
     for case in json.loads(path.read_text(encoding="utf-8")):
         for reading in case.get("readings", ()):
@@ -59,7 +59,7 @@ def _read_golden(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _find_example(name: str) -> str:
-    """Return topic and id of the first golden case that measures something."""
+    """Return the sensor id and topic of the first golden case with values or events."""
     for topic, reading in _read_golden(name):
         if reading.get("values") or reading.get("events"):
             return f"`{reading['sensor']}` from `{topic}`"
@@ -131,7 +131,7 @@ def _make_intervals() -> list[str]:
 
 
 def _list_carried(name: str) -> list[str]:
-    """Return what a decoder's golden cases contain, in words."""
+    """Return the kinds of data in a decoder's golden cases."""
     seen: set[str] = set()
     for _, reading in _read_golden(name):
         seen |= {*reading.get("values", ()), *reading.get("events", ())}
@@ -139,7 +139,7 @@ def _list_carried(name: str) -> list[str]:
 
 
 def _make_report(columns: Sequence[tables.Column]) -> list[str]:
-    """Make a row per column, or one for neighbors that differ only in unit or form."""
+    """Make a row per column; adjacent columns with the same description share a row."""
     types = {"String": "text", "Float64": "number", "Int64": "whole", "Boolean": "true, false"}
     rows = []
     for about, group in groupby(columns, key=lambda column: column.about):

@@ -1,8 +1,7 @@
-"""Make the reference tables of the docs from the code: settings, metrics, commands.
+"""Generate the reference tables in the docs from the code: settings, metrics, commands.
 
-A setting's description is below it in the class that reads it; allowed values and defaults come
-from pydantic. The table of metrics lists everything that `/metrics` returns when each counter has
-counted something.
+A setting's description is the string below it in its class; allowed values and defaults come from
+pydantic. The metrics table lists everything that `/metrics` returns once each counter is nonzero.
 """
 
 from __future__ import annotations
@@ -42,16 +41,16 @@ _CLASSES: Final = {
     if isinstance(found, type) and issubclass(found, BaseModel)
 }
 _ELSEWHERE: Final = {"mapping": "mappings.md#keys"}
-"""Sections that have their own page of keys; a test compares it with the code."""
+"""Sections whose keys are listed on their own page; a test compares that page with the code."""
 _WRITTEN: Final = {".sites": "site"}
-"""Keys that have a different name in a configuration than in the class that reads it."""
+"""Keys whose name in a configuration differs from the field name in the class."""
 
 
 # ---- settings
 
 
 def read_examples(epilog: str) -> list[str]:
-    """Read the examples of a command back from the end of its help."""
+    """Extract a command's examples from the end of its help."""
     return [line.strip() for line in epilog.split("\n\n")[1:-1]]
 
 
@@ -130,7 +129,7 @@ def _resolve(schema: Schema, defs: Mapping[str, Schema]) -> Schema:
 
 
 def _find_table(value: Schema, defs: Mapping[str, Schema]) -> tuple[Schema | None, bool]:
-    """Return the table type of a value or its entries, and whether it is a list."""
+    """Return the table schema of a value or of its items, and whether it is a list."""
     if "properties" in value:
         return value, False
     entry = _resolve(value["items"], defs) if value.get("type") == "array" else {}
@@ -198,7 +197,7 @@ def make_metrics() -> list[str]:
 # ---- commands
 
 _EVERYWHERE: Final = ("--config", "--json")
-"""Options that the head of the page describes once."""
+"""Options described once, at the top of the page."""
 
 
 def make_commands() -> list[str]:
@@ -248,7 +247,7 @@ _BY_HAND: Final = "`plumewatch retention --apply`"
 
 
 def make_retention() -> list[str]:
-    """Make a row for each kind of data: the default retention, and who deletes it."""
+    """Make a row for each kind of data: its default retention, and who deletes it."""
     series, service = storage.TimeseriesConfig(), "the service, or the InfluxDB"
     incident_days = storage.RetentionConfig().incident_days
     rows = [

@@ -1,7 +1,7 @@
 """Convert the air-cleaner recording to the format of `plumewatch replay`.
 
-Its runs begin in dense aerosol, so ten minutes of clean air are added before each, and each gets
-its own sensor.
+Each run begins in dense aerosol, so ten minutes of clean air are added before it. Each run gets its
+own sensor.
 """
 
 from __future__ import annotations

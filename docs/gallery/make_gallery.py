@@ -1,15 +1,15 @@
-"""Draw every dashboard with Grafana's own libraries, from twelve weeks of made-up data.
+"""Render every dashboard with Grafana's own libraries and twelve weeks of made-up data.
 
 Usage: python -m docs.gallery.make_gallery [--out docs/img/dashboards] [--only morning]
 
 Needs node, npm, an InfluxDB 1.x and Chromium. npm fetches @grafana/scenes and its dependencies into
 ``build/gallery`` once (470 MB). The JSON is checked against the types of three versions of
-@grafana/schema. Then ``sample_school.py`` makes up a school. Its data up to a minute after an alert
-is copied into the InfluxDB. The dashboards are mounted in a headless browser at that moment
-(`Date` of the page, ``now()`` of the queries): on a phone, a desk and a wall, light and dark. A
-small server in front of the InfluxDB answers the queries of the data source and annotations. Exits
-with 1 if types do not fit, a query fails, a component throws, or a heading is cut; lists panels
-without data.
+@grafana/schema. Then ``sample_school.py`` creates a made-up school. Its data up to a minute after
+an alert is copied to InfluxDB. A headless browser shows the dashboards as of that moment (`Date` on
+the page, ``now()`` in the queries), at the sizes of a phone, a desktop and a wall display, light
+and dark. A small server in front of InfluxDB answers the queries of the data source and
+annotations. Lists panels without data. Exits with 1 if a type doesn't match, a query fails, a
+component throws, or a heading is cut off.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "gallery"
 SIZES = {"phone": 390, "desk": 1440}
 DRAWN = (("desk", "light"), ("phone", "light"))
-"""`--all` draws every size, light and dark."""
+"""Sizes and themes drawn by default; `--all` draws every size, light and dark."""
 DATABASE = "school"
 BATCH = 5_000
 QUARTER_S = QUARTER_HOUR.step_s
@@ -89,7 +89,7 @@ ASKED = ("target", "query", "rawQuery", "titleColumn", "textColumn", "tagsColumn
 
 
 def bundle() -> Path:
-    """Fetch the libraries once, and bundle them into one file."""
+    """Bundle the libraries into one file, after fetching them the first time."""
     BUILD.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "scene.jsx"):
         shutil.copy(HERE / name, BUILD / name)
@@ -113,7 +113,7 @@ def bundle() -> Path:
 
 
 def find_misfits(package: str) -> list[str]:
-    """Check all dashboards against a version of @grafana/schema; return what does not fit.
+    """Check all dashboards against a version of @grafana/schema; return the type errors.
 
     The options of panels and their fields are checked against the types of the panel's kind. The
     types do not cover the query of an annotation's data source, although Grafana supports it.
@@ -232,7 +232,7 @@ class School:
 
 
 def make_handler(school: School, folder: Path) -> type[SimpleHTTPRequestHandler]:
-    """Serve the pages of a folder, and answer requests in place of Grafana's server."""
+    """Return a handler that serves a folder's pages and answers in place of Grafana's server."""
 
     class Handler(SimpleHTTPRequestHandler):
         def __init__(self, *given: Any, **named: Any) -> None:

@@ -1,10 +1,10 @@
-"""Take the pictures of the staff page, push and report for the README and the manual.
+"""Take the screenshots of the staff page, push and report for the README and the manual.
 
 Usage: python -m docs.gallery.make_shots [--out docs/img/gallery]
 
 Needs Chromium with its driver. ``sample_school.py`` fills a folder with twelve weeks of a made-up
-school; its last vaping alert is opened again, and the pictures are taken a minute after it, at the
-width of a phone and of a desktop. The picture in the push is the one that the service sends.
+school. Its last vaping alert is reopened, and the screenshots are taken as of a minute after it, at
+phone and desktop width. The picture in the push is the one that the service sends.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def main() -> int:
 
 
 def report_on_missed(state: Path, engine: AlertEngine, person: str, before: float) -> None:
-    """Report that nothing was found in the incidents that everybody missed before a time."""
+    """Record "nothing found" for the unanswered incidents before a time."""
     missed = "SELECT id FROM incident WHERE missed_at < ? AND verdict IS NULL"
     with open_state(state) as tx:
         for (incident,) in tx.execute(missed, (before,)).fetchall():
@@ -137,7 +137,7 @@ def open_state(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def reopen(state: Path) -> tuple[str, float]:
-    """Open the last vaping alert again; return its id and the time of the pictures."""
+    """Reopen the last vaping alert; return its id and the time of the screenshots."""
     with open_state(state) as tx:
         incident, opened = tx.execute(
             "SELECT id, opened_at FROM incident WHERE kind = 'vape' AND paged = 1"

@@ -3,7 +3,8 @@
 Usage: python -m docs.gallery.sample_school FOLDER [--weeks 12] [--seed 1]
 
 The pictures in the docs show this school; use it to try reports and statistics. The service's alert
-engine makes incidents, notices and escalations from made-up detections, as if at their own times.
+engine processes made-up detections at their own times, and creates incidents, notices and
+escalations from them.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ _KINDS: Final = (
     *[("vape", 0.5)] * 4,
     *(("smoke", 0.02), ("tamper", 0.04), ("sensor_fault", 0.08), ("offline", 0.08)),
 )
-"""Kinds, and their number per school day; vaping is four times as frequent."""
+"""Kinds of detection, each with its chance per school day; vaping has four chances."""
 _VERDICTS: Final = {"confirmed": 50, "nothing_found": 28, "false_alarm": 20, "test": 2}
-"""Findings, by weight."""
+"""Relative frequency of each finding."""
 _HEALTH: Final = {
     "tamper": fact(Detail.TAMPERED),
     "sensor_fault": fact(Detail.FROZEN, quantity="pm25", amount=7.0, time=1800.0),
@@ -112,7 +113,7 @@ def make_up_detections(
 def fill_state(
     config: PlumewatchConfig, first: date, alerts: list[Detection], rng: random.Random
 ) -> int:
-    """Let the alert engine make incidents from detections, and let people answer most of them."""
+    """Run the alert engine on the detections, and have people answer most incidents."""
     policy = build_alert_policy(config)
     nowhere = (Secret("json://127.0.0.1:9/nobody"),)  # notices are only marked as sent
     staff = tuple(replace(m, targets=nowhere) if m.role != "analyst" else m for m in policy.staff)
@@ -243,7 +244,7 @@ _GAUGES: Final = {
 def fill_series(
     config: PlumewatchConfig, first: date, last: date, alerts: list[Detection], rng: random.Random
 ) -> int:
-    """Write readings and the health of sensors, and compute their averages."""
+    """Write sensor readings and health, and compute averages."""
     count, end = 0, unix_time(last, 0, config)
     with open_series(config) as series, show_progress("readings", len(config.sensor)) as update:
         for number, sensor in enumerate(config.sensor):
@@ -318,7 +319,7 @@ class _ServiceRecords:
         self._now = self._start
 
     def records(self) -> Iterator[Record]:
-        """Yield the records: hourly, and in the last days as often as a service writes them."""
+        """Yield the records: hourly at first, and in the last days as often as the service does."""
         rooms = self._config.registry().rooms.values()
         recorder = StateRecorder(
             self._sensors,
@@ -379,7 +380,7 @@ class _ServiceRecords:
 
 
 def make_school(folder: Path, weeks: int, seed: int) -> None:
-    """Make a folder with a school's data up to yesterday; a seed and day give the same data."""
+    """Write a school's data up to yesterday; the same seed and day give the same data."""
     folder.mkdir(mode=0o700)
     path = folder / CONFIG
     text = re.sub(r"notify = .*\n", "", _SCHOOL.read_text(encoding="utf-8"))

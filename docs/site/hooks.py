@@ -1,4 +1,4 @@
-"""Add shipped files that pages link to, and refuse resources from other servers.
+"""Copy shipped files that pages link to, and reject resources from other servers.
 
 A page links to a project file by its path (``../deploy/mosquitto.conf``), which works in the
 repository. The site has a copy of such a file below ``files/``.

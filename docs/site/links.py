@@ -1,8 +1,8 @@
-"""Check the links of every page of the project, as they work in the repository.
+"""Check the links of every page of the project as they work in the repository.
 
-A link must lead to an existing file, and its anchor to a heading of that page. An outside address
-must be well formed and use https. Nothing is requested. MkDocs checks the site's own pages again
-when it builds them; this also covers README.md, CHANGELOG.md and links out of the pages.
+A link must lead to an existing file, and its anchor to a heading in that file. An outside address
+must be well formed and use https; it is not requested. MkDocs checks only the site's own pages.
+This also covers README.md, CHANGELOG.md, and links to files outside the site.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def list_pages() -> list[Path]:
 
 
 def list_anchors(text: str) -> set[str]:
-    """Return the anchors of a page's headings, as Python-Markdown makes them."""
+    """Return the anchors that Python-Markdown creates for a page's headings."""
     found: set[str] = set()
     for heading in _HEADING.findall(_CODE.sub("", text)):
         plain = re.sub(r"[`*]|\]\([^)]*\)|\[", "", heading)
@@ -50,7 +50,7 @@ def list_anchors(text: str) -> set[str]:
 
 
 def _check_address(link: str) -> str:
-    """Return the fault of an outside address; empty if there is none."""
+    """Return what is wrong with an outside address, or an empty string."""
     try:
         parts = urlsplit(link)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Run the detector in every world, with models trained with and without it, and on recordings.
+"""Run the detection benchmark in every world and on recordings.
 
 Usage: python -m research.benchmark [--quick] [--real FOLDER] [--recordings FOLDER]
 

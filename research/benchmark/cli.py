@@ -134,8 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     world_recordings.drop_stale()
     _run([(_simulate, (spec,)) for spec in specs], options.workers, "simulating")
     by_world = [[s for s in specs if s.world == w] for w in dict.fromkeys(s.world for s in specs)]
-    # Worlds of one model share a few detectors, because a detector takes as long as its longest
-    # stream.
+    # A detector's run time depends on its longest stream, so all worlds evaluated with the same
+    # model share a few detectors.
     shares = [
         list(chain.from_iterable(by_world[k :: options.workers])) for k in range(options.workers)
     ]

@@ -7,29 +7,28 @@ interpolated, and quantities are not converted: a rule for a VOC index is not ru
 Numbers that a source leaves open have the values with the best F1 on training seeds of the world
 `school`, so that our choice does not disadvantage any rule.
 
-=========  ============================================================================ rule
-our reading of it =========
-============================================================================ halo       sample
-configuration of HALO 3C: PM10 >= 35 sets, < 35 resets; an alert a set verkada    SV11 guide: an
-index of 0-100 from rises of TVOC, PM2.5 and motion; the formula
-           is not public. Read as the geometric mean of two saturating rises over the
-           lowest level of the last ten minutes, PM2.5 against 50 µg/m³ and VOC against
-           its own scale; motion is taken as present. Alerts above a zone edge of the
-           guide (10, 50, 80)
-ipvideo    US 10970985, 11183041, 11302164: PM2.5 over a threshold for a period and gas
-           not over its threshold; numbers open
-vaciam     VaCiam on a SEN55: median of the last 8 readings as base; VOC index +150 with
-           PM2.5 < +100 is vaping at once; PM2.5 +150 waits up to 40 s for VOC +150 or three
-           rises of 10 a second in a row; then VOC < +30 is a cigarette, else vaping;
-           10 s of cool-down
-vaciam20   the same as its firmware runs it: idle, it looks once in 20 s only
-fukidzon   PM2.5 more than 5 above 59 s before starts (the alert); after 60 s a peak rise
-           < 10 ends it; more than 30 s in all below +6, or 900 s, ends it
-hobby      PM2.5 > 100, lock-out of 100 s
-gs601      the vendor's own vaping index > 5: no world imitates it: not applicable
-cpc357     needs an MQ-2 gas sensor, which none of these devices has: not applicable
-halo2019   composite "VAPE1" > 100: the composite is not public: not applicable
-=========  ============================================================================
+- ``halo``: HALO 3C's sample configuration. An alert starts at PM10 >= 35 and resets below 35.
+- ``verkada``: the SV11 guide's index of 0-100 from rises of TVOC, PM2.5 and motion. The formula is
+  not public. Our version is the geometric mean of two saturating rises over the lowest level of the
+  last ten minutes: PM2.5 relative to 50 µg/m³, and VOC relative to `VOC_FULL_SCALE`. It assumes
+  motion, and alerts above one of the guide's zone limits (10, 50, 80).
+- ``ipvideo``: US patents 10970985, 11183041 and 11302164. Alerts if PM2.5 exceeds a threshold for a
+  period while gas is below its own threshold. The patents give no numbers.
+- ``vaciam``: VaCiam on a SEN55. The baseline is the median of the last 8 readings. A VOC index rise
+  of 150 with a PM2.5 rise below 100 is vaping. After a PM2.5 rise of 150, it waits up to 40 s for a
+  VOC index rise of 150, or for three successive rises of 10 a second: either is vaping. If neither
+  comes, a VOC index rise below 30 is a cigarette, and any other is vaping. A cool-down of 10 s
+  follows.
+- ``vaciam20``: the same at the rate of its firmware, which checks only every 20 s while idle.
+- ``fukidzon``: alerts if PM2.5 is more than 5 above its level 59 s before. The alarm ends after
+  60 s if the peak rise is below 10, after a total of 30 s with a rise below 6, or after 900 s.
+- ``hobby``: PM2.5 > 100, with a lockout of 100 s.
+
+These rules cannot be run:
+
+- ``gs601``: the manufacturer's vaping index > 5, because no world simulates that index.
+- ``cpc357``: it needs an MQ-2 gas sensor, which none of these devices has.
+- ``halo2019``: the composite "VAPE1" > 100, because its formula is not public.
 """
 
 from __future__ import annotations
@@ -53,9 +52,9 @@ VOC_CHANNELS: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index")
 VOC_FULL_SCALE: Final = {"tvoc_ppb": 500.0, "tvoc_ugm3": 1000.0, "voc_index": 150.0}
 """VOC rise at which the Verkada-like index reaches its maximum, in the quantity's unit."""
 GAS_LIMIT: Final = {"tvoc_ppb": 500.0, "tvoc_ugm3": 1000.0, "voc_index": 200.0}
-"""Gas threshold of the patent rule; a factor that the patent leaves open multiplies it."""
+"""Gas threshold of the patent rule, before multiplication by a factor that the patent omits."""
 SILENCE_S: Final = 120.0
-"""After a longer gap, rules that look back start over, s."""
+"""Rules that look back start over after a gap longer than this, s."""
 
 
 def _edges(time: NDArray[np.float64], on: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -100,7 +99,7 @@ def halo(series: Series, limit: float = 35.0) -> NDArray[np.float64] | None:
 
 
 def verkada(series: Series, zone: float = 50.0) -> NDArray[np.float64] | None:
-    """Apply an index of TVOC and PM2.5 rises; our reading of a formula that is not public."""
+    """Apply an index of TVOC and PM2.5 rises: our version of a formula that is not public."""
     pm, gas = series.column("pm25"), _voc(series)
     if pm is None or gas is None:
         return None
@@ -129,7 +128,7 @@ def ipvideo(
 def vaciam(  # noqa: C901 - one state machine, as published
     series: Series, idle_every_s: float = 0.0
 ) -> NDArray[np.float64] | None:
-    """Apply VaCiam's classification of SEN55 readings; idle, it checks every `idle_every_s`."""
+    """Apply VaCiam's classification of SEN55 readings; while idle, check every `idle_every_s`."""
     pm, voc = series.column("pm25"), series.column("voc_index")
     if pm is None or voc is None:
         return None
@@ -169,7 +168,7 @@ def vaciam(  # noqa: C901 - one state machine, as published
 
 
 def fukidzon(series: Series) -> NDArray[np.float64] | None:
-    """Apply the rise of PM2.5 over its level 59 s earlier; the alert is at the rise's start."""
+    """Alert when PM2.5 has risen above its level 59 s earlier."""
     pm = series.column("pm25")
     if pm is None:
         return None
@@ -187,9 +186,9 @@ def fukidzon(series: Series) -> NDArray[np.float64] | None:
             active, fresh_from = False, now
         if not active:
             j = int(back[i])
+            # the earlier level must be from after the last alarm or gap
             if j < 0 or now - fresh_from < 60 or time[j] < now - 59 - SILENCE_S:
                 continue
-            # after an alarm, the history contains only the level at which it ended
             if value - values[j] > 5:
                 active, checked, start, good, peak = True, False, now, 0.0, 0.0
                 low = int(np.searchsorted(time, time[j] + 9.5, side="right"))
@@ -234,7 +233,7 @@ RULES: Final[Mapping[str, tuple[str, Callable[..., NDArray[np.float64] | None]]]
     "fukidzon": ("fukidzon", fukidzon),
     "hobby": ("PM2.5 > 100", hobby),
 }
-"""Name in tables and function of each rule."""
+"""Each rule's name in tables, and its function."""
 
 NOT_APPLICABLE: Final[Mapping[str, str]] = {
     "GS601 vaping index > 5": "no world imitates the vendor's index",

@@ -1,7 +1,7 @@
-"""Simulated feedback to a detector's thresholds: a room test, and answers to alerts.
+"""Simulate the feedback that adjusts a detector's thresholds: a room test, and answers to alerts.
 
-A sensor's first large session serves as the puff of its room test, and the first other events in
-the room serve as the other steps. Half of the alerts are answered correctly within the hour.
+A sensor's first large session stands in for the puff of its room test, and the first other events
+in the room stand in for the other steps. Half of the alerts are answered correctly within the hour.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LARGE_UG_M3: Final = 60.0
 TEST_S: Final = 2 * 86_400.0
-"""The room test's puff must lie within this many seconds of a stream's start."""
+"""The room test's puff must occur within this many seconds of a stream's start."""
 _PUFF_UG_M3: Final = 30.0
 _OTHER_STEPS: Final = 4
 _STEP_S: Final = 60.0
@@ -42,8 +42,8 @@ _STEP_S: Final = 60.0
 class Room:
     """A sensor whose readings begin at `begin`, Unix seconds, and the events in its room.
 
-    If `answers`, its alerts are answered. `judged` has the times and scores of pulses that could
-    have alerted.
+    If `answers`, staff answer its alerts. `judged` has the times and scores of pulses that were
+    allowed to alert.
     """
 
     truth: Sequence[Happening]
@@ -56,12 +56,12 @@ class Room:
 
     @property
     def sessions(self) -> list[tuple[float, float]]:
-        """Time windows of all vaping, even weak vaping."""
+        """Time windows of all vaping sessions, including weak ones."""
         return [window(h) for h in self.truth if h.kind == "vape" and h.seen_pm25 >= WEAK_UG_M3]
 
 
 class People:
-    """Observer that tests each room once, then answers its alerts."""
+    """Tests each room once, and answers its alerts."""
 
     def __init__(self, rooms: Mapping[int, Room]) -> None:
         self._rooms = rooms
@@ -77,7 +77,7 @@ class People:
         is_pulse: NDArray[np.bool_],
         _is_classified: NDArray[np.bool_],
     ) -> None:
-        """Record the scores of pulses that could have alerted, until the rooms are tested."""
+        """Record the scores of pulses that were allowed to alert, until each room is tested."""
         counts = is_pulse & ~is_faint(episodes) & ~is_early(episodes, features)
         for k in counts.nonzero()[0].tolist():
             room = self._rooms.get(int(rows[k]))
@@ -102,7 +102,7 @@ class People:
 
 
 def _scores(room: Room) -> dict[str, float]:
-    """Return the highest score of each step of a room test."""
+    """Return the highest score in each step of a room test."""
     truth = [h for h in room.truth if h.onset >= room.begin]
     puffs = [window(h) for h in truth if is_visible(h) and h.seen_pm25 >= _PUFF_UG_M3]
     sessions = room.sessions

@@ -1,8 +1,9 @@
-"""Recordings: simulated or real sensor readings, and the events behind them.
+"""Read recordings: simulated or real sensor readings, and the events that caused them.
 
 Labeled recordings are pairs of files: `NAME.csv` in the format of ``plumewatch replay`` (`time` in
 Unix seconds, `sensor`, and one column per quantity), and `NAME.truth.csv` with the fields of
-`Happening`. Real recordings without vaping need no truth, because every alert in them is false.
+`Happening`. Real recordings without vaping need no truth file, because every alert in them is
+false.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ PUFFS_A_DAY: Final = 6.0
 """Seed for sessions simulated on real air; training does not use it."""
 _DAY_S: Final = 86_400.0
 _NEW_RUN_S: Final = 3600.0
-"""A longer gap in the air-cleaner data starts another run under the same name, s."""
+"""A longer gap in the air-cleaner data means that another run under the same name begins, s."""
 _TRUTH: Final = {
     "sensor": "sensor",
     "kind": "kind",
@@ -62,7 +63,7 @@ _WORDS: Final = {"sensor", "kind", "style", "device"}
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """A sensor; results within one `group` (a seed or a recording) are not independent."""
+    """A sensor; `group` is the seed or recording within which results are not independent."""
 
     name: str
     group: str
@@ -72,7 +73,7 @@ class Sensor:
 
     @property
     def channel_group(self) -> str:
-        """What the sensor measures in addition to particle mass.
+        """What the sensor measures in addition to PM2.5 mass.
 
         >>> Sensor("a", "", "sen55", 1, ("pm1", "pm25", "voc_index")).channel_group
         'sizes and VOC'
@@ -82,7 +83,7 @@ class Sensor:
 
 
 CHANNEL_GROUPS: Final = ("sizes and VOC", "sizes, no VOC", "VOC, no sizes", "neither")
-"""`Sensor.channel_group`; *sizes* means PM1 in addition to PM2.5."""
+"""Values of `Sensor.channel_group`; *sizes* means PM1 in addition to PM2.5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Sensors over one period; only `spans`, in Unix seconds, are scored."""
+    """Readings of several sensors in one period; only `spans`, in Unix seconds, are scored."""
 
     name: str
     spans: tuple[tuple[float, float], ...]
@@ -128,7 +129,7 @@ class Recording:
 def make_series(
     name: str, group: str, device: str, time: NDArray[np.float64], columns: dict[str, NDArray[Any]]
 ) -> Series:
-    """Build a series from the columns that have values; its interval is the median."""
+    """Build a series from the columns that have values; its interval is the median gap."""
     present = {k: v for k, v in columns.items() if k in COLUMN_INDEX and not np.isnan(v).all()}
     step = np.diff(time)
     usual = float(np.median(step)) if step.size else 1.0
@@ -139,7 +140,7 @@ def make_series(
 
 
 def series_of(readings: Readings, truth: Iterable[Happening], group: str) -> tuple[Series, ...]:
-    """Return each sensor's readings, if it has any."""
+    """Return a series for each sensor that has readings."""
     device_of = {h.sensor: h.device for h in truth}
     order = np.argsort(readings.sensor, kind="stable")
     cuts = np.searchsorted(readings.sensor[order], np.arange(1, len(readings.names)))
@@ -193,7 +194,7 @@ def _open(path: Path) -> Any:  # an open text file, compressed or not
 
 
 def labeled(folder: Path) -> Iterator[Recording]:
-    """Read all labeled recordings in a folder; each is scored completely.
+    """Read all labeled recordings in a folder; each is scored from start to end.
 
     Raises `FileNotFoundError` if the folder has none.
     """
@@ -239,7 +240,7 @@ def without_vaping(folder: Path) -> Iterator[Recording]:
 def with_puffs(folder: Path) -> Iterator[Recording]:
     """Yield the real recordings of occupied rooms with simulated sessions added.
 
-    Only parts that training does not use are included; puffs are drawn as in training.
+    Only parts that training does not use are included. Puffs are drawn as in training.
     """
     readings, truth = prepared(folder, PUFFS_SEED, PUFFS_A_DAY, is_test=True)
     for series in series_of(readings, truth, "real air"):

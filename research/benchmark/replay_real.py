@@ -3,9 +3,9 @@
 Usage: python -m research.benchmark.replay_real FOLDER
 
 FOLDER contains `gym_pms5003_61s.csv.gz` (an occupied gym) and `cadr_runs_1s.csv.gz` (salt fog,
-incense and smoke). Neither contains vaping, so the exit code is 1 if either alerts. The air-cleaner
-runs start at a high level, so ten minutes of clean air are added before each, and each gets its own
-sensor.
+incense and smoke near an air cleaner). Neither contains vaping, so the exit code is 1 if either
+causes a vape alert. Each air-cleaner run begins in dense aerosol, so ten minutes of clean air are
+added before it. Each run gets its own sensor.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _report(name: str, result: Replayed, seconds: float) -> None:
 
 
 def main(folder: Path) -> int:
-    """Run both recordings; return 1 if either alerts."""
+    """Replay both recordings; return 1 if either causes a vape alert."""
     gym, cadr = folder / "gym_pms5003_61s.csv.gz", folder / "cadr_runs_1s.csv.gz"
     missing = [str(p) for p in (gym, cadr) if not p.is_file()]
     if missing:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DRAWS: Final = 500
 BUDGET: Final = 0.5
-"""False alarms per sensor-day allowed when one threshold for all worlds is compared."""
+"""False alarms per sensor-day allowed when choosing one threshold for all worlds."""
 FAST_S: Final = 5.0
 INTERVALS: Final = (1, 2, 5, 10, 30, 60)
 _FIGURES: Final = ("visible", "recall", "precision", "F1", "false alarms a sensor-day")
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def method(self) -> str:
-        """Model for split tables: the one trained without the world, if every world has one."""
+        """Method for split tables: the model trained without the world, if all worlds have one."""
         tested = {r.recording for r in self.of(SHIPPED, *PROGRAMS)}
         return WITHOUT if tested == {r.recording for r in self.of(WITHOUT)} else SHIPPED
 
@@ -104,7 +104,7 @@ def _scores(
 
 
 def _seen(results: Iterable[Result]) -> list[SensorScore]:
-    """Return the scores that include possible vaping, which published rules never report."""
+    """Return the scores that include possible vaping; published rules have none."""
     return [r.with_possible for r in results if r.with_possible is not None]
 
 
@@ -152,7 +152,7 @@ _ABOUT_PROGRAM: Final = {
 
 
 def by_people(report: Report) -> Table:
-    """Tabulate classes of rooms and devices by the feedback that the thresholds got."""
+    """Tabulate results by the feedback that the thresholds got, for groups of sensors."""
     groups: dict[str, tuple[str, Callable[[SensorScore], bool]]] = {
         "busy rooms": ("busy", lambda _: True),
         "ordinary rooms": ("ordinary", lambda _: True),
@@ -199,7 +199,7 @@ def _is_best(score: SensorScore) -> bool:
 
 
 def trained_on(report: Report, program: str) -> Table:
-    """Tabulate the shipped model by world."""
+    """Tabulate the shipped model's results by world."""
     results = report.of(SHIPPED, program)
     rows = [[w, *_whole([r for r in results if r.recording == w])] for w in _names(results)]
     if len(rows) > 1:
@@ -291,7 +291,7 @@ def by_cause(report: Report) -> Table:
 
 
 def calibration(report: Report) -> Table:
-    """Tabulate stated probabilities and outcomes by world."""
+    """Tabulate how stated probabilities compare with outcomes, by world."""
     rows = []
     results = report.of(report.method, "busy")
     for world in _names(results):
@@ -314,7 +314,7 @@ def calibration(report: Report) -> Table:
 
 
 def by_rule(report: Report) -> Table:
-    """Tabulate the published rules over all worlds."""
+    """Tabulate the published rules' results over all worlds."""
     methods = {m: f"Plumewatch, {words}" for m, words in _MODELS.items()}
     methods |= {key: name for key, (name, _) in peers.RULES.items()}
     sensors = len(report.of(SHIPPED, "busy"))
@@ -381,7 +381,7 @@ def tables(report: Report) -> Iterator[Table]:
 
 
 def plain_words(report: Report) -> str:
-    """Describe what a school can expect from sensors that report often."""
+    """Describe in a sentence what a school can expect from sensors that report often."""
     s = summarize(_scores(report.of(report.method, "busy"), _is_fast))
     if not s.visible:
         return ""
@@ -413,7 +413,7 @@ def show(report: Report, console: Console) -> None:
 
 
 def write_cases(report: Report, path: Path) -> None:
-    """Write every miss and false alarm of the split tables' model to a file, for inspection."""
+    """Write every miss and false alarm of `Report.method` to a file, for inspection."""
     head = ("recording", "program", "group", "sensor", "device", "interval_s", "channels")
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

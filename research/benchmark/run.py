@@ -28,22 +28,25 @@ SHIPPED: Final = "shipped"
 WITHOUT: Final = "without"
 """Method whose model was trained without the world in which it is evaluated."""
 MODELS: Final = Path(__file__).with_name("without")
-"""Models from ``make train ARGS=--left-out``, named by the worlds left out."""
+"""Models from ``make train ARGS=--left-out``, named after the worlds left out."""
 FLOORS: Final = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
-"""Minimum stated probabilities to try as a single threshold for all worlds."""
+"""Stated probabilities to try as a single threshold for all worlds."""
 COLD, TESTED, ANSWERED = "cold", "after the room test", "after two weeks of answers"
 LEAD_IN_DAYS: Final = {COLD: 1.0, TESTED: 3.0, ANSWERED: math.inf}
-"""Number of days before the scored days, by the feedback given during them."""
+"""Days of readings before the scored days, by the feedback given in that time."""
 _SLICE_S: Final = 3600.0
 _RULE_LEAD_S: Final = 3600.0
-"""Readings before the scored part that published rules get, because they look back minutes, s."""
+"""Published rules also get the readings of this time before the scored part, s.
+
+They look back a few minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Result of one method at one sensor; `by_floor` has found and false counts by `FLOORS`.
+    """Result of one method at one sensor.
 
-    `with_possible` also counts possible vaping as alerts.
+    `by_floor` has the counts of found sessions and false alarms for each of `FLOORS`.
+    `with_possible` also counts possible vaping as an alert.
     """
 
     recording: str
@@ -56,7 +59,7 @@ class Result:
 
 
 def model_without(world: str) -> Model | None:
-    """Return the model trained without a world; None if there is none."""
+    """Return the model trained without a world, or None."""
     paths = (path for path in MODELS.glob("*.npz") if world in path.stem.split("-"))
     path = next(paths, None)
     return Model.from_bytes(path.read_bytes()) if path else None
@@ -67,10 +70,10 @@ def run_detector(
     detector: Detector,
     tell: Callable[[Detector, float, list[list[Event]]], None] | None = None,
 ) -> list[list[Event]]:
-    """Run one detector over all series in order of time; return the events of each.
+    """Run one detector over all series in time order; return each series' events.
 
-    The detector identifies series by index, so that it can continue with their later readings.
-    `tell` gets the events so far, hour by hour.
+    The detector identifies series by index, so a later call can continue with later readings.
+    `tell` is called after every hour with the events so far.
     """
     rows = [detector.sensor_row(f"{k}") for k in range(len(series))]
     found: list[list[Event]] = [[] for _ in series]
@@ -96,7 +99,7 @@ def run_detector(
 def vape_alerts(
     events: Sequence[Event], kinds: tuple[EventKind, ...] = (EventKind.VAPE,)
 ) -> Alerts:
-    """Return the vaping alerts, each at the time of the reading that caused it."""
+    """Return the vaping alerts, each at the time of the reading that triggered it."""
     alerts = [e for e in events if e.kind in kinds and e.phase is EventPhase.ALERTED]
     return Alerts(
         np.array([e.time for e in alerts], float),
@@ -112,8 +115,8 @@ def judge(
 ) -> list[Result]:
     """Score a model on one period's recordings; with the shipped model, also the published rules.
 
-    Each recording has the program of its rooms. One detector processes all sensors, once for each
-    of `people`, so its run time depends on the longest stream, not on their sum.
+    Each recording comes with the program of its rooms. One detector processes all sensors together,
+    once for each of `people`, so its run time depends on the longest stream, not on their sum.
     """
     cases = [
         (told, program, r, s) for told in people for program, r in recordings for s in r.series

@@ -1,17 +1,17 @@
-"""Definitions of found, false and late, as pure functions of arrays.
+"""Define what counts as found, false and late, as pure functions of arrays.
 
-- A vaping session is *visible* to a sensor if its largest true excess of PM2.5 at the inlet reaches
-  ``max(8 µg/m³, background)`` and it arrived; only visible sessions can be missed.
+- A vaping session is *visible* to a sensor if it arrived and its largest true excess of PM2.5 at
+  the inlet reaches ``max(8 µg/m³, background)``. Only visible sessions can be missed.
 - Alerts on one sensor within two minutes of the first one are one *incident*.
 - An alert *matches* a session if it lies in ``[arrival - 10 s, max(end, arrival) + 90 s]``; if the
   excess never arrived, the act's onset counts as its arrival. Several alerts in one session count
   once.
-- An incident is *false* if none of its alerts lies within a vaping session with an excess of 2
-  µg/m³ or more. Within a session too weak to be visible, it counts neither as found nor as false.
+- An incident is *false* if none of its alerts matches a vaping session with an excess of 2 µg/m³ or
+  more. If it matches only sessions too weak to be visible, it counts neither as found nor as false.
 - *Latency* is the time from arrival at the sensor to the first matching alert, at least zero.
-- A false alarm's *cause* is the kind of the latest other event around it (from 15 s before to five
-  minutes after the event); ``none`` if there is no such event.
-- Confidence intervals are bootstrap percentiles; whole groups and whole sensors are drawn.
+- A false alarm's *cause* is the kind of the latest other event that began at most 15 s after it and
+  ended at most five minutes before it, or ``none``.
+- Confidence intervals are bootstrap percentiles. The bootstrap draws whole groups and sensors.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def is_visible(happening: Happening) -> bool:
 
 
 def window(session: Happening) -> tuple[float, float]:
-    """Return the time span in which an alert matches a vaping session, s."""
+    """Return the time span in which an alert matches a vaping session, Unix seconds."""
     begin = session.arrival if math.isfinite(session.arrival) else session.onset
     return begin - BEFORE_S, max(session.end, begin) + AFTER_S
 
@@ -84,8 +84,8 @@ class Found:
 class Incident:
     """One notification of staff; `time` and `confidence` come from its first alert.
 
-    `right`: whether one of its alerts lies within a real vaping session, even a weak one. `cause`:
-    kind of event that caused a false alarm; otherwise empty.
+    - `right`: whether one of its alerts matches a vaping session, even a weak one.
+    - `cause`: kind of event that caused a false alarm; empty if it is not false.
     """
 
     time: float
@@ -164,9 +164,9 @@ def _cause(others: Sequence[Happening], time: float) -> str:
 class Calibration:
     """Calibration of the stated probabilities.
 
-    For each bin between `edges`: the number of incidents, their mean stated probability, and the
-    share that was right. `brier` is NaN if there are no incidents; `base_rate` is the share of all
-    incidents that was right.
+    `count`, `stated` and `observed` have, for each bin between `edges`, the number of incidents,
+    their mean stated probability, and the share that was right. `brier` is NaN if there are no
+    incidents. `base_rate` is the share of all incidents that was right.
     """
 
     edges: tuple[float, ...]
@@ -178,7 +178,7 @@ class Calibration:
 
 
 def calibrate(stated: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> Calibration:
-    """Return reliability bins and the Brier score; pairs without a stated probability are left out.
+    """Return reliability bins and the Brier score; NaN probabilities are left out.
 
     >>> import numpy as np
     >>> calibrate(np.array([0.9, 0.9]), np.array([True, False])).brier
@@ -240,7 +240,7 @@ def _rates(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
 
 def summarize(scores: Sequence[SensorScore], *, draws: int = 0, seed: int = 0) -> Summary:
-    """Summarize sensors; `draws` is the number of bootstrap draws, 0 for no intervals."""
+    """Summarize sensors; `draws` is the number of bootstrap draws, or 0 for no intervals."""
     table = np.array([(s.n_found, len(s.sessions), s.n_false, s.days) for s in scores], float)
     table = table.reshape(-1, 4)
     found, visible, false, days = table.sum(axis=0)

@@ -3,9 +3,9 @@
 Usage: python -m research.benchmark.sensor_faults [--seeds N] [--rooms N] [--real FOLDER]
 
 The simulated schools have every device model at its usual interval. Healthy sensors are monitored
-for four days; a report counts as right if the simulator had a fault at that time. Starting from the
-state after three days, each kind of fault is added to every sensor, one at a time. Reports of
-building-wide events are compared with the simulated outdoor events, at the usual frequency and at
+for four days; a report counts as right if the simulator had a fault at that time. Then, from the
+state after three days, each kind of fault is added to every sensor, one kind at a time. Reports of
+building-wide events are compared with the simulated outdoor events, at their usual frequency and at
 fifty times that. --real also monitors the gym recording.
 """
 
@@ -60,7 +60,7 @@ def place(sensor: str) -> tuple[str, str]:
 
 
 def days(seed: int, rooms: int, count: int, nuisance: float = 1.0) -> list[list[DeviceTrace]]:
-    """Yield the traces of each day."""
+    """Return the traces of each day."""
     _TRUTHS.clear()
     found = []
     school = random_school(seed, rooms)
@@ -240,7 +240,7 @@ def ambient(seeds: int) -> None:
 
 
 def outdoors(seed: int, often: float) -> list[list[DeviceTrace]]:
-    """Yield three days of two buildings, with mowing and smoke `often` times as frequent."""
+    """Return three days of two buildings, with `often` times the usual mowing and smoke."""
     rates = dict(BUILDING_WIDE)
     try:
         BUILDING_WIDE.update({name: rate * often for name, rate in rates.items()})

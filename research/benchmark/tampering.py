@@ -1,4 +1,4 @@
-"""Tampering with a sensor: covering it, or blowing into it.
+"""Simulate tampering with a sensor: covering it, or blowing into it.
 
 `on_trace` is called with consecutive parts of one device's trace.
 """
@@ -114,7 +114,7 @@ class BlownAt:
 
 
 def _begin(trace: DeviceTrace, last: float) -> float:
-    """Return where a trace begins: at the previous one's end, or one interval before its rows."""
+    """Return a trace's start: the previous trace's end, or one interval before its first row."""
     if not math.isnan(last):
         return last
     interval = float(np.median(np.diff(trace.sent))) if len(trace.sent) > 1 else 1.0

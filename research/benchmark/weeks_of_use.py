@@ -1,8 +1,8 @@
-"""Test whether a sensor keeps detecting vaping, week by week, in rooms with frequent vaping.
+"""Measure whether sensors keep detecting vaping, week after week, in rooms with frequent vaping.
 
-Rooms of one world, with different numbers of sessions a day, run for weeks through one detector
-whose alert thresholds adapt as in production. Nobody answers alerts. The model trained without the
-world is used if there is one.
+Rooms of one world have different numbers of sessions a day. One detector processes weeks of their
+readings, and its alert thresholds adapt as in production. Nobody answers alerts. The model trained
+without the world is used if there is one.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Test recordings of every world from seeds that training never uses, cached on disk.
+"""Simulate and cache test recordings of every world, from seeds that training never uses.
 
-A sensor takes days to learn its baselines and its alert threshold, so figures from its first day
-would mislead. Each seed is simulated for a week before the scored days.
+A sensor takes days to learn its baselines and alert threshold, so results from its first day would
+be misleading. Each seed is simulated for a week before the scored days.
 
 Recordings are kept in ``build/detection-worlds/<world>-<hash>/``. The hash covers the world's
-source files, so changing these makes its recordings stale.
+source files, so a change to them makes its recordings stale.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from research.worlds.world import EPOCH
 FIRST_TEST_SEED: Final = 90_000
 """First seed of test recordings; training uses seeds below 10,000."""
 PROGRAMS: Final = {"busy": (0.35, 1.0), "ordinary": (0.08, 0.25)}
-"""Rates of vaping and nuisances, arguments of `research.worlds.world.World`.
+"""Vape and nuisance rates, as in `research.worlds.world.World`.
 
 An ordinary room has about 45 nuisances a day and a visible session every other day.
 """
@@ -42,7 +42,7 @@ _SHARED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class WorldSpec:
-    """One seed of a world: first `lead_in` days that are not scored, then `days` scored days."""
+    """One seed of a world: `lead_in` days that are not scored, then `days` that are."""
 
     world: str
     program: str

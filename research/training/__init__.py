@@ -4,5 +4,5 @@ Run as ``make train``. `air` and `recordings` provide readings, from which `less
 features. `examples` combines them into one table, and `forests` and `recurrent` are fitted to it.
 `train` runs all of this and writes the model.
 
-Nothing here is imported at run time. torch and scikit-learn are imported by the functions that fit.
+The service imports nothing from here. Only the functions that fit import torch and scikit-learn.
 """

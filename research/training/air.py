@@ -1,4 +1,4 @@
-"""Readings with their truth, cached on disk: every restroom world by seed, and real recordings."""
+"""Labeled readings from every restroom world and from real recordings, cached on disk."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RECORDINGS: Final = "recordings"
-"""Name of the source of real air; the other sources are worlds."""
+"""Name of the source with real air; all other sources are worlds."""
 VAPE_RATE: Final = 0.8
-"""Sessions per hour and room at busy times: far more than in a school, for enough examples."""
+"""Sessions per hour and room at busy times: far more than in a school, to get enough examples."""
 VAPE_RATES: Final = {
     "school": 0.35, "two_zones": 0.35, "parcels": 1.2, "plume_grid": 0.8, "mixing_jets": 1.4,
 }  # fmt: skip
-"""Worlds that need another rate so that as many sessions reach the sensor."""
+"""Rates of worlds where fewer or more sessions reach the sensor."""
 RECORDED_SESSIONS_A_DAY: Final = (0.0, 25.0, 25.0, 25.0)
-"""Number of sessions simulated on a recording, by seed."""
+"""Sessions a day added to each recording, by seed."""
 _FIELDS: Final = tuple(part.name for part in fields(Happening))
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One run of a world in `WORLDS`, or one preparation of the `RECORDINGS`."""
+    """One run of a world, or the real recordings with one set of added sessions."""
 
     name: str
     seed: int
@@ -67,7 +67,7 @@ def air(source: Source, folder: Path, recorded: Path) -> tuple[Readings, list[Ha
     part = path.with_suffix(".part.npz")
     np.savez_compressed(part, **packed)  # type: ignore[arg-type] # numpy's stub takes no mapping
     part.replace(path)
-    # the same value that the next run will read from the file
+    # return exactly what the next run will read from the file
     return _unpacked(packed)
 
 

@@ -1,4 +1,4 @@
-"""Combine lessons into one table in which every source has the same weight.
+"""Combine lessons into one training table in which every source has the same weight.
 
 Otherwise, a world with many nuisances or long decays would dominate training. Because vaping has
 the same share in every world, one log-odds threshold fits all of them.
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     """Files of lessons, by name of their source."""
 
 WEIGHTS: Final = np.array([1.0, 0.3, 0.6, 1.0], np.float32)
-"""Weights of moments without vaping, and in weak, faint and visible sessions."""
+"""Weight of a moment without vaping, and in a weak, faint or visible session."""
 VAPE_SHARE: Final = 0.08
-"""Share of vaping in each source's weight."""
+"""Share of each source's weight that vaping gets."""
 KEPT: Final = 0.4
-"""Share of the episodes without vaping that the trees are trained on."""
+"""Share of episodes without vaping that the trees are trained on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
     """Training examples; `features` has the shape (n, len(FEATURES)).
 
-    `label` is whether the example is vaping, or THC, or an index in `KINDS`. `starts` has the first
-    row of each episode; an episode's rows are in order of time.
+    `label` is a boolean (vaping, or THC) or an index in `KINDS`. `starts` has the first row of each
+    episode; an episode's rows are in time order.
     """
 
     features: NDArray[np.float32]
@@ -76,7 +76,10 @@ def pulses(sources: Sources, kept: float = 1.0) -> Examples:
 def _episodes(
     taught: Lesson, share: float, draw: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the pulse rows of all episodes with vaping and some without, and each one's start."""
+    """Select all episodes with vaping and some without.
+
+    Return their pulse rows, and where each episode starts in them.
+    """
     rows = np.flatnonzero(taught.is_pulse)
     sensor, onset = taught.sensor[rows], taught.episode[rows]
     new = np.ones(rows.size, np.bool_)
@@ -89,7 +92,7 @@ def _episodes(
 
 
 def known(sources: Sources, name: str) -> Examples:
-    """Return the moments whose label is known: the `kind` of the episode, or whether it is `thc`.
+    """Return the moments for which the label `name`, ``kind`` or ``thc``, is known.
 
     Raises ValueError if there are none.
     """
@@ -111,7 +114,7 @@ def known(sources: Sources, name: str) -> Examples:
 
 
 def _balanced(label: NDArray[np.bool_], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale the weights of one source to a sum of 1, with vaping at its share."""
+    """Scale one source's weights to a sum of 1, of which vaping gets `VAPE_SHARE`."""
     share = np.where(label, VAPE_SHARE, 1.0 - VAPE_SHARE).astype(np.float32)
     total = np.bincount(label, weight, 2).astype(np.float32)
     balanced: NDArray[np.float32] = share * weight / total[label.astype(np.int8)]

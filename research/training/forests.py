@@ -40,7 +40,7 @@ def grow(
 ) -> tuple[Any, NDArray[np.intp]]:
     """Fit a classifier for `label`; return it and the features that it uses.
 
-    Features that do not vary are left out, because scikit-learn refuses them.
+    Features that do not vary are left out, because scikit-learn rejects them.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - training only
 
@@ -64,9 +64,9 @@ def grow(
 
 
 def as_forest(*grown: tuple[Any, NDArray[np.intp]]) -> Forest:
-    """Convert fitted binary ensembles, each with the features that it uses, to complete trees.
+    """Convert fitted binary ensembles, each with the features that it uses, to a `Forest`.
 
-    All trees have the ensembles' maximum depth.
+    Its trees are complete: all have the ensembles' maximum depth.
     """
     trees = [(s[0].nodes, columns) for learner, columns in grown for s in learner._predictors]  # noqa: SLF001
     inner = 2 ** grown[0][0].max_depth - 1

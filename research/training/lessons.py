@@ -1,4 +1,4 @@
-"""Lessons: the detector's features, labeled with the truth.
+"""Collect lessons: the detector's features, labeled with the truth.
 
 The detector runs as in production and never sees the truth. A row of features is recorded whenever
 it scores a pulse or classifies an episode.
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from research.worlds.world import Happening
 
 AFTER_S: Final = 90.0
-"""Readings from the arrival of vaping until this many seconds after its end are labeled vaping."""
+"""Readings are labeled vaping from its arrival until this many seconds after its end."""
 WEAK_UG_M3: Final = 2.0
 FAINT_UG_M3: Final = 4.0
-"""Vaping with a smaller excess need not be detected; below `FAINT`, it hardly counts."""
+"""Sessions with a smaller excess than this are `WEAK`; below `WEAK_UG_M3`, they are not labeled."""
 WEAK, FAINT, VISIBLE = 1, 2, 3
 REACHES_S: Final = 60.0
-"""An act may have caused an episode if it ended at most this many seconds before."""
+"""An act can be the cause of an episode that starts up to this many seconds after the act's end."""
 KIND_OF: Final = {
     "cigarette": (EventKind.SMOKE, 4),
     "incense": (EventKind.SMOKE, 4),
@@ -61,8 +61,10 @@ KIND_OF: Final = {
     "tap": (EventKind.STEAM, 0),
     "flush": (EventKind.STEAM, 0),
 }
-"""For each kind of event in a world: the kind that a perfect detector would report, and a rank of
-how much of it usually reaches a sensor, because worlds do not report each event's contribution."""
+"""The kind that a perfect detector would report for each kind of event, and a rank.
+
+The rank says how much of such an event usually reaches a sensor. It is needed because worlds do not
+report how much each event contributes."""
 MASK_STYLES: Final = {
     "flush": (EventKind.STEAM, 0),
     "hot tap": (EventKind.STEAM, 2),
@@ -70,7 +72,7 @@ MASK_STYLES: Final = {
     "steam": (EventKind.STEAM, 2),
     "dust": (EventKind.DUST, 2),
 }
-"""Acts other than sprays that mask a session."""
+"""The same for acts other than sprays that mask a session."""
 _AT_ONCE: Final = 50_000
 _COLUMNS: Final = [COLUMN_INDEX[name] for name in COLUMNS]
 _SINCE_PEAK: Final = FEATURES.index("since_peak_s")
@@ -80,10 +82,12 @@ _SINCE_PEAK: Final = FEATURES.index("since_peak_s")
 class Lesson:
     """Features, shape (n, len(FEATURES)), and their labels, ordered by sensor and time.
 
-    `episode` is the episode's onset, Unix seconds, and `gap_s` the time since the pulse was last
-    scored. `is_pulse` is whether a pulse is scored; otherwise the episode is only classified.
-    `vape` is 0, `WEAK`, `FAINT` or `VISIBLE`. `thc` is 1 for a THC cartridge and 0 for other
-    vaping, `kind` an index in `KINDS`; both are -1 if not labeled.
+    - `episode`: onset of the episode, Unix seconds.
+    - `gap_s`: time since the pulse was last scored.
+    - `is_pulse`: whether a pulse is scored; if not, the episode is only classified.
+    - `vape`: 0, `WEAK`, `FAINT` or `VISIBLE`.
+    - `thc`: 1 for a THC cartridge, 0 for other vaping, -1 if not labeled.
+    - `kind`: index in `KINDS`, -1 if not labeled.
     """
 
     features: NDArray[np.float32]
@@ -101,9 +105,9 @@ _PARTS: Final = tuple(part.name for part in fields(Lesson))
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Some runs of one world to read together; `folder` caches their air and lessons.
+    """Runs of one world that are read together; `folder` caches their air and lessons.
 
-    `is_varied`: whether every sensor is replaced by a varied one.
+    If `is_varied`, every sensor is replaced by a varied one.
     """
 
     sources: tuple[Source, ...]
@@ -125,7 +129,7 @@ class Task:
 
 
 def collect(task: Task) -> Path:
-    """Write a task's file, unless it exists and has the same features; return its path."""
+    """Write a task's file unless it exists with the current features; return its path."""
     path = task.path
     if _is_current(path):
         return path
@@ -209,7 +213,7 @@ def lesson(
     for name in readings.names:
         detector.sensor_row(name)
     known = np.flatnonzero(np.isfinite(values).any(axis=1))
-    # the scores of this untrained model are ignored
+    # this model is untrained, and its scores are not used
     with np.errstate(all="ignore"):
         for at in range(0, known.size, _AT_ONCE):
             part = known[at : at + _AT_ONCE]
@@ -247,7 +251,7 @@ def _gaps(
     pulse: NDArray[np.float64],
     is_pulse: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
-    """Return the time since each pulse was last scored or began; 0 where no pulse is scored."""
+    """Return the time since each pulse was last scored, or began; 0 where no pulse is scored."""
     gap_s = np.zeros(time.size, np.float32)
     rows = np.flatnonzero(is_pulse)
     before = np.roll(rows, 1)
@@ -269,7 +273,7 @@ def _label_vaping(
     vape: NDArray[np.int8],
     thc: NDArray[np.int8],
 ) -> None:
-    """Label the moments at which staff who respond would find vaping."""
+    """Label the moments at which responding staff would find vaping."""
     for h in happened:
         if h.kind != "vape" or not h.seen_pm25 >= WEAK_UG_M3:
             continue
@@ -284,7 +288,8 @@ def _label_vaping(
 def kind_of(happened: Iterable[Happening], onset: float, time: float) -> int:
     """Return the index in `KINDS` of the most likely cause of an episode; -1 if unknown.
 
-    Visible vaping comes first, then the kind that usually contributes most, then the latest.
+    Visible vaping takes precedence, then the kind that usually contributes most, then the latest
+    event.
     """
     best: tuple[int, float, int] = (-1, 0.0, -1)
     for h in happened:

@@ -1,10 +1,10 @@
-"""Real recordings for training, with and without simulated puffs.
+"""Prepare real recordings for training, with and without simulated puffs.
 
 None of the recordings contains vaping. They contain patterns that no world has: single-sample
 artifacts, and the onsets and plateaus of cooking, fog and smoke. The puffs are random curves, not
 physics: a rise, a fast and a slow decay, turbulence, and the sensor's lag.
 
-Only some parts of each recording are used; the others are for benchmarks.
+Only parts of each recording are used; the rest is for benchmarks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GYM_DAYS: Final = 9.0
 AWAIR_DAYS: Final = 5.0
 AWAIR_PERIOD_DAYS: Final = 12.0
 AWAIR_PARTS: Final = 10
-"""Number of periods, and of training days at each period's start; later days are for benchmarks."""
+"""The recording is divided into this many periods; the first days of each are for training."""
 WINDOW_S: Final = 900
 """Length of a session with its decay, s."""
 CLOSED_S: Final = 420.0
@@ -67,7 +67,7 @@ class _Recording:
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """PM2.5 excess at an inlet by second since the first act, µg/m³, and when the act ends, s."""
+    """PM2.5 excess at an inlet by second, µg/m³, and when the vaping ends, s."""
 
     excess: Floats
     style: str
@@ -82,10 +82,10 @@ def missing(folder: Path) -> list[str]:
 def prepared(
     folder: Path, seed: int, sessions_a_day: float, *, is_test: bool = False
 ) -> tuple[Readings, list[Happening]]:
-    """Return the recordings with `sessions` simulated sessions added to each.
+    """Return the recordings with simulated sessions added to each.
 
-    The air-cleaner runs get none, because they begin in aerosol and last only minutes. Tests use
-    the parts that training does not.
+    The air-cleaner runs get none, because they begin in aerosol and last only minutes. With
+    `is_test`, the parts that training does not use are returned.
     """
     rooms = _rooms(folder, is_test=is_test)
     draw = np.random.default_rng([seed, 17])
@@ -106,7 +106,7 @@ def prepared(
 
 
 def _rooms(folder: Path, *, is_test: bool) -> list[_Recording]:
-    """Return the training parts of occupied rooms, or the other parts."""
+    """Return the parts of occupied-room recordings for training, or the parts for tests."""
     gym, awair, kitchens, _ = (folder / name for name in FILES)
     (a_gym,), (an_awair,) = _read(gym), _read(awair)
     rooms = [_part(a_gym, "gym", 0.0, GYM_DAYS, np.inf, is_test=is_test)]

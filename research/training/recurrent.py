@@ -1,8 +1,8 @@
 """Fit the recurrent network with torch, and export it as `detection.model.Network`.
 
-An example is the sequence of moments at which the detector scores an episode. In each round, a
-group of channels is hidden in some examples, so that the network does not depend on any single
-group. Weights are rounded when the network is exported.
+An example is the sequence of moments at which the detector scores an episode. In each round, some
+examples have a group of channels hidden, so that the network does not depend on a single group.
+Weights are rounded when the network is exported.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ COMPRESSED: Final = (
     "least_half_s", "mean_gap_s", "pulses", "fast_pulses", "risen", "roughness", "voc_lag_s",
     "n05_share", "n10_share", "n25_share", "voc_per_pm", "voc_pm_highest",
 )  # fmt: skip
-"""Features with long tails; the network gets their logarithms."""
+"""Features with long-tailed distributions; the network gets their logarithms."""
 GROUPS: Final = (
     ("pm1_",), ("coarse", "pm10"), ("n05", "n10", "n25"), ("voc",), ("rh",), ("temp",), ("co2",),
 )  # fmt: skip
-"""Prefixes of feature names: a sensor without a channel lacks all features of its group."""
+"""Prefixes of feature names by group: a sensor without the channel lacks the whole group."""
 _GROUP_FEATURES: Final = tuple(
     np.array([number for number, name in enumerate(FEATURES) if name.startswith(begins)])
     for begins in GROUPS
 )
 LONGEST: Final = 96
 OVERLAP: Final = 24
-"""Maximum moments in an example; longer episodes are split into overlapping examples."""
+"""Maximum number of moments in an example; longer episodes become overlapping examples."""
 BATCH: Final = 6_000
 """Number of moments in a batch."""
 HIDDEN: Final = 0.15
@@ -65,7 +65,7 @@ FITTING: Final = Fitting()
 
 
 def scaling(features: NDArray[np.float32]) -> Network:
-    """Return a network without units that only scales features like these."""
+    """Return a network that has no units yet, with the scaling that fits these features."""
     draw = np.random.default_rng(0)
     sample = features[draw.choice(len(features), min(len(features), _SAMPLED), replace=False)]
     x = sample.astype(np.float64)
@@ -87,9 +87,9 @@ def scaling(features: NDArray[np.float32]) -> Network:
 
 
 def fit(examples: Examples, scaled: Network, fitting: Fitting = FITTING) -> Any:
-    """Return a fitted `torch.nn.Module`: its `gru` and its `output`.
+    """Return a fitted `torch.nn.Module` with the members `gru` and `output`.
 
-    It is reproducible on the same machine: one thread, fixed seeds.
+    Results are reproducible on the same machine: one thread, fixed seeds.
     """
     import torch  # noqa: PLC0415 - training only
     from torch import nn  # noqa: PLC0415

@@ -1,19 +1,19 @@
-"""Make the detector's model file from restroom worlds and real recordings.
+"""Create the detector's model file from restroom worlds and real recordings.
 
 Usage: make train ARGS="[--left-out] [--runs 8] [--rooms 64]"
 
-Every world is simulated, and the detector reads it. Each moment that it scores becomes a lesson,
-labeled with the world's truth; every second run has varied sensors. The recordings, with and
-without simulated puffs, serve as another world. Boosted trees and a recurrent network are fitted to
-all of them, and their log-odds averaged; small forests classify the kind and detect THC. Training
-uses seeds 1 to 9,999.
+Every world is simulated, and the detector runs over its readings. Each moment that it scores
+becomes a training row, labeled with the world's truth. Every second run has varied sensors. The
+real recordings, with and without simulated puffs, serve as another world. Boosted trees and a
+recurrent network are fitted to all rows, and their log-odds are averaged. Small forests classify
+the kind and detect THC. Training uses seeds 1 to 9,999.
 
 With `--left-out`, additional models are trained, each without two of the worlds. Their results in
-these worlds estimate what the shipped model finds in a school.
+those two worlds estimate how well the shipped model works in a school.
 
 The same arguments, kind of processor and libraries give the same files, byte for byte. Each stage
-keeps its results in the folder of `--lessons`; empty the folder after changing a world, the
-recordings, the meaning of a feature or the training.
+caches its results in the `--lessons` folder. Empty that folder after changing a world, the
+recordings, the meaning of a feature, or the training.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-# sums depend on the number of threads, so each process uses only one
+# results depend on the number of threads, so each process uses one
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -50,18 +50,18 @@ LEFT_OUT: Final = (
     ("filaments", "mixing_jets"),
     ("zone_network", RECORDINGS),
 )
-"""Groups of sources; each group is left out of one additional model."""
+"""Groups of sources; each additional model leaves out one group."""
 FOLDER: Final = Path("research/benchmark/without")
-"""Folder for the models of `--left-out`, named by the sources left out."""
+"""Folder for the models of `--left-out`; files are named after the sources left out."""
 FIRST_SEED: Final = 101
 HOURS: Final = 8.0
-"""Length of each run; worlds begin on a school day."""
+"""Length of each run; every world begins on a school day."""
 AT_ONCE: Final = 2
-"""Number of a world's runs read together; with more sensors, reading is more efficient."""
+"""How many runs of a world the detector processes together, which is faster than one by one."""
 NETWORK_SHARE: Final = 0.4
 """Weight of the network when log-odds are averaged."""
 LEVEL: Final = 0.55
-"""Mean log-odds above which vaping is alerted; chosen in the worlds left out."""
+"""Alert threshold for vaping, in mean log-odds; chosen from results in the worlds left out."""
 
 
 def main() -> int:
@@ -78,7 +78,7 @@ def main() -> int:
         sources: dict[str, list[Path]] = {}
         for task, path in zip(tasks, made, strict=True):
             sources.setdefault(task.name, []).append(path)
-        # longest first
+        # start the longest jobs first
         wanted = [("network", names) for names in without.values()]
         wanted += [("vape", names) for names in without.values()]
         wanted += [("kinds", ()), ("thc", ())]
@@ -132,7 +132,7 @@ def _options() -> argparse.Namespace:
 
 
 def _tasks(options: argparse.Namespace) -> list[lessons.Task]:
-    """Return the tasks: odd runs with the worlds' sensors, even runs with varied ones."""
+    """Return the tasks: odd runs use the worlds' own sensors, even runs varied ones."""
     seeds = range(FIRST_SEED, FIRST_SEED + options.runs)
     taken = [
         (varied, seeds[at : at + 2 * AT_ONCE : 2])
@@ -151,7 +151,7 @@ def _tasks(options: argparse.Namespace) -> list[lessons.Task]:
 
 
 def fitted(part: str, sources: Sources, path: Path) -> dict[str, NDArray[Any]]:
-    """Fit a part of a model, unless an earlier run did; return it as arrays of its file."""
+    """Return the arrays of a fitted part of a model, from a file if an earlier run fitted it."""
     if not path.exists():
         partial = path.with_suffix(".part.npz")
         np.savez(partial, **_fit(part, sources))  # type: ignore[arg-type] # numpy's stub takes no mapping

@@ -1,7 +1,7 @@
 """Vary sensors for training: gains, lags, missing channels and artifacts.
 
-No world has exactly the sensors that schools will have. In copies of its readings, every sensor is
-varied, so that the model learns what all sensors have in common.
+No world has exactly the sensors that schools will have. Varied copies of each world's readings help
+the model learn what all sensors have in common.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ DROPPED: Final[Sequence[tuple[Sequence[str], float]]] = (
 )
 """Groups of channels, and the share of training sensors that lack each group."""
 COINCIDES, LAGS, COARSE = 0.5, 0.3, 0.25
-"""Shares of sensors that merge small droplets (among sensors that count single particles), that
-respond slowly, and that resolve only 1 µg/m³."""
+"""Shares of sensors that merge small droplets (of those that count single particles), respond
+slowly, and resolve only 1 µg/m³."""
 SPIKES, DIPS, FREEZES = 0.5, 0.3, 0.3
 """Share of sensors that have each artifact."""
 _DAY_S: Final = 86_400.0
@@ -55,7 +55,7 @@ _PM1, _PM25, _ = _MASSES
 def varied(
     readings: Readings, devices: Mapping[str, str], draw: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return the values that varied sensors would have read; `devices` has each sensor's model."""
+    """Return the values that varied sensors would report; `devices` has each sensor's model."""
     values = readings.values.copy()
     for number, name in enumerate(readings.names):
         rows = np.flatnonzero(readings.sensor == number)
@@ -113,13 +113,13 @@ def _add_artifacts(values: Floats, time: Floats, draw: np.random.Generator) -> N
 def _moments(
     n: int, expected: float, longest: int, draw: np.random.Generator
 ) -> Iterator[NDArray[np.intp]]:
-    """Yield random ranges among `n` readings, each of limited length."""
+    """Yield random ranges of `n` readings, `expected` on average, each up to `longest` long."""
     for begin in draw.integers(n, size=draw.poisson(expected)).tolist():
         yield np.arange(begin, min(begin + int(draw.integers(1, longest + 1)), n))
 
 
 def _spike(values: Floats, at: NDArray[np.intp], draw: np.random.Generator) -> None:
-    """Add a spike to all particle channels as an electrical fault would, in place."""
+    """Add a spike to all particle channels, like an electrical fault, in place."""
     before = np.maximum(values[at, _PM25], 1.0)
     height = float(np.exp(draw.normal(np.log(40.0), 1.0)))
     for column, share in zip(

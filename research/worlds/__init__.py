@@ -1,7 +1,7 @@
 """Restroom worlds: independent simulations of restroom air behind one interface.
 
-`WORLDS` lists them. Each world is a module or folder in this package, with a function of the same
-name, and is imported when it first runs. The tests cover every world in the table.
+`WORLDS` lists them. Each world is a module or folder in this package with a function of the same
+name, and is imported when it first runs. The tests cover every world in `WORLDS`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A world given by its name; as plain data, it can be passed to worker processes."""
+    """A world identified by name, so that it can be passed to worker processes."""
 
     name: str
 

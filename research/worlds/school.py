@@ -2,7 +2,7 @@
 
 Rooms, devices and intervals come from `sensor_sim.school.random_school`; rooms share the outdoor
 air. There are about 200 nuisances per room and day, and a third of the vaping is masked. Readings
-have the time of the device's clock, which is off by some seconds; the truth has the true time.
+have the time of the device's clock, which is off by some seconds. The truth has the true time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 INTERVALS: Final = (1, 2, 5, 10, 30, 60)
 """Reporting intervals, s."""
 _STYLES: Final = {"nicotine_pod": "pod", "box_mod": "mod", "thc_cartridge": "thc"}
-"""Vaping style of each source whose name differs from its style."""
+"""Vaping styles of the sources that are not named after their style."""
 _COLUMNS: Final = [COLUMN_INDEX[name] for name in COLUMNS]
 
 
@@ -34,8 +34,8 @@ def school(
 ) -> tuple[Readings, list[Happening]]:
     """Simulate a busy school; see `research.worlds.world.World`.
 
-    Here, `Happening.arrival` is when the excess passed 2 µg/m³, and `Happening.seen_pm25` is its
-    highest value at any later time.
+    In this world, `Happening.arrival` is when the excess passed 2 µg/m³, and `Happening.seen_pm25`
+    is its highest value at any later time.
     """
     plan = random_school(seed, rooms, intervals=INTERVALS)
     traces: list[tuple[int, DeviceTrace]] = []

@@ -1,8 +1,8 @@
-"""The interface of restroom worlds: sensor readings, and separately the truth.
+"""Define the interface of restroom worlds: sensor readings and, separately, the truth.
 
 Each world is an independent simulation, written from published facts by an author who had not seen
-the others. Differences between results show whether a detector learned about restrooms or about one
-simulator, so no world is ever corrected to match another.
+the others. Differences in a detector's results show whether it learned about restrooms or about one
+simulator, so no world is ever adjusted to match another.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Readings from all of a world's sensors, in order of time.
+    """Readings from all of a world's sensors, in time order.
 
     Attributes
     ----------
@@ -66,8 +66,8 @@ class Happening:
     Attributes
     ----------
     kind, style : str
-        Such as ``vape`` or ``spray``; the style of vaping is ``pod``, ``disposable``, ``mod``,
-        ``thc`` or ``stealth``.
+        Kinds are, for example, ``vape`` and ``spray``. The styles of vaping are ``pod``,
+        ``disposable``, ``mod``, ``thc`` and ``stealth``.
     onset, end : float
         When the act began and ended, Unix seconds.
     device : str
@@ -75,7 +75,7 @@ class Happening:
     interval_s, volume_m3, air_changes_h : float
         Reporting interval, room volume, air changes per hour.
     seen_pm25 : float
-        Highest PM2.5 excess that this vaping alone caused at the inlet until 90 s after its end, as
+        Highest PM2.5 excess caused at the inlet by this vaping alone, up to 90 s after its end, as
         an ideal instrument would measure it, µg/m³. 0 for other kinds.
     base_pm25 : float
         The room's background, µg/m³.
@@ -98,7 +98,7 @@ class Happening:
 
     @property
     def is_visible(self) -> bool:
-        """Whether vaping exceeds the background clearly enough at the sensor."""
+        """Whether this vaping clearly exceeds the background at the sensor."""
         return self.kind == "vape" and self.seen_pm25 >= max(8.0, self.base_pm25)
 
 

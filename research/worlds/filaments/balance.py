@@ -1,4 +1,4 @@
-"""The well-mixed background of a room, exchanged with the corridor.
+"""Compute a room's well-mixed background, which is exchanged with the corridor.
 
 Each quantity x follows dx/dt = source + a c - (a + k) x, where a(t) is the air change rate, c(t)
 the concentration in the corridor and k the loss. The solution is exact if sources are constant
@@ -44,7 +44,7 @@ def mix(
     for first in range(0, len(gain), _BLOCK):
         block = slice(first, first + _BLOCK)
         gone = np.cumsum(total[block], axis=0)
-        # What was added during a step has been reduced by that step's loss.
+        # `gain` already includes the loss during its own step
         out[block] = np.exp(-gone) * (state + np.cumsum(gain[block] * np.exp(gone), axis=0))
         state = out[block][-1]
     return out

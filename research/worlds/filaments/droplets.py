@@ -1,8 +1,8 @@
-"""Droplets in a cloud: evaporation by size, coagulation and deposition.
+"""Simulate droplets in a cloud: evaporation by size, coagulation and deposition.
 
-A release is simulated as droplets at the quantiles of its lognormal mass distribution. Each shrinks
-toward its residue by the d² law, slowed by Raoult's law and by vapor that is not diluted yet.
-Kelvin's and Fuchs' corrections are omitted.
+A release is represented by droplets at the quantiles of its lognormal mass distribution. Each
+droplet shrinks to its residue by the d² law, slowed by Raoult's law and by vapor that is not
+diluted yet. The Kelvin and Fuchs corrections are omitted.
 """
 
 from __future__ import annotations

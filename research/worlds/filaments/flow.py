@@ -1,4 +1,4 @@
-"""Motion of room air: rolls, turbulence, and each release's filaments.
+"""Simulate the motion of room air: rolls, turbulence, and each release's filaments.
 
 Rolls are derived from stream functions of the box, so they have no divergence and no flow through
 walls. Eddy diffusivity follows Cheng et al. 2011 (Environ. Sci. Technol. 45:4016): K = V^(2/3)
@@ -25,7 +25,7 @@ AGES: Final = 240
 """Time for which a release is simulated as filaments, in seconds."""
 _FILAMENTS: Final = 10
 _MIXED_FROM_S: Final = 70.0
-"""From this age until `AGES`, a well-mixed room gradually replaces the filaments."""
+"""Age at which a well-mixed room starts to replace the filaments, gradually until `AGES`."""
 _ROLLS: Final = ((0, 2, 1, 1), (1, 2, 1, 1), (0, 1, 1, 1), (0, 2, 2, 1), (1, 2, 1, 2), (0, 1, 2, 1))
 """Each roll's plane (two axes) and number of half waves along each axis."""
 _INNER: Final = 0.6
@@ -45,8 +45,9 @@ class Motion:
 class Paths:
     """Contribution of each release at the sensor by age in seconds, shape (releases, AGES).
 
-    `kernel` is the concentration per mass released, 1/m³, `left` the share that is still in the
-    room, and `cloud` the cloud's volume, m³.
+    - `kernel`: concentration per mass released, 1/m³.
+    - `left`: share that is still in the room.
+    - `cloud`: volume of the cloud, m³.
     """
 
     kernel: NDArray[np.float64]

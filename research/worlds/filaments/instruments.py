@@ -1,4 +1,4 @@
-"""Sensors: how each sensor family measures the air at its inlet."""
+"""Simulate how each sensor family measures the air at its inlet."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ _PARTICLE_UG: Final = 1.1e-6 * np.pi / 6 * CENTERS_UM**3
 _SCATTER: Final = np.array([0.12, 1.0, 1.05, 0.75, 0.2, 0.04, 0.01])
 """A Plantower's response per mass by size bin; it hardly detects dust (Ouimette 2023)."""
 _OPC_SEEN: Final = np.array([0.0, 0.3, 0.85, 1.0, 1.0, 1.0, 0.9])
-"""The first bin begins at 0.35 µm and misses most e-cigarette aerosol (Sousan 2022b)."""
+"""Share of each size bin that an OPC-N3 detects.
+
+Its first bin begins at 0.35 µm and misses most e-cigarette aerosol (Sousan 2022b)."""
 _OPC_FLOW_CM3_S: Final = 4.7
 _OPC_CROWDED_CM3: Final = 1.5e4
-"""Number concentration at which 63% of particles are in the beam together with another one."""
+"""Number concentration at which 63% of particles share the beam with another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def observe(rng: np.random.Generator, sensor: Sensor, air: Air) -> tuple[Floats,
 
 
 def _sampled(values: Floats, tau: float, at: NDArray[np.int_], window: int) -> Floats:
-    """Return lagged values (first order) at times `at`, or averaged over the `window` s before."""
+    """Return first-order lagged values at times `at`, averaged over the `window` s before."""
     keep = np.exp(-1 / tau)
     lagged, _ = lfilter([1 - keep], [1.0, -keep], values, axis=0, zi=keep * values[:1])
     if window == 1:
@@ -139,7 +141,7 @@ def _noisy(rng: np.random.Generator, value: Floats, sd: Floats | float, step: fl
 
 
 def _plantower(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[str, Floats]:
-    """Plantower: one signal from all sizes; its size classes are mostly guesses (Kuula 2020).
+    """Plantower: one signal for all sizes; its size classes are mostly guesses (Kuula 2020).
 
     PM2.5 noise is 0.3 µg/m³ at 1 µg/m³ and 6 at 1200; counts have 0.5-1.7 times the Poisson noise.
     """
@@ -177,7 +179,7 @@ def _sensirion(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[st
     out = {name: _noisy(rng, v, 0.15 * sd, 0.1) for name, v in masses.items()}
     number = np.maximum(fine, 0.02) * 6.8
     for name, share in {"n05": 1.0, "n10": 1.17, "n25": 1.19, "n100": 1.2}.items():
-        # Sensirion counts particles below each size, the columns count particles above it.
+        # Sensirion counts particles below each size; the columns count particles above it.
         out[name] = number * (1.2 - share) + middle * (0.3 if name == "n05" else 0.08)
         out[name] = _noisy(rng, out[name], 0.02 * out[name] + 0.01, 0.01)
     return out
@@ -216,7 +218,7 @@ def _alphasense(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[s
 
 
 def _slow_monitor(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[str, Floats]:
-    """Only PM2.5, in whole numbers, with single false peaks (5-15 a day over 30 µg/m³)."""
+    """Slow monitor: only PM2.5, in whole numbers, with 5-15 false peaks a day over 30 µg/m³."""
     pm25 = rng.lognormal(0, 0.2) * bins @ np.array([0.3, 1, 1, 0.8, 0.2, 0.05, 0])
     peaks = rng.random(pm25.size) < 8 / 1440
     pm25 = pm25 + peaks * rng.lognormal(3.6, 0.6, pm25.size)
@@ -271,7 +273,7 @@ def _gas(
 def _climate(
     rng: np.random.Generator, air: Air, sampled: Callable[[Floats, float], Floats], *, holds: bool
 ) -> dict[str, Floats]:
-    """Return RH and temperature in a warm case; if `holds`, values repeat for 300 s (BSEC ULP)."""
+    """Return RH and temperature in a warm case; if `holds`, repeat values for 300 s (BSEC ULP)."""
     warm = rng.uniform(0, 3)
     temp = sampled(air.temp, rng.uniform(30, 300)) + warm
     water = sampled(air.humidity / 100 * water_full(air.temp), rng.uniform(8, 60))

@@ -1,6 +1,6 @@
-"""People's activities in a restroom, and the emissions they cause.
+"""Draw people's activities in a restroom, and the resulting emissions.
 
-Masses, sizes and solvents are drawn from the ranges of ``acts.toml``, which names their sources.
+Masses, sizes and solvents are drawn from the ranges in ``acts.toml``, which names their sources.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ _VISITS_H: Final = 12.5
 class Releases:
     """Short releases into the air, one row each; `time` is in seconds since the start.
 
-    `place` and `jet` (m, m/s) have three columns. `lift` is the speed of warm air at the source,
-    `width` the initial spread (m), `voc_mg` is in mg of ethanol, and `act` is the row of the act.
+    - `place`, `jet`: three columns each, m and m/s.
+    - `lift`: speed at which warm air rises at the source.
+    - `width`: initial spread, m.
+    - `voc_mg`: mg of ethanol.
+    - `act`: row of the act.
     """
 
     time: NDArray[np.float64]
@@ -101,7 +104,7 @@ class _Recipe:
     voc_mg: Range = (0, 0)
     water_g: Range = (0, 0)
     heat_j: float = 0.0
-    """Per gram of water, or the total if there is no water."""
+    """Heat per gram of water, or in total if there is no water."""
     at: str = "sink"
     height: Range = (0.9, 1.5)
     jet: float = 0.0
@@ -125,7 +128,7 @@ _PUFF_MG: Final = {
     "thc": (1.5, 6.5),
     "stealth": (0.04, 0.5),
 }
-"""Particle mass exhaled in a typical puff, mg; THC 2.5-6.5 mg (Wallace 2020)."""
+"""Particle mass exhaled in a typical puff, mg; for THC, 2.5-6.5 mg (Wallace 2020)."""
 _STYLE_SHARES: Final = (0.3, 0.3, 0.1, 0.15, 0.15)
 
 

@@ -1,4 +1,4 @@
-"""Rooms, their ventilation, the corridor's air, and the school's clock."""
+"""Draw rooms, their ventilation, the corridor's air, and how busy a school is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CUTS_UM: Final = (0.1, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 """Edges of the size bins, like an optical counter's."""
 CENTERS_UM: Final = np.sqrt(np.array(CUTS_UM[:-1]) * np.array(CUTS_UM[1:]))
 OUTDOOR_SHARES: Final = np.array([0.22, 0.18, 0.11, 0.08, 0.13, 0.16, 0.12])
-"""Particle mass in a school's air by bin; PM2.5 is half of PM10 (Dosumu 2025: 5.8, 11.2 µg/m³)."""
+"""Each bin's share of PM10 in a school's air; half is PM2.5 (Dosumu 2025: 5.8 of 11.2 µg/m³)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Room:
     fan_on: float
     fan_off: float
     surface: float
-    """Deposition, relative to an empty room."""
+    """Surface for deposition, relative to an empty room."""
     swirl: float
     """Speed of the rolls in undisturbed air, m/s."""
     temp: float
@@ -120,7 +120,7 @@ def wander(rng: np.random.Generator, n: int, tau: float, step: float = 1.0) -> N
 def air_changes(
     rng: np.random.Generator, room: Room, seconds: NDArray[np.float64], people: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the air changes per hour over time; `people` is the number present."""
+    """Return the air changes per hour over time; `people` is the number of people present."""
     hour, weekday = local(seconds)
     step = float(seconds[1] - seconds[0])
     if room.fan == "hours":
@@ -149,7 +149,7 @@ class School:
 
 
 def corridor(rng: np.random.Generator, seconds: NDArray[np.float64]) -> School:
-    """Draw corridor air: PM2.5 mostly 3-12 µg/m³, CO2 737 +- 347 ppm, TVOC skewed (Dosumu 2025)."""
+    """Draw corridor air: PM2.5 mostly 3-12 µg/m³, CO2 737 +- 347 ppm, skewed TVOC (Dosumu 2025)."""
     step, n = float(seconds[1] - seconds[0]), seconds.size
     busy = np.asarray(lfilter([step / 1800], [1.0, -np.exp(-step / 1800)], crowd(seconds)))
     level = log_uniform(rng, 4.0, 16.0) * (3.0 if rng.random() < 0.06 else 1.0)

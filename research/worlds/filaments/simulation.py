@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ETHANOL_PPM: Final = 0.53
 """Ppm of ethanol in 1 mg/m³."""
 _FINE: Final = 4
-"""Size bins that belong to PM2.5."""
+"""Number of size bins in PM2.5."""
 _TOGETHER: Final = 1500
 """Number of releases simulated together."""
 _GLYCEROL_S: Final = 40.0
@@ -105,7 +105,7 @@ class _Simulation:
         near = np.zeros((n + AGES, 3))
         for chunk, path in zip(chunks, paths, strict=True):
             amounts = np.stack([chunk.voc_mg, chunk.water_g, chunk.heat_j / 1200], axis=1)
-            # relative to the mixed room, which contains the whole amount from the start
+            # the excess over the mixed room, which has the whole amount from the start
             over = (path.kernel - path.left / room.volume)[:, :, None] * amounts[:, None]
             _add(near, chunk.time, over)
         mixed = np.repeat(gases, STEP_S, axis=0)

@@ -3,9 +3,9 @@
 Every release is a puff that rises, is blown past the sensor, spreads by eddy diffusion between
 reflecting walls, and ends up in the well-mixed room (`air`). Its droplets evaporate by the d² law,
 and instruments respond to their number and size (`droplets`). `acts` and `day` define what people
-do, `instruments` how devices process their signals; `simulation` runs room by room.
+do, and `instruments` how devices process their signals. `simulation` simulates one room at a time.
 
-These are drawn from the ranges in the fact sheet (log-uniformly unless noted), by section:
+These parameters are drawn from ranges in the fact sheet (log-uniformly unless noted), by section:
 
 - 1, 8: puffs (0.1-20 mg, 0.38-1.0 µm, volatile share and e-fold by style), vapor of glycol with a
   MOX response of 0.15-1 by unit, cans, cleaners, sanitizer, cigarette, steam, dust, mists, incense.
@@ -24,9 +24,9 @@ The initial spread of a puff and the reach of the exhaled jet are calibrated aga
   10 s means), 19 s recorded; here, a third of them have a tail of minutes, which the recording
   lacks.
 
-Also fitted: the OPC-N3's scale and coincidence and the Plantower's size ratios, to section 6 and to
-recordings of nebulizers (the Plantower's remain 0.1 too high); and the share that escapes a stall,
-so that about 60% of vaping sessions are visible (no figure is published).
+The OPC-N3's scale and coincidence and the Plantower's size ratios are fitted to section 6 and to
+recordings of nebulizers; the Plantower's ratios remain 0.1 too high. The share that escapes a stall
+is chosen so that about 60% of vaping sessions are visible (no figure is published).
 """
 
 from research.worlds.mixing_jets.simulation import mixing_jets

@@ -1,4 +1,4 @@
-"""Activities of people and machines in a restroom, and the emissions of each.
+"""Draw activities of people and machines in a restroom, and the emissions of each.
 
 Amounts are drawn log-uniformly from ranges around section 8 of the fact sheet (see the package).
 """
@@ -87,9 +87,9 @@ def anywhere(rng: np.random.Generator, room: Room, height_m: float = 1.3) -> Pla
 
 
 def vape(rng: np.random.Generator, room: Room, onset: float, style: str) -> Act:
-    """Vape alone or in a group: series of puffs, each a short jet.
+    """Vape alone or in a group: a series of puffs, each a short jet.
 
-    People who hide it hold the aerosol in, or blow it into a sleeve, the toilet bowl or the fan.
+    People who hide their vaping hold the aerosol in, or blow it into a sleeve, the bowl or the fan.
     """
     people = 1 if style == "stealth" else int(min(4, rng.geometric(0.62)))
     spot = near_stall(rng, room, 1.2) if rng.random() < 0.7 else anywhere(rng, room, 1.5)
@@ -252,7 +252,7 @@ def clean(rng: np.random.Generator, room: Room, onset: float) -> Act:
 
 
 def steam(rng: np.random.Generator, room: Room, onset: float) -> Act:
-    """Run hot water until mirrors fog; `Inlet` turns vapor near saturation into fog."""
+    """Run hot water until mirrors fog; fog forms near saturation, in `Inlet`."""
     length = log_uniform(rng, 60, 900)
     rise = log_uniform(rng, 0.04, 0.4)
     release = Release(
@@ -398,7 +398,7 @@ def mist(rng: np.random.Generator, room: Room, onset: float, kind: str) -> Act:
         gases = {"glycol": density * room.volume_m3 / 1000 * log_uniform(rng, 0.3, 3)}
         water_g *= 0.1
     else:
-        # salt water: dries at once and leaves salt particles of a fifth of the diameter
+        # salt water dries at once and leaves salt particles with a fifth of the diameter
         aerosol = Aerosol(rng.uniform(3, 5), rng.uniform(1.7, 2.2), 0.985, 0.3, density=1.3)
         density *= 20
     release = Release(

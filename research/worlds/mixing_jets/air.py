@@ -1,7 +1,7 @@
-"""Transport: a room's eddies carry, spread and mix every release as a buoyant puff.
+"""Carry, spread and mix every release as a buoyant puff in a room's eddies.
 
-The mean concentration at the sensor is a Gaussian around a moving center, reflected by the six
-walls (image sources), so that it conserves mass and ends as a well-mixed room, from which air
+The mean concentration at the sensor is a Gaussian around a moving center, reflected by walls, floor
+and ceiling (image sources). This conserves mass and ends in a well-mixed room, from which air
 changes remove it. The excess over the mixed room is intermittent: it is multiplied by a Gamma
 process of mean 1 with the eddies' time scale. A longer release is the moving average of its puffs.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 GASES: Final = ("mox", "water", "heat", "co2")
 """Rows after the particle rows: MOX response in ppm of ethanol, water g/m³, heat K, CO2 ppm."""
 _FLOOR: Final = {"particles": 0.03, "mox": 0.002, "water": 0.01, "heat": 0.01, "co2": 0.5}
-"""Room means below which the tail of a release is cut off."""
+"""The tail of a release is cut off when its room mean falls below these values."""
 _NEAR_S: Final = 600
 _IMAGES: Final = np.arange(-2, 3)[:, None]
 
@@ -76,13 +76,13 @@ class Room:
     mixing_s : float
         Time in which eddies mix the air along the longer wall.
     draft_m_s, eddy_s : float
-        Speed at which the draft carries a puff, and how long it keeps its direction.
+        Speed at which the draft carries a puff, and how long the draft keeps its direction.
     drift_m_s : float
         Speed of the room's circulation.
     gamma_shape : float
         Shape of the concentration fluctuations: 0.5 is intermittent, 5 nearly smooth.
     deposition : float
-        Relative to a still room.
+        Particle loss, relative to a still room.
     """
 
     size: tuple[float, float, float]
@@ -137,19 +137,19 @@ def kernel(
     Parameters
     ----------
     shift : ndarray, shape (3,)
-        How far the jet and the draft carry the center within a few `eddy_s`, meters.
+        Distance that the jet and the draft carry the center within a few `eddy_s`, meters.
     drift_m_s : ndarray, shape (3,)
-        Room circulation that carries it afterwards.
+        Speed of the room circulation that carries it afterwards.
     """
     eddy = max(room.size[:2]) ** 2 / (np.pi**2 * room.mixing_s)
     carried = 1 - (1 + AGES_S / room.eddy_s) * np.exp(-AGES_S / room.eddy_s)
-    # Taylor: a young puff spreads more slowly than by diffusion.
+    # A young puff spreads more slowly than by diffusion (Taylor).
     variance = spread_m**2 + 2 * eddy * (AGES_S - room.eddy_s * -np.expm1(-AGES_S / room.eddy_s))
     variance += (0.2 * np.hypot(*shift[:2]) * carried) ** 2
     out = np.ones(AGES_S.size)
     path = np.outer(shift, carried) + np.outer(drift_m_s, AGES_S)
     for length, sensor, start, way in zip(room.size, room.sensor, place, path, strict=True):
-        # Walls fold the path back.
+        # walls reflect the path
         center = length - np.abs((start + way) % (2 * length) - length)
         two_variance = 2 * np.minimum(variance, length**2)
         images = np.exp(-((sensor - center - 2 * _IMAGES * length) ** 2) / two_variance)
@@ -159,7 +159,7 @@ def kernel(
 
 
 class Inlet:
-    """Sum of all releases at one sensor's inlet, with one column per second.
+    """Sum of all releases at a sensor's inlet, one column per second.
 
     Parameters
     ----------

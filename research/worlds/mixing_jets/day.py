@@ -1,8 +1,8 @@
-"""A school's day: what people do follows the bells, fans and weather follow the clock.
+"""Draw a school's day: people's activities by bell schedule, fans and weather by clock.
 
-Except for rare acts, a visitor causes every act: visitors arrive in groups when the bells allow,
-and flush, wash, dry their hands or spray with the room's probabilities. Custodians come after
-school. Building-wide events affect each room according to its leakage.
+Visitors cause all acts except rare ones. They arrive in groups when the bells allow, and flush,
+wash, dry their hands or spray with the room's probabilities. Custodians come after school.
+Building-wide events affect each room according to its leakage.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _RARE_PER_DAY: Final[Mapping[str, tuple[float, float]]] = {
 
 @dataclass(frozen=True, slots=True)
 class BuildingEvent:
-    """Smoke or dust from outside in all rooms, which rises and falls over `hours`."""
+    """Smoke or dust from outside that rises and falls in all rooms over `hours`."""
 
     style: str
     start: float
@@ -57,7 +57,7 @@ class School:
     Attributes
     ----------
     activity : ndarray, shape (seconds,)
-        How many people move around; 1 is a break.
+        How many people move around, relative to a break.
     days : float
         Number of school days in the world, weighted by activity.
     in_use : ndarray of bool, shape (seconds,)
@@ -125,7 +125,7 @@ def _bells(rng: np.random.Generator, hour: Floats) -> Floats:
 
 
 def _slow(rng: np.random.Generator, seconds: int, step: int, sigma: float) -> tuple[Floats, Floats]:
-    """Return knots of a slow fluctuation around 0."""
+    """Return the knots of a slow fluctuation around 0."""
     knots = np.arange(0, seconds + 2 * step, step, dtype=float)
     return knots, sigma * correlated(rng, knots.size, 4)
 
@@ -199,7 +199,7 @@ class Habits:
 
 
 def times(rng: np.random.Generator, rate: Floats, mean: float) -> Floats:
-    """Draw Poisson times with a relative `rate` over time and an expected total of `mean`."""
+    """Draw times of a Poisson process with relative rate `rate` and expected total `mean`."""
     total = np.cumsum(rate)
     return np.sort(
         np.searchsorted(total, rng.uniform(0, total[-1], rng.poisson(mean))).astype(float)
@@ -262,7 +262,7 @@ def _session(
         cover = "spray" if rng.random() < 0.7 else "steam"
         act = acts.SIMPLE_ACTS[cover](rng, room, session.end + rng.uniform(-20, 40))
         yield replace(act, kind="mask", style=cover)
-    elif rng.random() < 0.06:  # in air already filled by something else
+    elif rng.random() < 0.06:  # after another act in the same air
         before = str(rng.choice(["spray", "steam", "dust"]))
         yield acts.SIMPLE_ACTS[before](rng, room, max(0.0, onset - rng.uniform(10, 240)))
 
@@ -275,7 +275,7 @@ def site_release(event: BuildingEvent, seconds: int) -> Floats:
 
 
 def air_changes(rng: np.random.Generator, school: School, fan_h: float, leak_h: float) -> Floats:
-    """Return hourly air changes: the fan (by schedule, motion or always on), doors at breaks."""
+    """Return air changes per hour, from the fan (scheduled, by motion or always on) and doors."""
     habit = rng.choice(["schedule", "always", "off", "motion"], p=[0.45, 0.3, 0.1, 0.15])
     fan = np.zeros(school.activity.size)
     if habit == "schedule":

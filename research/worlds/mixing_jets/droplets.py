@@ -1,9 +1,9 @@
-"""Aerosol in size classes that evaporate and deposit, and an optical instrument's response.
+"""Compute how an optical instrument responds to aerosol that evaporates and deposits.
 
-A release has a lognormal mass distribution, divided into classes. From each class, a fast and a
-slow liquid evaporate by the d² law (lifetime ∝ d0²) and leave a residue; it settles according to
-its current size. An instrument's channel is a response by diameter, so its signal follows number
-and size, not mass.
+A release has a lognormal mass distribution, divided into size classes. In each class, a fast and a
+slow liquid evaporate by the d² law (lifetime ∝ d0²) and leave a residue. The class settles
+according to its current size. An instrument's channel is a response by diameter, so its signal
+depends on number and size, not mass.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DIAMETERS_UM: Final = np.geomspace(0.02, 60.0, 120)
 AGES_S: Final = np.concatenate([np.arange(60.0), np.geomspace(60.0, 28_800.0, 90)])
-"""Ages at which kernels are computed; they are interpolated in between."""
+"""Ages at which kernels are computed; values in between are interpolated."""
 
 _CLASSES: Final = np.linspace(-2.4, 2.4, 13)
 _SHARES: Final = np.exp(-(_CLASSES**2) / 2) / np.exp(-(_CLASSES**2) / 2).sum()
@@ -41,7 +41,7 @@ class Aerosol:
     fast_s, slow_s : float
         Time in which a median droplet loses 63% of each liquid, seconds.
     density : float
-            In g/cm³.
+        In g/cm³.
     """
 
     median_um: float

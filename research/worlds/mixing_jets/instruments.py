@@ -1,8 +1,8 @@
-"""How devices measure the air at their inlet: light, firmware, gas algorithms, clocks.
+"""Simulate how devices measure the air at their inlet.
 
 A particle engine has linear channels (responses by diameter), and its firmware turns their lagged
 signals into columns. A model combines an engine with gas and climate sensors, intervals and
-firmware properties; a unit is one device of a model with individual gains, lags, noise and faults.
+firmware properties. A unit is one device of a model, with its own gains, lags, noise and faults.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Columns = dict[str, Floats]
 
 AMBIENT: Final = Aerosol(0.5, 2.0, density=1.5)
-"""Background aerosol, against which the scatter is calibrated."""
+"""Background aerosol for which sensors are calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Engine:
         self.tune(rng)
 
     def channels(self, rng: np.random.Generator) -> Floats:
-        """Return responses by diameter; calibration uses the first."""
+        """Return each channel's responses by diameter; calibration uses the first channel."""
         raise NotImplementedError
 
     def tune(self, rng: np.random.Generator) -> None:
@@ -107,8 +107,8 @@ class Engine:
 class Plantower(Engine):
     """PMS5003/7003: a photometer whose firmware assumes a fixed size distribution.
 
-    It sees single particles, but most miss the beam. The response to large ones grows only with d²,
-    so dust hardly registers; it distinguishes at most two size classes.
+    It sees single particles, but most miss the beam. The response to large particles grows only
+    with d², so dust hardly registers. It distinguishes at most two size classes.
     """
 
     flow_cm3_s = 10.0
@@ -213,7 +213,7 @@ class OpcN3(Engine):
         return np.vstack([pm25, pm1, pm10, lower, *counts])
 
     def tune(self, rng: np.random.Generator) -> None:  # noqa: D102
-        # not calibrated in ambient air, because most ambient particles are too small for it
+        # not calibrated in ambient air, where most particles are too small for it
         self.scale = self.gain * rng.uniform(0.5, 1.2)
         self.full = rng.uniform(70, 110)
         self.oversized = rng.uniform(0.8, 1.8)
@@ -361,7 +361,7 @@ class Unit:
         self._has_climate = rng.random() < self.model.climate
         self._has_co2 = rng.random() < self.model.co2
         self._is_averaged = rng.random() < self.model.averaged
-        # to spare the laser, the fan starts only before each reading
+        # to spare the laser, some units start the fan only before each reading
         self._wakes_s = rng.uniform(8, 30) if self.interval == 60 and rng.random() < 0.2 else 0.0
         self._warmth = rng.uniform(0.3, 5.0)
         self._humidity_lag, self._heat_lag = log_uniform(rng, 8, 60), log_uniform(rng, 30, 300)
@@ -372,7 +372,7 @@ class Unit:
         return air_humidity * ratio
 
     def report(self, air: Air, skip: int) -> tuple[Floats, Columns]:
-        """Sample the air, process it in firmware and lose some readings; return what arrives.
+        """Sample the air, process the signals in firmware, and return the readings that arrive.
 
         Returns
         -------
@@ -472,7 +472,7 @@ class Unit:
         return sampled
 
     def _coarse_hits(self, sampled: Columns, volume: float) -> Floats:
-        """Return the error of a counter's PM10 due to the small number of coarse particles."""
+        """Return the error in a counter's PM10 that results from counting few coarse particles."""
         value = sampled.get("pm10", np.zeros(1))
         if "n50" not in sampled or not isinstance(self.engine, OpcN3):
             return np.zeros(value.size)
@@ -500,7 +500,7 @@ class Unit:
         if self.gas == "sgp4x":
             return self._sensirion_gas(air, felt, boots)
         if self.gas == "sgp30":
-            # relative to the cleanest air so far
+            # measured relative to the cleanest air so far
             hourly = _lagged(felt, 600)
             clean = np.minimum.accumulate(hourly * (1 + 1e-6 * np.arange(felt.size)))
             ppb = 1000 * rng.lognormal(0, 0.3) * np.maximum(felt - rng.uniform(0.6, 1) * clean, 0)
@@ -535,6 +535,6 @@ class Unit:
 
 
 def _larger(sampled: Mapping[str, Floats]) -> list[tuple[str, str]]:
-    """Return pairs of count columns: counts above 0.3 µm exceed counts above 0.5 µm."""
+    """Return pairs of count columns in which the first count must be the larger one."""
     names = [name for name in ("n100", "n50", "n25", "n10", "n05", "n03") if name in sampled]
     return list(pairwise(names))

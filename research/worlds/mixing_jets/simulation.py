@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _LEARNING_S: Final = 3600
-"""Time before the start in which gas algorithms settle."""
+"""Time before the start during which gas algorithms settle, s."""
 _TO_UNIX: Final = EPOCH - _LEARNING_S
 
 
@@ -159,7 +159,7 @@ def _background(
     vapor *= np.exp(0.3 * np.interp(np.arange(n), *_knots(rng, n)))
     temperature += heat
     humidity = 100 * (vapor + water) / saturation_g_m3(temperature)
-    # the rest condenses
+    # vapor above this humidity condenses
     humidity = np.where(
         humidity > 93, 99.5 - 6.5 * np.exp(-np.maximum(humidity - 93, 0) / 6.5), humidity
     )

@@ -1,4 +1,4 @@
-"""The air at the sensor's inlet by second: clouds, the mixed remainder and the background."""
+"""Air at the sensor's inlet by second: clouds, the mixed remainder and the background."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Air:
 
 
 def mix_air(day: Day) -> tuple[Air, list[Excess]]:
-    """Return the air at the inlet, and the part of it from each vaping session.
+    """Return the air at the inlet, and each vaping session's contribution to it.
 
-    Building-wide events are added to the day's acts.
+    Building-wide events are also added to the day's acts.
     """
     sessions = [
         Excess(
@@ -104,7 +104,7 @@ def _site_air(day: Day) -> Floats:
 
 
 def _mixed_remainder(room: Room, mixed_in: Floats, inflow: Floats) -> NDArray[np.float32]:
-    """Return old clouds and the building's air, well mixed except for a fluctuation, mg/m³."""
+    """Return the mixture of old clouds and the building's air, with a fluctuation, mg/m³."""
     rng = room.rng
     loss = np.concatenate([room.deposition, room.sorption, [rng.uniform(0.3, 1.5)]])
     steps = room.all_s // _STEP_S

@@ -1,4 +1,4 @@
-"""Events in a room: releases into the air, acts, vaping sessions, people."""
+"""Events in a room: releases into the air, acts, vaping sessions and people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from research.worlds.parcels.rooms import Room
 
 FOLLOWED_S: Final = 260
-"""Time for which a parcel is simulated; then it joins the mixed remainder, s."""
+"""Age at which a parcel joins the mixed remainder, s."""
 
 _NO_DROPLETS: Final = np.zeros(len(SLICE_DIAMETER))
 _NO_DROPLETS.flags.writeable = False
@@ -26,8 +26,9 @@ _NO_DROPLETS.flags.writeable = False
 class Liquid(NamedTuple):
     """How droplets evaporate.
 
-    - `volatile`: share of the volume that evaporates; `shrinking`: decrease of the squared diameter
-      in clean air, µm²/s; `saturation`: vapor of the plume that stops it, mg/m³.
+    - `volatile`: share of the volume that evaporates.
+    - `shrinking`: decrease of the squared diameter in clean air, µm²/s.
+    - `saturation`: vapor concentration at which evaporation stops, mg/m³.
     """
 
     volatile: float
@@ -66,7 +67,7 @@ class Release:
 
 
 class Act(NamedTuple):
-    """Something done in the room or building; times are in seconds after the world's start."""
+    """One act in the room or building; times are in seconds after the world's start."""
 
     kind: str
     style: str
@@ -85,7 +86,7 @@ class Session(NamedTuple):
 class Steam(NamedTuple):
     """Hot running water, whose vapor may condense to mist.
 
-    - `mist`: highest mass, mg/m³; `threshold`: relative humidity at which it begins, %.
+    - `mist`: highest mass, mg/m³; `threshold`: relative humidity at which mist forms, %.
     """
 
     start: float
@@ -187,7 +188,7 @@ class Day:
         rng = self.rng
         if is_drying:
             delays = np.sort(-np.log(1 - rng.random(parcels) * 0.95)) / 3.0 * duration
-        elif parcels > 40 or duration > 60:  # burns steadily, but flickers
+        elif parcels > 40 or duration > 60:  # a steady source that flickers
             delays = (np.arange(parcels) + rng.random(parcels)) / parcels * duration
         else:
             delays = np.sort(rng.random(parcels)) * duration

@@ -1,4 +1,4 @@
-"""Devices: the make, clock, case and faults of each room's sensor."""
+"""Draw each room's device: its make, clock, case and faults."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def measure(day: Day, air: Air) -> Record:
 
 
 def _draw_times(rng: Generator, hours: float, interval_s: int) -> Floats:
-    """Draw the device's sampling times: its clock drifts and has jitter."""
+    """Draw the device's sampling times, with clock drift and jitter."""
     count = int(hours * 3600 / interval_s) + 2
     nominal = rng.uniform(0, interval_s) + np.arange(count) * interval_s * (1 + rng.normal(0, 4e-5))
     scatter = float(rng.choice([0.01, 0.05, 0.25]))
@@ -102,7 +102,7 @@ def _sense_gas(unit: Unit, voc: str, air: Air) -> dict[str, Floats]:
 
 
 def _sense_climate(unit: Unit, air: Air) -> dict[str, Floats]:
-    """Return temperature and humidity in a warm case, and CO2."""
+    """Return temperature and humidity in the warm case, and CO2."""
     rng, steps, model = unit.rng, unit.steps, unit.model
     columns = {}
     if rng.random() < 0.92 or model in {"SEN5x", "GS601", "Meraki"}:

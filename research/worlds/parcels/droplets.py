@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from research.worlds.parcels.draws import Floats
 
 _TOGETHER: Final = 32
-"""Number of releases computed together, small enough for the processor's cache."""
+"""Number of releases computed together: few enough for the processor's cache."""
 _SPHERE_OF_SIGMA: Final = 15.75
 """Volume of a Gaussian cloud, in units of its standard deviation cubed."""
 
 
 def evaporate(releases: Sequence[Release], radius: Floats, room_volume: float) -> dict[int, Floats]:
-    """Return the mass (mg) of each evaporating release by age (s) and bin, keyed by its number.
+    """Return each evaporating release's mass (mg) by age (s) and bin, keyed by release number.
 
     - `radius` (releases, FOLLOWED_S): mean spread of each release's parcels, m.
     """

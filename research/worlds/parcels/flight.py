@@ -1,10 +1,10 @@
-"""The flight of parcels, and their contribution at the sensor.
+"""Simulate the flight of parcels, and their contribution at the sensor.
 
-A parcel is a Gaussian cloud. Its center moves with the room's flow (two overturning cells, a drift,
-the jet and warmth of the breath, eddies of its release and of the parcel itself) and reflects off
-the walls. It grows by turbulent diffusion, and loses mass to the exhaust grille in proportion to
-its kernel there. The sensor measures the sum of the kernels at its inlet. After `FOLLOWED_S`, the
-rest is mixed into the room.
+A parcel is a Gaussian cloud. Its center moves with the room's flow and reflects off the walls. The
+flow consists of two overturning cells, a drift, the jet and warmth of the breath, and eddies: one
+series per release, and one per parcel. A parcel grows by turbulent diffusion, and loses mass to the
+exhaust grille in proportion to its kernel there. The sensor measures the sum of the kernels at its
+inlet. After `FOLLOWED_S`, the rest is mixed into the room.
 
 One day of one room needs about 50 MB.
 """
@@ -162,7 +162,7 @@ class Excess:
 
 @dataclass(frozen=True, slots=True)
 class Breath:
-    """Substances that pass the inlet.
+    """Substances at the inlet.
 
     - `inhaled` (steps, SUBSTANCES): mg/m³; `mixed_in`: mass that joins the mixed remainder, mg.
     """
@@ -207,10 +207,10 @@ def breathe(room: Room, releases: Sequence[Release], sessions: Sequence[Excess])
 def _passages(
     room: Room, flight: Flight, number: int, follow_s: int, air_changed: Floats
 ) -> Iterator[tuple[int, Floats, float]]:
-    """Yield groups of a release's parcels that start together.
+    """Yield the groups of a release's parcels that start together.
 
-    Each is a tuple: first step, concentration at the sensor per mass by age (1/m³), and share left
-    at the end.
+    Each group is a tuple: first step, concentration at the sensor per mass by age (1/m³), and the
+    share that remains at the end.
     """
     low, high = flight.bounds[number : number + 2]
     starts, share = flight.first[low:high], flight.share[low:high]

@@ -1,4 +1,4 @@
-"""Metal-oxide gas sensors: their sensing element and their firmware."""
+"""Simulate metal-oxide gas sensors: the sensing element and the firmware."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _ticks(rng: Generator, effect: Floats, rh: Floats) -> NDArray[np.int64]:
 
 
 def _sgp30(rng: Generator, effect: Floats, rh: Floats) -> Floats:
-    """Return the concentration above the baseline that the sensor learns, ppb."""
+    """Return the concentration above the sensor's learned baseline, ppb."""
     seconds = len(effect)
     low = np.quantile(effect, 0.03) * rng.uniform(0.5, 1.05)
     baseline = np.minimum(low, lagged(effect, 40000))
@@ -85,7 +85,7 @@ def _sgp30(rng: Generator, effect: Floats, rh: Floats) -> Floats:
 
 
 def _estimate(rng: Generator, kind: str, effect: Floats, rh: Floats) -> Floats:
-    """Return the concentration that firmware estimates from the resistance, ppb."""
+    """Return the concentration that the firmware estimates from the resistance, ppb."""
     seconds = len(effect)
     gain = log_uniform(rng, 0.5, 1.8)
     ppb = gain * effect ** rng.uniform(0.85, 1.05)

@@ -1,4 +1,4 @@
-"""Optical particle sensors: how each family turns the air at its inlet into numbers."""
+"""Simulate how each family of optical particle sensors measures the air at its inlet."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Unit:
 
     - `gain`: the unit's gain; `drift`: factor at each sample.
     - `steps` (samples,): second of each sample; `interval_s`: time between samples.
-    - `is_averaging`: whether it reports means over its interval or half of it.
+    - `is_averaging`: whether it reports means over its interval, or over half of it.
     """
 
     rng: Generator
@@ -172,7 +172,7 @@ def _sensirion(unit: Unit, particles: Floats) -> dict[str, Floats]:
 
 
 def _opc(unit: Unit, particles: Floats) -> dict[str, Floats]:
-    """Return the readings of an Alphasense OPC-N3, which counts; dense air causes coincidence."""
+    """Return the readings of an Alphasense OPC-N3, a counter with coincidence in dense air."""
     rng = unit.rng
     _draw_inlet(unit)
     efficiency = np.ones(BINS)

@@ -1,4 +1,4 @@
-"""A restroom: its walls, air changes, air flow, and places where people stand."""
+"""Draw a restroom: its walls, air changes, air flow, and places where people stand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AFTERMATH_S: Final = 2600
 _DEPOSITION_DIAMETER: Final = (0.06, 0.12, 0.3, 0.5, 1, 2.5, 5, 10, 20, 40)
 _DEPOSITION_H: Final = (0.9, 0.5, 0.28, 0.33, 0.55, 1.4, 3.4, 8, 24, 80)
 _PURE_GLYCEROL: Final = 0.42
-"""Evaporation, relative to an isolated droplet of pure glycerol."""
+"""Typical evaporation rate, relative to an isolated droplet of pure glycerol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Room:
     - `box`: length, width, height, m; `grille`, `sensor`, `door`: positions; `volume`: m³.
     - `eddy_speed`, `eddy_time`: speed and time scale of turbulence, m/s and s; `stall_damping`:
       factor for motion in a stall.
-    - `busy`, `vaping`: 0-1, by minute; `peak_visits`: visits per hour when fully crowded.
+    - `busy`, `vaping`: 0-1, by minute; `peak_visits`: visits per hour when `busy` is 1.
     - By second: `air_changes` per hour, `exhaust` in m³/s, `diffusivity` in m²/s, and in m/s the
       overturning speeds `cell_x` and `cell_y` and the drift `drift_x` and `drift_y`.
     - `still_diffusivity`: diffusivity without ventilation or people.
@@ -72,7 +72,7 @@ class Room:
         return np.arange(self.all_s, dtype=float) - WARM_UP_S
 
     def place(self, where: str) -> Floats:
-        """Draw a position at a place such as ``stall`` or ``sink``; for other names, anywhere."""
+        """Draw a position at a place such as ``stall`` or ``sink``, or anywhere if unknown."""
         rng = self.rng
         length, width, _ = self.box
         if where in {"stall", "bowl"}:

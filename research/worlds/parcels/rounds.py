@@ -1,4 +1,4 @@
-"""Dispensers, cleaning rounds, showers, and rare events: smoke, incense, cooking, fog."""
+"""Simulate dispensers, cleaning, showers, and rare events: smoke, incense, cooking, fog."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _run_showers(day: Day) -> None:
 
 
 def _draw_start(day: Day) -> float:
-    """Draw a time, most likely when vaping is likely too."""
+    """Draw a time; times when vaping is likely are more likely."""
     rng, vaping = day.rng, day.room.vaping
     for _ in range(200):
         start = rng.uniform(0, day.end)

@@ -1,4 +1,4 @@
-"""The school: its hours, habits and air, and building-wide events."""
+"""Draw a school: its hours, habits and air, and building-wide events."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class School:
 
     - `first_hour`, `weekday`: local hour and day of the week at the world's start.
     - `plan`: shape of the day; `opens`: local hour; `lesson`, `recess`, `lunch`: minutes.
-    - `lesson_share`, `lesson_vaping`, `evening`, `weekend`: share of the crowd, or of vaping, at
-      these times.
+    - `lesson_share`, `lesson_vaping`: crowd and vaping during lessons, relative to breaks.
+    - `evening`, `weekend`: factors for both at these times.
     - `pm25`: µg/m³; `hygroscopicity`: kappa of the background; `tvoc`: ppb; `co2`: ppm.
     - `sanitizer`, `spray`: probability per visit; `smoking`: cigarettes per day and room.
     - `styles`, `particle_sensors`, `voc_sensors`: shares by kind.

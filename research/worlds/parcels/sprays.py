@@ -1,4 +1,4 @@
-"""Cans and pumps: propellant, alcohol and scent, and coarse droplets that dry."""
+"""Simulate cans and pumps: propellant, alcohol, scent, and coarse droplets that dry."""
 
 from __future__ import annotations
 

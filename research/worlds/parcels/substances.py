@@ -1,4 +1,4 @@
-"""Contents of parcels: particle mass in 13 size bins, five families of gas, water vapor.
+"""Contents of parcels: particle mass in 13 size bins, five families of gas, and water vapor.
 
 Evaporating droplets are simulated in 52 finer size slices, four per bin.
 """
@@ -20,9 +20,9 @@ BINS: Final = len(EDGES) - 1
 DIAMETER: Final = np.sqrt(EDGES[:-1] * EDGES[1:])
 """Middle of each bin, µm."""
 PM1: Final = 7
-"""Bins below 1 µm."""
+"""Number of bins below 1 µm."""
 PM25: Final = 9
-"""Bins below 2.5 µm."""
+"""Number of bins below 2.5 µm."""
 ALCOHOL, GLYCEROL, TERPENE, PROPELLANT, SMOKE, WATER = range(BINS, BINS + 6)
 SUBSTANCES: Final = BINS + 6
 GAS_PPB: Final = {
@@ -50,7 +50,7 @@ _BIN_OF_SLICE: Final = np.repeat(np.arange(BINS), _SLICES_A_BIN)
 
 
 def mode(mass: float, diameter: float, gsd: float) -> Floats:
-    """Return the mass of a lognormal mode by slice.
+    """Return the mass of a lognormal size distribution by slice.
 
     - `diameter`: mass median, µm; `gsd`: geometric standard deviation.
     """

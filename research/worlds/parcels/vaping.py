@@ -1,4 +1,4 @@
-"""Vaping: sessions of one or more people, hidden or not, masked or not."""
+"""Simulate vaping sessions of one or more people, open or hidden, masked or not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Vaper:
 
 @dataclass(frozen=True, slots=True)
 class _Puff:
-    """Aerosol of one puff: mass in mg, and its main mode's median in µm and geometric deviation."""
+    """One puff's aerosol: mass in mg; median in µm and geometric deviation of its main mode."""
 
     mass: float
     diameter: float
@@ -85,7 +85,7 @@ def _vape(
     residue: float,
     shrinking: float,
 ) -> float:
-    """Simulate all puffs of one person; return when the last ends."""
+    """Simulate all of one person's puffs; return when the last one ends."""
     rng = day.rng
     puffs = 1 + min(int(rng.geometric(0.38)) - 1, 12)
     gap = log_uniform(rng, 5, 60)
@@ -142,7 +142,7 @@ def _draw_puff(rng: Generator, vaper: _Vaper, evaporation: float) -> _Puff:
 
 
 def _exhale(day: Day, vaper: _Vaper, puff: _Puff, time: float, heading: float) -> float:
-    """Release one puff; return the direction in which the person looks afterwards."""
+    """Release one puff; return the direction that the person then faces."""
     rng, hiding = day.rng, vaper.hiding
     mass = puff.mass * vaper.strength
     diameter = puff.diameter * (0.78 if mass < 0.25 else 1)

@@ -1,4 +1,4 @@
-"""People who come and go: dust, flushes, taps, dryers, sanitizer, sprays, steam."""
+"""Simulate visitors: dust, flushes, taps, dryers, sanitizer, sprays, steam."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 class Fixtures:
     """A room's fixtures and how often visitors use them (probability per visit).
 
-    - `has_brush_dryer`: whether the dryer's brushes are worn and shed dust; `rim_scent`: terpenes
-      per flush, mg; None if there is no rim block.
-    - `dispenser`: position of an automatic freshener; `spray_shares`: share of each kind of can.
+    - `has_brush_dryer`: whether the dryer's brushes are worn and shed dust.
+    - `rim_scent`: terpenes per flush, mg; None if there is no rim block.
+    - `dispenser`: position of an automatic freshener.
+    - `spray_shares`: share of each kind of can.
     """
 
     dryer: float

@@ -1,10 +1,11 @@
-"""Aerosol by size and volatility, and gases: the columns of a cell's air.
+"""Evaporation, condensation and growth of a cell's aerosol.
 
-The columns are six groups of nine size bins (µg/m³ of air), then the gases. Droplets of the liquid
-groups shrink by the d² law: each bin's droplets move to the next smaller bin at a rate of ``K / (d²
-- d'²)``, and the difference in mass becomes vapor. Vapor in the air slows this: for glycol, the
-saturation of glycerol counts (0.1-0.2 ppm, 400-750 µg/m³), for water the relative humidity;
-solvents are not slowed. The residue is emitted separately, at the size that the dried droplet has.
+The columns of a cell's air are six groups of nine size bins (µg/m³ of air), then the gases.
+Droplets of the liquid groups shrink by the d² law: each bin's droplets move to the next smaller bin
+at a rate of ``K / (d² - d'²)``, and the difference in mass becomes vapor. Vapor in the air slows
+this: for glycol relative to the saturation of glycerol (0.1-0.2 ppm, 400-750 µg/m³), for water
+relative to 100% humidity. Solvents are not slowed. The residue is emitted separately, at the size
+of the dried droplet.
 
 From SCIENCE.md: lifetimes of droplets (section 1: 38 s for 1 µm of glycerol); e-folding times of
 8-60 s (pod), 20-180 s (mod), 60-600 s (THC) (section 8); deposition (section 5); loss of coarse
@@ -31,10 +32,10 @@ FINE: Final = slice(0, 6)
 
 VAPE, FOG, SOLVENT, WATER, VAPE_RESIDUE, INERT = (slice(i * BINS, (i + 1) * BINS) for i in range(6))
 LIQUIDS: Final = 4
-"""Number of groups that evaporate; they come first."""
+"""Number of groups that evaporate; they are the first ones."""
 GLYCEROL, LIGHT, STICKY, VAPOUR, HEAT, CO2 = range(6 * BINS, 6 * BINS + 6)
-"""Glycerol vapor (µg/m³); gases that walls don't absorb, and gases that they do (MOX response in
-ppm of ethanol); water vapor (g/m³), heat (K) and CO2 (ppm) above the room's background."""
+"""Columns above the room's background: glycerol vapor (µg/m³), gases that walls don't absorb and
+gases that they do (MOX response in ppm of ethanol), water vapor (g/m³), heat (K) and CO2 (ppm)."""
 WIDTH: Final = CO2 + 1
 AEROSOL: Final = slice(0, 6 * BINS)
 
@@ -60,7 +61,7 @@ def size_shares(median_um: float, spread: float) -> NDArray[np.float64]:
 
 
 def speed_of(median_um: float, e_fold_s: float) -> float:
-    """Return the evaporation rate (1 is glycerol) at which mass falls to 1/e in `e_fold_s`."""
+    """Return the rate, relative to glycerol, at which evaporation takes `e_fold_s` to 1/e."""
     return float(0.49 * median_um**2 / (GLYCEROL_UM2_S * e_fold_s))
 
 

@@ -1,10 +1,10 @@
-"""Emissions of each act, and the cells that they enter.
+"""Draw each act's emissions, and the cells that they enter.
 
 Parameters are drawn uniformly or log-uniformly for each act, from the ranges in SCIENCE.md, section
-8. These have no source: how much of a hidden puff the sleeve or the toilet bowl retains, the share
-of an exhaled cloud in the upper layer, and a factor of 0.1-10 on a vape's VOC, so that some
-sessions hardly raise VOC and some raise it strongly. Sprays release 3-200 mg, not 10-500, because
-here all of it stays airborne, while a real can also wets skin and walls.
+8. Three assumptions have no source: how much of a hidden puff the sleeve or the toilet bowl
+retains, the share of an exhaled cloud in the upper layer, and a factor of 0.1-10 on a vape's VOC,
+so that some sessions hardly raise VOC and others raise it strongly. Sprays release 3-200 mg instead
+of 10-500, because here all of it stays airborne, while a real can also wets skin and walls.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Place:
     column: int
 
     def of_room(self, concentration: float, duration_s: float) -> float:
-        """Return the amount that raises the room to a concentration despite ventilation."""
+        """Return the amount that raises the room to this concentration despite ventilation."""
         losses = (self.air_changes_h + 0.4) * duration_s / 3600
         return concentration * self.volume_m3 * (1 + losses)
 
@@ -116,7 +116,7 @@ def everywhere() -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class _Liquid:
-    """Ranges of one vaping style: µg per puff, size, volatile share, e-folding time, mg of VOC."""
+    """Ranges for a vaping style: µg per puff, size, volatile share, e-folding time, mg of VOC."""
 
     weight: float
     mass_ug: tuple[float, float]
@@ -144,12 +144,12 @@ def _exhaled_into(rng: np.random.Generator, place: Place, *, hidden: bool) -> ND
         cells = layers(place.column, 0.5) * 0.3
         cells[place.fan] += 0.7
         return cells
-    # into the bowl, or into a sleeve; the rest is retained
+    # exhaled into the bowl or a sleeve, which retains the rest
     return layers(place.column, 0.0 if way == 1 else 0.3) * log_uniform(rng, 0.05, 0.5)
 
 
 def _puff_times(rng: np.random.Generator) -> list[float]:
-    """Return when people exhale, seconds after the session's onset; they may share one device."""
+    """Return when people exhale, in seconds after the onset; they may share one device."""
     people = int(rng.choice([1, 2, 3, 4], p=[0.6, 0.25, 0.1, 0.05]))
     pause = log_uniform(rng, 6, 60)
     times: list[float] = []
@@ -166,7 +166,7 @@ def _puff_times(rng: np.random.Generator) -> list[float]:
 
 
 def vape(rng: np.random.Generator, at: float, place: Place) -> Act:
-    """Draw a session of one style: from a single puff to several people for minutes."""
+    """Draw a session of one style, from a single puff to several people vaping for minutes."""
     weights = np.array([x.weight for x in LIQUIDS_BY_STYLE.values()])
     style = str(rng.choice(list(LIQUIDS_BY_STYLE), p=weights / weights.sum()))
     liquid = LIQUIDS_BY_STYLE[style]
@@ -209,7 +209,7 @@ _CANS: Final[Mapping[str, tuple[float, float]]] = {
 
 
 def spray(rng: np.random.Generator, at: float, place: Place) -> Act:
-    """Draw a spray from a can or bottle: solvent, residue with some fine particles, much VOC."""
+    """Draw a spray from a can or bottle: solvent, residue with some fine particles, lots of VOC."""
     style = str(rng.choice(list(_CANS)))
     duration = log_uniform(rng, 0.5, 5)
     mass = log_uniform(rng, 3_000, 200_000) * (0.2 if style == "perfume" else 1)
@@ -299,7 +299,7 @@ def hot_tap(rng: np.random.Generator, at: float, place: Place) -> Act:
 
 
 def flush(rng: np.random.Generator, at: float, place: Place) -> Act:
-    """Draw a flush: some droplets, hardly any residue."""
+    """Draw a flush: some droplets with hardly any residue."""
     amounts = _amounts(
         (WATER, log_uniform(rng, 100, 5000), 3.0, 2.0),
         (INERT, log_uniform(rng, 0.1, 15), 1.5, 2.0),
@@ -310,7 +310,7 @@ def flush(rng: np.random.Generator, at: float, place: Place) -> Act:
 
 
 def dryer(rng: np.random.Generator, at: float, place: Place) -> Act:
-    """Draw a hand dryer: warm, stirring, with some dust from its motor and the floor."""
+    """Draw a hand dryer, which heats and stirs the air and raises some dust."""
     duration = rng.uniform(10, 40)
     fine = max(rng.uniform(-6, 9), 0) * place.volume_m3 * 0.5
     amounts = _amounts(
@@ -325,7 +325,7 @@ def dryer(rng: np.random.Generator, at: float, place: Place) -> Act:
 
 
 def dust(rng: np.random.Generator, at: float, place: Place) -> Act:
-    """Draw sweeping, paper towels, running about."""
+    """Draw dust from sweeping, paper towels or running around."""
     duration = log_uniform(rng, 10, 1200)
     mass = place.of_room(log_uniform(rng, 5, 100), duration)
     amounts = _amounts(
@@ -426,7 +426,7 @@ SITE_STYLES: Final = ("smoke", "mowing", "paint")
 
 
 def site(rng: np.random.Generator, at: float, duration: float, style: str, place: Place) -> Act:
-    """Draw how much of an outdoor or building-wide event enters a room."""
+    """Draw an outdoor or building-wide event, and how much of it enters the room."""
     exchange = place.volume_m3 * max(place.air_changes_h, 0.5) * duration / 3600
     amounts = {
         "smoke": lambda: _amounts(
@@ -458,7 +458,7 @@ def mask(rng: np.random.Generator, at: float, place: Place) -> Act:
 
 Draw = Callable[[np.random.Generator, float, Place], Act]
 RARE: Final[Mapping[str, tuple[Draw, float, float]]] = {
-    # range of the number per day in an ordinary room
+    # number per day in an ordinary room, from and to
     "cigarette": (cigarette, 0.05, 0.8),
     "incense": (incense, 0.02, 0.3),
     "cooking": (cooking, 0.05, 0.8),

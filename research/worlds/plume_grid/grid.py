@@ -1,4 +1,4 @@
-"""A room of 24 cells of air, stirred by eddies.
+"""Move air between the 24 cells of a room.
 
 There are four cells along the room, three across (stalls, middle, basins), and two layers. Four
 flows move air between cells; all conserve volume:
@@ -6,7 +6,7 @@ flows move air between cells; all conserve volume:
 - turbulent exchange, equal in both directions, given by the room's mixing time (1-5 min);
 - eddies: a circulation around each square of four cells, an Ornstein-Uhlenbeck process with a
   correlation time of 10-90 s;
-- updrafts over people, which are circulations as well;
+- updrafts over people, which are also circulations;
 - through-flow from the door to the fan, a potential flow.
 
 Flows are constant for `BLOCK_S` seconds, so one second of transport is a matrix product with the
@@ -36,7 +36,7 @@ COLUMNS: Final = PLACES * ROWS
 DOOR: Final = 11
 """Lower cell at the door, in the basin row."""
 BLOCK_S: Final = 10
-"""Time for which flows are constant, in seconds."""
+"""Flows are constant for this many seconds."""
 _SQUARINGS: Final = 3
 
 
@@ -101,7 +101,7 @@ _UPDRAFTS: Final = _updrafts()
 
 
 def _incidence() -> NDArray[np.float64]:
-    """Return the effect of each face's flow on a flattened matrix, forward, then backward."""
+    """Return each face's effect on the flattened flow matrix: forward flows, then backward."""
     effect = np.zeros((2, len(FACES), CELLS, CELLS))
     for i, (a, b) in enumerate(FACES):
         effect[0, i, b, a], effect[0, i, a, a] = 1.0, -1.0
@@ -155,7 +155,7 @@ def draw_airflow(rng: np.random.Generator) -> Airflow:
     """Draw a room's size and air flow."""
     volume = log_uniform(rng, 15, 80)
     mixing_s = log_uniform(rng, 80, 350)
-    # differences along four cells in a row decay at 0.59 times one face's rate
+    # in a row of four cells, differences decay at 0.59 times the rate of one face
     exchange = volume / CELLS / (0.59 * mixing_s) * np.exp(0.35 * rng.standard_normal(len(FACES)))
     exchange[_BETWEEN_STALLS] *= rng.uniform(0.1, 0.6)
     exchange[VERTICAL] *= log_uniform(rng, 0.5, 1.8)
@@ -215,7 +215,7 @@ def transport(
     rates[:, every, DOOR, DOOR] -= door_m3_s
     rates /= np.array([r.cell_m3 for r in rooms])[:, None, None]
     rates /= 2**_SQUARINGS
-    # however strong the draft, no cell loses more air than it holds
+    # limit flows so that no cell loses more air than it contains
     worst = -rates.diagonal(axis1=-2, axis2=-1).min(axis=-1)
     rates *= np.minimum(1.0, 0.9 / np.maximum(worst, 1e-12))[..., None, None]
     step = np.eye(CELLS) + rates

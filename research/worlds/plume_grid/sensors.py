@@ -1,14 +1,15 @@
-"""Devices: how each measures the air at its inlet.
+"""Simulate how each device measures the air at its inlet.
 
 Each family has a matrix from nine size bins to its outputs. Plantower derives all sizes from one
-scattering signal (section 6: more than 99% of coarse particles miss the beam), Sensirion from two;
-the OPC has true bins, with coincidence and with Poisson noise for the sampled air. Liquid droplets
-are weighted by a factor of the unit (evaporation in a warm inlet, refractive index; low for the
-OPC). The unit's lag, averaging, gain, drift, noise, rounding and gaps follow.
+scattering signal (section 6: more than 99% of coarse particles miss the beam), Sensirion from two.
+The OPC has true bins, with coincidence and with Poisson noise for the sampled air. Each unit has a
+factor for liquid droplets, because they evaporate in a warm inlet and differ in refractive index;
+it is low for the OPC. Then come the unit's lag, averaging, gain, drift, noise, rounding and gaps.
 
-From SCIENCE.md, section 6: each family's PM1/PM2.5 and PM2.5/PM10 ratios, noise, 870 (710-1030)
-ticks per doubling above C0 of 0.2-1 ppm, time constants of VOC, RH and temperature, values repeated
-for 300 s. Without a source: the families' shares, intervals, outages, humidity cross-sensitivity.
+These come from SCIENCE.md, section 6: each family's PM1/PM2.5 and PM2.5/PM10 ratios, noise, 870
+(710-1030) ticks per doubling above C0 of 0.2-1 ppm, time constants of VOC, RH and temperature, and
+values repeated for 300 s. These have no source: the families' shares, intervals, outages, and
+humidity cross-sensitivity.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _AT: Final = {name: i for i, name in enumerate(COLUMNS)}
 _PARTICLES: Final = 9
-"""The first nine columns of readings: three masses, six counts."""
+"""Number of particle columns, the first ones of a reading: three masses and six counts."""
 _LITERS_S: Final = 4.7
 """Air flow through an OPC, cm³/s."""
 
@@ -65,7 +66,7 @@ class Inlet:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Parameter ranges of one device family; its intervals and VOC sensors have weights."""
+    """Parameter ranges of a device family, with weights for its intervals and VOC sensors."""
 
     weight: float
     intervals_s: Mapping[int, float]
@@ -91,7 +92,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
 }
 
 _COUNT_EDGES: Final = np.array([1, 2, 4, 6, 7, 8])
-"""First bin above 0.3, 0.5, 1.0, 2.5, 5 and 10 µm."""
+"""Index of the first bin above 0.3, 0.5, 1.0, 2.5, 5 and 10 µm."""
 _ABOVE: Final = (np.arange(BINS) >= _COUNT_EDGES[:, None]) * COUNT_PER_UG
 
 

@@ -1,9 +1,9 @@
 """Simulate all rooms in one array, second by second.
 
 Only the excess over a room's background is simulated, so clean air enters through the door; the
-background drifts separately. An inlet measures the ceiling cell around its sensor. Because a cell
-of 0.6-3.3 m³ is not a point, its excess over the room's mean fluctuates lognormally. Because air in
-a cell mixes at once, unlike in a real plume, everything arrives 2-20 s late.
+background drifts separately. An inlet measures the ceiling cell around its sensor. A cell of
+0.6-3.3 m³ is not a point, so its excess over the room's mean fluctuates lognormally. A real plume
+needs time to cross a cell in which air here mixes at once, so everything arrives 2-20 s late.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _CHUNK_S: Final = 1800
 _ROOM_HOURS: Final = 24 * 24
 """Number of room-hours simulated together, limited by memory."""
 _WATCH_S: Final = 90.0
-"""How long after its end vaping still counts as visible, s."""
+"""Time after a session's end during which its excess still counts, s."""
 _ARRIVED_UG_M3: Final = 5.0
 _NOTHING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class _Background:
-    """A room's air without any act; each value is a series by minute or a constant."""
+    """A room's air without acts; each value is a constant or a series by minute."""
 
     fine_ug_m3: NDArray[np.float64]
     shape: NDArray[np.float64]
@@ -265,9 +265,9 @@ class _Simulation:
         self._speed = self._draw_speeds()
 
     def _draw_speeds(self) -> NDArray[np.float64]:
-        """Return how fast d² of the liquid groups decreases, µm²/s, (blocks, rooms, LIQUIDS).
+        """Return the decrease of d² in the liquid groups, µm²/s, (blocks, rooms, LIQUIDS).
 
-        For vaping, the liquid of the most recent session counts.
+        For vaping, it depends on the liquid of the most recent session.
         """
         out = np.ones((self._blocks, len(self._rooms), aerosol.LIQUIDS))
         out[..., 0] = 0.3 * aerosol.GLYCEROL_UM2_S
@@ -351,7 +351,7 @@ class _Simulation:
         return inlet
 
     def _exhale(self, people: NDArray[np.float64]) -> None:
-        """Add people's emissions in a block: breath in the upper layer, dust in the lower."""
+        """Add people's emissions in a block: breath in the upper layer, dust in the lower one."""
         per_cell = people / self._cell_m3[:, None] * BLOCK_S
         air = self._air
         air[:, COLUMNS:, aerosol.CO2] += 5.0 * per_cell
@@ -397,7 +397,7 @@ class _Simulation:
 
 
 def _inlet(room: _Room, records: _Records, number: int, seconds: int) -> Inlet:
-    """Add the background to the contribution of one room's acts at the inlet."""
+    """Return the air at a room's inlet: its background plus the contribution of its acts."""
     at = np.arange(seconds)
     minutes = 60.0 * np.arange(len(room.background.fine_ug_m3))
     b = room.background

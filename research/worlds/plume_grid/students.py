@@ -1,12 +1,12 @@
-"""Students' behavior: bells, visits as a Markov chain, vaping as a point process.
+"""Draw students' behavior: visits as a Markov chain, and vaping as a point process.
 
 The bell schedule determines how many students are in the corridors (1 is a break). Visits are a
-Poisson process with that intensity; each visitor goes to the stall, basin, dryer and mirror with
+Poisson process with that intensity. Each visitor goes to the stall, basin, dryer and mirror with
 the room's probabilities, and causes flushes, taps and sprays. Vaping sessions are a separate
-Poisson process: at the full rate in breaks, and at 0.6 times that during lessons, when the room is
-empty. One session in eight is masked, one in ten follows another act closely. The bell times have
-no source; the number of nuisances (20-60 a day in quiet rooms, 150-250 in busy ones) is from the
-README in `research/worlds`.
+Poisson process: at the full rate in breaks, and at 0.6 times that rate during lessons, when the
+room is empty. One session in eight is masked; one in ten closely follows another act. The bell
+times have no source. The number of nuisances (20-60 a day in quiet rooms, 150-250 in busy ones) is
+from the README in `research/worlds`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 START_OF_DAY_S: Final = 8.22 * 3600
 """Local time at which a world starts: Monday, 8:13 AM."""
 VISIT_HOURS: Final = 2.7
-"""Approximate hours of full intensity in a school day."""
+"""A school day has about as many visits as this many hours of full intensity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class RoomLife:
             other = others[int(rng.integers(len(others)))]
             at = other.onset + rng.uniform(-20, 120)
         place = self._somewhere()
-        # stalls are preferred
+        # half of the sessions are moved to a stall
         if rng.random() < 0.5:
             place = replace(place, column=int(rng.integers(PLACES)))
         session = emissions.vape(rng, max(at, 0.0), place)

@@ -1,4 +1,4 @@
-"""Air in both zones of all rooms, in steps of one second."""
+"""Simulate the air in both zones of all rooms, in steps of one second."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _saturation_g_m3(temperature: Floats) -> Floats:
 
 @dataclass(slots=True)
 class Track:
-    """Air of all rooms during a chunk by second: the far zone, and the near zone's particles."""
+    """A chunk of all rooms' air by second: the far zone, and the near zone's particles."""
 
     far: Floats
     near_particles: Floats
@@ -90,7 +90,7 @@ class Air:
             state *= 1 - loss
             state[NEAR] -= flow / volume[NEAR]
             state[FAR] += flow / volume[FAR]
-            # near the source, this second's heat already counts; in the far zone, not yet
+            # the near zone already includes this second's heat, the far zone does not
             saturation[NEAR] = _saturation_g_m3(self._temperature + state[NEAR, :, GAS, HEAT])
             water = state[:, :, GAS, WATER]
             water -= np.maximum(self._water + water - saturation, 0) * 0.3
@@ -102,7 +102,7 @@ class Air:
         return track
 
     def _releases(self, begin: int, seconds: int) -> tuple[Floats, Floats, Floats]:
-        """Return the releases into both zones by second: mass by pool, mass times evaporation."""
+        """Return releases into both zones by second: mass by pool, and mass times evaporation."""
         rooms = self._evaporation.shape[0]
         released = np.zeros((seconds, 2, rooms, 6, 4))
         mass, evaporating = (np.zeros((seconds, rooms, 6)) for _ in range(2))
@@ -127,7 +127,7 @@ class Air:
 
 
 class Background:
-    """Drift of each room's background, and one outdoor episode that affects all rooms."""
+    """The drifting background of each room, and an outdoor episode that affects all rooms."""
 
     def __init__(self, rng: np.random.Generator, rooms: Sequence[Room], hours: float) -> None:
         seconds = int(hours * 3600)

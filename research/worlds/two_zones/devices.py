@@ -1,4 +1,4 @@
-"""How units report: lags, averages, noise, steps, jitter and lost reports."""
+"""Simulate how units report: lags, averages, noise, rounding, jitter and lost reports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _FOG_UG_M3: Final = np.array([0.0, 0.0, 2.5, 9.0])
-"""Fog droplets that optical counters report as particles above 93 %RH, per percent, by bin."""
+"""Fog that optical counters report as particles, µg/m³ per %RH above 93 %RH, by bin."""
 _OUTDOOR_CO2_PPM: Final = 420.0
 _INDOOR_CO2_PPM: Final = 250.0
 _CO2_LAG_S: Final = 40.0
@@ -31,7 +31,7 @@ _JITTER: Final = 0.05
 """Standard deviation of the time between reports, as a share of the interval."""
 _DROPPED: Final = 0.002
 """Share of reports that are lost."""
-# signals at the inlet; each is measured with the lag of its sensor part
+# signals at the inlet; each has the lag of its sensor
 _PM, _OWN_VAPE, _VOC_SIGNAL, _HUMIDITY, _TEMPERATURE, _CO2_SIGNAL = slice(3), 3, 4, 5, 6, 7
 
 
@@ -55,10 +55,10 @@ class _Lag:
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """Reports of a chunk in order of sampling; `second` counts from the chunk's start.
+    """A chunk's reports in sampling order; `second` counts from the chunk's start.
 
-    `noise` has standard normal values: one overall, three for gain, three for offset, and one each
-    for humidity, temperature, VOC and CO2.
+    `noise` has standard normal values: one for all channels, three for gain, three for offset, and
+    one each for humidity, temperature, VOC and CO2.
     """
 
     room: NDArray[np.intp]
@@ -69,7 +69,7 @@ class Reports:
 
 
 class Clock:
-    """Report times and all noise, drawn in the order of reports."""
+    """Draws report times and all noise, in the order of reports."""
 
     def __init__(self, rng: np.random.Generator, rooms: Sequence[Room]) -> None:
         self._rng = rng
@@ -142,7 +142,7 @@ class Devices:
         turbulence: Floats,
         reports: Reports,
     ) -> tuple[Floats, Floats]:
-        """Return the reports' values by `COLUMNS`, and the PM2.5 from vaping in each."""
+        """Return each report's values in the order of `COLUMNS`, and its PM2.5 from vaping."""
         signals = self._lag.follow(self._at_inlet(track, background, turbulence))
         means = self._means(signals[:, :, _PM], reports)
         room, noise = reports.room, reports.noise

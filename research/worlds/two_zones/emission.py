@@ -1,4 +1,4 @@
-"""Releases into a room, and the layout of a zone's state."""
+"""Define releases into a room, and the layout of a zone's state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# A zone's state: five rows are particle pools by bin (µg/m³), a sixth has the other quantities.
+# A zone's state has five rows of particle pools by bin (µg/m³) and one row of other quantities.
 VAPE_VOLATILE, VAPE_LASTING, FAST, MEDIUM, LASTING, GAS = range(6)
 VOC, WATER, HEAT, CO2 = range(4)
 NEAR, FAR = range(2)
@@ -26,8 +26,9 @@ _AIR_J_M3_K: Final = 1210.0
 class Emission:
     """A release into one room from `onset` for `duration_s`.
 
-    `rates` are for the six rows of a zone's state, in their units times m³/s; `evaporation` is the
-    pool's additional loss, 1/s, and `direct` the share released directly into the far zone.
+    - `rates`: release into the six rows of a zone's state, in their units times m³/s.
+    - `evaporation`: additional loss of the pool, 1/s.
+    - `direct`: share released directly into the far zone.
     """
 
     onset: float
@@ -99,7 +100,7 @@ def aerosol(
     co2: float = 0.0,
     vape: bool = False,
 ) -> list[Emission]:
-    """Return the evaporating and the lasting part; `voc` is the release's total in ppb m³."""
+    """Return the volatile and the lasting part; `voc` is the release's total, ppb m³."""
     particles = bin_shares(median_um, spread) * mg * 1000 / duration_s
     return [
         emit(

@@ -1,4 +1,4 @@
-"""Rooms, their units, and people's activities in them, drawn from ranges."""
+"""Draw rooms, their units, and people's activities."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """A product: reporting intervals, particle counter, ranges of lags in seconds, noise."""
+    """A device model: intervals, particle counter, ranges of lags in seconds, and noise."""
 
     intervals: tuple[int, ...]
     particle_lag: tuple[float, float]

@@ -1,4 +1,4 @@
-"""People's activities in a restroom and their emissions; see ``releases.toml``."""
+"""Draw people's activities and their emissions; ``releases.toml`` has the ranges."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def vape(rng: np.random.Generator, onset: float) -> Source:
 
 
 def steam(rng: np.random.Generator, onset: float) -> Source:
-    """Run a hot tap or shower: humidity and heat rise first, droplets last in saturated air."""
+    """Run a hot tap or shower: heat and humidity, and droplets that last in saturated air."""
     shower = rng.random() < 0.3
     duration_s = rng.uniform(240, 900) if shower else rng.uniform(25, 200)
     water_g_s = rng.uniform(0.5, 2.0) if shower else rng.uniform(0.05, 0.35)

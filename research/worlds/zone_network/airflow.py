@@ -1,4 +1,4 @@
-"""Flow between zones in closed loops, which conserve mass, and its drivers by second."""
+"""Draw the flow between zones, in closed loops that conserve mass, and its drivers by second."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STALLS: Final = (
 
 
 def set_airflow(room: Room) -> None:
-    """Draw the room's drivers, given its people, and the loops that they drive."""
+    """Draw the room's drivers, given the people in it, and the loops that they drive."""
     _set_drivers(room)
     _set_flows(room)
 
@@ -61,7 +61,7 @@ def _set_drivers(room: Room) -> None:
 
 
 def _draw_fan(room: Room) -> Floats:
-    """Draw the fan's mode: always on, by the clock, by motion, in cycles, or (nearly) off."""
+    """Draw the fan's mode: always on, scheduled, by motion, in cycles, or (nearly) off."""
     bells, rng, n = room.school.bells, room.rng, room.school.seconds
     if room.fan_mode == 0:
         return np.ones(n)
@@ -81,7 +81,7 @@ def _draw_fan(room: Room) -> Floats:
 
 
 def _loop(room: Room, zones: Sequence[Zone]) -> Floats:
-    """Return the exchange matrix (NODES, NODES) of a unit flow around a closed loop of zones."""
+    """Return the exchange matrix (NODES, NODES) for a unit flow around a closed loop of zones."""
     exchange = np.zeros((NODES, NODES))
     nodes = [zone if zone == _OUTSIDE else room.zone_of[zone] for zone in zones]
     nodes = [node for i, node in enumerate(nodes) if node != nodes[i - 1]]

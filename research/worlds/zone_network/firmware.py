@@ -1,4 +1,4 @@
-"""Firmware: when a device samples, what it averages, and which readings are lost."""
+"""Simulate firmware: when a device samples, what it averages, and which readings are lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Report:
     """Readings of one device.
 
-    - `times`: seconds of the simulation, to `time_decimals`.
+    - `times`: seconds of the simulation, rounded to `time_decimals`.
     - `values`: by column; NaN if missing.
     """
 
@@ -83,7 +83,7 @@ def _mean(series: Floats, first: NDArray[np.intp], last: NDArray[np.intp]) -> Fl
 
 
 def _draw_times(pm25: Floats, interval: int, rng: np.random.Generator) -> Floats:
-    """Draw sampling times: the clock is off and has jitter; jumps may cause extra reports."""
+    """Draw sampling times with a clock error and jitter; jumps can cause extra reports."""
     n = pm25.size
     times = np.arange(rng.uniform(0, interval), n - 1, interval) + 0.0
     times += np.cumsum(np.full(times.size, rng.normal(0, 20) * 1e-6 * interval))

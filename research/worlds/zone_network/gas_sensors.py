@@ -1,4 +1,4 @@
-"""A device's gas, temperature, humidity and CO2 sensors, by second."""
+"""Simulate a device's gas, temperature, humidity and CO2 sensors, by second."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def add_gas(signals: Signals, family: str, inlet: Inlet, rng: np.random.Generato
 
 
 def _draw_sensor(family: str, rng: np.random.Generator) -> str:
-    """Draw the gas sensor: draw one for every family, and return the one for `family`."""
+    """Draw a gas sensor for every family, and return the one for `family`."""
     sensors = {
         "sen55": "sgp4x",
         "gs601": pick(rng, ("sgp30", "sgp4x", "bme680")),

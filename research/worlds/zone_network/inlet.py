@@ -1,4 +1,4 @@
-"""Air at a sensor's inlet: unmixed plumes, growth in humid air, and ideal measurements."""
+"""Compute the air at a sensor's inlet: unmixed plumes, growth in humid air, ideal measurements."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Inlet:
 
     @property
     def fine_share(self) -> Floats:
-        """PM1 to PM2.5."""
+        """Ratio of PM1 to PM2.5."""
         share: Floats = self.masses[0] / (self.masses[_PM25] + 1e-6)
         return share
 
@@ -69,7 +69,7 @@ class Inlet:
 
 
 def at_inlet(room: Room, recorded: NDArray[np.float32], rng: np.random.Generator) -> Inlet:
-    """Return the air at a sensor's inlet, given its zone's air (seconds, species)."""
+    """Return the air at a sensor's inlet, given the air of its zone (seconds, species)."""
     air = recorded.astype(float)
     n = len(air)
     first = slice(0, MODES)
@@ -88,7 +88,7 @@ def at_inlet(room: Room, recorded: NDArray[np.float32], rng: np.random.Generator
     log_volume = np.log((mass + 1e-12) / (number * DENSITY * SPHERE))
     variance = np.clip((log_volume - 3 * log_diameter) / 4.5, 0.05, 0.7)
     width = np.sqrt(variance)
-    # the median is derived from mass and width, which conserves mass
+    # derive the median from mass and width, to conserve mass
     wet_median = np.clip((log_volume - 4.5 * variance) / 3, -5, 4) + np.log(growth)
     wet_mass_median = wet_median + 3 * variance
     wet_mass = mass * growth**3 * lump

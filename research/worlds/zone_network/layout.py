@@ -1,9 +1,9 @@
 """Zones of a restroom, aerosol modes, species in a zone's air, and drivers of flow.
 
-A zone's air is a row of `Species.COUNT` values: each aerosol mode's number, number times mean log
-diameter, involatile mass and volatile mass; then gases, heat and auxiliary tracers. Aerosol is in
-particles/cm³ and µg/m³, gases in µg/m³, water in g/m³, CO2 in ppm above outdoor air, heat as
-temperature in °C.
+A zone's air is a row of `Species.COUNT` values. Each aerosol mode has a number, number times mean
+log diameter, involatile mass and volatile mass. Gases, heat and auxiliary tracers follow. Aerosol
+is in particles/cm³ and µg/m³, gases in µg/m³, water in g/m³, CO2 in ppm above outdoor air, and heat
+as temperature in °C.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Zone(IntEnum):
 
 
 INDOORS: Final = 8
-"""Zones whose air is simulated; the outside air is given."""
+"""Number of zones with simulated air; the outside air is an input."""
 NODES: Final = 9
 
 
@@ -84,7 +84,7 @@ class Species(IntEnum):
 
 
 class Driver(IntEnum):
-    """Causes of air flow; the strength of each changes by the second."""
+    """Causes of air flow, each with a strength by second."""
 
     ALWAYS = 0
     FAN = 1

@@ -1,10 +1,11 @@
-"""Air in all rooms, one second at a time: transport, evaporation, settling, walls.
+"""Simulate the air in all rooms, one second at a time.
 
 Each mode has four values in each zone: number, number times log diameter, involatile and volatile
-mass. Vapors slow evaporation, and stick to tiles and leave them again; water condenses on cold
-walls. Slow processes (settling, coagulation, walls, emissions from people) advance every four
-seconds. For transport, species are the last axis, so that each room takes one matrix product; for
-reactions they are the first, so that loops over rooms and zones are long.
+mass. Vapors slow evaporation; tiles absorb and release them. Water condenses on cold walls. Slow
+processes (settling, coagulation, walls, emissions from people) advance every four seconds.
+
+For transport, species are the last axis, so that each room takes one matrix product. For reactions,
+they are the first axis, so that inner loops over rooms and zones are long.
 """
 
 from __future__ import annotations
@@ -43,20 +44,20 @@ _N: Final = int(Species.COUNT)
 
 
 def _by_mode(values: Floats) -> Floats:
-    """Shape one value per mode for arrays of (modes, rooms, zones)."""
+    """Reshape one value per mode to broadcast over (modes, rooms, zones)."""
     return values[:, None, None]
 
 
 _MASS: Final = _by_mode(DENSITY * SPHERE)
 """Mass of a 1 µm particle of each mode, pg."""
 
-# modes that evaporate, and each one's index among them
+# modes that evaporate, and their indexes among those modes
 _VOLATILE_MODES: Final = slice(Mode.SMOKE, Mode.FOG + 1)
 _SMOKE, _VAPE, _THC, _SPRAY, _MIST, _FOG = range(6)
 _RATE_UM2_S: Final = _by_mode(np.array([0.004, 0.0, 0.0004, 0.0, 250.0, 0.0016]))
-"""Evaporation rates; for vape and spray they depend on the source, for mist on humidity."""
+"""Evaporation rate by mode; for vape and spray it depends on the source, for mist on humidity."""
 _NUMBER_LOSS: Final = _by_mode(np.array([0.2, 0.35, 0.2, 0.15, 0, 0.2]))
-"""Share of particles that disappear per share of mass that evaporates."""
+"""Ratio of the share of particles that disappear to the share of mass that evaporates."""
 _SHRINKAGE: Final = (1 - _NUMBER_LOSS) * _by_mode(np.array([1.05, 1.08, 1.05, 1.0, 1.0, 1.05])) / 3
 
 
@@ -147,7 +148,7 @@ class Network:
         source[:, :, Species.TERPENE] = body * 40
         dust = np.array([log_uniform(room.rng, 0.0005, 0.012) for room in rooms])[:, None] * 1e3
         mass = np.repeat(dust, len(PLACES), axis=1)
-        mass[:, 1:3] *= 0.3  # people in stalls sit
+        mass[:, 1:3] *= 0.3  # people in stalls raise less dust
         source[:, :, Species.INVOLATILE + Mode.DUST] = mass
         number, log_diameter = _lognormal(mass, Mode.DUST, 6, 0.48)
         source[:, :, Species.NUMBER + Mode.DUST] = number
@@ -251,7 +252,7 @@ class Network:
         self._indoors += _SLOW_S * _species_first(added.reshape(self._n, NODES, _N))
 
     def _overturn(self) -> Floats:
-        """Return the exchange between room and ceiling, weaker while the ceiling is warmer."""
+        """Return the exchange between room and ceiling; a warmer ceiling reduces it."""
         heat = self._air[:, :, Species.HEAT]
         warmer = np.maximum(heat[self._row, self._ceiling] - heat[self._row, self._main], -0.3)
         damped = 1 / (1 + self._stratification * np.maximum(warmer, 0)) ** 2
@@ -330,7 +331,7 @@ class Network:
         self._spray_rate *= left[Mode.SPRAY]
 
     def _exchange_with_walls(self, outside_c: float) -> None:
-        """Exchange gases with tiles, heat with walls, and water that condenses on walls."""
+        """Exchange gases with tiles, and heat and condensed water with walls."""
         gases = self._gases
         stuck = _SLOW_S * (self._adsorption * gases - self._desorption * self._on_tiles)
         np.minimum(stuck, 0.3 * gases, out=stuck)

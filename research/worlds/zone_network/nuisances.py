@@ -1,4 +1,4 @@
-"""Activities other than vaping: washing, drying, spraying, cleaning, smoke and mist.
+"""Draw activities other than vaping: washing, drying, spraying, cleaning, smoke and mist.
 
 Each function draws one act that begins at `at` (s) and adds its releases to the room.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def spray(
     room: Room, at: float, zone: Zone, kind: str = "spray", style: str = "", strength: float = 1.0
 ) -> None:
-    """Spray from a can or bottle of `style`, or of a random style if it is None."""
+    """Spray from a can or bottle; draw the style if `style` is empty."""
     rng = room.rng
     style = style or pick(rng, ("deodorant", "hair", "freshener", "perfume", "bodymist"))
     if style == "perfume":
@@ -118,7 +118,7 @@ def flush(room: Room, at: float, zone: Zone, style: str = "wc") -> None:
 
 
 def pull_paper(room: Room, at: float, zone: Zone, strength: float = 1.0) -> None:
-    """Raise dust from paper."""
+    """Raise dust by pulling paper towels."""
     rng = room.rng
     duration = rng.uniform(2, 15)
     mg = log_uniform(rng, 0.03, 0.7) * strength
@@ -246,7 +246,7 @@ def smoke(room: Room, at: float, kind: str) -> None:
 def make_fog(room: Room, at: float) -> None:
     """Run a fog machine in the room or the corridor."""
     rng = room.rng
-    log_uniform(rng, 120, 3000)  # drawn first for every mist
+    log_uniform(rng, 120, 3000)  # unused; part of the order of draws
     duration = log_uniform(rng, 30, 600)
     zone = pick(rng, (Zone.MAIN, Zone.CORRIDOR, Zone.CORRIDOR))
     mg = log_uniform(rng, 8, 120) * (3 if zone == Zone.CORRIDOR else 1)
@@ -258,7 +258,7 @@ def make_fog(room: Room, at: float) -> None:
 
 
 def nebulize(room: Room, at: float, kind: str) -> None:
-    """Run a humidifier or nebulizer, whose droplets leave salt particles."""
+    """Run a humidifier or nebulizer; its droplets dry to salt particles."""
     rng = room.rng
     duration = log_uniform(rng, 120, 3000)
     zone = pick(rng, (Zone.MAIN, Zone.STALL_A, Zone.NOOK))

@@ -1,4 +1,4 @@
-"""Optical particle sensors: how each family measures the air at its inlet, by second."""
+"""Simulate how each family of optical particle sensors measures the air, by second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNTS: Final = ("n03", "n05", "n10", "n25", "n50", "n100")
 
 @dataclass(slots=True)
 class Signals:
-    """A device's signals by column: one value per second, and the number of decimals."""
+    """A device's signals by column: a value per second, and the number of decimals."""
 
     series: dict[str, Floats] = field(default_factory=dict)
     decimals: dict[str, int] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Signals:
 
 
 class Optics:
-    """One optical unit: its gain, drift, lag and peculiarities.
+    """One optical unit, with its gain, drift and lag.
 
     - `lag_s`: first-order lag of the inlet, seconds.
     - `gain` (n,): factor on all values, by second.
@@ -112,7 +112,7 @@ class Optics:
             signals.add(column, np.maximum(0, raw) / 100, 2)
 
     def _sensirion(self) -> Signals:
-        """SPS30 and SEN5x: PM2.5 is measured, the size distribution mostly assumed."""
+        """SPS30 and SEN5x: PM2.5 is measured; the size distribution is mostly assumed."""
         inlet, rng, tau = self._inlet, self._rng, self._lag_s
         x = lag(inlet.sps, tau) * self._gain
         typical = rng.uniform(0.85, 0.97)

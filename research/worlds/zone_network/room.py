@@ -57,7 +57,7 @@ class Act(NamedTuple):
 class Room:
     """One room of a school.
 
-    - `zone_of`: for each zone, the zone of this room that contains its air.
+    - `zone_of`: for each zone, the zone that this room uses for it.
     - `volumes`: volume of each zone, m³.
     - `rising_share`: share of a warm release that reaches the ceiling at once.
     - `mixing_s`: time in which a plume mixes with its zone.
@@ -160,7 +160,7 @@ class Room:
     def release_gas(
         self, zone: Zone, species: Species, at: float, duration: float, mg: float
     ) -> None:
-        """Release a gas; alcohol from a short act is unevenly distributed until it has mixed."""
+        """Release a gas; alcohol from a short act stays unevenly distributed until it has mixed."""
         amount = mg * 1e3 / self.volumes[self.zone_of[zone]]
         self.release(zone, species, at, duration, amount)
         if species == Species.ALCOHOL and duration < 200:
@@ -193,7 +193,7 @@ class Room:
 
         - `mmd_um`, `gsd`: mass median diameter and geometric standard deviation.
         - `volatile`: share of the mass that can evaporate.
-        - `evaporation`: rate constant, µm²/s, for modes in which each source has its own.
+        - `evaporation`: rate constant, µm²/s, for modes in which it depends on the source.
         - `fresh`: share that is still unevenly distributed.
         """
         mass = mg * 1e3 / self.volumes[self.zone_of[zone]]
@@ -220,7 +220,7 @@ class Room:
     ) -> Iterator[tuple[Zone, float]]:
         """Divide a release: part of it rises to the ceiling, part is blown at the sensor.
 
-        Yields zones with their shares; the rest stays where the person is.
+        Yields each zone and its share; the rest stays where the person is.
         """
         top = Zone.CEILING
         if top not in self.zones or zone in (top, Zone.EXHAUST, Zone.CORRIDOR):

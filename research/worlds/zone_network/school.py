@@ -90,7 +90,7 @@ def draw_school(rng: np.random.Generator, hours: float) -> School:
         "hot_water": rng.uniform(0.1, 0.8),
         "grooms": log_uniform(rng, 0.015, 0.13),
     }
-    # a few kinds of fan, vaping and device dominate each school
+    # in each school, a few kinds of fan, vaping and device dominate
     fan_modes = rng.dirichlet([1.2, 1.5, 1.2, 0.7, 0.7]).tolist()
     styles = rng.dirichlet([2.2, 2.2, 1.0, 0.8, 1.0]).tolist()
     has_dispensers = rng.uniform(0, 0.5)

@@ -23,7 +23,7 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def pick(rng: np.random.Generator, options: Sequence[T], p: Sequence[float] | None = None) -> T:
-    """Draw one of `options`; without `p`, all are equally likely."""
+    """Draw one of `options`; all are equally likely unless `p` is given."""
     return options[int(rng.choice(len(options), p=p))]
 
 

@@ -1,4 +1,4 @@
-"""Schedule of a room: visits, vaping, cleaning, and rare and automatic acts."""
+"""Draw a room's schedule: visits, vaping, cleaning, and rare and automatic acts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vaping sessions: who vapes, where and how, and how they are covered up."""
+"""Draw vaping sessions: how many people vape, where and how, and how they cover it up."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _PLACES: Final = {
     Zone.EXHAUST: 0.05,
     Zone.ENTRY: 0.05,
 }
-"""Places of sessions, and the share of each."""
+"""Where sessions take place, and the share of each place."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """Properties that all people of a session share.
+    """Properties shared by all people in a session.
 
     - `exhaled`: share of the aerosol that is not hidden.
     - `evaporation`, `volatile`: the liquid's evaporation rate, µm²/s, and volatile mass share.
@@ -143,7 +143,7 @@ def _exhale(
     size: float,
     width: float,
 ) -> None:
-    """Release a puff's share into one zone."""
+    """Release a share of a puff into one zone."""
     rng, volatile = room.rng, session.volatile
     if session.style == "thc":
         for oil_um in (0.4, 0.8):
