@@ -52,7 +52,8 @@ _START: Final = datetime(2026, 9, 14, 9, 30, tzinfo=UTC)
 """A Monday morning during the term."""
 _DAYS: Final = 2.0
 _UNANSWERED: Final = 3
-"""Every third push is left to the person who tries the demo."""
+"""Every third push, and all later ones about the same room, are left to the person who tries the
+demo."""
 _MAX_BYTES: Final = 65_536
 _PRESS_S: Final = 2.0
 _SUMMARY_S: Final = 5.0
@@ -71,6 +72,7 @@ class Demo:
         self._truth = TruthScore()
         self._staff: set[asyncio.Task[None]] = set()
         self._asked = 0
+        self._left = ""
         self._alerts: dict[str, list[tuple[str, float]]] = {}
         self._pushes = 0
         self._changed = asyncio.Event()
@@ -243,16 +245,19 @@ class Demo:
                 await writer.drain()
                 self._pushes += 1
                 person = body.get("topic", "")
-                self._note("push received", f"{body.get('title', '')} (to {person})", "magenta")
-                self._answer(person, json.loads(headers.get("x-actions", "[]")))
+                title = body.get("title", "")
+                self._note("push received", f"{title} (to {person})", "magenta")
+                place = title.partition(": ")[0]
+                self._answer(person, place, json.loads(headers.get("x-actions", "[]")))
         writer.close()
 
-    def _answer(self, person: str, actions: Sequence[Mapping[str, Any]]) -> None:
+    def _answer(self, person: str, place: str, actions: Sequence[Mapping[str, Any]]) -> None:
         """Let simulated staff press the first button of a push, for most pushes."""
         if not actions or actions[0].get("action") != "http":
             return
         self._asked += 1
-        if self._asked % _UNANSWERED == 0:
+        if self._asked % _UNANSWERED == 0 or place == self._left:
+            self._left = place
             self._note("left to you", f"nobody answers this push to {person}", "yellow")
             return
         task = asyncio.create_task(self._respond(person, actions[0]), name=f"staff-{person}")
