@@ -238,7 +238,8 @@ class Soak:
     def _bad_messages(self) -> None:
         count = self._rng.randint(1, 200)
         for k in range(count):
-            self.publisher.send("plumewatch/v1/s0/reading", b"no json", key=("bad", self._bad + k))
+            topic = f"plumewatch/v1/s{k}/reading"  # one each, because many of one are a flood
+            self.publisher.send(topic, b"no json", key=("bad", self._bad + k))
         self._bad += count
 
     def _network(self, fault: Fault) -> Callable[[], None]:
