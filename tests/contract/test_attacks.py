@@ -1,9 +1,9 @@
 """Run every simulated attack through intake, journal, detectors and incident rules.
 
 A school has two rooms. While somebody attacks the sensor in one room, somebody vapes in the other.
-The attack must become an `integrity` incident, and the other room must alert at the same time as
+The attack must cause an `integrity` incident, and the other room must alert at the same time as
 without the attack. Suspicion never prevents an alert: a plume forged under a sensor's name is
-evaluated like any other, and the incident mentions a second sender.
+evaluated like any other, and its incident mentions a second sender.
 """
 
 import itertools
@@ -49,7 +49,7 @@ ON_THE_WIRE = {
     "flood that stays": (Flood(AT, 20.0, 200.0, sensors=200, retain=True), ""),
     "garbage": (Garbage(QUIET, AT, 20.0, 5.0, big_bytes=100_000), QUIET),
 }
-"""Attacks, each with the sensor that its integrity incident names (none for a service incident)."""
+"""Attacks, and the sensor in each one's integrity incident (none for a service incident)."""
 
 
 def wire(reading, first):
@@ -150,8 +150,7 @@ def test_an_attack_is_an_integrity_incident_and_silences_no_other_room(name, sch
 
 
 def test_what_is_forged_under_the_name_of_a_sensor_is_found_and_all_of_it_kept(school):
-    """A forged plume, floods, garbage and `offline` under the name of the sensor where people
-    vape."""
+    """Forge a plume, floods, garbage and `offline` under the sensor's name while people vape."""
     attacks = [
         Spoof(VAPED, AT, every_s=0.2, duration_s=120),
         Garbage(VAPED, AT, 20.0, 5.0, big_bytes=10_000),
@@ -174,7 +173,7 @@ def flood_of(sensor, per_s, begins, lasts_s, **content):
 
 
 def test_a_plume_in_the_first_readings_of_each_second_of_a_flood_is_seen(school):
-    """Forged clean air of the same kind as the sensor's readings follows in each second."""
+    """In each second, forged clean air follows the sensor's own readings."""
     topic = f"plumewatch/v1/{QUIET}/reading"
     own = [
         WireMessage(topic, json.dumps(r.values).encode(), 1, False, int(r.received) + 0.05, QUIET)
@@ -190,8 +189,7 @@ def test_a_plume_in_the_first_readings_of_each_second_of_a_flood_is_seen(school)
 
 
 def test_what_is_left_out_unread_is_reported(school):
-    """Long messages with many stamps and shapes; none of the messages that are read is
-    excessive."""
+    """The sender floods with long messages of many shapes and time stamps."""
     topic = f"plumewatch/v1/{QUIET}/reading"
     attacked = school()
     outcome = attacked.intake.on_message(Message(topic, b"", AT, live=True, left_out=True))
@@ -207,7 +205,7 @@ def test_what_is_left_out_unread_is_reported(school):
     ids=["a burst", "without stamps", "without stamps, numbered"],
 )
 def test_a_flood_hides_no_plume_of_the_sensor_itself(school, per_s, lasts_s, content):
-    """Its readings at the usual rate are evaluated, the flood is not, and somebody is notified."""
+    """The sensor's own readings are evaluated, the flood is not, and somebody is notified."""
     forged = flood_of(VAPED, per_s, AT, lasts_s, **content)
     attacked = school().receive(sorted([*honest(), *forged], key=lambda m: m.sent))
     ((sensor, at),) = attacked.alerts_of("vape")
@@ -247,8 +245,7 @@ def test_a_flood_that_goes_on_after_an_answer_is_reported_again(school, pause_s)
     "content", [{"co2": 600}, {"tvoc_ppb": 100}, {"n03": 1_000}], ids=["co2", "tvoc", "n03"]
 )
 def test_forged_air_of_other_quantities_hides_no_plume_in_silence(school, content, same_number):
-    """It does not contradict the sensor's readings, but the detectors treat it as the room's
-    air."""
+    """The forged air doesn't contradict the sensor, so detectors treat it as the room's air."""
     topic = f"plumewatch/v1/{VAPED}/reading"
     forged = []
     for own in honest():

@@ -106,7 +106,7 @@ def test_files_of_secrets_that_others_may_read(checked, tmp_path):
         '[watchdog]\nping_url_file = "ping"',
     )
     (result,) = problems(found, "secrets")
-    assert (code, result["state"]) == (3, "warn")  # of the broker, which is not there
+    assert (code, result["state"]) == (3, "warn")  # because there is no broker
     for name in ("broker", "phone", "ping"):
         path = tmp_path / name
         assert f"{path} (mode {modes[name]:o})" in result["sentence"]
@@ -121,7 +121,7 @@ def test_a_file_of_a_secret_at_which_this_account_may_not_look(checked):
     code, found = checked(
         more=f'[reports]\nweekly_file = "{"x" * 300}"'
     )  # refused for lack of permission
-    assert code == 3  # of the broker, which is not there
+    assert code == 3  # because there is no broker
     assert problems(found, "secrets") == []
 
 
@@ -141,7 +141,7 @@ class TestBroker:
 
     @pytest.mark.parametrize("anonymous", [True, False])
     def test_one_that_needs_no_account(self, checked, tmp_path, anonymous):
-        """Found by trying, even if its configuration cannot be read."""
+        """The check tries to connect, even if the broker's configuration cannot be read."""
         passwords = tmp_path / "passwords"
         need("mosquitto")
         subprocess.run(
@@ -224,7 +224,7 @@ def test_a_time_zone_without_daylight_saving_is_warned_of(site, capsys):
     ("offsets", "now", "kept", "state", "sentence"),
     [
         ([0], NOW, True, State.OK, "kept by NTP"),
-        ([0], NOW - 86_400, True, State.FAULT, "a reading was received at"),  # it was set back
+        ([0], NOW - 86_400, True, State.FAULT, "a reading was received at"),  # clock was set back
         ([-3000, -3000, -3000, 0], NOW, True, State.FAULT, "3 of 4 sensors"),
         ([-3600, 0], NOW, True, State.WARNING, "s0: the sensor's clock is 1 h behind: it sends"),
         ([0, 240, 300, 0, 0], NOW, True, State.WARNING, "s1, s2: readings are stamped up to 300 s"),

@@ -193,8 +193,8 @@ def test_the_threshold_lies_between_puff_and_spray_and_the_model_follows_two_roo
     ("puff", "spray", "level"),
     [
         (3.0, -3.0, 1 / 3),  # a third of the way to the midpoint, which is 0 here
-        (-1.0, -4.0, -1.25),  # far enough to detect the puff
-        (3.0, 1.0, 1.25),  # or to exclude the spray
+        (-1.0, -4.0, -1.25),  # low enough to detect the puff
+        (3.0, 1.0, 1.25),  # high enough to exclude the spray
         (0.6, 0.5, 0.55),
         (-4.0, -9.0, -2.5),  # at most three log-odds from the model's threshold
         (4.0, 3.0, 2.0),

@@ -41,7 +41,7 @@ def span(dashboard, school):
 
 
 def match(regex, text):
-    """Apply a regular expression with named text and value as Grafana does."""
+    """Apply a regular expression with groups named `text` and `value`, as Grafana does."""
     return re.fullmatch(regex.strip("/").replace("(?<", "(?P<"), text).groupdict()
 
 
@@ -249,7 +249,7 @@ def test_links_lead_to_the_staff_page_and_between_dashboards():
 
 
 def test_a_room_shows_what_its_sensors_report():
-    """Three charts are open, and every channel has its own query and unit in some chart."""
+    """Three charts are expanded, and every channel has its own query and unit in a chart."""
     open_rows = [p for p in BUILT["room"]["panels"] if p["type"] == "timeseries"]
     assert len(open_rows) == 3
     (folded,) = (p for p in BUILT["room"]["panels"] if p["type"] == "row" and p["collapsed"])
@@ -372,7 +372,7 @@ def test_the_data_source_is_a_variable_and_nothing_needs_a_new_grafana():
 
 
 def styles(panel):
-    """Return color and dashes, or the opacity of bars, by series."""
+    """Return each series' color, and its dashes or the opacity of its bars."""
     found = {}
     for override in panel["fieldConfig"]["overrides"]:
         if override["matcher"]["options"] == ".*":

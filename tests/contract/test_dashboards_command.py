@@ -200,7 +200,7 @@ def database_of(measurement):
 
 
 def test_each_database_of_an_influxdb_3_is_asked_through_a_data_source_of_its_own(grafana, files):
-    """InfluxDB 3 finds nothing by a name with a policy."""
+    """InfluxDB 3 returns nothing for a measurement name with a retention policy."""
     options = ("--reader-file", files / "reader", "--influxdb3")
     output = in_grafana("push", grafana.url, files, *options).out.splitlines()
     assert output[:3] == [f"data source{policy}: created" for policy in ("", " m1", " m15")]

@@ -1,4 +1,4 @@
-"""Test that Grafana knows every key in a dashboard, because it ignores misspelled keys.
+"""Test that Grafana knows every key in a dashboard; it silently ignores misspelled keys.
 
 ``grafana_model.json`` was recorded from the models of grafana-foundation-sdk 11.6.0, plus the
 InfluxDB data source's fields for targets and annotations, and `wrapText` from newer tables.

@@ -1,8 +1,8 @@
 """Test that every decoder in the table follows the contract, with its golden cases.
 
-A golden folder ``tests/golden/decoders/<name>/`` has ``cases.json``, whose messages may arrive one
-after another, and ``payloads.json``, in which each message is from a different device. Both are
-lists of objects with these keys:
+A golden folder ``tests/golden/decoders/<name>/`` has two files. The messages in ``cases.json`` can
+belong together; each message in ``payloads.json`` is from a different device. Both are lists of
+objects with these keys:
 
 - ``case``: description of the case;
 - ``topic`` and one of ``json`` (any value), ``text``, ``hex``: the message;

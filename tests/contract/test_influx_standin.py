@@ -1,7 +1,7 @@
 """Compare the stand-ins for 2.x and 3 with recorded answers of a real 2.8.0 and 3 Core (3.7.0).
 
-Status, error code and message of every recorded request that the stand-ins support are compared;
-`tests.unit.storage.test_influx_answers` tests the meaning of all recorded answers.
+The tests compare status, error code and message for every recorded request that the stand-ins
+support. `tests.unit.storage.test_influx_answers` tests the meaning of all recorded answers.
 """
 
 import json
@@ -24,12 +24,13 @@ UNKNOWN = {
     },
     "3.7.0": {"SQL", "SQL as JSON lines", "query with username and password"},
 }  # fmt: skip
-"""Requests that the client never makes, or whose body was not recorded."""
+"""Requests that the client never makes, or that were recorded without their body."""
 STORED = {"SHOW MEASUREMENTS", "SHOW TAG VALUES", "SHOW FIELD KEYS"}
-"""Requests that show which lines 2.8.0 stored from partly refused batches: none if a line cannot be
-parsed, all others if types conflict."""
+"""Requests that show which lines 2.8.0 stored from partly refused batches.
+
+It stores no line if one cannot be parsed, and all other lines if one has a type conflict."""
 OLD_PATHS = {"/write", "/api/v2/write"}
-"""Requests to 3 that the client replaces by ``/api/v3/write_lp``."""
+"""Requests to version 3 for which the client uses ``/api/v3/write_lp`` instead."""
 MASKS = (
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r"point \S+ at", "point P at"),
@@ -50,8 +51,7 @@ def masked(text):
 
 
 def outcome(name, status, headers, body):
-    """Return a refusal's distinguishing parts; for other answers, the status and the stored
-    data."""
+    """Return the parts that identify a refusal, or the status and stored data of other answers."""
     if status < 300 and '"error"' not in body:
         return (status, body) if name in STORED else (status,)
     try:

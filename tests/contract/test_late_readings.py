@@ -1,4 +1,4 @@
-"""Test that readings that arrive late are evaluated and reported as late."""
+"""Test that late readings are evaluated and reported as late."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ HOUR = 3_600.0
 
 
 def backlog(sensor, delay_s, *, start=START, seconds=300.0, apart_s=0.01):
-    """Return five minutes of readings with a puff, delivered one after another after a delay."""
+    """Return five minutes of readings with a puff, delivered in sequence after a delay."""
     begins = start + seconds + delay_s
     for k, message in enumerate(live(sensor, start, seconds, top=180.0)):
         yield replace(message, sent=begins + apart_s * k)

@@ -1,5 +1,4 @@
-"""Test every notifier with real servers on loopback: success, transient, permanent and mixed
-errors."""
+"""Test every notifier with real servers on loopback: success, and all kinds of errors."""
 
 from __future__ import annotations
 
@@ -53,7 +52,7 @@ async def test_ok(provider, target):
 
 
 async def test_each_send_is_fresh_and_never_throttled(provider, target, monkeypatch):
-    """A reused object would wait 5.5 s."""
+    """A reused Apprise object would wait 5.5 s."""
     slept = []
     monkeypatch.setattr(time, "sleep", slept.append)
     notifier = AppriseNotifier(LOCAL)
@@ -265,7 +264,7 @@ async def test_the_button_of_ntfy_posts_the_token_in_its_body(provider):
             "method": "POST",
             "headers": {"Content-Type": "application/x-www-form-urlencoded"},
             "body": f"token={token}&via=ntfy",
-            "clear": False,  # it stays, because it leads to the page for reporting the finding
+            "clear": False,  # the notification stays, because it links to the page for findings
         }
         assert decline == {
             **take,

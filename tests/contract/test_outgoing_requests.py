@@ -1,4 +1,4 @@
-"""Test which addresses outgoing requests can reach, with every client."""
+"""Test which addresses outgoing requests can reach, for every HTTP client."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Compare the routing tree with Alertmanager's own results, case by case.
 
-``routing.json`` has trees and cases drawn at random, with what ``amtool config routes test``
-answered. Their values distinguish RE2 from other regular expressions, or need quoting.
+``routing.json`` has random trees and cases, with the results of ``amtool config routes test``. Some
+values distinguish RE2 from other regular expressions, or need quoting.
 `PLUMEWATCH_ROUTING_CASES` names another file in this format.
 """
 

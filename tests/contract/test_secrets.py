@@ -1,7 +1,7 @@
 """Test that no configured secret appears in command output, logs, pages or `repr`.
 
-Every external service is missing, so every part of the service reports errors. `test_notifiers.py`
-tests notifiers' error messages in the same way.
+All external services are missing, so every part of the service reports errors. `test_notifiers.py`
+tests the notifiers' error messages in the same way.
 """
 
 import signal
@@ -178,7 +178,7 @@ def test_the_service_logs_and_shows_none(service):
             return ""
 
     eventually(lambda: asked("/healthz"), lambda: service.log, 60)
-    for word in ("broker 127.0.0.1:9", "series"):  # each has reported an error
+    for word in ("broker 127.0.0.1:9", "series"):  # wait until each has reported an error
         eventually(lambda word=word: word in service.log, lambda: service.log, 60)
     with httpx.Client(base_url=address, headers=headers, timeout=60) as page:
         service.sign_in(page, "local")

@@ -1,4 +1,4 @@
-"""Test clocks that give several readings the same time stamp: all are kept, plumes are detected."""
+"""Test that readings with equal time stamps are all kept, and that plumes in them are detected."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ SECONDS = 560.0
 
 
 def messages(stamp, *, every_s=2.0, seq=False, sensor=QUIET, onset_s=420.0):
-    """Return a sensor's messages; a function of the time makes the time stamps."""
+    """Return a sensor's messages; `stamp` computes the time stamp from the time."""
     readings = readings_of_puff(sensor, seconds=SECONDS, every_s=every_s, onset_s=onset_s)
     for k, r in enumerate(readings):
         body = {**r.values}
@@ -59,7 +59,7 @@ def test_a_stopped_clock_is_reported(school, stops):  # noqa: F811
 
 
 def held_up(sent, begins, lasts_s):
-    """Deliver messages sent during a pause at the end of it, in order."""
+    """Deliver the messages sent during a pause in order, when the pause ends."""
     ends, k = START + begins + lasts_s, 0
     for message in sent:
         if START + begins <= message.sent < ends:
@@ -72,7 +72,7 @@ def held_up(sent, begins, lasts_s):
 @pytest.mark.parametrize("lasts_s", [3.0, 10.0, 60.0, 120.0])
 @pytest.mark.parametrize("begins", [405.25, 425.25])
 def test_a_pause_of_delivery_hides_no_plume(school, begins, lasts_s):  # noqa: F811
-    """Time stamps in whole seconds at 2 Hz, after the broker froze or the service was down."""
+    """The sensor stamps whole seconds at 2 Hz; the broker froze or the service was down."""
     sent = list(messages(lambda at: float(int(at)), every_s=0.5))
     result = school().receive(held_up(sent, begins, lasts_s))
     assert len(result.stored) == len(sent)
@@ -85,8 +85,7 @@ def test_a_pause_of_delivery_hides_no_plume(school, begins, lasts_s):  # noqa: F
 
 @pytest.mark.parametrize("behind_s", [1.0, 40.0, 300.0])
 def test_stamps_that_return_are_judged_at_once(school, behind_s):  # noqa: F811
-    """The clock had stopped and is right again; its readings arrive late, so their times are
-    earlier."""
+    """The sensor's clock was stuck and is now correct, and its readings arrive `behind_s` late."""
     sent = list(messages(lambda at: at if at > START + 400 else START, every_s=2.0))
     late = [replace(m, sent=m.sent + behind_s) for m in sent]
     result = school().receive(late)

@@ -1,4 +1,4 @@
-"""Test retention and averages on the server: a real 1.x, and the requests to 2.x and 3."""
+"""Test server-side retention and averages with a real 1.x, and the requests to 2.x and 3."""
 
 import json
 import time as clock
@@ -97,7 +97,7 @@ def test_old_spans_are_answered_by_averages(server, tmp_path):
 
 
 def test_late_readings_get_averages(server, tmp_path):
-    """Hours of readings arrive late, one in every ten quarter hours."""
+    """Readings from many hours arrive late, one for every ten quarter hours."""
     now = clock.time() // 900 * 900 + 100
     http = InfluxHttp(settings(server, "holes"))
     done(http)
@@ -152,7 +152,7 @@ def test_on_2x(of_2, virtual):
 
 @pytest.mark.parametrize("wanted", [[], [True], [True, False]])
 def test_on_2x_by_an_administrator_of_another_organization(of_2, wanted):
-    """InfluxQL runs in the token's organization, so not with the administrator's token."""
+    """InfluxQL runs in the token's organization, so the administrator's token doesn't work."""
     standin, settings = of_2
     steps = []
     for _ in range(2):
@@ -171,7 +171,7 @@ def test_a_mapping_to_another_bucket_is_left_alone(of_2):
 
 
 def test_a_bucket_of_averages_that_was_deleted_is_named(of_2):
-    """Its mapping stays, and 2.x returns empty results for queries."""
+    """The deleted bucket's mapping stays, so 2.x answers queries with empty results."""
     standin, settings = of_2
     http = InfluxHttp(settings)
     done(http)
@@ -238,14 +238,14 @@ class TestOn3:
             done(InfluxHttp(settings(stub, "full3")))
 
     def test_a_check_makes_no_database(self, server):
-        """An empty write would create it without a retention period."""
+        """An empty write would create a database without a retention period."""
         with FakeServer(InfluxDb3(server.url)) as stub:
             with pytest.raises(StorageUnavailableError, match="has no database 'nowhere3'"):
                 InfluxHttp(settings(stub, "nowhere3")).check_connection()
             assert not [path for _, path, *_ in stub.requests if "write" in path]
 
     def test_a_month_of_averages_takes_few_writes(self, server, tmp_path):
-        """Each write to InfluxDB 3 takes a second."""
+        """Each write to InfluxDB 3 takes a second, so writes are combined."""
         now = clock.time()
         first = now // 900 * 900 - 300 * 900
         influxql(server.url, "CREATE DATABASE month3")

@@ -1,4 +1,4 @@
-"""Test the contract of series stores, for the embedded one and each generation of InfluxDB.
+"""Test the contract of series stores for the embedded store and each generation of InfluxDB.
 
 1.x is a real server. Requests to 2.x and 3 go through a stand-in with recorded answers
 (`tests.support.influx_standin`) to a real 1.x, which checks lines and statements. If the
@@ -261,7 +261,7 @@ def test_what_is_added_does_not_move_the_position(series):
 
 
 class TestRecords:
-    """Records are the same in every store."""
+    """Tests that records are the same in every store."""
 
     def test_every_measurement_comes_back_whole(self, series):
         for name, table in MEASUREMENTS.items():

@@ -1,4 +1,4 @@
-"""Test `plumewatch setup` with a real Mosquitto, to which several makers' devices publish."""
+"""Test `plumewatch setup` with a real Mosquitto and devices from several manufacturers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ UNKNOWN = "site/s1/air/state"
 
 
 def messages(step):
-    """Return the messages that five makers' devices send in two seconds."""
+    """Return the messages that devices from five manufacturers send in two seconds."""
     at = datetime.fromtimestamp(time.time() // 1 - 86_400 + 2 * step, UTC)
     pm25 = 3.0 + step % 7 / 10
     native = {"time": at.isoformat(), "seq": step, "pm25": pm25, "rh": 46.7, "voc_index": 97}
@@ -59,7 +59,7 @@ def messages(step):
 
 @contextmanager
 def publishing(broker):
-    """Publish for five makers' devices, and for one unknown device, until the context ends."""
+    """Publish for devices of five manufacturers and an unknown one until the context ends."""
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
@@ -190,7 +190,7 @@ def test_what_would_not_stay_one_word_in_the_files_of_the_broker(tmp_path):
 
 
 def check_discovered(printed, config):
-    """Check that decoders read the five makers' formats, and a mapping reads the unknown one."""
+    """Check that decoders read the five known formats, and a mapping reads the unknown one."""
     rows = (line.split() for line in printed.splitlines())
     decoders = {row[0]: row[1] for row in rows if len(row) > 2}
     assert decoders["n2-boys-1"] == "native"
@@ -207,8 +207,7 @@ def check_discovered(printed, config):
 
 
 def closed_to_others(broker, folder, config):
-    """Check the broker with its new files: no faults, and accounts can write only their own
-    topics."""
+    """Check the broker with its new files: no faults, and accounts write only their own topics."""
     installed(broker, folder)
     result = plumewatch("check", "--json", "--config", folder / "plumewatch.toml")
     found = result.objects
@@ -257,7 +256,7 @@ def arrives(broker, reader, writer, topic):
         listening.subscribe("#", 1)
         said[0].get(timeout=60)
         publishing.publish(topic, "{}", 1).wait_for_publish(60)
-        listening.unsubscribe("#")  # the answer comes after earlier messages were delivered
+        listening.unsubscribe("#")  # the UNSUBACK arrives after all earlier messages
         said[0].get(timeout=60)
         return topic in got
     finally:
@@ -267,7 +266,7 @@ def arrives(broker, reader, writer, topic):
 
 
 def test_a_person_is_asked_on_a_terminal(tmp_path):
-    """At most twelve questions; invalid answers are asked for again."""
+    """Setup asks at most twelve questions, and repeats a question after an invalid answer."""
     provider, folder = Provider(), tmp_path / "site"
     with Mosquitto() as broker, publishing(broker):
         answers = [
@@ -306,7 +305,7 @@ Answers.model_fields["listen_s"].default = 4.0
 Answers.model_rebuild(force=True)
 app(sys.argv[1:])
 """
-"""Variant of `plumewatch` that listens to the broker for 4 s, not 20 s, in interactive mode."""
+"""Variant of `plumewatch` that listens to the broker for 4 s instead of 20 s, interactively."""
 
 
 def conversation(home, answers, folder):
@@ -334,7 +333,7 @@ def conversation(home, answers, folder):
 
 
 def test_test_notices_again(tmp_path, capsys):
-    """Each address of each person is tried, whatever happened with the others."""
+    """Every address of every person is tried, even if others fail."""
     provider = Provider()
     (tmp_path / "good").write_text(f"json://127.0.0.1:{provider.port}/x")
     (tmp_path / "gone").write_text(f"json://127.0.0.1:{free_port()}/x")
@@ -441,7 +440,7 @@ def test_the_shipped_settings_are_those_that_are_written():
 
 @pytest.mark.needs("openssl")
 def test_the_tls_template_works_with_the_keys_its_commands_make(tmp_path):
-    """A device with the CA connects; one without it does not."""
+    """A device with the CA certificate can connect; a device without it can't."""
     text = (SHIPPED.parent / "broker-tls.conf").read_text()
     lines = text.split("to give to devices:\n")[1].split("#   install")[0].splitlines()
     script = "\n".join(line.removeprefix("#   ") for line in lines)

@@ -63,7 +63,7 @@ def files(folder):
 
 
 def service_and_reader(folder):
-    """Connect to the server with the service's configuration, and with the dashboards' secret."""
+    """Connect with the service's configuration and with the dashboards' secret; return both."""
     service = read_influx_settings(load(folder / "plumewatch.toml"))
     path = folder / "secrets/influx-reader"
     assert {p.stat().st_mode & 0o777 for p in (folder / "secrets").glob("influx-*")} == {0o600}
@@ -72,8 +72,7 @@ def service_and_reader(folder):
 
 
 def check_accounts(ran, folder):
-    """Check that the service's account can write and read, the other only read; nothing keeps the
-    administrator's."""
+    """Check the service's and dashboards' permissions, and that no admin secret is kept."""
     assert "all of it can be written and read" in ran.out
     assert ADMIN not in ran.out + ran.err + "".join(files(folder).values())
     service, reader = service_and_reader(folder)
@@ -180,7 +179,7 @@ def test_files_that_are_there_are_found_before_the_server_is_changed(set_up, inf
 
 
 class TestQuestions:
-    """A person is asked; if an answer fails, they are told why and asked again."""
+    """Tests that setup asks a person, and explains failures before asking again."""
 
     @pytest.fixture
     def ask(self, monkeypatch):

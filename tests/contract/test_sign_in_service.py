@@ -1,4 +1,4 @@
-"""Test sign-in at a provider, and of a local administrator without one, with a whole service."""
+"""Test sign-in to a whole service with a provider, and as a local administrator without one."""
 
 import asyncio
 import re
@@ -75,7 +75,7 @@ def test_people_sign_in_at_the_provider_and_without_it_the_break_glass_account(s
 
     eventually(is_up, lambda: service.log, 60)
     for path in ("/", "/incidents", "/sensors", "/rooms/N2-boys/series"):
-        # as passed on by a local proxy that adds no header, such as nginx 1.30
+        # requests as forwarded by a local proxy that adds no header, such as nginx 1.30
         assert httpx.get(f"{url}{path}", timeout=60).headers["location"].startswith("/sign-in"), (
             path
         )
@@ -86,7 +86,7 @@ def test_people_sign_in_at_the_provider_and_without_it_the_break_glass_account(s
         assert back.startswith(f"{url}/sign-in/callback?")
         assert browser.get(back).status_code == 200
         assert greeted(browser) == "Assistant principal"
-        assert browser.get("/tokens").status_code == 200  # an administrator because of the group
+        assert browser.get("/tokens").status_code == 200  # the group makes them an administrator
     checked = run_command("check", "--config", str(service.config))
     assert f"it sends people back to {url}/sign-in/callback" in " ".join(checked.stdout.split())
     provider.failing = True

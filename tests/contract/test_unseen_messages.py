@@ -1,4 +1,4 @@
-"""Test plausible devices' messages: read if their meaning is clear, otherwise refused."""
+"""Test that messages of plausible devices are read if their meaning is clear, or else refused."""
 
 import json
 import struct

@@ -1,5 +1,4 @@
-"""Test a demo with `--keep`; `test_install.py` tests that it accepts readings and ends on a
-signal."""
+"""Test a demo with `--keep`. `test_install.py` tests other properties of the demo."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def service_of(folder, *, push_url="", more=""):
     """Return a service with HTTP ingest and without a broker, and its URL."""
     service = ServiceProcess(folder, free_port(), push_url=push_url)
     port = free_port()
-    # the device uses local time, in which one hour a year occurs twice
+    # the device uses local time, in which one hour occurs twice each year
     base = service.config.read_text().replace("America/New_York", "UTC")
     service.config.write_text(base + SOURCES.format(port=port, more=more))
     (folder / "halo-token").write_text(TOKEN)
@@ -64,7 +64,7 @@ def running():
 
 
 def halo_push(status="true", event="Vape"):
-    """Return the message that the device makes from our template."""
+    """Return the message that the device creates from our template."""
     now = datetime.now(UTC)
     field = {"true": "Set String", "false": "Reset String"}[status]
     return message(

@@ -139,7 +139,7 @@ def test_the_program_works_within_the_limits_of_the_unit(tmp_path):
         pytest.skip("needs libseccomp and a kernel that has it")
     assert (code, "PermissionError" in output) == (1, True), output  # the limits are in effect
     demo_takes_readings(*confined, "-m", "plumewatch", cwd=ROOT)
-    # needed for a report and a picture: low-priority processes, native libraries, threads
+    # reports and pictures need low-priority processes, native libraries and threads
     libraries = "polars, typst, xlsxwriter, argon2, re2, scipy.signal"
     work = f"import os, {libraries}; os.nice(10); argon2.PasswordHasher().hash('x')"
     assert within("-c", work) == (0, "")

@@ -154,7 +154,7 @@ def test_the_page_can_be_installed_and_a_push_has_a_button(site, browser):
         "loud": True,
     }
     browser.execute_cdp_cmd("ServiceWorker.enable", {})
-    for number in range(60):  # registration ids, which the protocol reports only in events
+    for number in range(60):  # guess registration ids; the protocol reports them only in events
         push = {"origin": site.url, "registrationId": str(number), "data": json.dumps(notice)}
         browser.execute_cdp_cmd("ServiceWorker.deliverPushMessage", push)
     shown = "navigator.serviceWorker.ready.then(r => r.getNotifications())"

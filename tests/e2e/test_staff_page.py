@@ -200,7 +200,7 @@ def site(tmp_path):
 PHONE, DESKTOP = pytest.param((390, 844), id="phone"), pytest.param((1280, 800), id="desktop")
 on_a_phone = pytest.mark.parametrize("browser_of_size", [PHONE], indirect=True, scope="module")
 on_a_desktop = pytest.mark.parametrize("browser_of_size", [DESKTOP], indirect=True, scope="module")
-"""Window size for testing behavior; appearance is tested in both sizes."""
+"""Behavior is tested at this window size; appearance is tested at both sizes."""
 
 
 @pytest.fixture(scope="module", params=[PHONE, DESKTOP])
@@ -239,8 +239,7 @@ def browser_of_size(request, tmp_path_factory):
 
 @pytest.fixture
 def browser(browser_of_size, site):
-    """Return a browser at the site without cookies and console errors; all tests share one per
-    size."""
+    """Return a browser at the site, shared per size, without cookies and console errors."""
     browser_of_size.get(f"{site.url}/sign-in")
     browser_of_size.delete_all_cookies()
     browser_of_size.get_log("browser")
@@ -270,8 +269,7 @@ def wait_for(browser, condition):
 
 
 def settle(browser):
-    """Wait until fonts and pictures are loaded, animations have ended, and everything is
-    painted."""
+    """Wait until fonts and pictures are loaded, animations are over, and the page is painted."""
     browser.execute_async_script(
         "const ends = (moves) => isFinite(moves.effect.getComputedTiming().endTime);"
         "const moving = document.getAnimations().filter(ends).map((moves) => moves.finished);"
@@ -290,7 +288,7 @@ def fits(browser):
 
 
 def stacked_fit(browser):
-    """Return whether tables that become cards on a phone need no scrolling at any width."""
+    """Return whether tables that become cards on a phone fit without scrolling at any width."""
     return browser.execute_script(
         "const found = [...document.querySelectorAll('.scroll:has(.stacked)')];"
         "return found.length && found.every((e) => e.scrollWidth <= e.clientWidth)"
@@ -547,7 +545,7 @@ def test_the_evidence_picture_is_shown_and_renewed_with_the_event(site, browser)
     assert f"/incidents/{site.incident}/evidence.svg" in before
     assert fits(browser)
 
-    # the picture stays across refreshes every two seconds until there is new data
+    # refreshes every two seconds keep the picture until there is new data
     browser.execute_script("window.first = document.querySelector('#evidence img')")
     browser.execute_script("document.querySelector('#record').dataset.old = '1'")
     renewed = "return document.querySelector('#record').dataset.old === undefined"
@@ -626,7 +624,7 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     assert find(browser, "#arrive button").is_enabled()
     assert judged_by_axe(browser) == []
     assert fits(browser)
-    # even running the page's script, as some scanners do, sends nothing
+    # a scanner that runs the page's script must not send anything
     for script in (
         "window.posts = []; const f = fetch; fetch = (...all) => posts.push(all) && f(...all)",
         "document.querySelector('#take').requestSubmit()",
@@ -642,7 +640,7 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     assert site.load().acknowledged_by == "lee"
     assert browser.execute_script("return posts.length") == 1
     browser.get("about:blank")
-    browser.get(link)  # as after a phone was locked on the way
+    browser.get(link)  # as if the phone was locked in the meantime
     wait_for(browser, lambda: "You're responding, Ms. Lee." in find(browser, "#said").text)
     assert find(browser, "#take button").text == "✓ Responding"
     wait_for(browser, lambda: find(browser, "#arrive button").is_enabled())

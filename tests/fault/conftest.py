@@ -6,8 +6,7 @@ from tests.support.in_process import one_room
 
 @pytest.fixture
 def config(tmp_path):
-    """Return a configuration with one room for a service in the test's process; it notifies
-    nobody."""
+    """Return a one-room configuration, without notices, for a service in the test's process."""
     return one_room(tmp_path)
 
 

@@ -46,7 +46,7 @@ def test_messages_arrive_again_after_the_broker_restarts(tmp_path, how):
 
 
 def test_a_broker_killed_after_a_backlog_delivers_it_again_and_nothing_is_stored_twice(tmp_path):
-    """Its last save has the whole backlog, and one sensor's share exceeds every window."""
+    """The broker saved the whole backlog, and one sensor's share of it exceeds every window."""
     with Mosquitto("max_inflight_messages 500\nmax_queued_messages 100000") as broker:
         service = ServiceProcess(tmp_path, broker.port)
         with service:
@@ -68,7 +68,7 @@ def test_a_broker_killed_after_a_backlog_delivers_it_again_and_nothing_is_stored
             eventually(
                 lambda: service.log.count("connected to 127.0.0.1") > before, lambda: service.log
             )
-            with Publisher(broker.port) as publisher:  # after the backlog
+            with Publisher(broker.port) as publisher:  # these readings follow the backlog
                 publisher.send_readings(
                     [Reading("n2-boys-1", time.time(), 0, {"pm25": 4.0}, seq=1_500)]
                 )
@@ -93,10 +93,10 @@ room = "room-{0}"
 
 
 def test_pulses_around_a_frozen_broker_are_all_alerted(tmp_path):
-    """Sensors at 2 Hz have time stamps in whole seconds, and the broker freezes for a minute.
+    """Sensors at 2 Hz stamp whole seconds, and the broker freezes for a minute.
 
-    Here, the minute takes seconds; it only matters that readings with the same stamp arrive far
-    apart.
+    The test shortens the minute to seconds. What matters is that readings with the same stamp
+    arrive far apart.
     """
     begin = int(time.time()) - 560
     frozen_at, thawed_at = begin + 430.75, begin + 490.75
@@ -117,7 +117,7 @@ def test_pulses_around_a_frozen_broker_are_all_alerted(tmp_path):
             publisher.settle()
             with broker.frozen():
                 publisher.send_readings(r for r in readings if frozen_at <= r.received < thawed_at)
-                time.sleep(3.0)  # longer than a stamp may stay the same
+                time.sleep(3.0)  # longer than equal stamps are tolerated
             publisher.send_readings(r for r in readings if r.received >= thawed_at)
             publisher.settle()
             rooms = sorted(f"room-{k}" for k in range(PULSES))

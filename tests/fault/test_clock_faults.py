@@ -1,6 +1,6 @@
 """Set the machine's clock while the service runs, with real processes and a real broker.
 
-Sensors with a clock always have the correct time; sensors without one use the machine's.
+Sensors with a clock always have the correct time; sensors without a clock use the machine's time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Course:
     receiver: Any
 
     def begin(self):
-        """Wait until the service evaluates readings, and so has read its clock."""
+        """Wait until the service evaluates readings, which means that it has read its clock."""
         self.publisher.send_readings([quiet_reading("n2-boys-1", 10**6, time.time() - 600.0)])
         eventually(lambda: detected_upto(self.service) == 1, lambda: self.service.log)
 
@@ -84,7 +84,7 @@ def settled(course, rooms=("N2-boys",)):
 
 @pytest.mark.parametrize("wrong_s", [HOUR, -HOUR, -20 * 365 * 86_400.0], ids=str)
 def test_a_clock_that_was_wrong_is_put_right(course, wrong_s):
-    """The machine started without network time; an episode after the correction alerts once."""
+    """The machine starts without network time; an episode after the correction alerts once."""
     course.set(wrong_s)
     course.episode(top=0.0, ago=EPISODE_S)
     assert_all_stored(course.service, course.publisher)
@@ -141,7 +141,7 @@ def test_plumes_in_the_seconds_after_a_step_of_sensors_without_a_clock(tmp_path,
                 for k in range(SENSORS)
             ]
             for number, moment in enumerate(zip(*courses, strict=True)):
-                passed = number * every_s  # each change is too small to count as a step
+                passed = number * every_s  # single changes are too small to count as a step
                 steps = first_s * (passed >= step_at)
                 if passed >= step_at + 12.0:
                     steps = then_s
@@ -164,13 +164,12 @@ def test_plumes_in_the_seconds_after_a_step_of_sensors_without_a_clock(tmp_path,
 
 
 def has(service, count):
-    """Return whether the journal has this many measurements, apart from the service's own
-    reports."""
+    """Return whether the journal has this many readings, without the service's own reports."""
     return service.stored() >= count == sum(bool(reading.values) for reading in service.journal())
 
 
 def test_a_notice_that_waits_is_sent_in_its_time(tmp_path):
-    """It is due again in seconds, not in an hour, and does not expire when the clock is set."""
+    """The notice is due again in seconds, not an hour, and doesn't expire when the clock is set."""
     provider = Provider()
     with (
         Mosquitto("max_inflight_messages 100") as broker,
@@ -204,8 +203,7 @@ def test_a_notice_that_waits_is_sent_in_its_time(tmp_path):
     ids=["spring", "autumn"],
 )
 def test_the_hour_that_the_law_moves(tmp_path, instant):
-    """Two minutes around the time change at a school in New York, with an episode before and
-    after."""
+    """A school in New York has episodes before and after the time change, two minutes apart."""
     from datetime import datetime
 
     offset = datetime.fromisoformat(instant).timestamp() - time.time()
@@ -222,14 +220,14 @@ def test_the_hour_that_the_law_moves(tmp_path, instant):
             readings = readings_of_puff(start=start, seconds=EPISODE_S)
             publisher.send_readings(readings)
             eventually(lambda: receiver.pushes, lambda: service.log)
-            set_clock(service.clock, offset + 120.0)  # time continues across the change
+            set_clock(service.clock, offset + 120.0)  # move past the time change
             later = readings_of_puff(
                 "n2-boys-2", start=start + 120.0, seconds=EPISODE_S, onset_s=155.0
             )
             publisher.send_readings(later)
             publisher.settle()
             eventually(lambda: service.stored() == 2 * len(readings), lambda: service.log)
-            assert len(incidents(service)) == 1  # same room, minutes later, so it joins
+            assert len(incidents(service)) == 1  # same room minutes later: part of the incident
             assert len([p for p in receiver.pushes if p["reason"] == "opened"]) == 1
             assert service.end(signal.SIGTERM) == 0
             assert "Traceback" not in service.log

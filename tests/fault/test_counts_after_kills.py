@@ -27,8 +27,7 @@ def counted(service):
 
 
 def recorded(service):
-    """Return the sums of ``received`` and ``expected`` in the health records, as the documented
-    query."""
+    """Return the sums of ``received`` and ``expected`` with the documented query."""
     with contextlib.closing(connect(service.folder / "data/series.db", read_only=True)) as series:
         return series.execute(
             "SELECT coalesce(sum(received), 0), coalesce(sum(expected), 0) FROM sensor_health"
@@ -36,8 +35,7 @@ def recorded(service):
 
 
 def test_counts_and_completeness_survive_kills(tmp_path):
-    """Kill the service within the minute after which counts are saved; all of them could be
-    lost."""
+    """Kill the service before it saves its counts, which it does once a minute."""
     with (
         Mosquitto() as broker,
         Publisher(broker.port) as publisher,

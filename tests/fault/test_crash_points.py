@@ -1,4 +1,4 @@
-"""F1: SIGKILL at every named point around commit, acknowledge, send and mark, and at random.
+"""F1: SIGKILL at random, and at every named point around commit, acknowledge, send and mark.
 
 `tests.support.launcher` defines the points. After each death, the service is started again and
 compared with the publisher's ledger (`tests.support.oracle`).
@@ -28,7 +28,7 @@ from tests.support.waiting import eventually
 LONG = bool(os.environ.get("FAULT_LONG"))
 RANDOM_KILLS = int(os.environ.get("FAULT_KILLS", "10"))
 ONCE = ("incident: notice", "lease", "send", "mark")
-"""Points that an episode passes only once."""
+"""Points that the service passes only once per episode."""
 KNOWN = {"broker": 'client_id = "plumewatch"'}
 
 
@@ -156,7 +156,7 @@ AIR = b'{"pm25": 4.0, "rh": 41.0}'
 def test_equal_messages_without_a_time_stamp(payload, crash, broker, tmp_path):
     """Equal content does not mean a redelivery: the service dies before or after the second commit.
 
-    An alarm may be stored as often as it was delivered, but never less often than it was sent.
+    An alarm can be stored as often as it was delivered, but never less often than it was sent.
     """
     topic = "plumewatch/v1/n2-boys-1/reading"
     with Receiver() as receiver, Publisher(broker.port) as publisher:

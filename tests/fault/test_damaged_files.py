@@ -76,7 +76,7 @@ def flip(path, offset, bits=0x5A):
 
 
 def accounted(journal):
-    """Return the offsets by reading or gap; each offset must occur exactly once."""
+    """Return the offsets covered by readings and gaps; each must occur exactly once."""
     entries, _ = journal.read(0, 10 * COUNT)
     held = [e.offset for e in entries]
     missing = [o for gap in gaps(journal) for o in range(gap.first, gap.last + 1)]
@@ -122,7 +122,7 @@ def test_damaged_pages_cost_what_is_on_them(tmp_path, chosen):
 
 
 def test_a_damaged_index_page_loses_no_row(tmp_path):
-    """The pages below it no longer belong to a table, but their columns identify it."""
+    """Pages below the index page no longer belong to a table, but their columns identify it."""
     path = tmp_path / "journal.db"
     filled(path)
     damage(path, (leaves(path, "journal")[1] - 1) * PAGE, b"\xa5" * PAGE)
@@ -134,7 +134,7 @@ def test_a_damaged_index_page_loses_no_row(tmp_path):
 
 @pytest.mark.parametrize("to", [b"\xff\x48", b"\x81\x01", b"\x81\x49"], ids=bytes.hex)
 def test_a_damaged_offset_lets_nobody_skip_the_readings_behind_it(tmp_path, to):
-    """SQLite finds no fault: offset 200 becomes 16,328, 129 or 201."""
+    """SQLite doesn't notice that offset 200 has become 16,328, 129 or 201."""
     path = tmp_path / "journal.db"
     with Journal(path) as journal:
         journal.commit(readings(0, 300))
@@ -209,7 +209,7 @@ def test_a_damaged_list_of_tables_costs_no_reading(tmp_path, text, at, bits):
 
 @pytest.mark.parametrize("where", [100, 104, 111, 113, b"CREATE TABLE t7 ", b"CREATE TABLE t90 "])
 def test_a_long_list_of_tables_is_damaged(tmp_path, where):
-    """For the damaged table, only the root page may be guessed, and correctly."""
+    """Only the damaged table's root page can need a guess, which must be correct."""
     path, tables = tmp_path / "many.db", 100
 
     def prepare(database):
@@ -263,7 +263,7 @@ def test_single_flipped_bytes_anywhere(tmp_path):
 @pytest.mark.attack
 @pytest.mark.parametrize("seed", range(4))
 def test_thousands_of_flipped_bytes(tmp_path, seed):
-    """Values have any type and records any length; rows that are not ours are dropped."""
+    """Flipped bytes produce values of any type and records of any length; such rows are dropped."""
     rng = random.Random(seed)
     path = tmp_path / "journal.db"
     content = bytearray(full_journal())
@@ -403,7 +403,7 @@ def test_a_repair_that_finds_no_room_is_tried_again(tmp_path, monkeypatch):
 @pytest.mark.parametrize("found_by", ["the write", "a reader before the write", "a start"])
 @pytest.mark.parametrize("which", [slice(9, 30, 20), slice(-1, None), slice(None)], ids=str)
 async def test_the_series_is_filled_again_from_the_journal(tmp_path, found_by, which):
-    """A repair resets the cursor, and the batch that found the damage does not advance it again."""
+    """A repair resets the cursor; the batch that found the damage must not advance it again."""
     path, batch = tmp_path / "series.db", 400
     with Journal(tmp_path / "journal.db") as journal, SqliteSeries(path) as series:
         journal.commit(readings(0, COUNT))

@@ -1,7 +1,7 @@
 """Start a service on a data folder with a damaged file; it must name the file.
 
-Every file is damaged in every way. Recoverable data must be there, lost data must be accounted for,
-the damaged file must be kept, and a new reading must pass through all parts.
+Every file is damaged in every way. Recoverable data must be recovered, lost data must be accounted
+for, the damaged file must be kept, and a new reading must pass through all parts.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ DAMAGES = {
     "text of one line": lambda _: b"\xff\xfe no\n",
 }
 WHOLE = frozenset({"empty", "one byte", "all zeroed", "text", "text of one line"})
-"""Kinds of damage after which nothing is left of any file."""
+"""Kinds of damage that leave nothing of a file."""
 NOTHING_LEFT = WHOLE | {"another program's database"}
 
 
@@ -136,7 +136,7 @@ async def test_a_damaged_database(filled, caplog, name, kind):
             assert kind not in NOTHING_LEFT or damaged.read_bytes() == content
             assert any(r.levelname == "ERROR" and name in r.getMessage() for r in caplog.records)
         else:
-            assert kind not in NOTHING_LEFT  # nothing has read the damaged page
+            assert kind not in NOTHING_LEFT  # the damaged page has not been read yet
 
 
 @pytest.mark.parametrize("kind", sorted(WHOLE))
@@ -175,8 +175,7 @@ for home in sys.argv[1:]:
     ],
 )
 async def test_files_of_the_wrong_rights(names, modes):
-    """Nothing is damaged: the start fails with a message that names the file, and changes
-    nothing."""
+    """The start fails with a message that names the file, and changes nothing."""
     with contextlib.ExitStack() as stack:
         homes, wrong, before = [], [], {}
         for name, mode in itertools.product(names, modes):

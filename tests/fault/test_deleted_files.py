@@ -24,7 +24,7 @@ def last_start(service):
 
 @pytest.mark.parametrize("name", ["state.db", "series.db"])
 async def test_a_deleted_database_is_reported_and_the_series_is_whole(config, caplog, name):
-    """With yesterday's readings and plume, nobody is paged for the plume a second time."""
+    """Nobody is paged again for yesterday's plume."""
     readings = readings_of_puff(start=time.time() - DAY)
     async with running(config) as service:
         await store(service, readings)

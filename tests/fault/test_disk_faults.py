@@ -1,8 +1,8 @@
 """F2 and F3: power outages, a full disk, failing writes and syncs.
 
-F2: no PUBACK is sent before its sync, and whichever unsynced writes a power outage destroys,
-everything acknowledged can be read. F3: while the disk fails, nothing is acknowledged and the
-service reports the fault; when the disk works again, nothing is missing.
+F2: no PUBACK is sent before its sync. Whichever unsynced writes a power outage destroys, all
+acknowledged readings can be read. F3: while the disk fails, nothing is acknowledged, and the
+service reports the fault. When the disk works again, nothing is missing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def broker():
 
 
 def recorded(broker, tmp_path, readings, sabotage=""):
-    """Run the service with the shim until it has read everything, and kill it."""
+    """Run the service with the I/O shim until it has read everything, and kill it."""
     (tmp_path / "service").mkdir()
     shim = DiskShim(tmp_path, tmp_path / "service/data", broker.port, record=True)
     with (
@@ -102,7 +102,7 @@ def test_commits_that_are_not_synced_would_be_noticed(broker, tmp_path):
 
 
 def _check(folder, acknowledged, count):
-    """Check the remaining files."""
+    """Check the files that remain after a power outage."""
     with Journal(folder / "journal.db") as journal:
         entries, end = journal.read(0, 10 * READINGS)
         stored = Counter((e.reading.sensor, e.reading.seq) for e in entries)

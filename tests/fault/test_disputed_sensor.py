@@ -72,8 +72,7 @@ def numbered(readings, first):
 
 
 def test_two_devices_under_one_name(school):
-    """The old device was left on next to its replacement; one is in clean air, the other in a
-    plume."""
+    """An old device still runs next to its replacement: one in clean air, one in a plume."""
     start = time.time() - LASTS_S
     old = readings_of_puff(SENSOR, start=start, seconds=LASTS_S, top=0.0)
     new = readings_of_puff(SENSOR, start=start + 1.0, seconds=LASTS_S, top=260.0, onset_s=200.0)
@@ -103,7 +102,7 @@ def test_a_forged_reading_far_ahead_does_not_mute(school):
 
 
 def test_a_restart_after_a_long_outage_does_not_make_a_sensor_deaf(school):
-    """An hour of readings is lost, then the sensor restarts: numbers jump, then begin at 0."""
+    """An hour of readings is lost, so numbers jump; then the sensor restarts numbering at 0."""
     start = time.time() - LASTS_S
     own = readings_of_puff(SENSOR, start=start, seconds=LASTS_S, onset_s=200.0)
     before, after, anew = own[:40], own[40:80], own[80:]

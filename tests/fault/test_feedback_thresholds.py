@@ -1,4 +1,4 @@
-"""Feedback adjusts a threshold once, despite kill -9; another answer reverts it."""
+"""Test that feedback adjusts a threshold once, despite kill -9, and another answer reverts it."""
 
 import contextlib
 import re
@@ -34,7 +34,7 @@ def moves(service):
 
 
 def shown(service, sensor="n2-boys-1"):
-    """Return the threshold adjustment that the service uses for a sensor; None if there is none."""
+    """Return the threshold adjustment that the service uses for a sensor, or None."""
     with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
         report = threshold_adjustments.load_thresholds(found).get(sensor)
     return report and report.feedback

@@ -1,4 +1,4 @@
-"""A full disk: nothing is acknowledged, alerts are sent from memory, and everything recovers."""
+"""Test that nothing is acknowledged on a full disk, alerts continue, and everything recovers."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ async def test_an_alert_leaves_from_memory_and_only_once(config, disk, full):
         if full == "read-only":
             disk.lock("journal.db")
         if full in ("state", "both", "read-only"):
-            disk.lock("state.db")  # its pages have free space
+            disk.lock("state.db")  # it could still write, because its pages have free space
         puff = readings_of_puff(start=time.time() - 300)
         settled = service.ingestion.commits.enter(puff)
         await until(lambda: service.alerting.notifier.sent)
@@ -104,8 +104,7 @@ def fill(folder):
 
 
 async def test_a_start_without_room(small_disk, config, caplog):
-    """The disk filled up to the last byte while the service was down; the service starts many
-    times."""
+    """The disk filled up completely while the service was down; the service starts many times."""
     config = config.model_copy(update={"data_dir": small_disk})
     async with running(config) as service:
         now = time.time() - 400
@@ -142,8 +141,7 @@ async def test_a_first_start_without_room_says_which_folder_is_full(small_disk, 
 
 
 def test_a_file_system_without_room(small_disk, tmp_path):
-    """Real ENOSPC: more messages arrive than the broker's window has room for, with a puff at the
-    end."""
+    """With real ENOSPC, more messages arrive than fit the broker's window, ending with a puff."""
     window = "max_inflight_messages 50\nmax_queued_messages 100000"
     with (
         Mosquitto(window) as broker,

@@ -21,7 +21,7 @@ from tests.support.launcher import ForkedService
 from tests.support.waiting import eventually, until
 
 TOUCHED = []
-"""Files in a watched folder that a watched thread opened, created or inspected."""
+"""Files in the watched folder that the watched thread opened, created or inspected."""
 watched = None
 
 
@@ -33,7 +33,7 @@ def touched(what, path):
 
 
 held, go_on = None, threading.Event()
-"""Suffix of file names; opening these files blocks until `go_on` is set."""
+"""Suffix of file names; opening such a file blocks until `go_on` is set."""
 
 
 def note(event, arguments):
@@ -76,7 +76,7 @@ async def test_health_answers_and_says_what_hangs(config, monkeypatch, name):
     "name", ["service.lock", "journal.db", "state.db", "series.db", "client-id", "web-push.pem"]
 )
 async def test_a_disk_that_hangs_during_the_start(config, monkeypatch, caplog, name):
-    if name != "service.lock":  # found by a second start
+    if name != "service.lock":  # only a second start opens this file
         async with running(config):
             pass
     monkeypatch.setattr(app, "_QUICK_S", 0.05)
@@ -113,7 +113,7 @@ def test_a_service_whose_disk_hangs_ends_all_the_same(tmp_path):
 
 
 async def test_the_event_loop_touches_no_file_of_the_data_folder(config, monkeypatch):
-    """From the start, with a broker and all periodic tasks."""
+    """This holds from startup, with a broker and all periodic tasks."""
     listen = Service._open_in_thread
 
     async def begin(service):

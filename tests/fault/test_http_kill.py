@@ -63,7 +63,7 @@ class Sender(threading.Thread):
 
 @pytest.mark.timeout(400)
 def test_every_200_and_every_puback_is_stored_once(broker, tmp_path):
-    rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
+    rng = random.Random(random.randrange(10**6))  # reproducible with the seed that pytest prints
     port = free_port()
     (tmp_path / "token").write_text(TOKEN)
     service = ServiceProcess(tmp_path, broker.port)
@@ -98,7 +98,7 @@ def test_every_200_and_every_puback_is_stored_once(broker, tmp_path):
         answered = Counter(("n2-boys-1", seq) for s in senders for seq in s.done)
         promised = answered + Counter(publisher.acknowledged)
 
-        def stored():  # not the report that several senders use one name
+        def stored():  # without the service's report that several senders use one name
             readings = (r for r in service.journal() if FINDINGS.isdisjoint(r.events))
             return Counter((r.sensor, r.seq) for r in readings)
 

@@ -68,7 +68,7 @@ async def test_a_password_that_is_wrong_and_then_right(course, tmp_path):
 
 
 def make_database(settings):
-    """Set up a database for readings from any time."""
+    """Set up a database that accepts readings of any age."""
     list(set_up(InfluxHttp(settings), Retention(raw_days=3_650)))
 
 
@@ -123,7 +123,7 @@ def small_disk(tmp_path):
 
 
 async def test_a_full_disk(course, small_disk):
-    """Version 1.6.7 keeps refusing after space is free again, until it is restarted."""
+    """Version 1.6.7 must be restarted after space is free again, or it keeps refusing."""
     with Influxd(small_disk) as server:
         c = course(InfluxSettings(server.url, DATABASE), 6000)
         filler, is_full, write = small_disk / "filler", threading.Event(), c.series.write

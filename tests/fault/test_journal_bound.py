@@ -28,7 +28,7 @@ def group(first, size=GROUP):
 
 
 async def test_deletion_ends_although_a_group_arrives_before_each_slice(config, monkeypatch):
-    """A pass deletes only the excess at its start; each slice is one short transaction."""
+    """A pass deletes only what was excess when it began, in slices of one short transaction."""
     async with running(config) as service:
         journal, slices = service.journal, []
         await store(service, group(0, 3 * MAX_BYTES // 100))

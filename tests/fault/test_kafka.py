@@ -1,4 +1,4 @@
-"""Test the stream with a real Kafka: no record ends it, and each fault gives one message.
+"""Test with a real Kafka that no record ends the stream, and that each fault gives one message.
 
 Skipped if Kafka's jars are not installed (`tests.support.kafka`).
 """
@@ -62,8 +62,7 @@ def stream(tmp_path):
 def test_any_records_over_tls_give_what_one_service_gives_through_sigkill_and_sigterm(
     kafka, stream, tmp_path
 ):
-    """Unreadable records, one value per topic, births and native messages, with client
-    certificates."""
+    """Send unreadable records, single values, births and native messages over mutual TLS."""
     records = with_native_messages()
     first, last = records[0][2], records[-1][2]
     poison = [[(*record, received) for record in POISON] for received in (first, last)]

@@ -1,7 +1,7 @@
-"""F4 to F6: the network between service and broker, the broker itself, its session and its queue.
+"""F4 to F6: faults of the network to the broker, the broker, its session, and its queue.
 
-The publisher connects to the broker directly, the service through a proxy with faults. After each
-fault, the journal is compared with the publisher's ledger.
+The publisher connects to the broker directly; the service connects through a faulty proxy. After
+each fault, the journal is compared with the publisher's ledger.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def test_connections_cut_after_so_many_bytes_or_refused(course, fault):
 
 
 def test_a_network_that_swallows_everything(course):
-    """It accepts but never answers: each attempt times out, and nothing accumulates."""
+    """Connections succeed but get no answers: each attempt times out, and nothing accumulates."""
     assert_all_stored(course.service, course.publisher)
     process = psutil.Process(course.service.pid)
     before = process.num_fds(), process.num_threads()
@@ -139,7 +139,7 @@ def test_a_network_that_swallows_everything(course):
 
 
 def test_a_queue_beyond_its_limit_is_counted_as_missing(tmp_path):
-    """F5: the broker drops messages silently; sequence numbers reveal it."""
+    """F5: the broker drops messages silently, and sequence numbers reveal the loss."""
     limit, sent = 200, 500
     with (
         Mosquitto(f"max_inflight_messages 20\nmax_queued_messages {limit}") as broker,

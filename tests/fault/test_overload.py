@@ -1,4 +1,4 @@
-"""Test overload and a store that hangs: memory is bounded, nothing is lost, alerts come first."""
+"""Test overload and a hanging store: memory is bounded, nothing is lost, alerts come first."""
 
 import collections
 import contextlib
@@ -37,8 +37,7 @@ room = "N2-boys"
 """
 PERIOD_S = 0.5
 BOUND_BYTES = 80_000_000
-"""Memory growth allowed during the flood: journal pages and current batches, not the flood
-itself."""
+"""Memory growth allowed during the flood, for journal pages and current batches."""
 
 
 def metrics(service, name, label=""):
@@ -65,7 +64,7 @@ def flood(count):
 
 @contextlib.contextmanager
 def slowed(process, times):
-    """Stop the service so that it runs for only 1/`times` of the time."""
+    """Pause the service repeatedly so that it runs for only 1/`times` of the time."""
     over = threading.Event()
 
     def slow():
@@ -148,8 +147,7 @@ def publish_all_the_time(port, name, over, taken):
 
 
 def test_an_account_that_floods_delays_no_other_sensor(tmp_path):
-    """Almost all of the flood is dropped and counted; a plume in another room is notified as
-    usual."""
+    """Most of the flood is dropped and counted; a plume in another room notifies as usual."""
     over, taken = threading.Event(), collections.deque([0], maxlen=1)
     with (
         Receiver() as receiver,
@@ -191,7 +189,7 @@ def vaping(receiver):
 
 
 async def test_a_store_that_hangs_delays_no_alert(config, monkeypatch):
-    """The store accepts nothing until the alert has been sent; then it gets everything."""
+    """The store accepts nothing until the alert has been sent, and then receives everything."""
     write, go_on = SqliteSeries.write, threading.Event()
 
     def hang(self, readings, behind):

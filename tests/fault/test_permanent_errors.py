@@ -54,7 +54,7 @@ async def test_a_missing_column(config):
     sentence = r"state\.db: no such column: .*does not fit this version of Plumewatch"
     async with ending(config, sentence) as service:
         break_column(service.paths.state)
-        service.ingestion.commits.enter([reading()])  # after which the service must end
+        service.ingestion.commits.enter([reading()])  # this write must end the service
 
 
 def test_a_process_with_a_newer_schema_reports_it_and_ends(tmp_path):
@@ -78,7 +78,7 @@ def overwrite(path):
 
 
 async def test_a_journal_damaged_while_it_runs_is_rebuilt_and_that_is_shown(config):
-    def rebuilt():  # noticed at the next read: within a minute, or for metrics
+    def rebuilt():  # the service notices at its next read, such as for metrics
         service.monitoring.meters.refresh()
         return service.monitoring.status().counters["databases_rebuilt"] >= 1
 
@@ -87,7 +87,7 @@ async def test_a_journal_damaged_while_it_runs_is_rebuilt_and_that_is_shown(conf
         await until(lambda: service.writers.readings.state.stored == 1)
         await until(lambda: service.detection.counts.readings == 1)
         overwrite(service.paths.journal)
-        await store(service, [reading()])  # may still go to the damaged file and be lost
+        await store(service, [reading()])  # can still go to the damaged file and be lost
         await until(rebuilt)
         judged = service.detection.counts.readings
         await store(service, [reading()])

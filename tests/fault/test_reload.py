@@ -1,6 +1,7 @@
 """Test a changed, half-written or wrong configuration, at the start and while the service runs.
 
-SIGHUP reloads it. Messages published in the meantime are compared with the publisher's ledger.
+SIGHUP reloads the configuration. The journal is compared with the ledger of messages published in
+the meantime.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def test_half_written_files_change_nothing(running):
 
 
 def test_a_sound_one_is_taken_over_and_nothing_is_lost(running):
-    """Messages are published throughout; the process keeps the lock on the folder."""
+    """Messages are published throughout, and the process keeps its lock on the data folder."""
     service, publisher = running
     pid = service.pid
     seq = 0

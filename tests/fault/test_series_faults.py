@@ -1,8 +1,8 @@
-"""F7: the database is down, overloaded, refuses parts, or truncates or trickles answers.
+"""F7: the database is down or overloaded, refuses parts, or truncates or delays answers.
 
-The server implements the part of InfluxDB 1.x that a writer needs. It stores points by series and
-time stamp, like the real one, so a point written twice is stored once. The journal, the writer and
-its HTTP client are real.
+The stub server implements what a writer needs from InfluxDB 1.x. Like the real server, it stores
+points by series and time stamp, so a point written twice is stored once. The journal, the writer
+and its HTTP client are real.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tests.support.fake_server import FakeServer
 from tests.support.series_course import Course
 
 POISON = 13.125
-"""The error for CO2, which another program has stored as text."""
+"""CO2 value that the server refuses, as if another program had stored CO2 as text."""
 
 
 class FaultyInflux:
     """A server that follows a script with one fault per write; after the script, it works.
 
-    Faults: ``"reset"`` before anything is stored, ``"late"`` (stored, then no answer), ``"half"``
-    (half is stored, then 500), ``"drip"`` (an answer byte by byte, without an end), a status, or a
-    status with headers.
+    Faults are ``"reset"`` (before anything is stored), ``"late"`` (stored, but no answer),
+    ``"half"`` (half is stored, then 500), ``"drip"`` (an endless answer byte by byte), a status, or
+    a status with headers.
     """
 
     def __init__(self, script):
@@ -121,8 +121,7 @@ async def test_bad_points_are_dead_letters_and_stop_nobody(run, stormy):
 
 
 async def test_an_hour_without_a_server_costs_disk_and_no_memory(run):
-    """The backlog stays in the journal; the writer holds only one batch, however large the backlog
-    is."""
+    """The backlog stays in the journal; the writer has only one batch in memory."""
     course, points = run([503] * 40)
     sizes, write = [], course.series.write
 

@@ -1,7 +1,6 @@
-"""Test the shipped broker configuration, `deploy/mosquitto.conf`: what it keeps and what it may
-lose.
+"""Test what the shipped broker configuration, `deploy/mosquitto.conf`, keeps and can lose.
 
-With `FAULT_LONG=1`, a whole day of messages waits, as described in that file.
+With `FAULT_LONG=1`, a whole day of messages is queued, as described in that file.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def metrics(service):
 
 
 def queue(publisher, first, count):
-    """Return readings of all sensors up to now, in order of time."""
+    """Return readings of all sensors up to now, in time order."""
     began = time.time() - QUEUED / FLEET * EVERY_S
     for start in range(first, first + count, 10_000):  # a client has 65,535 packet ids
         end = min(start + 10_000, first + count)
@@ -77,7 +76,7 @@ def queue(publisher, first, count):
 
 def test_service_and_sensors_may_do_what_they_need_and_no_more(broker, service):
     with Publisher(broker.port, **SENSOR) as publisher:
-        publisher.send_readings([quiet_reading("n2-boys-2", 1)])  # of another sensor
+        publisher.send_readings([quiet_reading("n2-boys-2", 1)])  # another sensor's reading
         publisher.send("plumewatch/canary/plumewatch", b"forged 1")
         publisher.send_readings([quiet_reading("n2-boys-1", 2)])
         publisher.settle()
@@ -145,8 +144,7 @@ def network_listener():
 
 
 def test_connections_without_end_keep_the_service_from_nothing():
-    """Connections are limited below the broker's descriptors; the network has a separate
-    listener."""
+    """Connections are limited below the broker's descriptors; devices have a separate listener."""
     listener, port = network_listener()
     with Mosquitto(listener) as broker, contextlib.ExitStack() as opened:
         _, most = resource.prlimit(broker.pid, resource.RLIMIT_NOFILE)
@@ -210,8 +208,7 @@ def test_it_keeps_what_comes_while_the_service_is_away_over_its_own_restart(brok
 
 
 def test_killed_it_loses_what_it_was_given_since_it_saved_and_that_shows(broker, service):
-    """The only loss that the promise does not cover: the broker is killed while the service is
-    down."""
+    """The only loss outside the promise: the broker is killed while the service is down."""
 
     def kept():
         return [r.seq for r in service.journal() if r.sensor == "n2-boys-1"]
@@ -243,7 +240,7 @@ def test_killed_it_loses_what_it_was_given_since_it_saved_and_that_shows(broker,
 
 
 def test_killed_while_the_service_runs_it_loses_nothing(broker, service):
-    """It delivers acknowledged messages within moments, so only those moments could be lost."""
+    """The broker delivers acknowledged messages within moments, so nothing waits to be lost."""
     with Publisher(broker.port, **GATEWAY) as publisher:
         publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(500))
         assert_all_stored(service, publisher)

@@ -1,4 +1,4 @@
-"""Test a start with much to restore: it connects and acknowledges at once, before the detectors."""
+"""Test that a service with much to restore acknowledges before its detectors are ready."""
 
 import threading
 import time

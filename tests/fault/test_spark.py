@@ -1,4 +1,4 @@
-"""Test that Spark detects the same as the service, whatever is killed.
+"""Test that Spark gives the same alerts as the service, whatever is killed.
 
 One stream on a cluster of two executors loses an executor, then its driver and JVM, and continues
 with another layout.
@@ -38,7 +38,7 @@ def readings():
 
 @pytest.fixture
 def parts(tmp_path, readings):
-    """Write these readings as many small parts, so that there are many triggers."""
+    """Write the readings as many small files, so that the stream has many triggers."""
     folder = tmp_path / "parts"
     with HistoryWriter(folder) as writer:
         for at in range(0, len(readings), PART):
@@ -65,7 +65,7 @@ def as_json(event):
 
 
 def alert_of(event):
-    """Return an alert's key; for slow detectors, without the reading that closed the minute."""
+    """Return an alert's key, for slow detectors without the minute's last reading."""
     whole = (event["alerted"], event["confidence"]) if event["model_version"] not in SLOW else ()
     return (event["id"], event["sensor"], event["kind"], event["onset"], *whole)
 

@@ -17,7 +17,7 @@ from tests.support.waiting import until
 
 @pytest.fixture
 def released():
-    """An event set at the end of the test; until then, no external server finishes."""
+    """Yield an event that is set at the end of the test; until then, external servers hang."""
     event = threading.Event()
     yield event
     event.set()
@@ -25,7 +25,7 @@ def released():
 
 @pytest.fixture
 def dripping(released):
-    """Run an InfluxDB that sends single bytes of its answers, but never the last one."""
+    """Run an InfluxDB that sends its answers byte by byte, but never the last byte."""
 
     def answer(_method, path, *_):
         if path == "/ping":

@@ -1,4 +1,4 @@
-"""Test two services on one data folder: one works, and the other names it and exits."""
+"""Test two services on one data folder: the second one reports the first and exits."""
 
 import time
 
@@ -24,7 +24,7 @@ def test_the_second_refuses_and_names_the_holder(broker, tmp_path):
 
 
 def test_a_lock_file_that_is_deleted_ends_the_holder(broker, tmp_path):
-    """Otherwise, a second service could start in addition to it."""
+    """Otherwise, a second service could start while the first is running."""
     with ServiceProcess(tmp_path, broker.port) as service:
         (tmp_path / "data" / "service.lock").unlink()
         eventually(lambda: not service.running, lambda: service.log)

@@ -1,4 +1,4 @@
-"""Test the structure: small folders, and a composition root that only composes."""
+"""Test the code's structure: small folders, and a composition root that only wires parts."""
 
 from collections import Counter
 from pathlib import Path

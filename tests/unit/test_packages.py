@@ -15,7 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PRODUCT = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 NOT_SHIPPED = {"babel", "sensirion-gas-index-algorithm"}
-"""Imported by modules that are not in the wheel, or only if installed."""
+"""Packages that only modules outside the wheel import, or that are optional."""
 CHOSEN = ("aiomqtt", "numpy", "scipy", "influxdb-client", "grafana-api", "apprise")
 
 
@@ -24,7 +24,7 @@ def names(requirements):
 
 
 def imported(folders):
-    """Return the distributions that modules in these folders import, if installed."""
+    """Return the installed distributions that modules in these folders import."""
     modules = set()
     for path in chain.from_iterable((ROOT / folder).rglob("*.py") for folder in folders):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -64,7 +64,7 @@ def empty_database(tmp_path_factory):
 
 @pytest.fixture
 def database(empty_database, tmp_path):
-    """Return a copy of a state database, because a migration takes longer than most tests."""
+    """Return a copy of a prepared state database; creating one takes longer than most tests."""
     return Path(shutil.copy(empty_database, tmp_path))
 
 
@@ -83,7 +83,7 @@ def tx(database):
 
 @pytest.fixture
 def make_site(tmp_path, registry, policy):
-    """Return a function that makes a `ConsumerSite`; close them all at the end."""
+    """Return a function that makes a `ConsumerSite`; all of them are closed at the end."""
     made = []
 
     def make(policy=policy, **options):

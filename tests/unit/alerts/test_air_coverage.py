@@ -1,4 +1,4 @@
-"""Test that day means need readings from most of the day before they are compared with limits."""
+"""Test that a day's mean is compared with limits only if readings cover most of the day."""
 
 import numpy as np
 import pytest

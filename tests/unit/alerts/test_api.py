@@ -1,4 +1,4 @@
-"""Test the HTTP API: tokens, scopes, limits, pages, problems, and data that it never reveals."""
+"""Test the HTTP API: tokens, scopes, limits, paging, problems, and what it never reveals."""
 
 import csv
 import io
@@ -106,7 +106,7 @@ REQUESTS = {
     "GET /reports/{id}": {},
     "GET /reports/{id}/file": {},
 }
-"""A successful request for each operation."""
+"""A request that succeeds for each operation."""
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.path}")

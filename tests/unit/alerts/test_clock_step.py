@@ -1,4 +1,4 @@
-"""Test that deadlines follow when this machine's clock is set, as do sensors without a clock."""
+"""Test that deadlines and sensors without a clock follow when this machine's clock is set."""
 
 from dataclasses import replace
 
@@ -35,8 +35,7 @@ def test_only_steps_are_reported():
 
 
 def on_our_clock(readings, by_s, first_seq=0):
-    """Return the readings as received when our clock is `by_s` ahead and the sensor has no
-    clock."""
+    """Return a clockless sensor's readings, received while our clock is `by_s` ahead."""
     return [
         Reading(
             r.sensor,
@@ -51,8 +50,7 @@ def on_our_clock(readings, by_s, first_seq=0):
 
 
 def set_back_by_an_hour():
-    """Return a sensor's quiet hour with the clock ahead, then at once a puff with the clock
-    right."""
+    """Return an hour of clean air with the clock ahead, and a puff as soon as it is corrected."""
     before = on_our_clock(readings_of_puff("s1", START - 300, top=0.0), 3600.0)
     return [*before, *on_our_clock(readings_of_puff("s1", START), 0.0, 1000)]
 
@@ -78,8 +76,7 @@ def test_any_split_and_any_crash_give_the_same(make_site, batch, crash):
 
 
 def test_silence_is_noticed_by_the_clock_as_it_is_now(make_site):
-    """Without following the clock, no sensor would be silent until the old time is reached
-    again."""
+    """Otherwise, no sensor would count as silent until the clock reaches the old time again."""
     watched = make_site(liveness=LivenessSettings())
     watched.arrive(on_our_clock(readings_of_puff("s1", START - 300, top=0.0), 3600.0))
     reported = []
@@ -128,7 +125,7 @@ def test_what_is_due_by_the_new_time_already_stays(make_site, step):
 
 
 def with_a_step(by_s, onset_s, every_s, start=START):
-    """Return a puff from a sensor on our clock, which is set by `by_s` 400 s after the start."""
+    """Return a clockless sensor's puff; our clock is set by `by_s` 400 s after the start."""
     readings = readings_of_puff("s1", start, onset_s=onset_s, seconds=600.0, every_s=every_s)
     before = [r for r in readings if r.received < start + 400.0]
     after = on_our_clock(readings[len(before) :], by_s, len(before))
@@ -164,8 +161,7 @@ def test_a_plume_of_the_seconds_around_a_step_is_seen(make_site, by_s, onset_s, 
 
 @pytest.mark.parametrize("by_s", [3600.0, -3600.0])
 def test_a_clock_set_forth_and_back_leaves_sensors_with_a_clock_alone(make_site, by_s):
-    """With our clock ahead, their readings are old; once it is set back, they count when
-    received."""
+    """Their readings look old while our clock is ahead, and punctual once it is set back."""
     readings = readings_of_puff("s1", START, onset_s=430.0, seconds=600.0)
     arrived, steps = [], {200: by_s, 205: -by_s}
     ahead = 0.0

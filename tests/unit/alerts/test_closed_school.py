@@ -1,4 +1,4 @@
-"""Test closing a school: incidents end with a note, names stay, tokens explain the closing."""
+"""Test closing a school: incidents end with a note, names stay, and links explain the closing."""
 
 import re
 import tomllib

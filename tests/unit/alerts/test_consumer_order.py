@@ -16,7 +16,7 @@ READINGS = readings_of_puff("s1")
 
 @pytest.fixture(scope="module")
 def known():
-    """Return results of the first test that the others use."""
+    """Return a cache for results that several tests share."""
     return {}
 
 
@@ -32,7 +32,7 @@ def in_order(make_site, known):
 
 
 def shuffled(seed, window=6):
-    """Return readings in shuffled blocks received at once; the first reading keeps its place."""
+    """Return readings shuffled in blocks, each received at once; the first reading stays first."""
     rng = random.Random(seed)
     readings = READINGS[:1]
     for k in range(1, len(READINGS), window):
@@ -64,8 +64,7 @@ def test_a_crash_with_readings_that_wait_changes_nothing(make_site, in_order):
 
 
 def lost_before_the_alert(in_order):
-    """Return all readings up to the alert except a lost one, and the reading that decides without
-    it."""
+    """Return the readings up to the alert without a lost one, and the reading that alerts then."""
     alerted = in_order.alerts[0].alerted
     number = next(r.seq for r in READINGS if r.time >= alerted)
     return [r for r in READINGS[: number + 2] if r.seq != number], READINGS[number + 1]
@@ -80,7 +79,7 @@ def test_a_loss_delays_an_alert_by_the_hold_where_nothing_else_arrives(make_site
     before = site.alerts.copy()
     assert len(before) == 1
     assert load_snapshot(site.state, CONSUMER).position == len(readings)
-    site.start()  # a crash; nothing afterwards repeats the alert
+    site.start()  # after a crash, nothing repeats the alert
     site.arrive([r for r in READINGS if r.seq > decides.seq])
     assert site.alerts == before
     alerted_events = [event for event in site.events if event.phase == "alerted"]

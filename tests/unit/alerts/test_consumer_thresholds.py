@@ -1,4 +1,4 @@
-"""Test that threshold adjustments have a place among the readings, so crashes change nothing."""
+"""Test that threshold adjustments take effect at the same reading despite crashes."""
 
 import sqlite3
 
@@ -69,7 +69,7 @@ def make_site(tmp_path, registry, policy, readings):
 
 
 def run(site, *, crash_at=(), save_at=(), stepped=False):
-    """Process all batches; people answer at batches 8 and 12, and correct an answer at 16."""
+    """Process all batches; people answer at batches 8 and 12, and correct an answer at batch 16."""
     number = 0
     acts = {
         8: lambda: site.answer(Verdict.FALSE_ALARM, "spray"),
@@ -93,7 +93,7 @@ def run(site, *, crash_at=(), save_at=(), stepped=False):
 
 @pytest.fixture(scope="module")
 def known():
-    """Return results of the first test that the others use."""
+    """Return a cache for results that several tests share."""
     return []
 
 
@@ -173,7 +173,7 @@ def test_without_readings_time_alone_places_a_move_and_shows_it(make_site):
 
 
 def test_moves_outlive_a_detector_that_begins_anew(make_site):
-    """Another model's state is not used, but people's feedback on a sensor is."""
+    """A new model discards the old model's state, but keeps people's feedback on a sensor."""
     site = make_site()
     for _ in range(8):
         site.process()

@@ -1,4 +1,4 @@
-"""Test the path from journal to incidents: a crash anywhere costs only time."""
+"""Test the path from journal to incidents: after a crash anywhere, the result is the same."""
 
 from functools import partial
 
@@ -124,8 +124,7 @@ def test_a_snapshot_of_another_model_or_garbage_is_not_used(make_site, readings,
 
 
 def smoky_rooms():
-    """Return four rooms in one building that fill with smoke within ten minutes, for half an
-    hour."""
+    """Return four rooms in a building that fill with smoke in ten minutes, for half an hour."""
     rooms = [Room(f"r{k}", f"Room {k}", "1", "North", "Lincoln High") for k in range(4)]
     registry = Registry.of(rooms, [Sensor(f"q{k}", f"r{k}") for k in range(4)])
     readings = []
@@ -238,7 +237,7 @@ def test_a_device_alarm_that_goes_on_after_an_answer_is_notified_again(
     ("gap_s", "closed", "crash"), [(20.0, False, False), (40.0, True, True), (58.0, False, True)]
 )
 def test_vaping_that_continues_after_an_answer_is_a_new_incident(make_site, gap_s, closed, crash):
-    """The rest of an answered plume isn't; a later puff is, though the session never paused."""
+    """The rest of an answered plume is not new, but a later puff is, even without a pause."""
     puffs = [150.0 + gap_s * k for k in range(4)]
     readings = readings_of_puff("s1", more_s=puffs[1:], seconds=puffs[-1] + 20.0)
     site, answered = make_site(), set()

@@ -100,7 +100,7 @@ def test_late_events_are_recorded_as_an_incident_and_never_page(tx, engine, make
 
 
 def test_what_began_late_and_still_goes_on_pages(tx, engine, make_event):
-    """The backlog has caught up with the present, so somebody can go and look."""
+    """The backlog has caught up with the present, so somebody can still go and look."""
     assert engine.on_events(tx, [make_event(1000.0)], 1000.0 + 601) == []
     live = replace(make_event(1000.0, phase=EventPhase.UPDATED), time=1620.0)
     assert len(engine.on_events(tx, [live], 1621.0)) == 1

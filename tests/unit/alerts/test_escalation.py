@@ -58,14 +58,14 @@ def say(school, make_event):
 
 
 def test_without_a_response_the_next_ring_is_notified(school, say):
-    """Each ring in turn, then all again, then "no response" is recorded."""
+    """Each ring is notified in turn, then all rings again; then "no response" is recorded."""
     say(0)
     school.run(900).want(
         ("lee", "opened", BOYS, 0, 1),
         ("fox", "opened", BOYS, 60, 61),
         ("fay", "opened", BOYS, 60, 61),
         ("lee", "opened", BOYS, 360, 361),
-        ("fox", "opened", BOYS, 390, 391),  # critical by now, because it continues
+        ("fox", "opened", BOYS, 390, 391),  # now critical, because it continues
         ("fay", "opened", BOYS, 390, 391),
     )
     assert school.history() == [
@@ -81,7 +81,7 @@ def test_without_a_response_the_next_ring_is_notified(school, say):
 
 @pytest.mark.parametrize("kind", [EventKind.VAPE, EventKind.SMOKE])
 def test_a_plume_that_is_over_ends_no_chain(school, say, kind):
-    """Below 70%, the second step comes after four minutes, long after the air has cleared."""
+    """Below 70%, the second step is due after four minutes, long after the air has cleared."""
     say(0, kind=kind, confidence=0.6)
     say(30, since=0, kind=kind, confidence=0.6, phase=EventPhase.ENDED)
     wait = 240 if kind is EventKind.VAPE else 60
@@ -111,7 +111,7 @@ def test_who_responds_after_the_plume_is_over_ends_the_chain(school, say):
 
 
 def test_a_rise_of_severity_moves_what_is_still_to_come(school, say):
-    """Info waits four minutes and has one round; from 70%, it is one minute and two rounds."""
+    """Below 70%, steps are four minutes apart, in one round; above, one minute, in two rounds."""
     say(0, confidence=0.6)
     say(20, since=0, confidence=0.9, phase=EventPhase.UPDATED)
     say(30, since=0, confidence=0.9, phase=EventPhase.ENDED)
@@ -128,7 +128,7 @@ def refuse(school, begin, end):
 
 
 def test_a_service_that_refuses_for_a_while_does_not_use_up_the_rounds(school, say):
-    """The rings of a round are tried at once; the next round comes at its scheduled time."""
+    """All rings of the round are tried at once. The next round starts at its scheduled time."""
     refuse(school, 0, 15)
     say(0)
     school.run(400).want(
@@ -159,7 +159,7 @@ def test_history_says_that_no_notice_was_delivered(school, say):
 
 @pytest.mark.parametrize(("confidence", "ends"), [(0.5, 240), (0.9, 360)])
 def test_what_all_channels_refused_is_tried_once_more_at_the_end(school, say, confidence, ends):
-    """An alert below 70% has one round, which a service that refuses for seconds would use up."""
+    """An alert below 70% has one round, so a few seconds of refusals could use it up."""
     refuse(school, 0, ends - 20)
     say(0, confidence=confidence)
     say(30, since=0, phase=EventPhase.ENDED, confidence=confidence)
@@ -218,7 +218,7 @@ def test_a_person_who_arrived_can_acknowledge_again_after_the_reopening(school, 
 
 
 def test_a_second_acknowledgment_is_recorded_without_notices(school, say):
-    """Multiack: the second person is recorded, and the first stays responsible."""
+    """The second person is recorded, and the first stays responsible."""
     say(0)
     school.ack(70, "fox")
     school.ack(71, "lee")
@@ -259,7 +259,7 @@ def test_feedback_ends_the_wait(school, say):
 
 @pytest.mark.parametrize("end", [95.0, 200.0, 400.0])
 def test_steps_that_were_due_while_the_program_was_down(school, say, end):
-    """dedupnotifications, inprogress: of the steps that came due, one runs and the next waits."""
+    """If several steps came due during downtime, one runs and the next waits."""
     say(0)
     say(90, since=0, phase=EventPhase.UPDATED)
     school.stopped(30, end)
@@ -283,7 +283,7 @@ def test_what_ended_while_the_program_was_down_is_still_to_be_checked(school, sa
 
 
 def test_without_staff_the_end_is_recorded(registry, make_event):
-    """Missinguser: that nobody can be notified is recorded."""
+    """The history records that nobody can be notified."""
     school = Timeline(registry, AlertPolicy(staff=(), timings=TIMINGS))
     school.push(0, make_event(school.start))
     school.run(400).want()
@@ -291,7 +291,7 @@ def test_without_staff_the_end_is_recorded(registry, make_event):
 
 
 def test_the_chain_stays_as_it_was_at_the_opening(school, say):
-    """Policyreassignment: later settings and rosters do not change a running chain."""
+    """Later settings and rosters do not change a running chain."""
     say(0)
     school.at(30, lambda _tx, _now: setattr(school, "policy", replaced(school)))
     school.run(70).want(
@@ -309,7 +309,7 @@ def replaced(school):
 
 
 def test_a_device_fault_is_for_facilities_and_its_end_for_those_notified(school, say):
-    """Heartbeat: a silent sensor is reported once, and its return to the same people."""
+    """A silent sensor is reported once, and its return is reported to the same people."""
     say(0, kind=EventKind.OFFLINE, confidence=1.0)
     say(900, since=0, kind=EventKind.OFFLINE, confidence=1.0, phase=EventPhase.ENDED)
     school.run(1200).want(
@@ -337,8 +337,7 @@ def silence(school, t, seconds, begin=None, **labels):
 
 
 def test_a_silenced_incident_is_recorded_and_notified_at_the_end(school, say):
-    """silence, maintenance: a deferred notice is not lost; people are notified once if it
-    continues."""
+    """If the incident outlasts the silence, people are notified once."""
     silence(school, 0, 300)
     say(10)
     say(20, sensor="s3")
@@ -354,7 +353,7 @@ def test_a_silenced_incident_is_recorded_and_notified_at_the_end(school, say):
 
 
 def test_a_silence_that_is_ended_early(school, say):
-    """SilenceDelete: people are notified of deferred incidents within a second."""
+    """When a silence ends early, people are notified of deferred incidents within a second."""
     silence(school, 0, 3000)
     say(10)
     school.at(40, lambda tx, now: school.engine.end_silence(tx, 1, "fox", now))
@@ -362,7 +361,7 @@ def test_a_silence_that_is_ended_early(school, say):
 
 
 def test_a_silence_after_the_first_notice_delays_the_steps(school, say):
-    """Servicemaintenance escalate: nobody else is paged until it is over."""
+    """Nobody else is paged until the silence is over."""
     say(0)
     say(100, since=0, phase=EventPhase.UPDATED)
     silence(school, 30, 300)
@@ -391,7 +390,7 @@ def test_a_planned_silence_mutes_from_its_start(school, say):
 
 
 def test_an_obsolete_update_is_not_sent(registry, make_event):
-    """Statusupdatescancel: a notice that Fox responds is useless once the incident is over."""
+    """A notice that Fox is responding is useless once the incident is over."""
     ring = (person("lee"), person("fox"))
     roster = Roster(BUILT_IN_ROUTES, {"staff": Receiver("staff", ("lee", "fox"))})
     school = Timeline(registry, AlertPolicy(staff=ring, roster=roster, timings=TIMINGS))
@@ -407,7 +406,7 @@ FAULT, OFFLINE = EventKind.SENSOR_FAULT, EventKind.OFFLINE
 
 
 def test_an_offline_sensor_is_not_reported_as_faulty_too(school, say):
-    """Inhibiting: a fault is deferred while the sensor is offline, and notified afterwards."""
+    """A fault is deferred while the sensor is offline; people are notified afterward."""
     say(0, kind=OFFLINE, confidence=1.0)
     say(10, kind=FAULT, confidence=1.0)
     say(100, since=0, kind=OFFLINE, confidence=1.0, phase=EventPhase.ENDED)
@@ -428,7 +427,7 @@ FLOODED = {"kind": EventKind.INTEGRITY, "confidence": 1.0, "details": (fact(Deta
 
 @pytest.mark.parametrize("before", [False, True], ids=["at once", "another fault went on before"])
 def test_staff_on_duty_are_told_that_a_flooded_room_is_not_watched(school, say, before):
-    """Facilities are paged through their chain; people nearby can look in the meantime."""
+    """Facilities staff are paged through their chain; people nearby can look in the meantime."""
     wanted = [("lee", "opened", BOYS, 10, 11)]
     if before:
         say(0, kind=EventKind.INTEGRITY, confidence=1.0, details=(fact(Detail.TWO_SENDERS),))
@@ -537,7 +536,7 @@ def answer(school, t, person, number=1):
     ],
 )
 def test_vaping_after_an_answer(school, say, words, wanted, again_of):
-    """`again_of` has each incident's earlier incident by number; 0 means none."""
+    """`again_of` has the number of each incident's earlier incident, or 0."""
     say(0)
     for t, word in words:
         match word.split():

@@ -1,4 +1,4 @@
-"""Test the evidence picture: what is drawn and what is omitted, also for unusual data."""
+"""Test what the evidence picture shows and omits, including for unusual data."""
 
 from __future__ import annotations
 

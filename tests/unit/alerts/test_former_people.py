@@ -1,4 +1,4 @@
-"""Test that a reused id inherits nothing from the person who had it before."""
+"""Test that a reused id inherits nothing from its former owner."""
 
 import time
 from functools import partial
@@ -141,7 +141,7 @@ async def test_at_each_start_the_people_of_the_configuration_count(tmp_path):
 
 
 def has(db, is_seen, is_kept):
-    """Return whether the record of Lee, and the data kept for Lee, are as expected."""
+    """Return whether Lee's record and the data kept for Lee are as expected."""
     row = db.execute("SELECT gone_since FROM staff_seen WHERE person = 'lee'").fetchone()
     seen = row is not None and row["gone_since"] is None
     return (seen, bool(list_left(db, "lee"))) == (is_seen, is_kept)

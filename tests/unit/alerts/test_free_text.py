@@ -1,5 +1,4 @@
-"""Test that numbers and addresses that identify people are found in free text, and air data is
-not."""
+"""Test that free text is searched for numbers and addresses of people, but not for air data."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Test the incident rules alone, as tables of inputs and effects."""
+"""Test the incident rules in isolation, as tables of inputs and effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test that memory and disk never decide together: one incident, each notice once."""
+"""Test that memory and disk never decide at the same time: one incident, each notice once."""
 
 from __future__ import annotations
 
@@ -55,8 +55,7 @@ class Consumer:
 
 
 class Service:
-    """The environment of memory alerts: a disk that fails, and a commit that waits in its
-    thread."""
+    """Simulates a disk that fails, and a commit that waits in its thread."""
 
     def __init__(self, engine, disk, event):
         self.engine, self.disk, self.event = engine, disk, event
@@ -81,7 +80,7 @@ class Service:
         raise StorageUnavailableError("disk I/O error")
 
     async def in_detector(self, work, *arguments):
-        """Run work, and then the work waiting behind it, as the detector's thread does."""
+        """Run work, and then the work queued after it, as the detector's thread does."""
         if self.state and work.__name__ != "_begin" and self.calls < self.lock_ends_at_call:
             self.calls += 1
             raise sqlite3.OperationalError("database is locked")
@@ -92,7 +91,7 @@ class Service:
         return found
 
     def commit(self):
-        """Decide on the disk as `Alerting.commit` does; the next attempt is at the next call."""
+        """Decide on the disk as `Alerting.commit` does; retry at the next call."""
         try:
             self.memory.require_disk()
         except StorageUnavailableError:
@@ -101,7 +100,7 @@ class Service:
         self.decided += decide(self.engine, self.disk, self.event)
 
     async def hold(self):
-        """Hold the pump of the disk."""
+        """Pause the pump of the state on disk."""
 
     def release(self):
         self.releases += 1
@@ -115,7 +114,7 @@ class Service:
 
 @pytest.mark.parametrize("calls", [1, 2, 3])
 async def test_a_lock_may_end_at_any_moment(disk, engine, make_event, calls):
-    """During the copy, before memory has decided, and while decisions are carried over."""
+    """The lock ends during the copy, before memory has decided, or during the transfer back."""
     service = Service(engine, disk, make_event())
     service.lock_ends_at_call = calls
     running = asyncio.create_task(service.run())

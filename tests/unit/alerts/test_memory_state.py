@@ -36,7 +36,7 @@ def test_what_is_decided_in_memory_is_as_if_decided_on_the_disk(disk, engine, ma
     assert len(notices(disk)) >= 1
     assert (
         decide(engine, disk, make_event()) == []
-    )  # the event is known, so nobody is notified twice
+    )  # the event is already known, so nobody is notified twice
     assert take_changes(memory) == []
     memory.close()
 
@@ -86,7 +86,7 @@ def test_a_state_that_cannot_be_read_is_begun_anew(engine, make_event):
 
 
 def test_steps_taken_in_memory_are_taken(disk, engine, make_event):
-    """Memory paged the next people; on the disk, the chain continues after them."""
+    """Memory paged the next people, so the chain on disk continues after them."""
     (alert,) = decide(engine, disk, make_event())
     memory = copied(disk)
     with sqlite.transaction(memory) as tx:

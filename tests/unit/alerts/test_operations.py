@@ -1,4 +1,4 @@
-"""Test that a service fault gives one incident while it continues, and no reading."""
+"""Test that a continuing service fault gives one incident, and doesn't count as a reading."""
 
 import pytest
 

@@ -132,7 +132,7 @@ async def test_a_lease_that_waited_for_a_lock_sends_nothing_while_the_pump_is_he
         bench.engine.on_events(tx, [make_event()], bench.now)
     bench.db.execute("BEGIN IMMEDIATE")
     bench.wake.set()
-    await until(lambda: looked[-1] is not None)  # next, it waits for the lock
+    await until(lambda: looked[-1] is not None)  # the pump now waits for the lock
     holding = asyncio.create_task(bench.pump.hold())
     await asyncio.sleep(0)
     bench.db.execute("COMMIT")
@@ -163,8 +163,7 @@ async def test_transient_failures_are_tried_again(run, make_event):
 async def test_an_alert_is_tried_for_as_long_as_nobody_has_answered(
     run, policy, make_event, changed, expected
 ):
-    """An open alert is retried longer than other notices; an alert that is over expires like
-    them."""
+    """An open alert is retried longer than other notices. Once over, it expires like them."""
     notifier = RecordingNotifier([TRANSIENT] * 8)
     bench = run(notifier, rules=replace(policy, expire_s=0.05))
     bench.events(make_event())
@@ -322,7 +321,7 @@ async def test_a_refusal_goes_on_by_the_second_channel_at_once(run, policy, make
 
 
 async def test_a_channel_that_hangs_does_not_keep_the_second_waiting(run, policy, make_event):
-    """The pump wakes up for it, although the first send is still in progress."""
+    """The pump wakes up for the second channel while the first send is still in progress."""
     release = asyncio.Event()
 
     class Hanging(RecordingNotifier):
@@ -347,7 +346,7 @@ async def test_a_channel_that_hangs_does_not_keep_the_second_waiting(run, policy
 
 
 async def test_if_nobody_can_be_notified_the_next_are_paged_at_once(run, policy, make_event):
-    """If all channels of the first ring refuse, the pump does not wait for the ring's time."""
+    """If all channels of the first ring refuse, the next ring is paged without waiting."""
     lee, fox = (replace(m, role="staff") for m in policy.staff[:2])
     roster = Roster(
         BUILT_IN_ROUTES,

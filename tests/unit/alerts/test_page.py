@@ -89,12 +89,12 @@ class Page:
         return re.search(r'name="form_token" value="([^"]+)"', page.text)[1]
 
     async def act(self, path, start="/account", /, **form):
-        """Submit a form of a page of the person who is signed in."""
+        """Submit a form on a page as the signed-in person."""
         data = {"form_token": await self.form_token(start), **form}
         return await self.client.post(path, data=data)
 
     def browse(self, address="127.0.0.1", **headers):
-        """Open another browser, at an address."""
+        """Open another browser with this client address."""
         transport = httpx.ASGITransport(self.app, client=(address, 50_000))
         return httpx.AsyncClient(transport=transport, base_url=HOST, headers=headers)
 
@@ -143,7 +143,7 @@ async def test_reading_is_allowed_on_loopback_only(open_page, path):
         ({"Via": "1.1 proxy"}, {}),
         ({"X-Forwarded-Proto": "https"}, {}),
         ({"CF-Connecting-IP": "203.0.113.9"}, {}),
-        ({}, {"http_version": "1.0"}),  # as nginx requests it by default
+        ({}, {"http_version": "1.0"}),  # nginx's default
         ({}, {"client": ("203.0.113.9", 50_000)}),
     ],
 )
@@ -161,7 +161,7 @@ async def test_reading_without_sign_in_is_for_this_machine_and_not_for_a_proxy(
             assert (await client.get(path, headers=headers)).status_code in {303, 403}
         assert (await page.client.get(path)).status_code == 200
     noted = [entry.kind for entry in audit.read_entries(page.db)]
-    assert noted == ["proxy"] * ("client" not in scope)  # once, for `plumewatch check`
+    assert noted == ["proxy"] * ("client" not in scope)  # recorded once, for `plumewatch check`
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/sign-in", "/nowhere", "/static/page.js"])
@@ -289,7 +289,7 @@ async def test_a_second_answer_asks_before_it_replaces_the_first(opened):
 async def test_the_reason_of_a_notice_stays_when_more_is_known(
     open_page, make_event, database, registry
 ):
-    """A second puff on top of the first has a different baseline."""
+    """A second puff on top of the first has another baseline, but the reason stays the same."""
     page = open_page()
     incident = page.incident(make_event)
     first = make_event(page.now - 5)

@@ -1,5 +1,4 @@
-"""Test adding a person: the administrator never sees an address, the person signs in with a
-link."""
+"""Test adding a person who signs in with a link and enters their own addresses."""
 
 import re
 from contextlib import closing
@@ -65,7 +64,7 @@ async def test_a_person_is_added_by_name_and_role_without_any_address(known):
     }
     assert link.startswith("https://plumewatch.example/welcome#")
     assert "data:image/svg+xml" in answer.text
-    assert 'href="/duty/week"' in answer.text  # next: add to a shift
+    assert 'href="/duty/week"' in answer.text  # the next step is adding them to a shift
     assert 'action="/people/b-principal/channels"' in answer.text
 
 

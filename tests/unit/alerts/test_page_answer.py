@@ -1,4 +1,4 @@
-"""Test answers with a notice's token: by one person, for one action, by pressing a button."""
+"""Test answers with a notice's token, which allows one person one action at a button press."""
 
 import asyncio
 import random
@@ -117,7 +117,7 @@ async def test_an_answer_of_somebody_else_is_replaced_only_on_purpose_and_they_a
     assert [look["answered_by"] for look in looks] == ["", "F. Manager"]
     assert repository.load(page.db, incident).verdict is Verdict.CONFIRMED
 
-    # an equal answer or one's own answer needs no confirmation
+    # repeating an answer, or changing one's own, needs no confirmation
     agreed = await press(page, second, "/answer/feedback", verdict="confirmed")
     assert agreed.status_code == 200
     assert (await press(page, second, "/answer/feedback", verdict="test")).status_code == 200
@@ -174,7 +174,7 @@ async def test_who_cannot_go_hands_over_and_the_next_is_asked_at_once(
     before = written(page)
     await press(page, token, "/answer/decline")
     assert written(page) == before
-    answer = await press(page, token)  # they can go after all
+    answer = await press(page, token)  # the person can go after all
     assert (answer.json()["mine"], answer.json()["declined"]) == (True, False)
 
 
@@ -198,8 +198,7 @@ async def test_the_answers_are_those_of_the_kind_of_incident(open_page, make_eve
 
 
 async def test_the_answer_page_loads_only_what_it_needs(open_page):
-    """40 kB take 0.8 s at 400 kbit/s, which leaves time for the headers and the answer to
-    `look`."""
+    """At 400 kbit/s, 40 kB take 0.8 s, which leaves time for headers and the answer to `look`."""
     page = open_page()
     shown = (await page.client.get("/answer")).text
     parts = re.findall(r'(?:src|href)="(/static/[^"]+)"', shown)
@@ -321,7 +320,7 @@ async def test_scanners_that_fetch_or_submit_forms_change_nothing(asked, path):
     assert got.status_code == (200 if path == "/answer" else 405)
     for method in ("HEAD", "OPTIONS", "PUT"):
         await page.client.request(method, f"{path}?token={token}")
-    # a scanner that submits all forms with their fields, and with the query
+    # act like a scanner that submits all forms with their fields and the query
     shown = (await page.client.get("/answer")).text
     assert 'name="token"' not in shown
     assert token not in shown

@@ -1,4 +1,4 @@
-"""Test that the HTTP API matches its document, and that no request breaks the staff page."""
+"""Test that the HTTP API matches its documentation, and that no request breaks the staff page."""
 
 import contextlib
 import functools
@@ -165,8 +165,7 @@ def cases_of(operation, mode=VALID):
 
 
 def share_of(number, cases):
-    """Return one person's cases, a third of them if there are many, and whether each asks for
-    existing data."""
+    """Return a person's share of the cases, and whether each case asks for existing data."""
     parts = max(1, min(3, len(cases) // 2))
     return [(c, i % 2 == 0) for i, c in enumerate(cases) if i // 2 % parts == number % parts]
 

@@ -42,7 +42,7 @@ def keep(page, **more):
 
 @pytest.fixture
 def reopened(open_page, monkeypatch):
-    """Open a page that evaluates tests at once; `orders` records the evaluations."""
+    """Open a page that evaluates room tests at once; `orders` records the evaluations."""
 
     def reopened(now=None):
         async def evaluate(room, starts, person):
@@ -197,7 +197,7 @@ async def test_an_evaluation_that_fails_says_so(page):
 
 
 async def test_tests_silence_a_room_for_a_few_hours_a_day_at_most(page):
-    """Otherwise, anyone who can test rooms could silence a room with repeated tests."""
+    """Otherwise, anyone allowed to test rooms could silence a room with repeated tests."""
     await page.sign_in("fm")
     began = page.now
     for _ in range(30):
@@ -216,7 +216,7 @@ async def test_tests_silence_a_room_for_a_few_hours_a_day_at_most(page):
 
 @pytest.mark.attack
 def test_a_room_test_replaces_no_answer(tx, engine, make_event):
-    """People who can test rooms may lack permission to answer."""
+    """Permission to test rooms does not imply permission to answer."""
     for at, kind in ((1000.0, EventKind.VAPE), (1010.0, EventKind.SMOKE)):
         engine.on_events(tx, [make_event(at, kind=kind)], at)
     real, other = incidents(tx, "id")

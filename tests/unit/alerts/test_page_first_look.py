@@ -1,4 +1,4 @@
-"""Test what people look for first: does it work, and why did it alert?"""
+"""Test what people look for first: whether the system works, and why it alerted."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Test labels: their QR codes are read from the drawn sheet as a phone would."""
+"""Test labels by reading their QR codes from the drawn sheet, as a phone would."""
 
 import asyncio
 import io

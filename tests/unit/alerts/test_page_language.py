@@ -1,4 +1,4 @@
-"""Test the choice of language: requested, chosen, configured, the browser's, the school's."""
+"""Test how a page's language is chosen: request, setting, configuration, browser, school."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Test actions other than responding: hand over, end, note, silence; and who is on duty."""
+"""Test the duty page, and actions other than responding: hand over, end, note, silence."""
 
 import re
 from dataclasses import replace
@@ -154,7 +154,7 @@ async def test_silences_are_guarded(open_page):
 
 
 async def read_duty(page):
-    """Return the words of the duty page."""
+    """Return the text of the duty page."""
     shown = re.sub(r"<[^>]+>", " ", (await page.client.get("/duty")).text)
     return " ".join(shown.split()).replace(" ,", ",")
 

@@ -1,4 +1,4 @@
-"""Test sign-in at a real OpenID Connect provider on loopback, and its possible faults."""
+"""Test sign-in with a real OpenID Connect provider on loopback, and the provider's faults."""
 
 import asyncio
 import base64
@@ -283,7 +283,7 @@ async def test_a_token_that_somebody_else_signed_is_refused(start, provider):
     try:
         provider.rotate(kid=key.kid)
         forged, provider.key = provider.key, published
-        page.now += 40  # so that the keys may be fetched again
+        page.now += 40  # long enough to allow fetching the keys again
         provider.signed = lambda claims: jwt.encode(
             {"alg": "RS256", "kid": key.kid}, claims, forged
         )
@@ -416,8 +416,7 @@ JOINING = SignInRules(
 
 @pytest.fixture
 def join(start, provider, policy, database):
-    """Open a page, sign in a person without a `[[staff]]` block; return the page and the
-    response."""
+    """Sign in a person without a `[[staff]]` block; return the page and the response."""
     provider.person("sub-new", email="New@School.example", email_verified=True, name="N. Custodian")
 
     async def join(groups, rules=JOINING):

@@ -1,5 +1,4 @@
-"""Test reports on the staff page: for analysts only, with progress, private, deleted after an
-hour."""
+"""Test reports on the staff page: who can create and see them, progress, and deletion."""
 
 import asyncio
 import json

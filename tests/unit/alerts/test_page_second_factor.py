@@ -1,4 +1,4 @@
-"""Test codes after passwords: setting them up, using each once, and losing the phone."""
+"""Test second-factor codes: setup, one-time use, and a lost phone."""
 
 import asyncio
 import json

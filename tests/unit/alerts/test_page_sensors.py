@@ -1,4 +1,4 @@
-"""Test the sensors page: states, problems, labels; hostile text does nothing."""
+"""Test the sensors page: states, problems, labels, and hostile text."""
 
 import re
 from datetime import date

@@ -1,4 +1,4 @@
-"""Test settings on the page: forms for the configuration file, with faults, roles and audit."""
+"""Test the settings forms on the page: saving, faults, roles, and the audit log."""
 
 import json
 import re
@@ -142,7 +142,7 @@ async def test_a_fault_outside_the_form_is_reported_above_it(setup):
 async def test_a_person_is_added_with_all_details(setup):
     await setup.sign_in("ad")
     assert "/settings/people/new" in (await setup.client.get("/settings/people")).text
-    # as browsers send it: the empty row for quiet hours already has a choice
+    # browsers also send the preselected choice in the empty row for quiet hours
     form = {"name": "B. Principal", "role": "staff", "quiet_hours.0.then": "hold"}
     assert (await send(setup, "/settings/people/new", **form)).status_code == 303
     assert tree(setup)["staff"][-1] == {"id": "b-principal", "name": "B. Principal"}
@@ -335,7 +335,7 @@ async def test_duty_is_changed_for_two_weeks_at_most(setup, end, code):
 
 async def test_a_change_of_the_configuration_gives_no_new_tries(setup, open_page):
     limits = Limits()
-    for tries in (range(5), range(5)):  # the second page belongs to the next service
+    for tries in (range(5), range(5)):  # the second round is after a restart
         page = open_page(limits=limits)
         token = re.search(
             r'name="form_token" value="([^"]+)"', (await page.client.get("/sign-in")).text

@@ -1,4 +1,4 @@
-"""Test signing in, staying signed in, being signed out, and attacks."""
+"""Test signing in, sessions, signing out, and attacks on them."""
 
 import asyncio
 import json
@@ -200,7 +200,7 @@ MAY = {
     "/settings/people": "ad",
     "/tokens": "ad",
 }
-"""Who can open each page; pages missing in these tests return 404."""
+"""Who can open each page; pages that don't exist in these tests return 404."""
 
 
 @pytest.mark.parametrize("path", MAY)
@@ -342,7 +342,7 @@ async def test_the_audit_log_says_why_a_sign_in_was_refused_and_the_page_does_no
         ("fm", "account without a password"),
         ("ap", "wrong password"),
         ("ap", "wrong password"),
-        ("ap", "too many failed attempts"),  # once, whatever follows
+        ("ap", "too many failed attempts"),  # recorded only once
     ]
     assert "from 127.0.0.1 was refused: unknown account" in caplog.text
     assert not any("hunter2" in str(e) for e in log)

@@ -740,7 +740,7 @@ async def test_an_administrator_of_a_school_changes_nobody_into_somebody_else(ma
         ({"sites": ["south"]}, 400),
         ({"sites": ["*"]}, 400),
         ({"role": "king"}, 400),
-        ({"email": "near@x.example"}, 400),  # of a person of the directory
+        ({"email": "near@x.example"}, 400),  # belongs to a person in the directory
         ({"email": "Boss@South.example"}, 400),
         ({"quiet_hours.0.start": "22:00", "quiet_hours.0.end": "23:00"}, 303),  # not in a table
     ):

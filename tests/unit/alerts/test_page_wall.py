@@ -1,4 +1,4 @@
-"""Test the wall view: with its token, a screen sees rooms and their states, and nothing else."""
+"""Test that a wall screen with a token sees rooms and their states, and nothing else."""
 
 import re
 
@@ -126,7 +126,7 @@ def silence(page, kind="", *, begins_in=-60.0, **place):
 async def test_only_rooms_that_need_a_person_now_are_counted(
     page, make_event, kind, silenced, needing, apart
 ):
-    """The other room has no readings, so its sensor is a problem from the start."""
+    """The other room's sensor has no readings, so it is a problem from the start."""
     await screen(page)
     if silenced is True:
         silence(page, room="n2-boys")

@@ -1,4 +1,4 @@
-"""Test pictures of incidents: correct facts, and in time or not at all."""
+"""Test that incident pictures show correct facts, and arrive in time or not at all."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ ONSET = 1_788_789_900.0
 
 
 class Series:
-    """A series whose readings may arrive late: the first `late` queries return none of the
-    event."""
+    """A series with late readings: the first `late` queries return nothing of the event."""
 
     def __init__(self, late=0):
         self.late = late
@@ -64,7 +63,7 @@ def test_the_series_may_catch_up(database, registry, incident, make_event):
     behind, even = Series(late=2), Series()
     caught_up = IncidentPictures(database, registry, behind, "UTC").draw_png(found, settle_s=5.0)
     assert caught_up == IncidentPictures(database, registry, even, "UTC").draw_png(found)
-    assert len(behind.asked) == 3 + 1  # repeated until it is there, then once for all notices
+    assert len(behind.asked) == 3 + 1  # retried until the data is there, then once for all notices
     never = Series(late=10**6)
     assert IncidentPictures(database, registry, never, "UTC").draw_png(found, settle_s=0.05)
 

@@ -1,4 +1,4 @@
-"""Test possible vaping: it pages only people whose route names it, and can become likely."""
+"""Test that possible vaping pages only people whose route names it, and can become likely."""
 
 from dataclasses import replace
 from types import SimpleNamespace

@@ -1,5 +1,4 @@
-"""Test `Reorder`: it restores the order in time, ordered readings never wait, losses cost
-little."""
+"""Test that `Reorder` restores time order, never delays ordered readings, and handles losses."""
 
 import pytest
 from hypothesis import given

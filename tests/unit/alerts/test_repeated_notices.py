@@ -46,7 +46,7 @@ def say(school, make_event):
 
 
 def test_what_is_more_severe_breaks_the_cooldown(school, say):
-    """The third within the hour is more severe, so people are notified; it mutes the fourth."""
+    """The third incident in an hour is more severe, so it notifies people and mutes the fourth."""
     for k in range(4):
         say(100 * k, EventKind.AMBIENT)
         say(100 * k + 9, EventKind.AMBIENT, since=100 * k, phase=EventPhase.ENDED)

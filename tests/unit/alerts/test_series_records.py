@@ -1,4 +1,4 @@
-"""Test records that wait for the series: crashes neither lose nor add any, and each waits once."""
+"""Test that crashes neither lose nor duplicate the records that wait for the series."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from tests.support.alert_records import deliver
 
 NOW = 1_790_000_000.0
 HOLIDAY = NOW + 86_400.0
-"""No school from this time on."""
+"""School is out from this time."""
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
     assert (opened.fields["open"], opened.fields["detected_s"]) == (1.0, 6.0)
     assert not {"notified_s", "acknowledged_s", "resolved_s", "verdict"} & opened.fields.keys()
 
-    with transaction(db) as tx:  # delivered after 2 s, taken after 50 s, a false alarm
+    with transaction(db) as tx:  # delivered after 2 s, accepted after 50 s, a false alarm
         rows = deliver(tx, engine, NOW + 1, after_s=1.0)
         engine.acknowledge(tx, alert.incident, "ap", NOW + 50)
         engine.record_feedback(

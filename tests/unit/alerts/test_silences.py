@@ -1,4 +1,4 @@
-"""Test which silences are allowed, when they mute, and that they stay on record."""
+"""Test which silences are allowed, when they mute, and that they are recorded."""
 
 from __future__ import annotations
 

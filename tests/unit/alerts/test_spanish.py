@@ -1,4 +1,4 @@
-"""Test Spanish notices and pages: every kind of notice, every page, and no English left."""
+"""Test that every kind of notice and every page is completely in Spanish."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def series(tmp_path):
 
 @pytest.fixture
 def status():
-    """Return a function that returns a status with every code that a page can show."""
+    """Return a function whose result is a status with every code that a page can show."""
 
     def pipeline():
         counts = dict.fromkeys(CountKind, 1)

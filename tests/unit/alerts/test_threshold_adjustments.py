@@ -1,5 +1,4 @@
-"""Test that feedback adjusts a sensor's threshold once, within bounds, on record, and
-reversibly."""
+"""Test that feedback adjusts a threshold once, within bounds, reversibly, and on record."""
 
 import sqlite3
 
@@ -100,7 +99,7 @@ def test_moves_stay_within_bounds_and_are_taken_back_by_what_they_moved(tx, inci
 def test_answers_to_one_incident_that_go_back_and_forth_move_nothing(
     tx, incident_of, answer, tested, verdict
 ):
-    """This holds however often a person changes their answer, and whatever a room test has set."""
+    """A person can change an answer any number of times, with or without an earlier room test."""
     incident = incident_of()
     threshold_adjustments.adjust_from_test(tx, "s1", tested, "Ms. Lee", 1500.0)
     for k in range(4):

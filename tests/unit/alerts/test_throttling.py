@@ -1,4 +1,4 @@
-"""Test throttling timelines: storms, budgets, quiet hours, second channels; nobody is left out."""
+"""Test throttling timelines: storms, budgets, quiet hours, and second channels."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def over(school, make_event, t, since, sensor, **more):
 
 
 def test_a_storm_of_a_floor_comes_together_after_the_first_few(make_event):
-    """Batching: the first notices never wait; for a floor in a storm, the rest are one notice."""
+    """The first notices never wait. In a storm, the rest of a floor is combined in one notice."""
     school = a_school(member("lee"))
     for n in range(8):
         puff(school, make_event, n, f"s{n}")
@@ -89,7 +89,7 @@ def test_smoke_in_a_storm_waits_for_nothing(make_event):
 
 
 def test_beyond_the_budget_of_an_hour_the_rest_comes_together(make_event):
-    """Throttles: after six notices in an hour, one notice has all others; smoke is not delayed."""
+    """After six notices in an hour, one notice combines all others. Smoke is not delayed."""
     school = a_school(member("lee"), timings=replace(TIMINGS, storm_rooms=5))
     for n in range(9):
         puff(school, make_event, 310 * n, f"s{n}")
@@ -109,7 +109,7 @@ def test_beyond_the_budget_of_an_hour_the_rest_comes_together(make_event):
 @pytest.mark.parametrize("people", [1, 2, 3])
 @pytest.mark.parametrize("every_s", [20, 40])
 def test_one_room_uses_up_nobody_s_budget(make_event, people, every_s):
-    """Forging one sensor's alerts does not keep another room's alerts from anybody."""
+    """Forged alerts from one sensor must not delay another room's alerts."""
     staff = map(member, ("lee", "kim", "day")[:people])
     school = a_school(*staff, timings=EscalationTimings())
 
@@ -136,8 +136,7 @@ def test_what_becomes_critical_while_it_waits_leaves_at_once(make_event):
 
 
 def test_quiet_hours_defer_until_their_end_and_then_notify_once(make_event):
-    """Quiet hours are 10:00 to 11:00 at the school; an incident that is over is a line in the
-    digest."""
+    """Quiet hours are 10 to 11 AM. An incident that is over by then is a line in the digest."""
     school = a_school(member("lee", quiet=(QuietHours(clock_hours(10, 11)),)))
     starts_after_ten = 300  # the timeline begins at 10:00
     for n in range(2):
@@ -185,8 +184,7 @@ def test_an_answer_before_the_second_channel_is_tried_ends_it(make_event):
 
 
 def test_people_not_yet_notified_come_before_those_who_were(make_event):
-    """Prioritization: with 300 notices for one person, another person's first one is sent
-    second."""
+    """One person has 300 notices; another person's first notice is sent second."""
     school = a_school(member("lee"), member("fox"))
     with school.transaction() as tx:
         school.engine.on_events(tx, [make_event(school.start, "s0")], school.start)

@@ -1,4 +1,4 @@
-"""Test thresholds from false alarm budgets: bounded, reversible, never raised by vaping."""
+"""Test that thresholds follow false alarm budgets, within bounds, and never because of vaping."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def fresh(budget=BUDGET, n=1):
 
 
 def run(levels, clusters, end, row=0, start=0.0, every_s=300.0):
-    """Run one sensor that reports every `every_s`; its clusters have (time, score)."""
+    """Run a sensor that reports every `every_s`; each of its clusters is (time, score)."""
     rows = np.array([row], np.int32)
     at = dict.fromkeys(np.arange(start, end, every_s).tolist())
     for time, score in clusters:
@@ -42,7 +42,7 @@ def run(levels, clusters, end, row=0, start=0.0, every_s=300.0):
 
 
 def every(hours, score, days, start=1000.0):
-    """Return clusters with the same score, hours apart."""
+    """Return clusters with the same score, `hours` apart."""
     return [(start + 3600.0 * hours * k, score) for k in range(int(24 * days / hours))]
 
 
@@ -56,7 +56,7 @@ def test_at_first_the_models_threshold_applies_and_nothing_is_expected_yet():
 
 
 class School:
-    """A room during school hours: plumes have scores, and alert if above the threshold."""
+    """A room in school hours, in which plumes alert if their score is above the threshold."""
 
     def __init__(self, a_week, highest, seed=1, answer=None):
         self.levels, self.rng, self.answer = fresh(), np.random.default_rng(seed), answer
@@ -86,7 +86,7 @@ class School:
 
 
 def nuisances(rng, n):
-    """Draw plumes whose number grows e-fold for each 1 / `TAIL` lower score."""
+    """Draw plume scores; each decrease by 1 / `TAIL` makes plumes e times as frequent."""
     return MODEL - 3.0 + rng.exponential(1.0 / TAIL, n)
 
 
@@ -109,7 +109,7 @@ def vaping(rng, n):
 
 @pytest.mark.parametrize("answer", [None, 0.25], ids=["unanswered", "answered as false alarms"])
 def test_two_weeks_of_vaping_teach_no_silence(answer):
-    """With ten sessions a day, unanswered ones change nothing, and the surest always alert."""
+    """Ten unanswered sessions a day don't change the threshold, and clear ones always alert."""
     room = School(50.0, vaping, answer=answer)
     first, second = room.run(2)
     assert second > 0.3 * first

@@ -1,4 +1,4 @@
-"""Test particles that rise in many rooms at once, and cases that must not count as that."""
+"""Test particles that rise in many rooms at once, and cases that must not count as ambient."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_puffs_in_some_rooms_are_not_ambient(rooms):
 
 
 def test_puffs_at_once_in_all_rooms_are_not_ambient():
-    """The minimum of three minutes removes rises that are gone within a minute."""
+    """Taking the minimum of three minutes removes rises that last less than a minute."""
     assert ambient_of(puff(air_of(), ROOMS, times=1)) == []
 
 

@@ -44,7 +44,7 @@ def test_the_first_value_is_the_baseline():
 
 
 def test_a_baseline_falls_fast_and_rises_slowly():
-    # once warm: a step of 10 µg/m³ for 1 s, with time constants of 20 s down and 900 s up
+    # after warm-up, a step of 10 µg/m³ for 1 s; time constants are 20 s down and 900 s up
     down, _ = advanced([10.0] * 2000 + [0.0])
     assert 10.0 - down.baseline[FINE, 0] == pytest.approx(10.0 / 21.0)
     up, change = advanced([10.0] * 2000 + [12.0])

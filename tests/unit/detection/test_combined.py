@@ -1,4 +1,4 @@
-"""Test all detectors on one stream, split by building and across a restart."""
+"""Test all detectors on one stream, undivided, split by building, and across a restart."""
 
 import zlib
 
@@ -38,7 +38,7 @@ def stream_of(readings):
 
 
 def summaries(events):
-    """Return events; for slow detectors, without the reading that closed the minute."""
+    """Return the events, for slow detectors without the minute's last reading."""
     return sorted(
         (e.id, e.phase.value, e.onset, e.confidence, e.explained_by)
         + (() if e.model_version in SLOW else (e.time, e.alerted, e.end, str(e.evidence)))
@@ -82,7 +82,7 @@ def test_any_division_by_building_detects_the_same_as_the_service():
 
 
 def test_a_report_of_signal_strength_alone_makes_no_air_reading_old():
-    """The device's readings have its clock, a minute behind; its state messages have no time."""
+    """The device's clock stamps its readings a minute late; its state messages have no time."""
     readings = [msgspec.structs.replace(r, time=r.time - 60.0) for r in recorded()[:6000]]
     mixed = []
     for k, reading in enumerate(readings):

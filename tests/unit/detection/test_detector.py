@@ -92,8 +92,7 @@ def test_every_event_is_explained_and_ends_once(restroom_events):
 
 
 def of_one_feature(feature, above, score):
-    """Return a forest that returns plus or minus `score`, depending on whether a feature is above a
-    value."""
+    """Return a forest whose output is `score` if a feature is above a value, else `-score`."""
     column = np.array([[FEATURES.index(feature)]])
     return Forest(column, np.array([[above]]), np.array([[-score, score]]), np.zeros(1))
 

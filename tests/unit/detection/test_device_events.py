@@ -1,4 +1,4 @@
-"""Test that a device's repeated report about itself is one event while it continues."""
+"""Test that a device's repeated report about itself is a single continuing event."""
 
 import pytest
 

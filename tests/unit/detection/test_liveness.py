@@ -1,4 +1,4 @@
-"""Test offline events: one per outage, ended by readings, unaffected by our restarts."""
+"""Test that each outage gives one offline event, which readings end and restarts don't affect."""
 
 import numpy as np
 import pytest

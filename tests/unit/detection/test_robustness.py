@@ -1,7 +1,7 @@
-"""Test that disturbances by air and networks cause neither misses nor false alarms.
+"""Test that disturbances in the air and the network cause neither misses nor false alarms.
 
-The plumes are hand-made and unambiguous. A test's cases are sensors of one detector, which
-processes many sensors at hardly more cost than one.
+The plumes are hand-made and unambiguous. All cases of a test are sensors of one detector, because
+many sensors take hardly longer than one.
 """
 
 from copy import copy
@@ -20,7 +20,9 @@ from tests.support.streams import events_of, fresh
 EVERY_S = 2.0
 HOUR, DAY = 3600.0, 86_400.0
 SHORT_DAY = DAY / 2
-"""All of a day's activity and half of its quiet time; the detector ignores the time of day."""
+"""A shortened day with all the activity but half the quiet time.
+
+The detector ignores the time of day."""
 MASSES = ("pm1", "pm25", "pm10")
 CLEAN = {"pm1": 2.6, "pm25": 4.0, "pm10": 4.6, "voc_index": 100.0, "rh": 41.0, "temp": 21.5}
 NOISE = {"pm1": 0.15, "pm25": 0.2, "pm10": 0.25, "voc_index": 1.0, "rh": 0.1, "temp": 0.02}
@@ -143,7 +145,7 @@ def test_a_sensor_that_reads_too_little_or_too_much_does_not_mistake_spray_for_v
 def test_a_session_after_silence_is_detected_and_the_silence_raises_nothing(gap_s):
     air = Air(2400.0)
     air.puffs(1500.0)
-    # after hours, the room may have changed: a constant level is not an event
+    # a room can change over hours, so a new constant level is not an event
     air.ramp(np.where(air.time >= 1200.0, 12.0 if gap_s > GAP_S else 0.0, 0.0))
     air.time = np.where(air.time >= 1200.0, air.time + gap_s, air.time)
     events = detect(air)
@@ -229,7 +231,7 @@ def test_a_faulty_sensor_among_hundreds_changes_nothing_for_the_others():
 
 
 def ramp(hours, top):
-    """Return haze that rises for `hours`, stays for two, and falls as slowly."""
+    """Return haze that rises for `hours`, stays for two hours, and falls as slowly as it rose."""
     up, stay, begin = hours * HOUR, 2 * HOUR, 1200.0
     air = Air(up + stay + up + HOUR)
     times = [begin, begin + up, begin + up + stay, begin + 2 * up + stay]
@@ -266,8 +268,7 @@ def sprayed_for_an_hour_each(days):
 
 
 def weak_puffs_for_a_week():
-    """Return single puffs too weak to alert, twenty per school day, meant to raise the
-    threshold."""
+    """Return single puffs too weak to alert, twenty a school day, meant to raise the threshold."""
     air = Air(5.5 * SHORT_DAY, every_s=10.0)
     for day in range(5):
         for k in range(20):
@@ -282,8 +283,8 @@ def haze_of_two_hours():
     return air
 
 
-# Air, onsets of sessions, highest puff, and seconds from onset to alert. In dense haze, the decay
-# of all three puffs must be visible: a minute and a half after the last, as in the benchmark.
+# Each entry has air, onsets of sessions, highest puff, and maximum seconds from onset to alert. In
+# dense haze, alerts need the decay of all three puffs, up to a minute and a half after the last.
 SLOW = {
     "PM to 60 in 0.5 h": (lambda: ramp(0.5, 60.0), [1200 + 1.5 * HOUR], 180.0, 150.0),
     "PM to 60 in 4 h": (lambda: ramp(4.0, 60.0), [1200 + 5 * HOUR], 180.0, 150.0),
@@ -295,7 +296,7 @@ SLOW = {
     "saw-tooth of 10 min": (lambda: sawtooth(600.0), [], 0.0, 0.0),
     "saw-tooth of 30 min": (lambda: sawtooth(1800.0), [], 0.0, 0.0),
     "haze that has gone": (haze_of_two_hours, [1200 + 2 * HOUR + 900], 180.0, 60.0),
-    # ten minutes after the last spray, later, the next day
+    # sessions ten minutes after the last spray, later, and the next day
     "sprays on two days": (
         lambda: sprayed_for_an_hour_each(2),
         [SHORT_DAY + 3 * HOUR + 600, SHORT_DAY + 5 * HOUR, 2 * SHORT_DAY + 2 * HOUR],
@@ -303,7 +304,7 @@ SLOW = {
         60.0,
     ),
     "a week of weak puffs": (weak_puffs_for_a_week, [5 * SHORT_DAY + 3 * HOUR], 60.0, 60.0),
-    # as many detected on the last day as on the first
+    # the last day must have as many detections as the first
     "a week of vaping": (
         lambda: Air(6 * SHORT_DAY, every_s=10.0),
         [day * SHORT_DAY + 3 * HOUR + 1500.0 * k for day in range(6) for k in range(15)],

@@ -1,4 +1,4 @@
-"""Test each sensor fault on days of made-up air, and air that must never count as a fault."""
+"""Test each sensor fault, and air that must never count as a fault, on made-up days."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def watch(air, **kwargs):
 
 
 def watch_each(airs):
-    """Return the events of each air by name; each is a building of the same detectors."""
+    """Return each air's events by name; the detectors treat each air as a building."""
     slow = MinuteDetectors(slow_of)
     batches = []
     for k, air in enumerate(airs.values()):
@@ -35,7 +35,7 @@ def watch_each(airs):
 
 
 def sensor_of(event):
-    """Return an event's sensor by its name in the air."""
+    """Return the sensor's name without the name of its air."""
     return event.sensor.partition("/")[2]
 
 
@@ -44,7 +44,7 @@ def phases(events):
 
 
 def one(events, fault):
-    """Return the only fault's alert, which must be of this kind."""
+    """Return the only alert, which must be this fault."""
     alerts = [event for event in events if event.phase is EventPhase.ALERTED]
     assert [event.model_version for event in alerts] == [f"faults-1-{fault}"]
     return alerts[0]
@@ -202,7 +202,7 @@ def test_drift_of_one_sensor(watched):
 
 
 def whole_numbers():
-    """Return a Plantower at 0 and 1 µg/m³ for nights, and 0 ppb for days."""
+    """Return a Plantower that reads 0 and 1 µg/m³ at night, and a gas sensor at 0 ppb for days."""
     air = Air(["n-a-1"], 4 * DAY_S, levels={"pm1": 0.2, "pm25": 0.6, "pm10": 1.2}, whole=True)
     columns = air.values["n-a-1"]
     columns["tvoc_ppb"] = np.zeros_like(columns["pm25"])
@@ -212,7 +212,7 @@ def whole_numbers():
 
 
 def held_for_five_minutes():
-    """Return values like BSEC's in its ultra-low-power mode."""
+    """Return values that repeat like those of BSEC in its ultra-low-power mode."""
     levels = {"pm25": 5.0, "voc_index": 100.0, "rh": 41.0}
     air = Air(["n-a-1"], 2 * DAY_S, every_s=60.0, levels=levels)
     columns = air.values["n-a-1"]

@@ -1,5 +1,4 @@
-"""Test a corpus of hostile and broken messages: each gives one dead letter or fault, in bounded
-time."""
+"""Test that hostile and broken messages each give one dead letter or fault, in bounded time."""
 
 import json
 

@@ -153,7 +153,7 @@ def test_acknowledgments_leave_in_order_as_one_piece():
 
 
 async def test_a_burst_over_tls(tmp_path):
-    """All messages in a TLS record are read; none stay in the library's buffer."""
+    """All messages in a TLS record are read, and none stays in the library's buffer."""
     pem, key = certificate(tmp_path)
     server = f"cafile {pem}\ncertfile {pem}\nkeyfile {key}\nmax_inflight_messages 200"
     context = ssl.create_default_context(cafile=str(pem))

@@ -1,5 +1,4 @@
-"""Test that a dead connection is distinguished from a quiet one, and repaired with growing
-pauses."""
+"""Test that dead connections are distinguished from quiet ones, and retried ever more slowly."""
 
 import pytest
 

@@ -1,5 +1,4 @@
-"""Test the group commit: in order, retried forever, and no duplicate settled before its first
-copy."""
+"""Test that group commits are in order and retried, and settle duplicates after the first copy."""
 
 import asyncio
 import contextlib
@@ -65,7 +64,7 @@ async def test_what_comes_within_the_pace_is_one_group():
     disk = Disk()
     disk.permit()
     async with running(disk, pace_s=0.5) as commits:
-        await asyncio.wait_for(commits.commit([1]), 60)  # after a quiet moment, nothing waits
+        await asyncio.wait_for(commits.commit([1]), 60)  # written at once, because nothing waits
         later = []
         for k in (2, 3, 4):
             later.append(commits.enter([k]))

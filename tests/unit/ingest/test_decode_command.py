@@ -43,7 +43,7 @@ def test_old_samples_are_shown_as_sent_and_history_too():
 
 
 class TestGeneric:
-    """It reads values whose names are clear, and reports the values that it leaves out."""
+    """The generic decoder reads values with clear names, and reports the values that it skips."""
 
     AIRBOX = b'{"id":"3F21","t":1764321000,"air":{"p25":6.3},"gas":{"tvoc_ppb":143},"rssi":-61}'
 

@@ -1,5 +1,4 @@
-"""Test events of other detectors: accepted completely or refused; each alerts once, even if
-repeated."""
+"""Test that other detectors' events are accepted whole or refused, and alert once if repeated."""
 
 import json
 import time

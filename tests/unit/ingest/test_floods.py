@@ -1,4 +1,4 @@
-"""Test senders that flood: what is still read, and what does not count as a flood."""
+"""Test what is still read during a flood, and what does not count as a flood."""
 
 import pytest
 

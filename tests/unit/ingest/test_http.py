@@ -1,4 +1,4 @@
-"""Test HTTP ingest: every status, what is stored and what is not, and 200 only when durable."""
+"""Test HTTP ingest: every status, what is stored, and that 200 means durable."""
 
 import asyncio
 import contextlib
@@ -63,8 +63,7 @@ QUICK = replace(PATIENT, body_s=0.2, commit_s=0.5)
 
 
 class World:
-    """HTTP ingest, intake, and a journal in memory that fails while `full` and hangs while
-    `stalled`."""
+    """HTTP ingest with a journal in memory that fails while `full` and hangs while `stalled`."""
 
     def __init__(self, settings=PATIENT):
         self.settings = settings

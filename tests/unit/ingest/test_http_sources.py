@@ -1,5 +1,4 @@
-"""Test who can post, for which sensors and how often: tokens, signatures, replays, rates,
-guesses."""
+"""Test who can post for which sensors, and how often: tokens, signatures, replays, rates."""
 
 import base64
 

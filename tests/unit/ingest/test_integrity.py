@@ -1,4 +1,4 @@
-"""Test two devices under one name, repeats, floods, and cases that are no attack."""
+"""Test two devices under one name, repeats, floods, and harmless look-alikes."""
 
 import random
 
@@ -71,7 +71,7 @@ def test_two_devices_under_one_name_are_found_once_a_minute_and_nothing_is_missi
 
 
 def second_sender(kind, k):
-    """Return the number of the k-th forged reading; one follows each genuine reading."""
+    """Return the sequence number of the k-th forged reading, which follows a genuine one."""
     return {
         "without numbers": None,
         "random": random.Random(k).randrange(10**6),
@@ -100,7 +100,7 @@ def second_sender(kind, k):
     ],
 )
 def test_whatever_numbers_a_second_sender_gives_it_is_found(known, kind, timed, each):
-    """`each` forged readings follow every genuine one of the sensor, which reports every 5 s."""
+    """The sensor reports every 5 s; `each` forged readings follow every genuine one."""
     flags = () if timed else ("no_time",)
     stream = []
     for k in range(60):
@@ -117,7 +117,7 @@ def test_whatever_numbers_a_second_sender_gives_it_is_found(known, kind, timed, 
 @pytest.mark.parametrize("ahead", [2, 20, 50, 101, 1_400, 500_000])
 @pytest.mark.parametrize("every", [0.5, 2.5])
 def test_a_second_sender_ahead_of_the_numbers_is_found_before_it_stops(known, ahead, every):
-    """It knows the numbers and forges clean air for 40 s; the sensor then seems to fill a gap."""
+    """It forges 40 s of clean air with future numbers, so the real sensor seems to fill a gap."""
     own = honest(5_100, 0.0, 8)
     forged = [
         reading(5_100 + ahead + k, 0.3 + every * k, values={"pm25": 4.0})
@@ -176,8 +176,7 @@ def test_what_honest_devices_do_is_not_found(known, stream):
 @pytest.mark.parametrize("each", [1, 30, 190])
 @pytest.mark.parametrize("numbered", [True, False])
 def test_air_in_messages_of_its_own_is_found_only_if_it_begins_later(known, numbered, each):
-    """Formats split a moment into several messages; a later sender could use that to hide a
-    plume."""
+    """Some formats send several messages per moment; attackers could use that to hide a plume."""
     stream = []
     for k in range(1_000):
         stream.append(reading(5_100 + k, 1.0 * k))

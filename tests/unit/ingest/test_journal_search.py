@@ -1,4 +1,4 @@
-"""Test the search in the journal for readings older than the memory of recent ones."""
+"""Test the journal search for copies of readings that are no longer in memory."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_no_more_of_the_journal_is_read_than_may_have_the_reading(journal):
 
 
 def test_a_reading_stored_while_our_clock_was_behind_is_found_by_its_stamp(journal):
-    """It was received an hour too early by our clock, before others with the right time."""
+    """Our clock was an hour behind when the reading was received, and correct for later ones."""
     wrong = [
         Reading(
             "a", 1e9 + k, 1e9 + k, {"pm25": 4.0}, flags=("time_replaced",), stamp=1e9 + 3600 + k

@@ -1,4 +1,4 @@
-"""Test that missing readings count once, and that reordering, restarts and copies are no loss."""
+"""Test that missing readings count once, and reordering, restarts and copies never count."""
 
 import pytest
 from hypothesis import given
@@ -97,7 +97,7 @@ def test_what_was_missed_while_the_service_was_down_shows():
     st.sets(st.integers(1, 29), max_size=20),
 )
 def test_missing_is_what_did_not_come(order, lost):
-    """In any order within the time that a gap stays open, exactly the lost readings count."""
+    """Exactly the lost readings count, in any order of arrival while the gap is open."""
     came = [k for k in order if k not in lost]
     readings = [reading(0, received=T), *(reading(k, received=T) for k in came)]
     assert missing([*readings, reading(30, received=T), late_enough(31)]) == len(lost)
@@ -110,10 +110,9 @@ def test_missing_is_what_did_not_come(order, lost):
     st.integers(0, 15),
 )
 def test_readings_are_not_missing_whatever_their_stamps_share_or_swap(order, lost, each, swapped):
-    """With a clock in steps of ten seconds: `each` readings per stamp, and eight at a time out of
-    order.
+    """Send `each` readings per ten-second stamp, with eight at a time out of order.
 
-    Among up to sixteen numbers, stamps may be in a different order.
+    Within sixteen sequence numbers, stamps can be out of order.
     """
     recent, integrity = RecentReadings(), Integrity()
     later = (8 * k + place for k in range(1, 5) for place in order)

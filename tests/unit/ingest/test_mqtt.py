@@ -1,4 +1,4 @@
-"""Test MQTT input: only durable messages are acknowledged, in order; bounded; never raises."""
+"""Test that MQTT input acknowledges durable messages in order, is bounded, and never raises."""
 
 import asyncio
 import contextlib
@@ -71,8 +71,7 @@ class TestArrivals:
     @pytest.mark.attack
     @pytest.mark.parametrize("qos", [0, AT_LEAST_ONCE])
     async def test_a_flood_takes_no_room_from_others_and_is_not_read(self, qos, monkeypatch):
-        """The flood is not decoded, and other senders' QoS 0 messages are not dropped because of
-        it."""
+        """The flood is not decoded, and causes no loss of other senders' QoS 0 messages."""
         monkeypatch.setattr(intake_loop, "MAX_UNACKNOWLEDGED_QOS0", 5_000)
         canary = Canary(CanarySettings(), "x")
         state, times = SourceState(), itertools.count(10.0, 1 / 10_000)
@@ -157,7 +156,7 @@ async def test_what_was_not_acknowledged_comes_again_to_the_next_one(broker):
 
 
 async def test_topics_that_are_not_wanted_any_more_are_given_up(broker, tmp_path):
-    """Otherwise, the session would keep them forever."""
+    """Without an UNSUBSCRIBE, the session would keep them forever."""
     other = "plumewatch/v1/b3/reading"
     held = tmp_path / "held"
     async with RunningSource(broker, [TOPIC, other], subscriptions=held):
@@ -235,7 +234,7 @@ async def test_a_refused_user_ends_it_at_once():
 
 
 class Mute:
-    """A server that accepts connections, and is no broker."""
+    """A server that accepts connections but is not a broker."""
 
     def __init__(self):
         self.begun, self.ended = asyncio.Event(), asyncio.Event()
@@ -290,9 +289,9 @@ async def test_given_up_while_it_connects_nothing_goes_on(mute, caplog):
 async def test_a_lost_session_becomes_an_incident_with_its_start(broker, tmp_path, caplog):
     held = tmp_path / "subscriptions.json"
     async with RunningSource(broker, subscriptions=held) as running:
-        assert running.state.sessions_lost == 0  # the first time, there is no session
+        assert running.state.sessions_lost == 0  # there is no session before the first connection
         async with aiomqtt.Client("127.0.0.1", broker.port, identifier="under-test"):
-            pass  # takes over the session, and leaves none
+            pass  # takes over the session and deletes it
         await until(lambda: running.state.connections == 2)
         assert running.state.sessions_lost == 1
         await until(lambda: running.found == ["session_lost"])

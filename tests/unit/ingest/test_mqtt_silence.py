@@ -1,5 +1,4 @@
-"""Test with a real broker that canaries return, and that a dead subscription is found and
-repaired."""
+"""Test with a real broker that canaries return, and that dead subscriptions are repaired."""
 
 import asyncio
 import contextlib
@@ -19,7 +18,7 @@ SETTINGS = CanarySettings(every_s=0.05, silent_after_s=3_600.0)
 
 
 class Clock:
-    """The source's monotonic clock, which a test sets ahead to avoid waiting."""
+    """The source's monotonic clock, which a test advances instead of waiting."""
 
     def __init__(self):
         self.ahead, self.looks = 0.0, 0
@@ -97,8 +96,7 @@ async def test_a_lost_subscription_is_made_anew(broker, clock, monkeypatch, capl
 
 
 async def test_a_slow_disk_is_no_silence(broker, clock):
-    """The broker's whole window waits for the disk, so nothing can arrive and nothing is
-    repaired."""
+    """The broker's window is full while the disk is slow, so silence must not cause a repair."""
     async with running_on(broker) as running:
         await until(lambda: running.canary.returned >= 1)
         running.held.clear()
@@ -152,8 +150,7 @@ def test_nonsense_about_the_broker(payload):
 
 
 async def test_a_canary_that_misses_its_cancellation_ends_with_its_connection(broker, monkeypatch):
-    """In Python 3.11, `asyncio.wait_for` loses a cancellation that coincides with the
-    acknowledgment."""
+    """Python 3.11's `asyncio.wait_for` loses a cancellation if it coincides with the PUBACK."""
     send = aiomqtt.Client.publish
 
     async def deaf(self, *arguments, **options):

@@ -91,8 +91,7 @@ def test_the_telemetry_of_a_board_is_no_reading(more, readings):
 
 
 def test_since_when_a_sensor_has_sent_no_particles_goes_on_after_a_restart():
-    """The device's own vape alarm counts as particles; messages from its board alone do not
-    count."""
+    """The device's own vape alarm counts as particles. Messages about its board don't count."""
     tally = ReadingCounts()
     gas, alarm = {"values": {"tvoc_ppb": 90.0}}, {"events": ("vendor_vape",)}
     steps = [({"values": {"rssi": -60.0}}, None), (gas, NOW + 1), (gas, NOW + 1)]

@@ -1,5 +1,4 @@
-"""Test the bounded memory of accepted readings: copies are found, and each reading has its own
-time."""
+"""Test that the bounded memory of readings detects copies and gives each reading its own time."""
 
 import pytest
 
@@ -81,7 +80,7 @@ def test_readings_without_a_stamp_are_copies_only_if_their_sender_says_so(flag):
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_backlog_without_stamps_is_known_by_its_numbers(restarted):
-    """After a kill, the broker sends it with different packet ids and without the DUP flag."""
+    """After a kill, the broker resends the backlog with new packet ids and without the DUP flag."""
 
     def backlog(received, first_packet):
         for k in range(50):
@@ -185,8 +184,7 @@ def test_a_burst_of_one_stamp_stays_within_its_second():
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_copies_of_stamps_ahead_of_our_clock_are_known_when_it_is_right(restarted):
-    """Our clock was an hour behind; then the same readings arrive again with their correct
-    times."""
+    """Our clock was an hour behind. Then the same readings arrive again at the correct time."""
     recent = RecentReadings()
 
     def wrong(k):

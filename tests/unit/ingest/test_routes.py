@@ -1,5 +1,4 @@
-"""Test which decoder reads a topic: the sensor's, mappings, routes, the table; guards pass it
-on."""
+"""Test which decoder reads a topic: the sensor's, a mapping's, a route's, or the table's."""
 
 import json
 

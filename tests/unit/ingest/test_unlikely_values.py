@@ -1,4 +1,4 @@
-"""Test implausible values: reported only after a run without any contradicting value."""
+"""Test that implausible values are reported only after a run without a contradicting value."""
 
 import pytest
 

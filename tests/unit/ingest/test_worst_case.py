@@ -1,7 +1,7 @@
-"""Test that no payload makes a decoder's time grow with the square of the payload's size.
+"""Test that no decoder takes time proportional to the square of a payload's size.
 
-The payloads are eight times the accepted size. Code that reads each byte once takes milliseconds;
-code that reads from each byte to the end does not finish in time.
+The payloads are eight times the accepted size. Code that reads each byte once takes milliseconds.
+Code that reads from each byte to the end does not finish in time.
 """
 
 import json

@@ -29,7 +29,7 @@ def test_the_compiled_catalogue_has_the_messages_of_its_source(code):
 
 
 def test_no_message_is_inside_a_formatted_string():
-    """Only Python 3.12 and newer finds messages there, so they would stay in English."""
+    """Only Python 3.12 and later can extract messages there, so they would stay in English."""
     root = Path(catalogue.__file__).parents[1]
     found = [
         f"{path.relative_to(root)}:{call.lineno}"

@@ -54,7 +54,7 @@ def config_file(tmp_path):
 
 @pytest.fixture
 async def used(config_file):
-    """Return a data folder that contains a puff, after the service has ended."""
+    """Return the data folder of a stopped service that recorded a puff."""
     async with running(load(config_file)) as service:
         readings = readings_of_puff(start=time.time() - 300)
         await store(service, readings)
@@ -115,7 +115,7 @@ def restore(config_file, source, *, only_verify=False, force=False):
 
 
 def spoil(folder, name, statement):
-    """Change a copy and its digest, so that only the content checks can detect it."""
+    """Change a copy and its digest, so that only the content checks can detect the change."""
     path = folder / name
     with contextlib.closing(sqlite3.connect(path)) as copy, copy:
         copy.execute("PRAGMA foreign_keys=OFF")
@@ -129,7 +129,7 @@ def spoil(folder, name, statement):
 
 
 def sign(manifest):
-    """Return a manifest with its digest, if it has one."""
+    """Return a manifest with an updated digest, if it has one."""
     with contextlib.suppress(ValueError, RecursionError, AttributeError):
         found = json.loads(manifest)
         return json.dumps(

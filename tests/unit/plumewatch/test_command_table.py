@@ -139,7 +139,7 @@ def test_help_explains_the_command_with_examples_that_parse(name):
 
 @pytest.mark.parametrize("name", sorted(set(TABLE) - NOT_HERE))
 def test_it_runs_in_a_school(name, places):
-    """Also with `--json`, if the command has it."""
+    """Run each command, and again with `--json` if it has that option."""
     has_json = any(p.name == "as_json" for p in TABLE[name].params)
     for more in ("", " --json") if has_json else ("",):
         output = invoke(CALLS[name].format(**places) + more)

@@ -1,5 +1,4 @@
-"""Test edits of the configuration file: only the entry changes, and only valid files are
-written."""
+"""Test that editing the configuration changes only the entry, and writes only valid files."""
 
 import stat
 import tomllib

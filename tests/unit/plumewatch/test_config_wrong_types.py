@@ -1,4 +1,4 @@
-"""Test that a wrong type anywhere in a configuration is that key's fault, never a traceback."""
+"""Test that a wrong type in a configuration is reported for its key, never as a traceback."""
 
 import copy
 import tomllib

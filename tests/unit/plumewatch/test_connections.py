@@ -62,7 +62,7 @@ async def connected(port):
 
 
 async def ended(reader):
-    """Read until the connection ends, which must happen."""
+    """Read until the connection ends; fail if it stays open."""
     async with asyncio.timeout(60):
         with contextlib.suppress(ConnectionResetError):
             return await reader.read()
@@ -131,7 +131,7 @@ async def test_a_body_that_comes_a_byte_at_a_time():
 
 
 async def test_an_address_has_its_share():
-    # only its share can end a connection
+    # only the limit per address can end a connection
     bounds = ConnectionBounds(per_address=3, head_s=60.0, exempt_loopback=False)
     async with serving(bounds) as port:
         opened = [await connected(port) for _ in range(3)]
@@ -163,7 +163,7 @@ async def is_ended_by_the_server(port, client):
 
 @pytest.mark.parametrize("requests", [b"", b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 3])
 async def test_a_response_that_nobody_reads(requests):
-    """Whether it is the last response, or more requests follow."""
+    """The response is the last one, or more requests follow."""
     bounds = ConnectionBounds(head_s=0.2, stalled_s=0.2)
     async with serving(bounds) as port:
         with socket.socket() as client:

@@ -1,5 +1,4 @@
-"""Test the detection loop's lag and its use of other parts, with a consumer that decides
-nothing."""
+"""Test the detection loop's lag and its calls to other parts, with a stub consumer."""
 
 import asyncio
 import contextlib
@@ -169,7 +168,7 @@ async def test_a_clock_set_during_a_batch_moves_earlier_deadlines_only(bench, by
 
 @pytest.mark.parametrize("by_s", [3600.0, -3600.0])
 async def test_what_was_read_before_a_step_is_decided_as_of_then(bench, by_s):
-    """Otherwise, it would be an hour late and page nobody, or an hour early and wait."""
+    """Otherwise, a reading would be an hour late and page nobody, or an hour early and wait."""
     async with running(bench.loop):
         bench.store(1)
         await until(lambda: bench.loop.position == 1)

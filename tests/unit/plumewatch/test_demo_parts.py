@@ -1,4 +1,4 @@
-"""Test the demo's output: the truth next to the detections."""
+"""Test that the demo shows the truth together with the detections."""
 
 from __future__ import annotations
 

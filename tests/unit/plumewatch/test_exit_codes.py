@@ -1,4 +1,4 @@
-"""Test that every way in which a command ends has one exit code and one line."""
+"""Test that every way a command can end has one exit code and one line of output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from storage.errors import StorageUnavailableError
 
 
 def ended(command):
-    """Return how the command line ends with this command in a separate group."""
+    """Run this command in a group of its own, and return how the command line ends."""
     app, group = typer.Typer(cls=Commands), typer.Typer()
     app.add_typer(group, name="group")
     group.command("one")(command)

@@ -1,4 +1,4 @@
-"""Test times as people write them: in the school's zone, also when its clock is set back."""
+"""Test times as people write them, in the school's zone, including clock changes."""
 
 from zoneinfo import ZoneInfo
 

@@ -1,4 +1,4 @@
-"""Test readiness by part, yes or no without a token, and that metrics name nobody."""
+"""Test readiness by part, what is visible without a token, and that metrics name nobody."""
 
 from types import SimpleNamespace
 
@@ -55,7 +55,7 @@ def reading(sensor, flags=()):
 
 
 def test_a_clock_that_makes_everything_late(parts):
-    """Late readings never alert, so it must be noticed if all of them are late."""
+    """Late readings never alert, so the service must report if all of them are late."""
     tally, sensors = parts.intake.reading_counts, ("a", "b", "c")
 
     def minute(*late):
@@ -65,7 +65,7 @@ def test_a_clock_that_makes_everything_late(parts):
 
     for _ in range(SAMPLES):
         minute("a", "b", "c")
-    assert parts.failing() == []  # it could be an outage's backlog
+    assert parts.failing() == []  # they could be the backlog of an outage
     minute("a", "b", "c")
     ((name, says),) = parts.failing()
     assert name == "clocks"
@@ -74,7 +74,7 @@ def test_a_clock_that_makes_everything_late(parts):
     assert parts.failing() == []  # two sensors had a reading in time
     for _ in range(SAMPLES):
         minute("a")
-    assert parts.failing() == []  # one sensor's clock does not decide
+    assert parts.failing() == []  # one late sensor is not enough
 
 
 def test_lag(parts):
@@ -129,7 +129,7 @@ def outcome(error=None, *, final=False, incident="i"):
 def test_from_reading_to_notice():
     deliveries = Deliveries()
     deliveries.on_alert(SimpleNamespace(incident="i"), NOW)
-    deliveries.on_alert(SimpleNamespace(incident="i"), NOW + 50)  # the first one decides
+    deliveries.on_alert(SimpleNamespace(incident="i"), NOW + 50)  # only the first one counts
     deliveries.on_delivery(outcome("timeout"), NOW + 1)
     deliveries.on_delivery(outcome(), NOW + 3)
     deliveries.on_delivery(outcome(), NOW + 9)  # to a second person

@@ -1,4 +1,4 @@
-"""Test the lock files: hashes of every package, and their consistency."""
+"""Test that lock files have every package's hashes and are consistent."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ PROJECT = Path(__file__).parents[3]
 
 
 def locked(name):
-    """Return each entry's package and version, with its number of hashes."""
+    """Return the package, version and number of hashes of each entry."""
     text = (PROJECT / name).read_text().replace("\\\n", " ")
     found = re.findall(r"^([\w.-]+==\S+)(.*)$", text, re.MULTILINE)
     entries = ((pin + rest.partition("--hash")[0], rest.count("--hash")) for pin, rest in found)
@@ -24,8 +24,7 @@ def test_every_locked_package_has_the_hashes_of_its_files(name):
 
 
 def test_a_machine_without_a_compiler_can_install_what_has_to_be_installed():
-    """Packages that exist only as C source are in a separate lock file, whose installation may
-    fail."""
+    """Packages that exist only as C source have a separate lock file, and are optional."""
     compiled = {entry.partition("==")[0] for entry in locked("requirements-sim.lock")}
     needed = {entry.partition("==")[0] for entry in locked("requirements.lock")}
     assert compiled

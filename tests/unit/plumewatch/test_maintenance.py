@@ -74,7 +74,7 @@ async def test_samples_of_sensors_and_service_reach_the_series(config):
 
 
 async def test_sensors_have_their_place_in_the_series_from_the_start_on(config, monkeypatch):
-    """Dashboards get a room's building and floor from here, even if its sensor is silent."""
+    """Dashboards get a room's building and floor from these records, even for silent sensors."""
     monkeypatch.setattr(Maintenance, "measure", lambda *_: asyncio.Event().wait())  # not due
     began = time.time()
 
@@ -89,7 +89,7 @@ async def test_sensors_have_their_place_in_the_series_from_the_start_on(config, 
 
 
 async def test_hours_on_duty_are_counted_while_nothing_runs(config, tmp_path):
-    """By the minute while the service runs, by the hour for times when it did not."""
+    """Hours are counted by the minute while the service runs, and by the hour for downtime."""
     monday, began = 1_789_387_200.0, time.monotonic()  # 2026-09-14T12:00:00Z
     shift = {"id": "s", "receiver": "staff", "people": ["ap"], "start": "08:00", "end": "16:30"}
     config = parse(

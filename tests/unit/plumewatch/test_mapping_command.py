@@ -154,7 +154,7 @@ class TestExamples:
     )
 
     def test_faults_in_them_are_named(self, call, config):
-        """A sentinel that one example shows is meant; a quantity that no example reads is not."""
+        """A sentinel in some examples is intended; a fault in every example is not."""
         base = STARTER.replace("port = 1883", f"port = {free_port()}")
         example = self.FAULTY[self.FAULTY.index("[[mapping.example]]") :]
         found = call("check", "--config", config(MAPPING + example, base)).stdout

@@ -1,5 +1,4 @@
-"""Test that commands load only the modules that they need, because start-up time depends on
-them."""
+"""Test that commands load only the modules that they need, which keeps startup fast."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Test that tables fit the line or become paragraphs, and that nothing is cut off."""
+"""Test that tables fit the line or become paragraphs, without losing text."""
 
 import io
 from collections import Counter

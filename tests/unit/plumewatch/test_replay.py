@@ -1,4 +1,4 @@
-"""Test replay: the documented columns, and the same bytes for any batch size."""
+"""Test that replay writes the documented columns, and the same bytes for any batch size."""
 
 import csv
 import gzip

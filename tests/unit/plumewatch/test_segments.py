@@ -1,4 +1,4 @@
-"""Test ``plumewatch segments``: it writes the journal once, in the order of evaluation."""
+"""Test that ``plumewatch segments`` writes the journal once, in order of evaluation."""
 
 import msgspec
 import polars as pl

@@ -1,5 +1,4 @@
-"""Test the whole service: readings are evaluated, stored and notified, despite faults and
-restarts."""
+"""Test that the whole service evaluates, stores and notifies, despite faults and restarts."""
 
 import asyncio
 import contextlib
@@ -89,7 +88,7 @@ async def test_the_event_loop_counts_no_rows_of_the_journal(config, monkeypatch)
     for name in ("dead_letter_counts", "bytes_used"):
         monkeypatch.setattr(Journal, name, recorded(getattr(Journal, name)))
     async with running(config) as service:
-        threads.clear()  # of the start
+        threads.clear()  # discard the threads used at startup
         assert service.monitoring.status().dead_letters == {}
         letter = DeadLetter(time.time(), "a/b", "malformed", "not JSON", "native", 1, b"{")
         await asyncio.to_thread(service.journal.commit, (), [letter])
@@ -171,7 +170,7 @@ async def test_silence_is_reported_once_and_survives_a_restart(config, monkeypat
 
 
 async def test_what_time_alone_decides_is_sent_without_waiting_for_the_pump(config, monkeypatch):
-    """The pump itself would check again only after an hour."""
+    """On its own, the pump would check again only after an hour."""
     patient = partial(OutboxPump, settings=PumpSettings(idle_s=3600.0))
     monkeypatch.setattr("plumewatch.service.alerting.OutboxPump", patient)
     async with running(config) as service:

@@ -125,9 +125,9 @@ def of_sensor(name, received=MONDAY):
 
 
 def test_a_sensor_that_cannot_detect_vaping_is_named(setup, tmp_path):
-    """Its payload has names that nothing knows, so no particles and no time are read.
+    """The sensor's payload has only unknown names, so no particles and no time are read.
 
-    A device with a vape alarm of its own alerts by that.
+    A device with its own vape alarm can still alert.
     """
     alarm = {"events": ["vendor_vape"], "time": MONDAY}
     payloads = {
@@ -188,7 +188,7 @@ def test_setup_says_each_unit_that_it_guesses(setup, tmp_path):
 
 
 def of_words(words):
-    """Three rounds of a device that publishes one bare value a topic, for two rooms."""
+    """Return three rounds from devices in two rooms that publish one bare value per topic."""
     return [
         Message(f"bms/f2/{room}/{word}", value.encode(), MONDAY + 5 * n + k / 10)
         for n in range(3)
@@ -198,8 +198,7 @@ def of_words(words):
 
 
 def test_setup_reads_one_quantity_a_topic_whatever_its_last_word(setup, tmp_path):
-    """Known quantities are combined into readings; others are listed, and then dropped without a
-    dead letter."""
+    """Known quantities become readings; others are listed, then dropped without a dead letter."""
     words = {"dust25": "7.1", "relhum": "41", "temp_c": "21.5", "tvoc_idx": "97"}
     words |= {"wifi_rssi": "-61", "door": "1", "motion": "none", "fanspeed": "1200"}
     ran, _ = setup(of_words(words))
@@ -251,7 +250,7 @@ ZONES = "America/New_York"
 def test_setup_and_check_notice_a_clock_in_another_time_zone(
     setup, tmp_path, school, sends, mark, said, timezone
 ):
-    """The time zone that setup writes makes the readings punctual."""
+    """With the time zone that setup writes, the readings are on time."""
     answers = tmp_path / "answers.toml"
     answers.write_text(answers.read_text() + f'timezone = "{school}"\n')
     sent = []

@@ -1,4 +1,4 @@
-"""Test `plumewatch staff`: it reads passwords from a file or keyboard and never shows them."""
+"""Test that `plumewatch staff` reads passwords from a file or keyboard, and never shows them."""
 
 import io
 import json

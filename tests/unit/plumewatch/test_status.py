@@ -90,7 +90,7 @@ def run(path, *words):
 
 
 def test_readings_since_the_last_snapshot_count_at_once(stored):
-    """The service stores counts and states once a minute, but the journal at once."""
+    """The service saves counts and states once a minute, but readings immediately."""
     with Journal(stored.parent / "plumewatch-data/journal.db") as journal:
         journal.commit(
             [Reading(name, NOW + 250, NOW + 250, {"pm25": 4.0}) for name in ("s1", "s2")]
@@ -104,8 +104,7 @@ def test_readings_since_the_last_snapshot_count_at_once(stored):
 
 
 def test_the_time_between_two_runs_of_the_service_is_no_interval(stored):
-    """The service first stores its state a minute after its start; `status` must not wait for
-    that."""
+    """The service first saves its state after a minute; `status` must work before that."""
     paths = DataPaths(load(stored).data_dir)
     with Journal(paths.journal) as journal:
         journal.commit([Reading("s1", at, at, {"pm25": 4.0}) for at in (NOW + 300, NOW + 9000)])
@@ -118,7 +117,7 @@ def test_the_time_between_two_runs_of_the_service_is_no_interval(stored):
 
 
 def test_a_sensor_known_only_from_the_series_was_heard_then(stored):
-    """The page shows the same (`SensorStatus.with_stored`)."""
+    """The staff page shows the same (`SensorStatus.with_stored`)."""
     with SqliteSeries(stored.parent / "plumewatch-data/series.db") as series:
         series.write([Reading("s2", NOW - 3 * 86_400, NOW, {"pm25": 4.0})])
     second = json.loads(run(stored, "status", "--json")[1].splitlines()[1])
@@ -244,7 +243,7 @@ def test_dead_letters(stored):
 
 @pytest.mark.parametrize("command", ["status", "dead-letters"])
 def test_data_of_an_older_program_are_not_read_as_empty(stored, command, monkeypatch):
-    """It reports that the program was upgraded, but the service has not started yet."""
+    """The command reports that the program was upgraded, but the service has not started yet."""
     for part in ("journal", "alerts"):
         monkeypatch.setitem(NEWEST, part, 2)
     ran = plumewatch(command, "--config", stored)

@@ -29,7 +29,7 @@ quiet_hours = [{{ start = "17:00", end = "07:00", days = ["mon"], then = "divert
 
 @pytest.fixture
 def school(tmp_path):
-    """Write a configuration with more in it; return its path."""
+    """Write a configuration with additional entries; return its path."""
     (tmp_path / "first").write_text("ntfys://ntfy.example/lee")
     (tmp_path / "second").write_text("ntfys://other.example/lee")
 

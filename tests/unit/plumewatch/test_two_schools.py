@@ -1,4 +1,4 @@
-"""Test that outputs distinguish equally named rooms of two schools."""
+"""Test that outputs distinguish two schools' rooms with the same name."""
 
 import time
 import tomllib

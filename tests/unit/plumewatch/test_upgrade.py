@@ -1,4 +1,4 @@
-"""Test that other versions' data is copied and upgraded, or refused, with a made-up schema step."""
+"""Test that data of other versions is copied and upgraded, or refused."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_data_are_copied_and_upgraded(paths):
     assert read_schemas(paths.state)["audit"] == 2
     assert not list(paths.root.glob("*.corrupt-*"))  # upgraded files do not count as damaged
     assert copy_before_upgrade(paths.root, NOW + 9) is None
-    assert rows(copy / "state.db") == before  # so the older program finds its schema
+    assert rows(copy / "state.db") == before  # the older program can use the copy
     assert versions(copy) == old
     assert copy.stat().st_mode & 0o777 == 0o700
     assert json.loads((copy / MANIFEST).read_text())["format"] == 1
@@ -140,7 +140,7 @@ def test_data_of_a_newer_program_are_refused_before_anything_is_touched(paths, p
     with closing(connect(paths.state)) as state:
         state.execute("INSERT OR REPLACE INTO component_version VALUES (?, 99)", (part,))
     (paths.root / "before-upgrade-20260907T055812Z").mkdir()
-    request.getfixturevalue("next_version")  # older in another part, and not changed
+    request.getfixturevalue("next_version")  # the audit log is now of an older version
     before = versions(paths.root)
     with pytest.raises(SchemaTooNewError, match=f"{part} 99") as refused:
         copy_before_upgrade(paths.root, NOW)

@@ -1,4 +1,4 @@
-"""Test a push service whose daily quota is used up: who gets the notices, and who is told."""
+"""Test what happens when a push service's daily quota is used up."""
 
 import json
 import time

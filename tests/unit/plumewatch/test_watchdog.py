@@ -1,5 +1,4 @@
-"""Test that systemd is notified while the pipeline makes progress, and an external URL while
-ready."""
+"""Test that systemd is notified while there is progress, and an external URL while ready."""
 
 import asyncio
 import contextlib

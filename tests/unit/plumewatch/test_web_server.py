@@ -53,7 +53,7 @@ async def test_the_address_that_the_proxy_saw_counts(server, forwarded, seen):
 
 
 async def test_an_application_that_is_still_starting_is_shut_down_in_order():
-    """Otherwise, its task is canceled with the loop and writes a traceback."""
+    """Otherwise, canceling its task with the loop would log a traceback."""
     steps, starting = [], asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -120,7 +120,7 @@ async def test_a_proxy_may_have_the_connections_of_all_its_clients():
     "begun", [b"", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\na"]
 )
 async def test_connections_whose_request_does_not_arrive_keep_nobody_out(begun):
-    """If there are too many, the one that has taken longest is closed."""
+    """With too many such connections, the one that has waited longest is closed."""
 
     async def take(request):
         with contextlib.suppress(ClientDisconnect):

@@ -32,7 +32,7 @@ def at(text, zone=ZONE):
 
 @pytest.fixture
 def run_service(monkeypatch, tmp_path):
-    """Run the scheduler from one time to another; return when which school's summary was sent."""
+    """Run the scheduler for a period; return the time and school of each summary sent."""
 
     def run(config, *runs):
         sent, now, end = [], 0.0, 0.0
@@ -91,7 +91,7 @@ def load_text(tmp_path):
         ([("2026-09-20 15:00", "2026-09-22 00:00")], ["2026-09-21 06:00"]),
         ([("2026-09-21 03:00", "2026-09-22 00:00")], ["2026-09-21 06:00"]),
         ([("2026-09-21 05:59", "2026-09-22 00:00")], ["2026-09-21 06:00"]),
-        ([("2026-09-21 06:10", "2026-09-22 00:00")], []),  # before its first Monday
+        ([("2026-09-21 06:10", "2026-09-22 00:00")], []),  # started after this Monday's summary
         (
             [("2026-09-18 12:00", "2026-09-21 05:50"), ("2026-09-21 06:10", "2026-09-22 00:00")],
             ["2026-09-21 06:10"],

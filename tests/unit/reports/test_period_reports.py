@@ -139,7 +139,7 @@ def test_what_is_not_on_record_is_not_compared(make, config):
     nothing = "to compare with."
     assert f"There is no record of the week of October 12, 2026 {nothing}" in text(week="2026-W43")
     assert nothing not in text(start="2026-10-19", end="2026-10-25")
-    # only the recorded part of the previous month
+    # the comparison covers only the recorded part of the previous month
     assert " in October 2026, from October 19, 2026 on" in text(month="2026-11")
 
 

@@ -1,4 +1,4 @@
-"""Test a summary's sentences against its tables: rooms by id, one basis, days on record."""
+"""Test that a summary's sentences match its tables."""
 
 import contextlib
 import re
@@ -39,7 +39,7 @@ def counts(frame, **equal):
 
 
 class Tables:
-    """The tables' data; each method recomputes one sentence's numbers, in order."""
+    """The tables' data; each method recomputes the numbers of one sentence, in order."""
 
     def __init__(self, summary, frame):
         self.cell = cells(summary)

@@ -63,7 +63,7 @@ def csv_rows(path):
 
 
 def xlsx_rows(path):
-    """Return the cells of the second-to-last sheet, as an independent reader finds them."""
+    """Return the cells of the second-to-last sheet, read by another library."""
     with zipfile.ZipFile(path) as book:
         number = sum(name.startswith("xl/worksheets/sheet") for name in book.namelist()) - 1
         sheet = ET.fromstring(book.read(f"xl/worksheets/sheet{number}.xml"))  # noqa: S314 - ours

@@ -1,4 +1,4 @@
-"""Test Spanish reports: every document can be created, and no English is left."""
+"""Test that every report document can be created in Spanish, without any English."""
 
 from __future__ import annotations
 

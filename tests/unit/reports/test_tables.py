@@ -1,4 +1,4 @@
-"""Test that a table's memory depends on its columns, not on rows as dictionaries."""
+"""Test that a table is stored by column, not as dictionaries of rows."""
 
 import polars as pl
 import pytest
@@ -9,7 +9,7 @@ COLUMNS = (Column("n", pl.Int64, ""), Column("at", MOMENT, ""), Column("text", p
 
 
 class Row(dict):
-    """A row that counts its living instances."""
+    """A row that counts how many rows are in memory."""
 
     alive = 0
     most = 0

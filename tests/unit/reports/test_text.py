@@ -1,4 +1,4 @@
-"""Test that texts are harmless wherever they are shown, and can be restored."""
+"""Test that text is harmless wherever it is shown, and that escaping is reversible."""
 
 import pytest
 from hypothesis import example, given

@@ -12,8 +12,7 @@ SLOW = ("ambient-1", "faults-1")
 
 
 def final_states(events):
-    """Return each event's last state; for slow detectors, without the reading that closed the
-    minute."""
+    """Return each event's last state, for slow detectors without the minute's last reading."""
     last = {event.id: event for event in events}
     return sorted(
         (e.id, e.sensor, e.kind.value, e.onset, e.confidence, e.explained_by)

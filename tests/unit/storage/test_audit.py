@@ -30,7 +30,7 @@ def fill(db, n=5):
 
 
 def unlocked(db, statement, *arguments):
-    """Change the file without its triggers."""
+    """Change the file with its triggers removed."""
     triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
     for name, _ in triggers:
         db.execute(f"DROP TRIGGER {name}")

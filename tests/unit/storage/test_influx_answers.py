@@ -1,4 +1,4 @@
-"""Test that one table classifies all recorded refusals of 1.6.7, 1.12.4, 2.8.0 and 3 Core."""
+"""Test how recorded refusals of InfluxDB 1.6.7, 1.12.4, 2.8.0 and 3 Core are classified."""
 
 import json
 from functools import partial
@@ -50,7 +50,7 @@ MEANINGS = {
     "two statements": Meaning.OTHER,
     "bucket with too short retention": Meaning.OTHER,
 }
-"""Expected meanings, by the end of the request's name."""
+"""Expected meaning of each refusal, by the end of the request's name."""
 OF_ONE_SERVER = {
     ("1.6.7", "write to a bucket that is not there"): Meaning.NO_DATABASE,
     ("1.12.4", "write to a bucket that is not there"): Meaning.NO_DATABASE,
@@ -60,7 +60,7 @@ OF_ONE_SERVER = {
 }
 NO_JSON = {"query as CSV", "chunked", "Flux"}
 AIMLESS = {"ping", "ping head", "health", "ready"}
-"""Answers of 3 without a token (401), or for an unknown path (404)."""
+"""Requests that version 3 refuses without a token (401) or for an unknown path (404)."""
 
 
 def expected(server, name):

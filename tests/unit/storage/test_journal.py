@@ -1,4 +1,4 @@
-"""Test the journal: committed readings are kept once and in order; corrupt records stop nothing."""
+"""Test that the journal keeps readings once and in order, and survives corrupt records."""
 
 import contextlib
 import sqlite3

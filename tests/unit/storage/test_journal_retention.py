@@ -1,4 +1,4 @@
-"""Test what the journal deletes, in which order, its gaps, and the schema upgrade from 1 to 2."""
+"""Test what the journal deletes and in which order, its gaps, and the schema upgrade to 2."""
 
 import pytest
 
@@ -18,8 +18,7 @@ def gaps(journal):
 
 
 def prune(journal, max_bytes=float("inf"), **options):
-    """Prune until nothing is deleted; return the numbers of deleted rows and deleted unread
-    rows."""
+    """Prune until nothing is deleted; return how many rows were deleted, and how many unread."""
     rows = unread = 0
     options = {"min_cursor": 0, "received_before": 0.0, **options}
     while (done := journal.prune(excess_bytes=journal.bytes_used() - max_bytes, **options)).rows:
@@ -38,7 +37,7 @@ def test_slices_add_up(journal, make_readings, monkeypatch):
 
 @pytest.mark.parametrize("size", [5_000, 50_000])
 def test_what_a_slice_costs_does_not_depend_on_what_is_kept(journal, make_readings, size):
-    """Counted in thousands of SQLite VM steps, because the time depends on the disk."""
+    """The cost is counted in thousands of SQLite VM steps, because time depends on the disk."""
     steps = 0
 
     def count():

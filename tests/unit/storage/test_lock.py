@@ -1,4 +1,4 @@
-"""Test that only one process holds the lock at a time, however processes end."""
+"""Test that only one process at a time has the lock, however processes end."""
 
 import fcntl
 import os

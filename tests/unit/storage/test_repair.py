@@ -14,7 +14,7 @@ COUNT = 2_000
 
 @pytest.mark.parametrize("program", [None, "#!/bin/sh\necho 'BEGIN;'\nexit 1\n"])
 def test_rows_before_and_behind_the_damage_are_recovered(tmp_path, monkeypatch, program):
-    """The program is missing, or its `.recover` fails, as Debian 12's does on every file."""
+    """The `sqlite3` program is missing, or its `.recover` fails, as it always does on Debian 12."""
     folder = tmp_path / "bin"
     folder.mkdir()
     if program is not None:

@@ -1,4 +1,4 @@
-"""Test that work on a database is repeated while the disk fails, and only then."""
+"""Test that work on a database is retried only while the disk fails."""
 
 import sqlite3
 from contextlib import closing

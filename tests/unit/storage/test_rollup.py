@@ -1,4 +1,4 @@
-"""Test the embedded store's averages: exact in the end, despite late readings."""
+"""Test that the embedded store's averages are finally exact, despite late readings."""
 
 import numpy as np
 import pytest

@@ -20,7 +20,7 @@ T = 1_790_000_000.0
 
 
 class FakeStore:
-    """Stores readings; fails as scripted, then refuses readings with a value in `poison`."""
+    """Stores readings; fails as scripted, and refuses readings with a value in `poison`."""
 
     def __init__(self, poison=(), failures=()):
         self.poison = set(poison)
@@ -137,7 +137,7 @@ async def test_what_comes_soon_after_a_quiet_moment_is_gathered(bench):
     b.sleep = sleep
     task = asyncio.create_task(b.writer.run())
     async with asyncio.timeout(60):
-        for _ in range(20):  # it has checked, and waits
+        for _ in range(20):  # let it check, and then wait
             await asyncio.sleep(0)
         b.commit(0, 3)
         while b.store.cursor() < 5:  # noqa: ASYNC110 - the condition is a counter

@@ -1,5 +1,4 @@
-"""Test who is notified, ring by ring: nearest, next nearest, lead, catch-all, and always
-someone."""
+"""Test who is notified, ring by ring: nearest, next nearest, lead, catch-all."""
 
 from __future__ import annotations
 

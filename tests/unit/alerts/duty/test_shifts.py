@@ -51,7 +51,7 @@ WORKDAYS = "mon tue wed thu fri"
             ("08:00", "20:00", WORKDAYS, f"2026-09-{day:02} 08:00", active)
             for day, active in zip(range(6, 13), [False, *[True] * 5, False], strict=True)
         ),
-        # start = end is a whole day: Saturday morning is still Friday's
+        # start = end is a whole day, so Saturday morning belongs to Friday's shift
         ("08:00", "08:00", WORKDAYS, "2026-09-06 08:00", False),
         ("08:00", "08:00", WORKDAYS, "2026-09-07 07:00", False),
         *(("08:00", "08:00", WORKDAYS, f"2026-09-{day:02} 08:00", True) for day in range(7, 12)),

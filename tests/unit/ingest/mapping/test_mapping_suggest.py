@@ -1,4 +1,4 @@
-"""Test suggestions: what they guess, what they mark as a guess, and what they leave to a person."""
+"""Test what mapping suggestions guess, mark as a guess, or leave to a person."""
 
 import json
 import tomllib
