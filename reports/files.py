@@ -58,6 +58,7 @@ REPORTS: Final = {
 SHEETS: Final = Words(
     {
         "schools": mark("Schools"),
+        "schools_before": mark("Schools before"),
         "weeks": mark("By week"),
         "days": mark("By day"),
         "hour_by_weekday": mark("Hour and weekday"),

@@ -116,14 +116,23 @@ def _make_grid(
 def _make_grids(facts: Facts) -> Iterator[Grid]:
     incidents, found = facts.chosen.incidents, facts.kpis.outcome
     if facts.names_sites:
+        compared = compare_schools(facts)
         yield _make_grid(
             "schools",
             _("Schools"),
             "school",
             _OF_SCHOOLS,
-            ((found.site.title, _list_figures(found)) for found in compare_schools(facts)),
+            ((found.site.title, _list_figures(found)) for found in compared),
             about=_("Alerts exclude sensor faults. Sensors down were offline all of the last day."),
         )
+        if facts.before is not None:
+            yield _make_grid(
+                "schools_before",
+                _("Schools in the period before"),
+                "school",
+                _OF_SCHOOLS,
+                ((s.site.title, _list_figures(s.before)) for s in compared if s.before),
+            )
     yield _make_grid(
         "weeks",
         _("Incidents by week"),

@@ -83,8 +83,12 @@ def test_summary_and_mail_show_schools_per_ten_sensors_and_before(facts):
     made = make_summary(facts)
     grids = {key: dict(grid.rows) for key, grid in made.grids.items()}
     columns = [name for name, _unit in made.grids["schools"].columns]
-    now = dict(zip(columns, grids["schools"]["North"], strict=True))
+    now, before = (
+        dict(zip(columns, grids[key]["North"], strict=True))
+        for key in ("schools", "schools_before")
+    )
     assert (now["alerts"], now["alerts_per_10"], now["sensors_down"]) == (3.0, 7.5, 1.0)
+    assert (before["false_alarms"], before["sensors_down"]) == (1.0, 2.0)
     assert set(grids["schools"]) == {"North", "South (closed)"}
     text = write_letter(made)[1]
     assert "- North: alerts 3 (7.50; 1), confirmed 2 (5; 0), false alarms 1 (2.50; 1)" in text
