@@ -91,6 +91,8 @@ def load_secret(what: str, path: Path) -> Secret:
         raise SecretError(f"{what}: cannot read {path}: {why}") from error
     if not text:
         raise SecretError(f"{what}: {path} is empty")
+    if (lines := len(text.splitlines())) > 1:
+        raise SecretError(f"{what}: {path} has {lines} lines; it must have one")
     return Secret(text)
 
 

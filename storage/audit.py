@@ -70,13 +70,17 @@ class Verified(NamedTuple):
     fault: str
 
 
-def find_machine_user() -> str:
-    """Return the name of the current account on this machine, for use as the actor of an entry."""
+def find_account() -> str:
+    """Return the name of the current account on this machine."""
     try:
-        name = getpass.getuser()
+        return getpass.getuser()
     except (KeyError, OSError):
-        name = f"user {os.getuid()}"
-    return f"{name} on the command line"
+        return f"user {os.getuid()}"
+
+
+def find_machine_user() -> str:
+    """Return the name of the current account, for use as the actor of an entry."""
+    return f"{find_account()} on the command line"
 
 
 def append(

@@ -53,7 +53,9 @@ def parse_minutes(text: str, *, latest: int = DAY_MIN - 1) -> int:
         if int(rest) < 60 and found <= latest:
             return found
     last = f"{latest // 60:02}:{latest % 60:02}"
-    raise ValueError(later("must be a time from 00:00 to %(latest)s", latest=last))
+    raise ValueError(
+        later("must be a time from 00:00 to %(latest)s, with two digits: 08:00", latest=last)
+    )
 
 
 def is_within(day: date, first: date | None, last: date | None) -> bool:

@@ -135,5 +135,6 @@ def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
                 "interval",
                 f"{list_places(slow)}: a reading every {longest:.0f} s; {what}",
                 "set 1 to 10 s on the device (docs/devices.md), and as interval_s of its"
-                " [[sensor]]; its own vape alarm, if any, arrives immediately",
+                " [[sensor]]; if it can't (AirGradient, Meraki), put a faster sensor next to it;"
+                " its own vape alarm, if any, arrives immediately",
             )

@@ -72,6 +72,7 @@ def run_check(
             sentence, remedy = text, f"change {where}"
             if not where.startswith((f"{FOLDER}/", *TABLES)):
                 remedy += f" in {path}"
+            remedy = found.remedy or remedy
             if found == NO_SCHOOL or found.path == str(path):
                 sentence, remedy = found.value, found.allowed
             fault = CheckResult(found.path, State.FAULT, sentence, remedy)

@@ -123,7 +123,7 @@ def _find_receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[Con
         named = {routing.receiver, *(node.receiver for _, node in _walk_nodes("routing", routing))}
     if not draft.is_valid("routing") or (routing is not None and not routing.receiver):
         named = None
-    for path, entry in draft.valid("receiver", config.receiver):
+    for path, entry in draft.tables("receiver", config.receiver):
         yield from find_unknown(f"{path}.people", entry.people, people, _STAFF)
         yield from find_unknown(f"{path}.catch_all", entry.catch_all, people, _STAFF)
         yield from find_unknown(
@@ -131,6 +131,8 @@ def _find_receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[Con
         )
         for building, leads in entry.leads.items():
             yield from find_unknown(f"{path}.leads.{building}", leads, people, _STAFF)
+        if not draft.is_valid(path):
+            continue
         if entry.people and entry.id in rostered:
             allowed = "must be left out: people without a shift are paged by leads or catch_all"
             yield ConfigFault(f"{path}.people", "given together with a [[shift]]", allowed)
@@ -242,7 +244,7 @@ def _find_shift_faults(
     config = draft.config
     zones = {zone.id for zone in config.zones}
     periods = {period.name for bells in config.bells for period in bells.periods}
-    for path, entry in draft.valid("shift", config.shift):
+    for path, entry in draft.tables("shift", config.shift):
         yield from find_unknown(f"{path}.receiver", [entry.receiver], receivers, _RECEIVER)
         yield from find_unknown(f"{path}.people", entry.people, people, _STAFF)
         yield from find_unknown(
@@ -254,7 +256,8 @@ def _find_shift_faults(
         if ALL_PERIODS in entry.periods and not periods:
             yield ConfigFault(f"{path}.periods", repr(ALL_PERIODS), "there must be a [[bells]]")
         yield from _find_order_faults(path, entry.first, entry.last)
-        yield from _find_hours_faults(path, entry)
+        if draft.is_valid(path):
+            yield from _find_hours_faults(path, entry)
 
 
 def _find_hours_faults(path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:

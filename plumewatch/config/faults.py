@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from language.messages import Message, later
 from language.plain_text import pluralize, suggest_name
+from storage.audit import find_account
 from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
@@ -24,11 +25,15 @@ _AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 
 
 class ConfigFault(NamedTuple):
-    """One fault: the path of the key, the value found, and what is allowed."""
+    """One fault: the path of the key, the value found, and what is allowed.
+
+    `remedy` is what to do if changing the key doesn't help.
+    """
 
     path: str
     value: str
     message: str | Message
+    remedy: str = ""
 
     @property
     def allowed(self) -> str:
@@ -147,12 +152,62 @@ def describe_toml_fault(raw: bytes, error: ValueError) -> str:
     """Describe a TOML error by the key on its line; leave out the value, which may be a secret."""
     if raw.startswith(codecs.BOM_UTF8):
         return "begins with a byte order mark (BOM): save it as UTF-8 without BOM"
+    if isinstance(error, UnicodeDecodeError):
+        before = raw.count(b"\n", 0, error.start)
+        return f"line {before + 1} is not UTF-8: save the file as UTF-8"
     found = _AT_LINE.search(str(error))
     lines = raw.decode("utf-8", "replace").splitlines()
-    if found is None or int(found[1]) > len(lines):
-        return str(error)
-    key = re.split(r"[=\s\"'{#]", lines[int(found[1]) - 1].strip(), maxsplit=1)[0]
-    return f"{error}: {key.strip()} ..."
+    number = int(found[1]) if found else len(lines) + 1
+    if number > len(lines):
+        return f"{error}{_MEANT_QUOTE if 'Expected' in str(error) else ''}"
+    line = lines[number - 1].strip()
+    key = re.split(r"[=\s\"'{#]", line, maxsplit=1)[0]
+    return f"{error}: {key.strip()} ...{_find_meant(line, str(error))}"
+
+
+_BLOCKS: Final = frozenset(
+    {
+        *("room", "sensor", "staff", "site", "zone", "bells", "holiday", "term", "shift"),
+        *("receiver", "override", "mapping", "route"),
+    }
+)
+_MEANT_QUOTE: Final = '; is a quote not closed? Text begins and ends with "'
+
+
+def _find_meant(line: str, error: str) -> str:
+    """Return what a wrong line of TOML was probably meant to be, without its value."""
+    value = line.partition("=")[2].strip()
+    if line.startswith("[") and error.startswith("Cannot"):
+        name = line.strip("[] ")
+        return (
+            f"; begin each block with [[{name}]]"
+            if name in _BLOCKS
+            else f"; [{name}] is there twice: join the two"
+        )
+    if re.search("[“”„‘’]", value):
+        return '; write straight quotes, ", instead of curly ones'
+    if word := re.match(r"(?i)(true|false)\b", value):
+        return f"; write {word[0].lower()}"
+    if "'\\n'" in error:
+        return _MEANT_QUOTE
+    return (
+        '; put text in quotes: "..."'
+        if error.startswith(("Invalid value", "Expected newline"))
+        else ""
+    )
+
+
+def suggest_access(path: object, error: BaseException | None) -> str:
+    """Say what to do about a file that is missing or that this account can't read, if it is."""
+    if isinstance(error, FileNotFoundError):
+        return f"create {path}, or correct its name"
+    if isinstance(error, PermissionError):
+        who = find_account()
+        return (
+            f"this command runs as {who}: run it as the account that owns {path}, or let {who} read"
+            f" it and its folder: chown {who} {path}"
+        )
+    return ""
 
 
 def find_unknown(

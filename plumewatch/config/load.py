@@ -15,7 +15,7 @@ from language.plain_text import suggest_name
 from language.value_errors import describe_allowed
 from plumewatch.config.checks import find_cross_faults
 from plumewatch.config.draft import Draft
-from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault
+from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault, suggest_access
 from plumewatch.config.model import DATA_DIR, PlumewatchConfig
 from plumewatch.config.sites import join_sites, normalize, read_toml
 
@@ -34,7 +34,7 @@ def load(path: Path) -> PlumewatchConfig:
         tree = read_toml(path)
     except OSError as error:
         value = error.strerror or "unreadable"
-        allowed = "must be a readable TOML file"
+        allowed = suggest_access(path, error) or "must be a readable TOML file"
         if isinstance(error, FileNotFoundError):
             allowed = (
                 "run `plumewatch setup` (finds sensors) or `plumewatch init` (writes a template),"
@@ -147,4 +147,6 @@ def _build_fault(error: Any, tree: ConfigTree) -> ConfigFault:
     if kind == "missing" and path in ("room", "sensor"):
         allowed = "there must be at least one, written [[%s]]"
         return ConfigFault(path, "missing", allowed % path)
+    if kind == "list_type" and isinstance(error["input"], dict) and "." not in path:
+        return ConfigFault(path, f"[{path}]", f"did you mean [[{path}]]?")
     return ConfigFault(path, "missing" if kind == "missing" else value, describe_allowed(error))

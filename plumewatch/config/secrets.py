@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from alerts.errors import SecretError
 from alerts.secrets import load_secret
-from plumewatch.config.faults import ConfigError, ConfigFault
+from plumewatch.config.faults import ConfigError, ConfigFault, suggest_access
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,8 @@ def load_secret_at(path: str, file: Path) -> Secret:
         return load_secret(path, file)
     except SecretError as error:
         reason = str(error).removeprefix(f"{path}: ")
-        raise ConfigError([ConfigFault(f"{path}_file", "unreadable", reason)]) from error
+        remedy = suggest_access(file, error.__cause__)
+        raise ConfigError([ConfigFault(f"{path}_file", "unreadable", reason, remedy)]) from error
 
 
 class SecretReader:

@@ -18,7 +18,7 @@ from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from detection.alert_rules import AlertBudgets
 from ingest.mqtt.connection import BrokerSettings, make_client_id
 from plumewatch.config.checks import GOOGLE
-from plumewatch.config.faults import ConfigError, ConfigFault
+from plumewatch.config.faults import ConfigError, ConfigFault, suggest_access
 from plumewatch.config.ingest_settings import compile_mappings, read_http_sources
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.roster import build_timetable, number_weekdays, select_entries
@@ -59,7 +59,8 @@ def read_broker_settings(config: PlumewatchConfig) -> BrokerSettings:
         tls = ssl.create_default_context(cafile=broker.ca_file) if broker.tls else None
     except OSError as error:
         allowed = f"must be a readable certificate file ({error})"
-        fault = ConfigFault("broker.ca_file", str(broker.ca_file), allowed)
+        remedy = suggest_access(broker.ca_file, error)
+        fault = ConfigFault("broker.ca_file", str(broker.ca_file), allowed, remedy)
         raise ConfigError([fault]) from error
     return BrokerSettings(
         host=broker.host,

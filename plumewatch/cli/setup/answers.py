@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
@@ -18,6 +18,7 @@ from language.plain_text import suggest_name
 from language.value_errors import describe_allowed
 from plumewatch.config.faults import ConfigError, ConfigFault, describe_toml_fault
 from plumewatch.config.sections.common import FilePath, Name, TimeZone, Url
+from plumewatch.config.sections.staff import Role
 from storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class StaffAnswer(BaseModel, extra="forbid", frozen=True):
     """One member of staff, and the secret address for their notices."""
 
     name: Name
-    role: Literal["staff", "facilities", "analyst", "admin"] = "staff"
+    role: Role = "staff"
     url: Annotated[_Hidden, AfterValidator(_check_target)] = ""
     url_file: FilePath | None = None
 
@@ -212,8 +213,8 @@ def parse_rooms(text: str) -> dict[str, str]:
 def parse_staff(text: str) -> list[StaffAnswer]:
     """Read ``Name[, role] = address; ...``, with the roles of the configuration.
 
-    >>> [(p.name, p.role) for p in parse_staff("AP = ntfys://a/b; Fixit, facilities = json://c")]
-    [('AP', 'staff'), ('Fixit', 'facilities')]
+    >>> [(p.name, p.role) for p in parse_staff("AP = ntfys://a/b; IT, helpdesk = json://c")]
+    [('AP', 'staff'), ('IT', 'helpdesk')]
     """
     found = []
     for part in filter(None, map(str.strip, text.split(";"))):

@@ -39,7 +39,8 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     storm_rooms: Annotated[int, Field(ge=1, le=1000)] = 3
     """Number of rooms on a floor that get separate notices; further rooms are combined."""
     offline_after: Annotated[int, Field(ge=2, le=100)] = 3
-    """Missed intervals until a sensor counts as offline; never less than one minute."""
+    """Missed intervals until a sensor is silent, but at least one minute; one interval later, it is
+    reported offline."""
     allow_private_targets: bool = False
     """Allow notices to addresses of private networks."""
     push_server: Annotated[Url, Field(min_length=1)] = "https://ntfy.sh"

@@ -20,6 +20,8 @@ from plumewatch.config.sections.common import (
     WallTime,
 )
 
+Role = Literal["staff", "facilities", "analyst", "helpdesk", "admin"]
+
 
 class TargetConfig(BaseModel, extra="forbid", frozen=True):
     """Where notices go."""
@@ -51,7 +53,7 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     """Id in shifts, commands and the audit log, and for sign-in."""
     name: Name
     """Name that others see; preferably a duty, not a person's name."""
-    role: Literal["staff", "facilities", "analyst", "helpdesk", "admin"] = "staff"
+    role: Role = "staff"
     """Permissions on the staff page; also a receiver of that name."""
     sites: Annotated[list[Name], Field(max_length=1000)] = []
     """Ids of the `[[site]]` that they see and are notified of, or `["*"]` for all; required if
@@ -67,7 +69,6 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     the school's."""
 
 
-Role = Literal["staff", "facilities", "analyst", "helpdesk", "admin"]
 _Claim = Annotated[str, Field(pattern=r"^[^\s]{0,120}$")]
 
 

@@ -81,6 +81,9 @@ def test_secret_from_a_file(tmp_path):
         load_secret("x", path)
     path.write_text("swordfish\n")
     assert load_secret("x", path) == Secret("swordfish")
+    path.write_text("one\ntwo\n")
+    with pytest.raises(SecretError, match="has 2 lines; it must have one"):
+        load_secret("x", path)
     path.write_text(" \n")
     with pytest.raises(SecretError, match="is empty"):
         load_secret("x", path)

@@ -170,7 +170,7 @@ def test_paths_are_relative_to_the_file(tmp_path):
     ("raw", "message"),
     [
         (b"site = ", "valid TOML"),
-        (b"\xff\xfe", "valid TOML"),
+        (b"site = 'x'\n# \xe9", "line 2 is not UTF-8"),
         (b"\xef\xbb\xbfsite = 1", "without BOM"),
         (b"#" * 4_000_001, "at most 4 MB"),
         (b"", "required"),

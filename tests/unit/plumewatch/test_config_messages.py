@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from unittest import mock
+
 import pytest
 
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load
 from plumewatch.config.settings import check_settings
+from storage.audit import find_account
 from tests.support.command import plumewatch
+
+SHIFT = """
+[[shift]]
+id = "day"
+receiver = "nobody"
+people = ["no one"]
+start = "8:00"
+end = "9:00"
+[[room]]
+"""
 
 
 def message(tmp_path, *changes):
@@ -37,12 +51,44 @@ def message(tmp_path, *changes):
         (("port = 8420", 'port = "a while"'), "[web] port: 'a while'"),
         (("port = 8420", 'port 8420 # "hunter2"'), "line 18"),
         (("port = 8420", "port hunter2"), "port ..."),
+        (("[web]", "[web]\npublic_url = “hunter2”"), "public_url ...; write straight quotes"),
+        (("[web]", "[web]\ntls = True"), "tls ...; write true"),
+        (("[web]", "[web]\npublic_url = hunter2"), "put text in quotes"),
+        (("[web]", '[web]\npublic_url = "hunter2'), "is a quote not closed?"),
+        (("[web]", "[web]\npublic_url = 'hunter2"), "is a quote not closed?"),
+        (("[[staff]]", "[staff]"), "begin each block with [[staff]]"),
+        (("[[staff]]", "[sensor]\n[[staff]]"), "begin each block with [[sensor]]"),
+        (("[[room]]", "[broker]\n[[room]]"), "[broker] is there twice"),
+        (("[[room]]", "[shift]\n[[room]]"), "did you mean [[shift]]?"),
+        (("[[room]]", SHIFT), "with two digits: 08:00"),
+        (("[[room]]", SHIFT), "receiver: 'nobody'"),
+        (("[[room]]", SHIFT), "people: 'no one'"),
     ],
 )
 def test_where_it_is_and_what_was_meant(tmp_path, change, expected):
     found = message(tmp_path, change)
     assert expected in found
     assert "hunter2" not in found
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [(FileNotFoundError, "do: create "), (PermissionError, f"let {find_account()} read it")],
+)
+def test_a_secret_that_cannot_be_read_is_no_fault_of_the_key(tmp_path, error, remedy):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(STARTER.replace("[broker]", '[broker]\npassword_file = "none"'))
+    files = Path.open
+
+    def refuse(file, *mode, **more):
+        if file.name == "none":
+            raise error(2, "no")
+        return files(file, *mode, **more)
+
+    with mock.patch.object(Path, "open", refuse):
+        ran = plumewatch("check", "-c", path)
+    assert remedy in ran.out
+    assert "do: change [broker]" not in ran.out
 
 
 def test_a_check_without_a_file_names_the_command_to_run(tmp_path, monkeypatch):
