@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 VOC: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")
 PUFFS_SEED: Final = 90_000
 PUFFS_A_DAY: Final = 6.0
-"""Seed for sessions simulated on real air; training does not use it."""
+"""Seed and daily number of the sessions added to real air; training does not use this seed."""
 _DAY_S: Final = 86_400.0
 _NEW_RUN_S: Final = 3600.0
-"""A longer gap in the air-cleaner data means that another run under the same name begins, s."""
+"""A gap longer than this in the air-cleaner data begins another run with the same name, s."""
 _TRUTH: Final = {
     "sensor": "sensor",
     "kind": "kind",

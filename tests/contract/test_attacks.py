@@ -189,7 +189,7 @@ def test_a_plume_in_the_first_readings_of_each_second_of_a_flood_is_seen(school)
 
 
 def test_what_is_left_out_unread_is_reported(school):
-    """The sender floods with long messages of many shapes and time stamps."""
+    """A message that the intake left out unread counts as flooded, and is reported."""
     topic = f"plumewatch/v1/{QUIET}/reading"
     attacked = school()
     outcome = attacked.intake.on_message(Message(topic, b"", AT, live=True, left_out=True))

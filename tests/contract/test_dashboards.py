@@ -144,7 +144,7 @@ def test_a_floor_narrows_rooms_and_a_room_narrows_panels(url, school):
 
 @pytest.fixture
 def hostile(url, tmp_path):
-    """Add rooms whose names look like parts of a query; remove them afterwards."""
+    """Add rooms whose names look like parts of a query; remove them afterward."""
     registry = Registry.of(
         [Room(room, "", "", "", "S") for room in HOSTILE],
         [Sensor(f"hostile-{k}", room) for k, room in enumerate(HOSTILE)],

@@ -249,7 +249,7 @@ def test_readings_of_one_moment_come_back_as_one(series):
     (found,) = series.between(T, T + 1)
     assert found.values == {"pm25": 1.0, "rh": 40.0}
     assert (found.received, found.events, found.faults) == (T + 1, ("online",), ("co",))
-    assert found.flags == ()  # the first reading's
+    assert found.flags == ()  # the first reading's flags
 
 
 def test_what_is_added_does_not_move_the_position(series):

@@ -117,7 +117,7 @@ def test_from_answers_to_a_green_check(tmp_path, capsys):
 
 
 def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
-    """Ids that match the service's account or another device's get different account names."""
+    """A device id that equals another id or the service's account gets a different account name."""
     cert, key = certificate(tmp_path)
     pair = f"certfile {cert}\nkeyfile {key}\n"
     folder, names = tmp_path / "site", ("n2-boys-1", "a-b", "a:b", "plumewatch")

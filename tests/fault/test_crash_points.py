@@ -79,7 +79,7 @@ def influx(request, tmp_path):
     indirect=["influx"],
 )
 def test_death_at(influx, point, broker, tmp_path):
-    rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
+    rng = random.Random(random.randrange(10**6))  # reproducible with the seed that pytest prints
     at_pass = 1 if point.startswith(ONCE) else rng.randint(1, 4)
     with Receiver() as receiver, Publisher(broker.port) as publisher:
         url = influx.url if influx else ""
@@ -108,7 +108,7 @@ def test_death_at(influx, point, broker, tmp_path):
 @pytest.mark.timeout(100 + 10 * RANDOM_KILLS)
 @pytest.mark.parametrize("influx", STORES, indirect=True)
 def test_deaths_at_random(influx, broker, tmp_path):
-    rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
+    rng = random.Random(random.randrange(10**6))  # reproducible with the seed that pytest prints
     with (
         Receiver() as receiver,
         Publisher(broker.port) as publisher,

@@ -209,7 +209,7 @@ def test_a_damaged_list_of_tables_costs_no_reading(tmp_path, text, at, bits):
 
 @pytest.mark.parametrize("where", [100, 104, 111, 113, b"CREATE TABLE t7 ", b"CREATE TABLE t90 "])
 def test_a_long_list_of_tables_is_damaged(tmp_path, where):
-    """Only the damaged table's root page can need a guess, which must be correct."""
+    """All rows survive, although the damaged table's root page must be guessed."""
     path, tables = tmp_path / "many.db", 100
 
     def prepare(database):
@@ -240,7 +240,7 @@ def test_a_letter_that_becomes_a_comma_makes_no_further_column(tmp_path):
 
 
 def test_single_flipped_bytes_anywhere(tmp_path):
-    rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
+    rng = random.Random(random.randrange(10**6))  # reproducible with the seed that pytest prints
     whole = tmp_path / "whole.db"
     size = filled(whole)
     page = whole.read_bytes()[:PAGE]

@@ -72,7 +72,7 @@ def leave(folder, cuts, rng):
 
 @pytest.mark.timeout(400)
 def test_a_power_cut_loses_nothing_that_was_acknowledged(broker, tmp_path):
-    rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
+    rng = random.Random(random.randrange(10**6))  # reproducible with the seed that pytest prints
     cuts = recorded(broker, tmp_path, READINGS)
     kinds = cuts.kinds()
     puback = [k for k, kind in enumerate(kinds) if kind == "P"]

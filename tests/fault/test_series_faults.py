@@ -109,7 +109,7 @@ async def test_everything_arrives_once_the_server_works(run, script, monkeypatch
 
 @pytest.mark.parametrize("stormy", [False, True])
 async def test_bad_points_are_dead_letters_and_stop_nobody(run, stormy):
-    rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
+    rng = random.Random(random.randrange(10**6))  # reproducible with the seed that pytest prints
     faults = ["reset", "late", "half", 500, 503, (429, {"Retry-After": "1"}), None]
     course, points = run([rng.choice(faults) for _ in range(60)] if stormy else ())
     bad = {3, 49, 50, 137, 138, rng.randrange(200, 600)}

@@ -79,7 +79,7 @@ class Program:
     """Times and strengths of disturbances of the air."""
 
     def releases(self) -> Releases:
-        """Return all releases in order of time."""
+        """Return all releases in time order."""
         rows = sorted(self.rows, key=lambda row: float(row[0]))  # type: ignore[arg-type]
         columns = list(zip(*rows, strict=True)) or [()] * len(fields(Releases))
         arrays = [np.array(c, np.int64 if i in {10, 14} else float) for i, c in enumerate(columns)]

@@ -139,7 +139,7 @@ def kernel(
     shift : ndarray, shape (3,)
         Distance that the jet and the draft carry the center within a few `eddy_s`, meters.
     drift_m_s : ndarray, shape (3,)
-        Speed of the room circulation that carries it afterwards.
+        Speed of the room circulation that carries it afterward.
     """
     eddy = max(room.size[:2]) ** 2 / (np.pi**2 * room.mixing_s)
     carried = 1 - (1 + AGES_S / room.eddy_s) * np.exp(-AGES_S / room.eddy_s)

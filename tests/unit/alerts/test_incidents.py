@@ -24,7 +24,7 @@ from detection.events import EventKind, EventPhase
 from language.messages import fact
 
 RULES = Rules(cooldown_s=300.0, runs_chain=False)
-"""Rules of a replay, in which nobody is asked to respond."""
+"""Rules of a replay, in which nobody is paged."""
 ASKING = Rules(cooldown_s=300.0)
 SILENCE = fact("silence", silence=3, owner="Lee")
 TAKEN = ["Stop", "ScheduleAckDeadline", "NotifyTaken"]

@@ -26,7 +26,7 @@ from tests.unit.alerts.test_page import NOW
 VALID, INVALID = "positive", "negative"
 ROLES = ["nobody", "ap", "fm", "an", "ad"]
 FEW = {VALID: 6, INVALID: 2}
-"""Generating invalid requests takes long."""
+"""Numbers of generated requests by mode; generating invalid requests is slow."""
 EXAMPLES = {mode: int(os.environ.get("FUZZ_EXAMPLES", few)) for mode, few in FEW.items()}
 PAGE_ANSWERS = {200, 204, 303, 400, 401, 403, 404, 503}
 POST_ANSWERS = PAGE_ANSWERS | {409, 413, 422, 429}
@@ -134,7 +134,7 @@ def schema(asked=None):
 
 
 def described(operation):
-    """Return the operation in schemathesis."""
+    """Return schemathesis's description of an operation."""
     found = schema(operation) if isinstance(operation, Asked) else schema()
     return found[operation.path][operation.method]
 

@@ -328,7 +328,7 @@ async def test_keys_may_be_rotated_at_any_time(start, provider):
     assert (await sign_in(page, provider)).status_code == 200
     before = provider.asked.count("/jwks")
     assert (await sign_in(page, provider)).status_code == 200
-    assert provider.asked.count("/jwks") == before  # kept
+    assert provider.asked.count("/jwks") == before  # the keys were cached
 
 
 async def test_only_the_domain_of_the_school_is_believed(start, provider):

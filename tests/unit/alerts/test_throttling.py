@@ -42,7 +42,7 @@ def member(name, *targets, quiet=()):
 
 
 def a_school(*staff, timings=TIMINGS, first=1):
-    """Return a school whose first `first` people are paged first, and the others next."""
+    """Return a school that pages its first `first` people first, and the others next."""
     ids = [m.id for m in staff]
     receiver = Receiver("staff", tuple(ids[:first]), catch_all=tuple(ids[first:]))
     roster = Roster(BUILT_IN_ROUTES, {"staff": receiver, "facilities": receiver})

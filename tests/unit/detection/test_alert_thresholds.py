@@ -1,4 +1,4 @@
-"""Test that thresholds follow false alarm budgets, within bounds, and never because of vaping."""
+"""Test that thresholds follow false alarm budgets within bounds, and vaping never raises them."""
 
 import numpy as np
 import pytest

@@ -47,7 +47,7 @@ def summaries(events):
 
 
 def with_wrong_clocks(readings):
-    """Return readings from devices whose clocks are right, a second ahead, behind, and set back."""
+    """Return readings from devices with clocks that are right, ahead, behind, or set back."""
     kinds = {s: k % 4 for k, s in enumerate(sorted({r.sensor for r in readings}))}
     middle = readings[len(readings) // 2].time
 

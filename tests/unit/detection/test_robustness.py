@@ -181,7 +181,7 @@ def test_particles_that_drop_out_and_return_raise_nothing_and_a_later_session_is
 
 
 def fleet(n, rounds, rng):
-    """Return the readings of `n` sensors in order of time; a third have a session or a spray."""
+    """Return the readings of `n` sensors in time order; a third have a session or a spray."""
     streams = []
     for kind in range(6):
         air = Air(rounds * EVERY_S, seed=kind)

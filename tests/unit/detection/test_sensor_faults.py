@@ -202,7 +202,7 @@ def test_drift_of_one_sensor(watched):
 
 
 def whole_numbers():
-    """Return a Plantower that reads 0 and 1 µg/m³ at night, and a gas sensor at 0 ppb for days."""
+    """Return whole-number readings that stay at 0 or 1 µg/m³, and at 0 ppb, for days."""
     air = Air(["n-a-1"], 4 * DAY_S, levels={"pm1": 0.2, "pm25": 0.6, "pm10": 1.2}, whole=True)
     columns = air.values["n-a-1"]
     columns["tvoc_ppb"] = np.zeros_like(columns["pm25"])

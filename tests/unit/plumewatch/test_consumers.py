@@ -184,7 +184,7 @@ async def test_a_batch_in_memory_is_judged_and_committed_in_one_call_of_the_thre
     bench.store(3)
     async with running(bench.loop):
         await until(lambda: bench.loop.position == 3)
-    assert bench.hops == 2  # to open, to evaluate
+    assert bench.hops == 2  # one to open, one to evaluate
 
 
 async def test_a_batch_is_stepped_once_though_the_disk_refuses_its_commit(bench):

@@ -43,7 +43,7 @@ def test_what_builds_the_program_is_what_the_tests_built_it_with():
 
 @pytest.mark.parametrize("name", ["install.sh", "Dockerfile"])
 def test_nothing_is_installed_or_built_by_what_is_not_locked(name):
-    """An isolated build would download the newest build tools, and a wheel its dependencies."""
+    """An isolated build would download the latest build tools; installing a wheel, dependencies."""
     text = (PROJECT / "deploy" / name).read_text().replace("\\\n", " ")
     commands = re.findall(r"pip[\w\"/]* (?:--\S+ )*(?:install|wheel)\b[^&|;\n}]*", text)
     assert len(commands) == 4

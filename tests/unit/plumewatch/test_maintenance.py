@@ -69,7 +69,7 @@ async def test_samples_of_sensors_and_service_reach_the_series(config):
         await service.monitoring.maintenance.measure()
         await until(lambda: len(service.series.records("pipeline", began, time.time() + 1)) == 2)
         second = service.series.records("pipeline", began, time.time() + 1)[1].fields
-        assert (second["detected"], second["alerts"]) == (0.0, 0.0)  # of this period only
+        assert (second["detected"], second["alerts"]) == (0.0, 0.0)  # only this period counts
         assert len(service.series.records("sensor_health", began, time.time() + 1)) == 2
 
 

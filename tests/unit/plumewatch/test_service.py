@@ -125,7 +125,7 @@ async def test_incidents_resolve_while_readings_come_without_a_pause(config, mon
     def clock():
         return base + (time.monotonic() - began) * 100
 
-    monkeypatch.setattr(resources, "ClockSteps", lambda _: ClockSteps(clock))  # it is never set
+    monkeypatch.setattr(resources, "ClockSteps", lambda _: ClockSteps(clock))  # no clock steps
 
     async def breathe(service):
         while True:
@@ -149,7 +149,7 @@ async def test_silence_is_reported_once_and_survives_a_restart(config, monkeypat
     def clock():
         return base + (time.monotonic() - began) * 20
 
-    monkeypatch.setattr(resources, "ClockSteps", lambda _: ClockSteps(clock))  # it is never set
+    monkeypatch.setattr(resources, "ClockSteps", lambda _: ClockSteps(clock))  # no clock steps
 
     def reading(received):
         return Reading("n2-boys-1", received, received, {"pm25": 4.0})

@@ -1,4 +1,4 @@
-"""Test several schools in one configuration: as entries or a folder of files, and every fault."""
+"""Test several schools in one configuration, as entries or as a folder of files, and all faults."""
 
 import tomllib
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Test what happens when a push service's daily quota is used up."""
+"""Test what happens once a push service's daily quota is used up."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Test that Kafka records give the same history as one intake, however they are split."""
+"""Test that Kafka records give the same history as one intake, no matter how they are split."""
 
 import json
 import pickle

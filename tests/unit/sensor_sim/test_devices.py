@@ -1,4 +1,4 @@
-"""Test every device model, and the peculiarities of each part."""
+"""Test every device model and the quirks of each part."""
 
 from __future__ import annotations
 

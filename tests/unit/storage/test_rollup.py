@@ -1,4 +1,4 @@
-"""Test that the embedded store's averages are finally exact, despite late readings."""
+"""Test that the embedded store's averages end up exact, despite late readings."""
 
 import numpy as np
 import pytest
