@@ -36,7 +36,7 @@ LEAD_IN_DAYS: Final = {COLD: 1.0, TESTED: 3.0, ANSWERED: math.inf}
 """Days of readings before the scored days, by the feedback given in that time."""
 _SLICE_S: Final = 3600.0
 _RULE_LEAD_S: Final = 3600.0
-"""Published rules also get the readings of this time before the scored part, s.
+"""Time before the scored part from which published rules also get readings, s.
 
 They look back a few minutes."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PARTICLES: Final = ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100")
 GAINS: Final = (0.55, 1.8)
-"""For e-cigarette aerosol, sensors are off by up to a factor of two (Sousan 2022)."""
+"""Range of sensors' gains; for e-cigarette aerosol, they differ by up to 2x (Sousan 2022)."""
 DROPPED: Final[Sequence[tuple[Sequence[str], float]]] = (
     (("n03", "n05", "n10", "n25", "n50", "n100"), 0.5),
     (("pm1",), 0.2),
@@ -78,7 +78,7 @@ def varied(
 def _merge_droplets(values: Floats, draw: np.random.Generator) -> None:
     """Count droplets that pass together as one of a larger size, in place.
 
-    Median PM1/PM2.5 of an OPC-N3 near pods: 0.75 at 10-30 µg/m³, 0.32 above 120.
+    Near pods, an OPC-N3 has a median PM1/PM2.5 of 0.75 at 10-30 µg/m³ and 0.32 above 120 µg/m³.
     """
     least, steepness = draw.uniform(0.2, 0.45), draw.uniform(1.0, 2.5)
     dense = np.maximum(values[:, _PM25], 0.0) / log_uniform(draw, 40, 300)

@@ -258,7 +258,7 @@ class TestOn3:
                 settings(stub, "month3"), REGISTRY, tmp_path / "i.db", RETENTION, lambda: now
             ) as s,
         ):
-            times = [first + 900 * k + 1 for k in range(290) if k % 100]  # with gaps
+            times = [first + 900 * k + 1 for k in range(290) if k % 100]  # leave gaps
             s.write([Reading("s", at, now, {"pm25": 4.0}) for at in times], 1)
             del stub.requests[:]
             average(s, now)

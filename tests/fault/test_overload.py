@@ -41,7 +41,7 @@ BOUND_BYTES = 80_000_000
 
 
 def metrics(service, name, label=""):
-    """Return the values of the service's metrics with a name, and with a label."""
+    """Return the values of the service's metrics with this name and label."""
     address = f"http://127.0.0.1:{service.web_port}/metrics"
     with urllib.request.urlopen(address, timeout=30) as answer:
         lines = answer.read().decode().splitlines()

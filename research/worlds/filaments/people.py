@@ -232,7 +232,7 @@ def _direction(rng: np.random.Generator, speed: float, down: float = 0.0) -> NDA
 
 
 def _session(rng: np.random.Generator, room: Room, time: float, program: Program) -> None:
-    """Add a vaping session of 1-10 puffs 8-60 s apart, a quarter of them masked."""
+    """Add a vaping session of 1-10 puffs 8-60 s apart; a quarter of sessions are masked."""
     style = str(rng.choice(list(_PUFF_MG), p=_STYLE_SHARES))
     puffs = int(np.clip(rng.geometric(0.28), 1, 10))
     gap = log_uniform(rng, 8.0, 45.0)
@@ -250,7 +250,7 @@ def _session(rng: np.random.Generator, room: Room, time: float, program: Program
     )
     act = len(program.acts)
     end = time
-    # Two fresh modes of cannabis oil (Zhao 2020).
+    # Fresh cannabis aerosol has two modes (Zhao 2020).
     sizes = (0.41, 0.81) if style == "thc" else (0.0,)
     of, solvent = (3, 0.25 * solvent) if style == "thc" else (0, 0.8 * solvent)
     wider = {"mod": 1.4, "stealth": 0.75}.get(style, 1.0)

@@ -26,7 +26,7 @@ def play(page, make_event, answer, kind=EventKind.VAPE):
             page.engine.record_feedback(tx, record.incident, "ap", Verdict.CONFIRMED, begin + 5)
         end = make_event(begin, kind=kind, phase=EventPhase.ENDED, end=begin + 10)
         page.engine.on_events(tx, [end], begin + 10)
-        for second in range(200, 4_000, 60):  # until the last round is over
+        for second in range(200, 4_000, 60):  # continue until the last round is over
             page.engine.on_time(tx, begin + second)
     page.now = begin + 4_000
     return record.incident

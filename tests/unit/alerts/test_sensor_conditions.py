@@ -130,7 +130,7 @@ def test_a_record_contains_since_when_and_what_changed():
 
 
 def test_the_health_of_an_hour_adds_up_over_a_restart():
-    begins = NOW // 3600 * 3600  # 640 s before
+    begins = NOW // 3600 * 3600  # the hour began 640 s before `NOW`
 
     def hour(made, at, lives):
         of_hour = made.collect_health(at, lives, StateSummary())[1]

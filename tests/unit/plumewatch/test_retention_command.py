@@ -18,7 +18,7 @@ from tests.support.school_year import config_text, fill_state, moment
 
 FIRST, DAYS = date(2026, 9, 7), 40
 MORE = "[retention]\nincident_days = 30"
-NOW = moment(date(2026, 10, 27))  # older than 30 days: before 27 September
+NOW = moment(date(2026, 10, 27))  # older than 30 days: before September 27
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.support.command import report as write_report
 from tests.support.once import made_once
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 
-FIRST, DAYS, ROOMS = date(2026, 10, 19), 21, 10  # clocks are set back on 1 November
+FIRST, DAYS, ROOMS = date(2026, 10, 19), 21, 10  # clocks are set back on November 1
 NAMES = {
     1: "=1+1|cmd",
     2: "<img src=x onerror=alert(1)>",

@@ -1,4 +1,4 @@
-"""Test the simulator: determinism, chunks, truth separate from readings, rates."""
+"""Test the simulator: determinism, chunks, rates, and truth kept separate from readings."""
 
 from __future__ import annotations
 
