@@ -189,6 +189,18 @@ class Draft:
         return next(iter(read_example(compile_mapping(mapping), mapping.example[0], zone)))
 
 
+def fix_topic(text: str, topic: str) -> str:
+    """Return a suggestion that reads this topic alone, without its captures."""
+    mapping = tomllib.loads(text)["mapping"][0]
+    fixed: dict[str, object] = {"topic": topic}
+    if "capture" in mapping["sensor"]:
+        fixed["sensor"] = {"fixed": mapping["example"][0]["sensor"]}
+    for key, value in fixed.items():
+        old, new = (f"\n{key} = {format_toml(part)}" for part in (mapping[key], value))
+        text = text.replace(old, new, 1)
+    return text
+
+
 def find_guessed_units(text: str) -> list[tuple[str, str, str]]:
     """Return the quantity, unit and reason of each guessed unit in a suggestion."""
     found = _GUESSED_UNIT.finditer(text)

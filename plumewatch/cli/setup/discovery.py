@@ -21,11 +21,11 @@ from ingest.decoding import Context, States
 from ingest.errors import DecodeError, Reason
 from ingest.intake import decode_message, find_candidates, find_likely_decoders
 from ingest.integrity import UnlikelyValues
-from ingest.mapping.draft import SuggestError
+from ingest.mapping.draft import SuggestError, fix_topic, format_toml
 from ingest.mapping.examples import find_lacks
 from ingest.mapping.frames import propose
 from ingest.mqtt.connection import connected, make_client
-from ingest.topics import matches_topic
+from ingest.topics import TopicFilter, matches_topic
 from ingest.validation import Message
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import build_routes
@@ -201,12 +201,16 @@ def _propose(
 ) -> None:
     message = Message(topic, samples[-1], received)
     columns = next((c for form, c in found.columns.items() if matches_topic(form, topic)), "")
+    is_read = False
     with contextlib.suppress(DecodeError):
         decode_message(message, replace(context, states=States()), "", _build_routes(found))
-        return  # another device's or value's mapping reads it
+        is_read = True
+    shared = [one for one in map(_parse_mapping, found.mappings) if _matches(one, topic)]
+    if is_read and not shared:
+        return  # the existing configuration reads it
     likely = find_likely_decoders(message, replace(context, states=States()))
     named = [name for name in likely if name != "generic"]
-    if len(named) == 1 and not columns:
+    if len(named) == 1 and not columns and not is_read:
         found.routes.append({"topic": topic, "decoder": named[0]})
         return
     try:
@@ -218,11 +222,34 @@ def _propose(
             columns=columns,
             alone=False,
         )
-        _build_routes(replace(found, mappings=[*found.mappings, text]))
+        if is_read:
+            fields = _find_fields(_parse_mapping(text))
+            if any(fields <= _find_fields(one) for one in shared):
+                return  # another device's or value's mapping reads it
+            text = fix_topic(text, topic)
+        # the first mapping that reads a message counts, so those of one device come first
+        mappings = [text, *found.mappings] if is_read else [*found.mappings, text]
+        _build_routes(replace(found, mappings=mappings))
     except (SuggestError, ConfigError) as error:
-        found.unread[topic] = str(error).partition("\n")[0]
+        if not is_read:
+            found.unread[topic] = str(error).partition("\n")[0]
         return
-    found.mappings.append(text)
+    found.mappings[:] = mappings
+
+
+def _parse_mapping(text: str) -> dict[str, Any]:
+    mapping: dict[str, Any] = tomllib.loads(text)["mapping"][0]
+    return mapping
+
+
+def _matches(mapping: Mapping[str, Any], topic: str) -> bool:
+    return TopicFilter(mapping["topic"]).match(topic) is not None
+
+
+def _find_fields(mapping: Mapping[str, Any]) -> set[str]:
+    """Return the fields and events of a mapping, to compare them with those of another device."""
+    parts = (*mapping.get("field", ()), *mapping.get("event", ()))
+    return {format_toml({**part, "missing": []}) for part in parts}
 
 
 def _build_routes(found: Discovery) -> Routes:

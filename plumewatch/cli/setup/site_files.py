@@ -180,14 +180,18 @@ def find_used(
     """
     topics = set().union(*(discovery.sensors[name].topics for name in sensors))
     filters = {text: tomllib.loads(text)["mapping"][0]["topic"] for text in discovery.mappings}
-    mappings = [t for t, form in filters.items() if any(map(TopicFilter(form).match, topics))]
+    mappings = [
+        text
+        for text, form in filters.items()
+        if any(TopicFilter(form).match(topic) is not None for topic in topics)
+    ]
     routes = [route for route in discovery.routes if route["topic"] in topics]
     ignored = sorted(
         {
             _generalize(topic, filters[text])
             for topic in discovery.unread
             for text in mappings
-            if TopicFilter(filters[text]).match(topic)
+            if TopicFilter(filters[text]).match(topic) is not None
         }
     )
     return [*routes, *({"topic": t, "decoder": IGNORE} for t in ignored)], mappings

@@ -187,6 +187,33 @@ def test_setup_says_each_unit_that_it_guesses(setup, tmp_path):
     }
 
 
+def test_setup_reads_each_device_in_its_own_units_and_by_its_own_keys(setup, tmp_path):
+    """Devices whose topics look alike share a mapping only if they also send the same."""
+    payloads = {"a1": '{"pm25": 0.006%d, "humidity": 41}', "a2": '{"pm25": 0.004%d}'}
+    payloads["b2"] = '{"pm25": 6.%d, "pm1": 4, "rh": 41, "co2": 600}'
+    payloads |= {"c3": '{"pm25": 5.%d, "humidity": 41}', "b3": payloads["b2"]}
+    sent = [
+        Message(f"diy/{name}/data", (payload % n).encode(), MONDAY + 5 * n + k / 10)
+        for n in range(1, 4)
+        for k, (name, payload) in enumerate(payloads.items())
+    ]
+    ran, _ = setup(sent)
+    config = load(tmp_path / "site/plumewatch.toml")
+    assert "\ndiy/b2/data: units are guessed" in ran.out, ran.out
+    assert config.mapping[-1].topic == "diy/{id}/data"
+    intake = Intake(build_intake_config(config, dedupe_window=8))
+    outcomes = [intake.on_message(message) for message in sent[:5]]
+    readings = [reading for outcome in outcomes for reading in outcome.readings]
+    of_b = {"pm25": 6.1, "pm1": 4, "rh": 41, "co2": 600}
+    assert {reading.sensor: reading.values for reading in readings} == {
+        "a1": {"pm25": 6.1, "rh": 41},
+        "a2": {"pm25": 4.1},
+        "b2": of_b,
+        "b3": of_b,
+        "c3": {"pm25": 5.1, "rh": 41},
+    }
+
+
 def of_words(words):
     """Return three rounds from devices in two rooms that publish one bare value per topic."""
     return [
