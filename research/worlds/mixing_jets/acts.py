@@ -39,7 +39,7 @@ class VapeStyle:
     puff_ug : tuple of float
         Exhaled aerosol.
     median_um, gsd, volatile, e_fold_s : tuple of float
-        Droplet parameters; the volatile share is glycerol and everything that evaporates before it.
+        Droplet parameters. The volatile share is glycerol and all that evaporates before it.
     vapor_mg : tuple of float
         Mass of glycol and flavors released as gas.
     terpene : float
@@ -203,7 +203,7 @@ def sanitizer(rng: np.random.Generator, room: Room, onset: float) -> Act:
 
 
 def clean(rng: np.random.Generator, room: Room, onset: float) -> Act:
-    """Spray and wipe surfaces, mop the floor with a cleaner."""
+    """Mop the floor with a cleaner, and spray and wipe surfaces."""
     length = log_uniform(rng, 300, 2400)
     releases = [
         Release(
@@ -252,7 +252,7 @@ def clean(rng: np.random.Generator, room: Room, onset: float) -> Act:
 
 
 def steam(rng: np.random.Generator, room: Room, onset: float) -> Act:
-    """Run hot water until mirrors fog; fog forms near saturation, in `Inlet`."""
+    """Run hot water until mirrors fog; the background adds fog near saturation."""
     length = log_uniform(rng, 60, 900)
     rise = log_uniform(rng, 0.04, 0.4)
     release = Release(
@@ -267,7 +267,7 @@ def steam(rng: np.random.Generator, room: Room, onset: float) -> Act:
 
 
 def flush(rng: np.random.Generator, room: Room, onset: float) -> Act:
-    """Flush a toilet: water droplets that dry and leave a little salt."""
+    """Flush a toilet: water droplets dry and leave a little salt."""
     droplets = Aerosol(log_uniform(rng, 2, 8), 2.0, 0.995, 0.4)
     release = Release(
         onset,
@@ -320,7 +320,7 @@ def _dust(rng: np.random.Generator) -> Aerosol:
 
 
 def dust(rng: np.random.Generator, room: Room, onset: float) -> Act:
-    """Raise dust: paper towels, a jacket, a crowd."""
+    """Raise dust with paper towels, a jacket or a crowd."""
     length = log_uniform(rng, 10, 300)
     release = Release(
         onset,

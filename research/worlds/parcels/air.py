@@ -39,9 +39,11 @@ _STEP_S: Final = 5
 class Air:
     """Air at the inlet by second.
 
-    - `particles`, `background` (steps, BINS): µg/m³, with and without people's releases.
-    - `gases` (steps, 5): ppb by family; `tvoc`: ppb of the background; `rh` %, `temp` °C, `co2`
-      ppm.
+    - `particles` (steps, BINS): all particles, µg/m³.
+    - `background` (steps, BINS): particles without people's releases, µg/m³.
+    - `gases` (steps, 5): gas families, ppb.
+    - `tvoc`: background gas, ppb.
+    - `rh`, `temp`, `co2`: in %, °C and ppm.
     """
 
     particles: Floats

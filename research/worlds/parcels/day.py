@@ -40,12 +40,15 @@ class Liquid(NamedTuple):
 class Release:
     """One release, simulated as tens of parcels.
 
-    - `start`: seconds after the world's start; `delays`, `shares`: one for each parcel.
-    - `droplets`: mg by slice; `gases`: mg by substance; `water`: mg.
-    - `jet`: initial velocity, m/s; `rise`, `rise_time`: buoyancy, m/s and s.
-    - `radius`: initial spread of a parcel, m; `scatter`: spread of the parcels' positions, m.
+    - `start`: seconds after the world's start.
+    - `delays`, `shares`: each parcel's delay in seconds, and its share of the release.
+    - `droplets`, `gases`, `water`: in mg; droplets by slice, gases by substance.
+    - `jet`: initial velocity, m/s.
+    - `rise`, `rise_time`: speed of buoyant rise, m/s, and its decay time, s.
+    - `radius`: initial spread of a parcel, m.
+    - `scatter`: spread of the parcels' positions, m.
     - `follow_s`: age up to which the release has its own size spectrum.
-    - `session`: number of the vaping session; -1 for other causes.
+    - `session`: number of the vaping session, or -1 for other causes.
     """
 
     start: float
@@ -86,7 +89,8 @@ class Session(NamedTuple):
 class Steam(NamedTuple):
     """Hot running water, whose vapor may condense to mist.
 
-    - `mist`: highest mass, mg/m³; `threshold`: relative humidity at which mist forms, %.
+    - `mist`: highest mass of mist, mg/m³.
+    - `threshold`: relative humidity at which mist forms, %.
     """
 
     start: float

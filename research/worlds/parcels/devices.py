@@ -36,8 +36,10 @@ _VOC_SENSORS: Final = ("none", "SGP30", "SGP40", "SGP41raw", "BME680", "ENS160")
 class Record(NamedTuple):
     """The readings that one device sent.
 
-    - `device`: its model; `interval_s`: nominal interval.
-    - `time` (readings,): seconds after the world's start; `values` (readings, COLUMNS).
+    - `device`: model of the device.
+    - `interval_s`: nominal interval.
+    - `time` (readings,): seconds after the world's start.
+    - `values` (readings, COLUMNS): NaN for missing values.
     """
 
     device: str

@@ -43,7 +43,8 @@ class Flight:
     """Paths of all parcels of a room over `FOLLOWED_S`.
 
     - `bounds` (releases + 1,): index of each release's first parcel.
-    - `first` (parcels,): first step; `share`: of the release's mass.
+    - `first` (parcels,): first step of each parcel.
+    - `share` (parcels,): share of the release's mass.
     - `kernel` (FOLLOWED_S, parcels): concentration at the sensor per parcel mass, by age, 1/m³.
     - `left` (parcels,): share that has not left through the grille.
     - `radius` (releases, FOLLOWED_S): mean spread, m.
@@ -164,7 +165,8 @@ class Excess:
 class Breath:
     """Substances at the inlet.
 
-    - `inhaled` (steps, SUBSTANCES): mg/m³; `mixed_in`: mass that joins the mixed remainder, mg.
+    - `inhaled` (steps, SUBSTANCES): concentration at the inlet, mg/m³.
+    - `mixed_in`: mass that joins the mixed remainder, mg.
     """
 
     inhaled: NDArray[np.float32]

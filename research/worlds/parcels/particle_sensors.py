@@ -32,8 +32,10 @@ _COUNTS: Final = ("n03", "n05", "n10", "n25", "n50", "n100")
 class Unit:
     """One device and its sampling times.
 
-    - `gain`: the unit's gain; `drift`: factor at each sample.
-    - `steps` (samples,): second of each sample; `interval_s`: time between samples.
+    - `gain`: constant factor on all values.
+    - `drift` (samples,): additional factor at each sample.
+    - `steps` (samples,): second of each sample.
+    - `interval_s`: time between samples.
     - `is_averaging`: whether it reports means over its interval, or over half of it.
     """
 

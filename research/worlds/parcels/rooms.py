@@ -28,15 +28,19 @@ class Room:
     """One room over the whole simulation.
 
     - `rng`: the room's random generator; the order of all draws is part of the world.
-    - `read_s`: seconds until the last reading, warm-up included; `all_s`: until the end.
-    - `box`: length, width, height, m; `grille`, `sensor`, `door`: positions; `volume`: m³.
-    - `eddy_speed`, `eddy_time`: speed and time scale of turbulence, m/s and s; `stall_damping`:
-      factor for motion in a stall.
-    - `busy`, `vaping`: 0-1, by minute; `peak_visits`: visits per hour when `busy` is 1.
-    - By second: `air_changes` per hour, `exhaust` in m³/s, `diffusivity` in m²/s, and in m/s the
-      overturning speeds `cell_x` and `cell_y` and the drift `drift_x` and `drift_y`.
+    - `read_s`: seconds until the last reading, including warm-up.
+    - `all_s`: seconds until the end of the simulation.
+    - `box`, `volume`: length, width and height, m, and their product, m³.
+    - `grille`, `sensor`, `door`: positions, m.
+    - `eddy_speed`, `eddy_time`: speed and time scale of turbulence, m/s and s.
+    - `stall_damping`: factor for motion in a stall.
+    - `busy`, `vaping`: by minute, 0-1.
+    - `peak_visits`: visits per hour when `busy` is 1.
+    - `air_changes`, `exhaust`, `diffusivity`: by second, 1/h, m³/s and m²/s.
+    - `cell_x`, `cell_y`, `drift_x`, `drift_y`: overturning and drift speeds by second, m/s.
     - `still_diffusivity`: diffusivity without ventilation or people.
-    - `deposition` by bin and `sorption` by gas: hourly losses. `evaporation`: factor.
+    - `deposition`, `sorption`: hourly losses by bin and by gas.
+    - `evaporation`: factor on the evaporation rate.
     """
 
     rng: Generator

@@ -23,7 +23,8 @@ _DAY_MIN: Final = 1440
 class SiteEvent:
     """Polluted air around or inside the whole building.
 
-    - `start`: seconds after the world's start; `particles`: µg/m³ by bin; `gases`: mg/m³.
+    - `start`: seconds after the world's start.
+    - `particles`, `gases`: in µg/m³ by bin, and in mg/m³ by substance.
     """
 
     style: str
@@ -38,11 +39,15 @@ class School:
     """Properties that all rooms of one school share.
 
     - `first_hour`, `weekday`: local hour and day of the week at the world's start.
-    - `plan`: shape of the day; `opens`: local hour; `lesson`, `recess`, `lunch`: minutes.
+    - `plan`: kind of schedule.
+    - `opens`: local hour at which the school opens.
+    - `lesson`, `recess`, `lunch`: lengths in minutes.
     - `lesson_share`, `lesson_vaping`: crowd and vaping during lessons, relative to breaks.
     - `evening`, `weekend`: factors for both at these times.
-    - `pm25`: µg/m³; `hygroscopicity`: kappa of the background; `tvoc`: ppb; `co2`: ppm.
-    - `sanitizer`, `spray`: probability per visit; `smoking`: cigarettes per day and room.
+    - `pm25`, `tvoc`, `co2`: background in µg/m³, ppb and ppm.
+    - `hygroscopicity`: kappa of background particles.
+    - `sanitizer`, `spray`: probability per visit.
+    - `smoking`: cigarettes per day and room.
     - `styles`, `particle_sensors`, `voc_sensors`: shares by kind.
     """
 

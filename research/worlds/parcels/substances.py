@@ -52,7 +52,8 @@ _BIN_OF_SLICE: Final = np.repeat(np.arange(BINS), _SLICES_A_BIN)
 def mode(mass: float, diameter: float, gsd: float) -> Floats:
     """Return the mass of a lognormal size distribution by slice.
 
-    - `diameter`: mass median, µm; `gsd`: geometric standard deviation.
+    - `diameter`: mass median diameter, µm.
+    - `gsd`: geometric standard deviation.
     """
     below: Floats = ndtr(np.log(_SLICE_EDGES / diameter) / np.log(gsd))
     return mass * np.diff(below)

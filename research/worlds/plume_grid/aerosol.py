@@ -119,7 +119,9 @@ def grow(
 ) -> NDArray[np.float64]:
     """Return the sizes of dry particles in humid air.
 
-    - `bins` (n, BINS): dry mass, µg/m³. `humidity` (n,): relative; 1 is saturated. `uptake`: k.
+    - `bins` (n, BINS): dry mass, µg/m³.
+    - `humidity` (n,): relative humidity; 1 is saturated.
+    - `uptake`: the constant k of volume growth.
     """
     h = np.clip(humidity, 0.0, 0.97)
     volume = 1 + uptake * h / (1 - h)

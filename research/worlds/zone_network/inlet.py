@@ -39,7 +39,8 @@ class Inlet:
     """Air at the inlet, one value per second.
 
     - `counts` (6, n): particles/cm³ larger than 0.3, 0.5, 1, 2.5, 5, 10 µm.
-    - `masses` (4, n): PM1, PM2.5, PM4, PM10, µg/m³; `vaped`: PM2.5 of vaping alone.
+    - `masses` (4, n): PM1, PM2.5, PM4, PM10, µg/m³.
+    - `vaped`: PM2.5 from vaping alone, µg/m³.
     - `nephelometer`, `sps`, `sds`: µg/m³ as measured by the optics of Plantower, Sensirion, Nova.
     - `alcohol_ppb`: all gases, in ppb of ethanol.
     """
