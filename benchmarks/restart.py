@@ -39,7 +39,7 @@ _GROUP = 20_000
 _DAY_FROM = 10_000_000
 """First sequence number of messages that wait in the broker; live messages have smaller ones."""
 _OTHERS_S = 10.0
-"""The stream's messages are counted until the day's messages have arrived too."""
+"""Extra wait for the day's last messages, because the count includes live messages, s."""
 
 
 def write_journal(path: Path, sensors: int, interval_s: float, days: float) -> int:
