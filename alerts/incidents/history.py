@@ -19,7 +19,7 @@ class Happened(Coded):
     OPENED = "opened", mark("Detected")
     JOINED = "joined", mark("Detected again")
     ENDED = "ended", mark("Detection ended")
-    CLEARED = "cleared", mark("Over, not yet checked")
+    CLEARED = "cleared", mark("Over, not yet reported")
     LIKELY = "likely", mark("Now vaping likely")
     SEVERITY = "severity", mark("Severity changed")
     HELD = "held", mark("Nobody notified yet")

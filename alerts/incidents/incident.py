@@ -224,7 +224,7 @@ class Incident:
     incident until `held_until`. The incident resolves at `resolve_due`, which is infinite while
     time alone cannot resolve it. `answered_at` is the time of the first verdict. `again_of` is the
     previous incident of the same kind and room, if people responded to it recently. `cleared_at` is
-    when the air cleared before anybody responded. `missed_at` is when the last round of paging
+    when the air cleared before anybody answered. `missed_at` is when the last round of paging
     ended without a response.
     """
 

@@ -11,7 +11,8 @@ the effects. `alerts.engine` turns the effects into rows in the caller's transac
     any of them          --quiet, closed by a person, or answered and detected again--> RESOLVED
 
 Somebody has to check on vaping, smoke or tampering. Such an incident stays open after the air
-clears until somebody responds or closes it, or until its escalation ends.
+clears until somebody answers or closes it, or until its escalation ends, even if somebody has
+responded.
 
 Feedback is accepted at any time; the latest verdict counts, and all are kept. An arrival
 acknowledges an incident that nobody has acknowledged. Only the first arrival counts. It counts even
@@ -51,8 +52,6 @@ QUIET_S: Final = 120.0
 """Seconds from the end of its last detection until an incident resolves."""
 SILENT_S: Final = 1800.0
 """Seconds from its last update until a detection counts as over."""
-_LOOK_S: Final = 120.0
-"""How long an incident stays open when somebody responds after the air has cleared."""
 _ONE_REPORT_S: Final = 60.0
 """Detections no further apart than this, in seconds, cause one notice to the responder."""
 _SECOND_PUFF_S: Final = 600.0
@@ -300,15 +299,12 @@ def _on_acknowledged(incident: Incident, given: inputs.Acknowledged) -> Step:
 def _assign(incident: Incident, by: str, record: Record) -> Step:
     """Make a person the responder, stop paging, and tell others who is responding."""
     first = incident.acknowledged_at is None
-    was_clear = incident.cleared_at is not None
     following = replace(
         incident,
         status=Status.ACKNOWLEDGED,
         acknowledged_at=record.at if first else incident.acknowledged_at,
         acknowledged_by=by,
         held_until=None,
-        resolve_due=record.at + _LOOK_S if was_clear else incident.resolve_due,
-        cleared_at=None,
         missed_at=None,
     )
     return Step(following).then(
@@ -357,13 +353,22 @@ def _on_chain_ended(incident: Incident, at: float) -> Step:
     following = replace(incident, missed_at=at)
     if incident.cleared_at is None:
         return Step(following)
-    return _close(following, Record(at, SYSTEM, Happened.RESOLVED, {"because": "missed"}))
+    because = "missed" if incident.acknowledged_at is None else "quiet"
+    return _close(following, Record(at, SYSTEM, Happened.RESOLVED, {"because": because}))
 
 
 def _is_unanswered(incident: Incident) -> bool:
-    """Return whether people were paged to check the room and nobody has responded."""
-    asked = incident.paged and incident.kind in PRESENCE
-    return asked and incident.status in (Status.OPEN, Status.NOTIFIED)
+    """Return whether people were paged to check the room and nobody is responding."""
+    asked = incident.paged or incident.acknowledged_at is not None
+    waiting = incident.status in (Status.OPEN, Status.NOTIFIED)
+    return asked and waiting and incident.kind in PRESENCE
+
+
+def _is_awaiting_answer(incident: Incident) -> bool:
+    """Return whether a responder, or people still to be paged, will say what was found."""
+    if incident.status is Status.ACKNOWLEDGED:
+        return incident.kind in PRESENCE and incident.verdict is None
+    return _is_unanswered(incident) and incident.missed_at is None
 
 
 def _on_resolved(incident: Incident, given: inputs.Resolved) -> Step:
@@ -398,7 +403,10 @@ def _close(incident: Incident, record: Record, *, unsent: bool = False) -> Step:
 def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
     find_answer_choices(incident.kind).check(given.verdict, given.cause)
     answered_at = given.at if incident.answered_at is None else incident.answered_at
-    result = Step(replace(incident, verdict=given.verdict, answered_at=answered_at))
+    following = replace(incident, verdict=given.verdict, answered_at=answered_at)
+    if incident.is_open and incident.cleared_at is not None:
+        following = replace(following, resolve_due=given.at, cleared_at=None)
+    result = Step(following)
     if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
         # a person who reports a finding was there, so this acknowledges the incident too
         result = _on_acknowledged(result.incident, inputs.Acknowledged(given.by, given.at))
@@ -429,7 +437,7 @@ def _on_tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
         return Step(incident)
     at, mute = given.at, given.mute
     if at >= incident.resolve_due:
-        if rules.runs_chain and _is_unanswered(incident) and incident.missed_at is None:
+        if rules.runs_chain and _is_awaiting_answer(incident):
             waiting = replace(incident, resolve_due=math.inf, cleared_at=at)
             return Step(waiting, (Record(at, SYSTEM, Happened.CLEARED),))
         because = {"because": "no_news" if incident.running else "quiet"}

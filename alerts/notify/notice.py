@@ -152,8 +152,8 @@ class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel's limits.
 
     `notes` come before the evidence. `by` is the name of the person who responded. `link` leads to
-    the incident's page. `over` means that the air has cleared but nobody has checked. `again` means
-    that people responded to the same kind in this room shortly before. A digest has a `headline`
+    the incident's page. `over` means that the air has cleared before an answer. `again` means that
+    people responded to the same kind in this room shortly before. A digest has a `headline`
     and a line for each of its `incidents`, but no evidence. `site` and `site_id` are set if there
     are several sites. `written` is when the notice was written, in Unix seconds. A report has its
     own `title` and `text`.
@@ -277,6 +277,8 @@ def _write_state(notice: Notice) -> tuple[str, str]:
 
 
 def _write_since(notice: Notice, what: str, when: str) -> str:
+    if notice.over and notice.reason in (NoticeReason.REMINDER, NoticeReason.AGAIN):
+        return _("%(what)s at %(time)s (over, not yet reported)", what=what, time=when)
     if notice.over:
         return _("%(what)s at %(time)s (over, not yet checked)", what=what, time=when)
     if notice.again:

@@ -177,7 +177,10 @@ def _describe(
     """Return an incident's level and text; silences also cover incidents that began earlier."""
     level, text = incident["level"], write_headline(incident)
     if incident["cleared_at"] and not incident["verdict"]:
-        text = _("%(what)s (over, not yet checked)", what=text)
+        if level == "responding":
+            text = _("%(what)s (over, not yet reported)", what=text)
+        else:
+            text = _("%(what)s (over, not yet checked)", what=text)
     if level in _NEEDED and incident["kind"] in PRESENCE:
         labels = build_labels(
             room,
@@ -279,7 +282,8 @@ def find_missed_incidents(
 ) -> list[dict[str, Any]]:
     """Return incidents that nobody responded to or has reported on, newest first."""
     found = db.execute(
-        f"{_INCIDENT} WHERE missed_at IS NOT NULL AND verdict IS NULL AND status = 'resolved'"  # noqa: S608 - constants
+        f"{_INCIDENT} WHERE missed_at IS NOT NULL AND acknowledged_at IS NULL"  # noqa: S608 - constants
+        " AND verdict IS NULL AND status = 'resolved'"
         " AND (:rooms IS NULL OR room IN (SELECT value FROM json_each(:rooms)))"
         " ORDER BY opened_at DESC, id DESC LIMIT :limit",
         {"rooms": rooms, "limit": _MAX_MISSED},

@@ -96,18 +96,21 @@ def test_a_plume_that_is_over_ends_no_chain(school, say, kind):
     assert "over, not yet checked" in body
 
 
-def test_who_responds_after_the_plume_is_over_ends_the_chain(school, say):
+@pytest.mark.parametrize("acked", [140, 200])
+def test_who_responds_late_is_reminded_before_all_are_notified_again(school, say, acked):
+    """Clear air ends nothing that somebody has acknowledged but not answered."""
     say(0)
     say(30, since=0, phase=EventPhase.ENDED)
-    school.ack(200, "lee")
-    school.run(900).want(
-        ("lee", "opened", BOYS, 0, 1),
-        ("fox", "opened", BOYS, 60, 61),
-        ("fay", "opened", BOYS, 60, 61),
-        ("fox", "taken", BOYS, 200, 201),
-        ("fay", "taken", BOYS, 200, 201),
-    )
-    assert stored.incidents(school.db, "status", "missed_at") == [("resolved", None)]
+    school.ack(acked, "lee")
+    say(acked + 23)
+    school.run(acked + 400)
+    assert stored.incidents(school.db, "status", "missed_at") == [("acknowledged", None)]
+    school.run(4000)
+    history = school.history()
+    assert history.index("reminded") < history.index("ack_expired") < history.index("no_response")
+    assert history[-1] == "resolved"
+    (missed,) = stored.incidents(school.db)
+    assert (missed.status, missed.missed_at is None) == ("resolved", False)
 
 
 def test_a_rise_of_severity_moves_what_is_still_to_come(school, say):
@@ -510,10 +513,10 @@ def answer(school, t, person, number=1):
             id="nor what follows an answer after the end",
         ),
         pytest.param(
-            [(5, "end s1"), (20, "ack lee 1"), (150, "puff s1"), (160, "ack lee 2")],
-            ["lee opened 150"],
-            [0, 1],
-            id="nor what a responder on the way would find",
+            [(5, "end s1"), (20, "ack lee 1"), (150, "puff s1")],
+            ["lee again 150"],
+            [0],
+            id="a puff joins the incident that a responder is on the way to",
         ),
         pytest.param(
             [(5, "end s1"), (20, "ack fox 1"), (60, "answer fox 1"), (700, "puff s1")],

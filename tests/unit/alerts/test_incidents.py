@@ -8,6 +8,7 @@ from alerts.errors import FeedbackError
 from alerts.incidents.history import Record
 from alerts.incidents.incident import ActionClass, Mute, Rules, Status, Verdict
 from alerts.incidents.inputs import (
+    AckExpired,
     Acknowledged,
     ChainEnded,
     Delivered,
@@ -28,6 +29,7 @@ RULES = Rules(cooldown_s=300.0, runs_chain=False)
 ASKING = Rules(cooldown_s=300.0)
 SILENCE = fact("silence", silence=3, owner="Lee")
 TAKEN = ["Stop", "ScheduleAckDeadline", "NotifyTaken"]
+CONFIRMED, EXPIRED = ("feedback", 1200, Verdict.CONFIRMED), ("ack expired", 1900)
 A, U, E = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED
 
 
@@ -48,6 +50,8 @@ def play(make_event):
                 given = Delivered("ap", "json", at)
             elif word == "ack":
                 given = Acknowledged(rest[0] if rest else "Ms. Lee", at)
+            elif word == "ack expired":
+                given = AckExpired(at)
             elif word == "chain ended":
                 given = ChainEnded(at)
             elif word == "over":
@@ -132,14 +136,32 @@ def test_lives(play, script, status, effects):
         ),
         ([(A, 1000), (E, 1030), ("tick", 1150), (A, 1200, "s2")], Status.OPEN, None, None),
         ([(A, 1000), (E, 1030), ("tick", 1150), ("over", 1200)], Status.RESOLVED, 1150, None),
-        ([(A, 1000), (E, 1030), ("tick", 1150), ("ack", 1200)], Status.ACKNOWLEDGED, None, None),
+        ([(A, 1000), (E, 1030), ("tick", 1150), ("ack", 1200)], Status.ACKNOWLEDGED, 1150, None),
+        ([(A, 1000), ("ack", 1010), (E, 1030), ("tick", 1150)], Status.ACKNOWLEDGED, 1150, None),
         (
-            [(A, 1000), (E, 1030), ("tick", 1150), ("ack", 1200), ("tick", 1320)],
+            [(A, 1000), ("ack", 1010), (E, 1030), ("tick", 1150), (A, 1200, "s2")],
+            Status.ACKNOWLEDGED,
+            None,
+            None,
+        ),
+        (
+            [(A, 1000), ("ack", 1010), (E, 1030), ("tick", 1150), CONFIRMED, ("tick", 1200)],
             Status.RESOLVED,
             None,
             None,
         ),
-        ([(A, 1000), ("ack", 1010), (E, 1030), ("tick", 1150)], Status.RESOLVED, None, None),
+        (
+            [(A, 1000), ("ack", 1010), CONFIRMED, (E, 1210), ("tick", 1330)],
+            Status.RESOLVED,
+            None,
+            None,
+        ),
+        (
+            [(A, 1000), ("ack", 1010), (E, 1030), ("tick", 1150), EXPIRED, ("chain ended", 2000)],
+            Status.RESOLVED,
+            1150,
+            2000,
+        ),
         ([(A, 1000), ("ack", 1010), ("chain ended", 1500)], Status.ACKNOWLEDGED, None, None),
     ],
 )

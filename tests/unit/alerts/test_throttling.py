@@ -158,6 +158,8 @@ def test_what_was_acknowledged_meanwhile_is_not_notified_later(make_event):
     puff(school, make_event, 10, "s0")
     school.ack(20, "fox")
     over(school, make_event, 60, 10, "s0")
+    answer = ("fox", Verdict.NOTHING_FOUND)
+    school.at(70, lambda tx, now: school.engine.record_feedback(tx, school.id(1), *answer, now))
     school.run(3610).want(("fox", "opened", "Room 0", 10, 11))
 
 
