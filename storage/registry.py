@@ -132,6 +132,8 @@ class Registry:
     """Rooms of closed sites by id, so that old records can show their names."""
     closed: Mapping[str, Site] = field(default_factory=dict)
     """Closed sites, by name."""
+    former_sensors: Mapping[str, Sensor] = field(default_factory=dict)
+    """Sensors of closed sites by id, so that their readings stay readable."""
     _in_room: dict[str, tuple[Sensor, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -150,10 +152,9 @@ class Registry:
     ) -> Registry:
         """Build a registry; if there are several sites, rooms include the site in their place.
 
-        Sensors of closed sites are dropped. Their rooms are kept so that old records can show the
-        names.
+        Rooms and sensors of closed sites are kept apart, for old records and readings.
         """
-        placed = {room.id: room for room in rooms}
+        placed, sensors = {room.id: room for room in rooms}, tuple(sensors)
         found = {room.site: Site(room.site, room.site, room.zone) for room in placed.values()}
         found |= {site.name: site for site in sites}
         several = len(found) > 1
@@ -173,6 +174,7 @@ class Registry:
             {name: site for name, site in found.items() if not site.closed},
             former,
             {name: site for name, site in found.items() if site.closed},
+            {s.id: s for s in sensors if s.room in former},
         )
 
     def within(self, sites: Collection[str]) -> Registry:
@@ -182,7 +184,8 @@ class Registry:
         found = {name: site for name, site in self.sites.items() if name in sites}
         former = {key: room for key, room in self.former.items() if room.site in sites}
         closed = {name: site for name, site in self.closed.items() if name in sites}
-        return Registry(rooms, sensors, found, former, closed)
+        kept = {key: sensor for key, sensor in self.former_sensors.items() if sensor.room in former}
+        return Registry(rooms, sensors, found, former, closed, kept)
 
     def place_of(self, room: str) -> Room | None:
         """Return a room, even if its site is closed; None if it is unknown."""

@@ -94,7 +94,8 @@ class ReadingApi(PageGroup):
     @operation("/readings", Scope.READINGS, Readings, query=ReadingsQuery, kinds=(JSON, CSV))
     async def readings(self, _request: Request, asked: ReadingsQuery) -> Response:
         """Get readings of sensors, or averages over `step` seconds."""
-        known = self._context.registry.sensors
+        registry = self._context.registry
+        known = {**registry.sensors, **registry.former_sensors}
         if unknown := [sensor for sensor in asked.sensors if sensor not in known]:
             raise build_invalid([("sensors", f"no such sensor: {', '.join(unknown)[:200]}")])
         chosen = dict.fromkeys(asked.sensors or known)
@@ -106,21 +107,25 @@ class ReadingApi(PageGroup):
         keys = tuple(dict.fromkeys(asked.quantities)) or COLUMNS
         rows: list[dict[str, Any]] = []
         for sensor in sensors:
-            rows += await self._context.run_in_thread(self._read_rows, sensor, asked, keys)
+            room = registry.place_of(known[sensor].room)
+            place = {
+                "sensor": sensor,
+                "site": room.site_id if room else "",
+                "site_name": room.site if room else "",
+            }
+            rows += await self._context.run_in_thread(self._read_rows, place, asked, keys)
         return await self._context.run_in_thread(_write_answer, rows, asked, keys)
 
     def _read_rows(
-        self, sensor: str, asked: ReadingsQuery, keys: Sequence[str]
+        self, place: Mapping[str, str], asked: ReadingsQuery, keys: Sequence[str]
     ) -> list[dict[str, Any]]:
         start, end = asked.start.timestamp(), asked.end.timestamp()
-        series = self._context.settings.series
+        series, sensor = self._context.settings.series, place["sensor"]
         if asked.step is None:
             times, columns = series.window(sensor, start, end)
         else:
             times, columns = series.readings(sensor, start, end, asked.step, asked.aggregate, keys)
         shown = [key for key in keys if key in columns]
-        room = self._context.registry.rooms[self._context.registry.sensors[sensor].room]
-        place = {"sensor": sensor, "site": room.site_id, "site_name": room.site}
         return [
             {
                 **place,

@@ -19,9 +19,17 @@ from reports import read
 from storage import sqlite
 from storage.registry import Registry
 from tests.support.two_schools import TWO
-from tests.unit.alerts.test_page_sites import POLICY, ROOMS, SENSORS, SITES, Series
+from tests.unit.alerts.test_page_sites import POLICY, ROOMS, SENSORS, SITES
+from tests.unit.alerts.test_page_sites import Series as NoReadings
 
 CLOSED = Registry.of(ROOMS, SENSORS, (SITES[0], replace(SITES[1], closed=date(2026, 11, 30))))
+
+
+class Series(NoReadings):
+    """A series with a reading of each sensor."""
+
+    def window(self, _sensor, start, _end):
+        return [start], {"pm25": [7.0]}
 
 
 @pytest.fixture
@@ -96,7 +104,7 @@ async def test_a_closed_school_stays_in_comparisons_and_filters(closed):
     assert "South High (closed)" in figures
     assert "/rooms/south-boys" not in figures
     with sqlite.transaction(closed.db) as tx:
-        token = api_tokens.make(tx, "t", "all-an", [Scope.READ], by="x", days=7, now=closed.now)
+        token = api_tokens.make(tx, "t", "all-an", list(Scope), by="x", days=7, now=closed.now)
     bearer = {"Authorization": f"Bearer {token}"}
 
     async def read(path):
@@ -107,6 +115,10 @@ async def test_a_closed_school_stays_in_comparisons_and_filters(closed):
     sites = {site["id"]: site["closed"] for site in (await read("sites"))["items"]}
     assert sites == {"north": None, "south": "2026-11-30"}
     assert (await read("sensors"))["items"][0]["site"] == "north"
+    span = "from=2026-09-07T14:00:00Z&to=2026-09-07T14:00:03Z"
+    for chosen in ("site=south", "sensors=south-1", "room=south-boys"):
+        (row,) = (await read(f"readings?{span}&{chosen}"))["items"]
+        assert (row["sensor"], row["site"], row["pm25"]) == ("south-1", "south", 7.0), chosen
 
 
 @pytest.mark.parametrize(
