@@ -43,6 +43,13 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     return { values: (u, times) => times.map((time) => form.format(1000 * time)), incrs: incrs.map((minutes) => 60 * minutes) };
   };
 
+  // points between two gaps, through which no line goes
+  const single = (u, k) => {
+    const own = [...u.data[k].keys()].filter((i) => u.data[k][i] !== undefined);
+    const missing = (n) => (u.data[k][own[n]] ?? null) === null;
+    return own.filter((i, n) => !missing(n) && missing(n - 1) && missing(n + 1));
+  };
+
   const draw = (box, body) => {
     box.body = body; // to redraw the chart in other colors
     for (const plot of box.plots || []) plot.destroy();
@@ -84,7 +91,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
         scales: { x: { range: [body.start, body.end] }, y: { range: (u, low, high) => [Math.min(low, 0), Math.max(high * 1.08, low + 5)] } },
         axes: [{ ...axis, ...ticks(body.end - body.start), space: 80, size: 32 }, { ...axis, space: 40, size: 52 }],
         series: [{}, ...chart.lines.map((line, k) => ({
-          label: line.sensor, stroke: style(lines[k % 4]), dash: dashes[Math.floor(k / 4) % 4], width: 2, spanGaps: true, points: { show: false },
+          label: line.sensor, stroke: style(lines[k % 4]), dash: dashes[Math.floor(k / 4) % 4], width: 2, points: { show: false, filter: single },
         }))],
         plugins: [marking(body.marks)],
       }, uPlot.join(chart.lines.map((line) => [line.times, line.values])), plotted);

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 from functools import partial
+from itertools import pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
@@ -45,6 +48,8 @@ _CHANNELS: Final = (
 )
 """Groups of quantities; each chart shows a group's first quantity that the sensors report."""
 _MAX_POINTS: Final = 1500
+_GAP: Final = 4.0
+"""A line breaks where the next point is this many times the usual spacing away."""
 
 
 async def send_series(
@@ -98,12 +103,20 @@ def _to_shown_unit(key: str, values: Any) -> Any:
 
 
 def _thin(times: Iterable[float], values: Iterable[float]) -> dict[str, list[float | None]]:
-    """Reduce a line to `_MAX_POINTS` points, keeping the largest value of each interval."""
+    """Reduce a line to `_MAX_POINTS` points, keeping the largest value of each interval.
+
+    A value of None breaks the line where nothing was received.
+    """
     pairs = [(float(t), float(v)) for t, v in zip(times, values, strict=True) if math.isfinite(v)]
     step = max(math.ceil(len(pairs) / _MAX_POINTS), 1)
     if step > 1:
         pairs = [max(pairs[k : k + step], key=lambda tv: tv[1]) for k in range(0, len(pairs), step)]
-    return {"times": [t for t, _ in pairs], "values": [v for _, v in pairs]}
+    spaces = [(first, after - first) for (first, _), (after, _) in pairwise(pairs) if after > first]
+    longest = _GAP * statistics.median([space for _, space in spaces] or [math.inf])
+    points: list[tuple[float, float | None]] = [*pairs]
+    points += [(at + space / 2, None) for at, space in spaces if space > longest]
+    points.sort(key=itemgetter(0))
+    return {"times": [t for t, _ in points], "values": [v for _, v in points]}
 
 
 def read_span(request: Request, default: str = "day") -> str:

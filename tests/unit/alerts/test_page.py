@@ -397,13 +397,13 @@ async def test_series_keep_their_peak_and_drop_what_is_missing(open_page):
 
 class Warm(Series):
     def readings(self, *_asked):
-        return [NOW - 60.0], {"temp": np.array([20.0])}
+        return [NOW - ago for ago in (9240.0, 9120.0, 9000.0, 120.0)], {"temp": np.full(4, 20.0)}
 
 
-async def test_temperatures_of_charts_are_in_fahrenheit(open_page):
+async def test_charts_are_in_fahrenheit_and_their_lines_break_at_gaps(open_page):
     page = open_page(series=Warm())
     (chart,) = (await page.client.get("/rooms/n2-boys/series?span=day")).json()["charts"]
-    assert (chart["unit"], chart["lines"][0]["values"]) == ("°F", [68.0])
+    assert (chart["unit"], chart["lines"][0]["values"]) == ("°F", [68.0, 68.0, 68.0, None, 68.0])
 
 
 async def test_the_evidence_picture(open_page, make_event):
