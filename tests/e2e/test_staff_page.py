@@ -608,9 +608,10 @@ def test_an_incident_fits_a_phone_in_the_language_asked_for(site, browser, code,
     assert ("lectura" in find(browser, "#hero").text) is (code == "es")
 
 
-def link_for(site, person="lee"):
+def link_for(site, person="lee", incident=""):
+    about = incident or site.incident
     with sqlite.transaction(site.db) as tx:
-        token = action_tokens.issue(tx, site.incident, person, Action.ACKNOWLEDGE, time.time())
+        token = action_tokens.issue(tx, about, person, Action.ACKNOWLEDGE, time.time())
     return f"{site.url}/answer#{token}"
 
 
@@ -690,6 +691,20 @@ def test_a_link_opened_after_somebody_else_answered_names_them_and_takes_another
     assert site.load().verdict is Verdict.FALSE_ALARM
 
 
+@on_a_phone
+def test_a_second_link_in_the_same_tab_is_about_its_own_incident_and_person(site, browser):
+    other = site.tell(an_event("pw-5", EventKind.VAPE, EventPhase.ALERTED, site.now), 6)[0].incident
+    browser.get(link_for(site))
+    wait_for(browser, lambda: find(browser, "#room").text == "Boys N2")
+    browser.get(link_for(site, "fox", other))  # only the fragment differs, so nothing is loaded
+    wait_for(browser, lambda: find(browser, "#room").text == "Locker room B")
+    wait_for(browser, lambda: find(browser, "#take button").is_enabled())
+    find(browser, "#take button").click()
+    wait_for(browser, lambda: "You're responding, Mr. Fox." in find(browser, "#said").text)
+    assert repository.load(site.db, other).acknowledged_by == "fox"
+    assert site.load().acknowledged_by == ""
+
+
 def places_of(browser):
     """Return the position of each button on the answer page."""
     return browser.execute_script(
@@ -718,7 +733,6 @@ def test_a_person_who_cannot_go_declines_with_one_tap(site, browser):
 @on_a_phone
 def test_links_that_do_not_work_explain_why(site, browser):
     for end, expected in (("", "incomplete"), ("#nonsense", "is not valid")):
-        browser.get("about:blank")
         browser.get(f"{site.url}/answer{end}")
         wait_for(browser, lambda expected=expected: expected in find(browser, "#wrong").text)
         wait_for(browser, lambda: not find(browser, "#take").is_displayed())

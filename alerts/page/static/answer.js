@@ -6,6 +6,9 @@
 const messages = JSON.parse(document.querySelector('meta[name="messages"]')?.content ?? "{}");
 const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%%/g, (all, name) => name ? values[name] : "%");
 
+// another notice's link, opened in the same tab, differs only in its fragment
+addEventListener("hashchange", () => location.reload());
+
 document.addEventListener("DOMContentLoaded", () => {
   const element = (id) => document.getElementById(id);
   const button = (id) => element(id).querySelector("button");
