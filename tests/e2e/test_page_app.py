@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import threading
 import time
 import tomllib
 from datetime import datetime
@@ -18,6 +19,7 @@ from tests.e2e.test_staff_page import (
     find,
     fits,
     judged_by_axe,
+    on_a_desktop,
     on_a_phone,
     pytestmark,
     settle,
@@ -181,6 +183,21 @@ def test_a_page_that_cannot_reach_the_service_says_whom_to_call(site, browser):
     browser.get(f"{site.url}/incidents")
     assert lost in find(browser, "main").text
     assert "Llame al 555-0100" in find(browser, "main [lang=es]").text
+
+
+@on_a_desktop
+@pytest.mark.parametrize("path", ["/", "/wall"])
+def test_a_page_whose_service_no_longer_answers_says_so(site, browser, path):
+    browser.get(f"{site.url}/sign-in?next={path}")
+    sign_in(browser)
+    assert not find(browser, "#stale").is_displayed()
+    resumed = threading.Event()  # the kernel still accepts connections, as for a stopped process
+    site.loop.call_soon_threadsafe(resumed.wait)
+    try:
+        wait_for(browser, lambda: "Can't reach Plumewatch." in find(browser, "#stale").text)
+    finally:
+        resumed.set()
+    wait_for(browser, lambda: not find(browser, "#stale").is_displayed())
 
 
 @on_a_phone
