@@ -98,7 +98,7 @@ class Note(Coded):
     RESPONDING = "responding", mark("You are responding.")
     DISPUTED = "disputed", mark("Another sender may be using this sensor's name.")
     CANNOT_GO = "cannot_go", mark("%(name)s can't go.")
-    NO_RESPONSE = "no_response", mark("Nobody has responded yet.")
+    NO_RESPONSE = "no_response", mark("Nobody has responded to this one yet.")
     NO_REPORT = "no_report", mark("%(name)s responded but has not reported what they found.")
     REPORT_DUE = (
         "report_due",

@@ -179,7 +179,7 @@ async def test_what_time_alone_decides_is_sent_without_waiting_for_the_pump(conf
         with contextlib.closing(connect(service.paths.state)) as state:
             escalator.shift_steps(state, *incidents(state, "id"), -1000.0)
         await until(lambda: len(service.alerting.notifier.sent) == 2)
-        assert service.alerting.notifier.sent[1].body.startswith("Nobody has responded yet.")
+        assert service.alerting.notifier.sent[1].body.startswith("Nobody has responded to this one")
 
 
 async def test_a_journal_that_cannot_be_read_for_a_while(config, monkeypatch):
