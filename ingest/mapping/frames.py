@@ -17,15 +17,23 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ingest.errors import DecodeError
 from ingest.mapping.draft import SuggestError, start_draft
 from ingest.mapping.source import parse
-from ingest.mapping.suggest import add_time, find_ids, look_up, suggest
+from ingest.mapping.suggest import (
+    add_time,
+    find_ids,
+    look_up,
+    name_of,
+    suggest,
+    walk,
+    write_path,
+)
 from ingest.validation import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import tzinfo
 
     from ingest.mapping.draft import Draft
-    from ingest.mapping.suggest import Leaves
+    from ingest.mapping.suggest import Leaves, Steps
 
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2} ?){3,1024}")
 _BASE64: Final = re.compile(
@@ -33,6 +41,8 @@ _BASE64: Final = re.compile(
     re.ASCII,
 )
 _KEYS: Final = frozenset({"data", "payload", "raw", "hex", "bytes", "frame", "frm_payload"})
+_USUAL_SIZE: Final = range(4, 65)
+"""Bytes of a text in JSON that may be a frame whatever its name."""
 _NUMBER: Final = r"\d{1,9}(?:\.\d{1,9})?"
 _PART: Final = re.compile(
     r"(?:(?P<name>[^:]{1,64}?)\s*:)?\s*(?P<type>[ui](?:8|16|24|32)|f32|f64)(?P<little>le)?"
@@ -48,7 +58,7 @@ class _Frame(NamedTuple):
 
     form: str
     encoding: str
-    path: tuple[str, ...]
+    path: Steps
     content: bytes
     leaves: Leaves
 
@@ -67,7 +77,10 @@ def propose(
 
     Raises `SuggestError`. For frames without a layout, its message shows which bytes differ.
     """
-    frames = {n: found for n, sample in enumerate(samples, 1) if (found := _find_frame(sample))}
+    parts = [_PART.fullmatch(text.strip()) for text in re.split(r"[,;]", columns)]
+    size = sum(int(part["type"][1:]) // 8 for part in parts if part)
+    found = {n: _find_frame(sample, size) for n, sample in enumerate(samples, 1)}
+    frames = {n: frame for n, frame in found.items() if frame}
     if frames and ":" in columns:
         draft = _draft_layout(topic, name, columns, frames)
         return draft.format(dict(enumerate(samples, 1)), received, zone)
@@ -82,7 +95,7 @@ def propose(
 def _draft_layout(topic: str, name: str, layout: str, frames: Mapping[int, _Frame]) -> Draft:
     first = next(iter(frames.values()))
     ids = find_ids(first.leaves)
-    path = [*next(iter(ids), ())]
+    path = write_path(next(iter(ids), ()))
     draft = start_draft(topic, name, first.form, [*ids.values()], path)
     add_time(first.leaves, draft)
     offset, skipped = 0, []
@@ -97,7 +110,7 @@ def _draft_layout(topic: str, name: str, layout: str, frames: Mapping[int, _Fram
         raise SuggestError("no name in the layout is a known quantity")
     if offset > len(first.content):
         raise SuggestError(f"the layout has {offset} bytes, the frame {len(first.content)}")
-    binary = {"encoding": first.encoding, "path": [*first.path], "min_length": offset}
+    binary = {"encoding": first.encoding, "path": write_path(first.path), "min_length": offset}
     draft.head.add("binary", {key: value for key, value in binary.items() if value != []})
     if rest := len(first.content) - offset:
         skipped.append(f"  the last {rest} bytes")
@@ -146,22 +159,38 @@ def _describe(frames: Mapping[int, _Frame]) -> str:
     )
 
 
-def _find_frame(sample: bytes) -> _Frame | None:
-    """Return the frame in a sample, or None."""
+def _find_frame(sample: bytes, size: int) -> _Frame | None:
+    """Return the frame in a sample, or None.
+
+    In JSON, it is the text with `size` bytes, or else the one with a usual name. Without a layout
+    (`size` is 0), it may be any text that looks like a frame.
+    """
     if any((sign < 32 and sign not in b"\t\r\n") or sign > 126 for sign in sample):
         return _Frame("raw", "raw", (), sample, {})
     try:
         content: Any = parse("json", sample, Limits())
     except DecodeError:
-        content = {}
-    members = content if type(content) is dict else {}
-    texts: dict[tuple[str, ...], str]
-    texts = {(k,): v for k, v in members.items() if k.lower() in _KEYS and type(v) is str}
-    leaves: Leaves = {(k,): [v] for k, v in members.items() if (k,) not in texts}
-    for path, text in (texts or {(): sample.decode().strip()}).items():
-        form = "json" if path else "text"
-        if _HEX.fullmatch(text):
-            return _Frame(form, "hex", path, bytes.fromhex(text), leaves)
-        if _BASE64.fullmatch(text):
-            return _Frame(form, "base64", path, base64.b64decode(text), leaves)
-    return None
+        content = None
+    if type(content) not in (dict, list):
+        found = dict(_decode(sample.decode().strip()))
+        return next((_Frame("text", name, (), frame, {}) for name, frame in found.items()), None)
+    leaves: Leaves = {path: [value] for path, value in walk(content)}
+    ids = find_ids(leaves)
+    frames = []
+    for path, (text, *_) in leaves.items():
+        for encoding, frame in _decode(text) if type(text) is str else ():
+            likely = path not in ids and not text.isdigit() and len(frame) in _USUAL_SIZE
+            fits = len(frame) == size and path not in ids
+            named = name_of(path).lower() in _KEYS
+            if fits or named or (likely and not size):
+                rest = {at: value for at, value in leaves.items() if at != path}
+                frames.append(((fits, named), _Frame("json", encoding, path, frame, rest)))
+    return max(frames, key=lambda found: found[0], default=(None, None))[1]
+
+
+def _decode(text: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the encodings in which a text is a frame, and the frame."""
+    if _HEX.fullmatch(text):
+        yield "hex", bytes.fromhex(text)
+    if _BASE64.fullmatch(text):
+        yield "base64", base64.b64decode(text)

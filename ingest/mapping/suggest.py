@@ -82,7 +82,7 @@ class _Meaning(NamedTuple):
         entry = Entry()
         entry.add("quantity", self.quantity, "guess: by its name")
         entry.add("unit", self.unit, self.source or f"guess: {doubt}")
-        entry.add("path", _write_path(path))
+        entry.add("path", write_path(path))
         return entry
 
 
@@ -151,7 +151,7 @@ class _Suggestion(NamedTuple):
         return draft, alike
 
     def _start(self, form: str, ids: dict[Steps, str], metric: int = -1) -> Draft:
-        path = _write_path(next(iter(ids), ()))
+        path = write_path(next(iter(ids), ()))
         return start_draft(self.topic, self.name, form, [*ids.values()], path, metric)
 
     def _draft_bare_value(self) -> Draft:
@@ -205,7 +205,7 @@ class _Suggestion(NamedTuple):
         """Draft a mapping for payloads with several named values."""
         leaves: Leaves = {}
         for content in contents:
-            for path, value in _walk(content):
+            for path, value in walk(content):
                 if path in leaves or len(leaves) < _MAX_LEAVES:
                     leaves.setdefault(path, []).append(value)
         ids = find_ids(leaves)
@@ -234,10 +234,10 @@ class _Suggestion(NamedTuple):
 
     def _add(self, draft: Draft, path: Steps, leaves: Leaves, contents: list[Any]) -> bool:
         """Add a value to the draft as a field, event or question; return whether it is known."""
-        values, word = leaves[path], _name_of(path)
+        values, word = leaves[path], name_of(path)
         value = values[0]
         if "tamper" in re.split(r"[^a-z]+", word.lower()) and type(value) in (bool, int):
-            event = Entry({"event": "tamper", "path": _write_path(path)})
+            event = Entry({"event": "tamper", "path": write_path(path)})
             event.add("equals", type(value)(1), "guess: this value means tampering")
             draft.events.append(event)
             return True
@@ -248,7 +248,7 @@ class _Suggestion(NamedTuple):
             draft.fields.append(field)
         elif _may_be_voc(word) and parse_number(value) is not None:
             draft.questions += [
-                f"{format_toml(_write_path(path))} is some measure of VOC, see the data sheet:",
+                f"{format_toml(write_path(path))} is some measure of VOC, see the data sheet:",
                 "tvoc_ppb (ppb or ppm), tvoc_ugm3 (ug/m3 or mg/m3) or voc_index (index). None can",
                 "be converted to another. Add a [[mapping.field]] for it.",
             ]
@@ -277,19 +277,19 @@ def _parse_any(payload: bytes) -> tuple[str, Any] | None:
     return None
 
 
-def _walk(content: Any, path: Steps = ()) -> Iterator[tuple[Steps, Any]]:
+def walk(content: Any, path: Steps = ()) -> Iterator[tuple[Steps, Any]]:
     """Yield each scalar value with its path; list items are identified by their name, if any."""
     if len(path) > _DEPTH:
         return
     if type(content) is dict:
         for key, value in content.items():
             if len(key) <= 128:
-                yield from _walk(value, (*path, key))
+                yield from walk(value, (*path, key))
     elif type(content) is list:
         for place, item in enumerate(content[:64]):
             step = _pick(item)
             if step is not None or place < 4:
-                yield from _walk(item, (*path, place if step is None else step))
+                yield from walk(item, (*path, place if step is None else step))
     else:
         yield path, content
 
@@ -304,7 +304,7 @@ def _pick(item: Any) -> Pick | None:
 
 
 def _find(leaves: Leaves, names: frozenset[str]) -> list[Steps]:
-    return [path for path in leaves if _name_of(path).lower() in names]
+    return [path for path in leaves if name_of(path).lower() in names]
 
 
 def find_ids(leaves: Leaves) -> dict[Steps, str]:
@@ -316,19 +316,19 @@ def find_ids(leaves: Leaves) -> dict[Steps, str]:
         and type(leaves[path][0]) in (str, int)
         and leaves[path][0] != ""
     ]
-    found.sort(key=lambda path: (_name_of(path).lower() == "name", len(path)))
+    found.sort(key=lambda path: (name_of(path).lower() == "name", len(path)))
     return {path: str(leaves[path][0]) for path in found}
 
 
 def add_time(leaves: Leaves, draft: Draft) -> Steps | None:
     """Add the first value that is a time, based on its name, to the draft; return its path."""
     for path, (value, *_) in leaves.items():
-        if not is_time(_name_of(path), value):
+        if not is_time(name_of(path), value):
             continue
         form = find_form(value)
         if not form:
             draft.questions.append(
-                f"{format_toml(_write_path(path))} = {_shorten(value)} is not a time of day (since"
+                f"{format_toml(write_path(path))} = {_shorten(value)} is not a time of day (since"
                 " boot?): receive time is used"
             )
             continue
@@ -336,7 +336,7 @@ def add_time(leaves: Leaves, draft: Draft) -> Steps | None:
         if form == "iso8601":
             has_zone = parse_time(value, 0.0) is not None
             note = "" if has_zone else "guess: it has no zone, so the zone of the site"
-        draft.head.add("time", {"path": _write_path(path), "formats": [form]}, note)
+        draft.head.add("time", {"path": write_path(path), "formats": [form]}, note)
         return path
     return None
 
@@ -363,8 +363,8 @@ def _guess(path: Steps, leaves: Leaves, unit: str | None = None) -> _Meaning | N
 
     ``P1`` next to ``P0`` or ``P2`` is not taken for PM1, because for Sensor.Community it is PM10.
     """
-    word, two = _name_of(path), "_".join(_names_in(path)[-2:])
-    if word.lower() != "p1" or {"p0", "p2"}.isdisjoint(_name_of(p).lower() for p in leaves):
+    word, two = name_of(path), "_".join(_names_in(path)[-2:])
+    if word.lower() != "p1" or {"p0", "p2"}.isdisjoint(name_of(p).lower() for p in leaves):
         two = _SIZE.sub("", two)
     return look_up(word, unit) or look_up(two, unit)
 
@@ -410,11 +410,12 @@ def _names_in(path: Steps) -> list[str]:
     return texts
 
 
-def _name_of(path: Steps) -> str:
+def name_of(path: Steps) -> str:
+    """Return the last name in a path that means something, or an empty string."""
     return (_names_in(path) or [""])[-1]
 
 
-def _write_path(path: Steps) -> list[Any]:
+def write_path(path: Steps) -> list[Any]:
     """Return a path in the form used in mappings."""
     return [{"where": s.where, "equals": s.equals} if isinstance(s, Pick) else s for s in path]
 
@@ -427,4 +428,4 @@ def _shorten(value: object) -> str:
 
 def _describe(path: Steps, value: Any) -> str:
     hint = f" (a time in {form}?)" if (form := find_form(value)) else ""
-    return f"  {format_toml(_write_path(path))} = {_shorten(value)}{hint}"
+    return f"  {format_toml(write_path(path))} = {_shorten(value)}{hint}"

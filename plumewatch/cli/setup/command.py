@@ -244,10 +244,10 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
     }
     sensors = find_air_sensors(discovery)
     places = find_places(sensors, answers.rooms)
-    if not places:
-        echo(f"all sensors that published in {answers.listen_s:g} s are registered in {path}")
-        return DONE
     _print_found(discovery, places)
+    if not places:
+        echo(f"no sensor to add to {path} was found in {answers.listen_s:g} s")
+        return DONE
     if answers_file is None and sys.stdin.isatty():
         places = _ask_places(sensors)
     if len(config.sites) > 1:
@@ -353,7 +353,8 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
         interval = "once" if sensor.interval_s is None else f"{sensor.interval_s:.3g} s"
         rows.append((name, sensor.decoder, interval, ", ".join(sensor.lacks), *place))
     head = ("Sensor", "Read by", "Interval", "Lacks", "Building", "Floor", "Room")
-    print_table(head, (({}, row) for row in rows))
+    if rows:
+        print_table(head, (({}, row) for row in rows))
     _print_units(discovery, places)
     _print_misnamed(discovery)
     if vague := [name for name in places if "gas or PM1" in discovery.sensors[name].lacks]:

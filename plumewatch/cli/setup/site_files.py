@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from alerts.access.passwords import generate_password
 from ingest.mapping.draft import format_toml
-from ingest.topics import TopicFilter
+from ingest.topics import TopicFilter, matches_topic
 from language.plain_text import new_id
 from plumewatch.cli.options import CONFIG
 from plumewatch.cli.setup import broker_files
@@ -192,6 +192,7 @@ def find_used(
             for topic in discovery.unread
             for text in mappings
             if TopicFilter(filters[text]).match(topic) is not None
+            and not any(matches_topic(form, topic) for form in discovery.columns)
         }
     )
     return [*routes, *({"topic": t, "decoder": IGNORE} for t in ignored)], mappings

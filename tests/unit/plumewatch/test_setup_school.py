@@ -245,18 +245,22 @@ def test_setup_reads_one_quantity_a_topic_whatever_its_last_word(setup, tmp_path
 def test_setup_reads_frames_and_lines_by_the_columns_of_its_answers(setup, tmp_path):
     answers = tmp_path / "answers.toml"
     layout = "type:u8=3, pm1:u16/10, pm25:u16/10, temp:i16le/100, rh:u8/2, tvoc_ppb:u16, u32"
-    columns = f'"lns/+/up" = "{layout}", "lab/+" = "time,pm25,rh"'
+    columns = f'"lns/+/up" = "{layout}", "lab/+" = "time,pm25,rh", "bms/+/raw" = "pm25:u16"'
     answers.write_text(answers.read_text() + f"columns = {{ {columns} }}\n")
     frame = bytes.fromhex("030032007b6608520064") + bytes(4)
     payloads = {"lns/a81758ff/up": base64.b64encode(frame), "lab/aq31": b"1789344000;7.5;41"}
+    payloads |= {"bms/r214/pm25": b"7", "bms/r214/raw": b"none", "bms/r214/door": b"open"}
     ran, _ = setup([Message(topic, payload, MONDAY) for topic, payload in payloads.items()])
     config = load(tmp_path / "site/plumewatch.toml")
-    assert [sensor.id for sensor in config.sensor] == ["a81758ff", "aq31"], ran.out
+    assert [sensor.id for sensor in config.sensor] == ["a81758ff", "aq31", "r214"], ran.out
+    assert "\nnothing reads bms/r214/raw: " in ran.out
+    assert [route.topic for route in config.route] == ["bms/+/door"]
     assert "lns/{id}/up: units are guessed, compare them with the data sheet: pm1 in" in ran.out
     examples = {mapping.example[0].sensor: mapping.example[0].values for mapping in config.mapping}
     assert examples == {
         "a81758ff": {"pm1": 5.0, "pm25": 12.3, "temp": 21.5, "rh": 41.0, "tvoc_ppb": 100},
         "aq31": {"pm25": 7.5, "rh": 41.0},
+        "r214": {"pm25": 7.0},
     }
 
 
@@ -323,8 +327,9 @@ def test_setup_again_adds_the_sensors_that_are_new(setup, tmp_path):
     assert registry.room_of("n2-boys-2").full_name == "Boys' restroom, 2nd floor, North"
     assert len(config.mapping) == 1
     assert (tmp_path / "site/secrets/broker-password").read_bytes() == passwords
-    third, _ = setup(of_sensor("n2-boys-2"))
-    assert third.out.endswith(f"all sensors that published in 600 s are registered in {path}\n")
+    third, _ = setup([*of_sensor("n2-boys-2"), Message("gw/x9/up", b'{"flow": 1}', MONDAY)])
+    assert "\nnothing reads gw/x9/up: no name in it is a known quantity" in third.out
+    assert third.out.endswith(f"no sensor to add to {path} was found in 600 s\n")
 
 
 def test_setup_again_prints_lines_for_the_table_of_a_district(setup, tmp_path):

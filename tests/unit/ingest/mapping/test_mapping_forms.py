@@ -100,6 +100,11 @@ FRAMES = (bytes.fromhex("02007bfe01"), bytes.fromhex("020081ff01"))
             "json",
             {"encoding": "hex", "path": ["data"]},
         ),
+        (
+            lambda frame: json.dumps({"id": "b7b7b7b7b7", "up": {"frm": frame.hex()}}).encode(),
+            "json",
+            {"encoding": "hex", "path": ["up", "frm"]},
+        ),
     ],
 )
 def test_a_frame_is_read_by_the_layout_of_the_data_sheet(written, form, binary):
