@@ -112,11 +112,13 @@ class Acknowledgment:
     """Time from the first notice delivered to the first acknowledgment.
 
     The time is 0 if someone acknowledged on the page before the notice arrived. `notified` excludes
-    unacknowledged incidents that are still escalating. `within_5_min` is a share of `notified`.
+    unacknowledged incidents that are still escalating. Of these, `quick` were acknowledged within
+    5 minutes. `within_5_min` is the same as a share, without incidents about devices.
     """
 
     acknowledged: Times
     notified: int
+    quick: int
     within_5_min: Rate
 
     @property
@@ -146,18 +148,24 @@ def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) ->
     notified = [(row, row.notified_at) for row in incidents if row.notified_at is not None]
     due = [(row, at) for row, at in notified if not _is_escalating(row, now)]
     waits = [
-        max(0.0, row.acknowledged_at - at) for row, at in due if row.acknowledged_at is not None
+        (row.kind, max(0.0, row.acknowledged_at - at))
+        for row, at in due
+        if row.acknowledged_at is not None
     ]
-    quick = sum(wait <= ACKNOWLEDGED_WITHIN_S for wait in waits)
+    quick = [kind for kind, wait in waits if wait <= ACKNOWLEDGED_WITHIN_S]
     return Response(
         detect=summarize_times(
             row.opened_at - row.first_evidence_at for row in incidents if row.kind not in HEALTH
         ),
         notify=summarize_times(at - row.opened_at for row, at in notified),
         acknowledge=Acknowledgment(
-            acknowledged=summarize_times(waits),
+            acknowledged=summarize_times(wait for _kind, wait in waits),
             notified=len(due),
-            within_5_min=share(quick, len(due)),
+            quick=len(quick),
+            within_5_min=share(
+                sum(kind not in HEALTH for kind in quick),
+                sum(row.kind not in HEALTH for row, _at in due),
+            ),
         ),
         arrive=summarize_times(
             row.arrived_at - at for row, at in notified if row.arrived_at is not None

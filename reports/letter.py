@@ -139,7 +139,7 @@ def write_findings(made: Summary) -> Iterator[str]:
     yield _("Staff answered %(n)d of %(every)d", n=answered, every=every) + (
         f": {said}." if said else "."
     )
-    if notified := value("time_to_acknowledge", "notified"):
+    if notified := value("responded_in_5_min", "of"):
         never = value("nobody_responded", "part")
         others = (
             _("nobody responded to %(n)d", n=never)
@@ -147,10 +147,9 @@ def write_findings(made: Summary) -> Iterator[str]:
             else _("every alert that is over had a responder")
         )
         yield _(
-            "Someone responded within five minutes to %(soon)d of the %(notified)d sent to staff;"
-            " %(others)s.",
+            "Someone responded within five minutes to %(soon)d of the %(alerts)s; %(others)s.",
             soon=value("responded_in_5_min", "part"),
-            notified=notified,
+            alerts=ngettext("%(n)d alert sent to staff", "%(n)d alerts sent to staff", notified),
             others=others,
         )
     times = Counter(_name_time(facts, row) for row in facts.air).most_common(_MAX_TIMES)

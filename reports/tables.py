@@ -371,7 +371,7 @@ def _list_response(facts: Facts) -> Iterator[dict[str, Any]]:
                 "notified": acknowledge.notified,
                 "acknowledged": acknowledge.acknowledged.n,
                 "unacknowledged": acknowledge.unacknowledged,
-                "responded_within_5_min": int(acknowledge.within_5_min.part),
+                "responded_within_5_min": acknowledge.quick,
                 **{
                     f"{name}_{figure}": _rounded(getattr(times, figure))
                     for name, times in spans.items()

@@ -91,6 +91,7 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
         r"Someone responded within five minutes to (\d+) of the (\d+)", write_letter(made)[1]
     )
     assert bases["responded_in_5_min"] == f"{soon[1]} of {soon[2]}"
+    assert int(soon[2]) <= int(by_key["alerts"])
     counted = int(by_key["incidents"].replace(",", ""))
     for grid in ("weeks", "kinds"):
         column = [name for name, _unit in made.grids[grid].columns].index("incidents")

@@ -68,10 +68,14 @@ def test_unacknowledged_are_counted_and_never_dropped():
     ]
     silent = [incident(f"s{k}", notified_at=MONDAY) for k in range(2)]
     never_told = incident("n", acknowledged_at=MONDAY + 5.0)
-    found = compute_response([*acked, *silent, never_told]).acknowledge
-    assert (found.notified, found.acknowledged.n, found.unacknowledged) == (6, 4, 2)
-    assert found.acknowledged.mean_s == (30 + 90 + 300 + 301) / 4
-    assert found.within_5_min == Rate(3, 6)  # 300 s counts, 301 s and unacknowledged ones do not
+    device = incident("d", kind="offline", notified_at=MONDAY, acknowledged_at=MONDAY + 4.0)
+    found = compute_response([*acked, *silent, never_told, device]).acknowledge
+    assert (found.notified, found.acknowledged.n, found.unacknowledged) == (7, 5, 2)
+    assert found.acknowledged.mean_s == (30 + 90 + 300 + 301 + 4) / 5
+    assert found.within_5_min == Rate(
+        3, 6
+    )  # 300 s counts, 301 s and unacknowledged ones do not; no device
+    assert found.quick == 4
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,8 @@ class Tables:
         return [sum(found), self.incidents.height, *filter(None, found)]
 
     def responded(self):
-        notified = self.incidents.filter(pl.col("notified_utc").is_not_null())
+        alerts = self.incidents.filter(~pl.col("kind").is_in(["offline", "sensor_fault"]))
+        notified = alerts.filter(pl.col("notified_utc").is_not_null())
         acked = notified.filter(pl.col("acknowledged_utc").is_not_null())
         quick = acked.filter(pl.col("acknowledge_s").clip(0) <= 300)
         never = counts(self.incidents, state="nobody_responded")
