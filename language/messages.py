@@ -301,6 +301,7 @@ FORMS: Final = {
     "weekday": ("%a", "%a"),
     "weekday and day": ("%a, %b %-d", "%a %-d %b"),
     "moment": ("%a, %b %-d, %-I:%M %p", "%a %-d de %b, %-I:%M %p"),
+    "day and clock": ("%b %-d, %-I:%M %p", "%-d %b, %-I:%M %p"),
     "weekday and clock": ("%a %-I:%M %p", "%a %-I:%M %p"),
     "hour": ("%-I %p", "%-I %p"),
     "clock": ("%-I:%M %p", "%-I:%M %p"),

@@ -73,6 +73,10 @@ class FigurePages(PageGroup):
             "figures.html",
             span=span,
             when=_BEFORE[span],
+            period=[
+                write_date(context.times.to_local(at), "day and clock")
+                for at in (facts.start, facts.end)
+            ],
             tests=facts.chosen.tests,
             large=[
                 describe_figure(found[key])

@@ -406,6 +406,19 @@ async def test_charts_are_in_fahrenheit_and_their_lines_break_at_gaps(open_page)
     assert (chart["unit"], chart["lines"][0]["values"]) == ("°F", [68.0, 68.0, 68.0, None, 68.0])
 
 
+@pytest.mark.parametrize(
+    ("asked", "period", "charts"),
+    [
+        ("span=week", "Aug 31, 10:05 AM – Sep 7, 10:05 AM", 3),
+        ("span=day&lang=es", "6 sept, 10:05 a.m. – 7 sept, 10:05 a.m.", 2),
+    ],
+)
+async def test_statistics_name_their_period(open_page, asked, period, charts):
+    shown = (await open_page().client.get(f"/figures?{asked}")).text.replace("\u202f", " ")
+    assert f">{period}<" in shown
+    assert shown.count("<section>") == charts
+
+
 async def test_the_evidence_picture(open_page, make_event):
     page = open_page(open_reading=False)
     incident = page.incident(make_event)
