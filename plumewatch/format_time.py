@@ -47,8 +47,8 @@ def _parse_iso(text: str, zone: tzinfo, *, end: bool) -> float:
         stamp = datetime.fromisoformat(text)
     except ValueError:
         raise TimeError(
-            f"{text[:40]!r} is none of: a date (2026-09-07), a date with a time"
-            " (2026-09-07T10:05, with or without a zone), Unix seconds"
+            f"{text[:40]!r} is not a time: write a date (2026-09-07), a date with a time"
+            " (2026-09-07T10:05, with or without a zone), or Unix seconds"
         ) from None
     try:
         if len(text) == _ONLY_DATE:

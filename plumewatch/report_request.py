@@ -18,7 +18,7 @@ from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_school
 from plumewatch.errors import UsageError
-from plumewatch.format_time import parse_time
+from plumewatch.format_time import TimeError, parse_time
 from plumewatch.service.data_folder import open_series, open_state
 from reports.facts import gather
 from reports.files import REPORTS, ReportTooLongError, write_report
@@ -136,7 +136,8 @@ def _check(request: ReportRequest, path: Path) -> None:
     if request.name not in REPORTS:
         raise UsageError(f"no report {request.name!r}; there is {', '.join(REPORTS)}")
     if request.kind not in FORMATS:
-        raise UsageError(f"--format {request.kind}: {', '.join(FORMATS)}")
+        known = ", ".join(FORMATS)
+        raise UsageError(f"--format {request.kind} is not available: choose one of {known}")
     kind = path.suffix.lower().removeprefix(".")
     if kind in FORMATS and kind != request.kind:
         raise UsageError(f"{path}: ends in .{kind}, and --format is {request.kind}")
@@ -163,11 +164,19 @@ def find_window(
         return (*_find_times(zone, period), period)
     if len(given) != len(days):
         raise UsageError(f"{given[0]} is given alone: --from goes with --to")
-    start, end = parse_time(request.start, zone), parse_time(request.end, zone, end=True)
-    if not 0 < end - start <= _MAX_DAYS * 86_400:
+    option = "--from"
+    try:
+        start = parse_time(request.start, zone)
+        option = "--to"
+        end = parse_time(request.end, zone, end=True)
+    except TimeError as error:
+        raise UsageError(f"{option}: {error}") from error
+    if end <= start:
         raise UsageError(
-            f"--from {request.start} --to {request.end}: --from before --to, at most ten years"
+            f"--from {request.start} is after --to {request.end}: give the earlier one as --from"
         )
+    if end - start > _MAX_DAYS * 86_400:
+        raise UsageError("--from and --to are more than ten years apart: choose a shorter time")
     return start, end, None
 
 

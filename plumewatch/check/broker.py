@@ -55,15 +55,18 @@ def _suggest_remedy(config: PlumewatchConfig, error: BrokerError) -> str:
     if error.reason is BrokerReason.REFUSED:
         user = config.broker.username or "plumewatch"
         return (
-            f"set the password again: mosquitto_passwd PASSWORD_FILE {user}; put the same into"
-            " broker.password_file; then systemctl reload mosquitto"
+            "check broker.username, then set its password again: mosquitto_passwd PASSWORD_FILE"
+            f" {user}; put the same into broker.password_file; then systemctl reload mosquitto"
         )
     if "expired" in text:
         return "renew the broker's certificate, then systemctl restart mosquitto"
     if "certificate" in text:
         return "put the certificate of the broker's issuer into broker.ca_file"
-    if "ssl" in text:
-        return "broker.tls and broker.port must belong to the same listener"
+    if config.broker.tls or "ssl" in text:
+        return (
+            "broker.tls = true needs the port of a TLS listener, often 8883; for a listener without"
+            " TLS, often 1883, leave it out"
+        )
     if "refused" in text and is_local:
         return "systemctl status mosquitto; broker.port must be one of its listeners"
     return "check broker.host and broker.port: mosquitto_sub -h HOST -p PORT -t test"

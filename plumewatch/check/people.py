@@ -19,7 +19,7 @@ from alerts.access.own_channels import SCHEME as WEB_PUSH
 from alerts.access.own_channels import OwnChannels
 from alerts.access.passwords import list_with_password
 from alerts.access.roles import Right, may
-from alerts.errors import ProviderError
+from alerts.errors import NotifyReason, ProviderError
 from alerts.escalation.coverage import find_coverage_gaps, list_paged_labels
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.notify.channels.reachability import find_unreachable
@@ -37,7 +37,7 @@ from plumewatch.check.result import CheckResult, State, fault, merge_places, ok,
 from plumewatch.config.faults import ConfigError, list_some
 from plumewatch.config.ingest_settings import build_routes, read_http_sources, read_polled_sensors
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.secrets import read_secret
+from plumewatch.config.secrets import SecretReader, read_secret
 from plumewatch.config.sections.staff import SITE
 from plumewatch.config.settings import (
     add_directory,
@@ -53,12 +53,14 @@ from storage.files import find_service_start
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from joserfc.jwk import KeySet
 
     from alerts.page.identity_provider import IdentityProvider
     from alerts.policy import AlertPolicy, StaffMember
+    from alerts.secrets import Secret
     from ingest.decoders import Routes
     from ingest.http.poll import PolledSensor
     from plumewatch.config.model import PlumewatchConfig
@@ -133,9 +135,10 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
     found = ((m, tuple(t for t in m.targets if find_scheme(t) != WEB_PUSH)) for m in everyone)
     reachable = [replace(member, targets=targets) for member, targets in found if targets]
     targets = [target for member in reachable for target in member.targets]
+    files = _find_notify_files(config)
     answers = iter(asyncio.run(find_unreachable(targets, settings)))
     yield from merge_places(
-        (member.id, _check_member(member, settings, [next(answers) for _ in member.targets]))
+        (member.id, _check_member(member, settings, [next(answers) for _ in member.targets], files))
         for member in reachable
     )
     if why := _find_weekly_fault(config, replace(settings, several=True)):
@@ -145,6 +148,16 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
             "put one Apprise URL into weekly_file of [reports], such as mailtos:// of a mail"
             " server that this machine reaches",
         )
+
+
+def _find_notify_files(config: PlumewatchConfig) -> Mapping[Secret, Path]:
+    """Return the file of each address that the configuration names."""
+    reader, files = SecretReader(config), {}
+    for i, person in enumerate(config.staff):
+        for k, target in enumerate(person.notify):
+            if secret := reader.read(f"staff.{i}.notify.{k}.url"):
+                files[secret] = target.url_file
+    return files
 
 
 def _build_policy(config: PlumewatchConfig) -> AlertPolicy:
@@ -169,16 +182,25 @@ def _find_weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> st
 
 
 def _check_member(
-    member: StaffMember, settings: NotifySettings, answers: Sequence[str]
+    member: StaffMember,
+    settings: NotifySettings,
+    answers: Sequence[str],
+    files: Mapping[Secret, Path],
 ) -> CheckResult:
     """Check one person's addresses; `answers` has the reason for each unreachable one."""
     count = len(member.targets)
-    wrong = [str(found) for target in member.targets for found in check_target(target, settings)]
+    wrong = [
+        (target, found) for target in member.targets for found in check_target(target, settings)
+    ]
     if wrong:
+        private = any(found.reason is NotifyReason.FORBIDDEN_ADDRESS for _, found in wrong)
         return fault(
             "notifiers",
-            "; ".join(wrong),
-            "each notify file of the [[staff]] block must contain one"
+            "; ".join(f"{files.get(target, 'own channel')}: {found}" for target, found in wrong),
+            "write allow_private_targets = true under [alerts] if the server is in your network;"
+            " if not, use its address with encryption, such as ntfys://"
+            if private
+            else "each notify file of the [[staff]] block must contain one"
             " Apprise URL of an allowed kind",
         )
     unreachable = [why for why in answers if why]

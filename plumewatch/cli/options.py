@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 import sqlite3
 from contextlib import closing, contextmanager
@@ -15,7 +17,7 @@ from typer.core import TyperGroup
 from alerts.errors import PolicyError
 from ingest.errors import RefusedError
 from plumewatch.cli.printer import echo
-from plumewatch.config.faults import ConfigError
+from plumewatch.config.faults import ConfigError, suggest_access
 from plumewatch.errors import UnreachableError, UsageError
 from plumewatch.format_time import format_time, parse_time
 from storage.errors import StorageError, StorageUnavailableError
@@ -99,6 +101,8 @@ class Site:
         from plumewatch.service.data_folder import refuse_older
         from storage.sqlite import connect
 
+        if database.exists() and not os.access(database, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database))
         refuse_older(database)
         try:
             connection = connect(database, read_only=True)
@@ -157,6 +161,8 @@ class Commands(TyperGroup):
 
 
 def _describe(error: Exception) -> str:
+    if isinstance(error, PermissionError) and error.filename:
+        return f"{error.filename}: {error.strerror}; {suggest_access(error.filename, error)}"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)

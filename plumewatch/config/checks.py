@@ -69,6 +69,9 @@ def _find_repeated(
         head, _, place = first.partition(".")
         site = draft.config.sites[int(place.partition(".")[0])].id if head == "sites" else ""
         also = site if site and path.endswith("name") else draft.config.locate_entry(first)
+        if also.startswith("[["):
+            here = draft.config.locate_entry(path).rpartition(": ")[0]
+            also = f"{also.rpartition(': ')[0]} (this is {here})"
         yield ConfigFault(path, repr(name), later("is already used by %(other)s", other=also))
 
 

@@ -7,7 +7,7 @@ valid keys (`Draft`), so the checks between entries always run on the same model
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
     from plumewatch.config.faults import ConfigTree
 
+_FORMS: Final = {
+    "notify": '[{ url_file = "secrets/phone" }]',
+    "quiet_hours": '[{ start = "22:00", end = "06:00" }]',
+}
+"""The right form of lists that people often write as text."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -147,6 +152,9 @@ def _build_fault(error: Any, tree: ConfigTree) -> ConfigFault:
     if kind == "missing" and path in ("room", "sensor"):
         allowed = "there must be at least one, written [[%s]]"
         return ConfigFault(path, "missing", allowed % path)
+    key = next((part for part in reversed(error["loc"]) if isinstance(part, str)), "")
+    if kind in ("list_type", "model_type") and key in _FORMS:
+        return ConfigFault(path, value, f"must be a list, such as {key} = {_FORMS[key]}")
     if kind == "list_type" and isinstance(error["input"], dict) and "." not in path:
         return ConfigFault(path, f"[{path}]", f"did you mean [[{path}]]?")
     return ConfigFault(path, "missing" if kind == "missing" else value, describe_allowed(error))

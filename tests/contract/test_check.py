@@ -364,6 +364,22 @@ class TestPeople:
         (line,) = problems(found, "notifiers")
         assert line["sentence"].startswith("ap, p0, p1, p2, p3, p4, p5, p6, ... (10 in all): ")
 
+    @pytest.mark.parametrize(
+        ("address", "hint"),
+        [
+            ("ntfy://127.0.0.1/topic", "allow_private_targets = true under [alerts]"),
+            ("jsn://h.example", "did you mean 'json'?"),
+        ],
+    )
+    def test_what_was_meant(self, site, address, hint):
+        path = site()
+        (path.parent / "ap-url").write_text(address)
+        text = path.read_text().replace("allow_private_targets = true", "")
+        path.write_text(text)
+        (line,) = people.check_notifiers(load(path), NOW)
+        assert "ap-url: " in line.sentence
+        assert hint in line.sentence + line.remedy
+
     def test_addresses_that_can_never_be_used(self, checked, tmp_path):
         (tmp_path / "ap-url").write_text("mailtos://h.example?to=marked")
         for weekly, fault in (
@@ -374,6 +390,7 @@ class TestPeople:
             code, found = checked(more='[reports]\nweekly_file = "weekly"')
             assert code == 3
             (line,) = problems(found, "notifiers")
+            assert "ap-url: " in line["sentence"]
             assert "not a complete mailtos address" in line["sentence"]
             (line,) = problems(found, "weekly summary")
             assert fault in line["sentence"]

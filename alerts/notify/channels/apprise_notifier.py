@@ -46,6 +46,7 @@ from alerts.notify.channels import ntfy
 from alerts.notify.notice import NoticeReason, Priority, render
 from alerts.notify.post import send_in_place
 from alerts.secrets import find_channel, find_scheme
+from language.plain_text import suggest_name
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 from storage.http_client import Reach
 
@@ -254,7 +255,9 @@ def _find_faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
     scheme = find_scheme(target)
     if scheme not in SERVICES or "://" not in url:
         allowed = ", ".join(sorted(SERVICES))
-        return [PermanentNotifyError(NotifyReason.FORBIDDEN_SCHEME, f"allowed are: {allowed}")]
+        near = suggest_name(scheme, SERVICES.keys())
+        detail = f"allowed are: {allowed}{near}"
+        return [PermanentNotifyError(NotifyReason.FORBIDDEN_SCHEME, detail)]
     details: list[str] = []
     query = url.partition("?")[2]
     banned = sorted({k.lower() for k, _ in parse_qsl(query, True)} & _BANNED_OPTIONS)  # noqa: FBT003

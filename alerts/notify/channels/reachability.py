@@ -31,7 +31,10 @@ async def find_unreachable(
         try:
             await connect(host, port, reach, _TIMEOUT_S)
         except RefusedRequestError:
-            return f"port {port}: the address is inside this network, which is not allowed"
+            return (
+                f"port {port}: the address is inside this network, which only"
+                " allow_private_targets = true under [alerts] allows"
+            )
         except RequestError as error:
             return f"port {port}: {error}"
         return ""

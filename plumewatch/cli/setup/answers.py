@@ -16,7 +16,13 @@ from ingest.errors import BrokerError
 from ingest.topics import check_filter
 from language.plain_text import suggest_name
 from language.value_errors import describe_allowed
-from plumewatch.config.faults import ConfigError, ConfigFault, describe_toml_fault
+from plumewatch.config.faults import (
+    ConfigError,
+    ConfigFault,
+    describe_toml_fault,
+    locate,
+    suggest_access,
+)
 from plumewatch.config.sections.common import FilePath, Name, TimeZone, Url
 from plumewatch.config.sections.staff import Role
 from storage.errors import StorageUnavailableError
@@ -115,14 +121,19 @@ def read_answers(path: Path, given: Mapping[str, str] | None = None) -> Answers:
         tree = {**(given or {}), **tomllib.loads(path.read_text(encoding="utf-8"))}
     except OSError as error:
         why = error.strerror or "unreadable"
-        raise ConfigError([ConfigFault(str(path), why, "a file")]) from error
+        allowed = suggest_access(path, error) or "must be a readable file"
+        raise ConfigError([ConfigFault(str(path), why, allowed)]) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         fault = ConfigFault(str(path), describe_toml_fault(path.read_bytes(), error), "TOML")
         raise ConfigError([fault]) from error
     try:
         return Answers.model_validate(tree, context=path.resolve().parent)
     except ValidationError as error:
-        raise ConfigError(find_faults(error), tree) from error
+        faults = [
+            fault._replace(path=f"{path}: {locate(fault.path, tree)}")
+            for fault in find_faults(error)
+        ]
+        raise ConfigError(faults) from error
 
 
 def find_faults(error: ValidationError) -> list[ConfigFault]:
