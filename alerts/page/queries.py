@@ -63,7 +63,7 @@ class RoomState:
 
     `level` is one of `LEVELS`. `air` contains label, value and unit of each quantity in the newest
     reading, taken at `seen`. `kind` is the incident's kind. `silences` are active now, and
-    `planned` begin later.
+    `planned` begin later. `is_stale` means that no reading arrives during the incident.
     """
 
     room: Room
@@ -77,6 +77,7 @@ class RoomState:
     kind: str = ""
     silences: tuple[Silence, ...] = ()
     planned: tuple[Silence, ...] = ()
+    is_stale: bool = False
 
     @property
     def needs_person(self) -> bool:
@@ -134,12 +135,13 @@ def load_rooms(
         patience = max((4 * intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
         level, text, since = "ok", _("OK"), None
         shown = incidents.get(room.id)
+        is_stale = newest is not None and now - newest.time > max(60.0, patience)
         if shown is None:
             if not sensors:
                 level, text = "none", _("No sensor")
             elif newest is None:
                 level, text = "silent", _("No reading yet")
-            elif now - newest.time > max(60.0, patience):
+            elif is_stale:
                 level, text, since = "silent", _("No readings"), newest.time
             else:
                 shown = events.get(room.id)
@@ -166,6 +168,7 @@ def load_rooms(
                 kind=shown["kind"] if shown else "",
                 silences=own,
                 planned=planned,
+                is_stale=is_stale and shown is not None and shown["kind"] not in HEALTH,
             )
         )
     return states

@@ -11,7 +11,17 @@ from alerts.duty.reasons import Reason
 from alerts.history_words import write_line
 from language.messages import fact
 from storage.timeseries import LatestReading
-from tests.unit.alerts.test_page import NOW
+from tests.unit.alerts.test_page import NOW, Series
+
+
+class Stored(Series):
+    """Series with other latest readings."""
+
+    def __init__(self, latest):
+        self.readings = latest
+
+    def latest(self):
+        return self.readings
 
 
 @pytest.mark.parametrize(
@@ -29,6 +39,19 @@ async def test_a_room_without_air_values_or_with_polluted_air_is_not_ok(
     card = text[text.index('href="/rooms/n2-boys"') - 60 :]
     assert f"card {level}" in card[:60]
     assert words in card
+
+
+@pytest.mark.parametrize(("age_s", "offline"), [(3, False), (200, True)])
+async def test_a_room_with_an_incident_says_that_its_sensor_is_offline(
+    open_page, make_event, age_s, offline
+):
+    latest = {"s1": LatestReading(NOW - age_s, {"pm25": 12.2})}
+    page = open_page(series=Stored(latest))
+    page.incident(make_event)
+    for path in ("/", "/wall", "/rooms/n2-boys"):
+        text = (await page.client.get(path)).text
+        assert "Vaping likely" in text, path
+        assert ("Sensor offline" in text) == offline, path
 
 
 async def test_history_is_for_people(opened):
