@@ -31,7 +31,10 @@ class Reason(Coded):
     SUBSTITUTE = "substitute", mark("shift %(shift)s, for %(instead_of)s until %(end)s")
     LEAD = "lead", mark("%(receiver)s, lead of %(building)s")
     CATCH_ALL = "catch_all", mark("%(receiver)s, catch-all")
-    LAST_RESORT = "last_resort", mark("no receiver can be reached")
+    LAST_RESORT = (
+        "last_resort",
+        mark("the receiver has nobody on duty with an address, so everyone is notified"),
+    )
     RESPONDED = "responded", mark("responded there at %(time)s")
 
 
