@@ -7,18 +7,25 @@ formula, and text in CSV and XLSX is inert (`make_inert_columns`).
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
-from language.messages import Words, _, gettext, mark
+from language.messages import ENGLISH, Words, _, get_language, gettext, mark
 from language.plain_text import make_inert
 from reports import tables
 from reports.documents import render_pdf
 from reports.summary import make_summary
 from reports.text import to_words
-from reports.view import list_figures, name_row, translate_note, view_summary, view_table
+from reports.view import (
+    find_day,
+    list_figures,
+    name_row,
+    translate_note,
+    view_summary,
+    view_table,
+)
 from storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -32,7 +39,12 @@ if TYPE_CHECKING:
 _MAX_ROWS: Final = {"xlsx": 1_048_575, "pdf": 5000}
 """Maximum rows below a sheet's header; 5,000 printed rows are about 150 pages."""
 _WIDEST: Final = 40
-_DATES: Final = {pl.Date: "mmm d, yyyy", pl.Datetime: "mmm d, yyyy h:mm:ss AM/PM"}
+_DATES: Final = {
+    date: ("ddd, mmm d, yyyy", "[$-540A]ddd d mmm yyyy"),
+    pl.Date: ("mmm d, yyyy", "[$-540A]d mmm yyyy"),
+    pl.Datetime: ("mmm d, yyyy h:mm:ss AM/PM", "[$-540A]d mmm yyyy h:mm:ss AM/PM"),
+}
+"""Number formats of dates by type, in English and in US Spanish."""
 
 
 class ReportTooLongError(ValueError):
@@ -185,7 +197,7 @@ def open_workbook(sheet: Sheet, path: Path) -> Iterator[Any]:
 
 def _add_table(book: Any, sheet: Sheet, title: str) -> None:
     bold = book.add_format({"bold": True})
-    forms = {kind: book.add_format({"num_format": form}) for kind, form in _DATES.items()}
+    forms = {kind: _add_date_format(book, kind) for kind in _DATES}
     page = book.add_worksheet(title)
     frame = make_inert_columns(_use_local_times(sheet.frame))
     for k, (name, kind) in enumerate(frame.schema.items()):
@@ -226,7 +238,7 @@ def write_summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
             ]
             cells = [
                 [
-                    name_row(grid, name),
+                    find_day(grid, name) or name_row(grid, name),
                     *(
                         value
                         if value is not None
@@ -250,8 +262,10 @@ def _add_rows(
     units: Sequence[str] = (),
 ) -> None:
     page, percent = book.add_worksheet(title), book.add_format({"num_format": "0.0%"})
+    day = _add_date_format(book, date)
     for k, head in enumerate(heads):
-        longest = max((len(str(row[k])) for row in rows if isinstance(row[k], str)), default=0)
+        shown = (_DATES[date][0] if isinstance(row[k], date) else row[k] for row in rows)
+        longest = max((len(text) for text in shown if isinstance(text, str)), default=0)
         form = percent if "share" in units[k : k + 1] else None
         page.set_column(k, k, min(_WIDEST, max(len(head), longest, 8) + 2), form)
         page.write_string(0, k, head, bold)
@@ -260,8 +274,15 @@ def _add_rows(
         for k, value in enumerate(row):
             if isinstance(value, str):
                 page.write_string(number, k, make_inert(value))
+            elif isinstance(value, date):
+                page.write_datetime(number, k, value, day)
             elif value is not None:
                 page.write_number(number, k, value)
+
+
+def _add_date_format(book: Any, kind: Any) -> Any:
+    english, spanish = _DATES[kind]
+    return book.add_format({"num_format": english if get_language() == ENGLISH else spanish})
 
 
 def _measure_longest(column: pl.Series) -> int:

@@ -210,11 +210,16 @@ def name_row(grid: Grid, name: str) -> str:
     """Return the name of a row in words: a week or day as a date, a code as words."""
     if grid.key in _OF_CODES:
         return to_words(name)
-    if grid.key == "weeks":
-        return write_date(date.fromisoformat(f"{name}-1"), "short date")
-    if grid.key == "days":
-        return write_date(date.fromisoformat(name), "weekday and date")
+    if day := find_day(grid, name):
+        return write_date(day, "short date" if grid.key == "weeks" else "weekday and date")
     return format_period(name)
+
+
+def find_day(grid: Grid, name: str) -> date | None:
+    """Return the day of a row, of a week its first; None if rows are no days."""
+    if grid.key == "weeks":
+        return date.fromisoformat(f"{name}-1")
+    return date.fromisoformat(name) if grid.key == "days" else None
 
 
 def _view_column(

@@ -75,6 +75,7 @@ def test_every_document_is_made_in_spanish(config, tmp_path, name, kind):
         sheets = re.findall(r'<sheet name="([^"]+)"', text)
         assert sheets[0] == "Cifras principales"
         assert len(sheets) == len(set(sheets))
+        assert 'formatCode="[$-540A]ddd d mmm yyyy"' in text
         assert english(" ".join(sheets[:-2])) == set()
 
 
