@@ -7,11 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from detection.alert_rules import BUDGET
-from plumewatch.config.sections.common import (
-    FalseAlarms,
-    FilePath,
-    Url,
-)
+from plumewatch.config.sections.common import FalseAlarms, FilePath, Flag, Url
 
 
 class DetectionConfig(BaseModel, extra="forbid", frozen=True):
@@ -41,7 +37,7 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     offline_after: Annotated[int, Field(ge=2, le=100)] = 3
     """Missed intervals until a sensor is silent, but at least one minute; one interval later, it is
     reported offline."""
-    allow_private_targets: bool = False
+    allow_private_targets: Flag = False
     """Allow notices to addresses of private networks."""
     push_server: Annotated[Url, Field(min_length=1)] = "https://ntfy.sh"
     """ntfy server for the topics that the page creates."""
@@ -51,5 +47,5 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     phone_url_file: FilePath | None = None
     """File with an Apprise URL that sends text messages to the phone number `{to}`, such as
     `twilio://SID:TOKEN@+15550100/{to}`."""
-    pictures: bool = True
+    pictures: Flag = True
     """Attach the evidence picture to alerts."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from plumewatch.config.sections.common import FilePath, Port
+from plumewatch.config.sections.common import FilePath, Flag, Port
 
 
 class BrokerConfig(BaseModel, extra="forbid", frozen=True):
@@ -23,11 +23,11 @@ class BrokerConfig(BaseModel, extra="forbid", frozen=True):
     """Account of the service at the broker; empty for none."""
     password_file: FilePath | None = None
     """File with the password."""
-    tls: bool = False
+    tls: Flag = False
     """Connect with TLS."""
     ca_file: FilePath | None = None
     """Certificates to trust instead of the system's."""
-    canary: bool = True
+    canary: Flag = True
     """Publish and await a test message every 10 s; set to false if the broker disconnects clients
     that publish without permission."""
     max_queued_messages: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000

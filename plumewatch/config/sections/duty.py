@@ -7,7 +7,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
-from plumewatch.config.sections.common import Date, Days, EndTime, Id, Name, WallTime
+from plumewatch.config.sections.common import (
+    Date,
+    Days,
+    EndTime,
+    Flag,
+    Id,
+    Name,
+    WallTime,
+)
 
 People = Annotated[list[str], Field(max_length=1000)]
 Matchers = Annotated[
@@ -23,7 +31,7 @@ class RoutingNodeConfig(BaseModel, extra="forbid", frozen=True):
     receiver: str | None = None
     """Who is notified: a role, or the id of a `[[receiver]]`; if left out, the parent's
     receiver."""
-    continues: Annotated[bool, Field(alias="continue")] = False
+    continues: Annotated[Flag, Field(alias="continue")] = False
     """Also try the routes after it."""
     routes: Annotated[list[RoutingNodeConfig], Field(max_length=1000)] = []
     """Routes below it, which narrow it."""
@@ -143,7 +151,7 @@ class ShiftConfig(BaseModel, extra="forbid", frozen=True):
     """Time of day when it ends; at or before the start means the next day."""
     days: Days | None = None
     """Days on which it starts; by default every day."""
-    on_holidays: bool = False
+    on_holidays: Flag = False
     """Also run on holidays; only with times of day."""
     first: Date | None = None
     """First day."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from ingest.topics import check_filter
-from plumewatch.config.sections.common import FilePath, Id, Port, Proxies
+from plumewatch.config.sections.common import FilePath, Flag, Id, Port, Proxies
 
 MqttFilter = Annotated[str, AfterValidator(check_filter)]
 
@@ -70,7 +70,7 @@ class IngestConfig(BaseModel, extra="forbid", frozen=True):
     """Formats to subscribe to; all if empty."""
     topics: Annotated[list[MqttFilter], Field(max_length=64)] = []
     """Additional topics to subscribe to; the staff page lists messages that no format reads."""
-    events: bool = False
+    events: Flag = False
     """Accept events detected by other programs (`plumewatch stream --publish`)."""
     http: HttpConfig = HttpConfig()
     """Where sensors without MQTT post."""

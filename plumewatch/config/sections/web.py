@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field
 
 from detection.events import EventKind
-from plumewatch.config.sections.common import FilePath, Port, Proxies, Url
+from plumewatch.config.sections.common import FilePath, Flag, Port, Proxies, Url
 
 
 class WebConfig(BaseModel, extra="forbid", frozen=True):
@@ -67,7 +67,7 @@ class ReportsConfig(BaseModel, extra="forbid", frozen=True):
     """State code of each kind of confirmed incident; none by default."""
     weekly_file: FilePath | None = None
     """File with the Apprise URL, such as `mailtos://`, that gets a summary each Monday at 6:00."""
-    weekly_to_staff: bool = False
+    weekly_to_staff: Flag = False
     """Also send each school's summary, from the same mail server, to its staff with an `email`."""
     school_year_month: Annotated[int, Field(ge=1, le=12)] = 7
     """First month of the school year, 1 to 12."""

@@ -49,6 +49,8 @@ def message(tmp_path, *changes):
         (("port = 8420", "prot = 8420"), "did you mean 'port'?"),
         (('model = "sen55"', 'modell = "sen55"'), "did you mean 'model'?"),
         (("port = 8420", 'port = "a while"'), "[web] port: 'a while'"),
+        (("port = 8420", 'port = "18850"'), "[web] port: '18850' is not a whole number"),
+        (("[web]", 'tls = "yes"\n[web]'), "[broker] tls: 'yes': must be true or false"),
         (("port = 8420", 'port 8420 # "hunter2"'), "line 18"),
         (("port = 8420", "port hunter2"), "port ..."),
         (("[web]", "[web]\npublic_url = “hunter2”"), "public_url ...; write straight quotes"),
