@@ -117,7 +117,8 @@ class Demo:
             task.cancel()
         counters = self._service.detection.counts
         self._console.print(f"simulator's truth: {self._truth.describe(self._clock())}")
-        self._explain_truth()
+        if text := self._truth.explain(len(self._registry.rooms), self._clock()):
+            self._console.print(text)
         self._console.print(
             f"demo ended: {counters.readings} readings, {self._kinds.total()} events,"
             f" {counters.alerts} alerts, {self._pushes} pushes received; an alert may cover"
@@ -337,11 +338,8 @@ class Demo:
                 f" pushes: {self._pushes}; {self._truth.describe(self._clock())} (simulator's"
                 f" truth); staff page http://127.0.0.1:{self._port}"
             )
-            self._explain_truth()
-
-    def _explain_truth(self) -> None:
-        if text := self._truth.explain_once(len(self._registry.rooms), self._clock()):
-            self._console.print(text)
+            if text := self._truth.explain_once(len(self._registry.rooms), self._clock()):
+                self._console.print(text)
 
 
 def _set(event: asyncio.Event, _done: object) -> None:

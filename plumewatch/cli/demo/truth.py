@@ -58,11 +58,16 @@ class TruthScore:
 
     def explain_once(self, rooms: int, now: float) -> str:
         """Describe the detectable sessions once, after the first one; otherwise return nothing."""
+        text = "" if self._is_explained else self.explain(rooms, now)
+        self._is_explained |= bool(text)
+        return text
+
+    def explain(self, rooms: int, now: float) -> str:
+        """Describe the detectable sessions; return nothing before the first one."""
         everywhere = sum(end + _LATE_S <= now for end in self._ends.values())
         reached = sum(s.end + _LATE_S <= now for s in self._sessions.values())
-        if self._is_explained or not everywhere:
+        if not everywhere:
             return ""
-        self._is_explained = True
         return (
             f"Of {count_noun(everywhere, 'vaping session')} in {rooms} rooms so far, {reached}"
             " reached a sensor visibly; 'found' counts those that the detector alerted on."

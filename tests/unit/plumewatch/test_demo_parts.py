@@ -74,6 +74,7 @@ def test_what_found_means_is_said_once_with_the_first_figure():
         "Of 2 vaping sessions in 6 rooms so far, 1 reached a sensor visibly; "
     )
     assert not score.explain_once(6, 9000.0)
+    assert score.explain(6, 9000.0).startswith("Of 3 vaping sessions")
 
 
 def test_lines_that_are_no_truth_are_ignored():
