@@ -78,6 +78,11 @@ class Gateways:
         own = (kind for kind, gateway in found.items() if gateway)
         return [ChannelKind.PUSH, *own, ChannelKind.OTHER]
 
+    def list_missing(self) -> list[str]:
+        """Return the settings of the gateways that are not configured."""
+        found = {"email_url_file": self.email, "phone_url_file": self.phone}
+        return [name for name, gateway in found.items() if not gateway]
+
 
 def make_address(kind: str, typed: str) -> str:
     """Return the address to store for a new channel; for ntfy on a phone, a new topic.

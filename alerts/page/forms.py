@@ -228,8 +228,8 @@ def build_fields(
 
 
 def _describe(field: Field, value: Any, tree: Mapping[str, Any]) -> str:
-    if field.kind is Kind.ROWS:
-        return f"{_(field.label)}: {len(value)}"
+    if field.kind in {Kind.ROWS, Kind.NUMBER}:
+        return f"{_(field.label)}: {len(value) if isinstance(value, list) else value}"
     if isinstance(value, datetime):
         return write_date(value, "moment")
     if isinstance(value, date):

@@ -348,7 +348,7 @@ FORMS: Final = (
         (
             _ID,
             _SITE,
-            Field("receiver", mark("Receiver"), Kind.CHOICE, _list_receivers),
+            Field("receiver", mark("They get the alerts for"), Kind.CHOICE, _list_receivers),
             Field("people", mark("People"), Kind.SEVERAL, _staff),
             Field("zones", mark("Zones (none chosen: all)"), Kind.SEVERAL, _zones),
             Field("periods", mark("Class periods"), Kind.SEVERAL, _list_periods),
@@ -357,6 +357,7 @@ FORMS: Final = (
             _NEXT_DAY,
             _DAYS_OF_WEEK,
         ),
+        start=lambda _now: {"receiver": STAFF},
     ),
     Form(
         "holidays",

@@ -78,7 +78,9 @@ class ConfigPages(PageGroup):
     @serves("/settings/{form}/{entry}", Access.STAFF)
     async def _one(self, request: Request) -> Response:
         form, version, index = await self._find_entry(request)
-        start = dict(form.start(self._now())) | dict(request.query_params)
+        asked, lists = request.query_params, {f.key for f in form.fields if f.kind is Kind.SEVERAL}
+        given = {k: asked.getlist(k) if k in lists else asked[k] for k in asked}
+        start = dict(form.start(self._now())) | given
         values = start if index is None else version.whole[form.section][index]
         return await self._render_form(request, form, version, index, values)
 
@@ -198,6 +200,12 @@ class ConfigPages(PageGroup):
             return found
         return [(k, entry) for k, entry in found if entry.get("id") == session.person]
 
+    def _count_visible(self, session: Session, form: Form, version: ConfigVersion) -> int:
+        """Count the entries that have any of the form's values."""
+        keys = [field.key for field in form.fields]
+        found = self._list_visible(session, form, version)
+        return sum(any(entry.get(key) for key in keys) for _k, entry in found)
+
     def _find_index(self, request: Request, form: Form, version: ConfigVersion) -> int | None:
         """Return the index of the entry in a path (None if it is new); raise 404 if missing."""
         text, session = request.path_params["entry"], request.state.session
@@ -308,7 +316,7 @@ class ConfigPages(PageGroup):
             request,
             "settings.html",
             forms=[
-                (f, len(self._list_visible(session, f, version)))
+                (f, self._count_visible(session, f, version))
                 for f in FORMS
                 if version
                 and (session.may(f.right) or f.own)

@@ -210,6 +210,8 @@ async def render_person(
         channels=await context.read(own_channels.list_channels, member.id),
         others=len(member.targets),
         kinds=_list_kinds(notices.gateways, request),
+        no_sender=notices.gateways.list_missing(),
+        may_add_shift=context.sites is None,
         channel_words=CHANNEL_WORDS,
         number=configured,
         server=server.partition("://")[2],

@@ -64,7 +64,14 @@ async def test_a_person_is_added_by_name_and_role_without_any_address(known):
     }
     assert link.startswith("https://plumewatch.example/welcome#")
     assert "data:image/svg+xml" in answer.text
-    assert 'href="/duty/week"' in answer.text  # the next step is adding them to a shift
+    path = "/settings/shifts/new?people=b-principal&receiver=facilities"
+    assert f'href="{path}"' in unescape(answer.text)  # the next step is their shift
+    form = (await page.client.get(path)).text
+    assert re.findall(r'name="people" value="([^"]+)" checked', form) == ["b-principal"]
+    assert 'value="facilities" selected' in form
+    assert 'value="staff" selected' in (await page.client.get("/settings/shifts/new")).text
+    assert "email_url_file, phone_url_file" in answer.text
+    assert "workflows://" not in answer.text
     assert 'action="/people/b-principal/channels"' in answer.text
 
 

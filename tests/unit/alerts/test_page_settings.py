@@ -248,6 +248,15 @@ async def test_roles_decide_what_a_person_may_change(setup, person, allowed):
     assert setup.path.read_text() == TEXT
 
 
+async def test_the_overview_counts_who_has_quiet_hours(setup):
+    setup.path.write_text(TEXT.replace('room = "n2-boys"', 'room = "n2-boys"\ninterval_s = 9'))
+    await setup.sign_in("ad")
+    shown = (await setup.client.get("/settings")).text
+    counts = dict(re.findall(r'href="/settings/([^"]+)">.*?"count">(\d+)<', shown, re.DOTALL))
+    assert (counts["quiet-hours"], counts["people"], counts["sensors"]) == ("0", "3", "1")
+    assert "Seconds between readings: 9" in (await setup.client.get("/settings/sensors")).text
+
+
 async def test_people_set_their_own_quiet_hours_alone(setup):
     await setup.sign_in("fm")
     shown = (await setup.client.get("/settings/quiet-hours")).text
