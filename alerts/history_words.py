@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.duty.reasons import RING_WORDS, write_reason
+from alerts.duty.reasons import RING_WORDS, name_people, write_reason
 from alerts.errors import UNDELIVERED_WORDS
 from alerts.incidents.history import TITLES
 from alerts.incidents.incident import ACTION_WORDS, CAUSE_WORDS, SUPPRESSIONS, VERDICT_WORDS
@@ -38,7 +38,9 @@ def write_line(
 
 
 def _list_asked(people: Any, name_of: Callable[[str], str]) -> str:
-    return "; ".join(f"{name_of(one.params['person'])} ({write_reason(one)})" for one in people)
+    return "; ".join(
+        f"{name_of(one.params['person'])} ({write_reason(one, name_of)})" for one in people
+    )
 
 
 _DETAILS: Final[Mapping[str, Callable[[Any, Callable[[str], str]], str]]] = {
@@ -51,7 +53,7 @@ _DETAILS: Final[Mapping[str, Callable[[Any, Callable[[str], str]], str]]] = {
         "was %(before)s", before=SEVERITY_WORDS.get(code) or ACTION_WORDS.get(code, code)
     ),
     "again_after": lambda incident, _name: _("repeat of %(incident)s", incident=incident),
-    "mute": lambda mute, _name: SUPPRESSIONS.write(mute),
+    "mute": lambda mute, name: SUPPRESSIONS.write(name_people(mute, name)),
     "ring": lambda code, _name: RING_WORDS[code],
     "asked": _list_asked,
     "person": lambda person, name: name(person),

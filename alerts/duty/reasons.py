@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from language.messages import Coded, Sentences, Words, _, mark, ngettext, write_clocks
+from language.messages import Coded, Fact, Sentences, Words, _, mark, ngettext, write_clocks
 
 if TYPE_CHECKING:
-    from language.messages import Fact
+    from collections.abc import Callable
 
 
 class RingName(Coded):
@@ -38,17 +38,28 @@ class Reason(Coded):
     RESPONDED = "responded", mark("responded there at %(time)s")
 
 
+_RECEIVERS: Final = Words({"staff": mark("staff"), "facilities": mark("facilities")})
 RING_WORDS: Final = Words(RingName.texts())
 _REASONS: Final = Sentences(
     Reason.texts(),
-    dict.fromkeys(("end", "time"), lambda text, _params: write_clocks(text)),
+    {
+        "receiver": lambda receiver, _params: _RECEIVERS.get(receiver, receiver),
+        **dict.fromkeys(("end", "time"), lambda text, _params: write_clocks(text)),
+    },
 )
 
 
-def write_reason(reason: Fact) -> str:
+def write_reason(reason: Fact, name_of: Callable[[str], str] = str) -> str:
     """Describe why a person is notified, and how far away their zone is."""
-    text, zones = _REASONS.write(reason), reason.params.get("zones")
+    text = _REASONS.write(name_people(reason, name_of))
+    zones = reason.params.get("zones")
     if not isinstance(zones, int):
         return text
     where = ngettext("%(n)d zone away", "%(n)d zones away", zones) if zones else _("here")
     return f"{text}, {where}"
+
+
+def name_people(fact: Fact, name_of: Callable[[str], str]) -> Fact:
+    """Replace the ids of people in a fact by their names."""
+    ids = {key: str(fact.params[key]) for key in ("instead_of", "owner") if key in fact.params}
+    return Fact(fact.code, {**fact.params, **{key: name_of(one) for key, one in ids.items()}})

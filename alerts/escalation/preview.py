@@ -122,7 +122,9 @@ def _list_steps(
         )
         if step.round == 1:
             lines += [
-                _write_line("", f"{policy.find_name(c.person)}: {write_reason(c.why)}")
+                _write_line(
+                    "", f"{policy.find_name(c.person)}: {write_reason(c.why, policy.find_name)}"
+                )
                 for c in step.ring.people
                 if c.person in people
             ]

@@ -356,7 +356,7 @@ def load_incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | 
     history = [
         {**line, "params": parse_params(line.pop("detail"))}
         for line in _fetch(
-            db, "SELECT * FROM incident_history WHERE incident = ? ORDER BY seq", incident_id
+            db, "SELECT * FROM incident_history WHERE incident = ? ORDER BY at, seq", incident_id
         )
     ]
     notices = _fetch(

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import jinja2
 from markupsafe import Markup
 
-from alerts.access.roles import ROLE_WORDS, Right
+from alerts.access.roles import ROLE_WORDS, Right, list_roles_with
 from alerts.duty.reasons import RING_WORDS
 from alerts.errors import UNDELIVERED_WORDS
 from alerts.history_words import write_line
@@ -381,6 +381,7 @@ def build_environment(
         ring_words=RING_WORDS,
         verdict_words=VERDICT_WORDS,
         role_words=ROLE_WORDS,
+        roles_with=list_roles_with,
         **{f"{name}_words": words for name, words in _WORDS.items()},
         **shared,
     )

@@ -127,20 +127,22 @@ class DutyPages(PageGroup):
         A chain consists of the rings that are notified, and of the people who are skipped because
         they can't be notified.
         """
-        roster, at = self._context.policy.get_roster(), datetime.fromtimestamp(now, UTC)
+        context = self._context
+        roster, at = context.policy.get_roster(), datetime.fromtimestamp(now, UTC)
         as_planned = replace(roster, reachable=frozenset())
         on_duty: dict[str, str] = {}
         cases: list[dict[str, Any]] = []
         for words, kind in _CASES:
             severity = grade(kind, 1.0, 0.0, 0).value
             chains: dict[tuple[tuple[_Step, ...], tuple[str, ...]], list[Room]] = {}
-            for room in self._context.registry.rooms.values():
+            for room in context.registry.rooms.values():
                 labels = build_labels(room, kind=kind.value, severity=severity, sensor="")
                 rings, planned = roster.plan_rings(labels, at), as_planned.plan_rings(labels, at)
                 for ring in (*planned, *rings):
                     if ring.name in NEAR:
                         for found in ring.people:
-                            on_duty.setdefault(found.person, write_reason(found.why))
+                            why = write_reason(found.why, context.policy.find_name)
+                            on_duty.setdefault(found.person, why)
                 steps = tuple((ring.name, tuple(c.person for c in ring.people)) for ring in rings)
                 asked = {person for _name, people in steps for person in people}
                 everyone = (c.person for ring in planned for c in ring.people)

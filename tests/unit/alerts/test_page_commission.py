@@ -86,6 +86,9 @@ async def test_five_steps_then_a_verdict_that_is_kept(page):
     assert (await press(page, "begin")).status_code == 303
     (silence,) = silences.list_recent(page.db, page.now)
     assert silence.labels == {"room": "n2-boys"}
+    room = (await page.client.get("/rooms/n2-boys")).text
+    assert "Room test in progress until" in room
+    assert 'href="/commission/n2-boys"' in room
     for number, step in enumerate(STEPS, start=1):
         shown = (await page.client.get("/commission/n2-boys")).text
         assert f"Step {number} of 5" in shown

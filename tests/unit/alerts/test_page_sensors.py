@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from html import unescape
 
 import pytest
 
@@ -31,6 +32,7 @@ async def test_state_interval_and_what_was_noted(open_page):
     assert "<dd>late 1,200</dd>" in (await page.client.get("/sensors/s1/device")).text
     shown = (await page.client.get("/sensors/s2/device")).text
     assert "wrong clock 3, value with an unknown unit dropped 1" in shown
+    assert "<li>Wrong clock: The device's time was wrong" in unescape(shown)
     assert "Never heard" in text
     assert '<span class="fine">floor 2, North</span></td>' in text
 
@@ -112,9 +114,12 @@ async def test_unknown_sensors_by_name_and_format(open_page):
         QuarantinedSensor("n2-<new>", NOW - 60, NOW - 3, 12, "tasmota"),
         QuarantinedSensor("joined", NOW - 60, NOW - 3, 1_200),
     )
-    text = (
-        await open_page(pipeline=lambda: PipelineStatus(quarantine=unknown)).client.get("/sensors")
-    ).text
+    page = open_page(pipeline=lambda: PipelineStatus(quarantine=unknown))
+    text = (await page.client.get("/sensors")).text
+    assert "These can add them to a room: " in text
+    assert 'href="/settings/sensors/new"' not in text
+    await page.sign_in("fm")
+    assert 'href="/settings/sensors/new"' in (await page.client.get("/sensors")).text
     assert 'n2-&lt;new&gt;</th><td data-name="Format">tasmota</td>' in text
     assert 'joined</th><td data-name="Format">unknown</td>' in text
     assert "1,200" in text

@@ -162,6 +162,8 @@ async def test_a_silenced_room_says_so_and_until_when(page, labels, level, words
         found = found[: found.index("Boys N2") + 900]
         assert words in found, (path, part)
         assert part == "card" or re.search("[Ff]loor 2", found), (path, part)
-    assert "Silenced until" not in (await page.client.get("/rooms/n1-girls")).text
+    for room, found in (("n2-boys", True), ("n1-girls", False)):
+        shown = (await page.client.get(f"/rooms/{room}")).text
+        assert ("Silenced until" in shown, 'href="/silences#list"' in shown) == (found, found)
     page.now += 7200.0
     assert "Silenced until" not in (await page.client.get("/wall")).text

@@ -47,6 +47,8 @@ async def test_a_week_shows_who_is_on_duty_and_gaps_in_red(week):
     assert gap.startswith('class="gap"> Nobody on duty can be reached 8:00 AM – 9:00 AM: Girls N1')
     assert "Boys N2 (floor 2, North) A. Principal: no notification address" in gap
     assert 'class="gap"' not in sunday  # without class periods
+    week(TEXT.replace('start = "07:00"', 'start = "00:00"').replace('"16:00"', '"00:00"'))
+    assert ">all day · hall" in day((await page.client.get("/duty/week")).text, "2026-09-08")
     assert 'href="/duty/week?from=2026-09-14"' in shown
     later = (await page.client.get("/duty/week?from=2026-09-14")).text
     assert "F. Manager" in day(later, "2026-09-14")

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from alerts.duty.reasons import Reason
+from alerts.duty.reasons import Reason, write_reason
 from alerts.history_words import write_line
-from language.messages import fact
+from alerts.incidents.incident import Suppression
+from language.messages import fact, use_language
+from storage import sqlite
 from storage.timeseries import LatestReading
 from tests.unit.alerts.test_page import NOW, Series
 
@@ -63,6 +65,14 @@ async def test_history_is_for_people(opened):
     assert "A. Principal" in record
     assert not re.search(r"[a-z]+-[0-9a-f]{6}\b", record)
     assert "move " not in record
+    with sqlite.transaction(page.db) as tx:
+        tx.execute(
+            "INSERT INTO incident_history SELECT incident, max(seq) + 1, min(at) - 1, who,"
+            " 'threshold_adjusted', '{}' FROM incident_history WHERE incident = ?",
+            (incident,),
+        )
+    text = (await page.client.get(f"/incidents/{incident}")).text
+    assert text.index("Alert threshold adjusted</b>") < text.index("Detected</b>")
 
 
 async def test_the_age_of_a_reading_counts_on(open_page):
@@ -78,5 +88,14 @@ def test_a_line_of_the_history_names_people_and_channels():
         "Sent to",
         "nearest, Ms. Lee (x1, always on duty)",
     )
+    stands_in = fact(Reason.SUBSTITUTE, shift="hall", instead_of="x5", end="16:00", person="x6")
+    names = {"x5": "Ms. Lee", "x6": "Mr. Fox"}.get
+    _title, text = write_line("paged", {"asked": (stands_in,)}, names)
+    assert text == "Mr. Fox (shift hall, for Ms. Lee until 4:00 PM)"
+    mute = fact(Suppression.SILENCE, silence=1, owner="x5")
+    assert write_line("opened", {"mute": mute}, names)[1] == "silence 1 by Ms. Lee"
+    always = fact(Reason.ALWAYS, receiver="facilities")
+    with use_language("es"):
+        assert write_reason(always) == "mantenimiento, siempre de turno"
     notified = {"reason": "reminder", "person": "lee", "channel": "ntfy-729d05"}
     assert write_line("notified", notified) == ("Notice delivered", "reminder, lee, via push")
