@@ -431,10 +431,13 @@ def save_cursor(connection: sqlite3.Connection, name: str, offset: int) -> None:
 
 def load_snapshot(connection: sqlite3.Connection, name: str) -> Snapshot | None:
     """Return the newest stored detector state of consumer `name`, or None."""
+    # A flipped bit can turn a column into text that isn't UTF-8, which SQLite refuses to decode.
     row = connection.execute(
-        "SELECT position, model_version, body FROM detector_snapshot WHERE name = ?", (name,)
+        "SELECT CAST(position AS INTEGER), CAST(model_version AS BLOB), CAST(body AS BLOB)"
+        " FROM detector_snapshot WHERE name = ?",
+        (name,),
     ).fetchone()
-    return Snapshot(int(row[0]), str(row[1]), bytes(row[2])) if row else None
+    return Snapshot(row[0], row[1].decode(errors="replace"), row[2]) if row else None
 
 
 def restore_snapshot(
