@@ -4,7 +4,8 @@ A silence mutes incidents that match all its labels. They are still recorded, an
 ends, people are notified once of incidents still in progress. A silence that starts in the future
 serves as a maintenance window. A silence can be ended early, but it cannot be changed otherwise.
 
-A silence lasts at most `LONGEST_S`, or `LONGEST_WIDE_S` if it names no place. If a new silence,
+A silence lasts at most `LONGEST_S`, or `LONGEST_WIDE_S` if it names no place. Silences that follow
+each other without a break of `_BREAK_S` mute a room for at most `LONGEST_S` too. If a new silence,
 together with the existing ones, would leave fewer than a quarter of the rooms with sensors unmuted,
 only an administrator can add it, for at most `LONGEST_WIDE_S`. Room tests can silence a room for at
 most `LONGEST_TESTED_S` per day.
@@ -36,6 +37,7 @@ MAX_ACTIVE: Final = 200
 """Maximum current silences per person; each new one is compared with all others."""
 _PLACES: Final = frozenset({"room", "floor", "building"})
 _ENDED_SHOWN_S: Final = 86_400.0
+_BREAK_S: Final = 3600.0
 
 
 class Purpose(StrEnum):
@@ -126,6 +128,7 @@ def add(
         faults += [*_find_number_faults(tx, new), *_find_test_faults(tx, new)]
     if registry is not None and not faults:
         faults += _find_sum_faults(tx, new, registry, is_admin=is_admin)
+        faults += _find_run_faults(tx, new, registry)
     if faults:
         raise SilenceError(*faults)
     row = tx.execute(
@@ -231,6 +234,38 @@ def _find_sum_faults(
             " %(n)d hours",
             n=LONGEST_WIDE_S / 3600,
         )
+
+
+def _find_run_faults(tx: sqlite3.Connection, new: Silence, registry: Registry) -> Iterator[Message]:
+    """Yield a fault if a room would be muted for too long by silences that follow each other."""
+    rows = tx.execute(
+        "SELECT * FROM silence WHERE starts_at < ends_at AND ends_at >= ?",
+        (new.starts_at - LONGEST_S - _BREAK_S,),
+    )
+    others = [s for s in map(read_silence, rows) if s.kind == new.kind or "" in {s.kind, new.kind}]
+    for sensor in registry.sensors.values() if others else ():
+        room = registry.rooms.get(sensor.room)
+        if room is None or not new.covers(room, [sensor]):
+            continue
+        if _measure_run(new, [s for s in others if s.covers(room, [sensor])]) > LONGEST_S:
+            yield later(
+                "end: together with the existing silences, this mutes a room for more than"
+                " %(n)d days without a break of an hour",
+                n=LONGEST_S / 86_400,
+            )
+            return
+
+
+def _measure_run(new: Silence, others: list[Silence]) -> float:
+    """Return how long a silence and those before and after it last together, in seconds."""
+    start, end = new.starts_at, new.ends_at
+    for one in sorted(others, key=lambda s: s.ends_at, reverse=True):
+        if one.starts_at <= end and one.ends_at > start - _BREAK_S:
+            start = min(start, one.starts_at)
+    for one in sorted(others, key=lambda s: s.starts_at):
+        if one.starts_at < end + _BREAK_S and one.ends_at >= start:
+            end = max(end, one.ends_at)
+    return end - start
 
 
 def _find_test_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]:

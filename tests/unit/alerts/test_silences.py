@@ -113,6 +113,20 @@ def test_a_room_may_be_silenced_for_longer_than_the_whole_school(tx):
     rooms(tx, 1, admin=True, ends_at=1000.0 + 3 * DAY)
 
 
+@pytest.mark.attack
+@pytest.mark.parametrize("gap_s", [0.0, -DAY, HOUR - 1])
+def test_silences_that_follow_each_other_mute_no_room_for_longer_than_one(tx, gap_s):
+    first_end = 1000.0 + 8 * DAY
+    rooms(tx, 1, ends_at=first_end)
+    start = first_end + gap_s
+    for labels in ({"room": "r1"}, {"building": "Main", "kind": "vape"}):
+        with pytest.raises(SilenceError, match="14 days without a break"):
+            rooms(tx, 1, admin=True, labels=labels, starts_at=start, ends_at=start + 8 * DAY)
+    rooms(tx, 1, starts_at=start, ends_at=1000.0 + 14 * DAY)
+    rooms(tx, 2, starts_at=start, ends_at=start + 8 * DAY)
+    rooms(tx, 1, starts_at=1000.0 + 14 * DAY + HOUR, ends_at=1000.0 + 28 * DAY)
+
+
 def test_a_person_may_have_many_silences_but_not_any_number(tx):
     for _ in range(silences.MAX_ACTIVE):
         made = silences.add(tx, **GOOD)
