@@ -705,6 +705,18 @@ def test_a_second_link_in_the_same_tab_is_about_its_own_incident_and_person(site
     assert site.load().acknowledged_by == ""
 
 
+@on_a_phone
+def test_the_link_of_an_incident_that_nobody_responded_to_takes_an_answer(site, browser):
+    with sqlite.transaction(site.db) as tx:
+        site.engine.resolve(tx, site.incident, "fox", time.time())
+    browser.get(link_for(site))
+    wait_for(browser, lambda: find(browser, "#said").text.startswith("Nobody responded. The inc"))
+    assert not find(browser, "#take button").is_enabled()
+    find(browser, "#found button[value=spray]").click()
+    wait_for(browser, lambda: find(browser, "#what").text == "False alarm: spray")
+    assert site.load().verdict is Verdict.FALSE_ALARM
+
+
 def places_of(browser):
     """Return the position of each button on the answer page."""
     return browser.execute_script(

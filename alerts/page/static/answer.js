@@ -49,7 +49,8 @@ document.addEventListener("DOMContentLoaded", () => {
       : body.taken_by ? _("%(name)s is responding.", { name: body.taken_by }) : "";
     const here = body.here ? _("You're on site.") : body.first_there ? _("%(name)s is on site.", { name: body.first_there }) : "";
     if (!taken && !here && !body.over) return _("Nobody is responding yet.");
-    return [taken, here, body.over ? _("The incident is over: you can still say what you found.") : ""].filter(Boolean).join(" ");
+    const nobody = body.state === "nobody_responded" ? _("Nobody responded.") : "";
+    return [taken || nobody, here, body.over ? _("The incident is over: you can still say what you found.") : ""].filter(Boolean).join(" ");
   };
 
   const show = (body) => {
@@ -93,7 +94,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const on = Boolean(feedback) && !declined;
     element("ask").hidden = true;
     button("take").disabled = on;
-    button("take").textContent = on ? (mine ? _("✓ Responding") : _("✓ Recorded")) : mine ? _("Continue") : state.answers.respond;
+    button("take").textContent = on ? (mine ? _("✓ Responding") : over ? state.answers.respond : _("✓ Recorded")) : mine ? _("Continue") : state.answers.respond;
     button("arrive").disabled = declined || here || !awaited || Boolean(verdict);
     button("arrive").textContent = here ? _("✓ On site") : _("I'm here");
     button("arrive").classList.toggle("primary", on && !button("arrive").disabled);

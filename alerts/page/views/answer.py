@@ -10,7 +10,8 @@ the page's script reads it. Each POST sends ``token=...``, and so does the butto
 - ``/answer/feedback`` records what was found. It needs the second token.
 - ``/answer/decline`` records that the person cannot go, and the next people are paged.
 
-If the notice is opened again, ``/answer/look`` also returns the second token.
+If the notice is opened again or after the incident, ``/answer/look`` also returns the second
+token.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ class AnswerPages(PageGroup):
     @_in_json
     async def _look(self, request: Request) -> Response:
         _, token, grant = await self._check_grant(request)
-        if grant.used_at is None:
+        incident = await self._context.read(repository.load, grant.incident)
+        if grant.used_at is None and (incident is None or incident.is_open):
             return await self._send_state(grant)
         return await self._send_state_after_press(token, grant)
 
