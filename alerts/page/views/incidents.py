@@ -61,7 +61,9 @@ class IncidentPages(PageGroup):
     # pages
 
     @serves("/incidents")
-    async def _index(self, request: Request, fault: str = "", done: str = "") -> Response:
+    async def _index(
+        self, request: Request, fault: str = "", done: str = "", asked_first: str = ""
+    ) -> Response:
         context, asked = self._context, request.query_params
         chosen = {name: asked.get(name, "").strip()[:_LONGEST] for name in _FILTERS}
         is_filtered = any(chosen.values())
@@ -99,6 +101,7 @@ class IncidentPages(PageGroup):
             at_once={verdict.value: VERDICT_WORDS[verdict] for verdict in _AT_ONCE},
             errors=[fault],
             done=done,
+            asked_first=asked_first,
         )
 
     def _parse_midnight(self, text: str, otherwise: float, days: int = 0) -> float:
@@ -119,6 +122,18 @@ class IncidentPages(PageGroup):
         if verdict not in _AT_ONCE or not 0 < len(ids) <= _SHOWN or fault:
             fault = fault or _("Choose incidents and an answer.")
             return await self._index(request, fault)
+        if "every" in form:
+            question = ngettext(
+                "Answer %(n)d incident %(answer)s?",
+                "Answer %(n)d incidents %(answer)s?",
+                len(ids),
+                answer=VERDICT_WORDS[Verdict(verdict)],
+            )
+            if verdict == Verdict.TEST:
+                question += " " + ngettext(
+                    "It leaves the figures.", "They leave the figures.", len(ids)
+                )
+            return await self._index(request, asked_first=question)
 
         def answer(tx: sqlite3.Connection) -> int:
             known = [repository.load(tx, one) for one in sorted(ids)]

@@ -82,6 +82,13 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
     path = re.search(r'action="([^"]+)" id="several"', shown)[1].replace("&amp;", "&")
     shown_ids = re.findall(r'name="all" value="([^"]+)"', shown)
     form = {"all": shown_ids, "every": "yes", "verdict": "test", "note": "fire drill"}
+    assert '<select name="verdict" required><option value="">' in shown
+    asked = (await page.act(path, **form)).text
+    assert "Answer 15 incidents Test? They leave the figures." in asked
+    assert repository.load(page.db, ids[3]).verdict is None
+    sure = asked.partition('id="sure"')[2].partition("</form>")[0]
+    form = {"id": re.findall(r'name="id" value="([^"]+)"', sure)}
+    form |= dict(re.findall(r'name="(verdict|note)" value="([^"]*)"', sure))
     told = (await page.act(path, **form)).text
     smoke = ids[::3]
     verdicts = {one: repository.load(page.db, one).verdict for one in ids}
