@@ -54,6 +54,9 @@ _INCIDENT: Final = (
     " FROM incident i"
 )
 _MAX_MISSED: Final = 200
+_MISSED: Final = (
+    "missed_at IS NOT NULL AND acknowledged_at IS NULL AND verdict IS NULL AND status = 'resolved'"
+)
 _OPEN: Final = " AND i.id IN (SELECT id FROM incident WHERE status <> 'resolved')"
 
 
@@ -237,8 +240,8 @@ def find_incidents(
     """Return incidents opened in ``[start, end)`` and before `before`, newest first.
 
     `rooms` is a JSON list of ids. With `updated`, only incidents that changed at that time or later
-    are returned. `answer` is a verdict or ``none``, and `number` is part of the id. None and empty
-    arguments do not filter.
+    are returned. `answer` is a verdict, ``none``, or ``missed`` if nobody responded either, and
+    `number` is part of the id. None and empty arguments do not filter.
     """
     few = "" if not statuses or "resolved" in statuses else _OPEN  # uses an index
     found = db.execute(
@@ -249,7 +252,8 @@ def find_incidents(
         " AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds)))"
         " AND (:updated IS NULL"
         "  OR i.id IN (SELECT incident FROM incident_history WHERE at >= :updated))"
-        " AND (:answer = '' OR coalesce(verdict, '') = iif(:answer = 'none', '', :answer))"
+        f" AND CASE :answer WHEN '' THEN 1 WHEN 'missed' THEN {_MISSED}"
+        " WHEN 'none' THEN verdict IS NULL ELSE verdict = :answer END"
         " AND instr(id, :number) > 0"
         " AND (opened_at < :last_at OR (opened_at = :last_at AND id < :last))"
         " ORDER BY opened_at DESC, id DESC LIMIT :limit",
@@ -285,8 +289,7 @@ def find_missed_incidents(
 ) -> list[dict[str, Any]]:
     """Return incidents that nobody responded to or has reported on, newest first."""
     found = db.execute(
-        f"{_INCIDENT} WHERE missed_at IS NOT NULL AND acknowledged_at IS NULL"  # noqa: S608 - constants
-        " AND verdict IS NULL AND status = 'resolved'"
+        f"{_INCIDENT} WHERE {_MISSED}"  # noqa: S608 - constants
         " AND (:rooms IS NULL OR room IN (SELECT value FROM json_each(:rooms)))"
         " ORDER BY opened_at DESC, id DESC LIMIT :limit",
         {"rooms": rooms, "limit": _MAX_MISSED},
