@@ -154,8 +154,8 @@ def _describe(frames: Mapping[int, _Frame]) -> str:
     rows += [f"sample {n} {frame.hex(' ')}" for n, frame in shown.items()]
     rows += [f"differs  {' '.join(differ)}".rstrip()]
     return (
-        f"a frame of {least} bytes: give its layout from the data sheet (docs/mappings.md), such as"
-        f' --columns "{_FORM}"\n' + "\n".join(rows)
+        f"a frame of {least} bytes: give its layout from the data sheet (docs/mappings.md) as"
+        f' columns, such as "{_FORM}"\n' + "\n".join(rows)
     )
 
 

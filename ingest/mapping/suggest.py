@@ -50,7 +50,7 @@ _DEPTH: Final = 6
 _LIMITS: Final = Limits()
 _FORMS: Final = ("json", "text", "form", "pairs", "csv")
 """Forms of payloads, in the order in which to try them."""
-_PLAIN: Final = frozenset({"value", "val", "v", "reading", "current"})
+_PLAIN: Final = frozenset({"value", "val", "v", "reading", "current", "state"})
 _IDENTITY: Final = frozenset(
     {"sensor_id", "device_id", "deviceid", "device", "sensor", "mac", "serial", "serialno", "id"}
     | {"sn", "eui", "deveui", "dev_eui", "uid", "uuid", "node", "dev", "station", "name"}
@@ -155,16 +155,21 @@ class _Suggestion(NamedTuple):
         return start_draft(self.topic, self.name, form, [*ids.values()], path, metric)
 
     def _draft_bare_value(self) -> Draft:
-        """Draft a mapping for bare values; a level of the topic names their quantity."""
+        """Draft a mapping for bare values; the topic or `columns` names their quantity."""
         levels = self.topic.split("/")
         places = [i for i, level in enumerate(levels) if look_up(level) or _may_be_voc(level)]
+        if self.columns and not places:
+            places = [i for i, level in enumerate(levels) if level.lower() not in _PLAIN]
         if not places:
             raise SuggestError(
-                "a bare value, and no level of the topic is the name of a known quantity"
+                "a bare value, and no level of the topic is the name of a known quantity; name it"
+                " as columns, such as pm25"
             )
         place = places[-1]
         word = levels[place]
-        meaning = look_up(word)
+        meaning = look_up(self.columns or word)
+        if meaning is None and not _may_be_voc(self.columns or word):
+            raise SuggestError(f"columns: {format_toml(self.columns)} is no known quantity")
         if meaning is None:
             raise SuggestError(
                 f"{format_toml(word)} is some measure of VOC: ppb, ug/m3 or an index; see the data"
@@ -192,7 +197,9 @@ class _Suggestion(NamedTuple):
         try:
             draft = self._draft_values("csv", rows)
         except SuggestError as error:
-            raise SuggestError(f"{error}; give the names of the columns: --columns") from error
+            raise SuggestError(
+                f"{error}; give their names as columns, such as time,pm25,rh"
+            ) from error
         draft.head.values.pop("when", None)
         for entry in (draft.head, *draft.fields, *draft.events):
             for table in (entry.values, *entry.values.values()):

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_UNREAD_SHOWN: Final = 5
+_UNREAD_SHOWN: Final = 30
+_NUMBERED: Final = re.compile(r"[^/]*\d[^/]*(?=/)")
+"""Matches the levels of a topic that differ between devices of the same kind."""
 _SLOWEST_S: Final = 120.0
 """If `setup` listens for less time, a message warns that slow sensors may be missing."""
 _SET_CLOCK: Final = "set its clock to UTC by NTP, or let it send no time: late readings never alert"
@@ -231,7 +233,9 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
 
     site = Site.load(path)
     config = site.config
-    answers = read_answers(answers_file) if answers_file else Answers(site=config.site)
+    answers = Answers(site=config.site)
+    if answers_file:
+        answers = read_answers(answers_file, {"site": config.site})
     used = "; of the answers, only listen_s, rooms and columns are used" if answers_file else ""
     echo(f"{path} exists: missing sensors are added, found through its [broker]{used}")
     editor = ConfigEditor(path, site.paths.config_history, lambda: None)
@@ -344,8 +348,6 @@ def _listen(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
 
 def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     from ingest.mapping.examples import MEANING
-    from ingest.topics import matches_topic
-    from plumewatch.cli.setup.site_files import IGNORE, find_used
 
     rows = []
     for name, place in places.items():
@@ -376,6 +378,13 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
             " VOC are read; if it sends them"
             " under other names: plumewatch mapping suggest"
         )
+    _print_unread(discovery, places)
+
+
+def _print_unread(discovery: Discovery, places: Mapping[str, Place]) -> None:
+    from ingest.topics import matches_topic
+    from plumewatch.cli.setup.site_files import IGNORE, find_used
+
     used = find_used(discovery, places)[0]
     ignored = [route["topic"] for route in used if route["decoder"] == IGNORE]
     if ignored:
@@ -384,15 +393,15 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
             f' are dropped ([[route]], decoder = "{IGNORE}"). If one measures air, replace its'
             " route by a mapping (docs/mappings.md)"
         )
-    unread = [
-        (topic, why)
-        for topic, why in sorted(discovery.unread.items())
-        if not any(matches_topic(pattern, topic) for pattern in ignored)
-    ]
-    for topic, why in unread[:_UNREAD_SHOWN]:
-        echo(f"nothing reads {topic}: {why}")
-    if len(unread) > _UNREAD_SHOWN:
-        echo(f"and {len(unread) - _UNREAD_SHOWN} more topics (docs/mappings.md)")
+    shapes: dict[str, list[str]] = {}
+    for topic in sorted(discovery.unread):
+        if not any(matches_topic(pattern, topic) for pattern in ignored):
+            shapes.setdefault(_NUMBERED.sub("+", topic), []).append(topic)
+    for shape, topics in [*shapes.items()][:_UNREAD_SHOWN]:
+        alike = f"{shape} ({len(topics)} topics)" if len(topics) > 1 else topics[0]
+        echo(f"nothing reads {alike}: {discovery.unread[topics[0]]}")
+    if len(shapes) > _UNREAD_SHOWN:
+        echo(f"and {len(shapes) - _UNREAD_SHOWN} more kinds of topics (docs/mappings.md)")
 
 
 def _print_units(discovery: Discovery, places: Mapping[str, Place]) -> None:

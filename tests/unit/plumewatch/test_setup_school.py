@@ -226,8 +226,11 @@ def of_words(words):
 
 def test_setup_reads_one_quantity_a_topic_whatever_its_last_word(setup, tmp_path):
     """Known quantities become readings; others are listed, then dropped without a dead letter."""
-    words = {"dust25": "7.1", "relhum": "41", "temp_c": "21.5", "tvoc_idx": "97"}
+    words = {"dust25": "7.1", "relhum": "41", "airtemp": "21.5", "tvoc_idx": "97"}
     words |= {"wifi_rssi": "-61", "door": "1", "motion": "none", "fanspeed": "1200"}
+    words |= {"aerosol": "4"}
+    answers = tmp_path / "answers.toml"
+    answers.write_text(answers.read_text() + 'columns = { "bms/+/+/aerosol" = "pm1" }\n')
     ran, _ = setup(of_words(words))
     config = load(tmp_path / "site/plumewatch.toml")
     assert [sensor.id for sensor in config.sensor] == ["r214", "r216"], ran.out
@@ -238,7 +241,7 @@ def test_setup_reads_one_quantity_a_topic_whatever_its_last_word(setup, tmp_path
     assert {outcome.kind for outcome in outcomes} == {OutcomeKind.ACCEPTED}
     assert intake.counters[OutcomeKind.ACCEPTED, "", "ignore"] == 18
     readings = [reading for outcome in outcomes for reading in outcome.readings]
-    expected = {"pm25": 7.1, "rh": 41, "temp": 21.5, "voc_index": 97, "rssi": -61}
+    expected = {"pm25": 7.1, "pm1": 4, "rh": 41, "temp": 21.5, "voc_index": 97, "rssi": -61}
     assert [reading.values for reading in readings] == 6 * [expected]
 
 
@@ -327,8 +330,12 @@ def test_setup_again_adds_the_sensors_that_are_new(setup, tmp_path):
     assert registry.room_of("n2-boys-2").full_name == "Boys' restroom, 2nd floor, North"
     assert len(config.mapping) == 1
     assert (tmp_path / "site/secrets/broker-password").read_bytes() == passwords
-    third, _ = setup([*of_sensor("n2-boys-2"), Message("gw/x9/up", b'{"flow": 1}', MONDAY)])
-    assert "\nnothing reads gw/x9/up: no name in it is a known quantity" in third.out
+    answers = tmp_path / "answers.toml"
+    answers.write_text(answers.read_text().replace("site =", "# site ="))
+    strange = [Message(f"gw/x{n % 2}/up{n // 2}", b'{"flow": 1}', MONDAY) for n in range(12)]
+    third, _ = setup([*of_sensor("n2-boys-2"), *strange])
+    for n in range(6):
+        assert f"\nnothing reads gw/+/up{n} (2 topics): no name in it is a" in third.out
     assert third.out.endswith(f"no sensor to add to {path} was found in 600 s\n")
 
 

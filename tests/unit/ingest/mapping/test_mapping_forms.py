@@ -70,7 +70,7 @@ def test_lines_of_csv_without_a_header():
     entry, _ = suggested("hall/b7/air", f"{TIME},12.3,41", columns="time,pm25,rh")
     assert [f["quantity"] for f in entry["field"]] == ["pm25", "rh"]
     assert is_right(entry)
-    with pytest.raises(SuggestError, match=r"column 2.*12.3.*--columns"):
+    with pytest.raises(SuggestError, match=r"column 2.*12.3.*as columns"):
         suggested("hall/b7/air", f"{TIME},12.3,41")
     with pytest.raises(SuggestError, match="2 names for 3 columns"):
         suggested("hall/b7/air", f"{TIME},12.3,41", columns="time,pm25")

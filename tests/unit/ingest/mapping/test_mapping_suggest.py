@@ -185,6 +185,10 @@ def test_one_bare_value_a_topic():
     entry = suggested("home/{id}/pm25/state", b"7.1")
     assert entry["topic"] == "home/{id}/pm25/state"
     assert "when" not in entry
+    entry = suggested("home/r7/spores/state", b"7.1", columns="pm1")
+    assert (entry["topic"], entry["field"][0]["quantity"]) == ("home/{id}/{metric}/state", "pm1")
+    with pytest.raises(SuggestError, match='columns: "spores" is no known quantity'):
+        text_of("home/r7/spores", b"7.1", columns="spores")
 
 
 def test_samples_that_are_no_examples_are_named():
