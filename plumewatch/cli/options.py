@@ -38,6 +38,7 @@ ConfigOption = Annotated[
         "--config",
         "-c",
         envvar="PLUMEWATCH_CONFIG",
+        readable=False,  # `load` says which account may not read it
         help="Configuration file (see `plumewatch init`).",
     ),
 ]

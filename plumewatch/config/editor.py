@@ -181,10 +181,18 @@ class ConfigEditor:
         except ConfigError as error:
             raise ConfigFaultsError(
                 [
-                    EntryFault(f.path, f.value, f.allowed, locate(f.path, error.tree))
+                    EntryFault(
+                        *(f.path, f.value, _drop_brackets(f.allowed)),
+                        _drop_brackets(locate(f.path, error.tree)),
+                    )
                     for f in error.faults
                 ]
             ) from error
+
+
+def _drop_brackets(text: str) -> str:
+    """Return a sentence without the brackets of TOML, for the page."""
+    return re.sub(r"\[\[([a-z_.]+)\]\]", r"\1", text)
 
 
 def apply_edit(text: str, tree: Mapping[str, Any], edit: Edit) -> str:

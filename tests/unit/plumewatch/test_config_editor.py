@@ -127,6 +127,7 @@ def test_what_the_check_of_the_file_refuses_is_not_written(editor, file, edit, p
     with pytest.raises(ConfigFaultsError) as error:
         save(editor, edit)
     assert error.value.faults[0].path.startswith(path)
+    assert "[[" not in str(error.value.faults)
     assert file.read_text() == TEXT
 
 

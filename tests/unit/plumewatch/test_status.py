@@ -20,6 +20,7 @@ from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.sensor_status import SavedCounts, read_statuses, save_counts
 from plumewatch.service.data_folder import NEWEST
+from storage.audit import find_account
 from storage.files import FolderLock
 from storage.journal import STATE_SCRIPTS, DeadLetter, Journal, Snapshot, save_snapshot
 from storage.reading import Reading
@@ -250,3 +251,11 @@ def test_data_of_an_older_program_are_not_read_as_empty(stored, command, monkeyp
     assert ran.code != 0
     assert "start the service once with this one" in ran.err
     assert "never heard" not in ran.out
+
+
+@pytest.mark.usefixtures("stored")
+def test_data_that_this_account_cannot_read(config_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    ran = plumewatch("status", "--config", config_path)
+    assert ran.code == 2
+    assert f"state.db: Permission denied; this command runs as {find_account()}" in ran.err
