@@ -1,7 +1,7 @@
 """Write reports as files: CSV, XLSX and Parquet for programs, PDF for people.
 
-A file is complete or not written at all, and has the same rows in every format. No XLSX cell is a
-formula, and text in CSV and XLSX is inert (`make_inert_columns`).
+A file is complete or not written at all, and has the same rows in every format, but XLSX has words
+for codes. No XLSX cell is a formula, and text in CSV and XLSX is inert (`make_inert_columns`).
 """
 
 from __future__ import annotations
@@ -67,6 +67,23 @@ REPORTS: Final = {
 """Contents of each report; `reports.text.ABOUT` describes them."""
 
 
+_CODES: Final = (
+    *("weekday", "kind", "severity", "state", "outcome", "false_cause", "responder_role"),
+    *("suppressed_by", "action"),
+)
+"""Columns with codes, which a workbook has in words."""
+_FILE: Final = Words(
+    {
+        "schema": mark("schema"),
+        "version": mark("version"),
+        "school": mark("school"),
+        "place": mark("place"),
+        "period": mark("period"),
+        "from": mark("from"),
+        "to": mark("to"),
+        "made": mark("created"),
+    }
+)
 SHEETS: Final = Words(
     {
         "schools": mark("Schools"),
@@ -162,6 +179,15 @@ def _use_local_times(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(local.str.to_datetime("%Y-%m-%dT%H:%M:%S%.3f", strict=False))
 
 
+def _use_words(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame with words for codes."""
+    return frame.with_columns(
+        pl.col(name).replace({code: to_words(code) for code in frame[name].unique() if code})
+        for name in _CODES
+        if name in frame.columns
+    )
+
+
 def make_inert_columns(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a frame in which no text is a formula (see `language.plain_text.make_inert`)."""
     changed = []
@@ -199,7 +225,7 @@ def _add_table(book: Any, sheet: Sheet, title: str) -> None:
     bold = book.add_format({"bold": True})
     forms = {kind: _add_date_format(book, kind) for kind in _DATES}
     page = book.add_worksheet(title)
-    frame = make_inert_columns(_use_local_times(sheet.frame))
+    frame = make_inert_columns(_use_words(_use_local_times(sheet.frame)))
     for k, (name, kind) in enumerate(frame.schema.items()):
         width = min(_WIDEST, max(len(name) + 2, 10, _measure_longest(frame[name])))
         page.set_column(k, k, width, forms.get(kind.base_type()))
@@ -216,10 +242,11 @@ def _add_table(book: Any, sheet: Sheet, title: str) -> None:
         for k, value in enumerate(values):
             if value is not None:
                 writers[k](row, k, value)
-    about = book.add_worksheet("about")
+    about = book.add_worksheet(_("about"))
     about.set_column(0, 0, 30)
     about.set_column(1, 1, 90)
-    lines = [*sheet.about.items(), *((c.name, gettext(c.about)) for c in sheet.columns)]
+    lines = [*((_FILE[name], value) for name, value in sheet.about.items())]
+    lines += [(c.name, gettext(c.about)) for c in sheet.columns]
     for row, (name, text) in enumerate(lines):
         about.write_string(row, 0, name, bold)
         about.write_string(row, 1, make_inert(str(text)))

@@ -71,12 +71,14 @@ def test_every_document_is_made_in_spanish(config, tmp_path, name, kind):
     explained = {column.about for column in COLUMNS[name]}
     same = {"id"}  # the same word in both languages, or the name of a column
     assert {about for about in explained if f">{about}<" in text} - same == set()
+    sheets = re.findall(r'<sheet name="([^"]+)"', text)
+    assert english(" ".join(sheets)) - {name} == set()
+    if name == "incidents":
+        assert {"vapeo", "falsa alarma", "creado"} <= {*re.findall(r"<t>([^<]*)</t>", text)}
     if name == "summary":
-        sheets = re.findall(r'<sheet name="([^"]+)"', text)
         assert sheets[0] == "Cifras principales"
         assert len(sheets) == len(set(sheets))
         assert 'formatCode="[$-540A]ddd d mmm yyyy"' in text
-        assert english(" ".join(sheets[:-2])) == set()
 
 
 def test_machine_formats_stay_as_they_are(config, write, tmp_path):
