@@ -93,11 +93,6 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     assert bases["responded_in_5_min"] == f"{soon[1]} of {soon[2]}"
     assert int(soon[2]) <= int(by_key["alerts"])
     counted = int(by_key["incidents"].replace(",", ""))
-    for grid in ("weeks", "kinds"):
-        column = [name for name, _unit in made.grids[grid].columns].index("incidents")
-        assert sum(values[column] for _name, values in made.grids[grid].rows) == counted
-    frame = tables.incidents.frame(facts)
-    assert frame.filter(frame["outcome"] != "test").height == counted
     noun = "incident" if counted == 1 else "incidents"
     assert re.search(rf"^{counted} {noun} on \d school days?", write_letter(made)[1], re.MULTILINE)
 
