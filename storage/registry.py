@@ -201,6 +201,10 @@ class Registry:
         entry = self.sensors.get(sensor)
         return self.rooms.get(entry.room) if entry else None
 
+    def knows(self, sensor: str) -> bool:
+        """Return whether a sensor is registered, or was until its site closed."""
+        return sensor in self.sensors or sensor in self.former_sensors
+
     def sensors_in(self, room: str) -> tuple[Sensor, ...]:
         """Return the sensors in a room, in registry order."""
         return self._in_room.get(room, ())

@@ -135,7 +135,7 @@ class InfluxSeries(Series):
     ) -> Iterable[Mapping[str, Any]]:
         where = ""
         if sensor is not None:
-            key = "sensor" if sensor in self._registry.sensors else "name"
+            key = "sensor" if self._registry.knows(sensor) else "name"
             where = f' AND "{key}" = {quote_string(sensor)}'
         policy = _name_policy(table.kept)
         found = self.http.query(
@@ -241,7 +241,7 @@ class InfluxSeries(Series):
         return bool(due)
 
     def _averages(self, sensor: str) -> Sequence[Level]:
-        return rollup.LEVELS if sensor in self._registry.sensors else ()
+        return rollup.LEVELS if self._registry.knows(sensor) else ()
 
     def _query_latest(self, which: str) -> dict[str, LatestReading]:
         found = self.http.query(
@@ -258,7 +258,7 @@ class InfluxSeries(Series):
 
     def _find_place(self, sensor: str) -> tuple[str, str]:
         """Return the measurement of a sensor, and the condition for its points."""
-        if sensor in self._registry.sensors:
+        if self._registry.knows(sensor):
             return READING, f'"sensor" = {quote_string(sensor)}'
         return QUARANTINE, f'"name" = {quote_string(sensor)}'
 

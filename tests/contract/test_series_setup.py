@@ -3,6 +3,7 @@
 import json
 import time as clock
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from plumewatch.cli.setup.site_files import STARTER
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
-from storage.registry import Registry, Room, Sensor
+from storage.registry import Registry, Room, Sensor, Site
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import (
@@ -28,7 +29,9 @@ from tests.support.influx_standin import InfluxDb2, InfluxDb3
 
 DAY = 86_400.0
 RETENTION = Retention(raw_days=4, minute_days=40_000, quarter_hour_days=50_000)
-REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s", "r"), Sensor("t", "r")])
+OWN = [Room("r", "R", "", "B", "S")], [Sensor("s", "r"), Sensor("t", "r")]
+REGISTRY = Registry.of(*OWN)
+CLOSED = Registry.of(*OWN, [Site("S", "S", "UTC", date(2026, 1, 1))])
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,9 @@ def test_on_1x(server, tmp_path):
                 np.testing.assert_array_equal(rolled[0], time)
                 expected = [of(part) for part in np.split(values, first_of[1:])]
                 np.testing.assert_allclose(rolled[1]["pm25"], expected, rtol=1e-9)
+        with InfluxSeries(settings(server), CLOSED, tmp_path / "closed.db", RETENTION) as closed:
+            assert len(closed.window("s", start, start + 600)[0]) == 10
+            np.testing.assert_array_equal(closed.readings("s", start, now, 3600)[0], time)
         http.query('DROP SERIES FROM "reading"', change=True)
         assert s.latest() == {}
     policies = http.query('SHOW RETENTION POLICIES ON "air"')[0]["values"]
