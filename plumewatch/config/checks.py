@@ -86,7 +86,8 @@ def _find_repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
         entries = config.zones if section == "zone" else getattr(config, section)
         seen: dict[str, str] = {}
         for i, entry in enumerate(entries):
-            yield from _find_repeated(draft, f"{section}.{i}.id", entry.id, seen)
+            folded = (entry.id or "").casefold()  # as sign-in compares them
+            yield from _find_repeated(draft, f"{section}.{i}.id", entry.id, seen, folded=folded)
 
 
 def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:

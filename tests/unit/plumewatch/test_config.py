@@ -48,6 +48,9 @@ email = "ap@example.org"
 id = "ap3"
 name = "Third"
 email = "ap@example.org"
+[[staff]]
+id = "AP3"
+name = "Fourth"
 [[zone]]
 id = "north"
 building = "North"
@@ -98,6 +101,7 @@ def test_faults_name_another_entry_by_its_id_or_number_as_the_file_has_it():
     for fault in (
         "[[sensor]] n2-boys-1: id: 'n2-boys-1' is already used by [[sensor]] number 1",
         "[[staff]] ap3: email: 'ap@example.org' is already used by [[staff]] ap2: email",
+        "id: 'AP3' is already used by [[staff]]",
         "[[zone]] again: 'North': must not be the same place as [[zone]] north",
         "[[bells]] other: periods: '1' is on mon in [[bells]] usual too",
         "[[term]] Fall: name: 'Fall': must not be that of [[term]] number 1: name",
