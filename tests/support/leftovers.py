@@ -9,6 +9,7 @@ from functools import cache
 from language import catalogue
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
+_AUGUST = re.compile(r"\b\d+ ago\b")
 _FILLED = re.compile(r"%\(\w+\)[-+ 0-9.]*[a-z]")
 # names of the test school and of products, and configuration keys
 NAMES = frozenset(
@@ -46,7 +47,7 @@ def _words(text: str) -> set[str]:
 
 def leftovers(text: str) -> set[str]:
     """Return the English words of a plain text."""
-    return _words(text) & english_only()
+    return _words(_AUGUST.sub(" ", text)) & english_only()
 
 
 def untranslated(english: str, spanish: str) -> set[str]:
