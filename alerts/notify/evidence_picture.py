@@ -372,7 +372,8 @@ def _draw_time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]
         text = _write_clock(moment, facts.zone, "clock with seconds" if step < 60 else "clock")
         px = x(moment)
         items.append(Line(((px, y), (px, y + 4)), _FINE, 1.0))
-        if _LEFT - 20 < px < _RIGHT - 18:
+        # Apart from the labels of the vertical axis, half a line higher.
+        if _LEFT + 3.1 * len(text) < px + 2 and px < _RIGHT - 18:
             items.append(Text(px, y + 16, text, 11, _FINE, "middle"))
     foot = bottom + _FOOT - 9
     items.append(Line(((12, foot - 4), (39, foot - 4)), _FINE, 1.0, (7, 3)))
