@@ -88,9 +88,6 @@ def lines(rooms: int, start: float, end: float) -> Iterator[tuple[str, str]]:
         raw = [fields({"pm25", "co2", "rh", "temp", "voc_index"}, chance) for _ in range(50)]
         for k in range(8_640):
             yield "", f"reading,{ours} {raw[k % 50]} {int(end - 10 * k)}000000000"
-    service = numbers("pipeline", ready="1")
-    for k in range(int((end - start) // 60)):
-        yield "m1", f"pipeline {service} {int(start + 60 * k)}000000000"
     for k in range(int((end - start) // 86_400) * rooms // 10):
         at, kind = chance.uniform(start, end), KINDS[k % len(KINDS)]
         words = f'id="e{k}",phase="ended",sentence="why",detail=""'

@@ -130,13 +130,12 @@ def _frame(
     about: str,
     since: str,
     refresh: str,
-    places: bool = True,
     one_room: bool = False,
     incidents: bool = False,
 ) -> Json:
     """Return a dashboard without panels: its variables, links and time zone.
 
-    - `places`, `one_room`: whether it has variables for places, and whether it shows a single room.
+    - `one_room`: whether it shows a single room.
     - `incidents`: whether charts mark incidents; for a single room, only once someone turns it on.
     """
     links: list[Json] = [
@@ -162,9 +161,9 @@ def _frame(
         "current": _selected(queries.DATA_SOURCE_NAME, queries.DATA_SOURCE_UID),
     }
     page_url = {"type": "constant", "name": "staff_page", "query": settings.page_url, "hide": 2}
-    tags = enumerate(PLACE_TAGS if places else ())
     chosen = [
-        _place(tag, PLACE_TAGS[:number], one=one_room and tag == "room") for number, tag in tags
+        _place(tag, PLACE_TAGS[:number], one=one_room and tag == "room")
+        for number, tag in enumerate(PLACE_TAGS)
     ]
     shown = [_mark("Incidents", _INCIDENTS, panels.VERMILLION, is_shown=not one_room)]
     return {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dashboards.boards import DashboardSettings
 
-DASHBOARDS: Final = ("morning", "now", "room", "air", "sensors", "alerts", "pipeline")
+DASHBOARDS: Final = ("morning", "now", "room", "air", "sensors", "alerts")
 """Names of the definition files and of the JSON files."""
 
 _POLICY: Final = re.compile(rf'"({"|".join(POLICIES[1:])})"\.(?=")')

@@ -63,7 +63,6 @@ FRAGMENTS: Final = {
     "incident": _source("incident"),
     "health": _source("sensor_health"),
     "hours": _source("sensor_hour"),
-    "pipeline": _source("pipeline"),
     "place": PLACE,
     "no_test": NO_TEST,
     "in_time": IN_TIME,

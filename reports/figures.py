@@ -155,7 +155,7 @@ IN_SERIES: Final = {
     "time_to_arrive": (Select("incident", 'median("arrived_s")'),),
     "notices_per_duty_hour": (
         Select("incident", 'sum("notices")', '"school_day" = 1'),
-        Select("pipeline", 'sum("duty_s") / 3600', '"duty_s" > 0'),
+        Select("duty", 'sum("duty_s") / 3600', '"duty_s" > 0'),
     ),
 }
 """Queries for the same figures, by key. A figure with two queries is their quotient."""

@@ -2,7 +2,7 @@
 
 Records are committed together with the journal position that led to them. A crash, or a week
 without the time series, therefore neither loses nor duplicates records. *Samples* (``detection``,
-``sensor_health``, ``pipeline``) are queued as records. Database triggers queue *incidents and
+``sensor_health``, ``duty``) are queued as records. Database triggers queue *incidents and
 events* by key, once each.
 
 Batches are read oldest first, written to the series, and then deleted here. After a crash in

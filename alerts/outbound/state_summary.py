@@ -1,4 +1,4 @@
-"""Sample the health of sensors (``sensor_health``, ``sensor_hour``) and the service (``pipeline``).
+"""Sample the health of sensors (``sensor_health``, ``sensor_hour``) and the hours on ``duty``.
 
 Each record contains the increase of counts since the previous record. Nothing here waits or writes.
 """
@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from alerts import sensor_tests
 from alerts.incidents import threshold_adjustments
-from alerts.outbound import series_records
 from alerts.outbound.sensor_conditions import Condition, find_condition, load_active_faults
 from alerts.sensor_tests import find_valid_test
 from detection.events import details_text
@@ -47,11 +46,10 @@ _DUTY_BACK_S: Final = 62 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class StateSummary:
-    """Values from the state database that samples need; `waiting` counts queued records."""
+    """Values from the state database that samples need."""
 
     active_faults: Mapping[str, ActiveFaults] = field(default_factory=dict)
     thresholds: Mapping[str, ThresholdReport] = field(default_factory=dict)
-    waiting: int = 0
     tests: Mapping[str, SensorTest] = field(default_factory=dict)
 
     @classmethod
@@ -60,7 +58,6 @@ class StateSummary:
         return cls(
             load_active_faults(connection),
             threshold_adjustments.load_thresholds(connection),
-            series_records.count_waiting(connection),
             sensor_tests.load_latest(connection),
         )
 
@@ -96,14 +93,10 @@ class StateRecorder:
 
     sensors: Mapping[str, Sensor]
     counts: Callable[[], Counts]
-    totals: Callable[[Literal["counter", "gauge"]], dict[str, float]]
-    failing: Callable[[], str]
     on_duty: Callable[[float, float], Iterable[DutySpan]]
-    version: str
     room_names: Mapping[str, str] = field(default_factory=dict)
     duty_until: float = 0.0
     _since: float = 0.0
-    _totals: dict[str, float] = field(default_factory=dict)
     _health_since: float = 0.0
     _health_due: float = 0.0
     _counts: Counts = field(default_factory=dict)
@@ -116,7 +109,6 @@ class StateRecorder:
         """Start counting now; count duty hours from `duty_until`, when the last service stopped."""
         self.duty_until = now if duty_until is None else min(duty_until, now)
         self._since = self._health_since = self._health_due = now
-        self._totals = self.totals("counter")
         self._counts = self.counts()
 
     def restore(self, stored: Snapshot) -> None:
@@ -133,11 +125,10 @@ class StateRecorder:
     def collect(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
         """Return the records that are due, covering the time since the last call."""
         elapsed = max(now - self._since, 0.0)
-        due = self._list_missed_duty(now)
+        due = self._list_duty(now)
         for name, life in lives.items():
             if life.state is SensorState.ALIVE:
                 self._online_s[name] += elapsed
-        due.append(self._build_pipeline(now, elapsed, lives, stored))
         if now >= self._health_due or now < self._health_since:
             self._health_due = (now // HEALTH_EVERY_S + 1) * HEALTH_EVERY_S
             due += self.collect_health(now, lives, stored)
@@ -196,42 +187,17 @@ class StateRecorder:
             fields["room_choice"] = f"{self.room_names[sensor.room]} | {sensor.room}"
         return fields
 
-    def _list_missed_duty(self, now: float) -> list[Record]:
-        missed: list[Record] = []
-        self.duty_until = max(self.duty_until, now - _DUTY_BACK_S)
-        if now - self.duty_until <= _DUTY_GAP_S:
-            return missed
-        while (hour := (self.duty_until // 3600.0 + 1.0) * 3600.0) < now:
-            if duty_s := self._take_duty_s(hour):
-                missed.append(Record("pipeline", hour, {"duty_s": duty_s}))
-        return missed
-
-    def _take_duty_s(self, until: float) -> float:
-        """Return the person-seconds on duty since the last call; 0 if the clock was set back."""
-        since, self.duty_until = self.duty_until, until
-        return 3600.0 * sum_duty_hours(self.on_duty(since, until)) if since < until else 0.0
-
-    def _build_pipeline(
-        self, now: float, elapsed: float, lives: Lives, stored: StateSummary
-    ) -> Record:
-        totals = self.totals("counter")
-        added = {key: totals[key] - self._totals.get(key, 0.0) for key in totals}
-        self._totals = totals
-        commit_s = added.pop("commit_s")
-        fields: Fields = {
-            "period_s": elapsed,
-            **added,
-            **self.totals("gauge"),
-            "records_waiting": float(stored.waiting),
-            "duty_s": self._take_duty_s(now),
-            "sensors": float(len(self.sensors)),
-            "sensors_alive": float(sum(s.state is SensorState.ALIVE for s in lives.values())),
-            "failing": self.failing(),
-            "version": self.version,
-        }
-        if added["commits"]:
-            fields["commit_ms"] = 1000.0 * commit_s / added["commits"]
-        return Record("pipeline", now, fields)
+    def _list_duty(self, now: float) -> list[Record]:
+        """Return the duty hours since the last call; none if the clock was set back."""
+        since = max(self.duty_until, now - _DUTY_BACK_S)
+        is_hourly, self.duty_until = now - since > _DUTY_GAP_S, now
+        records = []
+        while since < now:
+            until = min((since // 3600.0 + 1.0) * 3600.0, now) if is_hourly else now
+            if hours := sum_duty_hours(self.on_duty(since, until)):
+                records.append(Record("duty", until, {"duty_s": 3600.0 * hours}))
+            since = until
+        return records
 
 
 def _build_state_fields(sensor: str, stored: StateSummary) -> Fields:

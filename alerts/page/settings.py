@@ -87,9 +87,8 @@ class UnmatchedTopic:
 
 @dataclass(frozen=True, slots=True)
 class PipelineStatus:
-    """Counters and sensors of the pipeline."""
+    """Sensors of the pipeline, and what it could not use."""
 
-    counters: Mapping[str, int] = field(default_factory=dict)
     dead_letters: Mapping[str, int] = field(default_factory=dict)
     quarantine: Sequence[QuarantinedSensor] = ()
     unmatched: Sequence[UnmatchedTopic] = ()
@@ -100,7 +99,7 @@ class Pipeline(Protocol):
     """Status of ingest and detection; methods run in the event loop and must be fast."""
 
     def status(self) -> PipelineStatus:
-        """Return counters and sensors."""
+        """Return the status."""
 
     def intervals(self) -> Mapping[str, float]:
         """Return the learned seconds between reports, by sensor."""

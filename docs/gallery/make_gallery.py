@@ -199,7 +199,7 @@ class School:
                 for sensor in registry.sensors:
                     for batch in split(series.between(begin, self.now, [sensor])):
                         into.write(batch)
-                for kept in ("sensor_health", "sensor_hour", "pipeline"):
+                for kept in ("sensor_health", "sensor_hour", "duty"):
                     self._record(into, series.records(kept, begin, self.now))
             due = DueRecords(state, into, build_school(config).has_school)
             with closing(due):

@@ -228,17 +228,6 @@ _SILENT_HOURS: Final = 17.8
 _DRIFTING: Final = "gym-locker"
 _DRIFTING_DAYS: Final = 6
 _DRIFT: Final = fact(Detail.DRIFT, quantity="pm25", days=7, amount=14.0, before=3.0)
-_NEVER: Final = (
-    *("rejected", "duplicates", "dropped", "broker_dropped", "refused", "deleted_unread"),
-    *("missing", "delivery_failures"),
-)
-_GAUGES: Final = {
-    **dict.fromkeys(("outbox", "outbox_oldest_s", "open_incidents", "detector_lag"), 0.0),
-    "detector_lag_s": 0.1,
-    "series_lag": 2.0,
-    "canary_ms": 2.4,
-    "ready": 1.0,
-}
 
 
 def fill_series(
@@ -324,10 +313,7 @@ class _ServiceRecords:
         recorder = StateRecorder(
             self._sensors,
             lambda: {name: self._counts(name) for name in self._sensors},
-            lambda kind: self._totals() if kind == "counter" else _GAUGES,
-            lambda: "",
             self._duty,
-            "made-up",
             name_rooms((r.id, r.name, r.floor, r.building) for r in rooms),
         )
         recorder.begin(self._start)
@@ -347,20 +333,6 @@ class _ServiceRecords:
         missing = self._reports(sensor) // 36_000
         return {"received": self._reports(sensor) - missing, "missing": missing}
 
-    def _totals(self) -> dict[str, float]:
-        counted = float(sum(map(self._reports, self._sensors)))
-        found = float(sum(alert.at <= self._now for alert in self._alerts))
-        elapsed_s = self._now - self._start
-        return {
-            **dict.fromkeys(_NEVER, 0.0),
-            **dict.fromkeys(("messages", "accepted", "acknowledged"), counted),
-            **dict.fromkeys(("detected", "stored"), counted),
-            **dict.fromkeys(("events", "alerts"), found),
-            "delivered": 2.0 * found,
-            "commits": elapsed_s,
-            "commit_s": 0.0015 * elapsed_s,
-        }
-
     def _lives(self) -> dict[str, SensorLife]:
         lives = {}
         for name, sensor in self._sensors.items():
@@ -375,7 +347,6 @@ class _ServiceRecords:
         return StateSummary(
             {_DRIFTING: faults} if self._now > drifts else {},
             {name: ThresholdReport(2.2, 2.2, 0.5, 0.3, 0.0, 12.0) for name in self._sensors},
-            waiting=2,
         )
 
 

@@ -168,10 +168,6 @@ class Health:
             Part("store", not store, store or "written"),
         ]
 
-    def describe_failing(self) -> str:
-        """Describe the parts that do not work; empty if all work."""
-        return _describe(part for part in self.check_parts() if not part.ok)
-
     def is_ready(self) -> bool:
         """Return whether every part works."""
         return all(part.ok for part in self.check_parts())

@@ -1,4 +1,4 @@
-"""The service's metrics: each is declared once for `/metrics`, the staff page and the series.
+"""The service's metrics, which are read at `/metrics`.
 
 Each part counts in its own state, and a `Meter` reads the number. `Meters` is a collector for
 `prometheus_client`, which formats the text for Prometheus.
@@ -52,18 +52,12 @@ Value = float | Histogram | Mapping[str, float] | Mapping[tuple[str, ...], float
 class Meter:
     """One metric of the service, or one per combination of labels.
 
-    - `name`: metric in ``/metrics``, with its unit, without prefix and ``_total``; empty if it is
-      not exported.
-    - `kind`: records in the series contain the increase of a counter, or the value of a gauge.
-    - `record`: field of the ``pipeline`` records, with ``{label}`` for the value of a label.
-
-    Numbers for the same field are added up. The staff page shows exported metrics.
+    `name`: metric in ``/metrics``, with its unit, without prefix and ``_total``.
     """
 
     name: str
     help: str
     read: Callable[[], Value]
-    record: str = ""
     kind: Literal["counter", "gauge", "histogram"] = "gauge"
     labels: tuple[str, ...] = ()
     continues: bool = False
@@ -101,8 +95,6 @@ class Meters(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics that have samples."""
         for meter in self.meters:
-            if not meter.name:
-                continue
             value = self._get_value(meter)
             if isinstance(value, Histogram):
                 *buckets, _, (_, total) = read_histogram(value).items()
@@ -113,43 +105,18 @@ class Meters(Collector):
                     family.add_metric(list(labels.values()), number)
                 yield family
 
-    def value(self, name: str) -> float:
-        """Return the sum over all labels of a metric, by its exported name."""
-        meter = next(m for m in self.meters if m.name and m.metric == name)
-        return sum(value for _, value in _list_samples(meter, self._get_value(meter)))
-
-    def page(self) -> dict[str, int]:
-        """Return the numbers that the staff page shows, by name and labels."""
-        return {
-            " ".join((meter.name, *labels.values())): round(value)
-            for meter in self.meters
-            if meter.name
-            for labels, value in _list_samples(meter, self._get_value(meter))
-        }
-
-    def record(self, kind: Literal["counter", "gauge"]) -> dict[str, float]:
-        """Return the counters or the gauges of the ``pipeline`` records."""
-        sums: dict[str, float] = {}
-        for meter in self.meters:
-            if meter.record and meter.kind == kind:
-                for labels, value in _list_samples(meter, self._get_value(meter)):
-                    key = meter.record.format_map(labels)
-                    sums[key] = sums.get(key, 0.0) + value
-        return sums
-
     def _get_value(self, meter: Meter) -> Value:
         return self.kept.get(meter.name) if meter.blocks else self._read(meter)
 
     def _read(self, meter: Meter) -> Value:
-        what = meter.name or meter.record
         try:
             value = meter.read()
         except (StorageError, sqlite3.Error, OSError) as error:
-            if what not in self._unreadable:
-                log.warning("%s cannot be read: %s", what, error)
-            self._unreadable.add(what)
+            if meter.name not in self._unreadable:
+                log.warning("%s cannot be read: %s", meter.name, error)
+            self._unreadable.add(meter.name)
             return None
-        self._unreadable.discard(what)
+        self._unreadable.discard(meter.name)
         return value
 
 

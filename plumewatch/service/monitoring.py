@@ -15,7 +15,6 @@ from alerts.page.settings import (
     UnmatchedTopic,
 )
 from ingest.validation import fold_id
-from plumewatch import __version__
 from plumewatch.config.settings import build_school, read_ping_url
 from plumewatch.sensor_status import build_statuses, count_for_records
 from plumewatch.service import pipeline_meters as declared
@@ -99,10 +98,7 @@ class Monitoring(Pipeline):
         recorder = StateRecorder(
             registry.sensors,
             lambda: count_for_records(registry, intake.reading_counts),
-            self.meters.record,
-            health.describe_failing,
             build_school(config).duty,
-            __version__,
             name_rooms((r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()),
         )
         self.maintenance = Maintenance(
@@ -128,10 +124,9 @@ class Monitoring(Pipeline):
         return {name: life.interval_s for name, life in self._detection.lives().items()}
 
     def status(self) -> PipelineStatus:
-        """Return counters and sensors."""
+        """Return the status of sensors, and what could not be used."""
         intake, dead_letters = self._intake, self.meters.kept.get("dead_letters")
         return PipelineStatus(
-            counters=self.meters.page(),
             dead_letters=dead_letters if isinstance(dead_letters, dict) else {},
             quarantine=[
                 QuarantinedSensor(

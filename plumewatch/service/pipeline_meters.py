@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ingest.integrity import CountKind
 from plumewatch import __version__
-from plumewatch.service.meters import Meter, Value, read_histogram
+from plumewatch.service.meters import Meter, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,10 +54,8 @@ def declare_service(
         "ready",
         text,
         lambda: {part.name: part.ok for part in health.check_parts()},
-        "ready_{part}",
         labels=part,
     )
-    yield gauge("", "", health.is_ready, "ready")
     text = "Storage work that is currently failing."
     yield gauge("failing", text, lambda: dict.fromkeys(health.find_failing(), 1), labels=("what",))
 
@@ -74,19 +72,13 @@ def declare_broker(source: MqttSource, queue_limit: int) -> Iterator[Meter]:
     text = "Connections made to the broker."
     yield counter("broker_connections", text, lambda: state.connections)
     text = "Messages that the broker reports as dropped."
-    yield counter("broker_dropped_messages", text, lambda: state.broker_dropped, "broker_dropped")
+    yield counter("broker_dropped_messages", text, lambda: state.broker_dropped)
     text = "Messages that the broker reports as stored."
     yield gauge("broker_stored_messages", text, lambda: state.broker_stored)
     text = "Queue limit of the broker, as configured."
     yield gauge("broker_queue_limit_messages", text, lambda: queue_limit)
-    if canary is None:
-        return
-    yield counter("canaries_returned", "Canaries that came back.", lambda: canary.returned)
-
-    def round_trip_ms() -> Value:
-        return None if canary.round_trip_s is None else 1000.0 * canary.round_trip_s
-
-    yield gauge("", "", round_trip_ms, "canary_ms")
+    if canary is not None:
+        yield counter("canaries_returned", "Canaries that came back.", lambda: canary.returned)
 
 
 def declare_intake(
@@ -95,11 +87,11 @@ def declare_intake(
     """Return the meters of messages and the readings in them."""
     tally, state = intake.reading_counts, source.state
     text = "MQTT messages received."
-    yield counter("messages_received", text, lambda: state.received, "messages")
+    yield counter("messages_received", text, lambda: state.received)
     text = "MQTT messages acknowledged."
-    yield counter("messages_acknowledged", text, lambda: state.acknowledged, "acknowledged")
+    yield counter("messages_acknowledged", text, lambda: state.acknowledged)
     text = "QoS 0 messages dropped because more arrived than could be stored."
-    yield counter("messages_dropped", text, lambda: state.dropped_qos0, "dropped")
+    yield counter("messages_dropped", text, lambda: state.dropped_qos0)
 
     def messages() -> Value:
         return dict[tuple[str, ...], float](sorted(intake.counters.items()))
@@ -108,12 +100,6 @@ def declare_intake(
     text = "Messages by outcome, rejected ones also by reason; without flooded messages."
     yield counter("messages", text, messages, labels=labels)
 
-    def outcome(name: str) -> Value:
-        return sum(n for (found, _, _), n in intake.counters.items() if found == name)
-
-    yield counter("", "", lambda: outcome("accepted"), "accepted")
-    yield counter("", "", lambda: outcome("rejected"), "rejected")
-    yield counter("", "", lambda: outcome("duplicate"), "duplicates")
     text = (
         "Readings of registered sensors by anomaly; missing: sequence gaps;"
         " unread: a value with an unknown unit was left out."
@@ -125,7 +111,6 @@ def declare_intake(
         labels=("noted",),
         continues=True,
     )
-    yield counter("", "", lambda: tally.total(CountKind.MISSING), "missing")
 
     def answers() -> dict[tuple[str, ...], float]:
         return {(name, str(status)): n for (name, status), n in http_answers.items()}
@@ -155,20 +140,17 @@ def declare_storage(
 ) -> Iterator[Meter]:
     """Return the meters of the journal and its consumers."""
     text = "Readings evaluated by the detector."
-    yield counter("readings_detected", text, lambda: detection.counts.readings, "detected")
-    yield counter(
-        "readings_stored", "Readings stored in the series.", lambda: writer.state.stored, "stored"
-    )
+    yield counter("readings_detected", text, lambda: detection.counts.readings)
+    yield counter("readings_stored", "Readings stored in the series.", lambda: writer.state.stored)
     text = "Readings that the time-series store refused."
-    yield counter("readings_refused_by_store", text, lambda: writer.state.refused, "refused")
+    yield counter("readings_refused_by_store", text, lambda: writer.state.refused)
     text = "Records that the series refused."
-    yield counter("records_refused_by_store", text, lambda: records.state.refused, "refused")
+    yield counter("records_refused_by_store", text, lambda: records.state.refused)
     text = "Readings deleted from the journal before they were stored in the series."
     yield counter(
         "readings_deleted_unread",
         text,
         journal.deleted_unread,
-        "deleted_unread",
         continues=True,
         blocks=True,
     )
@@ -192,13 +174,11 @@ def declare_storage(
         return {"detector": detection.measure_lag()[0], "series": unstored}
 
     text = "Readings that a consumer is behind the journal."
-    yield gauge("journal_lag_readings", text, lag, "{consumer}_lag", labels=("consumer",))
+    yield gauge("journal_lag_readings", text, lag, labels=("consumer",))
     text = "Age of the oldest reading not yet evaluated."
-    yield gauge("detector_lag_seconds", text, lambda: detection.measure_lag()[1], "detector_lag_s")
+    yield gauge("detector_lag_seconds", text, lambda: detection.measure_lag()[1])
     text = "Duration of a journal commit, including its fsync."
     yield Meter("commit_duration_seconds", text, lambda: commits, kind="histogram")
-    yield counter("", "", lambda: read_histogram(commits)["count"], "commits")
-    yield counter("", "", lambda: read_histogram(commits)["sum"], "commit_s")
 
 
 def declare_alerts(
@@ -210,16 +190,14 @@ def declare_alerts(
 ) -> Iterator[Meter]:
     """Return the meters of events, alerts and notices."""
     counts, outcomes = detection.counts, deliveries.outcomes
-    yield counter("events", "Events of the detector.", lambda: counts.events, "events")
-    yield counter("alerts", "Alerts.", lambda: counts.alerts, "alerts")
+    yield counter("events", "Events of the detector.", lambda: counts.events)
+    yield counter("alerts", "Alerts.", lambda: counts.alerts)
     text = "Whether alerts are decided in memory because the state cannot be written."
     yield gauge("alerting_from_memory", text, lambda: memory.active)
     text = "Incidents and notices that a regular check found stuck."
     yield counter("forgotten", text, lambda: dict(sorted(stuck.items())), labels=("what",))
     text = "Attempts to deliver a notice."
     yield counter("deliveries", text, lambda: dict(sorted(outcomes.items())), labels=("outcome",))
-    yield counter("", "", lambda: outcomes["sent"], "delivered")
-    yield counter("", "", lambda: outcomes["failed"] + outcomes["retried"], "delivery_failures")
     text = "Evidence pictures for notices; late, failed, left out: notice sent without one."
     labels = ("outcome",)
     yield counter("pictures", text, lambda: dict(sorted(pictures.items())), labels=labels)
@@ -230,8 +208,8 @@ def declare_alerts(
 def declare_outbox(outbox: OutboxState) -> Iterator[Meter]:
     """Return the meters of notices and incidents in the state database."""
     text = "Notices waiting or being sent."
-    yield gauge("outbox_depth_notices", text, lambda: outbox.waiting, "outbox")
+    yield gauge("outbox_depth_notices", text, lambda: outbox.waiting)
     text = "Age of the oldest notice waiting or being sent."
-    yield gauge("outbox_oldest_seconds", text, lambda: outbox.oldest_s, "outbox_oldest_s")
+    yield gauge("outbox_oldest_seconds", text, lambda: outbox.oldest_s)
     text = "Incidents that are not resolved."
-    yield gauge("open_incidents", text, lambda: outbox.open_incidents, "open_incidents")
+    yield gauge("open_incidents", text, lambda: outbox.open_incidents)

@@ -297,7 +297,7 @@ class TestRecords:
             for i in range(6)
         ]
         records.append(Record("incident", T, {"open": 1.0}, room="n2, boys", kind="vape", id="i"))
-        records.append(Record("pipeline", T, {"ready": 1.0}))
+        records.append(Record("duty", T, {"duty_s": 1.0}))
         series.record(records)
         found = series.records("sensor_health", T, T + 9, sensors=["s"])
         assert [r.time for r in found] == [T, T + 2, T + 4]
@@ -305,7 +305,7 @@ class TestRecords:
             T + i for i in range(6)
         ]
         assert len(series.records("incident", T, T + 9)) == 1
-        assert len(series.records("pipeline", T, T + 9)) == 1
+        assert len(series.records("duty", T, T + 9)) == 1
 
     def test_sums_by_sensor(self, series):
         series.record(
@@ -347,16 +347,17 @@ class TestRecords:
         assert found == expected[3:]
 
     def test_what_is_no_number_is_left_out_and_what_does_not_fit_is_refused(self, series):
-        series.record([Record("pipeline", T, {"ready": 1.0, "commit_ms": math.nan})])
-        assert series.records("pipeline", T, T + 1)[0].fields == {"ready": 1.0}
+        fields = {"online": 1.0, "interval_s": math.nan}
+        series.record([Record("sensor_health", T, fields, sensor="s")])
+        assert series.records("sensor_health", T, T + 1)[0].fields == {"online": 1.0}
         for wrong in (
-            Record("pipelines", T, {"ready": 1.0}),
-            Record("pipeline", T, {"reedy": 1.0}),
-            Record("pipeline", T, {"ready": "yes"}),
-            Record("pipeline", T, {"version": 1.0}),
-            Record("pipeline", T, {"ready": 1.0}, sensor="s"),
-            Record("pipeline", T, {"commit_ms": math.inf}),
+            Record("sensors_health", T, {"online": 1.0}, sensor="s"),
+            Record("sensor_health", T, {"onlien": 1.0}, sensor="s"),
+            Record("sensor_health", T, {"online": "yes"}, sensor="s"),
+            Record("sensor_health", T, {"state": 1.0}, sensor="s"),
+            Record("sensor_health", T, {"online": 1.0}, kind="vape"),
+            Record("sensor_health", T, {"online": math.inf}, sensor="s"),
             Record("incident", T, {"open": 1.0}, room="n2, boys", kind="vape"),
         ):
-            with pytest.raises(RecordError, match=r"pipeline|incident"):
+            with pytest.raises(RecordError, match=r"health|incident"):
                 series.record([wrong])

@@ -149,7 +149,6 @@ class Site:
                 series=self.series,
                 hasher=hasher,
                 pipeline=lambda: PipelineStatus(
-                    {"readings accepted": 182_344, "duplicates": 12},
                     {"bad_json": 3, "out_of_range": 1},
                     (QuarantinedSensor("tasmota-9F3A", self.now - 7000, self.now - 4, 1412),),
                     sensors={"pw-0": SensorStatus("alive", self.now - 4, 5.0)},

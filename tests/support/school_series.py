@@ -39,7 +39,6 @@ from storage import audit
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, transaction
-from storage.timeseries.records import Record
 from tests.support.alert_records import deliver
 from tests.support.events import make_event
 
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from storage.timeseries import Series
+    from storage.timeseries.records import Record
 
 __all__ = ["SILENT", "ZONE", "SimulatedSchool", "simulated_school"]
 
@@ -63,10 +63,6 @@ _FROZEN = fact(Detail.FROZEN, quantity="pm25", amount=7.0, time=1800.0)
 _COUNTED = (
     *("received", "missing", "duplicates", "late", "clock_faults", "faulty"),
     "unjudged",
-)
-_NEVER = (
-    *("duplicates", "dropped", "broker_dropped", "refused", "deleted_unread"),
-    "delivery_failures",
 )
 _LATE = (
     (_TAMPERED, EventKind.TAMPER, (fact(Detail.TAMPERED),), 5_400.0, 0.0),
@@ -264,20 +260,15 @@ def _service(
     """Return the records that a service would write about its sensors and itself, minute by
     minute."""
     counts = {name: Counter(dict.fromkeys(_COUNTED, 0)) for name in registry.sensors}
-    totals: Counter[str] = Counter(dict.fromkeys(_NEVER, 0))
     faults = {
         SILENT: ActiveFaults(1, tampered=False, details=(_FROZEN,), since={}),
         _TAMPERED: ActiveFaults(0, True, (), {Condition.TAMPERED: end - 5_400}),
     }
-    gauges: dict[str, float] = {}
     last: dict[str, float] = {}
     recorder = StateRecorder(
         registry.sensors,
         lambda: {name: dict(found) for name, found in counts.items()},
-        lambda kind: {k: float(n) for k, n in totals.items()} if kind == "counter" else gauges,
-        lambda: "" if gauges["ready"] else "store: the series does not answer",
         partial(_on_duty, end),
-        "1",
         {room.id: f"Room {room.id}" for room in registry.rooms.values()},
     )
     recorder.begin(start)
@@ -286,39 +277,17 @@ def _service(
     for reading in readings:
         minutes[min(int((reading.time - start) // 60), len(minutes) - 1)].append(reading)
     for k, arrived in enumerate(minutes):
-        now, count = start + 60.0 * (k + 1), len(arrived)
-        failing = 60 <= len(minutes) - k < 64
+        now = start + 60.0 * (k + 1)
         for reading in arrived:
             counts[reading.sensor]["received"] += 1
             last[reading.sensor] = reading.received
         for n, name in enumerate(counts):
             counts[name].update(missing=k % 35 == n, late=k % 250 == n)
-        totals.update(dict.fromkeys(("accepted", "detected"), count))
-        totals.update(dict.fromkeys(("messages", "acknowledged"), count + 1))
-        totals.update(stored=0 if failing else count, rejected=k % 40 == 0, missing=k % 90 == 0)
-        totals.update(events=k % 30 == 0, alerts=k % 60 == 0, delivered=2 * (k % 60 == 0))
-        totals.update(commits=60, commit_s=0.09 + 0.018 * math.sin(k / 40))
-        gauges |= {
-            **dict.fromkeys(("outbox", "outbox_oldest_s"), 0.0),
-            **dict.fromkeys(("ready", "ready_store"), float(not failing)),
-            "detector_lag": float(k % 23 == 0),
-            "detector_lag_s": 0.1,
-            "series_lag": count * (k % 4 + 1) if failing else 1.0,
-            "open_incidents": 1.0,
-            "dead_letters": float(k // 40),
-            "canary_ms": 2.4 + 0.4 * math.sin(k / 25),
-        }
         stored = StateSummary(
             faults if now > end - 5_300 else {},
             {name: ThresholdReport(2.2, 2.2, 0.5, 0.3, 0.0, 12.0) for name in counts},
-            waiting=2,
         )
         found += recorder.collect(now, _lives(registry, last, now, start), stored)
-    # Panels query the last minutes, and a test may run half an hour from now, so the state
-    # continues without further events.
-    level = next(r.fields for r in reversed(found) if r.measurement == "pipeline")
-    level = {k: 0.0 if k in {*totals, "period_s", "duty_s"} else v for k, v in level.items()}
-    found += [Record("pipeline", end + 60.0 * k, level) for k in range(1, 40)]
     return found
 
 

@@ -69,7 +69,7 @@ class Page:
             "series": Series(),
             "hasher": HASHER,
             "changes": ChangeSignal((self.wakes,)),
-            "pipeline": lambda: PipelineStatus({"accepted": 5}, {"bad_json": 2}),
+            "pipeline": lambda: PipelineStatus({"bad_json": 2}),
             "clock": lambda: self.now,
         }
         with sqlite.transaction(self.db) as tx:

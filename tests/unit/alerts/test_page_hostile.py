@@ -59,7 +59,6 @@ async def page(database):
         )
     )
     status = PipelineStatus(
-        {EVIL: 1},
         {EVIL: 2},
         (QuarantinedSensor(EVIL, NOW - 9, NOW, 3, EVIL),),
         (UnmatchedTopic(EVIL, NOW - 9, NOW, 3, EVIL.encode()),),

@@ -83,7 +83,6 @@ class Series:
 
 def pipeline():
     return PipelineStatus(
-        {"accepted": 5},
         {"bad_json": 2},
         quarantine=(QuarantinedSensor("south-new", NOW, NOW, 3),),
         sensors={s.id: SensorStatus("silent", NOW, 5.0) for s in SENSORS},

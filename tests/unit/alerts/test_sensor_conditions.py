@@ -98,10 +98,7 @@ def recorder(recorded=None):
     made = StateRecorder(
         {"s1": Sensor("s1", "n2")},
         lambda: {"s1": {"received": 0}},
-        lambda _: {"commits": 0.0, "commit_s": 0.0},
-        str,
         lambda *_: (),
-        "1",
         {"n2": "Boys, floor 2, North"},
     )
     made.begin(NOW)

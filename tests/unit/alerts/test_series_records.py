@@ -156,8 +156,8 @@ def test_what_changes_often_waits_once_and_behind(db, due, engine, make_event):
 
 def test_a_damaged_or_vanished_one_is_passed(db, due):
     with transaction(db) as tx:
-        series_records.append_samples(tx, [Record("pipeline", NOW, {"ready": 1.0})])
-        tx.execute("INSERT INTO series_due (measurement, body) VALUES ('pipeline', x'00ff')")
+        series_records.append_samples(tx, [Record("duty", NOW, {"duty_s": 1.0})])
+        tx.execute("INSERT INTO series_due (measurement, body) VALUES ('duty', x'00ff')")
         tx.execute("INSERT INTO series_due (measurement, key) VALUES ('incident', 'gone')")
     assert len(drain(due)) == 1
     assert series_records.count_waiting(db) == 0
@@ -167,7 +167,7 @@ def test_samples_over_the_bound_are_given_up_and_incidents_never(db, engine, mak
     handle(db, engine, make_event(NOW))
     with transaction(db) as tx:
         series_records.append_samples(
-            tx, [Record("pipeline", NOW + k, {"ready": 1.0}) for k in range(50)]
+            tx, [Record("duty", NOW + k, {"duty_s": 1.0}) for k in range(50)]
         )
         assert series_records.delete_excess(tx, 100) == 0
         assert series_records.delete_excess(tx, 12) == 40

@@ -134,7 +134,6 @@ def status():
     def pipeline():
         counts = dict.fromkeys(CountKind, 1)
         return PipelineStatus(
-            {"messages accepted": 1},
             dict.fromkeys(Reason, 1),
             [QuarantinedSensor("n9", NOW, NOW, 1, "native")],
             [UnmatchedTopic("n9", NOW, NOW, 1, b"")],

@@ -1,4 +1,4 @@
-"""Test that metrics are declared once and shown everywhere, in Prometheus's text format."""
+"""Test the text that Prometheus reads."""
 
 import re
 from pathlib import Path
@@ -46,25 +46,6 @@ def test_histogram():
         ("_sum", None): 5.3,
         ("_count", None): 4,
     }
-
-
-def test_one_declaration_reaches_metrics_page_and_records():
-    found = {("accepted", "native"): 2, ("accepted", "tasmota"): 3, ("rejected", "native"): 1}
-    labels = ("outcome", "decoder")
-    meters = Meters(
-        (
-            Meter("m", "M.", lambda: found, "{outcome}", "counter", labels),
-            Meter("depth", "D.", lambda: 7, "depth"),
-            Meter("", "", lambda: 1, "hidden"),
-        ),
-        lambda: None,
-    )
-    assert meters.page() == {
-        "m accepted native": 2, "m accepted tasmota": 3, "m rejected native": 1, "depth": 7,
-    }  # fmt: skip
-    assert meters.record("counter") == {"accepted": 5.0, "rejected": 1.0}
-    assert meters.record("gauge") == {"depth": 7.0, "hidden": 1.0}
-    assert meters.value("plumewatch_m_total") == 6.0
 
 
 def test_a_number_that_cannot_be_read_leaves_the_others(caplog):
