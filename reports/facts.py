@@ -278,7 +278,7 @@ def read_sensor_days(
     for k, day in enumerate(days, start=1):
         start, end = (max(since, min(at, until)) for at in day_bounds(day, zone))
         if start < end:
-            found = series.sums("sensor_health", _FIELDS, start, end, sensors)
+            found = series.sum_health(_FIELDS, start, end, sensors)
             for sensor in sensors:
                 online_s, period_s, received, missing, expected = found.get(sensor, _NO_SUMS)
                 if sensor in found or sensor in known:

@@ -19,9 +19,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
@@ -37,7 +37,7 @@ from storage.repair import PAGE
 from storage.sqlite import connect, find_damage_mark, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
 
     from storage.sqlite import DatabaseFile
 
@@ -72,22 +72,8 @@ class _Manifest(BaseModel, extra="forbid", strict=True):
         return hashlib.sha256(found.encode()).hexdigest()
 
 
-_COLUMN: Final = r"\"\w+\" (?:INTEGER|REAL|TEXT)(?: NOT NULL)?(?: DEFAULT '')?"
-_KEYED: Final = rf"(?:{_COLUMN}|PRIMARY KEY \([\w, ]+\))"
-_GROWING_TABLE: Final = re.compile(rf"CREATE TABLE \w+ \({_KEYED}(?:, {_KEYED})*\) WITHOUT ROWID")
-"""Allowed SQL of a growing table. Newer programs may have added plain columns, but not computed
-ones."""
-
-
-class Schema(NamedTuple):
-    """Allowed schema of a database.
-
-    `scripts` holds the schema scripts of each component; `growing` names tables that may have
-    additional columns.
-    """
-
-    scripts: Mapping[str, Sequence[str]]
-    growing: Collection[str] = ()
+Schema = Mapping[str, Sequence[str]]
+"""Schema scripts of each component of a database."""
 
 
 class Proof(NamedTuple):
@@ -216,15 +202,14 @@ def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) ->
         versions = {}
         if _list_objects(own) <= found:
             versions = dict(map(tuple, copy.execute("SELECT * FROM component_version")))
-        for component, known in schema.scripts.items():
+        for component, known in schema.items():
             version = versions.pop(component, 0)
             if version not in range(len(known) + 1):
                 versions[component] = version
                 break
             migrate(own, component, known[:version])
         needed = _list_objects(own)
-    more = found - needed
-    if versions or needed - found or not all(_may_grow(one, schema.growing) for one in more):
+    if versions or found != needed:
         raise StorageCorruptError(
             f"{path.name}: its tables, views or triggers are not those of this program"
         )
@@ -236,7 +221,7 @@ def refuse_foreign_code(path: Path, schema: Schema) -> None:
     Damaged files pass, because they are repaired when they are opened.
     """
     with closing(connect(path, read_only=True)) as database, closing(connect(":memory:")) as own:
-        for component, known in schema.scripts.items():
+        for component, known in schema.items():
             migrate(own, component, known)
         foreign = {one[1:] for one in _list_objects(database) if one[0] in ("trigger", "view")}
         foreign -= {one[1:] for one in _list_objects(own)}
@@ -246,17 +231,6 @@ def refuse_foreign_code(path: Path, schema: Schema) -> None:
             f"{path} contains triggers or views that this program did not create ({names}):"
             " somebody changed the file. Restore a backup. Nothing was changed"
         )
-
-
-def _may_grow(found: tuple[Any, ...], growing: Collection[str]) -> bool:
-    """Return whether a table or index is harmless and belongs to a growing table."""
-    kind, name, table, statement = found
-    if table not in growing:
-        return False
-    if kind == "table":
-        return name == table and _GROWING_TABLE.fullmatch(statement) is not None
-    own = f"CREATE INDEX {table}_time ON {table} (time)"
-    return kind == "index" and statement in (None, own)
 
 
 def _list_objects(connection: sqlite3.Connection) -> set[tuple[Any, ...]]:

@@ -120,7 +120,6 @@ class DueRecords:
         self._database = database
         self._series = series
         self._school_day = school_day
-        self._repairs = 0
         self._connection: sqlite3.Connection | None = None
 
     def close(self) -> None:
@@ -141,10 +140,6 @@ class DueRecords:
         """Return the queued records after a position, oldest first, and the new position."""
         with translate_errors(self._database):
             db = self._open()
-            if (repairs := self._series.repairs) != self._repairs:  # the series may have lost some
-                with transaction(db) as tx:
-                    mark_all(tx)
-                self._repairs = repairs
             rows = db.execute(
                 "SELECT seq, measurement, key, body FROM series_due WHERE seq > ?"
                 " ORDER BY seq LIMIT ?",

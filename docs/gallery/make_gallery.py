@@ -185,7 +185,7 @@ class School:
     """The made-up school in an InfluxDB, one minute after an alert."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        make_school(folder, weeks=12, seed=1)
+        records = make_school(folder, weeks=12, seed=1)
         config = load(folder / "plumewatch.toml")
         self.url, state = url, DataPaths(config.data_dir).state
         incident, self.now = reopen(state)
@@ -199,8 +199,7 @@ class School:
                 for sensor in registry.sensors:
                     for batch in split(series.between(begin, self.now, [sensor])):
                         into.write(batch)
-                for kept in ("sensor_health", "sensor_hour", "duty"):
-                    self._record(into, series.records(kept, begin, self.now))
+            self._record(into, records)
             due = DueRecords(state, into, build_school(config).has_school)
             with closing(due):
                 after = 0

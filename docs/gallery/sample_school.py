@@ -233,7 +233,7 @@ _DRIFT: Final = fact(Detail.DRIFT, quantity="pm25", days=7, amount=14.0, before=
 def fill_series(
     config: PlumewatchConfig, first: date, last: date, alerts: list[Detection], rng: random.Random
 ) -> int:
-    """Write sensor readings and health, and compute averages."""
+    """Write sensor readings, and compute averages."""
     count, end = 0, unix_time(last, 0, config)
     with open_series(config) as series, show_progress("readings", len(config.sensor)) as update:
         for number, sensor in enumerate(config.sensor):
@@ -244,7 +244,6 @@ def fill_series(
                 series.write(batch)
                 count += len(batch)
             update(completed=number + 1)
-        series.record(list(_ServiceRecords(config, first, last, alerts).records()))
     return count
 
 
@@ -350,8 +349,11 @@ class _ServiceRecords:
         )
 
 
-def make_school(folder: Path, weeks: int, seed: int) -> None:
-    """Write a school's data up to yesterday; the same seed and day give the same data."""
+def make_school(folder: Path, weeks: int, seed: int) -> list[Record]:
+    """Write a school's data up to yesterday; the same seed and day give the same data.
+
+    Returns the records of sensors and people on duty that a service would have written.
+    """
     folder.mkdir(mode=0o700)
     path = folder / CONFIG
     text = re.sub(r"notify = .*\n", "", _SCHOOL.read_text(encoding="utf-8"))
@@ -367,6 +369,9 @@ def make_school(folder: Path, weeks: int, seed: int) -> None:
     alerts = list(make_up_detections(config, first, last, rng))
     incidents = fill_state(config, first, alerts, rng)
     readings = fill_series(config, first, last, alerts, rng)
+    records = list(_ServiceRecords(config, first, last, alerts).records())
+    with open_series(config) as series:
+        series.record(records)
     echo(
         f"{folder}: {incidents} incidents and {readings:,} readings of a made-up school, {first} to"
         f" {last - timedelta(days=1)}. Try:\n"
@@ -374,6 +379,7 @@ def make_school(folder: Path, weeks: int, seed: int) -> None:
         f"  plumewatch run --config {path}\n"
         f"  plumewatch report summary --config {path} --from {first} --to {last} --format pdf"
     )
+    return records
 
 
 def main() -> None:

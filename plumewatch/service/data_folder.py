@@ -27,7 +27,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_series
 from storage import audit, journal
 from storage.audit import AuditKind
-from storage.backup import Schema, back_up, refuse_foreign_code
+from storage.backup import back_up, refuse_foreign_code
 from storage.errors import (
     SchemaTooNewError,
     SchemaTooOldError,
@@ -47,7 +47,6 @@ from storage.sqlite import (
 )
 from storage.timeseries import influx
 from storage.timeseries import sqlite as sqlite_series
-from storage.timeseries.records import MEASUREMENTS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plumewatch.config.model import PlumewatchConfig
+    from storage.backup import Schema
     from storage.files import FolderLock
     from storage.journal import Journal
     from storage.timeseries import Series
@@ -74,10 +74,10 @@ STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {
 """Schema scripts of each component of the state database, in the order of creation."""
 
 DATABASES: Final[Mapping[str, Schema]] = {
-    "journal.db": Schema({"journal": journal.SCRIPTS}),
-    "state.db": Schema(STATE_SCRIPTS),
-    "series.db": Schema(sqlite_series.COMPONENTS, frozenset(MEASUREMENTS)),
-    "influx.db": Schema(influx.COMPONENTS),
+    "journal.db": {"journal": journal.SCRIPTS},
+    "state.db": STATE_SCRIPTS,
+    "series.db": sqlite_series.COMPONENTS,
+    "influx.db": influx.COMPONENTS,
 }
 """The databases of a data folder, by the names of their files."""
 
@@ -92,7 +92,7 @@ OPENERS: Final[Mapping[str, Callable[[Path], DatabaseFile]]] = {
 NEWEST: Final[Mapping[str, int]] = {
     component: len(scripts)
     for schema in DATABASES.values()
-    for component, scripts in schema.scripts.items()
+    for component, scripts in schema.items()
 }
 """The newest schema version that this program knows, by component."""
 

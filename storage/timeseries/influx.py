@@ -30,8 +30,16 @@ from storage.timeseries.line_protocol import (
     RecordEncoder,
     to_ns,
 )
+from storage.timeseries.records import HEALTH
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
-from storage.timeseries.series import Series, Steps, find_newest, make_columns, make_reading
+from storage.timeseries.series import (
+    Series,
+    Steps,
+    find_newest,
+    make_columns,
+    make_health,
+    make_reading,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -44,7 +52,7 @@ if TYPE_CHECKING:
     from storage.reading import Reading
     from storage.registry import Registry
     from storage.timeseries.influx_http import InfluxSettings
-    from storage.timeseries.records import Measurement, Record
+    from storage.timeseries.records import Record
     from storage.timeseries.resolution import Level, Retention
     from storage.timeseries.series import LatestReading
 
@@ -130,39 +138,28 @@ class InfluxSeries(Series):
         for policy, lines in self._record_encoder.by_policy(records).items():
             self.http.write(lines, policy)
 
-    def _records(
-        self, table: Measurement, first: int, last: int, sensor: str | None
-    ) -> Iterable[Mapping[str, Any]]:
-        where = ""
-        if sensor is not None:
-            key = "sensor" if self._registry.knows(sensor) else "name"
-            where = f' AND "{key}" = {quote_string(sensor)}'
-        policy = _name_policy(table.kept)
+    def read_health(self, start: float, end: float) -> list[Record]:
+        """Return the ``sensor_health`` records of a span, in time order."""
         found = self.http.query(
-            f"SELECT * FROM {self.http.place(table.name, policy)}"  # noqa: S608 - quoted
-            f" WHERE time >= {first} AND time < {last}{where}",
-            policy,
+            f"SELECT * FROM {self.http.place(HEALTH.name, MINUTE.name)}"  # noqa: S608 - our own names
+            f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}",
+            MINUTE.name,
         )
-        return (
+        rows = (
             dict(zip(series["columns"], row, strict=True))
             for series in found
             for row in series["values"]
         )
+        return sorted(map(make_health, rows), key=attrgetter("time"))
 
-    def _sums(
-        self,
-        table: Measurement,
-        fields: Sequence[str],
-        first: int,
-        last: int,
-        _sensors: Collection[str],
+    def _sum_health(
+        self, fields: Sequence[str], first: int, last: int, _sensors: Collection[str]
     ) -> Iterable[Sequence[Any]]:
         wanted = ", ".join(f'sum("{field}")' for field in fields)
-        policy = _name_policy(table.kept)
         found = self.http.query(
-            f"SELECT {wanted} FROM {self.http.place(table.name, policy)}"  # noqa: S608 - names from the table of measurements
+            f"SELECT {wanted} FROM {self.http.place(HEALTH.name, MINUTE.name)}"  # noqa: S608 - names from the table of measurements
             f' WHERE time >= {first} AND time < {last} GROUP BY "sensor"',
-            policy,
+            MINUTE.name,
         )
         return ([name, *rows[0][1:]] for name, rows in _group_by_sensor(found))
 

@@ -1,4 +1,4 @@
-"""Encode readings and records as InfluxDB line protocol, and decode records.
+"""Encode readings and records as InfluxDB line protocol.
 
 - Times are in nanoseconds. Tags come only from the registry (`TAGS`), and for records also from the
   closed set of kinds, so the number of series is bounded. The name of an unregistered sensor is in
@@ -23,18 +23,19 @@ from __future__ import annotations
 import re
 import zlib
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from detection.quantities import COLUMN_INDEX
-from storage.timeseries.records import MEASUREMENTS, Record, check_record
+from storage.timeseries.records import MEASUREMENTS, check_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from storage.reading import Reading
     from storage.registry import Registry
+    from storage.timeseries.records import Record
 
 READING: Final = "reading"
 QUARANTINE: Final = "quarantine"
@@ -214,16 +215,3 @@ class RecordEncoder:
         if not named and room is None:
             named = record.room
         return tags, named
-
-
-def make_record(measurement: str, row: Mapping[str, Any]) -> Record:
-    """Convert a row (``time`` in nanoseconds, keys and fields by name) to a record."""
-    table = MEASUREMENTS[measurement]
-    fields = {f.name: f.type(row[f.name]) for f in table.fields if row.get(f.name) is not None}
-    keys = {key: str(row.get(key) or "") for key in table.keys}
-    name = str(row.get("name") or "")
-    if name:
-        keys["sensor" if "sensor" in table.keys and not keys["sensor"] else "room"] = name
-    return Record(
-        measurement, row["time"] // 1000 / 1e6, fields, **keys, id=str(fields.get("id", ""))
-    )

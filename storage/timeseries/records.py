@@ -239,6 +239,8 @@ _ALL: Final = (
 )
 MEASUREMENTS: Final[Mapping[str, Measurement]] = {each.name: each for each in _ALL}
 """All measurements by name."""
+HEALTH: Final = MEASUREMENTS["sensor_health"]
+"""The measurement that pages and reports read. Only an InfluxDB keeps the others, for Grafana."""
 
 _TYPES: Final = {m.name: {f.name: f.type for f in m.fields} for m in MEASUREMENTS.values()}
 

@@ -20,8 +20,8 @@ from storage.journal import load_cursor, save_cursor
 from storage.reading import Reading
 from storage.sqlite import DatabaseFile
 from storage.timeseries import rollup
-from storage.timeseries.line_protocol import make_record, to_ns
-from storage.timeseries.records import MEASUREMENTS
+from storage.timeseries.line_protocol import to_ns
+from storage.timeseries.records import HEALTH, Record
 from storage.timeseries.resolution import Retention, choose_level, stretch_interval
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from storage.repair import Prepare
-    from storage.timeseries.records import Measurement, Record
     from storage.timeseries.resolution import Level
 
 
@@ -91,6 +90,13 @@ def make_reading(sensor: str, row: Sequence[Any]) -> Reading:
     }
     events, faults, flags = (tuple((joined or "").split()) for joined in row[-3:])
     return Reading(sensor, row[0] // 1000 / 1e6, float(row[1]), values, events, faults, flags)
+
+
+def make_health(row: Mapping[str, Any]) -> Record:
+    """Convert a row (``time`` in nanoseconds, sensor and fields by name) to a record."""
+    fields = {f.name: f.type(row[f.name]) for f in HEALTH.fields if row.get(f.name) is not None}
+    sensor = row.get("sensor") or row.get("name") or ""
+    return Record(HEALTH.name, row["time"] // 1000 / 1e6, fields, sensor=str(sensor))
 
 
 def check_interval(every_s: float) -> int:
@@ -229,41 +235,26 @@ class Series(DatabaseFile, ABC):
     def record(self, records: Sequence[Record]) -> None:
         """Store records (`storage.timeseries.records`), replacing those with equal keys.
 
+        The embedded store ignores all but ``sensor_health``, because nothing would read them.
+
         Raises the same errors as `write`.
         """
 
-    def records(
-        self,
-        measurement: str,
-        start: float,
-        end: float,
-        *,
-        sensors: Collection[str] | None = None,
-    ) -> list[Record]:
-        """Return the records of some or all sensors in ``[start, end)``, in time order."""
-        table, span = MEASUREMENTS[measurement], (to_ns(start), to_ns(end))
-        sensor = next(iter(sensors)) if sensors is not None and len(sensors) == 1 else None
-        found = (make_record(measurement, row) for row in self._records(table, *span, sensor))
-        chosen = (r for r in found if sensors is None or r.sensor in sensors)
-        return sorted(chosen, key=lambda record: record.time)
+    @abstractmethod
+    def read_health(self, start: float, end: float) -> list[Record]:
+        """Return the ``sensor_health`` records in ``[start, end)``, in time order."""
 
-    def sums(
-        self,
-        measurement: str,
-        fields: Sequence[str],
-        start: float,
-        end: float,
-        sensors: Iterable[str],
+    def sum_health(
+        self, fields: Sequence[str], start: float, end: float, sensors: Iterable[str]
     ) -> Mapping[str, tuple[float, ...]]:
-        """Return the sums of number fields over the records of each sensor in ``[start, end)``.
+        """Return sums over the ``sensor_health`` records of each sensor in ``[start, end)``.
 
         Sensors without records are not in the result; absent fields count as 0.
         """
-        table, span = MEASUREMENTS[measurement], (to_ns(start), to_ns(end))
         ours = frozenset(sensors)
         return {
             sensor: tuple(float(value or 0.0) for value in sums)
-            for sensor, *sums in self._sums(table, fields, *span, ours)
+            for sensor, *sums in self._sum_health(fields, to_ns(start), to_ns(end), ours)
             if sensor in ours
         }
 
@@ -296,19 +287,8 @@ class Series(DatabaseFile, ABC):
         """
 
     @abstractmethod
-    def _records(
-        self, table: Measurement, first: int, last: int, sensor: str | None
-    ) -> Iterable[Mapping[str, Any]]:
-        """Return the rows of one or all sensors in a span in nanoseconds."""
-
-    @abstractmethod
-    def _sums(
-        self,
-        table: Measurement,
-        fields: Sequence[str],
-        first: int,
-        last: int,
-        sensors: Collection[str],
+    def _sum_health(
+        self, fields: Sequence[str], first: int, last: int, sensors: Collection[str]
     ) -> Iterable[Sequence[Any]]:
         """Return a row (id, sums) for each of these sensors; other sensors may be included."""
 

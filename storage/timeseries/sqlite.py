@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage.journal import STATE_SCRIPTS, save_cursor
-from storage.sqlite import load_scripts, migrate, transaction
+from storage.sqlite import load_scripts, migrate
 from storage.timeseries import rollup
 from storage.timeseries.line_protocol import to_ns
-from storage.timeseries.records import MEASUREMENTS, check_record
-from storage.timeseries.series import Series, Steps, find_newest, make_columns, make_reading
+from storage.timeseries.records import HEALTH, check_record
+from storage.timeseries.series import (
+    Series,
+    Steps,
+    find_newest,
+    make_columns,
+    make_health,
+    make_reading,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from storage.reading import Reading
-    from storage.timeseries.records import Measurement, Record
+    from storage.timeseries.records import Record
     from storage.timeseries.resolution import Level, Retention
     from storage.timeseries.series import LatestReading
 
@@ -51,7 +58,6 @@ order matters because a moment occurs twice, one statement binds all quantities.
 """
 _SENSORS: Final = "SELECT id, name FROM sensor"
 _OF_SENSOR: Final = "sensor = (SELECT id FROM sensor WHERE name = ?)"
-_SQL_TYPE: Final = {float: "REAL", str: "TEXT"}
 
 
 @lru_cache(maxsize=256)
@@ -65,18 +71,11 @@ def _write_upsert(quantities: tuple[str, ...]) -> str:
     )
 
 
-def _find_key(table: Measurement) -> str:
-    return "id" if table.has_id else "sensor, time" if table.keys else "time"
-
-
-def _write_insert(table: Measurement) -> str:
-    names = ("time", *table.keys, *(f.name for f in table.fields))
-    columns = ", ".join(f'"{name}"' for name in names)
-    marks = ", ".join("?" * len(names))
-    return f"INSERT OR REPLACE INTO {table.name} ({columns}) VALUES ({marks})"  # noqa: S608 - names from the table of measurements
-
-
-_INSERTS: Final = {name: _write_insert(table) for name, table in MEASUREMENTS.items()}
+_HEALTH_COLUMNS: Final = ("sensor", "time", *(field.name for field in HEALTH.fields))
+_INSERT_HEALTH: Final = (
+    f"INSERT OR REPLACE INTO sensor_health ({', '.join(_HEALTH_COLUMNS)})"  # noqa: S608 - names from the table of measurements
+    f" VALUES ({', '.join('?' * len(_HEALTH_COLUMNS))})"
+)
 
 
 class SqliteSeries(Series):
@@ -118,37 +117,26 @@ class SqliteSeries(Series):
         self._store(store, cursor)
 
     def record(self, records: Sequence[Record]) -> None:
-        """Store records in one transaction, replacing those with equal keys."""
+        """Store the records of sensors' health in one transaction."""
+        rows = [
+            (r.sensor, to_ns(r.time), *(r.fields.get(field.name) for field in HEALTH.fields))
+            for r in map(check_record, records)
+            if r.measurement == HEALTH.name
+        ]
+        self.change(lambda tx: tx.executemany(_INSERT_HEALTH, rows))
 
-        def store(tx: sqlite3.Connection) -> None:
-            for record in map(check_record, records):
-                table = MEASUREMENTS[record.measurement]
-                keys = [getattr(record, key) for key in table.keys]
-                fields = [record.fields.get(f.name) for f in table.fields]
-                tx.execute(_INSERTS[table.name], (to_ns(record.time), *keys, *fields))
+    def read_health(self, start: float, end: float) -> list[Record]:
+        """Return the ``sensor_health`` records of a span, in time order."""
+        statement = "SELECT * FROM sensor_health WHERE time >= ? AND time < ? ORDER BY time"
+        return [make_health(dict(row)) for row in self.rows(statement, to_ns(start), to_ns(end))]
 
-        self.change(store)
-
-    def _records(
-        self, table: Measurement, first: int, last: int, sensor: str | None
-    ) -> Iterable[Mapping[str, Any]]:
-        where = "" if sensor is None else " AND sensor = ?3"
-        statement = f"SELECT * FROM {table.name} WHERE time >= ?1 AND time < ?2{where}"  # noqa: S608 - names from the table of measurements
-        values = (first, last) if sensor is None else (first, last, sensor)
-        return map(dict, self.rows(statement, *values))
-
-    def _sums(
-        self,
-        table: Measurement,
-        fields: Sequence[str],
-        first: int,
-        last: int,
-        sensors: Collection[str],
+    def _sum_health(
+        self, fields: Sequence[str], first: int, last: int, sensors: Collection[str]
     ) -> Iterable[Sequence[Any]]:
-        wanted = ", ".join(f'total("{field}")' for field in fields)
+        wanted = ", ".join(f"total({field})" for field in fields)
         # Each sensor is read on its own, because a sensor's records are stored together.
         statement = (
-            f"SELECT sensor, {wanted} FROM json_each(?) JOIN {table.name} ON sensor = value"  # noqa: S608 - names from the table of measurements
+            f"SELECT sensor, {wanted} FROM json_each(?) JOIN sensor_health ON sensor = value"  # noqa: S608 - names from the table of measurements
             " WHERE time >= ? AND time < ? GROUP BY sensor"
         )
         return self.rows(statement, json.dumps([*sensors]), first, last)
@@ -218,7 +206,7 @@ class SqliteSeries(Series):
 
         def work(tx: sqlite3.Connection) -> bool:
             more = rollup.tidy(tx, now, self._retention, old_at)
-            return more or _delete_old_records(tx, old_at, self._retention) >= rollup.ROWS
+            return more or _delete_old_health(tx, old_at, self._retention) >= rollup.ROWS
 
         return self.change(work)
 
@@ -248,26 +236,6 @@ def _find_sensor_id(tx: sqlite3.Connection, known: dict[str, int], name: str) ->
 def _prepare(connection: sqlite3.Connection) -> None:
     for component, scripts in COMPONENTS.items():
         migrate(connection, component, scripts)
-    with transaction(connection):
-        for table in MEASUREMENTS.values():
-            _make_table(connection, table)
-
-
-def _make_table(tx: sqlite3.Connection, table: Measurement) -> None:
-    """Create the table of a measurement, or add columns for new fields."""
-    there = {row["name"] for row in tx.execute(f"PRAGMA table_info({table.name})")}
-    columns: dict[str, str] = dict.fromkeys(table.keys, "TEXT NOT NULL DEFAULT ''")
-    columns |= {f.name: _SQL_TYPE[f.type] for f in table.fields}
-    if there:
-        for name in (name for name in columns if name not in there):
-            tx.execute(f'ALTER TABLE {table.name} ADD COLUMN "{name}" {columns[name]}')
-        return
-    columns = {"time": "INTEGER NOT NULL"} | columns
-    listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-    key = _find_key(table)
-    tx.execute(f"CREATE TABLE {table.name} ({listed}, PRIMARY KEY ({key})) WITHOUT ROWID")
-    if key != "time":
-        tx.execute(f"CREATE INDEX {table.name}_time ON {table.name} (time)")
 
 
 def _begin_again(rebuilt: sqlite3.Connection) -> None:
@@ -283,13 +251,9 @@ def _begin_again(rebuilt: sqlite3.Connection) -> None:
     save_cursor(rebuilt, SqliteSeries.CONSUMER, 0)
 
 
-def _delete_old_records(tx: sqlite3.Connection, now: float, retention: Retention) -> int:
-    deleted = 0
-    for table in MEASUREMENTS.values():
-        key = _find_key(table)
-        deleted += tx.execute(
-            f"DELETE FROM {table.name} WHERE ({key}) IN"  # noqa: S608 - names from the table of measurements
-            f" (SELECT {key} FROM {table.name} WHERE time < ? LIMIT ?)",
-            (to_ns(now - retention.keep_s(table.kept)), rollup.ROWS),
-        ).rowcount
-    return deleted
+def _delete_old_health(tx: sqlite3.Connection, now: float, retention: Retention) -> int:
+    return tx.execute(
+        "DELETE FROM sensor_health WHERE (sensor, time) IN"
+        " (SELECT sensor, time FROM sensor_health WHERE time < ? LIMIT ?)",
+        (to_ns(now - retention.keep_s(HEALTH.kept)), rollup.ROWS),
+    ).rowcount

@@ -30,7 +30,7 @@ def site(tmp_path_factory):
         path.write_text(config_text(ROOMS, more=f'[timeseries]\nurl = "{server.url}"'))
         assert plumewatch("storage", "setup", "-c", path, now=NOW).code == 0
         with SqliteSeries(data / "series.db") as series, open_series(load(path)) as influx:
-            influx.record(series.records("sensor_health", 0.0, NOW))
+            influx.record(series.read_health(0.0, NOW))
         yield folder
 
 

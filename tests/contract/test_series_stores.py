@@ -18,7 +18,7 @@ from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.influx_setup import set_up
-from storage.timeseries.records import MEASUREMENTS, Record, RecordError, check_record
+from storage.timeseries.records import HEALTH, Record, RecordError
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.fake_server import FakeServer
@@ -260,52 +260,33 @@ def test_what_is_added_does_not_move_the_position(series):
     assert [r.sensor for r in series.between(T, T + 9)] == ["s", "s2", "s"]
 
 
-class TestRecords:
-    """Tests that records are the same in every store."""
+def test_readings_of_no_sensor_are_none(series):
+    series.write([Reading("s", T, T, {"pm25": 7.0})], 1)
+    assert len(series.between(T, T + 1)) == 1
+    assert series.between(T, T + 1, ()) == []
 
-    def test_every_measurement_comes_back_whole(self, series):
-        for name, table in MEASUREMENTS.items():
-            fields = {
-                f.name: f'it\'s \\ "{f.name}"\n=, é' if f.type is str else i + 0.1
-                for i, f in enumerate(table.fields)
-                if f.name != "id"
-            }
-            keys = {"sensor": "s", "room": "n2, boys", "kind": "vape"}
-            about = {key: keys[key] for key in table.keys}
-            record = Record(name, T + 0.25, fields, **about, id="e1" if table.has_id else "")
-            series.record([record])
-            (found,) = series.records(name, T, T + 1)
-            assert found == check_record(record)
-            assert series.records(name, T + 1, T + 9) == []
-            assert series.records(name, T, T + 0.25) == []
+
+class TestHealth:
+    """Tests that records of sensors' health are the same in every store."""
+
+    def test_every_field_comes_back(self, series):
+        fields = {
+            f.name: f'it\'s \\ "{f.name}"\n=, é' if f.type is str else i + 0.1
+            for i, f in enumerate(HEALTH.fields)
+        }
+        record = Record("sensor_health", T + 0.25, fields, sensor="s")
+        series.record([record])
+        assert series.read_health(T, T + 1) == [record]
+        assert series.read_health(T + 1, T + 9) == []
+        assert series.read_health(T, T + 0.25) == []
 
     def test_what_is_written_again_replaces_itself(self, series):
-        first = Record("incident", T, {"open": 1.0}, room="n2, boys", kind="vape", id="i1")
-        other = Record("incident", T, {"open": 1.0}, room="n2, boys", kind="vape", id="i2")
-        after = Record(
-            "incident", T, {"open": 0.0, "verdict": "test"}, room="n2, boys", kind="vape", id="i1"
-        )
-        series.record([first, other])
-        series.record([after])
-        series.record([after])
-        found = sorted(series.records("incident", T, T + 1), key=lambda r: r.id)
-        assert found == [check_record(after), check_record(other)]
-
-    def test_by_sensor(self, series):
-        records = [
-            Record("sensor_health", T + i, {"online": 1.0}, sensor=("s", "s2")[i % 2])
-            for i in range(6)
-        ]
-        records.append(Record("incident", T, {"open": 1.0}, room="n2, boys", kind="vape", id="i"))
-        records.append(Record("duty", T, {"duty_s": 1.0}))
-        series.record(records)
-        found = series.records("sensor_health", T, T + 9, sensors=["s"])
-        assert [r.time for r in found] == [T, T + 2, T + 4]
-        assert [r.time for r in series.records("sensor_health", T, T + 9)] == [
-            T + i for i in range(6)
-        ]
-        assert len(series.records("incident", T, T + 9)) == 1
-        assert len(series.records("duty", T, T + 9)) == 1
+        first, after = (Record("sensor_health", T, {"online": n}, sensor="s") for n in (1.0, 0.0))
+        other = Record("sensor_health", T + 1, {"online": 1.0}, sensor="s2")
+        incident = Record("incident", T, {"open": 1.0}, room="n2, boys", kind="vape", id="i1")
+        for records in ([other, first, incident], [after], [after]):
+            series.record(records)
+        assert series.read_health(T, T + 9) == [after, other]
 
     def test_sums_by_sensor(self, series):
         series.record(
@@ -316,40 +297,23 @@ class TestRecords:
             ]
             + [Record("sensor_health", T + 1.5, {"online_s": 0.5}, sensor="s")]
         )
-        found = series.sums("sensor_health", ("online_s", "missing"), T + 1, T + 3, ["s", "away"])
+        found = series.sum_health(("online_s", "missing"), T + 1, T + 3, ["s", "away"])
         assert found == {"s": (3.5, 3.0)}
-        assert series.sums("sensor_health", ("missing",), T + 9, T + 99, ["s"]) == {}
-        assert series.sums("sensor_health", ("missing", "urgency"), T, T + 9, ["s"]) == {
-            "s": (6.0, 0.0)
-        }
-
-    def test_readings_of_no_sensor_are_none(self, series):
-        series.write([Reading("s", T, T, {"pm25": 7.0})], 1)
-        assert len(series.between(T, T + 1)) == 1
-        assert series.between(T, T + 1, ()) == []
+        assert series.sum_health(("missing",), T + 9, T + 99, ["s"]) == {}
+        assert series.sum_health(("missing", "urgency"), T, T + 9, ["s"]) == {"s": (6.0, 0.0)}
 
     def test_what_is_not_registered_is_kept_by_its_name(self, series):
-        several = 'outage "3", \\ a=b'
         records = [
-            Record("event", T, {"confidence": 1.0}, sensor=several, kind="offline", id="o1"),
-            Record("event", T, {"confidence": 1.0}, sensor="s", kind="offline", id="o2"),
-            Record("incident", T, {"open": 1.0}, room=several, kind="offline", id="i1"),
-            Record("sensor_health", T, {"online": 0.0}, sensor="gone"),
+            Record("sensor_health", T, {"online": 0.0}, sensor='it\'s "gone", \\ a=b'),
             Record("sensor_health", T, {"online": 1.0}, sensor="gone too"),
         ]
         series.record(records)
-        expected = [check_record(r) for r in records]
-        assert series.records("event", T, T + 1, sensors=[several]) == expected[:1]
-        assert series.records("event", T, T + 1, sensors=["s"])[0].id == "o2"
-        assert series.records("event", T, T + 1, sensors=()) == []
-        assert series.records("incident", T, T + 1) == expected[2:3]
-        found = sorted(series.records("sensor_health", T, T + 1), key=lambda r: r.sensor)
-        assert found == expected[3:]
+        assert sorted(series.read_health(T, T + 1), key=lambda r: r.sensor)[::-1] == records
 
     def test_what_is_no_number_is_left_out_and_what_does_not_fit_is_refused(self, series):
         fields = {"online": 1.0, "interval_s": math.nan}
         series.record([Record("sensor_health", T, fields, sensor="s")])
-        assert series.records("sensor_health", T, T + 1)[0].fields == {"online": 1.0}
+        assert series.read_health(T, T + 1)[0].fields == {"online": 1.0}
         for wrong in (
             Record("sensors_health", T, {"online": 1.0}, sensor="s"),
             Record("sensor_health", T, {"onlien": 1.0}, sensor="s"),

@@ -150,7 +150,12 @@ class TestRetry:
         import msgspec
 
         readings = some(7)
-        record = {"measurement": "sensor_health", "time": NOW, "fields": {"online": 1.0}}
+        record = {
+            "measurement": "sensor_health",
+            "time": NOW,
+            "fields": {"online": 1.0},
+            "sensor": "s1",
+        }
         letters = [
             DeadLetter(NOW, f"journal/{k}/s", REASON, "why", "x", 9, msgspec.json.encode(r))
             for k, r in enumerate(readings)
@@ -166,6 +171,6 @@ class TestRetry:
         assert (code, output) == (1, "8 dead letters stored, 1 refused again\n")
         assert len(stored(site)) == 7
         with site.series() as series:
-            assert series.records("sensor_health", NOW, NOW + 1)
+            assert series.read_health(NOW, NOW + 1)
         with Journal(DataPaths(site.config.data_dir).journal) as journal:
             assert journal.dead_letter_counts() == {REASON: 1, "bad_json": 1}

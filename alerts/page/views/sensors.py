@@ -123,7 +123,7 @@ class SensorPages(PageGroup):
     ) -> list[dict[str, Any]]:
         context = self._context
         series = context.settings.series
-        found = series.sums("sensor_health", tuple(_SUMS), start, end, context.registry.sensors)
+        found = series.sum_health(tuple(_SUMS), start, end, context.registry.sensors)
         totals = {name: dict(zip(_SUMS, sums, strict=True)) for name, sums in found.items()}
         days: defaultdict[str, list[SensorDay]] = defaultdict(list)
         for day in read_sensor_days(
@@ -131,10 +131,7 @@ class SensorPages(PageGroup):
         ):
             days[day.sensor].append(day)
         newest: dict[str, Record] = {
-            record.sensor: record
-            for record in series.records(
-                "sensor_health", end - _RECENT_S, end + 60.0, sensors=context.registry.sensors
-            )
+            record.sensor: record for record in series.read_health(end - _RECENT_S, end + 60.0)
         }
         latest = series.latest()
         rows = []

@@ -38,10 +38,10 @@ HOST = "http://127.0.0.1"
 
 
 class Series:
-    def sums(self, *_asked):
+    def sum_health(self, *_asked):
         return {}
 
-    def records(self, *_asked, **_more):
+    def read_health(self, *_asked):
         return []
 
     def latest(self):

@@ -74,10 +74,10 @@ class Series:
     def readings(self, *_asked):
         return [], {}
 
-    def records(self, *_asked, **_more):
+    def read_health(self, *_asked):
         return []
 
-    def sums(self, *_asked):
+    def sum_health(self, *_asked):
         return {}
 
 

@@ -296,11 +296,6 @@ def test_a_file_of_another_schema_is_never_restored(used, copied, capsys, what, 
     assert not list((used.parent / "data").glob("before-restore-*"))
 
 
-def test_records_of_a_version_with_more_fields_are_restored(copied):
-    spoil(copied, "series.db", 'ALTER TABLE event ADD COLUMN "more" REAL')
-    assert all(proof.ok for proof in verify(copied, DATABASES))
-
-
 def test_a_consumer_behind_deleted_readings_is_found_unless_a_gap_is_recorded(copied):
     spoil(copied, "series.db", "UPDATE consumer SET position = 5")
     with Journal(copied / "journal.db") as journal:
