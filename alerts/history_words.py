@@ -50,7 +50,8 @@ _DETAILS: Final[Mapping[str, Callable[[Any, Callable[[str], str]], str]]] = {
     "action": lambda code, _name: ACTION_WORDS[code or "none"],
     "case_number": lambda number, _name: number or "—",
     "before": lambda code, _name: _(
-        "was %(before)s", before=SEVERITY_WORDS.get(code) or ACTION_WORDS.get(code, code)
+        "was %(before)s",
+        before=SEVERITY_WORDS.get(code) or VERDICT_WORDS.get(code) or ACTION_WORDS.get(code, code),
     ),
     "again_after": lambda incident, _name: _("repeat of %(incident)s", incident=incident),
     "mute": lambda mute, name: SUPPRESSIONS.write(name_people(mute, name)),

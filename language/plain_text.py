@@ -4,6 +4,7 @@ A spreadsheet treats a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab o
 formula. A terminal obeys control characters. A bidirectional override changes the order of words.
 
 - Terminal and log: `escape`, `escape_lines`, `PlainFormatter`.
+- Pages: `replace_hidden`, before HTML is escaped.
 - Documents and labels: `escape_reversibly`.
 - CSV and XLSX: `make_inert`, which `restore` reverses.
 - Pictures and notices: `language.messages.clean`.
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 _FORMULA: Final = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_HIDDEN: Final = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 _ESCAPE: Final = re.compile(r"\\(?:\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt])")
 
 
@@ -58,6 +62,17 @@ def escape_reversibly(text: str) -> str:
     'a\\u202eb\\x1b[2J \\\\'
     """
     return escape(text.replace("\\", "\\\\"))
+
+
+def replace_hidden(value: object) -> object:
+    r"""Return text whose control characters and overrides are visible; other values unchanged.
+
+    >>> replace_hidden("a\u202eb\x1b[2J\n")
+    'a\ufffdb\ufffd[2J\n'
+    """
+    if isinstance(value, str) and _HIDDEN.search(value):
+        return type(value)(_HIDDEN.sub("\ufffd", value))
+    return value
 
 
 def make_inert(text: str) -> str:

@@ -17,6 +17,7 @@ from storage.rate_limit import Bound, RateLimit
 _MAX_PROVEN: Final = 10_000
 _CLIENT: Final = (Bound(5, 60.0), Bound(30, 3600.0))
 _ANSWERS: Final = (Bound(10, 60.0), Bound(30, 12 * 3600.0))
+_SAVES: Final = (Bound(20, 60.0), Bound(400, 12 * 3600.0))
 _LOOKS: Final = Bound(60, 60.0)
 
 
@@ -41,6 +42,9 @@ class TryLimit:
 
     _clients: RateLimit = field(default_factory=partial(RateLimit, *_CLIENT))
     _accounts: RateLimit = field(default_factory=partial(RateLimit, Bound(10, 900.0)))
+    _slowed: RateLimit = field(default_factory=partial(RateLimit, Bound(2, 60.0)))
+    """Attempts by address on an account whose limit is reached. It is not locked, because anyone
+    could lock others out."""
     _all: RateLimit = field(default_factory=partial(RateLimit, Bound(60, 60.0)))
     _proven: dict[str, None] = field(default_factory=dict)
     """Addresses with a successful sign-in, the most recent last."""
@@ -52,7 +56,11 @@ class TryLimit:
         if mine not in self._proven:
             limits.append((self._all, ""))
             if account:
-                limits.append((self._accounts, _make_account_key(account)))
+                key = _make_account_key(account)
+                is_slowed = self._accounts.wait_s(key, now) > 0
+                limits.append(
+                    (self._slowed, f"{mine} {key}") if is_slowed else (self._accounts, key)
+                )
         wait_s = max(limit.wait_s(key, now) for limit, key in limits)
         if not wait_s:
             for limit, key in limits:
@@ -101,3 +109,5 @@ class Limits:
     """Test notices, by sender."""
     changes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
     """Changes that people make to their own settings; each one restarts the service."""
+    saves: RateLimit = field(default_factory=partial(RateLimit, *_SAVES))
+    """Changes of settings by administrators, by person."""

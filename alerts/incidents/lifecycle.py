@@ -411,6 +411,8 @@ def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
         # a person who reports a finding was there, so this acknowledges the incident too
         result = _on_acknowledged(result.incident, inputs.Acknowledged(given.by, given.at))
     found = {"verdict": given.verdict.value, "cause": given.cause, "note": given.note}
+    if incident.verdict not in (None, given.verdict):
+        found["before"] = incident.verdict.value
     params = {name: value for name, value in found.items() if value}
     result = result.then(Record(given.at, given.by, Happened.FEEDBACK, params))
     if incident.is_open:

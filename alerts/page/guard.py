@@ -113,12 +113,13 @@ def is_local(request: Request) -> bool:
     return find_client(request) in {"127.0.0.1", "::1"} and not came_through_proxy(request)
 
 
-def same_origin(request: Request) -> bool:
-    """Return whether a POST comes from our own page, according to browser headers."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-        return False
+def require_same_origin(request: Request) -> None:
+    """Raise 403 unless a POST comes from our own page, according to browser headers."""
+    site, host = request.headers.get("sec-fetch-site", "none"), request.headers.get("host")
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    is_ours = origin is None or urlsplit(origin).netloc == host
+    if site not in {"same-origin", "none"} or not is_ours:
+        raise HTTPException(403, _("This form was not sent from this page."))
 
 
 class FormSize(Enum):

@@ -33,7 +33,7 @@ from alerts.page.guard import (
     name_cookie,
     read_form,
     refuse_for_now,
-    same_origin,
+    require_same_origin,
     send_to_sign_in,
 )
 from alerts.page.rendering import NAV, build_environment
@@ -123,12 +123,13 @@ class PageContext(Visibility):
         is_local = self.access.one_click or self.access.sign_in.may_use_password(member.id)
         return started.groups is not None or is_local
 
-    def count_change(self, person: str, now: float) -> None:
-        """Count a change of a person's own settings; raise 429 if there are too many.
+    def count_change(self, person: str, now: float, *, is_admin: bool = False) -> None:
+        """Count a change of settings by a person; raise 429 if there are too many.
 
         The number is limited because each change restarts the service.
         """
-        wait = self.access.limits.changes.take(person, now)
+        limits = self.access.limits
+        wait = (limits.saves if is_admin else limits.changes).take(person, now)
         if wait > 0:
             raise refuse_for_now(wait, _("Wait a minute before the next change."))
 
@@ -188,8 +189,7 @@ class PageContext(Visibility):
         self, request: Request, right: Right | None = None, *, size: FormSize | None = None
     ) -> None:
         """Check and store an action's form; raise 403 if it is not from our page or not allowed."""
-        if not same_origin(request):
-            raise HTTPException(403, _("This form was not sent from this page."))
+        require_same_origin(request)
         session = await self.require_session(request, right)
         request.state.form = await read_form(request, size)
         if not session.allows(get_text(request.state.form, "form_token")):

@@ -46,6 +46,7 @@ from language.messages import (
     plural,
     write_date,
 )
+from language.plain_text import replace_hidden
 from reports.look import STATES
 from reports.text import translate
 from reports.wording import format_share
@@ -329,6 +330,7 @@ def build_environment(
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
+        finalize=replace_hidden,
     )
     made.policies["ext.i18n.trimmed"] = True
     made.install_gettext_callables(gettext, plural, newstyle=True)  # type: ignore[attr-defined]

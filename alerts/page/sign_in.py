@@ -24,7 +24,7 @@ from alerts.page.guard import (
     is_local,
     name_cookie,
     read_form,
-    same_origin,
+    require_same_origin,
 )
 from alerts.page.page_group import Access, PageGroup, serves
 from language.messages import _, ngettext
@@ -240,8 +240,7 @@ class SignInPages(SignInGroup):
                 query = urlencode({"next": after, "silent": "1"})
                 return RedirectResponse(f"/sign-in/provider?{query}", 303)
             return self._render_form(request, after)
-        if not same_origin(request):
-            raise HTTPException(403, _("This form was not sent from this page."))
+        require_same_origin(request)
         form = await read_form(request)
         after = keep_inside(get_text(form, "after"))
         account = " ".join(get_text(form, "account").split())[:80]
@@ -291,8 +290,7 @@ class SignInPages(SignInGroup):
         asked = pending.secret, pending.member.id
         if request.method == "GET":
             return self._render_code_form(request, *asked)
-        if not same_origin(request):
-            raise HTTPException(403, _("This form was not sent from this page."))
+        require_same_origin(request)
         given, member = get_text(await read_form(request), "code"), pending.member
         limits, now = self._context.access.limits, self._now()
         wait = self._limit.take(find_client(request), member.id, now)
@@ -329,8 +327,7 @@ class SignInPages(SignInGroup):
         """Let a person with an invite link set a password, once, and sign them in."""
         if request.method == "GET":
             return self._context.render(request, "welcome.html", shortest=SHORTEST, token="")
-        if not same_origin(request):
-            raise HTTPException(403, _("This form was not sent from this page."))
+        require_same_origin(request)
         form, now = await read_form(request), self._now()
         token, new = get_text(form, "token")[:_LONGEST_TOKEN], get_text(form, "new")
         wait = self._limit.take(find_client(request), "", now)

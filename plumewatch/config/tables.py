@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import stat
 from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -44,7 +45,11 @@ TABLES: Final = {
 
 def read_limited(path: Path) -> bytes:
     """Read a file of the configuration; raises `ConfigError` if it is too large, or `OSError`."""
-    raw = path.read_bytes()
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading a pipe or device may never end
+        raise ConfigError([ConfigFault(path.name, "not a file", "must be a regular file")])
+    with path.open("rb") as file:
+        raw = file.read(_MAX_BYTES + 1)
     if len(raw) > _MAX_BYTES:
         raise ConfigError([ConfigFault(path.name, "too large", "must be at most 4 MB")])
     return raw

@@ -380,6 +380,24 @@ class TestPeople:
         assert "ap-url: " in line.sentence
         assert hint in line.sentence + line.remedy
 
+    @pytest.mark.parametrize(
+        ("kind", "url", "fault"),
+        [
+            ("email", "mailtos://h.example?to={to}", "not a complete mailtos address"),
+            ("phone", "twilo://sid:token@from/{to}", "did you mean 'twilio'?"),
+            ("email", "mailto://127.0.0.1:9/?from=a@b.example&to={to}", "refused"),
+        ],
+    )
+    def test_a_sender_that_can_never_be_used(self, site, kind, url, fault):
+        path = site()
+        (path.parent / "sender").write_text(url)
+        private = "allow_private_targets = true"
+        text = path.read_text().replace(private, f'{private}\n{kind}_url_file = "sender"')
+        path.write_text(text)
+        found = [one.sentence for one in people.check_notifiers(load(path), NOW)]
+        (line,) = [sentence for sentence in found if f"{kind}_url_file" in sentence]
+        assert fault in line
+
     def test_addresses_that_can_never_be_used(self, checked, tmp_path):
         (tmp_path / "ap-url").write_text("mailtos://h.example?to=marked")
         for weekly, fault in (

@@ -21,6 +21,7 @@ from alerts.incidents.silences import Purpose
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.views import charts
+from alerts.page.views.silences import record_silence
 from alerts.sensor_tests import RunningTest, SensorTest, find_valid_test, is_due
 from detection.commissioning import STEPS, Detected, conclude
 from language.messages import _, gettext
@@ -81,7 +82,7 @@ class CommissionPages(PageGroup):
         session, now = request.state.session, context.settings.clock()
 
         def silence(tx: sqlite3.Connection) -> None:
-            number = silences.add(
+            added = silences.add(
                 tx,
                 labels={"room": room.id},
                 owner=session.person,
@@ -91,8 +92,9 @@ class CommissionPages(PageGroup):
                 now=now,
                 registry=school,
                 is_admin=session.may(Right.ACCOUNTS),
-            ).id
-            test = RunningTest(session.person, number, [now])
+            )
+            record_silence(tx, added, "added for a room test", session.person, now)
+            test = RunningTest(session.person, added.id, [now])
             sensor_tests.save_running(tx, {**live, room.id: test})
 
         async with self._changing:
@@ -180,9 +182,12 @@ class CommissionPages(PageGroup):
 
     async def _end_silence(self, running: RunningTest) -> None:
         engine, now = self._context.engine, self._context.settings.clock()
-        await self._context.write(
-            lambda tx: engine.end_silence(tx, running.silence, running.person, now)
-        )
+
+        def end(tx: sqlite3.Connection) -> None:
+            ended = engine.end_silence(tx, running.silence, running.person, now)
+            record_silence(tx, ended, "ended after a room test", running.person, now)
+
+        await self._context.write(end)
 
     @staticmethod
     def _go_back(room: str) -> Response:

@@ -19,6 +19,7 @@ from alerts.page.guard import get_text
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from language.messages import Words, _, capitalize, mark
+from storage import audit
 from storage.audit import AuditKind
 from storage.registry import format_floor
 
@@ -55,6 +56,16 @@ _PLACES: Final = frozenset({"site", "building", "floor", "room"})
 _ALL: Final = "all"
 
 
+def record_silence(
+    tx: sqlite3.Connection, silence: Silence, what: str, person: str, now: float
+) -> None:
+    """Record in the audit log what a person did with a silence."""
+    until = datetime.fromtimestamp(silence.ends_at, UTC).isoformat(timespec="seconds")
+    mutes = ", ".join(f"{label}={value}" for label, value in sorted(silence.labels.items()))
+    detail = {"what": what, "mutes": mutes, "until": until}
+    audit.append(tx, AuditKind.SILENCE, person, detail, now)
+
+
 class SilencePages(PageGroup):
     """The list of silences, and the actions on them."""
 
@@ -86,7 +97,7 @@ class SilencePages(PageGroup):
                 registry=registry,
                 is_admin=session.may(Right.ACCOUNTS),
             )
-            self._record(tx, request, added, "added")
+            record_silence(tx, added, "added", session.person, now)
 
         try:
             await self._context.write(add)
@@ -105,20 +116,13 @@ class SilencePages(PageGroup):
 
         def end(tx: sqlite3.Connection) -> None:
             ended = self._context.engine.end_silence(tx, number, session.person, now)
-            self._record(tx, request, ended, "ended")
+            record_silence(tx, ended, "ended", session.person, now)
 
         try:
             await self._context.write(end)
         except SilenceError:
             raise HTTPException(404, _("This silence doesn't exist.")) from None
         return RedirectResponse("/silences", 303)
-
-    def _record(
-        self, tx: sqlite3.Connection, request: Request, silence: Silence, what: str
-    ) -> None:
-        until = datetime.fromtimestamp(silence.ends_at, UTC).isoformat(timespec="seconds")
-        mutes = ", ".join(f"{label}={value}" for label, value in sorted(silence.labels.items()))
-        self._context.record(tx, request, AuditKind.SILENCE, what, mutes=mutes, until=until)
 
     def _parse_start(self, text: str, registry: Registry, now: float) -> tuple[float, str]:
         """Parse a start in local time; return it with an error message, empty if valid."""

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from alerts.page import queries
-from alerts.page.guard import find_client, get_text, read_form, same_origin
+from alerts.page.guard import find_client, get_text, read_form, require_same_origin
 from alerts.page.page_context import WALL_COOKIE
 from alerts.page.page_group import Access, PageGroup, serves
 from language.messages import _
@@ -60,8 +60,7 @@ class WallPages(PageGroup):
 
     @serves("/wall/open", Access.PUBLIC, methods=("POST",))
     async def _open(self, request: Request) -> Response:
-        if not same_origin(request):
-            raise HTTPException(403, _("This form was not sent from this page."))
+        require_same_origin(request)
         token = get_text(await read_form(request), "token").strip()
         if not await self._context.find_screen(token):
             settings = self._context.settings

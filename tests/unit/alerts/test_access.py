@@ -93,6 +93,18 @@ def test_all_addresses_together():
     assert limit.take("10.9.9.9", "new", 1.0) == 59.0
 
 
+@pytest.mark.attack
+def test_wrong_tries_on_an_account_slow_others_down_but_lock_nobody_out():
+    limit = TryLimit()
+    for n in range(10):
+        assert limit.take(f"10.0.0.{n}", "lee", 0.0) == 0.0
+    tries = [limit.take("10.0.0.1", "lee", 1.0) for _ in range(3)]
+    assert tries == [0.0, 0.0, 60.0]  # two a minute from each address, for password and code
+    assert limit.take("10.9.9.9", "lee", 3.0) == 0.0
+    assert limit.take("10.9.9.9", "fox", 4.0) == 0.0
+    assert limit.take("10.0.0.1", "lee", 62.0) == 0.0
+
+
 def test_where_somebody_has_signed_in_others_cannot_lock_them_out():
     limit = TryLimit()
     assert limit.take("10.0.0.1", "lee", 0.0) == 0.0

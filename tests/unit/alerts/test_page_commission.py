@@ -1,6 +1,7 @@
 """Test commissioning on a phone: its steps, its silence, and its stored results."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -10,7 +11,7 @@ from alerts.incidents.incident import Verdict
 from detection.commissioning import STEPS
 from detection.events import EventKind
 from plumewatch import room_test
-from storage import sqlite
+from storage import audit, sqlite
 from storage.registry import Registry, Sensor
 from tests.support.alert_records import incidents
 from tests.unit.alerts.conftest import ROOMS
@@ -108,6 +109,12 @@ async def test_five_steps_then_a_verdict_that_is_kept(page):
     (silence,) = silences.list_recent(page.db, page.now)
     assert silence.ends_at == page.now
     assert "passed" in (await page.client.get("/commission")).text
+    logged = [e for e in audit.read_entries(page.db) if e.kind == audit.AuditKind.SILENCE]
+    found = [(e.actor, json.loads(e.detail)) for e in reversed(logged)]
+    assert [(actor, said["mutes"], said["what"]) for actor, said in found] == [
+        ("fm", "room=n2-boys", "added for a room test"),
+        ("fm", "room=n2-boys", "ended after a room test"),
+    ]
 
 
 async def test_a_room_is_due_again_after_a_year(page):

@@ -23,6 +23,8 @@ from tests.unit.alerts.test_page import NOW, Page
 pytestmark = pytest.mark.attack
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}${7*7}"
+HIDDEN = "\x1b\u202e\x9b"
+NAME = f"Boys {HIDDEN}{EVIL}"
 
 
 class Tags(HTMLParser):
@@ -49,12 +51,12 @@ class Tags(HTMLParser):
 @pytest.fixture
 async def page(database):
     registry = Registry.of(
-        [Room("r1", EVIL, EVIL, EVIL, EVIL), Room("r2", "javascript:alert(1)", "", EVIL, "")],
-        [Sensor("s1", "r1", EVIL), Sensor("s2", "r2", EVIL)],
+        [Room("r1", NAME, NAME, NAME, EVIL), Room("r2", "javascript:alert(1)", "", EVIL, "")],
+        [Sensor("s1", "r1", NAME), Sensor("s2", "r2", EVIL)],
     )
     policy = AlertPolicy(
         staff=(
-            StaffMember("ad", EVIL, "admin", (Secret("json://127.0.0.1:9/x"),)),
+            StaffMember("ad", NAME, "admin", (Secret("json://127.0.0.1:9/x"),)),
             StaffMember("fm", EVIL, "facilities"),
         )
     )
@@ -111,6 +113,7 @@ async def test_hostile_names_are_text_on_every_page(page, make_event):
         assert answer.status_code in {200, 404}, path
         assert Tags(answer.text).bad == [], path
         assert "<script>alert" not in answer.text
+        assert not {*HIDDEN} & {*answer.text}, path
     output = await page.client.post("/answer/look", data={"token": token})
     assert output.headers["content-type"] == "application/json"
     series = await page.client.get("/rooms/r1/series")

@@ -39,7 +39,11 @@ async def test_answers_are_added_and_none_is_lost(opened):
     ]
     stored.assert_append_only(page.db, "incident_feedback")
     shown = (await page.client.get(f"/incidents/{incident}")).text
-    for output in ("Confirmed</span>", "False alarm, spray</span>", "Test</span>"):
+    for output in (
+        "Confirmed</span>",
+        "False alarm, spray, was Confirmed</span>",
+        "Test, was False alarm</span>",
+    ):
         assert output in shown
 
 

@@ -1,5 +1,7 @@
 """Test schools, sensors, people and groups from CSV tables next to the configuration."""
 
+import os
+
 import pytest
 
 from alerts.access.sign_in_rules import Rights
@@ -202,6 +204,22 @@ def test_a_misspelled_column_is_the_only_fault(tmp_path, schools, head, fault):
 def test_a_table_that_cannot_be_read_says_where_and_what_to_do(tmp_path, content, fault):
     with pytest.raises(ConfigError, match=fault):
         load(write(tmp_path, TWO, sensors=content))
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("name", ["people.csv", "sites/north.toml", "plumewatch.toml"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_or_a_device_is_refused_without_reading_it(tmp_path, name, kind):
+    path = write(tmp_path, TWO)
+    odd = tmp_path / name
+    odd.parent.mkdir(exist_ok=True)
+    odd.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match=f"{odd.name}: not a file: must be a regular file"):
+        load(path)
 
 
 @pytest.mark.parametrize("text", [DISTRICT, DISTRICT.replace("district =", "site =")])
