@@ -221,27 +221,21 @@ def conclude(
         )
     if not has_particles:
         return _(
-            (
-                "%(sensor)s sent no valid particle values during the test (one reading every"
-                " %(interval)s s), so it cannot detect a puff: check its particle sensor, and"
-                " that its format or mapping reads particles"
-            ),
+            "%(sensor)s sent no valid particle values during the test (one reading every"
+            " %(interval)s s), so it cannot detect a puff: check its particle sensor, and"
+            " that its format or mapping reads particles",
             **known,
         )
     if sees_puff:
         return _(
-            (
-                "%(sensor)s measures the puff (one reading every %(interval)s s), but the"
-                " detector cannot tell it from other sources: shorten its interval, or mount"
-                " it closer to the stalls"
-            ),
+            "%(sensor)s measures the puff (one reading every %(interval)s s), but the"
+            " detector cannot tell it from other sources: shorten its interval, or mount"
+            " it closer to the stalls",
             **known,
         )
     return _(
-        (
-            "%(sensor)s does not detect a puff in the farthest stall (one reading every"
-            " %(interval)s s): mount it closer, away from door and vent (docs/sensors.md), or"
-            " add a second one"
-        ),
+        "%(sensor)s does not detect a puff in the farthest stall (one reading every"
+        " %(interval)s s): mount it closer, away from door and vent (docs/sensors.md), or"
+        " add a second one",
         **known,
     )

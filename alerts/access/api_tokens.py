@@ -116,6 +116,22 @@ def revoke(tx: sqlite3.Connection, token_id: int) -> str:
     return "" if row is None else str(row[0])
 
 
+def limit(tx: sqlite3.Connection, person: str, role: str, sites: frozenset[str] | None) -> None:
+    """Limit a person's tokens to a role and to the ids of sites; remove those without any use."""
+    for token in list_tokens(tx):
+        if token.person != person:
+            continue
+        scopes = [scope for scope in sorted(token.scopes) if may(role, NEEDS[Scope(scope)])]
+        own = sites if token.sites is None else token.sites
+        own = own if own is None or sites is None else own & sites
+        if not scopes:
+            revoke(tx, token.id)
+        tx.execute(
+            "UPDATE api_token SET scopes = ?, sites = ? WHERE id = ?",
+            (" ".join(scopes), _encode(own), token.id),
+        )
+
+
 def find(db: sqlite3.Connection, token: str) -> ApiToken | None:
     """Return what a token permits, even if it expired; None if it is unknown."""
     if not token or len(token) > _MAX_TOKEN:

@@ -2,7 +2,8 @@
 
 Such a person exists from their first sign-in, and their id is their e-mail address. Only their
 name, groups and last sign-in are stored. The current configuration maps groups to roles, so people
-disappear when their group is removed from the configuration.
+disappear when their group is removed from the configuration. The provider doesn't tell when
+somebody leaves, so people who haven't signed in for a long time are removed until they do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from alerts.access.passwords import remove_person
 from alerts.access.sign_in_rules import fold_address
 from alerts.duty.roster import Receiver
 from alerts.policy import StaffMember
@@ -34,6 +36,16 @@ class DirectoryPerson(NamedTuple):
     name: str
     groups: tuple[str, ...]
     seen_at: float
+    gone_at: float | None = None
+    """When the person was removed because their last sign-in was too long ago; None otherwise."""
+
+
+class ProviderAccount(NamedTuple):
+    """An account at the provider; `subject` is unique for an issuer and client."""
+
+    issuer: str
+    client: str
+    subject: str
 
 
 def is_of_directory(person: str) -> bool:
@@ -44,8 +56,8 @@ def is_of_directory(person: str) -> bool:
 def save_person(tx: sqlite3.Connection, person: DirectoryPerson) -> None:
     """Add a person, or update their name and groups."""
     tx.execute(
-        "INSERT OR REPLACE INTO directory_person VALUES (?, ?, ?, ?)",
-        (person.id, person.name, json.dumps(person.groups), person.seen_at),
+        "INSERT OR REPLACE INTO directory_person VALUES (?, ?, ?, ?, ?)",
+        (person.id, person.name, json.dumps(person.groups), person.seen_at, person.gone_at),
     )
 
 
@@ -57,7 +69,27 @@ def remove(tx: sqlite3.Connection, person: str) -> bool:
 def list_people(db: sqlite3.Connection) -> list[DirectoryPerson]:
     """Return all people, by name."""
     rows = db.execute("SELECT * FROM directory_person ORDER BY name, id")
-    return [DirectoryPerson(row[0], row[1], tuple(json.loads(row[2])), row[3]) for row in rows]
+    return [DirectoryPerson(*row)._replace(groups=tuple(json.loads(row[2]))) for row in rows]
+
+
+def find_last_sign_in(db: sqlite3.Connection, person: str) -> float | None:
+    """Return when a person of the directory last signed in; None for others."""
+    row = db.execute("SELECT seen_at FROM directory_person WHERE id = ?", (person,)).fetchone()
+    return None if row is None else float(row["seen_at"])
+
+
+def find_account(db: sqlite3.Connection, person: str, email: str) -> ProviderAccount | None:
+    """Return the account that a person signed in with under this address, or None."""
+    query = "SELECT issuer, client, subject FROM provider_account WHERE person = ? AND email = ?"
+    row = db.execute(query, (person, email)).fetchone()
+    return None if row is None else ProviderAccount(*row)
+
+
+def bind_account(tx: sqlite3.Connection, person: str, email: str, account: ProviderAccount) -> None:
+    """Let a person sign in under this address with this account only."""
+    tx.execute(
+        "INSERT OR REPLACE INTO provider_account VALUES (?, ?, ?, ?, ?)", (person, email, *account)
+    )
 
 
 class Directory:
@@ -70,9 +102,22 @@ class Directory:
     def add_to(self, policy: AlertPolicy) -> AlertPolicy:
         """Return a policy that lists the people of the directory after the configured staff."""
         with closing(connect(self._database, read_only=True)) as db:
-            found = list_people(db)
+            found = [one for one in list_people(db) if one.gone_at is None]
         rights = {one: self._rules.find_joining_rights(one.groups) for one in found}
         return add_people(policy, {one: own for one, own in rights.items() if own is not None})
+
+    def remove_absent(self, tx: sqlite3.Connection, now: float) -> list[str]:
+        """Remove people whose last sign-in is too long ago; their names are kept as long again."""
+        before = now - self._rules.absent_s
+        tx.execute("DELETE FROM directory_person WHERE gone_at <= ?", (before,))
+        gone = tx.execute(
+            "UPDATE directory_person SET gone_at = ? WHERE gone_at IS NULL AND seen_at <= ?"
+            " RETURNING id",
+            (now, before),
+        ).fetchall()
+        for (person,) in gone:
+            remove_person(tx, person, "no sign-in for too long", now)
+        return [person for (person,) in gone]
 
 
 def add_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) -> AlertPolicy:

@@ -13,10 +13,8 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
-from alerts.access.passwords import remove_account
+from alerts.access.passwords import remove_person
 from alerts.access.sign_in_rules import fold_address
-from storage import audit
-from storage.audit import AuditKind
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,9 +34,7 @@ def remove_former(tx: sqlite3.Connection, staff: Iterable[StaffMember], now: flo
         missing_s = 0.0 if since is None else now - since
         if missing_s > _MISSING_S or (member and _is_other(member, name, email, since)):
             former.append(person)
-            remove_account(tx, person, now)
-            detail = {"what": "removed", "person": person}
-            audit.append(tx, AuditKind.SETTINGS, "service", detail, now)
+            remove_person(tx, person, "id removed or given to someone else", now)
         elif member is None and since is None:
             tx.execute("UPDATE staff_seen SET gone_since = ? WHERE person = ?", (now, person))
     tx.executemany(

@@ -19,6 +19,8 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from alerts.access import second_factor, sessions
 from alerts.secrets import hash_token
+from storage import audit
+from storage.audit import AuditKind
 
 if TYPE_CHECKING:
     import sqlite3
@@ -41,6 +43,10 @@ _COMMON: Final = (
     "qwerty",
     "school",
     "welcome",
+)
+_OF_PERSON: Final = (
+    *("staff_password", "api_token", "own_channel", "staff_language", "staff_seen"),
+    "provider_account",
 )
 _SYLLABLES: Final = tuple(c + v for c in "bdfgklmnprstvz" for v in "aeiou")
 
@@ -121,8 +127,15 @@ def remove_account(tx: sqlite3.Connection, person: str, now: float) -> None:
     """Remove all data of a person who left; a successor with the same id inherits none."""
     sessions.end_all(tx, person, now)
     second_factor.remove(tx, person)
-    for table in ("staff_password", "api_token", "own_channel", "staff_language", "staff_seen"):
+    for table in _OF_PERSON:
         tx.execute(f"DELETE FROM {table} WHERE person = ?", (person,))  # noqa: S608 - names of ours
+
+
+def remove_person(tx: sqlite3.Connection, person: str, why: str, now: float) -> None:
+    """Remove all data of a person who left, and record why."""
+    remove_account(tx, person, now)
+    detail = {"what": "removed", "person": person, "why": why}
+    audit.append(tx, AuditKind.SETTINGS, "service", detail, now)
 
 
 def store_hash(tx: sqlite3.Connection, person: str, kept: str, now: float) -> None:

@@ -45,13 +45,22 @@ def start(
     lifetime_s: float,
     provider: AtProvider | None = None,
 ) -> str:
-    """Start a session; return the cookie's value (256 random bits)."""
+    """Start a session; return the cookie's value (256 random bits).
+
+    The groups of a sign-in at the provider also replace those of the person's other sessions.
+    """
     tx.execute("DELETE FROM staff_session WHERE expires_at <= ?", (now,))
     tx.execute(
         "DELETE FROM staff_session WHERE hash IN (SELECT hash FROM staff_session"
         " WHERE person = ? ORDER BY started_at DESC LIMIT -1 OFFSET ?)",
         (person, _MAX_PER_PERSON - 1),
     )
+    if provider:
+        tx.execute(
+            "UPDATE staff_session SET provider_groups = ?"
+            " WHERE person = ? AND provider_groups IS NOT NULL",
+            (json.dumps(provider.groups), person),
+        )
     identity = secrets.token_urlsafe(32)
     tx.execute(
         "INSERT INTO staff_session (hash, person, started_at, expires_at, email, provider_groups)"

@@ -31,6 +31,7 @@ class Refusal(StrEnum):
     NO_SUCH_ADDRESS = "address that no one here has"
     NO_ROLE = "no group with a role"
     OTHER_SITES = "groups of other schools"
+    OTHER_ACCOUNT = "another account with a known address"
 
 
 class GroupRole(NamedTuple):
@@ -71,6 +72,13 @@ class SignInRules:
     """Roles that need a second factor when signing in by password."""
     groups: tuple[GroupRole, ...] = ()
     """Roles by provider group; empty if roles come from the configuration."""
+    absent_s: float = 90 * 86_400.0
+    """Seconds without a sign-in after which people of the directory are removed."""
+
+    @property
+    def warned_s(self) -> float:
+        """Return the seconds without a sign-in after which administrators are warned."""
+        return self.absent_s * 2 / 3
 
     def may_use_password(self, person: str) -> bool:
         """Return whether a person can sign in with a password."""

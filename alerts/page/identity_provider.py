@@ -46,6 +46,7 @@ _ALGORITHMS: Final = tuple(
 )
 _ADDRESS: Final = re.compile(r"[^\s@/<>,;]{1,64}@[^\s@/<>,;]{1,180}")
 """Strict, because the address becomes a directory person's id and appears in paths."""
+_SUBJECT: Final = re.compile(r"[ -~]{1,255}")
 _TIMES: Final = ("exp", "nbf", "iat")
 _LEEWAY_S: Final = 60
 _LATEST: Final = 1e11
@@ -94,6 +95,7 @@ class Identity(NamedTuple):
     email: str
     groups: tuple[str, ...]
     expires_at: float
+    subject: str
     name: str = ""
 
 
@@ -238,6 +240,9 @@ class IdentityProvider:
                     email=email[:100],
                 )
             )
+        subject = claims["sub"]
+        if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
+            raise NotVouchedForError(_NOT_VALID)
         elsewhere = claims.get("_claim_names")
         if own.groups_claim and isinstance(elsewhere, dict) and own.groups_claim in elsewhere:
             raise NotVouchedForError(
@@ -256,6 +261,7 @@ class IdentityProvider:
             email=email,
             groups=tuple(g for g in listed if isinstance(g, str) and g.isprintable()),
             expires_at=float(min(_LATEST, claims["exp"])),
+            subject=subject,
             name=clean_text(name)[:_LONGEST_NAME] if isinstance(name, str) else "",
         )
 
@@ -288,10 +294,7 @@ class IdentityProvider:
                 _CLOCKS
                 if error.claim in _TIMES
                 else later(
-                    (
-                        "The sign-in provider's response belongs to another sign-in (claim"
-                        " %(claim)s)."
-                    ),
+                    "The sign-in provider's response belongs to another sign-in (claim %(claim)s).",
                     claim=error.claim,
                 )
             ) from error

@@ -23,12 +23,12 @@ from urllib.parse import urlencode
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import directory
-from alerts.access.directory import DirectoryPerson, is_of_directory
+from alerts.access import api_tokens, directory, sessions
+from alerts.access.directory import DirectoryPerson, ProviderAccount, is_of_directory
 from alerts.access.limits import make_address_key
-from alerts.access.passwords import remove_account
+from alerts.access.passwords import remove_person
 from alerts.access.sessions import AtProvider
-from alerts.access.sign_in_rules import Refusal, fold_address
+from alerts.access.sign_in_rules import Refusal, Rights, fold_address
 from alerts.errors import NotVouchedForError, ProviderError
 from alerts.page.guard import find_client
 from alerts.page.page_group import Access, serves
@@ -122,9 +122,14 @@ class ProviderPages(SignInGroup):
             return self._render_form(request, after, error=str(error.message), status=503)
         email, staff = fold_address(found.email), self._context.policy.staff
         member = next((m for m in staff if m.email and fold_address(m.email) == email), None)
+        account = ProviderAccount(
+            provider.settings.issuer, provider.settings.client_id, found.subject
+        )
         if member is None or is_of_directory(member.id):
-            member = await self._update_directory(email, found)
+            member = await self._update_directory(email, found, account)
         refusal = self._find_refusal(provider, found, member)
+        if member is not None:
+            refusal = await self._update_account(account, found, member, refusal)
         if member is None or refusal is not None:
             reason, words = refusal or (Refusal.NO_SUCH_ADDRESS, "")
             actor = member.id if member else "unknown"
@@ -144,8 +149,13 @@ class ProviderPages(SignInGroup):
             lasts_s=max(1.0, min(lasts_s, _LONGEST_S)),
         )
 
-    async def _update_directory(self, email: str, found: Identity) -> StaffMember | None:
-        """Update a directory person from their groups, or remove them if no group admits them."""
+    async def _update_directory(
+        self, email: str, found: Identity, account: ProviderAccount
+    ) -> StaffMember | None:
+        """Update a directory person from their groups, or remove them if no group admits them.
+
+        If the address belonged to another account, its earlier person is removed first.
+        """
         context, now = self._context, self._now()
         groups = context.access.sign_in.select_mapped(found.groups)
         if not context.access.sign_in.groups:
@@ -154,14 +164,53 @@ class ProviderPages(SignInGroup):
         name = found.name or email.partition("@")[0]
 
         def keep(tx: sqlite3.Connection) -> None:
+            before = directory.find_account(tx, email, email)
+            is_other = before is not None and before != account
+            if (is_other or not joins) and directory.remove(tx, email):
+                why = "another account with this address" if is_other else Refusal.NO_ROLE
+                remove_person(tx, email, why, now)
             if joins:
                 directory.save_person(tx, DirectoryPerson(email, name, groups, now))
-            elif directory.remove(tx, email):
-                remove_account(tx, email, now)
 
         await context.write(keep)
         await context.run_in_thread(context.settings.notices.read_channels)
         return context.policy.find_member(email)
+
+    async def _update_account(
+        self,
+        account: ProviderAccount,
+        found: Identity,
+        member: StaffMember,
+        refusal: tuple[Refusal, str] | None,
+    ) -> tuple[Refusal, str] | None:
+        """Bind a person to their account, and limit their tokens to its groups.
+
+        Return why the person has no access, or None. If a configured address was signed in with
+        another account of the same provider, an administrator must release it first.
+        """
+        context, email, now = self._context, fold_address(found.email), self._now()
+        rights = context.access.sign_in.find_rights(member.role, found.groups)
+        role, sites = rights if rights and not refusal else Rights("", frozenset())
+
+        def update(tx: sqlite3.Connection) -> bool:
+            before = directory.find_account(tx, member.id, email) or account
+            if before != account and before[:2] == account[:2]:
+                return False
+            api_tokens.limit(tx, member.id, role, context.find_site_ids(sites))
+            if refusal:
+                sessions.end_all(tx, member.id, now)
+            else:
+                directory.bind_account(tx, member.id, email, account)
+            return True
+
+        if await context.write(update):
+            return refusal
+        return Refusal.OTHER_ACCOUNT, _(
+            "Another account at %(provider)s had the address %(email)s before. An administrator can"
+            " release the address on the person's page.",
+            provider=self._get_provider().settings.label,
+            email=found.email[:100],
+        )
 
     def _is_recorded(self) -> bool:
         """Return whether to log this refusal; limited because anyone can cause many refusals."""
@@ -174,21 +223,17 @@ class ProviderPages(SignInGroup):
         own, context = provider.settings, self._context
         if member is None:
             return Refusal.NO_SUCH_ADDRESS, _(
-                (
-                    "Nobody here has the address %(email)s (claim %(claim)s), and none of the"
-                    " account's groups has a role and schools here. An administrator can map"
-                    " one in [[sign_in.group]]."
-                ),
+                "Nobody here has the address %(email)s (claim %(claim)s), and none of the"
+                " account's groups has a role and schools here. An administrator can map"
+                " one in [[sign_in.group]].",
                 email=found.email[:100],
                 claim=own.email_claim,
             )
         rights = context.access.sign_in.find_rights(member.role, found.groups)
         if rights is None:
             return Refusal.NO_ROLE, _(
-                (
-                    "None of your groups has a role here (claim %(claim)s: %(groups)s). An"
-                    " administrator can map one in [[sign_in.group]]."
-                ),
+                "None of your groups has a role here (claim %(claim)s: %(groups)s). An"
+                " administrator can map one in [[sign_in.group]].",
                 claim=own.groups_claim or "groups",
                 groups=", ".join(found.groups[:5])[:200] or _("none"),
             )

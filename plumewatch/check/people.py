@@ -14,9 +14,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from alerts.access.directory import is_of_directory
+from alerts.access.directory import is_of_directory, list_people
 from alerts.access.own_channels import SCHEME as WEB_PUSH
-from alerts.access.own_channels import OwnChannels
+from alerts.access.own_channels import TO, ChannelKind, OwnChannels
 from alerts.access.passwords import list_with_password
 from alerts.access.roles import Right, may
 from alerts.errors import NotifyReason, ProviderError
@@ -141,6 +141,18 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
         (member.id, _check_member(member, settings, [next(answers) for _ in member.targets], files))
         for member in reachable
     )
+    gateways = read_gateways(config)
+    for kind, address in (
+        (ChannelKind.EMAIL, "a@school.example"),
+        (ChannelKind.PHONE, "+15550100199"),
+    ):
+        target = gateways.build_target(kind, address)
+        if target is not None and (why := _find_target_fault(target, settings)):
+            yield fault(
+                "notifiers",
+                f"{kind}_url_file: no channel of this kind can be used: {why}",
+                f"put one Apprise URL with {TO} into that file",
+            )
     if why := _find_weekly_fault(config, replace(settings, several=True)):
         yield fault(
             "weekly summary",
@@ -175,8 +187,10 @@ def _find_weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> st
         target = read_secret(config, "reports.weekly")
     except ConfigError as error:
         return str(error)
-    if target is None:
-        return ""
+    return "" if target is None else _find_target_fault(target, settings)
+
+
+def _find_target_fault(target: Secret, settings: NotifySettings) -> str:
     wrong = "; ".join(str(found) for found in check_target(target, settings))
     return wrong or asyncio.run(find_unreachable([target], settings))[0]
 
@@ -226,7 +240,6 @@ def _check_member(
 
 def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Ask the sign-in provider for its document and keys; check who can sign in without it."""
-    del now
     provider = build_identity_provider(config)
     if provider is None:
         return
@@ -249,7 +262,17 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
             f"{name} answers, with {pluralize(count, 'key')}; it sends people back to"
             f" {provider.settings.callback}",
         )
-    closed = [g.group for g in build_sign_in_rules(config).groups if not g.joins]
+    rules = build_sign_in_rules(config)
+    joined = _read_state(config, list_people) or ()
+    absent = [p.id for p in joined if p.gone_at is None and p.seen_at <= now - rules.warned_s]
+    if absent:
+        yield warn(
+            "sign-in",
+            f"{list_some(absent)}: no sign-in for {rules.warned_s / 86_400:.0f} days; after"
+            f" {own.absent_days}, they are removed and get no more alerts",
+            "ask them to sign in, or remove people who left under Settings, People and channels",
+        )
+    closed = [g.group for g in rules.groups if not g.joins]
     if closed and any(person.email for person in config.staff):
         yield ok("sign-in", f"{list_some(closed)}: only for people listed with their addresses")
     elif closed:

@@ -152,11 +152,9 @@ class ConfigEditor:
         for place in (self._path, self._path.parent):
             if not os.access(place, os.W_OK):
                 return _(
-                    (
-                        "This page cannot change the configuration: the service has no"
-                        " permission to write %(place)s. Change the file on the server, or"
-                        " give the service that permission."
-                    ),
+                    "This page cannot change the configuration: the service has no"
+                    " permission to write %(place)s. Change the file on the server, or"
+                    " give the service that permission.",
                     place=place,
                 )
         return ""

@@ -179,6 +179,7 @@ def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
     return SignInRules(
         local=config.find_password_staff(),
         second_factor=frozenset(own.second_factor),
+        absent_s=own.absent_days * 86_400.0,
         groups=tuple(
             GroupRole(
                 entry.group.replace(SITE, own_site),

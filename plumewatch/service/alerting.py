@@ -246,12 +246,16 @@ class Alerting:
         def forget() -> None:
             with transaction(base.state) as tx:
                 self.channels.forget_gone(tx)
+                gone = self._directory.remove_absent(tx, base.clock())
+            for person in gone:
+                log.warning("removed %s: no sign-in for too long", person)
+            if gone:
+                self.read_channels()
 
         await self.commit(remove)
         while True:
+            await self.commit(forget)
             await asyncio.sleep(_FORGET_EVERY_S)
-            if self.channels.gone:
-                await self.commit(forget)
 
     def _on_delivery(self, outcome: DeliveryOutcome) -> None:
         self.deliveries.on_delivery(outcome, self._resources.clock())

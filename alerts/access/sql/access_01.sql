@@ -79,12 +79,24 @@ CREATE TABLE invite (
 ) STRICT, WITHOUT ROWID;
 
 -- People who signed in through the provider and are not in the configuration: their address,
--- their groups that map to a role (JSON), and their last sign-in.
+-- their groups that map to a role (JSON), their last sign-in, and when they were removed because it was
+-- too long ago (NULL otherwise).
 CREATE TABLE directory_person (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
     provider_groups TEXT NOT NULL,
-    seen_at REAL NOT NULL
+    seen_at REAL NOT NULL,
+    gone_at REAL
+) STRICT, WITHOUT ROWID;
+
+-- The account at the provider that a person signed in with, and the address it had. Providers give an
+-- address to someone else, but never the subject of an issuer and client.
+CREATE TABLE provider_account (
+    person TEXT PRIMARY KEY,
+    email TEXT NOT NULL,
+    issuer TEXT NOT NULL,
+    client TEXT NOT NULL,
+    subject TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Who had each id when the service last started, and since when nobody has had it (NULL while somebody

@@ -79,7 +79,7 @@ document.addEventListener("DOMContentLoaded", () => {
     element("said").classList.toggle("done", done);
     element("wrong").hidden = true;
     element("more").href = `/incidents/${encodeURIComponent(body.incident)}`;
-    element("more").textContent = body.verdict ? _("Sign in to record the follow-up") : _("Sign in for details");
+    element("more").textContent = body.sign_in_by ? body.sign_in_by : body.verdict ? _("Sign in to record the follow-up") : _("Sign in for details");
     element("steps").hidden = done;
     element("close").hidden = !done;
     element("change").hidden = !done || !(body.verdict || body.declined);

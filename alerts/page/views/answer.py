@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse, Response
 
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
+from alerts.access.directory import find_last_sign_in
 from alerts.access.roles import Right, may
 from alerts.errors import AnsweredError, FeedbackError
 from alerts.incidents import repository
@@ -228,8 +229,17 @@ class AnswerPages(PageGroup):
             for n in shown["notices"]
             if declined and n["created_at"] >= said[-1]["at"] and n["person"] != grant.person
         )
+        rules, seen = (
+            self._context.access.sign_in,
+            await self._context.read(find_last_sign_in, grant.person),
+        )
+        is_due = seen is not None and self._context.settings.clock() - seen >= rules.warned_s
+        until = self._context.times.write_when((seen or 0.0) + rules.absent_s)
         answer: dict[str, Any] = {
             "incident": grant.incident,
+            "sign_in_by": _("Sign in by %(when)s to keep getting alerts", when=until)
+            if is_due
+            else "",
             "room": shown["room_name"],
             "place": shown["place"],
             "what": write_headline(shown),

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access.directory import is_of_directory
+from alerts.access.directory import is_of_directory, list_people
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
-from alerts.access.sign_in_rules import fold_address
 from alerts.errors import ConfigFaultsError, ConfigFileError
 from alerts.page.config_file import Edit
 from alerts.page.forms import Kind, build_fields, find_changes
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from alerts.access.directory import DirectoryPerson
     from alerts.errors import EntryFault
     from alerts.page.config_file import ConfigFile, ConfigVersion
     from alerts.page.forms import Form
@@ -87,15 +87,12 @@ class ConfigPages(PageGroup):
     @serves("/settings/{form}/{entry}", Access.STAFF, methods=("POST",), size=FormSize.LARGE)
     async def _save_entry(self, request: Request) -> Response:
         form, version, index = await self._find_entry(request)
-        session, now = request.state.session, self._context.settings.clock()
-        if not session.may(Right.SETTINGS):
-            self._context.count_change(session.person, now)
+        session = request.state.session
+        self._count_change(session)
         typed = form.read_values(request.state.form)
         old = {} if index is None else version.whole[form.section][index]
         number = len(version.tree.get(form.section, ())) if index is None else index
         refused = form.find_refused(self._build_tree(version), old, typed)
-        if self._is_taken(version, old, typed.get("email", "")):
-            refused["email"] = _("Someone already uses this address.")
         if form.slug == _DUTY and not session.may(Right.SETTINGS):
             refused |= self._check_length(typed)
         if refused:
@@ -125,6 +122,7 @@ class ConfigPages(PageGroup):
         form, version, index = await self._find_entry(request)
         if index is None or not self._may_remove(form, version, index):
             raise HTTPException(404, _("This entry doesn't exist."))
+        self._count_change(request.state.session)
         try:
             await self._save(request, form, version, [Edit(form.section, index, None)])
         except ConfigFaultsError as error:
@@ -137,24 +135,25 @@ class ConfigPages(PageGroup):
 
     # shared by all settings pages
 
+    def _count_change(self, session: Session) -> None:
+        now, is_admin = self._context.settings.clock(), session.may(Right.SETTINGS)
+        self._context.count_change(session.person, now, is_admin=is_admin)
+
     async def _find_entry(self, request: Request) -> tuple[Form, ConfigVersion, int | None]:
         """Return a request's form, the configuration, and the entry's index (None if it is new)."""
         form, version = self._find_form(request), await self._read_version()
         index = self._find_index(request, form, version)
-        if index is not None and version.is_of_table(form.section, index):
-            form = replace(form, fields=tuple(f for f in form.fields if f.kind is not Kind.ROWS))
+        in_table = index is not None and version.is_of_table(form.section, index)
+        hidden = {f.key for f in form.fields if in_table and f.kind is Kind.ROWS}
+        if form.slug == "people" and self._context.sites is not None:
+            hidden.add("email")  # it decides who signs in as this person
+        if hidden:
+            form = replace(form, fields=tuple(f for f in form.fields if f.key not in hidden))
         return form, version, index
 
     def _may_remove(self, form: Form, version: ConfigVersion, index: int) -> bool:
         is_limited = self._context.sites is not None and form.slug == "people"
         return form.may_add and not is_limited and not version.is_of_table(form.section, index)
-
-    def _is_taken(self, version: ConfigVersion, old: Mapping[str, Any], email: str) -> bool:
-        """Return whether someone else has this address; False if the requester can see everyone."""
-        others = {p.get("email", "") for p in version.whole.get("staff", ()) if p is not old}
-        others |= {m.id for m in self._context.policy.staff if is_of_directory(m.id)}
-        found = email and fold_address(email) in map(fold_address, others)
-        return bool(found) and self._context.sites is not None
 
     def _get_config(self) -> ConfigFile:
         config = self._context.settings.config
@@ -362,8 +361,20 @@ class ConfigPages(PageGroup):
                 for m in self._context.own_staff
                 if is_of_directory(m.id)
             ],
+            absent=await self._list_absent() if form.slug == "people" else {},
             done=_("Saved.") if "saved" in request.query_params else "",
         )
+
+    async def _list_absent(self) -> dict[str, DirectoryPerson]:
+        """Return the people of the directory who haven't signed in for a long time, by id."""
+        rules, own = self._context.access.sign_in, self._context.sites
+        before, found = self._context.settings.clock() - rules.warned_s, {}
+        for person in await self._context.read(list_people):
+            rights = rules.find_joining_rights(person.groups)
+            sites = None if rights is None else rights.sites
+            if person.seen_at <= before and (own is None or (sites and sites <= own)):
+                found[person.id] = person
+        return found
 
     async def _render_form(
         self,

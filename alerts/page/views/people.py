@@ -14,6 +14,7 @@ from alerts.access.directory import is_of_directory
 from alerts.access.own_channels import CHANNEL_WORDS, ChannelKind, make_address
 from alerts.access.passwords import INVITE_S, make_invite, remove_account
 from alerts.access.roles import Right
+from alerts.access.sign_in_rules import fold_address
 from alerts.channels import SERVICES
 from alerts.errors import NotifyReason
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
@@ -101,15 +102,22 @@ class PeoplePages(PageGroup):
 
     @serves("/people/{id}/remove", Right.SETTINGS, methods=("POST",))
     async def _leave(self, request: Request) -> Response:
-        """Remove a directory person; if a group admits them, their next sign-in adds them again."""
+        """Remove a directory person, or let a configured one sign in with another account.
+
+        If a group admits a directory person, their next sign-in adds them again.
+        """
         context, member = self._context, await self._find_member(request)
 
         def remove(tx: sqlite3.Connection) -> bool:
-            context.record(tx, request, AuditKind.SETTINGS, "removed", person=member.id)
+            is_bound = directory.find_account(tx, member.id, fold_address(member.email)) is not None
+            if not (directory.remove(tx, member.id) or is_bound):
+                return False
+            what = "removed" if is_of_directory(member.id) else "address released"
+            context.record(tx, request, AuditKind.SETTINGS, what, person=member.id)
             remove_account(tx, member.id, context.settings.clock())
-            return directory.remove(tx, member.id)
+            return True
 
-        if not is_of_directory(member.id) or not await context.write(remove):
+        if not await context.write(remove):
             raise HTTPException(404, _("This person doesn't exist."))
         await context.run_in_thread(context.settings.notices.read_channels)
         return RedirectResponse("/settings/people", 303)
@@ -225,6 +233,8 @@ async def render_person(
         and (bool(link) or context.access.sign_in.may_use_password(member.id)),
         provider=context.access.provider,
         has_joined=is_of_directory(member.id),
+        is_bound=await context.read(directory.find_account, member.id, fold_address(member.email))
+        is not None,
     )
 
 

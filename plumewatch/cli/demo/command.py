@@ -185,10 +185,8 @@ class Demo:
 
     def _build_banner(self) -> str:
         return _(
-            (
-                "Simulated school, %(speed)s times faster than real time. The detector"
-                " %(found)s. Only a simulation knows the truth."
-            ),
+            "Simulated school, %(speed)s times faster than real time. The detector"
+            " %(found)s. Only a simulation knows the truth.",
             speed=f"{SPEED:.0f}",
             found=self._truth.describe(self._clock()),
         )

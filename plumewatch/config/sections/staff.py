@@ -113,6 +113,9 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     except with Google, whose API is queried for them."""
     group: Annotated[list[GroupConfig], Field(max_length=500)] = []
     """Roles by group; without any, roles and sites are those of `[[staff]]`."""
+    absent_days: Annotated[int, Field(ge=7, le=400)] = 90
+    """Days without a sign-in after which people who joined through a group are removed, until they
+    sign in again. *People* and `plumewatch check` name them from two thirds of it on."""
     second_factor: Annotated[list[Role], Field(max_length=5)] = []
     """Roles that need a second factor in addition to the password."""
 

@@ -1,15 +1,18 @@
 """Test that a reused id inherits nothing from its former owner."""
 
+import json
 import time
 from functools import partial
 
 import pytest
 
 from alerts.access import api_tokens, own_channels, passwords, sessions
+from alerts.access.directory import DirectoryPerson, save_person
 from alerts.access.former_people import remove_former
 from alerts.access.own_channels import ChannelKind
 from alerts.policy import StaffMember
 from plumewatch.config.load import load
+from storage import audit
 from storage.sqlite import transaction
 from tests.support.broker import free_port
 from tests.support.in_process import running, state_database
@@ -138,6 +141,47 @@ async def test_at_each_start_the_people_of_the_configuration_count(tmp_path):
                 met = partial(has, db, bool(people) and "lee" in people, is_kept)
                 await until(met)
                 assert list_left(db, "ap")
+
+
+PROVIDER = """
+[sign_in]
+issuer = "https://id.example"
+client_id = "us"
+client_secret_file = "secret"
+groups_claim = "groups"
+[[sign_in.group]]
+group = "pw"
+role = "staff"
+[[staff]]
+id = "ad"
+name = "Admin"
+role = "admin"
+"""
+
+
+async def test_who_has_not_signed_in_for_too_long_is_removed(tmp_path):
+    path, away, here = tmp_path / "plumewatch.toml", "away@x.org", "here@x.org"
+    (tmp_path / "secret").write_text("secret")
+    web = f'[web]\nport = {free_port()}\npublic_url = "https://plumewatch.example"\n'
+    path.write_text(f"{ONE_ROOM}{PROVIDER}[broker]\nport = {free_port()}\n{web}")
+    now = time.time()
+    config = load(path)
+    async with running(config, clock=lambda: now) as service:
+        with state_database(service) as db, transaction(db) as tx:
+            for person, days in ((away, 91), (here, 89)):
+                seen = now - days * 86_400.0
+                save_person(tx, DirectoryPerson(person, person, ("pw",), seen))
+                give_all(tx, person)
+    async with running(config, clock=lambda: now) as service:
+        engine = service.alerting.engine
+        await until(lambda: engine.policy.find_member(away) is None)
+        assert away not in engine.policy.get_roster().everyone
+        assert engine.policy.find_member(here)
+        with state_database(service) as db:
+            assert not list_left(db, away)
+            assert list_left(db, here)
+            details = [json.loads(entry.detail) for entry in audit.read_entries(db)]
+            assert [one["person"] for one in details if one.get("what") == "removed"] == [away]
 
 
 def has(db, is_seen, is_kept):

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from alerts.access import action_tokens
+from alerts.access import action_tokens, directory
 from alerts.access.action_tokens import LIFETIME_S, Action
 from alerts.engine import AlertEngine
 from alerts.incidents import repository
@@ -68,6 +68,16 @@ async def test_one_press_acknowledges_and_a_second_changes_nothing(asked):
     assert repository.load(page.db, incident) == found
 
 
+@pytest.mark.parametrize(("days", "text"), [(59, ""), (61, "Sign in by "), (None, "")])
+async def test_a_link_tells_when_its_person_must_sign_in_to_keep_getting_alerts(asked, days, text):
+    page, _, token = asked
+    if days is not None:
+        with sqlite.transaction(page.db) as tx:
+            seen = page.now - days * 86_400
+            directory.save_person(tx, directory.DirectoryPerson("ap", "AP", ("pw",), seen))
+    assert (await press(page, token, "/answer/look")).json()["sign_in_by"][:11] == text
+
+
 async def test_two_presses_at_once_are_one(asked):
     page, incident, token = asked
     answers = await asyncio.gather(*(press(page, token) for _ in range(4)))
@@ -121,6 +131,8 @@ async def test_an_answer_of_somebody_else_is_replaced_only_on_purpose_and_they_a
     agreed = await press(page, second, "/answer/feedback", verdict="confirmed")
     assert agreed.status_code == 200
     assert (await press(page, second, "/answer/feedback", verdict="test")).status_code == 200
+    changed = {"verdict": "test", "before": "confirmed"}
+    assert ("ap", "feedback", changed) in history(page, incident)
     assert not [n for n in stored.notices(page.db, "notice") if n.reason == "replaced"]
 
     asked = await press(page, first, "/answer/feedback", **form)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 import pytest
 from joserfc import jwt
 
-from alerts.access import directory, own_channels, sessions
+from alerts.access import api_tokens, directory, own_channels, sessions
 from alerts.access.directory import Directory, DirectoryPerson
 from alerts.access.limits import Limits
 from alerts.access.own_channels import ChannelKind
@@ -20,6 +20,7 @@ from alerts.page.identity_provider import IdentityProvider, ProviderSettings
 from alerts.secrets import Secret
 from storage import audit, sqlite
 from tests.support import oidc_provider
+from tests.unit.alerts.test_former_people import give_all, list_left
 from tests.unit.alerts.test_page import HOST, PASSWORD
 
 pytestmark = pytest.mark.filterwarnings(  # the provider's
@@ -485,6 +486,88 @@ async def test_an_administrator_removes_a_person_of_the_directory(join):
     assert answer.headers["location"] == "/settings/people"
     assert page.engine.policy.find_member("new@school.example") is None
     assert (await page.client.post("/people/ap/remove", data=token)).status_code == 404
+
+
+@pytest.mark.parametrize("change", [{"sub": "sub-heir"}, {}], ids=["subject", "client"])
+async def test_an_address_that_passes_on_inherits_nothing(join, provider, change, database):
+    page, _ = await join(["pw-lincoln"])
+    give_person(page.db, "new@school.example")
+    before = page.client.cookies["plumewatch_session"]
+    page.client.cookies.clear()
+    if not change:
+        with sqlite.transaction(page.db) as tx:
+            tx.execute("UPDATE provider_account SET client = 'another client'")
+    provider.change |= {**change, "name": "Heir"}
+    assert (await sign_in(page, provider, "sub-new")).status_code == 200
+    assert await person_of(page) == "Heir"
+    assert list(map(tuple, list_left(page.db, "new@school.example"))) == [("staff_session",)]
+    page.client.cookies.set("plumewatch_session", before, domain="127.0.0.1")
+    assert await person_of(page) == ""
+    assert next(iter(removals(page)))["why"] == "another account with this address"
+    assert (await sign_in(page, provider, "sub-new")).status_code == 200
+    assert len(removals(page)) == 1
+
+
+def removals(page):
+    details = [json.loads(entry.detail) for entry in audit.read_entries(page.db)]
+    return [one for one in details if one.get("what") == "removed"]
+
+
+def give_person(db, person):
+    with sqlite.transaction(db) as tx:
+        give_all(tx, person)
+
+
+async def test_another_account_with_a_configured_address_is_refused_until_released(start, provider):
+    page = start()
+    await sign_in(page, provider)
+    give_person(page.db, "ap")
+    page.client.cookies.clear()
+    provider.change = {"sub": "sub-heir"}
+    answer = await sign_in(page, provider)
+    assert (answer.status_code, "Another account at School ID had" in answer.text) == (403, True)
+    assert reason(page) == "another account with a known address"
+    assert list_left(page.db, "ap")
+    await page.sign_in("ad")
+    assert "Release ap@school.example" in (await page.client.get("/people/ap")).text
+    assert (await page.act("/people/ap/remove")).status_code == 303
+    assert list_left(page.db, "ap") == []
+    assert (await page.act("/people/ap/remove")).status_code == 404
+    page.client.cookies.clear()
+    assert (await sign_in(page, provider)).status_code == 200
+    assert await person_of(page) == "A. Principal"
+
+
+async def test_with_another_client_or_address_the_next_account_is_taken(start, provider):
+    for change in ({}, {"client_id": "plumewatch-2"}, {"emails": {"ap": "second@school.example"}}):
+        page = start(**change)
+        at = {"aud": change.get("client_id", US), "email": page.engine.policy.staff[0].email}
+        provider.change = {**at, "sub": f"sub-{len(at['aud'] + at['email'])}"}
+        assert (await sign_in(page, provider)).status_code == 200
+        provider.change["sub"] = "sub-heir"
+        assert (await sign_in(page, provider)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("groups", "scopes"), [(["pw-staff"], {"read"}), (["others"], None)], ids=["fewer", "none"]
+)
+async def test_sessions_and_tokens_end_with_the_groups(start, provider, groups, scopes):
+    page = start(GROUPS, groups_claim="groups")
+    provider.change = {"groups": ["pw-admins"]}
+    await sign_in(page, provider)
+    with sqlite.transaction(page.db) as tx:
+        wanted = [api_tokens.Scope.READ, api_tokens.Scope.REPORTS]
+        token = api_tokens.make(tx, "t", "ap", wanted, by="ad", days=9, now=page.now)
+    provider.change = {"groups": groups}
+    other = page.browse()
+    page.client, before = other, page.client
+    await sign_in(page, provider)
+    page.client = before
+    shown = (await page.client.get("/account")).text
+    assert ("Role: staff." in shown, "Role: admin." in shown) == (scopes is not None, False)
+    found = api_tokens.find(page.db, token)
+    assert (found and found.scopes) == scopes
+    await other.aclose()
 
 
 def test_whom_the_configuration_names_by_now_is_no_second_person(policy):

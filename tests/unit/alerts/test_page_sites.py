@@ -12,6 +12,8 @@ from starlette.routing import Route
 from alerts.access import action_tokens, api_tokens, passwords
 from alerts.access.action_tokens import Action
 from alerts.access.api_tokens import Scope
+from alerts.access.directory import Directory, DirectoryPerson, save_person
+from alerts.access.sign_in_rules import GroupRole, SignInRules
 from alerts.duty.roster import Roster
 from alerts.incidents import repository, silences, threshold_adjustments
 from alerts.incidents.incident import Verdict
@@ -671,13 +673,16 @@ def managed(open_page, tmp_path):
     path = tmp_path / "plumewatch.toml"
     path.write_text(f'{DISTRICT}[[staff]]\nid = "south-2"\nname = "Warden"\nsites = ["south"]\n')
     config = ConfigEditor(path, tmp_path / "history", lambda: None)
-    page = open_page(POLICY, Registry.of(ROOMS, SENSORS, SITES), config=config)
+    groups = (GroupRole(f"pw-{site}", "staff", HERE[site]) for site in ("north", "south"))
+    rules = SignInRules(groups=tuple(groups))
+    page = open_page(POLICY, Registry.of(ROOMS, SENSORS, SITES), config=config, sign_in=rules)
     nowhere, near = (
         StaffMember(f"{who}@x.example", f"Joined {who}", "staff") for who in ("nowhere", "near")
     )
     sites = {nowhere.id: frozenset(), near.id: HERE["north"]}
     roster = replace(POLICY.get_roster(), sites={**POLICY.get_roster().sites, **sites})
     page.engine.policy = replace(POLICY, staff=(*STAFF, nowhere, near), roster=roster)
+    page.rules = rules
     page.staff = lambda: tomllib.loads(path.read_text())["staff"]
     (tmp_path / "people.csv").write_text(PEOPLE)
     page.whole = lambda: config.read().whole["staff"]
@@ -715,6 +720,28 @@ async def test_people_of_the_directory_are_listed_with_their_schools(managed):
     assert answer.status_code == 404
 
 
+async def test_people_who_have_not_signed_in_for_long_are_named(managed):
+    for person, days, group in (
+        ("near@x.example", 61, "pw-north"),
+        ("fresh@x.example", 59, "pw-north"),
+        ("left@x.example", 91, "pw-north"),
+        ("far@x.example", 91, "pw-south"),
+    ):
+        with sqlite.transaction(managed.db) as tx:
+            seen = managed.now - days * 86_400
+            save_person(tx, DirectoryPerson(person, person, (group,), seen))
+            Directory(None, managed.rules).remove_absent(tx, managed.now)
+    for person, gone in (
+        ("all-ad", ["far@x.example", "left@x.example"]),
+        ("north-ad", ["left@x.example"]),
+    ):
+        await managed.sign_in(person)
+        text = (await managed.client.get("/settings/people")).text
+        warned = re.findall(r"Joined (\w+)</strong>(?:(?!<li).)*Alerts stop unless", text)
+        removed = re.findall(r"<strong>([^<]+)</strong><span class=\"fine\">Removed\. Last", text)
+        assert (warned, removed) == (["near"], gone)
+
+
 @pytest.mark.parametrize("person", ["north-two", "aide"])
 async def test_an_administrator_of_a_school_corrects_its_people(managed, person):
     await managed.sign_in("north-ad")
@@ -723,11 +750,10 @@ async def test_an_administrator_of_a_school_corrects_its_people(managed, person)
     form = (await managed.client.get(path)).text
     assert not OF_SOUTH.search(form)
     assert "/remove" not in form
-    new = {"name": "Second of north", "email": "two@x.example"}
-    answer = await send(managed, path, look=path, role="staff", **new)
+    answer = await send(managed, path, look=path, role="staff", name="Second of north")
     assert answer.status_code == 303
     found = next(one for one in managed.whole() if one["id"] == person)
-    assert found == {"id": person, "sites": ["north"], **new}
+    assert found == {"id": person, "sites": ["north"], "name": "Second of north"}
 
 
 @pytest.mark.attack
@@ -739,8 +765,8 @@ async def test_an_administrator_of_a_school_changes_nobody_into_somebody_else(ma
         ({"sites": ["south"]}, 400),
         ({"sites": ["*"]}, 400),
         ({"role": "king"}, 400),
-        ({"email": "near@x.example"}, 400),  # belongs to a person in the directory
-        ({"email": "Boss@South.example"}, 400),
+        ({"email": "nobody-yet@x.example"}, 303),  # left out: it decides who signs in
+        ({"email": "near@x.example"}, 303),
         ({"quiet_hours.0.start": "22:00", "quiet_hours.0.end": "23:00"}, 303),  # not in a table
     ):
         answer = await send(managed, path, look=path, **{"name": "Aide", **form})
@@ -752,6 +778,17 @@ async def test_an_administrator_of_a_school_changes_nobody_into_somebody_else(ma
             assert (await send(managed, url, look=path, name="X")).status_code == 404
     assert (await send(managed, f"{path}/remove", look=path)).status_code == 404
     assert managed.whole() == before
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("person", ["north-ad", "all-ad"])
+async def test_administrators_save_no_more_often_than_people_do(managed, person):
+    await managed.sign_in(person)
+    path = f"/settings/people/{[one['id'] for one in managed.whole()].index('aide')}"
+    token = {"form_token": await managed.form_token(path)}
+    for expected in (*([400] * 20), 429):
+        answer = await managed.client.post(path, data={**token, "name": ""})
+        assert answer.status_code == expected
 
 
 @pytest.mark.attack
@@ -776,6 +813,14 @@ async def test_an_administrator_of_a_school_gives_nobody_another_school(managed)
         answer = await send(managed, f"/people/{person}/invite", look="/settings/person/new")
         assert answer.status_code == 404
     assert managed.staff() == before
+
+
+async def test_only_an_administrator_of_all_schools_sees_the_field_for_addresses(managed):
+    number = [one["id"] for one in managed.whole()].index("aide")
+    for person, is_there in (("north-ad", False), ("all-ad", True)):
+        await managed.sign_in(person)
+        form = (await managed.client.get(f"/settings/people/{number}")).text
+        assert ('name="email"' in form) is is_there
 
 
 @pytest.mark.attack

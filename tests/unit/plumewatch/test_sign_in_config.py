@@ -175,6 +175,21 @@ def test_check_before_anyone_has_joined_from_the_directory(tmp_path, group, join
     assert ("first sign-in" in found.remedy) is (state is State.WARNING)
 
 
+def test_check_names_people_who_have_not_signed_in_for_long(tmp_path):
+    (tmp_path / "secret").write_text("x")
+    own = {**GOOD, "group": [{"group": "pw", "role": "staff"}], "absent_days": 30}
+    own |= {"issuer": f"http://127.0.0.1:{free_port()}", "groups_claim": "groups"}
+    config = configuration(tmp_path, own).model_copy(update={"data_dir": tmp_path})
+    with closing(connect(DataPaths(tmp_path).state)) as db:
+        prepare_state(db)
+        with transaction(db) as tx:
+            for person, days in (("a@school.example", 21), ("b@school.example", 19)):
+                save_person(tx, DirectoryPerson(person, "A", ("pw",), -days * 86_400.0))
+    (found,) = [one for one in check_sign_in(config, 0.0) if "20 days" in one.sentence]
+    assert "a@school.example" in found.sentence
+    assert "b@school.example" not in found.sentence
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_check_asks_the_provider_for_its_document_and_keys(tmp_path):
     (tmp_path / "secret").write_text("x")
