@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dashboards.queries import DATA_SOURCE
 from detection.quantities import QUANTITIES
+from reports.text import to_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,13 +71,8 @@ KIND_COLORS: Final = {
     "integrity": "#6A3D9A",
     "service": "#8C564B",
 }
-_LABELS: Final = {
-    "possible": "possible vaping",
-    "sensor_fault": "sensor fault",
-    "false_alarm": "false alarm",
-    "nothing_found": "nothing found",
-}
-"""Labels of stored two-word codes."""
+_LABELS: Final = {code: to_words(code) for code in (*KIND_COLORS, "false_alarm", "nothing_found")}
+"""Words for stored codes, as in reports."""
 _UNITS: Final = {
     "µg/m³": "conμgm3",
     "/cm³": "suffix:/cm³",
@@ -198,6 +194,7 @@ def chart(
     about: str,
     *queries: Json,
     unit: str = "none",
+    decimals: int | None = None,
     bands: Bands | None = None,
     colors: Mapping[str, str] | None = None,
     empty: str = "no readings in this time",
@@ -238,7 +235,9 @@ def chart(
         style |= {"fillOpacity": 60 if stacked else 80, "lineWidth": 1}
     if stacked:
         style["stacking"] = {"mode": "normal", "group": "A"}
-    defaults |= {key: value for key, value in (("min", low), ("max", high)) if value is not None}
+        decimals = 0  # stacked bars are counts
+    limits = {"min": low, "max": high, "decimals": decimals}
+    defaults |= {key: value for key, value in limits.items() if value is not None}
     made = _panel(
         "timeseries",
         (title, about, empty),
@@ -270,11 +269,11 @@ def number(
     defaults = {
         "unit": unit,
         **({} if decimals is None else {"decimals": decimals}),
-        "thresholds": _thresholds(_behind_text(bands or []), BLUE),
+        "thresholds": _thresholds(_behind_text(bands or []), TRANSPARENT),
         **({} if words is None else {"mappings": _mappings(words)}),
     }
     options = {
-        "colorMode": "background_solid" if bands else "none",
+        "colorMode": "background_solid" if bands or words else "none",
         "graphMode": "none",
         "justifyMode": "auto",
         "orientation": "auto",
@@ -385,11 +384,12 @@ def column(
     link: Json | None = None,
     *,
     wraps: bool = False,
+    least: int | None = None,
 ) -> tuple[str, Json]:
     """Return a column's name and its overrides; a `title` replaces the name.
 
     A name that begins with ``^`` is a pattern. Bands or words color the cells. A column that
-    `wraps` contains sentences.
+    `wraps` contains sentences. `least` is the minimum width.
     """
     given: Json = {
         "unit": unit or None,
@@ -399,10 +399,10 @@ def column(
         "custom__cellOptions": None,
         "links": None if link is None else [link],
         "custom__width": width,
+        "custom__minWidth": _READABLE if wraps and width is None else least,
     }
     if wraps:
         given["custom__wrapText"] = True
-        given["custom__minWidth"] = _READABLE if width is None else None
         given["custom__cellOptions"] = {"type": "auto", "wrapText": True}  # before Grafana 12
     if bands or words is not None:
         given["custom__cellOptions"] = {"type": "color-background", "mode": "basic"}

@@ -308,6 +308,86 @@ def test_what_changed_since_yesterday_has_the_condition_before_and_after(url, sc
     assert {("gym-1-locker-b", "ok", "tampered"), (SILENT, "ok", "silent")} <= moves
 
 
+def mapped(panel, column=".*"):
+    """Return the texts and colors that a table shows for the values of a column."""
+    found = {}
+    for override in panel["fieldConfig"]["overrides"]:
+        if override["matcher"]["options"] in (".*", column):
+            given = {p["id"]: p["value"] for p in override["properties"]}
+            for mapping in given.get("mappings", ()):
+                if mapping["type"] == "value":
+                    found |= mapping["options"]
+    return found
+
+
+def test_codes_are_words_and_a_word_has_one_color_everywhere():
+    colors = {}
+    for dashboard in BUILT.values():
+        for panel in grafana.panels(dashboard):
+            columns = {o["matcher"]["options"] for o in panel["fieldConfig"]["overrides"]}
+            if panel["type"] == "table":
+                assert mapped(panel)["vape"]["text"] == "vaping"
+                assert mapped(panel)["nothing_found"]["text"] == "nothing found"
+            if "status" in columns:
+                assert mapped(panel, "status")["notified"]["text"] == "staff notified"
+            for column in columns - {".*"}:
+                for shown in mapped(panel, column).values():
+                    if "color" in shown:
+                        colors.setdefault(shown["text"], set()).add(shown["color"])
+    assert {"silent", "staff notified"} <= colors.keys()
+    assert {text: found for text, found in colors.items() if len(found) > 1} == {}
+    by_kind = found_panel("alerts", "Incidents per day, by kind")
+    names = {
+        override["matcher"]["options"]: p["value"]
+        for override in by_kind["fieldConfig"]["overrides"]
+        for p in override["properties"]
+        if p["id"] == "displayName"
+    }
+    assert (names["vape"], names["tamper"]) == ("vaping", "tampering")
+
+
+def test_axes_have_round_numbers():
+    """Grafana divides an axis of seconds at 1.67 minutes, and one of counts at 1.5."""
+    for dashboard in BUILT.values():
+        for panel in grafana.panels(dashboard):
+            if panel["type"] == "timeseries":
+                defaults = panel["fieldConfig"]["defaults"]
+                assert defaults["unit"] != "s", panel["title"]
+                assert defaults.get("decimals") == 0 or "stacking" not in defaults["custom"]
+
+
+PHONE = 366
+"""Width of a table on a phone of 390 pixels."""
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "last"),
+    [
+        ("morning", "What needs a visit", "what to do"),
+        ("morning", "How fast plumes clear", "of its month"),
+        ("morning", "Lowest CO2 of a day", "of its month"),
+        ("morning", "Sensors whose condition changed", "now"),
+        ("morning", "Incidents", "kind"),
+        ("now", "Open incidents", "status"),
+        ("alerts", "All incidents", "kind"),
+        ("sensors", "Sensors", "state"),
+        ("sensors", "Faults, outages, tampering", "kind"),
+    ],
+)
+def test_a_phone_shows_the_columns_that_matter_without_scrolling(name, title, last):
+    panel = found_panel(name, title)
+    organize = panel["transformations"][-1]["options"]
+    columns = [organize["renameByName"].get(c, c) for c in organize["indexByName"]]
+    widths = {}
+    for override in panel["fieldConfig"]["overrides"]:
+        for given in override["properties"]:
+            if given["id"] in ("custom.width", "custom.minWidth"):
+                widths[override["matcher"]["options"]] = given["value"]
+    shown = columns[: columns.index(last) + 1]
+    assert shown[0] == "room"
+    assert sum(widths[column] for column in shown) <= PHONE, widths
+
+
 @pytest.mark.parametrize(
     ("key", "value", "error"),
     [("ask", "SELECT {nothing}", KeyError), ("wdith", 4, TypeError), ("kind", "number", TypeError)],
