@@ -41,6 +41,11 @@ LANGUAGES: Final[Mapping[str, str]] = MappingProxyType({ENGLISH: "English", "es"
 _current: Final = ContextVar("language", default=ENGLISH)
 _RANGE: Final = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([0-9.]{1,5})\s*)?")
 _LONGEST_HEADER: Final = 500
+_ARTICLE: Final = re.compile(
+    r"\b(a )?las (?=(?:<time\b[^>]*>)?(?:(1[: ])|(?:lun|mar|mié|jue|vie|sáb|dom)\b"
+    r"|\d+ (?:de )?(?:ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic)))"
+)
+"""The article before one o'clock or a date."""
 
 
 def get_language() -> str:
@@ -87,7 +92,19 @@ def _parse_quality(text: str | None) -> float:
 
 def _(message: str, **values: object) -> str:
     """Return a message in the current language, with its placeholders filled."""
-    return gettext(message) % values
+    return agree(gettext(message) % values)
+
+
+def agree(text: str) -> str:
+    """Make Spanish articles agree with the times after them, which may be in a `time` element.
+
+    >>> with use_language("es"):
+    ...     print(agree("a las 1:05 p.m., desde las lun 7 de sept, a las 11:05"))
+    a la 1:05 p.m., desde el lun 7 de sept, a las 11:05
+    """
+    if get_language() == ENGLISH:
+        return text
+    return _ARTICLE.sub(lambda found: f"{found[1] or ''}la " if found[2] else "el ", text)
 
 
 def gettext(message: str) -> str:
@@ -172,7 +189,7 @@ class Message:
     values: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return gettext(self.pattern) % self.values
+        return agree(gettext(self.pattern) % self.values)
 
 
 def later(message: str, **values: object) -> Message:
@@ -285,7 +302,7 @@ class Sentences:
             for name, value in fact.params.items()
         }
         if isinstance(found, str):
-            return gettext(found) % values
+            return agree(gettext(found) % values)
         return plural(*found, values["n"]) % values
 
 

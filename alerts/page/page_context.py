@@ -38,7 +38,7 @@ from alerts.page.guard import (
 )
 from alerts.page.rendering import NAV, build_environment
 from alerts.page.visibility import Visibility
-from language.messages import LANGUAGES, _, capitalize, choose_language, set_language
+from language.messages import LANGUAGES, _, agree, capitalize, choose_language, set_language
 from storage import audit, sqlite
 from storage.audit import AuditKind
 from storage.errors import StorageError
@@ -345,7 +345,7 @@ class PageContext(Visibility):
         return _FilledInThread(fill, self.threads, status_code)
 
     def _fill(self, template: str, content: Mapping[str, Any]) -> str:
-        return self._templates.get_template(template).render(content)
+        return agree(self._templates.get_template(template).render(content))
 
 
 class _FilledInThread(HTMLResponse):

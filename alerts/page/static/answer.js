@@ -69,9 +69,7 @@ document.addEventListener("DOMContentLoaded", () => {
     element("asks").hidden = done;
     element("settled").hidden = !done;
     element("room").textContent = body.room;
-    element("what").textContent = body.answered ? body.what
-      : body.over ? _("%(what)s at %(time)s", { what: body.what, time: body.since })
-      : _("%(what)s since %(time)s", { what: body.what, time: body.since });
+    element("what").textContent = body.what;
     element("place").textContent = body.place;
     element("why").textContent = body.answered ? "" : body.why;
     element("said").textContent = status(body);

@@ -224,6 +224,17 @@ class AnswerPages(PageGroup):
         by, name_of = shown["acknowledged_by"], self._context.policy.find_name
         said = [h for h in shown["history"] if h["who"] == grant.person]
         declined = bool(said) and said[-1]["what"] == Happened.DECLINED
+        is_over = shown["status"] == Status.RESOLVED.value
+        since = {
+            "what": write_headline(shown),
+            "time": self._context.times.write_when(shown["onset"]),
+        }
+        if shown["verdict"]:
+            headline = since["what"]
+        elif is_over:
+            headline = _("%(what)s at %(time)s", **since)
+        else:
+            headline = _("%(what)s since %(time)s", **since)
         asked = (
             n["person"]
             for n in shown["notices"]
@@ -242,17 +253,16 @@ class AnswerPages(PageGroup):
             else "",
             "room": shown["room_name"],
             "place": shown["place"],
-            "what": write_headline(shown),
+            "what": headline,
             "answers": list_answers(shown["kind"]),
             "answered": bool(shown["verdict"]),
-            "since": self._context.times.write_when(shown["onset"]),
             "why": shown["events"][0]["why"]["sentence"] if shown["events"] else "",
             "mine": by == grant.person,
             "taken_by": name_of(by) if by else "",
             "here": grant.person in shown["there"],
             "first_there": name_of(shown["there"][0]) if shown["there"] else "",
             "awaited": shown["awaited"],
-            "over": shown["status"] == Status.RESOLVED.value,
+            "over": is_over,
             "verdict": shown["verdict"] or "",
             "cause": shown["cause"] or "",
             "answered_by": ""

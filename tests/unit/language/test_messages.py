@@ -8,9 +8,12 @@ from babel.dates import format_datetime
 
 from language.messages import (
     FORMS,
+    Sentences,
     Words,
     _,
+    agree,
     choose_language,
+    fact,
     get_language,
     join_words,
     later,
@@ -81,6 +84,28 @@ def test_dates_follow_the_language():
     assert write_date(day, "moment") == "Mon, Sep 7, 10:05 AM"
     with use_language("es"):
         assert write_date(day, "moment") == "lun 7 de sept, 10:05 a.m."
+
+
+@pytest.mark.parametrize(
+    ("form", "hour", "since", "at"),
+    [
+        ("clock", 13, "X desde la 1:05 p.m.", "acudió allí a la 1:05 p.m."),
+        ("clock", 1, "X desde la 1:05 a.m.", "acudió allí a la 1:05 a.m."),
+        ("clock", 11, "X desde las 11:05 a.m.", "acudió allí a las 11:05 a.m."),
+        ("moment", 13, "X desde el lun 7 de sept, 1:05 p.m.", "acudió allí el lun 7 de sept, 1:05"),
+        ("day and clock", 11, "X desde el 7 sept, 11:05 a.m.", "acudió allí el 7 sept, 11:05 a.m."),
+    ],
+)
+def test_spanish_articles_agree_with_the_time(form, hour, since, at):
+    sentences = Sentences({"at": "responded there at %(time)s"})
+    with use_language("es"):
+        time = write_date(datetime(2026, 9, 7, hour, 5, tzinfo=UTC), form)
+        assert _("%(what)s since %(time)s", what="X", time=time) == since
+        assert str(later("%(what)s since %(time)s", what="X", time=time)) == since
+        assert sentences.write(fact("at", time=time)).startswith(at)
+        page = agree(f'De turno a las <time datetime="2026">{time}</time>')
+        assert page.replace("<time", "").startswith("De turno " + at.split()[2])
+    assert _("%(what)s since %(time)s", what="a las", time="1:05") == "a las since 1:05"
 
 
 @pytest.mark.parametrize("form", FORMS)
