@@ -23,7 +23,7 @@ from alerts.errors import NotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.secrets import Secret, make_target_id
-from language.messages import _, use_language
+from language.messages import _, to_json, use_language
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
@@ -32,7 +32,7 @@ from plumewatch.config.settings import add_directory, build_alert_policy
 from plumewatch.errors import UsageError
 from plumewatch.report_request import ReportRequest, gather_facts
 from plumewatch.service.data_folder import open_state
-from plumewatch.service.jobs import is_due
+from plumewatch.service.jobs import Done, is_due
 from reports.files import write_report
 from reports.letter import write_letter
 from reports.summary import make_summary
@@ -40,7 +40,7 @@ from storage.errors import StorageError
 from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from storage.registry import Registry
 
@@ -109,26 +109,31 @@ def _list_names(names: Iterable[str]) -> str:
     return "; ".join([*every[:_MAX_NAMED], *([_("%(n)d more", n=more)] if more > 0 else [])])
 
 
-def send_weekly(config: PlumewatchConfig, since: float, now: float) -> list[str]:
-    """Send the summaries due since `since` to ``[reports]`` and to staff; return the results."""
-    target = read_secret(config, "reports.weekly")
+def send_weekly(
+    config: PlumewatchConfig, since: float, now: float, sent: Sequence[str] = ()
+) -> Done:
+    """Send the summaries due since `since`, except those in `sent`, to ``[reports]`` and staff."""
+    target, done = read_secret(config, "reports.weekly"), Done()
     if target is None:
-        return ["no weekly summary was sent: [reports] has no weekly_file"]
-    mails = [("", target), *_find_staff_mails(config, target)]
-    due = [mail for mail in mails if is_due(since, now, config.zone(mail[0]))]
-    return [_send(config, now, *mail) for mail in due] or ["no weekly summary is due here"]
+        return Done(["no weekly summary was sent: [reports] has no weekly_file"])
+    for site, to in [("", target), *_find_staff_mails(config, target)]:
+        key = f"{site} {make_target_id(to)}"
+        if key in sent or not is_due(since, now, config.zone(site)):
+            continue
+        try:
+            done.said.append(_send(config, now, site, to))
+            done.sent.append(key)
+        except _REFUSALS as error:
+            done.said.append(f"no weekly summary{site and f' of {site}'} was sent: {error}")
+            done.failed = True
+    return done
 
 
 def _send(config: PlumewatchConfig, now: float, site: str, target: Secret) -> str:
     settings = NotifySettings(config.alerts.allow_private_targets, several=True)
-    try:
-        notice, workbook = build_weekly_notice(config, now, site)
-        sent = AppriseNotifier(settings).send(
-            target, notice, timeout_s=_TIMEOUT_S, picture=workbook
-        )
-        asyncio.run(sent)
-    except _REFUSALS as error:
-        return f"no weekly summary{site and f' of {site}'} was sent: {error}"
+    notice, workbook = build_weekly_notice(config, now, site)
+    sent = AppriseNotifier(settings).send(target, notice, timeout_s=_TIMEOUT_S, picture=workbook)
+    asyncio.run(sent)
     return f"weekly summary sent to {make_target_id(target)}: {notice.title}"
 
 
@@ -155,15 +160,15 @@ def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tupl
 
 
 def main() -> None:
-    """Send the summary, and print the result."""
+    """Send the summaries, and print the result."""
     os.nice(19)
     order = json.load(sys.stdin.buffer)
     config = PlumewatchConfig.model_validate_json(order["config"])
     try:
-        done = send_weekly(config, order["since"], order["now"])
+        done = send_weekly(config, order["since"], order["now"], order["sent"])
     except (ConfigError, StorageError, sqlite3.Error, OSError) as error:
-        done = [f"no weekly summary was sent: {error}"]
-    sys.stdout.write("\n".join(done) + "\n")
+        done = Done([f"no weekly summary was sent: {error}"], failed=True)
+    sys.stdout.write(to_json(done))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from language.messages import _, gettext, join_words, ngettext, write_date, write_hours
+from language.messages import _, capitalize, gettext, join_words, ngettext, write_date, write_hours
 from language.plain_text import escape_reversibly
 from reports.rows import State
 from reports.schools import compare_schools
@@ -106,10 +106,10 @@ def write_notes(made: Summary) -> Iterator[str]:
 
 
 def write_findings(made: Summary) -> Iterator[str]:
-    """Yield up to five sentences: number of alerts, trend, answers, responses, and times.
+    """Yield sentences: number of alerts, trend, answers, responses, and busiest times.
 
-    All numbers in a sentence count the same incidents and days. A sentence without a number is left
-    out.
+    All numbers in a sentence count the same incidents and days. Without incidents, only the first
+    two are there; only weeks, months, terms and years have a trend.
     """
     facts = made.facts
     found = {figure.key: figure.values for figure in made.figures}
@@ -135,7 +135,7 @@ def write_findings(made: Summary) -> Iterator[str]:
         "fixed": _("%(n)d with the sensor fixed", n=value("fixed")),
     }
     said = join_words(text for key, text in counts.items() if value(key))
-    answered = every - value("unknown")
+    answered = every - value("not_answered")
     yield _("Staff answered %(n)d of %(every)d", n=answered, every=every) + (
         f": {said}." if said else "."
     )
@@ -152,9 +152,13 @@ def write_findings(made: Summary) -> Iterator[str]:
             alerts=ngettext("%(n)d alert sent to staff", "%(n)d alerts sent to staff", notified),
             others=others,
         )
+    else:
+        yield _("No alert was sent to staff.")
     times = Counter(_name_time(facts, row) for row in facts.air).most_common(_MAX_TIMES)
     if named := [_("%(time)s (%(n)d alerts)", time=time, n=n) for time, n in times if n > 1]:
         yield _("Busiest times for vaping and smoke: %(times)s.", times=join_words(named))
+    else:
+        yield _("No weekday and time had more than one alert for vaping or smoke.")
 
 
 def _name_time(facts: Facts, row: IncidentRow) -> str:
@@ -180,6 +184,9 @@ def _compare_with_before(made: Summary) -> Iterator[str]:
             yield _("There is no record of %(period)s to compare with.", period=_in_text(earlier))
         return
     values = next(f.values for f in made.figures if f.key == "per_school_day")
+    named = name_period_before(facts.before)
+    if not values["days_before"]:
+        yield capitalize(_("%(period)s had no school days to compare with.", period=named))
     if not values["days_before"] or not values["days"]:
         return
     now, before = (
@@ -195,7 +202,7 @@ def _compare_with_before(made: Summary) -> Iterator[str]:
         "Vaping and smoke: %(now)s, compared with %(before)s in %(period)s",
         now=now,
         before=before,
-        period=name_period_before(facts.before),
+        period=named,
     ) + ("." if values["is_clear"] else _("; too few to call a change."))
 
 

@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import json
 import logging
+import random
 import sys
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from alerts.notify.pump import PumpSettings, compute_backoff_s
 from language.messages import _
-from storage.journal import Snapshot, read_number, restore_snapshot, save_snapshot
+from storage.journal import Snapshot, restore_snapshot, save_snapshot
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -33,6 +35,24 @@ _LONGEST_OF_PAGE_S: Final = 300.0
 _MORNING: Final = 6
 _SUMMARY: Final = "weekly summary"
 _LAST_RUN: Final = f"last {_SUMMARY}"
+_RETRIES: Final = PumpSettings(first_retry_s=60.0, max_retry_s=3600.0)
+_MAX_TRIES: Final = 30
+"""Ends the retries after about a day."""
+
+
+class LastRun(msgspec.Struct, frozen=True):
+    """When all due summaries had been sent, and the mails that were sent since."""
+
+    at: float
+    sent: tuple[str, ...] = ()
+
+
+class Done(msgspec.Struct):
+    """What a run did: lines for the log, the mails that were sent, and whether any failed."""
+
+    said: list[str] = []
+    sent: list[str] = []
+    failed: bool = False
 
 
 def is_due(last: float, now: float, zone: ZoneInfo) -> bool:
@@ -47,13 +67,15 @@ def is_due(last: float, now: float, zone: ZoneInfo) -> bool:
 class WeeklySummary:
     """Sends each school's summary on Monday at 6:00 AM in its time zone, across restarts.
 
-    Before the first run, the time of the first check counts as the last run.
+    Before the first run, the time of the first check counts as the last run. A mail that fails is
+    retried for about a day. If the service is killed during a run, that run's mails are sent again.
     """
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         config = resources.config
         self._zones = {config.zone(site) for site in config.sites_by_id()}
+        self._tries, self._next_try = 0, 0.0
 
     async def run(self) -> None:
         """Send the summary when its time has come; check every minute, until cancelled."""
@@ -63,31 +85,43 @@ class WeeklySummary:
 
     async def _run_if_due(self) -> None:
         base, now = self._resources, self._resources.clock()
-        stored = await base.run_until_stored(
-            _SUMMARY, restore_snapshot, base.state, _LAST_RUN, read_number
-        )
-        last = now if stored is None else stored
-        due = any(is_due(last, now, zone) for zone in self._zones)
-        if due or stored is None:
-            await base.run_until_stored(_SUMMARY, _save, base.state, now)
-        if due:
-            log.info("%s", await self._run_job(last, now))
+        last = await base.run_until_stored(_SUMMARY, restore_snapshot, base.state, _LAST_RUN, _read)
+        if last is None:
+            last = LastRun(now)
+            await base.run_until_stored(_SUMMARY, _save, base.state, last)
+        if now < self._next_try or not any(is_due(last.at, now, zone) for zone in self._zones):
+            return
+        done = await self._run_job(last, now)
+        log.info("%s", "\n".join(done.said) or "no weekly summary is due here")
+        self._tries = (self._tries + 1) % _MAX_TRIES if done.failed else 0
+        left = LastRun(now)
+        if self._tries:
+            left = LastRun(last.at, (*last.sent, *done.sent))
+            self._next_try = now + compute_backoff_s(self._tries, _RETRIES, random.uniform)
+        await base.run_until_stored(_SUMMARY, _save, base.state, left)
 
-    async def _run_job(self, since: float, now: float) -> str:
+    async def _run_job(self, last: LastRun, now: float) -> Done:
         config = self._resources.config.model_dump_json(by_alias=True)
-        order = json.dumps({"config": config, "since": since, "now": now}).encode()
+        given = {"config": config, "since": last.at, "now": now, "sent": last.sent}
+        command = (sys.executable, "-m", "plumewatch.weekly_summary")
         try:
-            out = await _run((sys.executable, "-m", "plumewatch.weekly_summary"), order, _LONGEST_S)
+            out = await _run(command, json.dumps(given).encode(), _LONGEST_S)
+            return msgspec.json.decode(out, type=Done)
         except TimeoutError:
-            return f"{_SUMMARY} was not run: it took too long"
+            return Done([f"{_SUMMARY} was not run: it took too long"])
         except OSError as error:
-            return f"{_SUMMARY} was not run: {error}"
-        return out.decode(errors="replace").strip() or f"{_SUMMARY} was not run: see the log"
+            return Done([f"{_SUMMARY} was not run: {error}"], failed=True)
+        except msgspec.DecodeError:
+            return Done([f"{_SUMMARY} was not run: see the log"], failed=True)
 
 
-def _save(connection: sqlite3.Connection, at: float) -> None:
+def _read(stored: Snapshot) -> LastRun:
+    return msgspec.json.decode(stored.body, type=LastRun)
+
+
+def _save(connection: sqlite3.Connection, last: LastRun) -> None:
     with transaction(connection) as tx:
-        save_snapshot(tx, _LAST_RUN, Snapshot(0, "", repr(at).encode()))
+        save_snapshot(tx, _LAST_RUN, Snapshot(0, "", msgspec.json.encode(last)))
 
 
 async def evaluate_in_process(

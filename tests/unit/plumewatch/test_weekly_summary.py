@@ -1,19 +1,19 @@
 """Test the weekly summary: when it is due, its contents, and its delivery."""
 
 import asyncio
-import json
 import re
 from contextlib import suppress
 from datetime import date, datetime, timedelta
+from io import BytesIO, StringIO
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from alerts import sensor_tests
+from alerts.errors import NotifyReason, PermanentNotifyError
 from plumewatch import weekly_summary
 from plumewatch.config.load import load
-from plumewatch.config.model import PlumewatchConfig
 from plumewatch.service import jobs
 from plumewatch.service.data_folder import open_state
 from plumewatch.weekly_summary import build_weekly_notice, describe_due_tests, send_weekly
@@ -34,15 +34,21 @@ def at(text, zone=ZONE):
 def run_service(monkeypatch, tmp_path):
     """Run the scheduler for a period; return the time and school of each summary sent."""
 
-    def run(config, *runs):
-        sent, now, end = [], 0.0, 0.0
+    def run(config, *runs, refused=()):
+        sent, now, end, refused = [], 0.0, 0.0, list(refused)
 
         async def run_job(_command, order, _longest_s):
-            given = json.loads(order)
-            done = send_weekly(
-                PlumewatchConfig.model_validate_json(given["config"]), given["since"], given["now"]
-            )
-            return "\n".join(done).encode()
+            monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(order)))
+            monkeypatch.setattr("sys.stdout", out := StringIO())
+            weekly_summary.main()
+            return out.getvalue().encode()
+
+        def send(_config, now, site, _to):
+            if site in refused:
+                refused.remove(site)
+                raise PermanentNotifyError(NotifyReason.REFUSED)
+            sent.append((site, now))
+            return "-"
 
         async def sleep(seconds):
             nonlocal now
@@ -55,9 +61,8 @@ def run_service(monkeypatch, tmp_path):
 
         monkeypatch.setattr(jobs, "_run", run_job)
         monkeypatch.setattr(jobs.asyncio, "sleep", sleep)
-        monkeypatch.setattr(
-            weekly_summary, "_send", lambda _config, now, site, _to: sent.append((site, now)) or "-"
-        )
+        monkeypatch.setattr(weekly_summary, "_send", send)
+        monkeypatch.setattr(weekly_summary.os, "nice", lambda _more: None)
         path = tmp_path / "state.db"
         fill_state(path, FIRST, 0, 0)
         with open_state(path) as state:
@@ -115,7 +120,8 @@ def test_the_summary_is_sent_on_monday_at_six(run_service, load_text, runs, due)
     assert sent == [("", at(time)) for time in due]
 
 
-def test_each_school_gets_its_summary_at_six_in_its_own_time_zone(run_service, load_text):
+@pytest.fixture
+def three_schools(load_text):
     zones = {"east": "America/New_York", "west": "America/Los_Angeles", "isle": "Pacific/Honolulu"}
     text = config_text(3, more='[reports]\nweekly_to_staff = true\nweekly_file = "weekly"\n')
     text = text.replace('site = "Lincoln High"', 'district = "District 9"')
@@ -125,9 +131,27 @@ def test_each_school_gets_its_summary_at_six_in_its_own_time_zone(run_service, l
     for person, site in (("ap", "east"), ("dean", "west"), ("an", "isle"), ("fm", "*")):
         own = f'email = "{person}@example.org"\nsites = ["{site}"]'
         text = text.replace(f'id = "{person}"', f'id = "{person}"\n{own}')
-    sent = run_service(load_text(text), (at("2026-09-20 15:00"), at("2026-09-22 00:00")))
     own = [(site, at("2026-09-21 06:00", ZoneInfo(zone))) for site, zone in zones.items()]
-    assert sent == [("", at("2026-09-21 06:00")), *own]
+    return load_text(text), [("", at("2026-09-21 06:00")), *own]
+
+
+def test_each_school_gets_its_summary_at_six_in_its_own_time_zone(run_service, three_schools):
+    config, due = three_schools
+    assert run_service(config, (at("2026-09-20 15:00"), at("2026-09-22 00:00"))) == due
+
+
+def test_a_refused_mail_is_sent_again_and_no_other_twice(run_service, three_schools):
+    config, due = three_schools
+    runs = [("2026-09-20 15:00", "2026-09-21 06:04"), ("2026-09-21 06:30", "2026-09-28 03:00")]
+    runs = [(at(start), at(end)) for start, end in runs]
+    sent = run_service(config, *runs, refused=["east"] * 5)  # at least once after the restart
+    late = next(time for site, time in sent if site == "east")
+    assert sorted(sent) == sorted([*(one for one in due if one[0] != "east"), ("east", late)])
+    assert at("2026-09-21 06:30") <= late < at("2026-09-21 08:00")
+    sent = run_service(
+        config, (at("2026-09-29 00:00"), at("2026-10-07 00:00")), refused=["east"] * 99
+    )
+    assert [site for site, _time in sent].count("east") == 0
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +171,7 @@ def test_the_summary_of_last_week_arrives_with_what_changed(school):
     with Receiver() as receiver:
         (school / "weekly").write_text(receiver.url)
         (school / "weekly").chmod(0o600)
-        (done,) = send_weekly(load(school / "plumewatch.toml"), 0.0, now)
+        (done,) = send_weekly(load(school / "plumewatch.toml"), 0.0, now).said
         (push,) = eventually(lambda: receiver.pushes, "the summary")
     assert done.startswith("weekly summary sent to json-")
     assert push["title"] == "Lincoln High: week of September 21, 2026"
@@ -170,6 +194,30 @@ def test_the_summary_of_last_week_arrives_with_what_changed(school):
     assert len(missed) == int(found[3].rpartition(" ")[2][:-1])
     line = r"- Restroom \d, floor \d, (North|South): \w{3}, Sep \d+, \d+:\d\d [AP]M, [a-z ]+"
     assert all(re.fullmatch(line, each) for each in missed)
+
+
+@pytest.mark.parametrize(
+    ("holiday", "a_day", "words"),
+    [
+        ("", 0.12, "No weekday and time had more than one alert for vaping or smoke."),
+        ("break", 1.0, "The week of September 14, 2026 had no school days to compare with."),
+    ],
+)
+def test_the_mail_of_a_quiet_week_or_after_a_break_has_five_sentences_too(
+    tmp_path, holiday, a_day, words
+):
+    more = '[reports]\nweekly_file = "weekly"\n'
+    if holiday:
+        more += '[[holiday]]\nname = "break"\nfirst = 2026-09-14\nlast = 2026-09-20\n'
+    (tmp_path / "plumewatch.toml").write_text(config_text(4, more=more), encoding="utf-8")
+    (tmp_path / "plumewatch-data").mkdir()
+    fill_state(tmp_path / "plumewatch-data/state.db", FIRST, 14, 4, seed=5, a_day=a_day)
+    fill_health(tmp_path / "plumewatch-data/series.db", FIRST, 14, 4, every_s=3600.0)
+    now = moment(FIRST + timedelta(days=14)) + 6 * 3600
+    text = build_weekly_notice(load(tmp_path / "plumewatch.toml"), now)[0].text
+    found = text.partition("\n\n")[0].splitlines()
+    assert len(found) == 5, found
+    assert words in found
 
 
 def test_the_summary_asks_for_yearly_tests_until_they_are_done(school):

@@ -87,6 +87,7 @@ SENTENCES = {
     "Someone responded": Tables.responded,
     "Vaping and smoke:": Tables.per_school_day,
     "Busiest times": Tables.times,
+    "No weekday and time": Tables.times,
     "": Tables.days,
 }
 
