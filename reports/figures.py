@@ -82,7 +82,7 @@ OUTCOME: Final = (
     KeyFigure("false_alarms", "False alarms", "false"),
     KeyFigure("nothing_found", "Nothing found", "nothing_found"),
     KeyFigure("fixed", "Sensors fixed", "fixed"),
-    KeyFigure("unknown", "Not answered", "unknown"),
+    KeyFigure("not_answered", "Not answered", "unknown"),
     KeyFigure("suppressed", "Suppressed", "suppressed"),
     KeyFigure("nobody_responded", "Nobody responded", "nobody_responded", "share"),
     KeyFigure(

@@ -153,7 +153,7 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
         _("Kinds of incident"),
         "kind",
         (
-            *("incidents", "confirmed", "false_alarms", "nothing_found", "fixed", "unknown"),
+            *("incidents", "confirmed", "false_alarms", "nothing_found", "fixed", "not_answered"),
             *("suppressed", "nobody_responded"),
         ),
         _count_by_kind(incidents),
@@ -255,7 +255,7 @@ def _rank_rooms(facts: Facts) -> Grid:
         "rooms",
         _("Rooms with the most vaping and smoke"),
         "room",
-        ("incidents", "confirmed", "false_alarms", "unknown"),
+        ("incidents", "confirmed", "false_alarms", "not_answered"),
         (
             (room, _count_verdicts(by_room[room], CONFIRMED, FALSE, ""))
             for room in islice(facts.room_totals, _TOP)

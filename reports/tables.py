@@ -142,7 +142,7 @@ COLUMNS: Final = {
         Column(
             "outcome",
             _TEXT,
-            "`confirmed`, `false_alarm`, `nothing_found`, `fixed`, `test`, `unknown`",
+            "`confirmed`, `false_alarm`, `nothing_found`, `fixed`, `test`, `not_answered`",
         ),
         Column("false_cause", _TEXT, "cause of a false alarm, from feedback"),
         Column(
@@ -309,7 +309,7 @@ def _list_incidents(facts: Facts) -> Iterator[dict[str, Any]]:
             "notices_undelivered": undelivered[row.id],
             "escalation_level": row.level,
             "responder_role": facts.roles.get(row.responder, "left") if row.responder else "",
-            "outcome": row.verdict or "unknown",
+            "outcome": row.verdict or "not_answered",
             "false_cause": row.cause,
             "state_code": facts.codes.get(row.kind, "") if row.verdict == CONFIRMED else "",
         }

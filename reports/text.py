@@ -20,6 +20,7 @@ NAMES: Final = frozenset(
         *(mark("Saturday"), mark("Sunday"), mark("vape"), mark("smoke"), mark("other")),
         *(mark("school days"), mark("incidents"), mark("vape and smoke per school day")),
         *(mark("confirmed"), mark("false alarms"), mark("nothing found"), mark("unknown")),
+        mark("not answered"),
         *(mark("suppressed"), mark("nobody responded"), mark("notified"), mark("unacknowledged")),
         *(mark("availability"), mark("completeness"), mark("online days")),
         *(mark("between"), mark("spray"), mark("steam")),

@@ -33,7 +33,7 @@ from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
@@ -60,13 +60,14 @@ class IncidentPages(PageGroup):
 
     # pages
 
-    @serves("/incidents")
+    @serves("/incidents", one_school=True, of_any_size=True)
     async def _index(
-        self, request: Request, fault: str = "", done: str = "", asked_first: str = ""
+        self, request: Request, fault: str = "", done: str = "", unsure: Collection[str] = ()
     ) -> Response:
         context, asked = self._context, request.query_params
         chosen = {name: asked.get(name, "").strip()[:_LONGEST] for name in _FILTERS}
         is_filtered = any(chosen.values())
+        site = asked.get("site", "")[:_LONGEST]
         opened = []
         if not is_filtered:
             opened = await context.read(queries.find_open_incidents, rooms=context.rooms)
@@ -92,7 +93,8 @@ class IncidentPages(PageGroup):
             found=shown,
             chosen=chosen,
             is_filtered=is_filtered,
-            filters=urlencode({name: value for name, value in chosen.items() if value}),
+            filters=urlencode({k: v for k, v in {**chosen, "site": site}.items() if v}),
+            of_school=urlencode({"site": site} if site else {}),
             older=f"{last[0]['opened_at']!r} {last[0]['id']}" if len(found) > _SHOWN else "",
             places=sorted(
                 ((room.id, room.full_name) for room in context.registry.rooms.values()),
@@ -101,7 +103,7 @@ class IncidentPages(PageGroup):
             at_once={verdict.value: VERDICT_WORDS[verdict] for verdict in _AT_ONCE},
             errors=[fault],
             done=done,
-            asked_first=asked_first,
+            unsure=unsure,
         )
 
     def _parse_midnight(self, text: str, otherwise: float, days: int = 0) -> float:
@@ -112,7 +114,14 @@ class IncidentPages(PageGroup):
             return otherwise
         return datetime.combine(day, time(), self._context.times.zone).timestamp()
 
-    @serves("/incidents/answers", Right.ANSWER, methods=("POST",), size=FormSize.LARGE)
+    @serves(
+        "/incidents/answers",
+        Right.ANSWER,
+        methods=("POST",),
+        size=FormSize.LARGE,
+        one_school=True,
+        of_any_size=True,
+    )
     async def _answer_several(self, request: Request) -> Response:
         """Give the same answer to several incidents that have none yet."""
         form, person = request.state.form, request.state.session.person
@@ -122,18 +131,8 @@ class IncidentPages(PageGroup):
         if verdict not in _AT_ONCE or not 0 < len(ids) <= _SHOWN or fault:
             fault = fault or _("Choose incidents and an answer.")
             return await self._index(request, fault)
-        if "every" in form:
-            question = ngettext(
-                "Answer %(n)d incident %(answer)s?",
-                "Answer %(n)d incidents %(answer)s?",
-                len(ids),
-                answer=VERDICT_WORDS[Verdict(verdict)],
-            )
-            if verdict == Verdict.TEST:
-                question += " " + ngettext(
-                    "It leaves the figures.", "They leave the figures.", len(ids)
-                )
-            return await self._index(request, asked_first=question)
+        if "sure" not in form:
+            return await self._index(request, unsure=sorted(ids))
 
         def answer(tx: sqlite3.Connection) -> int:
             known = [repository.load(tx, one) for one in sorted(ids)]

@@ -75,6 +75,14 @@ async def test_an_incident_is_found_by_its_number(school):
     assert (await listed(page, number="%"))[0] == []
 
 
+async def confirm(page, path, asked):
+    """Answer yes to the question whether to answer incidents."""
+    sure = asked.partition('id="sure"')[2].partition("</form>")[0]
+    form = {"id": re.findall(r'name="id" value="([^"]+)"', sure)}
+    form |= dict(re.findall(r'name="(verdict|note|sure)" value="([^"]*)"', sure))
+    return (await page.act(path, **form)).text
+
+
 async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
     page, ids = school
     await page.sign_in("ap")
@@ -86,10 +94,7 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
     asked = (await page.act(path, **form)).text
     assert "Answer 15 incidents Test? They leave the figures." in asked
     assert repository.load(page.db, ids[3]).verdict is None
-    sure = asked.partition('id="sure"')[2].partition("</form>")[0]
-    form = {"id": re.findall(r'name="id" value="([^"]+)"', sure)}
-    form |= dict(re.findall(r'name="(verdict|note)" value="([^"]*)"', sure))
-    told = (await page.act(path, **form)).text
+    told = await confirm(page, path, asked)
     smoke = ids[::3]
     verdicts = {one: repository.load(page.db, one).verdict for one in ids}
     assert [verdicts[one] for one in smoke] == [
@@ -100,7 +105,10 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
     assert 'value="smoke" selected' in told
 
     chosen = [ids[1], ids[4]]  # the second keeps its earlier answer
-    told = (await page.act(ANSWERS, id=chosen, verdict="nothing_found")).text
+    asked = (await page.act(ANSWERS, id=chosen, verdict="nothing_found")).text
+    assert "Answer 2 incidents Nothing found?" in asked
+    assert repository.load(page.db, ids[1]).verdict is None, "asked first"
+    told = await confirm(page, ANSWERS, asked)
     assert "1 incident answered: Nothing found. 1 already had an answer" in told
     assert repository.load(page.db, ids[4]).verdict is Verdict.CONFIRMED
 

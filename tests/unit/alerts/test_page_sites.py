@@ -598,6 +598,30 @@ async def test_schools_stand_beside_each_other_on_the_first_page_and_in_statisti
                 assert name in (await district.client.get(link.replace("&amp;", "&"))).text
 
 
+async def test_more_missed_incidents_are_those_of_the_chosen_school(district):
+    page = district
+    with sqlite.transaction(page.db) as tx:
+        for incident in (page.north, page.south):
+            page.engine.resolve(tx, incident, "all-ad", NOW)
+            tx.execute("UPDATE incident SET missed_at = opened_at WHERE id = ?", (incident,))
+            (columns,) = tx.execute("SELECT group_concat(name) FROM pragma_table_info('incident')")
+            names = columns[0].replace("id,", "", 1)
+            for k in range(4):
+                again = "INSERT INTO incident (id,{0}) SELECT ?,{0} FROM incident WHERE id = ?"
+                tx.execute(
+                    again.format(names), (f"{incident[:-3]}{k + 1}{incident[-2:]}", incident)
+                )
+    await page.sign_in("all-ad")
+    shown = (await page.client.get("/?site=north")).text
+    more = re.search(r'<a href="(/incidents\?[^"]+)">2 more</a>', shown)[1].replace("&amp;", "&")
+    listed = (await page.client.get(more)).text.partition("<main")[2]
+    assert listed.count('<a href="/incidents/2') == 5
+    assert "South" not in listed.replace(">South High</option>", "")
+    for path in re.findall(r'(?:action|hx-get)="(/incidents[^"]*)"', listed):
+        assert "site=north" in path, "filters and answers stay at the school"
+    assert '<input type="hidden" name="site" value="north">' in listed
+
+
 async def test_a_wall_shows_one_school_if_asked_and_else_all(district, monkeypatch):
     async def shown(asked=""):
         wall = (await district.client.get("/wall" + asked)).text

@@ -133,7 +133,7 @@ def test_incidents_are_those_of_the_store(write, state):
     frame = pl.read_parquet(write("incidents", "parquet"))
     found = [i for i in stored.incidents(state) if START <= i.opened_at < END]
     assert len(found) > 150
-    outcomes = {i.id: i.verdict or "unknown" for i in found}
+    outcomes = {i.id: i.verdict or "not_answered" for i in found}
     assert dict(frame.select("id", "outcome").iter_rows()) == outcomes
     assert len(frame) == len(found)
     assert frame["notices"].sum() == len(stored.notices(state, "id", status="sent"))
