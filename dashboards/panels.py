@@ -260,7 +260,6 @@ def number(
     unit: str = "none",
     decimals: int | None = None,
     bands: Bands | None = None,
-    words: Words | None = None,
     of_row: str = "",
     empty: str = "0",
     width: int = 4,
@@ -270,10 +269,9 @@ def number(
         "unit": unit,
         **({} if decimals is None else {"decimals": decimals}),
         "thresholds": _thresholds(_behind_text(bands or []), TRANSPARENT),
-        **({} if words is None else {"mappings": _mappings(words)}),
     }
     options = {
-        "colorMode": "background_solid" if bands or words else "none",
+        "colorMode": "background_solid" if bands else "none",
         "graphMode": "none",
         "justifyMode": "auto",
         "orientation": "auto",
