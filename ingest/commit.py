@@ -45,6 +45,7 @@ _WHAT: Final = "readings, of which none is acknowledged"
 _MAX_GROUP: Final = 5_000
 """A group is full at this many readings and dead letters."""
 
+_LAST_RETRY_S: Final = 5.0
 _EACH_S: Final = 0.0002
 _SLOWEST_S: Final = 0.01
 """Committing 120 readings in one group takes two thirds of the CPU time of three groups of 40."""
@@ -74,8 +75,7 @@ class GroupCommit:
 
     `write`: ``await write(readings, dead_letters)`` returns once both are durable. If it raises
     `StorageUnavailableError`, neither was stored.
-    `first_retry_s`, `last_retry_s`: while the disk fails, the pause between attempts doubles from
-    the first value to the last.
+    `first_retry_s`: while the disk fails, the pause between attempts doubles from this value on.
     `pace_s`: shortest time between the starts of two commits.
     `groups`: number of groups committed.
     """
@@ -85,12 +85,11 @@ class GroupCommit:
         write: Write,
         *,
         first_retry_s: float = 0.5,
-        last_retry_s: float = 5.0,
         pace_s: float = 0.0,
     ) -> None:
         self.groups = 0
         self._write = write
-        self._until_stored = UntilStored(first_retry_s, last_retry_s)
+        self._until_stored = UntilStored(first_retry_s, _LAST_RETRY_S)
         self._pace_s = pace_s
         self._queue: deque[_Entry] = deque()
         self._group: list[_Entry] = []

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from sensor_sim.wire import WireMessage
 
-_RETRY_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
+_RETRY_S: Final = 0.25
+_TRIES: Final = 120
+"""How often to try a broker that does not answer yet."""
 _WINDOW: Final = 64
 _LOGGER: Final = logging.getLogger("sensor_sim.mqtt")
 _LOGGER.addHandler(logging.NullHandler())
@@ -57,14 +59,11 @@ class Publisher:
     """Publishes one stream; `published` counts the messages that the broker acknowledged.
 
     `speed` scales the time between messages, not the time stamps in them, and may be ``math.inf``.
-    `patience_s` is how long to keep trying a broker that does not answer yet.
     """
 
     host: str
     port: int
     speed: float = 1.0
-    patience_s: float = 0.0
-    on_progress: Callable[[int, float], None] = lambda _published, _sent: None
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     published: int = 0
@@ -90,15 +89,15 @@ class Publisher:
             raise self._unreachable(_first(lost)) from lost
 
     async def _connected(self, stack: AsyncExitStack) -> aiomqtt.Client:
-        deadline, attempt = self.monotonic() + self.patience_s, 0
+        left = _TRIES
         while True:
             try:
                 return await stack.enter_async_context(self._client())
             except aiomqtt.MqttError as error:
-                if self.monotonic() >= deadline:
+                left -= 1
+                if not left:
                     raise self._unreachable(error) from error
-            await self.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
-            attempt += 1
+            await self.sleep(_RETRY_S)
 
     def _unreachable(self, error: aiomqtt.MqttError) -> BrokerUnreachableError:
         return BrokerUnreachableError(
@@ -131,7 +130,6 @@ class Publisher:
         finally:
             slots.release()
         self.published += 1
-        self.on_progress(self.published, message.sent)
 
 
 def _first(group: BaseExceptionGroup[aiomqtt.MqttError]) -> aiomqtt.MqttError:

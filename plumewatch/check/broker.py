@@ -1,23 +1,18 @@
-"""Check that the broker answers and queues messages, and when certificates expire."""
+"""Check that the broker answers and queues messages."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.examine import accepts_anonymous, examine
-from language.messages import count_noun
 from plumewatch.check.result import CheckResult, State, fault, ok, warn
 from plumewatch.config.settings import read_broker_settings
 from plumewatch.service.web_server import is_loopback
-from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ingest.mqtt.examine import BrokerFacts
     from plumewatch.config.model import PlumewatchConfig
@@ -26,7 +21,8 @@ _NEARLY_FULL: Final = 0.8
 
 
 def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Connect to the broker, and read its certificates."""
+    """Connect to the broker, and try its queue."""
+    del now
     broker = config.broker
     try:
         facts = asyncio.run(examine(read_broker_settings(config), trial=broker.canary))
@@ -44,10 +40,6 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
                 "it accepts connections without an account: anyone who reaches it can publish",
                 "set allow_anonymous false, give each sensor an account; see deploy/mosquitto.conf",
             )
-    if broker.tls:
-        yield from check_server("broker certificate", broker.host, broker.port, now)
-        if broker.ca_file is not None:
-            yield from check_file("broker ca_file", broker.ca_file, now)
 
 
 def _suggest_remedy(config: PlumewatchConfig, error: BrokerError) -> str:
@@ -106,47 +98,3 @@ def check_queue(config: PlumewatchConfig, facts: BrokerFacts) -> Iterator[CheckR
             "start the service, which reads them; then raise max_queued_messages there"
             " and in the configuration",
         )
-
-
-_DAY_S: Final = 86_400.0
-_SOON_DAYS: Final = 30.0
-_TIMEOUT_S: Final = 5.0
-
-
-def check_file(part: str, path: Path, now: float) -> Iterator[CheckResult]:
-    """Check when the first certificate of a file expires."""
-    try:
-        yield from _check_validity(part, str(path), path.read_bytes(), now)
-    except (OSError, ValueError):
-        yield warn(
-            part,
-            f"{path} has no readable PEM certificate",
-            "use a PEM file; to inspect it: openssl x509 -in FILE -noout -dates",
-        )
-
-
-def check_server(part: str, host: str, port: int, now: float) -> Iterator[CheckResult]:
-    """Check when the certificate of a server expires."""
-    fetch = partial(ssl.get_server_certificate, (host, port), timeout=_TIMEOUT_S)
-    try:
-        pem = BoundedThreads("certificate", threads=1).call(fetch, 2 * _TIMEOUT_S)
-        yield from _check_validity(part, f"{host}:{port}", pem.encode(), now)
-    except (OSError, ValueError, BoundedCallError) as error:
-        why = f"{host}:{port} does not answer over TLS: {error}"
-        yield warn(part, why, "check that this is the port of the TLS listener")
-
-
-def _check_validity(part: str, owner: str, pem: bytes, now: float) -> Iterator[CheckResult]:
-    try:
-        from cryptography import x509  # noqa: PLC0415 - an extra
-    except ImportError:
-        return
-    expires = min(one.not_valid_after_utc for one in x509.load_pem_x509_certificates(pem))
-    days = (expires.timestamp() - now) / _DAY_S
-    remedy = f"renew the certificate of {owner} and restart the server that uses it"
-    if days <= 0:
-        yield fault(part, f"{owner} expired {count_noun(round(-days), 'day')} ago", remedy)
-    elif days < _SOON_DAYS:
-        yield warn(part, f"{owner} expires in {count_noun(round(days), 'day')}", remedy)
-    else:
-        yield ok(part, f"{owner} is valid for {count_noun(round(days), 'day')}")

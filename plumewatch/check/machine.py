@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
 
 _MOUNTED: Final = "/run"
-_PUBLIC: Final = frozenset({"ca_file", "cert_file"})
 _MIN_GB: Final = 1.0
 _READING_BYTES: Final = 160.0
 """Bytes per reading in the embedded series, as measured (docs/storage.md)."""
@@ -116,7 +115,7 @@ def _find_secret_files(table: BaseModel) -> Iterator[Path]:
     """Yield the secret files that a table names, except in /run, which belongs to a container."""
     for name, value in table:
         if isinstance(value, Path):
-            is_secret = name.endswith("_file") and name not in _PUBLIC
+            is_secret = name.endswith("_file") and name != "ca_file"
             if is_secret and not value.is_relative_to(_MOUNTED):
                 yield value
         for inner in value if isinstance(value, list) else [value]:

@@ -32,7 +32,6 @@ from ingest.mapping.examples import MEANING, find_lacks
 from ingest.validation import Message
 from language.messages import count_noun
 from language.plain_text import pluralize
-from plumewatch.check.broker import check_file
 from plumewatch.check.result import CheckResult, State, fault, merge_places, ok, warn
 from plumewatch.config.faults import ConfigError, list_some
 from plumewatch.config.ingest_settings import build_routes, read_http_sources, read_polled_sensors
@@ -345,7 +344,8 @@ def _is_protected(url: str) -> bool:
 
 
 def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Check HTTP ingest: its port, its certificate, and its senders."""
+    """Check HTTP ingest: its port, and its senders."""
+    del now
     http, sources = config.ingest.http, read_http_sources(config)
     if not sources:
         return
@@ -353,16 +353,14 @@ def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckRes
     taken = _check_port(config, "http ingest", http.host, http.port)
     if taken is not None:
         yield taken
-    elif http.cert_file is None and not is_loopback(http.host):
+    elif not is_loopback(http.host):
         yield warn(
             "http ingest",
             f"{free}; without TLS, so tokens can be read on the network",
-            "ingest.http.cert_file and key_file, or host 127.0.0.1 behind a proxy with TLS",
+            "host 127.0.0.1 behind a proxy with TLS (docs/http.md)",
         )
     else:
         yield ok("http ingest", free)
-    if http.cert_file is not None:
-        yield from check_file("http ingest certificate", http.cert_file, now)
     for source in sources:
         sensors = list_some(source.sensors, 5)
         sensors = sensors or f"no sensor yet: give one [[sensor]] decoder = {source.decoder!r}"

@@ -16,7 +16,6 @@ from plumewatch.cli import (
     retention,
     run,
     sensors,
-    simulate,
     storage,
 )
 from plumewatch.cli.options import Commands
@@ -39,7 +38,7 @@ app = typer.Typer(
 for part in (
     *(setup.app, run.app, sensors.app, decode.app, people.app),
     *(reports.app, retention.app, backup.app, storage.app, dashboards.app),
-    *(replay.app, simulate.app, segments.app, stream.app),
+    *(replay.app, segments.app, stream.app),
 ):
     app.add_typer(part)
 

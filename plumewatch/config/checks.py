@@ -212,9 +212,6 @@ def _find_source_faults(draft: Draft) -> Iterator[ConfigFault]:
                 allowed = "must be the id of a [[sensor]]"
                 yield ConfigFault(f"{path}.sensors.{k}", repr(sensor), allowed)
     http = config.ingest.http
-    if bool(http.cert_file) != bool(http.key_file):
-        value = "one of cert_file and key_file"
-        yield ConfigFault("ingest.http", value, "both or neither of them")
     if "port" in http.model_fields_set and http.port == config.web.port:
         allowed = "must not be the port of the staff page"
         yield ConfigFault("ingest.http.port", repr(http.port), allowed)

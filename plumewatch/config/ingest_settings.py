@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from alerts.secrets import Secret
     from ingest.decoding import Decoder
     from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.config.sections.ingest import HttpConfig
 
 SHORTEST_SECRET: Final = 16
 """Minimum length of a token or signing secret."""
@@ -99,8 +97,6 @@ def read_http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
     reader = SecretReader(config)
     sources = tuple(_read_source(i, config, reader) for i in range(len(config.ingest.source)))
     reader.faults += _find_shared_secrets(sources)
-    if sources:
-        reader.faults += _find_certificate_faults(config.ingest.http)
     reader.check()
     return sources
 
@@ -167,15 +163,3 @@ def _find_shared_secrets(sources: Sequence[HttpSource]) -> Iterator[ConfigFault]
             if first != i:
                 allowed = f"must differ from the secret of ingest.source.{first}"
                 yield ConfigFault(f"ingest.source.{i}", "a secret", allowed)
-
-
-def _find_certificate_faults(http: HttpConfig) -> Iterator[ConfigFault]:
-    if http.cert_file is None or http.key_file is None:
-        return
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(http.cert_file, http.key_file, password="")
-    except (OSError, ValueError) as error:
-        allowed = f"must be a certificate and its key, unencrypted, in PEM ({error})"
-        value = f"{http.cert_file}, {http.key_file}"
-        yield ConfigFault("ingest.http.cert_file", value, allowed)

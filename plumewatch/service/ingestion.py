@@ -179,14 +179,11 @@ class Ingestion:
             self.http_ingest.app,
             config.host,
             config.port,
-            cert_file=config.cert_file,
-            key_file=config.key_file,
             trusted_proxies=config.trusted_proxies,
         )
-        scheme = "https" if config.cert_file else "http"
         names = ", ".join(source.name for source in self._http_sources)
-        log.info("HTTP ingest: %s://%s:%d for %s", scheme, config.host, server.port, names)
-        if config.cert_file is None and not is_loopback(config.host):
+        log.info("HTTP ingest: http://%s:%d for %s", config.host, server.port, names)
+        if not is_loopback(config.host):
             log.warning(
                 "HTTP ingest is open to the network without TLS: tokens can be read on the way"
             )

@@ -5,7 +5,7 @@ byte now and then would keep everyone else out. Here, each request must arrive i
 deadline, which further bytes do not extend. If there are too many connections, the one whose
 request has taken longest is closed. A connection is also closed if its client stops reading an
 answer. Each address can have only a share of the connections. They are counted when they are
-accepted, before any TLS handshake; this machine and trusted proxies are exempt. A client's address
+accepted; this machine and trusted proxies are exempt. A client's address
 is its connection's, or the one that a trusted proxy gives in ``X-Forwarded-For``.
 """
 
@@ -35,7 +35,6 @@ from plumewatch.service.resources import ServiceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from ipaddress import IPv4Network, IPv6Network
-    from pathlib import Path
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -120,8 +119,6 @@ class WebServer:
         host: str,
         port: int,
         *,
-        cert_file: Path | None = None,
-        key_file: Path | None = None,
         bounds: ConnectionBounds = DEFAULT_BOUNDS,
         trusted_proxies: Sequence[str] = (),
         listening: Listening | None = None,
@@ -151,8 +148,6 @@ class WebServer:
                 timeout_graceful_shutdown=2,
                 limit_concurrency=bounds.connections,
                 h11_max_incomplete_event_size=64 * 1024,
-                ssl_certfile=cert_file,
-                ssl_keyfile=key_file,
             )
         )
 

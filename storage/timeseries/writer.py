@@ -52,6 +52,7 @@ REASON: Final = "series_refused"
 """The reason in the dead letter of a reading."""
 RECORD_REASON: Final = "record_refused"
 """The reason in the dead letter of a record."""
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 60.0
 _LONGEST_WISH_S: Final = 900.0
 """Longest pause that a store can ask for."""
 
@@ -116,8 +117,6 @@ class WriterSettings:
     """
 
     batch: int = 2_000
-    first_pause_s: float = 1.0
-    last_pause_s: float = 60.0
     refused_in_a_row: int = 100
     pace_s: float = 0.0
     gather_s: float = 0.0
@@ -257,8 +256,7 @@ class SeriesWriter(Generic[S]):
         if not self.state.failing:
             log.error("cannot store into %s, trying on: %s", self._name, error)
         self.state.failing = str(error) or type(error).__name__
-        first, last = self._settings.first_pause_s, self._settings.last_pause_s
-        self._pause_s = min(max(first, self._pause_s * 2), last)
+        self._pause_s = min(max(_FIRST_PAUSE_S, self._pause_s * 2), _LAST_PAUSE_S)
         wish = min(getattr(error, "retry_after_s", None) or 0.0, _LONGEST_WISH_S)
         await self._sleep(max(wish, self._pause_s * self._jitter.uniform(0.5, 1.0)))
 

@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.attack
 
-NO_SECRETS = {"config_file", "data_dir", "ca_file", "cert_file", "key_file"}
+NO_SECRETS = {"config_file", "data_dir", "ca_file"}
 SECRETS = {
     "broker.password_file": "marked-password-of-the-broker",
     "metrics.token_file": "marked-token-of-the-metrics",

@@ -1,7 +1,6 @@
 """Test the path from a sensor without MQTT, through HTTP ingest, to a push on a phone."""
 
 import signal
-import ssl
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -9,7 +8,6 @@ import httpx
 import pytest
 
 from tests.support.broker import free_port
-from tests.support.certificates import certificate
 from tests.support.halo import message
 from tests.support.service import START_WITHIN_S, Receiver, ServiceProcess
 from tests.support.waiting import eventually
@@ -108,17 +106,3 @@ def test_guessing_through_a_proxy_locks_out_the_guesser_alone(tmp_path, running)
     assert post(TOKEN, "10.1.1.1").status_code == 429
     assert post(TOKEN, "10.1.1.2").status_code == 200
     assert "from 10.1.1.1" in service.log
-
-
-def test_https(tmp_path, running):
-    certificate(tmp_path)
-    files = 'cert_file = "http.crt"\nkey_file = "http.key"'
-    service, url = service_of(tmp_path, more=files)
-    running(service)
-    trusted = ssl.create_default_context(cafile=tmp_path / "http.crt")
-    with httpx.Client(verify=trusted, timeout=60) as client:
-        secure = url.replace("http:", "https:")
-        answer = client.post(f"{secure}/halo", content=halo_push(), auth=("halo", TOKEN))
-    assert answer.status_code == 200
-    with pytest.raises(httpx.TransportError):
-        httpx.post(f"{url}/halo", content=halo_push(), auth=("halo", TOKEN), timeout=60)

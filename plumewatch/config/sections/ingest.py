@@ -19,10 +19,6 @@ class HttpConfig(BaseModel, extra="forbid", frozen=True):
     """Address to listen on; the default is reachable only from this machine."""
     port: Port = 8421
     """TCP port."""
-    cert_file: FilePath | None = None
-    """Certificate for HTTPS, with its chain; plain HTTP without one."""
-    key_file: FilePath | None = None
-    """Private key of the certificate."""
     trusted_proxies: Proxies = []
     """Reverse proxies as in `web.trusted_proxies`."""
 

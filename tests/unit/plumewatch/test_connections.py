@@ -20,7 +20,6 @@ from plumewatch.service.web_server import (
     ConnectionShares,
     WebServer,
 )
-from tests.support.certificates import certificate
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
 
@@ -189,16 +188,6 @@ async def test_a_slow_reader_gets_all_of_an_answer():
         assert length > len(LARGE)
         assert time.monotonic() - began > bounds.stalled_s
         await close(writer)
-
-
-async def test_handshakes_that_do_not_end_count_too(tmp_path):
-    cert, key = certificate(tmp_path)
-    bounds = ConnectionBounds(per_address=3, head_s=60.0, exempt_loopback=False)
-    async with serving(bounds, cert_file=cert, key_file=key) as port:
-        opened = [await connected(port) for _ in range(3)]
-        more, writer = await connected(port)
-        assert await ended(more) in (b"", None)
-        await close(writer, *(w for _, w in opened))
 
 
 async def test_addresses_of_one_ipv6_network_have_one_share():

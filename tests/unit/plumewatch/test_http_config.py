@@ -57,12 +57,10 @@ def test_all_faults_at_once():
         {"name": "6 7", "decoder": "generic", "token": "hunter2-hunter2-"},
         {"name": "8", "decoder": "generic", "token_file": "t", "rate_per_s": 0},
         "no table",
-        cert_file="c",
         port=8420,
         color="red",
     )
     assert sorted(faults) == [
-        "ingest.http",
         "ingest.http.color",
         "ingest.http.port",
         "ingest.source.0.decoder",
@@ -111,8 +109,6 @@ def test_unusable_secrets(tmp_path, secret):
             {"name": "2", "decoder": "halo", "token_file": "none"},
             {"name": "3", "decoder": "halo", "token_file": secret("a")},
             {"name": "4", "decoder": "native", "token_file": secret("b")},
-            cert_file=secret("cert"),
-            key_file=secret("key"),
         ),
         base=tmp_path,
     )
@@ -120,7 +116,6 @@ def test_unusable_secrets(tmp_path, secret):
         check_settings(config)
     faults = {f.path: f for f in refused.value.faults}
     assert sorted(faults) == [
-        "ingest.http.cert_file",
         "ingest.source.0.token",
         "ingest.source.1.token_file",
         "ingest.source.3",
