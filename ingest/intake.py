@@ -149,6 +149,7 @@ class Intake:
         self.reading_counts = ReadingCounts()
         self._integrity = Integrity(on_fault)
         self._before: tuple[Reading, ...] = ()
+        self._live = False
         self._clock_step = 0.0
         skew = self.config.context.limits.max_skew_s
         self._recent = RecentReadings(self.config.dedupe_window, max_skew_s=skew)
@@ -260,6 +261,7 @@ class Intake:
         return Outcome(kind, decoder, fresh)
 
     def _on_arrival(self, message: Message) -> None:
+        self._live = message.live
         if message.clock_step:  # close join windows, which would end at the wrong time
             self._before += self.flush()
             self._clock_step += message.clock_step
@@ -309,6 +311,8 @@ class Intake:
                 self._integrity.on_repeated(settled, delivered_again=own.duplicate)
             if new is None:
                 continue
+            if self._live and new.sensor in self._registered:
+                self._integrity.on_live(new)
             if self._clock_step:
                 new = msgspec.structs.replace(new, clock_step=self._clock_step)
                 self._clock_step = 0.0

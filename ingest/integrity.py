@@ -6,7 +6,8 @@ second line, in case a password leaks or the access list is wrong. A finding is 
 reading without values, only with an event that decoders never produce. This event opens an
 incident. Findings never keep readings from alerting.
 
-- ``two_senders``: the sequence numbers of a sensor come from two devices (`Numbering`).
+- ``two_senders``: the sequence numbers of a sensor come from two devices (`Numbering`), or its
+  readings contradict each other (`ingest.second_sender`).
 - ``repeated``: more than `REPEATS` readings within `WINDOW_S` repeat readings older than `OLD_S`
   that were accepted before, and the broker does not mark them as redelivered.
 - ``refused``: more than `REFUSED` messages within `WINDOW_S` on a sensor's topic are rejected.
@@ -35,6 +36,7 @@ from detection.channels import FOLLOWED_KEYS
 from detection.events import INTEGRITY, Detail
 from detection.quantities import FINE_PARTICLES, UNLIKELY
 from ingest.decoding import Bounded
+from ingest.second_sender import DOUBT_S, DOUBTS, Contradictions, Doubts
 from ingest.validation import FLOODED, UNREAD, WAITING, may_alert
 from storage.rate_limit import Bound, RateLimit
 from storage.reading import Reading
@@ -50,9 +52,7 @@ _OPEN_GAPS: Final = 64
 _NEAR: Final = 100
 """Largest step between consecutive numbers of one device."""
 _LINES: Final = 4
-_DOUBTS: Final = 4
-_DOUBT_S: Final = 600.0
-_LEARNED_S: Final = _DOUBT_S / (_DOUBTS - 1)
+_LEARNED_S: Final = DOUBT_S / (DOUBTS - 1)
 """Doubts farther apart than this, in seconds, never lead to a report."""
 
 
@@ -87,7 +87,7 @@ class Numbering:
     moment into several messages, so a reading raises no doubt if it shares no quantity with the
     last numbered reading. Its air quantities must also have occurred within `_LEARNED_S` of the
     first number. Otherwise, an attacker could later forge quantities that the sensor doesn't send.
-    A genuine device may cause a single doubt, so only `_DOUBTS` of them within `_DOUBT_S` are
+    A genuine device may cause a single doubt, so only `DOUBTS` of them within `DOUBT_S` are
     reported.
 
     A line is a run of consecutive numbers from one device. The longest lines are remembered, so
@@ -107,7 +107,7 @@ class Numbering:
     usual_until: float = -math.inf
     gaps: list[tuple[int, int, float]] = field(default_factory=list)
     is_odd: bool = False
-    doubts: list[float] = field(default_factory=list)
+    doubts: Doubts = field(default_factory=Doubts)
 
     def add(self, reading: Reading) -> tuple[int, bool]:
         """Return how many more readings are missing, and whether two devices are sending."""
@@ -146,7 +146,7 @@ class Numbering:
         else:
             missing += self._start_line(seq, step, reading)
             doubtful |= step < -_NEAR and seq > _NEAR
-        return missing, doubtful and self._has_many_doubts(reading.received)
+        return missing, doubtful and self.doubts.add(reading.received)
 
     def _look_at(self, reading: Reading) -> None:
         """Check whether another device may have sent a reading with no number or an old one."""
@@ -157,11 +157,6 @@ class Numbering:
             self.is_odd |= not (
                 self.names.isdisjoint(names) and names & FOLLOWED_KEYS <= self.usual
             )
-
-    def _has_many_doubts(self, now: float) -> bool:
-        self.doubts = [at for at in self.doubts if 0 <= now - at < _DOUBT_S][1 - _DOUBTS :]
-        self.doubts.append(now)
-        return len(self.doubts) >= _DOUBTS
 
     def _find_earlier_line(self, seq: int, step: int) -> _Line | None:
         """Return an earlier line that this number continues better than the current line."""
@@ -431,6 +426,7 @@ class Integrity:
     def __init__(self, on_fault: Callable[[Detail], None] = lambda _what: None) -> None:
         self._on_fault = on_fault
         self._numbers: dict[str, Numbering] = {}
+        self._live: dict[str, Contradictions] = {}
         self._repeats = RateLimit(Bound(REPEATS, WINDOW_S))
         self._refused = RateLimit(Bound(REFUSED, WINDOW_S))
         self._unregistered = RateLimit(Bound(UNREGISTERED, WINDOW_S))
@@ -463,6 +459,15 @@ class Integrity:
         if two:
             self._find(reading.sensor, Detail.TWO_SENDERS, now)
         return missing
+
+    def on_live(self, reading: Reading) -> None:
+        """Compare a new live reading with those before it, stored or not."""
+        if reading.values and may_alert(reading):
+            known = self._live.get(reading.sensor)
+            if known is None:
+                known = self._live[reading.sensor] = Contradictions()
+            if known.add(reading):
+                self._find(reading.sensor, Detail.TWO_SENDERS, reading.received)
 
     def on_repeated(self, reading: Reading, *, delivered_again: bool) -> None:
         """Check a reading that was accepted before."""

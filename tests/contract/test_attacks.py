@@ -8,6 +8,7 @@ evaluated like any other, and its incident mentions a second sender.
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -259,3 +260,31 @@ def test_forged_air_of_other_quantities_hides_no_plume_in_silence(school, conten
     ((sensor, at),) = attacked.alerts_of("integrity")
     assert sensor == VAPED
     assert at < AT + 15
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+@pytest.mark.parametrize(
+    ("per_s", "ahead_s", "content"),
+    [(1, 0, {"pm25": 4.0}), (1, 50, {"pm25": 4.0}), (12, 0, {"pm25": 4.0}), (5, 0, {"co2": 600})],
+    ids=["beside it", "stamps ahead", "diluted", "other quantities"],
+)
+def test_clean_air_without_numbers_hides_no_plume_in_silence(
+    school, stamped, per_s, ahead_s, content
+):
+    """The forged readings are also evaluated, but facilities are told of a second sender."""
+    messages = []
+    for own in honest():
+        body = json.loads(own.payload)
+        kept = {key: body[key] for key in body if key != "seq" and (stamped or key != "time")}
+        messages.append(replace(own, payload=json.dumps(kept).encode()))
+    for k in range(per_s * 100):
+        at = AT + 0.37 + k / per_s
+        body = content | ({"time": at + ahead_s} if stamped or ahead_s else {})
+        payload = json.dumps(body).encode()
+        messages.append(WireMessage(f"plumewatch/v1/{VAPED}/reading", payload, 0, False, at, VAPED))
+    attacked = school().receive(sorted(messages, key=lambda m: m.sent))
+    (sensor, at), *_ = attacked.alerts_of("integrity")
+    assert sensor == VAPED
+    assert at < START + PUFF_S + 30
+    assert attacked.notified_people() == {"fm"}
+    assert all(map(may_alert, attacked.stored))

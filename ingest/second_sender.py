@@ -1,0 +1,147 @@
+"""Recognize a second sender by readings that contradict each other, even without numbers.
+
+Only two devices under one name do this, again and again:
+
+- *The air jumps*: fine particles rise to three times as much, or fall to a third, and back within
+  `_WITHIN_S`. Neither air nor particle sensors are that fast.
+- *The clock jumps*: readings that are always late are suddenly up to date, and then late again. Or
+  readings without time stamps alternate with old ones that have one.
+- *Readings crowd*: for most of a minute, more than `_PER_S` readings arrive each second, and more
+  than twice as many as usual.
+
+A device may jump once. So jumps are *doubts*, and only `DOUBTS` of them within `DOUBT_S` are
+reported. Doubts within `_APART_S` count once, because stored readings without time stamps may all
+arrive at once. Only live readings count, and like the detectors, these rules take no reading to be
+later than its receipt.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from detection.channels import MASS_OF_N03
+from detection.quantities import FINE_PARTICLES
+
+if TYPE_CHECKING:
+    from storage.reading import Reading
+
+DOUBTS: Final = 4
+DOUBT_S: Final = 600.0
+_APART_S: Final = 5.0
+_WITHIN_S: Final = 3.0
+_JUMP_UG_M3: Final = 20.0
+_JUMP_TIMES: Final = 3.0
+_LEARNED_S: Final = 200.0
+_OLD_S: Final = 60.0
+_PER_S: Final = 3
+_CROWDED_S: Final = 40
+_LEARN: Final = 1 / 256
+
+
+@dataclass(slots=True)
+class Doubts:
+    """The receive times of the last readings that raised a doubt."""
+
+    times: list[float] = field(default_factory=list)
+
+    def add(self, now: float, apart_s: float = 0.0) -> bool:
+        """Add a doubt, unless the last one was less than `apart_s` ago; return whether many."""
+        recent = [at for at in self.times if 0 <= now - at < DOUBT_S]
+        if not recent or now - recent[-1] >= apart_s:
+            recent = [*recent[1 - DOUBTS :], now]
+        self.times = recent
+        return len(recent) >= DOUBTS and recent[-1] == now
+
+
+@dataclass(slots=True)
+class Contradictions:
+    """Compare each live reading of a sensor with those before it.
+
+    `newest`: latest time.
+    `received`, `is_timed`: receive time of the last reading, and whether it had a time stamp.
+    `late_s`: how late readings usually are, at best; learned for `_LEARNED_S` from `since`, and
+    anew if no reading was as late for that long (`confirmed`).
+    `goes_back`: whether its times went back meanwhile, so that this proves nothing.
+    `fine`, `time`, `fine_received`: the last reading with fine particles; NaN if it has no time.
+    `rose`, `jumped`: direction and receive time of the last jump of the air.
+    `began`: receive time of the first reading.
+    `second`, `count`: last second with readings, and how many; `usual` is the usual number.
+    `crowded_s`: number of crowded seconds, less the other seconds since.
+    """
+
+    newest: float = -math.inf
+    received: float = -math.inf
+    is_timed: bool = False
+    late_s: float = math.inf
+    since: float = -math.inf
+    confirmed: float = -math.inf
+    goes_back: bool = False
+    fine: float = math.nan
+    time: float = math.nan
+    fine_received: float = -math.inf
+    rose: bool = False
+    jumped: float = -math.inf
+    began: float = math.inf
+    second: int = 0
+    count: int = 0
+    usual: float = 1.0
+    crowded_s: int = 0
+    doubts: Doubts = field(default_factory=Doubts)
+
+    def add(self, reading: Reading) -> bool:
+        """Add a live reading that may alert; return whether two devices are sending."""
+        now, time = reading.received, min(reading.time, reading.received)
+        self.began = min(self.began, now)
+        if now - self.confirmed > _LEARNED_S or now < self.received:
+            self.late_s, self.since, self.newest = math.inf, now, time
+            self.goes_back = False
+        late, is_learning = now - time, now - self.since < _LEARNED_S
+        if is_learning:
+            self.late_s = min(self.late_s, late)
+        is_usual = abs(late - self.late_s) <= _WITHIN_S
+        if is_usual:
+            self.confirmed = now
+        goes_back = self.newest - time > _WITHIN_S
+        doubtful = goes_back and (is_usual or reading.is_timed > self.is_timed)
+        self.goes_back |= doubtful and is_learning
+        doubtful &= not self.goes_back
+        self.newest, self.is_timed = max(self.newest, time), reading.is_timed
+        crowd = late <= self.late_s + _OLD_S and self._crowds(now)
+        self.received = now
+        doubtful |= self._jumps(reading, time if reading.is_timed else math.nan)
+        return crowd or (doubtful and self.doubts.add(now, _APART_S))
+
+    def _jumps(self, reading: Reading, time: float) -> bool:
+        """Return whether the air jumped back."""
+        key = next((key for key in FINE_PARTICLES if key in reading.values), None)
+        if key is None:
+            return False
+        now, fine, before = reading.received, reading.values[key], self.fine
+        if key == FINE_PARTICLES[-1]:
+            fine *= MASS_OF_N03
+        gap = max(now - self.fine_received, abs(time - self.time))
+        self.fine, self.time, self.fine_received = fine, time, now
+        low, high = (before, fine) if before < fine else (fine, before)
+        if gap > _WITHIN_S or not high - low >= _JUMP_UG_M3 or high < _JUMP_TIMES * low:
+            return False
+        rises = fine > before
+        back = rises is not self.rose and now - self.jumped <= _WITHIN_S
+        self.rose, self.jumped = rises, now
+        return back
+
+    def _crowds(self, now: float) -> bool:
+        """Count a reading; return whether the last minute was crowded."""
+        second = int(now)
+        if second == self.second:
+            self.count += 1
+            return False
+        is_crowded = self.count > max(_PER_S, 2 * self.usual)
+        passed = abs(second - self.second)
+        self.crowded_s = max(self.crowded_s + (2 if is_crowded else 0) - passed, 0)
+        if now - self.began < _LEARNED_S:
+            self.crowded_s = 0
+        self.usual += _LEARN * (self.count - self.usual)
+        self.second, self.count = second, 1
+        return self.crowded_s >= _CROWDED_S
