@@ -165,6 +165,13 @@ def is_answered(episodes: Episodes) -> Flags:
     return flags
 
 
+def is_answered_smoke(episodes: Episodes) -> Flags:
+    """Return whether staff have answered an alert on smoke that has not risen since."""
+    since = episodes["peak_at"] - episodes["answered_at"]
+    flags: Flags = (episodes["kind"] == SMOKE) & is_answered(episodes) & ~(since > SESSION_S)
+    return flags
+
+
 def is_possible(episodes: Episodes) -> Flags:
     """Return whether possible vaping is being reported."""
     at: Floats = episodes["possible_at"]

@@ -44,7 +44,7 @@ from detection.episodes import (
     take,
 )
 from detection.errors import SnapshotError
-from detection.events import Detail, Event, EventKind, EventPhase
+from detection.events import Detail, Event, EventKind, EventPhase, make_event_id
 from detection.model import KINDS, Model
 from language.messages import fact
 
@@ -255,24 +255,24 @@ class Detector:
         return self._end_silent(rows[silent])
 
     def end_answered(self, is_answered: Callable[[str], bool]) -> list[Event]:
-        """End the vaping events that staff have answered; return the events' ends.
+        """End the events of vaping and smoke that staff have answered; return the events' ends.
 
-        `is_answered` takes an event id. Afterwards, only a new pulse is reported, as a new event.
-        What is left of the old pulse in the air is not reported again.
+        `is_answered` takes an event id. Afterwards, only a new pulse, or smoke that still rises, is
+        reported, as a new event. What is left of the old plume in the air is not reported again.
         """
         rows = self._running_rows()
         found = self._episodes["phase"][rows] == ALERTED
-        found &= self._episodes["kind"][rows] == alert_rules.VAPE
+        found &= np.isin(self._episodes["kind"][rows], (alert_rules.VAPE, alert_rules.SMOKE))
         found |= ~np.isnan(self._episodes["possible_at"][rows])
         ended: list[Event] = []
         for row in rows[found].tolist():
             episode, now = self._episodes[row], float(self._baselines.state.time[row])
             possible = not np.isnan(episode["possible_at"])
-            end = now if possible else float(episode["last_vape_at"])
-            event = self._event(row, episode, EventPhase.ENDED, now, end, possible=possible)
-            if not is_answered(event.id):
+            kind, onset = _identify(episode, possible=possible)
+            if not is_answered(make_event_id(self.names[row], onset, kind, self.model_version)):
                 continue
-            ended.append(event)
+            end = float(episode["last_vape_at"]) if kind is EventKind.VAPE else now
+            ended.append(self._event(row, episode, EventPhase.ENDED, now, end, possible=possible))
             episode["answered_at"] = now
             if possible:
                 episode["possible_at"] = np.nan
@@ -535,8 +535,11 @@ class Detector:
             is_old = here.time[i] - e["onset"][0] >= alert_rules.CLEAR_AFTER_S[kind]
             if kind == alert_rules.VAPE or not (is_over or (is_clear and is_old)):
                 return
-            if kind == alert_rules.SMOKE and is_over and not is_clear:
+            if kind == alert_rules.SMOKE and (
+                (is_over and not is_clear) or alert_rules.is_answered_smoke(e)[0]
+            ):
                 return
+            e["alerted_onset"] = np.fmax(e["onset"], e["answered_at"])
         if alert_rules.is_possible(e)[0]:
             self._end_possible(here, i)
         e["phase"] = ALERTED
@@ -626,9 +629,8 @@ class Detector:
         possible: bool,
     ) -> Event:
         """Return the event of an episode's alert, or of its possible vaping."""
-        kind = EventKind.POSSIBLE if possible else KINDS[int(episode["kind"])]
+        kind, onset = _identify(episode, possible=possible)
         is_vape = kind is EventKind.VAPE
-        onset = "possible_onset" if possible else "alerted_onset" if is_vape else "onset"
         alerted = float(episode["possible_at" if possible else "alerted"])
         chances = episode["possible_probabilities" if possible else "probabilities"].tolist()
         odds = {kind.value: round(p, 4) for kind, p in zip(KINDS, chances, strict=True)}
@@ -637,7 +639,7 @@ class Detector:
             sensor=self.names[row],
             kind=kind,
             phase=phase,
-            onset=float(episode[onset]),
+            onset=onset,
             alerted=alerted,
             peak_time=alerted if np.isnan(peak_at) else peak_at,
             end=None if end is None else float(end),
@@ -650,6 +652,12 @@ class Detector:
             model_version=self.model_version,
             time=time,
         )
+
+
+def _identify(episode: np.void, *, possible: bool) -> tuple[EventKind, float]:
+    """Return kind and onset of an episode's alert, or of its possible vaping."""
+    kind = EventKind.POSSIBLE if possible else KINDS[int(episode["kind"])]
+    return kind, float(episode["possible_onset" if possible else "alerted_onset"])
 
 
 def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:

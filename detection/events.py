@@ -324,13 +324,18 @@ class Event:
     id: str = ""
 
     def __post_init__(self) -> None:
-        """Derive the identity from sensor, onset, kind and model version."""
+        """Fill in time and identity."""
         if math.isnan(self.time):
             object.__setattr__(self, "time", self.alerted if self.end is None else self.end)
         if not self.id:
-            text = f"{self.sensor}\x1f{self.onset:.3f}\x1f{self.kind}\x1f{self.model_version}"
-            digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-            object.__setattr__(self, "id", digest)
+            own = make_event_id(self.sensor, self.onset, self.kind, self.model_version)
+            object.__setattr__(self, "id", own)
+
+
+def make_event_id(sensor: str, onset: float, kind: EventKind, model_version: str) -> str:
+    """Return an event's identity."""
+    text = f"{sensor}\x1f{onset:.3f}\x1f{kind}\x1f{model_version}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 KIND_NAMES: Final = Words(EventKind.texts())

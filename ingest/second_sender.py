@@ -64,7 +64,7 @@ class Contradictions:
     `late_s`: how late readings usually are, at best; learned for `_LEARNED_S` from `since`, and
     anew if no reading was as late for that long (`confirmed`).
     `goes_back`: whether its times went back meanwhile, so that this proves nothing.
-    `fine`, `time`, `fine_received`: the last reading with fine particles; NaN if it has no time.
+    `fine`, `time`, `fine_received`: the last reading with fine particles.
     `rose`, `jumped`: direction and receive time of the last jump of the air.
     `began`: receive time of the first reading.
     `second`, `count`: last second with readings, and how many; `usual` is the usual number.
@@ -79,7 +79,7 @@ class Contradictions:
     confirmed: float = -math.inf
     goes_back: bool = False
     fine: float = math.nan
-    time: float = math.nan
+    time: float = -math.inf
     fine_received: float = -math.inf
     rose: bool = False
     jumped: float = -math.inf
@@ -110,7 +110,7 @@ class Contradictions:
         self.newest, self.is_timed = max(self.newest, time), reading.is_timed
         crowd = late <= self.late_s + _OLD_S and self._crowds(now)
         self.received = now
-        doubtful |= self._jumps(reading, time if reading.is_timed else math.nan)
+        doubtful |= not goes_back and self._jumps(reading, time)
         return crowd or (doubtful and self.doubts.add(now, _APART_S))
 
     def _jumps(self, reading: Reading, time: float) -> bool:
@@ -121,7 +121,7 @@ class Contradictions:
         now, fine, before = reading.received, reading.values[key], self.fine
         if key == FINE_PARTICLES[-1]:
             fine *= MASS_OF_N03
-        gap = max(now - self.fine_received, abs(time - self.time))
+        gap = max(now - self.fine_received, time - self.time)
         self.fine, self.time, self.fine_received = fine, time, now
         low, high = (before, fine) if before < fine else (fine, before)
         if gap > _WITHIN_S or not high - low >= _JUMP_UG_M3 or high < _JUMP_TIMES * low:

@@ -1,5 +1,6 @@
 """Test the path from journal to incidents: after a crash anywhere, the result is the same."""
 
+import math
 from functools import partial
 
 import pytest
@@ -15,7 +16,7 @@ from storage.registry import Registry, Room, Sensor
 from storage.sqlite import transaction
 from tests.support import alert_records as stored
 from tests.support.events import make_event
-from tests.support.plumes import START, readings_of_puff
+from tests.support.plumes import START, air, readings_of_puff
 
 
 @pytest.fixture
@@ -259,3 +260,20 @@ def test_vaping_that_continues_after_an_answer_is_a_new_incident(make_site, gap_
     onsets = [alert.onset - START for alert in site.alerts]
     assert onsets == pytest.approx(puffs, abs=3.0)
     assert all(alert.alerted - alert.onset < 15.0 for alert in site.alerts)
+
+
+@pytest.mark.parametrize(("until_s", "again"), [(1_500, True), (930, False)])
+def test_smoke_that_still_rises_after_an_answer_is_a_new_incident(make_site, until_s, again):
+    """Smoke rises from 400 s until `until_s` and then clears slowly."""
+    site = make_site()
+    for at, values in air(1_500.0):
+        fine = 0.1 * max(min(at, until_s) - 400.0, 0.0) * math.exp(-max(at - until_s, 0.0) / 3e3)
+        shares = {"pm1": 0.85, "pm25": 1.0, "pm10": 1.05, "voc_index": 0.3}
+        smoky = values | {key: values[key] + share * fine for key, share in shares.items()}
+        site.arrive([Reading("s1", START + at, START + at, smoky)])
+        if at == 932.0:
+            (first,) = stored.incidents(site.state, "id")
+            with transaction(site.state) as tx:
+                site.engine.record_feedback(tx, first, "ap", Verdict.CONFIRMED, START + at)
+    assert [alert.kind for alert in site.alerts] == ["smoke"] * (1 + again)
+    assert len(stored.incidents(site.state, "id")) == 1 + again
