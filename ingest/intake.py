@@ -222,9 +222,11 @@ class Intake:
 
         `decoder`: the only decoder to try, instead of those for the topic.
         `permits`: takes the reported and the registered name (None if unregistered), and returns
-        whether the sender is allowed to report for that sensor.
+        whether the sender is allowed to report for that sensor. Such a message comes directly from
+        the sender, so it is live.
         """
         self._on_arrival(message)
+        self._live = message.live or permits is not None
         if message.left_out:
             self._on_flood(self._find_name_in(message.topic), message.received)
             self.counters[_LEFT_OUT.kind, "", ""] += 1
@@ -261,7 +263,6 @@ class Intake:
         return Outcome(kind, decoder, fresh)
 
     def _on_arrival(self, message: Message) -> None:
-        self._live = message.live
         if message.clock_step:  # close join windows, which would end at the wrong time
             self._before += self.flush()
             self._clock_step += message.clock_step

@@ -32,7 +32,7 @@ DOUBT_S: Final = 600.0
 _APART_S: Final = 5.0
 _WITHIN_S: Final = 3.0
 _JUMP_UG_M3: Final = 20.0
-_JUMP_TIMES: Final = 3.0
+_JUMP_SHARE: Final = 2.0
 _LEARNED_S: Final = 200.0
 _OLD_S: Final = 60.0
 _PER_S: Final = 3
@@ -124,7 +124,7 @@ class Contradictions:
         gap = max(now - self.fine_received, time - self.time)
         self.fine, self.time, self.fine_received = fine, time, now
         low, high = (before, fine) if before < fine else (fine, before)
-        if gap > _WITHIN_S or not high - low >= _JUMP_UG_M3 or high < _JUMP_TIMES * low:
+        if not 0 < gap <= _WITHIN_S or not high - low >= max(_JUMP_UG_M3, _JUMP_SHARE * low):
             return False
         rises = fine > before
         back = rises is not self.rose and now - self.jumped <= _WITHIN_S

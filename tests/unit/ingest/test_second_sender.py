@@ -1,11 +1,16 @@
 """Test a second sender without sequence numbers, and honest devices that look like one."""
 
+import json
 import random
 
 import pytest
 
+from ingest.decoding import Context
+from ingest.intake import Intake, IntakeConfig
 from ingest.integrity import Integrity
+from ingest.validation import Message
 from storage.reading import Reading
+from storage.registry import Registry, Room, Sensor
 from tests.support.plumes import puff
 
 pytestmark = pytest.mark.attack
@@ -126,6 +131,9 @@ HONEST = {
     "two clocks": [
         reading(at, own=at - 50.0 * (at % 2), values=air(at - at % 2)) for at in range(1_300)
     ],
+    "untimed readings together": [
+        reading(at, late=60.0 - at % 60, timed=False) for at in range(0, 1_300, 10)
+    ],
     "averages apart": [
         *device(1.0, timed=False),
         *(reading(at, own=at - 60.0, values={"pm25": 5.0}) for at in range(30, 1_300, 60)),
@@ -152,6 +160,28 @@ def test_readings_that_may_not_alert_are_not_compared():
         Reading(r.sensor, r.time, r.received, r.values, flags=("retained",)) for r in clean(1)
     ]
     assert first_found(device(1.0), forged) is None
+
+
+@pytest.mark.parametrize(
+    ("permits", "live", "found"),
+    [(None, False, False), (None, True, True), (lambda *_: True, False, True)],
+    ids=["backlog", "MQTT", "HTTP"],
+)
+def test_only_what_arrives_live_is_compared(permits, live, found):
+    intake = Intake(
+        IntakeConfig(
+            Context(registry=Registry.of((Room("r", "R", "1", "N", "S"),), (Sensor("s1", "r"),)))
+        )
+    )
+    found_events = set()
+    for k in range(60):
+        body = {"pm25": 4.0 if k % 2 else 200.0}
+        message = Message(
+            "plumewatch/v1/s1/reading", json.dumps(body).encode(), T0 + 0.5 * k, live=live
+        )
+        intake.on_message(message, permits=permits)
+        found_events |= {e for r in intake.on_time(T0 + 0.5 * k) for e in r.events}
+    assert found_events == ({"integrity:two_senders"} if found else set())
 
 
 def test_our_clock_set_back_is_no_second_sender():
