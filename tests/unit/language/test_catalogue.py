@@ -28,22 +28,27 @@ def test_the_compiled_catalogue_has_the_messages_of_its_source(code):
     assert found._catalog == wanted._catalog, "run make messages"
 
 
+def find_messages(within=ast.Module):
+    """Yield the place and English text of each message in Python code, or in parts of a kind."""
+    root = Path(catalogue.__file__).parents[1]
+    for package in catalogue.PACKAGES:
+        for path in (root / package).rglob("*.py"):
+            for part in ast.walk(ast.parse(path.read_text("utf-8"))):
+                for call in ast.walk(part) if isinstance(part, within) else ():
+                    name = getattr(getattr(call, "func", None), "id", "")
+                    is_message = name in ("_", "gettext", "ngettext", "mark", "later")
+                    if is_message and isinstance(call.args[0], ast.Constant):
+                        yield f"{path.relative_to(root)}:{call.lineno}", call.args[0].value
+
+
 def test_no_message_is_inside_a_formatted_string():
     """Only Python 3.12 and later can extract messages there, so they would stay in English."""
-    root = Path(catalogue.__file__).parents[1]
-    found = [
-        f"{path.relative_to(root)}:{call.lineno}"
-        for package in catalogue.PACKAGES
-        for path in (root / package).rglob("*.py")
-        for text in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(text, ast.JoinedStr)
-        for call in ast.walk(text)
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Name)
-        and call.func.id in ("_", "gettext", "ngettext", "mark")
-        and isinstance(call.args[0], ast.Constant)
-    ]
-    assert found == []
+    assert list(find_messages(ast.JoinedStr)) == []
+
+
+def test_every_message_is_extracted(template):
+    """Texts in a pair of parentheses of their own are not."""
+    assert [place for place, text in find_messages() if template.get(text) is None] == []
 
 
 @pytest.mark.parametrize(
