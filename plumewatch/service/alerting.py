@@ -28,7 +28,9 @@ from alerts.notify.trial_notices import send_trials
 from alerts.secrets import find_scheme
 from detection.events import Detail
 from plumewatch.config import settings
+from plumewatch.service.data_folder import RETENTION_CLOCK
 from plumewatch.service.resources import Task, run_after
+from storage.journal import read_number, restore_snapshot
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -246,7 +248,8 @@ class Alerting:
         def forget() -> None:
             with transaction(base.state) as tx:
                 self.channels.forget_gone(tx)
-                gone = self._directory.remove_absent(tx, base.clock())
+                slowed = restore_snapshot(tx, RETENTION_CLOCK, read_number) or 0.0
+                gone = self._directory.remove_absent(tx, min(slowed, base.clock()))
             for person in gone:
                 log.warning("removed %s: no sign-in for too long", person)
             if gone:

@@ -20,7 +20,7 @@ from alerts.outbound import series_records
 from alerts.outbound.state_summary import StateSummary
 from language.messages import count_noun
 from plumewatch.sensor_status import save_counts
-from plumewatch.service.data_folder import reserve_space
+from plumewatch.service.data_folder import RETENTION_CLOCK, reserve_space
 from storage.errors import StorageError, is_transient
 from storage.journal import Snapshot, read_number, restore_snapshot, save_snapshot
 from storage.sqlite import transaction
@@ -49,7 +49,6 @@ _MAX_REST_S: Final = 0.1
 """Longest pause; a disk that can store 20,000 rows a second can still delete as many."""
 _DAY_S: Final = 86_400.0
 _WARN_DAYS: Final = 7
-_CLOCK: Final = "retention clock"
 _DUTY: Final = "hours on duty"
 _RECORDED: Final = "recorded counts"
 
@@ -86,7 +85,7 @@ class Deletion:
 
     def open(self) -> None:
         """Continue the retention clock of the last service."""
-        stored = restore_snapshot(self._resources.state, _CLOCK, read_number)
+        stored = restore_snapshot(self._resources.state, RETENTION_CLOCK, read_number)
         self._retention = RetentionClock(stored)
         self._last = time.monotonic()
 
@@ -224,4 +223,4 @@ def _append(
 
 def _save_clock(connection: sqlite3.Connection, at: float) -> None:
     with transaction(connection) as tx:
-        save_snapshot(tx, _CLOCK, Snapshot(0, "", b"%d" % at))
+        save_snapshot(tx, RETENTION_CLOCK, Snapshot(0, "", b"%d" % at))

@@ -12,7 +12,9 @@ from alerts.access.former_people import remove_former
 from alerts.access.own_channels import ChannelKind
 from alerts.policy import StaffMember
 from plumewatch.config.load import load
+from plumewatch.service.data_folder import RETENTION_CLOCK
 from storage import audit
+from storage.journal import read_number, restore_snapshot
 from storage.sqlite import transaction
 from tests.support.broker import free_port
 from tests.support.in_process import running, state_database
@@ -159,20 +161,23 @@ role = "admin"
 """
 
 
-async def test_who_has_not_signed_in_for_too_long_is_removed(tmp_path):
+@pytest.mark.parametrize("ahead_s", [0.0, 100 * 86_400.0])
+async def test_who_has_not_signed_in_for_too_long_is_removed(tmp_path, ahead_s):
     path, away, here = tmp_path / "plumewatch.toml", "away@x.org", "here@x.org"
     (tmp_path / "secret").write_text("secret")
     web = f'[web]\nport = {free_port()}\npublic_url = "https://plumewatch.example"\n'
     path.write_text(f"{ONE_ROOM}{PROVIDER}[broker]\nport = {free_port()}\n{web}")
-    now = time.time()
-    config = load(path)
+    now, config = time.time(), load(path)
     async with running(config, clock=lambda: now) as service:
-        with state_database(service) as db, transaction(db) as tx:
-            for person, days in ((away, 91), (here, 89)):
-                seen = now - days * 86_400.0
-                save_person(tx, DirectoryPerson(person, person, ("pw",), seen))
-                give_all(tx, person)
-    async with running(config, clock=lambda: now) as service:
+        with state_database(service) as db:
+            await until(lambda: restore_snapshot(db, RETENTION_CLOCK, read_number))
+            with transaction(db) as tx:
+                for person, days in ((away, 91), (here, 89)):
+                    seen = now - days * 86_400.0
+                    save_person(tx, DirectoryPerson(person, person, ("pw",), seen))
+                    give_all(tx, person)
+    # a clock that is set ahead by mistake removes nobody else
+    async with running(config, clock=lambda: now + ahead_s) as service:
         engine = service.alerting.engine
         await until(lambda: engine.policy.find_member(away) is None)
         assert away not in engine.policy.get_roster().everyone
