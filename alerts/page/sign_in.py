@@ -151,14 +151,11 @@ class SignInGroup(PageGroup):
     ) -> Response:
         if self._context.access.limits.locked.take(actor, self._now()) == 0:
             await self._record(request, actor, Refusal.LOCKED)
-        if wait <= 90:
-            error = ngettext(
-                "Too many failed attempts. Wait %(n)d second.",
-                "Too many failed attempts. Wait %(n)d seconds.",
-                math.ceil(wait),
-            )
-        else:
-            error = _("Too many failed attempts. Wait %(n)d minutes.", n=math.ceil(wait / 60))
+        error = ngettext(
+            "Too many failed attempts. Wait %(n)d minute.",
+            "Too many failed attempts. Wait %(n)d minutes.",
+            math.ceil(wait / 60),
+        )
         response = self._render_form(request, after, account, error, 429)
         response.headers["Retry-After"] = str(math.ceil(wait))
         return response

@@ -38,10 +38,10 @@ def test_an_unknown_language_is_english():
 
 
 def test_a_plural_follows_its_number():
-    one, many = (f"Too many failed attempts. Wait %(n)d second{s}." for s in ("", "s"))
+    one, many = (f"Too many failed attempts. Wait %(n)d minute{s}." for s in ("", "s"))
     with use_language("es"):
-        assert ngettext(one, many, 1).endswith("1 segundo.")
-        assert ngettext(one, many, 2).endswith("2 segundos.")
+        assert ngettext(one, many, 1).endswith("1 minuto.")
+        assert ngettext(one, many, 2).endswith("2 minutos.")
 
 
 def test_a_table_and_a_message_for_later_are_in_the_language_of_their_reader():
