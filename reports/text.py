@@ -52,6 +52,7 @@ NAMES: Final = frozenset(
 """Columns, codes and units of tables."""
 _KINDS: Final = {
     "vape": mark("vaping"),
+    "vape_and_smoke_per_school_day": mark("vaping and smoke per school day"),
     "possible": mark("possible vaping"),
     "voc": mark("cleaning agent or solvent"),
     "ambient": mark("outdoor air"),

@@ -53,7 +53,7 @@ ROLE_WORDS: Final = Words(
         "facilities": mark("facilities"),
         "analyst": mark("analyst"),
         "helpdesk": mark("helpdesk"),
-        "admin": mark("admin"),
+        "admin": mark("administrator"),
     }
 )
 

@@ -207,7 +207,7 @@ def _format_air(values: Mapping[str, float]) -> tuple[tuple[str, str, str], ...]
                 q = QUANTITIES[key]
                 digits = 1 if q.resolution < 1 and values[key] < 100 else 0
                 label = _SHORT.get(key) or QUANTITY_WORDS[key]
-                shown.append((label, f"{values[key]:.{digits}f}", q.unit))
+                shown.append((label, f"{values[key]:,.{digits}f}", q.unit))
                 break
     return tuple(shown)
 

@@ -134,6 +134,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (error.replace) { acting = false; return ask(error); }
       const refused = path === "/answer/look" && [400, 403, 404].includes(error.status);
       if (refused) element("steps").hidden = true;
+      if (refused && !state) element("incident").hidden = true;
       if (error.open) {
         element("more").href = error.open;
         element("more").textContent = _("Open the incident");
@@ -187,7 +188,7 @@ document.addEventListener("DOMContentLoaded", () => {
   });
 
   if (!token) {
-    element("steps").hidden = true;
+    element("steps").hidden = element("incident").hidden = true;
     element("wrong").textContent = _("This link is incomplete. Open it from the notice again, or sign in.");
     element("wrong").hidden = false;
   } else {

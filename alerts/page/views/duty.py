@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -69,17 +70,21 @@ class DutyPages(PageGroup):
             with suppress(ConfigFileError):
                 found = await context.run_in_thread(config.read)
                 version = "" if found.problem else found.hash
+        days = await context.run_in_thread(self._list_days, first)
+        skipped = Counter(
+            each for day in days for each in {one for *_gap, found in day["gaps"] for one in found}
+        )
         return context.render(
             request,
             "week.html",
-            days=await context.run_in_thread(self._list_days, first),
+            days=days,
+            every_day=[each for each, n in skipped.items() if n > 1],
             today=today,
             first=first,
             before=first - timedelta(days=7),
             after=first + timedelta(days=7),
             version=version,
             people=[m for m in context.staff if may(m.role, Right.ANSWER)],
-            problem=self._explain_unreachable,
             errors=[context.warn_unreachable()],
             zone=context.times.zone,
             date_text=write_date,
@@ -101,12 +106,19 @@ class DutyPages(PageGroup):
             start, end = (find_instant(context.times.zone, day, minute) for minute in (0, DAY_MIN))
             found = (stretch for shift in shifts for stretch in find_stretches(shift, start, end))
             gaps = find_coverage_gaps(roster, vaping, start, end, quiet)
-            joined = join_gaps(gap for gap in gaps if start <= gap.start < end)
+            joined = [
+                (
+                    gap,
+                    [rooms[room] for room in gap.rooms],
+                    [(p, self._explain_unreachable(gap.start.timestamp(), p)) for p in gap.people],
+                )
+                for gap in join_gaps(gap for gap in gaps if start <= gap.start < end)
+            ]
             days.append(
                 {
                     "date": day,
                     "stretches": sorted(found, key=lambda one: (one.start, one.shift.id)),
-                    "gaps": [(gap, [rooms[room] for room in gap.rooms]) for gap in joined],
+                    "gaps": joined,
                 }
             )
         return days

@@ -45,8 +45,14 @@ async def test_a_week_shows_who_is_on_duty_and_gaps_in_red(week):
     assert 'class="gap"' not in monday
     gap = " ".join(re.sub(r"<[^>]+>", " ", tuesday[tuesday.index('class="gap"') :]).split())
     assert gap.startswith('class="gap"> Nobody on duty can be reached 8:00 AM – 9:00 AM: Girls N1')
-    assert "Boys N2 (floor 2, North) A. Principal: no notification address" in gap
+    reason = "A. Principal: no notification address"
+    assert f"Boys N2 (floor 2, North) {reason}" in gap
     assert 'class="gap"' not in sunday  # without class periods
+    week(TEXT.replace('people = ["fm"]', 'people = ["fm"]\ndays = ["wed"]'))
+    both = (await page.client.get("/duty/week")).text
+    assert both.count('class="gap"') == 2
+    assert both.count(reason) == 1, "columns are narrow, so a repeated reason is above them"
+    assert reason in both.partition('<div class="week">')[0]
     week(TEXT.replace('start = "07:00"', 'start = "00:00"').replace('"16:00"', '"00:00"'))
     assert ">all day · hall" in day((await page.client.get("/duty/week")).text, "2026-09-08")
     assert 'href="/duty/week?from=2026-09-14"' in shown
