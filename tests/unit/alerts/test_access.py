@@ -148,5 +148,5 @@ def test_every_role_a_school_can_write_has_its_rights():
     assert RIGHTS["analyst"] == frozenset({Right.INCIDENTS, Right.SUMMARY, Right.REPORTS})
     assert RIGHTS["helpdesk"] == frozenset({Right.SENSORS})
     assert RIGHTS["admin"] == frozenset(Right)
-    assert list_roles_with(Right.ACCOUNTS) == "admin"
-    assert list_roles_with(Right.REPORTS) == "analyst and admin"
+    assert list_roles_with(Right.ACCOUNTS) == "administrator"
+    assert list_roles_with(Right.REPORTS) == "analyst and administrator"
