@@ -56,6 +56,8 @@ ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = {"desk": (1280, 800), "phone": (390, 844)}
 QUALITY = 82
 AFTER_S = 75.0
+FIRST_S = 5.0
+"""The first notices are sent in this time."""
 SILENT_S = 1800.0
 
 
@@ -145,8 +147,8 @@ def reopen(state: Path) -> tuple[str, float]:
         ).fetchone()
         tx.execute(
             "UPDATE incident SET status = 'notified', verdict = NULL, resolved_at = NULL,"
-            " acknowledged_at = NULL, acknowledged_by = '', arrived_at = NULL, action = ''"
-            " WHERE id = ?",
+            " acknowledged_at = NULL, acknowledged_by = '', arrived_at = NULL, action = '',"
+            " cleared_at = NULL, missed_at = NULL WHERE id = ?",
             (incident,),
         )
         for (trigger,) in tx.execute(
@@ -154,10 +156,11 @@ def reopen(state: Path) -> tuple[str, float]:
         ).fetchall():
             tx.execute(f'DROP TRIGGER "{trigger}"')
         tx.execute(
-            "DELETE FROM incident_history WHERE incident = ? AND what NOT IN"
-            " ('opened', 'paged', 'notified')",
-            (incident,),
+            "DELETE FROM incident_history WHERE incident = ? AND (at > ? OR what NOT IN"
+            " ('opened', 'paged', 'notified'))",
+            (incident, opened + FIRST_S),
         )
+        tx.execute("DELETE FROM outbox WHERE created_at > ?", (opened + FIRST_S,))
         tx.execute("DELETE FROM incident_feedback WHERE incident = ?", (incident,))
         tx.execute(
             "UPDATE alert_event SET phase = 'updated', \"end\" = NULL, last_heard = ?"
