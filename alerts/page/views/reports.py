@@ -13,7 +13,7 @@ from alerts.page.guard import get_text
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.report_jobs import TooManyJobsError
-from language.messages import _, get_language
+from language.messages import _, get_language, write_date
 from reports.read import read_recorded_from
 from reports.school import KINDS, PeriodError
 from reports.text import ABOUT, FORMATS, make_file_name
@@ -205,6 +205,7 @@ class ReportPages(PageGroup):
             formats=FORMATS,
             today=today,
             weeks=weeks,
+            date_text=write_date,
             months=months,
             terms=[term.name for term in times.terms if term.first <= today and term.last >= since],
             school_years=[year.name for year in years],
