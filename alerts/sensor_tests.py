@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 COMPONENT: Final = "sensor_tests"
 SCRIPTS: Final = load_scripts(__package__, COMPONENT)
-RETEST_S: Final = 365 * 86_400.0
 _RUNNING: Final = "room tests"
 
 
@@ -69,11 +68,6 @@ def find_valid_test(tests: Mapping[str, SensorTest], sensor: Sensor) -> SensorTe
     """Return the latest test of a sensor if it was in the sensor's current room, or None."""
     found = tests.get(sensor.id)
     return found if found and found.room == sensor.room else None
-
-
-def is_due(test: SensorTest | None, now: float) -> bool:
-    """Return whether a sensor needs a test: it has none, or the last is too old."""
-    return test is None or now - test.at > RETEST_S
 
 
 def load_running(connection: sqlite3.Connection) -> dict[str, RunningTest]:

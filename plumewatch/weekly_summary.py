@@ -17,36 +17,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from alerts import sensor_tests
 from alerts.access.roles import Right, may
 from alerts.errors import NotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.secrets import Secret, make_target_id
-from language.messages import _, to_json, use_language
+from language.messages import to_json, use_language
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.model import PlumewatchConfig
-from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import add_directory, build_alert_policy
 from plumewatch.errors import UsageError
 from plumewatch.report_request import ReportRequest, gather_facts
-from plumewatch.service.data_folder import open_state
 from plumewatch.service.jobs import Done, is_due
 from reports.files import write_report
 from reports.letter import write_letter
 from reports.summary import make_summary
 from storage.errors import StorageError
-from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from storage.registry import Registry
+    from collections.abc import Iterator, Sequence
 
 
 _TIMEOUT_S: Final = 60.0
-_MAX_NAMED: Final = 5
 _RECIPIENTS: Final = ("to", "cc", "bcc")
 _REFUSALS: Final = (ConfigError, UsageError, NotifyError)
 
@@ -58,8 +51,7 @@ def build_weekly_notice(
     last = datetime.fromtimestamp(now, config.zone(site)) - timedelta(days=7)
     facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}", site=site), now)
     with use_language(config.language), tempfile.TemporaryDirectory() as folder:
-        to_do = describe_due_tests(config, now, facts.registry)
-        title, text = write_letter(make_summary(facts), config.web.url, [to_do] if to_do else [])
+        title, text = write_letter(make_summary(facts), config.web.url)
         path = Path(folder, "summary.xlsx")
         write_report("summary", facts, path, "xlsx")
         workbook = path.read_bytes()
@@ -78,35 +70,6 @@ def build_weekly_notice(
         language=config.language,
     )
     return notice, workbook
-
-
-def describe_due_tests(config: PlumewatchConfig, now: float, registry: Registry) -> str:
-    """Name the rooms to test again and the rooms never tested, if there are any."""
-    with open_state(DataPaths(config.data_dir).state) as state:
-        tests = sensor_tests.load_latest(state)
-    again: set[str] = set()
-    first: set[str] = set()
-    for sensor in registry.sensors.values():
-        found = sensor_tests.find_valid_test(tests, sensor)
-        if sensor_tests.is_due(found, now):
-            (again if found else first).add(sensor.room)
-    rooms = {room.id: room.full_name for room in registry.rooms.values()}
-    sentences = []
-    if again:
-        named = _list_names(rooms[room] for room in again)
-        sentences.append(_("The yearly test is due: %(rooms)s.", rooms=named))
-    if first := first - again:
-        named = _list_names(rooms[room] for room in first)
-        sentences.append(_("Never tested: %(rooms)s.", rooms=named))
-    if sentences:
-        sentences.append(_("Five minutes with a phone, on the staff page: Sensors, Test rooms."))
-    return " ".join(sentences)
-
-
-def _list_names(names: Iterable[str]) -> str:
-    every = sorted(names, key=make_sort_key)
-    more = len(every) - _MAX_NAMED
-    return "; ".join([*every[:_MAX_NAMED], *([_("%(n)d more", n=more)] if more > 0 else [])])
 
 
 def send_weekly(

@@ -14,7 +14,7 @@ from reports.text import LIMITS, format_percent, format_period, to_words, transl
 from reports.wording import format_number, format_share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from reports.facts import Facts
     from reports.rows import IncidentRow
@@ -28,8 +28,8 @@ _WELL: Final = 0.99
 """If the availability of sensors is below this, the summary mentions it."""
 
 
-def write_letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tuple[str, str]:
-    """Return a summary's title and text for an e-mail: findings, lists, what to do, notes."""
+def write_letter(made: Summary, link: str = "") -> tuple[str, str]:
+    """Return a summary's title and text for an e-mail: findings, lists, notes."""
     facts = made.facts
     title = facts.period.title if facts.period else _("summary")
     lines = [
@@ -38,8 +38,6 @@ def write_letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tu
         *_list_schools(facts),
         *_list_rooms(facts),
     ]
-    if to_do:
-        lines += ["", _("To do:"), *(f"- {each}" for each in to_do)]
     if link:
         lines += ["", _("Full report: %(link)s", link=f"{link}/reports")]
     return f"{escape_reversibly(facts.place or facts.school)}: {title}", "\n".join(

@@ -7,9 +7,8 @@ silence that caused it, or else when it is first recorded.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from alerts.sensor_tests import RETEST_S, is_due
 from detection.events import BATTERY, Detail
 from detection.liveness import SensorState
 from language.messages import parse_facts
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
-    from alerts.sensor_tests import SensorTest
     from detection.liveness import SensorLife
     from language.messages import Fact
 
@@ -32,16 +30,12 @@ class Condition(StrEnum):
     FAULTY = "faulty"
     LOW_BATTERY = "low_battery"
     DRIFTING = "drifting"
-    TEST_DUE = "test_due"
     OK = "ok"
 
     @property
-    def urgency(self) -> float:
-        """How urgent a visit is: 0 for `OK`, 0.5 if it can wait for weeks, 1 or more otherwise."""
-        return _URGENCY[self]
-
-
-_URGENCY: Final = dict(zip(Condition, (6, 5, 4, 3, 2, 1, 0.5, 0), strict=True))
+    def urgency(self) -> int:
+        """How urgent a visit is: 0 for `OK`, 1 or more otherwise."""
+        return len(Condition) - 1 - [*Condition].index(self)
 
 
 class ActiveFaults(NamedTuple):
@@ -84,16 +78,12 @@ def _find_event_condition(kind: str, details: Iterable[Fact]) -> Condition:
     return Condition.DRIFTING if Detail.DRIFT in codes else Condition.FAULTY
 
 
-def find_condition(
-    life: SensorLife, active: ActiveFaults | None, test: SensorTest | None, now: float
-) -> tuple[Condition, float | None]:
+def find_condition(life: SensorLife, active: ActiveFaults | None) -> tuple[Condition, float | None]:
     """Return a sensor's condition, and when it began (Unix seconds; None if unknown)."""
     found: dict[Condition, float | None] = dict(active.since) if active else {}
     if life.state is SensorState.NEVER:
         found[Condition.NEVER_HEARD] = None
     elif life.state is not SensorState.ALIVE:
         found[Condition.SILENT] = life.last_seen
-    if test is not None and is_due(test, now):
-        found[Condition.TEST_DUE] = test.at + RETEST_S
     condition = max(found, key=lambda one: one.urgency, default=Condition.OK)
     return condition, found.get(condition)

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from alerts import sensor_tests
 from alerts.incidents import threshold_adjustments
 from alerts.outbound.sensor_conditions import Condition, find_condition, load_active_faults
-from alerts.sensor_tests import find_valid_test
 from detection.events import details_text
 from detection.liveness import SensorLife, SensorState
 from reports.kpis import sum_duty_hours
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from alerts.outbound.sensor_conditions import ActiveFaults
-    from alerts.sensor_tests import SensorTest
     from detection.alert_rules import ThresholdReport
     from reports.rows import DutySpan
     from storage.journal import Snapshot
@@ -50,7 +47,6 @@ class StateSummary:
 
     active_faults: Mapping[str, ActiveFaults] = field(default_factory=dict)
     thresholds: Mapping[str, ThresholdReport] = field(default_factory=dict)
-    tests: Mapping[str, SensorTest] = field(default_factory=dict)
 
     @classmethod
     def read(cls, connection: sqlite3.Connection) -> StateSummary:
@@ -58,7 +54,6 @@ class StateSummary:
         return cls(
             load_active_faults(connection),
             threshold_adjustments.load_thresholds(connection),
-            sensor_tests.load_latest(connection),
         )
 
 
@@ -168,8 +163,7 @@ class StateRecorder:
         self, sensor: Sensor, life: SensorLife, stored: StateSummary, now: float
     ) -> Fields:
         """Return a sensor's condition, when it began, and the previous condition if it changed."""
-        active, test = stored.active_faults.get(sensor.id), find_valid_test(stored.tests, sensor)
-        condition, begun = find_condition(life, active, test, now)
+        condition, begun = find_condition(life, stored.active_faults.get(sensor.id))
         before = self._conditions.get(sensor.id)
         if begun is None:
             begun = before[1] if before and before[0] is condition else now

@@ -203,7 +203,7 @@ _ALL: Final = (
             "fault": "active faults",
             "condition": (
                 "`ok`, or the most urgent of `tampered`, `silent`, `never_heard`, `faulty`,"
-                " `low_battery`, `drifting`, `test_due`"
+                " `low_battery`, `drifting`"
             ),
             "condition_before": "condition in the previous record, if it has changed",
             "room_name": "name of its room at that time",

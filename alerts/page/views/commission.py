@@ -22,7 +22,7 @@ from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.views import charts
 from alerts.page.views.silences import record_silence
-from alerts.sensor_tests import RunningTest, SensorTest, find_valid_test, is_due
+from alerts.sensor_tests import RunningTest, SensorTest, find_valid_test
 from detection.commissioning import STEPS, Detected, conclude
 from language.messages import _, gettext
 from storage.registry import make_sort_key
@@ -53,9 +53,10 @@ class CommissionPages(PageGroup):
 
     @serves("/commission", Right.SENSORS, one_school=True)
     async def _index(self, request: Request) -> Response:
-        context, now = self._context, self._context.settings.clock()
+        context = self._context
         tests = await context.read(sensor_tests.load_latest)
-        await self._find_live(now)  # resumes evaluations that a restart interrupted
+        # resumes evaluations that a restart interrupted
+        await self._find_live(context.settings.clock())
         rooms = []
         for room in context.registry.rooms.values():
             found = [
@@ -63,9 +64,9 @@ class CommissionPages(PageGroup):
             ]
             if found:
                 at = max((test.at for test in found if test), default=None)
-                due = any(is_due(test, now) for test in found)
-                rooms.append((room, at, due, all(test and test.is_right for test in found)))
-        rooms.sort(key=lambda row: (not row[2], row[1] or 0.0, make_sort_key(row[0].short_name)))
+                passed = all(test.is_right for test in found if test)
+                rooms.append((room, None if None in found else at, passed))
+        rooms.sort(key=lambda row: (row[1] or 0.0, make_sort_key(row[0].short_name)))
         return context.render(request, "commission_list.html", rooms=rooms)
 
     @serves("/commission/{id}/series", Right.SENSORS)

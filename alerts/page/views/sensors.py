@@ -26,7 +26,7 @@ from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.charts import read_span
 from alerts.page.views.commission import describe_result
-from alerts.sensor_tests import find_valid_test, is_due
+from alerts.sensor_tests import find_valid_test
 from detection.commissioning import PUFF_S, SEEN_WELL_S
 from detection.events import details_text
 from language.messages import Words, _, get_language, mark
@@ -68,7 +68,6 @@ _FIRST_STEPS: Final = Words(
         Condition.DRIFTING: mark("Clean its inlet. If that fails, replace it."),
         "unit": mark("Set the correct unit in a mapping."),
         "particles": mark("Check its particle sensor and its format."),
-        Condition.TEST_DUE: mark("Test its room again."),
         "data": mark("Open its page to see which data is wrong."),
     }
 )
@@ -86,12 +85,9 @@ class SensorPages(PageGroup):
     @serves("/sensors", Access.SENSOR_READERS, one_school=True)
     async def _index(self, request: Request) -> Response:
         context, span, now = self._context, read_span(request), self._context.settings.clock()
-        tests, active = await context.read(
-            lambda db: (sensor_tests.load_latest(db), load_active_faults(db))
-        )
+        active = await context.read(load_active_faults)
         pipeline, spans = context.read_pipeline(), (now - SPANS[span], now)
         rows = await context.run_in_thread(self._load_rows, *spans, pipeline.sensors, active)
-        sensors = context.registry.sensors.values()
         notices = {}
         if context.sites is None:
             notices = await context.read(lambda db: outbox.count_by_status(db, now - _NOTICES_S))
@@ -101,7 +97,6 @@ class SensorPages(PageGroup):
             pipeline=pipeline,
             summary=self._summarize(pipeline, notices, rows),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
-            due=len({s.room for s in sensors if is_due(find_valid_test(tests, s), now)}),
             has_labels=context.settings.processes.draw_labels is not None,
             sites=context.permitted.sorted_sites(),
             rows=rows,
@@ -152,9 +147,7 @@ class SensorPages(PageGroup):
                     "state": state,
                     "silent_since": heard if state in _DOWN else None,
                     "checked_until": heard if state in _DOWN and record is None else None,
-                    "first_step": _find_first_step(
-                        state, status, faulty, is_test_due=fields.get("condition") == "test_due"
-                    ),
+                    "first_step": _find_first_step(state, status, faulty),
                     "seen": seen.time if seen else None,
                     "online": time.availability.value,
                     "received": time.completeness.value,
@@ -166,7 +159,6 @@ class SensorPages(PageGroup):
                     "life": status,
                     "has_problems": status is not None and status.has_problems,
                     "no_particles": status is not None and status.no_particles_since is not None,
-                    "test_due": fields.get("condition") == "test_due",
                 }
             )
         return sorted(rows, key=_rank)
@@ -245,9 +237,8 @@ class SensorPages(PageGroup):
     @serves("/sensors/{id}/device", Access.SENSOR_READERS)
     async def _sensor(self, request: Request) -> Response:
         context, sensor = self._context, self._context.find_sensor(request)
-        settings, now = context.settings, context.settings.clock()
         tests = await context.read(sensor_tests.load_latest)
-        latest = await context.run_in_thread(settings.series.latest)
+        latest = await context.run_in_thread(context.settings.series.latest)
         life, last = context.read_pipeline().sensors.get(sensor.id), latest.get(sensor.id)
         test = find_valid_test(tests, sensor)
         session = get_session(request)
@@ -262,15 +253,12 @@ class SensorPages(PageGroup):
             last=last,
             test=test,
             verdict=describe_result(test) if test else "",
-            due=is_due(test, now),
             elsewhere=sensor.id in tests,
             may_change=session is not None and session.may(Right.SENSORS),
         )
 
 
-def _find_first_step(
-    state: str, status: SensorStatus | None, active: ActiveFaults | None, *, is_test_due: bool
-) -> str:
+def _find_first_step(state: str, status: SensorStatus | None, active: ActiveFaults | None) -> str:
     """Return the first step to fix a sensor's most urgent problem, or an empty string."""
     known = set(active.since) if active else set()
     found = (
@@ -281,12 +269,11 @@ def _find_first_step(
         *((one, one in known) for one in Condition),
         ("unit", status is not None and bool(status.unlikely)),
         ("particles", status is not None and status.no_particles_since is not None),
-        (Condition.TEST_DUE, is_test_due),
         ("data", status is not None and status.has_problems),
     )
     return next((_FIRST_STEPS[key] for key, applies in found if applies), "")
 
 
-def _rank(row: Mapping[str, Any]) -> tuple[bool, bool, bool, float]:
+def _rank(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
     is_well = not (row["tamper"] or row["fault"] or row["no_particles"])
-    return is_well, row["state"] == "alive", not row["test_due"], row["online"] or 0.0
+    return is_well, row["state"] == "alive", row["online"] or 0.0

@@ -5,7 +5,6 @@ import pytest
 from alerts.engine import AlertEngine
 from alerts.outbound.sensor_conditions import Condition, find_condition, load_active_faults
 from alerts.outbound.state_summary import StateRecorder, StateSummary
-from alerts.sensor_tests import RETEST_S, SensorTest
 from detection.events import Detail, EventKind, EventPhase
 from detection.liveness import SensorLife, SensorState
 from language.messages import fact
@@ -77,20 +76,8 @@ def test_a_sensor_has_its_most_urgent_condition(
     for number, detail in enumerate(details):
         onset = NOW - 6 - number / 1000  # each is a separate event
         handle(make_event(NOW, kind=EventKind.SENSOR_FAULT, details=(detail,), onset=onset))
-    found, begun = find_condition(life, load_active_faults(db).get("s1"), None, NOW)
+    found, begun = find_condition(life, load_active_faults(db).get("s1"))
     assert (found.value, begun) == (condition, pytest.approx(since, abs=0.1) if since else None)
-
-
-@pytest.mark.parametrize(
-    ("life", "tested_days_ago", "condition"),
-    [(ALIVE, 364, "ok"), (ALIVE, 366, "test_due"), (OFFLINE, 366, "silent"), (ALIVE, None, "ok")],
-)
-def test_the_yearly_test_is_asked_for_until_there_is_a_new_one(life, tested_days_ago, condition):
-    at = NOW - 86_400.0 * (tested_days_ago or 0)
-    test = None if tested_days_ago is None else SensorTest("s1", at, "n2", True, "fm", "{}")
-    found, begun = find_condition(life, None, test, NOW)
-    assert found.value == condition
-    assert condition != "test_due" or begun == at + RETEST_S
     assert (found.urgency > 0) == (condition != "ok")
 
 

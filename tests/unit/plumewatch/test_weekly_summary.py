@@ -10,14 +10,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerts import sensor_tests
 from alerts.errors import NotifyReason, PermanentNotifyError
 from plumewatch import weekly_summary
 from plumewatch.config.load import load
 from plumewatch.service import jobs
 from plumewatch.service.data_folder import open_state
-from plumewatch.weekly_summary import build_weekly_notice, describe_due_tests, send_weekly
-from storage.sqlite import transaction
+from plumewatch.weekly_summary import build_weekly_notice, send_weekly
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 from tests.support.service import Receiver
 from tests.support.waiting import eventually
@@ -177,10 +175,9 @@ def test_the_summary_of_last_week_arrives_with_what_changed(school):
     assert push["title"] == "Lincoln High: week of September 21, 2026"
     lines = build_weekly_notice(load(school / "plumewatch.toml"), now)[0].text.splitlines()
     assert push["message"].splitlines()[:5] == lines[:5]
-    heads = ["Rooms with the most vaping and smoke:", "To do:", "Nobody responded:"]
+    heads = ["Rooms with the most vaping and smoke:", "Nobody responded:"]
     rooms = lines[lines.index(heads[0]) + 1 :]
     assert re.fullmatch(r"- Restroom \d, floor \d, (North|South): \d+ \(\d+ before\)", rooms[0])
-    assert lines[lines.index(heads[1]) + 1].startswith("- Never tested: ")
     found = [line for line in lines[: lines.index("")] if line]
     assert len(found) == 5, "five plain sentences"
     assert re.match(r"\d+ incidents on 5 school days: ", found[0])
@@ -189,7 +186,7 @@ def test_the_summary_of_last_week_arrives_with_what_changed(school):
     assert re.match(
         r"Busiest times for vaping and smoke: [MTWF]\w+day \d+–\d+ [AP]M \(\d+ alerts\)", found[4]
     )
-    missed = lines[lines.index(heads[2]) + 1 :]
+    missed = lines[lines.index(heads[1]) + 1 :]
     missed = missed[: missed.index("")]
     assert len(missed) == int(found[3].rpartition(" ")[2][:-1])
     line = r"- Restroom \d, floor \d, (North|South): \w{3}, Sep \d+, \d+:\d\d [AP]M, [a-z ]+"
@@ -218,24 +215,3 @@ def test_the_mail_of_a_quiet_week_or_after_a_break_has_five_sentences_too(
     found = text.partition("\n\n")[0].splitlines()
     assert len(found) == 5, found
     assert words in found
-
-
-def test_the_summary_asks_for_yearly_tests_until_they_are_done(school):
-    config = load(school / "plumewatch.toml")
-    now = moment(FIRST + timedelta(days=14))
-    sensors = {sensor.id: sensor.room for sensor in config.sensor}
-    names = {room.id: room.full_name for room in config.registry().rooms.values()}
-    tested = [s for s, room in sensors.items() if room == config.room[0].id]
-
-    def keep(at):
-        one = {"right": True}
-        result = {"room": config.room[0].id, "who": "fm", "steps": [{"start": at}]}
-        result["sensors"] = [{"sensor": sensor, **one} for sensor in tested]
-        with open_state(school / "plumewatch-data/state.db") as db, transaction(db) as tx:
-            sensor_tests.add_result(tx, result)
-
-    keep(now - 366 * 86_400)
-    said = describe_due_tests(config, now, config.registry())
-    assert f"The yearly test is due: {names[config.room[0].id]}." in said
-    keep(now - 86_400)
-    assert "yearly" not in describe_due_tests(config, now, config.registry())
