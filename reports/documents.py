@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
-def render_pdf(template: Literal["summary", "table", "labels"], view: Mapping[str, Any]) -> bytes:
+def render_pdf(template: Literal["summary", "table"], view: Mapping[str, Any]) -> bytes:
     """Render a view as PDF on Letter paper. Blocks for up to a second per hundred rows."""
     sources = {
         "main.typ": (_TEMPLATES / f"{template}.typ").read_bytes(),

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import jinja2
+import segno
 from markupsafe import Markup
 
 from alerts.access.roles import ROLE_WORDS, Right, list_roles_with
@@ -310,6 +311,11 @@ def _find_texts(script: str) -> list[str]:
     return _SCRIPT_TEXT.findall((_HERE / "static" / script).read_text(encoding="utf-8"))
 
 
+def draw_code(text: str) -> str:
+    """Return the QR code of a text as an image's address."""
+    return segno.make(text, error="m", micro=False).svg_data_uri(scale=4, border=4, light="#fff")
+
+
 def write_measured(value: float, form: str, unit: str) -> str:
     """Format a value with its unit; a percent sign follows without a space.
 
@@ -367,6 +373,7 @@ def build_environment(
         time_zone=lambda: times.zone.key,
         states=STATES,
         icon=draw_icon,
+        draw_code=draw_code,
         script_messages=write_script_messages,
         languages=LANGUAGES,
         cannot_reach=lambda: write_unreachable(

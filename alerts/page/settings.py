@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from alerts.notify.trial_notices import TrialNotice
     from alerts.page.config_file import ConfigFile
     from alerts.page.identity_provider import IdentityProvider
-    from alerts.page.labels import Order
     from alerts.page.report_jobs import ReportJobs
     from alerts.policy import StaffMember
     from reports.school import School
@@ -149,8 +148,6 @@ class PageProcesses:
     evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]]
     """Evaluates a sensor test, given its room, the start times of its steps, and the tester;
     returns an error message."""
-    draw_labels: Callable[[Order], Awaitable[bytes]] | None = None
-    """Draws sensor labels as a PDF; None if phones can't reach the page."""
     reports: ReportJobs | None = None
 
 

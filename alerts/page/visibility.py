@@ -42,6 +42,11 @@ class Visibility:
         return self.engine.policy
 
     @property
+    def is_for_this_computer(self) -> bool:
+        """Return whether links to the page work only on this computer, so not on phones."""
+        return self.policy.page_url.startswith(("http://127.", "http://localhost", "http://0."))
+
+    @property
     def sites(self) -> frozenset[str] | None:
         """Return the names of the sites that the requester can see; None means all."""
         return _SITES.get()

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from zoneinfo import ZoneInfo
 
-    from alerts.page.labels import Order
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.service.resources import Resources
 
@@ -135,23 +134,14 @@ async def evaluate_in_process(
         "person": person,
     }
     try:
-        await _run_for_page("plumewatch.room_test", json.dumps(order).encode())
+        command = (sys.executable, "-m", "plumewatch.room_test")
+        await _run(command, json.dumps(order).encode(), _LONGEST_OF_PAGE_S, asyncio.subprocess.PIPE)
     except TimeoutError:
         return _("The test was not evaluated: it took too long.")
     except ChildProcessError:
         log.exception("a room test was not evaluated")
         return _("The test was not evaluated. See the service's log for details.")
     return ""
-
-
-async def draw_labels(order: Order) -> bytes:
-    """Return labels as PDF; raises `TimeoutError`, or `ChildProcessError` with what it printed."""
-    return await _run_for_page("alerts.page.labels", msgspec.json.encode(order))
-
-
-async def _run_for_page(module: str, order: bytes) -> bytes:
-    command = (sys.executable, "-m", module)
-    return await _run(command, order, _LONGEST_OF_PAGE_S, asyncio.subprocess.PIPE)
 
 
 async def _run(

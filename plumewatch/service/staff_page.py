@@ -23,7 +23,7 @@ from alerts.page.settings import (
 from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import build_identity_provider, build_school, build_sign_in_rules
 from plumewatch.service.health import HealthPages
-from plumewatch.service.jobs import draw_labels, evaluate_in_process
+from plumewatch.service.jobs import evaluate_in_process
 from plumewatch.service.web_server import WebServer, is_loopback
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ def build_staff_page(
             ),
             processes=PageProcesses(
                 partial(evaluate_in_process, config),
-                draw_labels if public_url else None,
                 ReportJobs(
                     paths.reports,
                     (sys.executable, "-m", "plumewatch.report_request"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import segno
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
@@ -224,11 +223,10 @@ async def render_person(
         number=configured,
         server=server.partition("://")[2],
         topic=topic,
-        topic_code=_draw_code(f"{server}/{topic}") if topic else "",
+        topic_address=f"{server}/{topic}",
         link=link,
-        link_code=_draw_code(link) if link else "",
         until=context.settings.clock() + INVITE_S,
-        is_local=context.policy.page_url.startswith("http://127."),
+        is_local=context.is_for_this_computer,
         may_invite=session.may(Right.ACCOUNTS)
         and (bool(link) or context.access.sign_in.may_use_password(member.id)),
         provider=context.access.provider,
@@ -236,7 +234,3 @@ async def render_person(
         is_bound=await context.read(directory.find_account, member.id, fold_address(member.email))
         is not None,
     )
-
-
-def _draw_code(text: str) -> str:
-    return segno.make(text, micro=False).svg_data_uri(scale=4, border=4, light="#fff")

@@ -6,8 +6,6 @@ after the sensors.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import sys
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +19,6 @@ from alerts.access.roles import Right
 from alerts.notify import outbox
 from alerts.outbound.sensor_conditions import Condition, load_active_faults
 from alerts.page.guard import get_session
-from alerts.page.labels import Order, list_labels
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.charts import read_span
@@ -29,11 +26,12 @@ from alerts.page.views.commission import describe_result
 from alerts.sensor_tests import find_valid_test
 from detection.commissioning import PUFF_S, SEEN_WELL_S
 from detection.events import details_text
-from language.messages import Words, _, get_language, mark
+from language.messages import Words, _, mark
+from language.plain_text import escape_reversibly
 from reports.facts import read_sensor_days
 from reports.kpis import compute_sensor_time
-from reports.text import make_file_name
 from storage import dead_letters
+from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,12 +39,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from alerts.outbound.sensor_conditions import ActiveFaults
-    from alerts.page.page_context import PageContext
     from alerts.page.settings import PipelineStatus, SensorStatus
     from reports.rows import SensorDay
+    from storage.registry import Registry
     from storage.timeseries.records import Record
-
-log = logging.getLogger(__name__)
 
 _SHOWN: Final = 20
 _NOTICES_S: Final = 7 * 86_400.0
@@ -78,10 +74,6 @@ _RECENT_S: Final = 900.0
 class SensorPages(PageGroup):
     """The list of sensors, their labels, and the page of one sensor."""
 
-    def __init__(self, context: PageContext) -> None:
-        super().__init__(context)
-        self._drawing = asyncio.Lock()
-
     @serves("/sensors", Access.SENSOR_READERS, one_school=True)
     async def _index(self, request: Request) -> Response:
         context, span, now = self._context, read_span(request), self._context.settings.clock()
@@ -97,7 +89,7 @@ class SensorPages(PageGroup):
             pipeline=pipeline,
             summary=self._summarize(pipeline, notices, rows),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
-            has_labels=context.settings.processes.draw_labels is not None,
+            has_labels=not context.is_for_this_computer,
             sites=context.permitted.sorted_sites(),
             rows=rows,
             noted=[
@@ -199,32 +191,15 @@ class SensorPages(PageGroup):
             for figures in groups
         ]
 
-    @serves("/sensors/labels.pdf", Right.SENSORS)
+    @serves("/sensors/labels", Right.SENSORS)
     async def _labels(self, request: Request) -> Response:
-        context, draw = self._context, self._context.settings.processes.draw_labels
-        site = request.query_params.get("site", "")
+        context, site = self._context, request.query_params.get("site", "")
         chosen = {found.name for found in context.registry.sites.values() if found.id == site}
-        if draw is None or (site and not chosen):
+        if context.is_for_this_computer or (site and not chosen):
             raise HTTPException(404, _("This page does not exist."))
-        if self._drawing.locked():
-            raise HTTPException(429, _("Labels are already being created. Try again in a minute."))
         registry = context.registry.within(chosen) if site else context.registry
-        order = Order(list_labels(registry, context.policy.page_url), get_language())
-        async with self._drawing:
-            try:
-                content = await draw(order)
-            except OSError:  # the process failed, took too long, or could not start
-                log.exception("labels were not created")
-                raise HTTPException(
-                    503,
-                    _(
-                        "The labels could not be created. Try again in a minute. See the"
-                        " service's log for details."
-                    ),
-                ) from None
-        name = make_file_name("labels", "pdf", site)
-        headers = {"content-disposition": f'attachment; filename="{name}"'}
-        return Response(content, media_type="application/pdf", headers=headers)
+        labels = list_labels(registry, context.policy.page_url)
+        return context.render(request, "labels.html", labels=labels)
 
     @serves("/sensors/{id}", Right.SENSORS)
     async def _open_scanned(self, request: Request) -> Response:
@@ -256,6 +231,27 @@ class SensorPages(PageGroup):
             elsewhere=sensor.id in tests,
             may_change=session is not None and session.may(Right.SENSORS),
         )
+
+
+def list_labels(registry: Registry, page_url: str) -> list[tuple[str, str, str]]:
+    """Return each sensor, its room and its page's address, by site, building, floor and room.
+
+    The page leads to the test of the sensor's current room, so a label stays with its sensor.
+    """
+    placed = [(registry.rooms[sensor.room], sensor.id) for sensor in registry.sensors.values()]
+    placed.sort(
+        key=lambda one: [
+            *map(make_sort_key, (one[0].site, one[0].building, one[0].floor, one[0].name, one[1]))
+        ]
+    )
+    return [
+        (
+            escape_reversibly(sensor),
+            escape_reversibly(room.full_name),
+            f"{page_url}/sensors/{quote(sensor, safe=':')}",
+        )
+        for room, sensor in placed
+    ]
 
 
 def _find_first_step(state: str, status: SensorStatus | None, active: ActiveFaults | None) -> str:

@@ -55,7 +55,7 @@ QUERY = {
         ("/rooms/{id}", "/rooms/{id}/series", "/air", "/figures"),
         "span quantity",
     ),
-    "/sensors/labels.pdf": "site",
+    "/sensors/labels": "site",
     "/sign-in": "next",
     "/sign-in/provider": "next silent",
     "/sign-in/callback": "state code error",

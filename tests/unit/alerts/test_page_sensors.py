@@ -1,6 +1,7 @@
 """Test the sensors page: states, problems, labels, and hostile text."""
 
 import re
+from dataclasses import replace
 from datetime import date
 from html import unescape
 
@@ -8,11 +9,14 @@ import pytest
 
 from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
+from alerts.page.rendering import draw_code
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
+from alerts.page.views.sensors import list_labels
 from detection.events import Detail, EventKind
 from language.messages import fact
 from reports.rows import SensorDay
 from storage import sqlite
+from storage.registry import Registry, Room, Sensor, Site
 from tests.unit.alerts.test_page import NOW
 
 
@@ -144,48 +148,39 @@ async def test_a_room_is_silent_by_the_learnt_interval(open_page):
 
 
 async def test_labels_are_for_those_who_look_after_sensors(open_page):
-    orders = []
-
-    async def draw(order):
-        orders.append(order)
-        return b"%PDF-"
-
-    page = open_page(draw_labels=draw, open_reading=False)
+    page = open_page(open_reading=False)
     await page.sign_in("fm")
-    assert 'action="/sensors/labels.pdf"' in (await page.client.get("/sensors")).text
-    answer = await page.client.get("/sensors/labels.pdf")
-    assert answer.headers["content-type"] == "application/pdf"
-    assert answer.headers["content-disposition"] == 'attachment; filename="labels.pdf"'
-    (order,) = orders
-    assert [label.sensor for label in order.labels] == ["s3", "s1", "s2"]
-    assert order.labels[0].address == "https://plumewatch.example/sensors/s3"
-    assert (await page.client.get("/sensors/labels.pdf?site=nowhere")).status_code == 404
+    assert 'action="/sensors/labels"' in (await page.client.get("/sensors")).text
+    text = (await page.client.get("/sensors/labels")).text
+    addresses = re.findall(r'alt="https://plumewatch.example/sensors/(\w+)"', text)
+    assert addresses == ["s3", "s1", "s2"]
+    assert draw_code("https://plumewatch.example/sensors/s3") in text.replace("&#39;", "'")
+    assert (await page.client.get("/sensors/labels?site=nowhere")).status_code == 404
     await page.sign_in("an")
-    assert 'action="/sensors/labels.pdf"' not in (await page.client.get("/sensors")).text
-    assert (await page.client.get("/sensors/labels.pdf")).status_code == 403
+    assert 'action="/sensors/labels"' not in (await page.client.get("/sensors")).text
+    assert (await page.client.get("/sensors/labels")).status_code == 403
 
 
-@pytest.mark.parametrize("fault", [ChildProcessError("no fonts"), TimeoutError(), OSError(12, "x")])
-async def test_labels_that_cannot_be_drawn_are_a_sentence(open_page, fault, caplog):
-    async def draw(_order):
-        raise fault
-
-    page = open_page(draw_labels=draw)
-    await page.sign_in("fm")
-    answer = await page.client.get("/sensors/labels.pdf")
-    assert answer.status_code == 503
-    assert "The labels could not be created. Try again" in answer.text
-    assert "labels were not created" in caplog.text
-
-
-async def test_there_are_no_labels_where_no_phone_reaches_the_page(open_page):
-    page = open_page()
+async def test_there_are_no_labels_where_no_phone_reaches_the_page(open_page, policy):
+    page = open_page(replace(policy, page_url="http://127.0.0.1:8420"))
     await page.sign_in("fm")
     shown = (await page.client.get("/sensors")).text
-    assert "labels.pdf" not in shown
+    assert "/sensors/labels" not in shown
     assert "set public_url in the [web] section" in shown
     assert 'class="button" href="/sign"' in shown
-    assert (await page.client.get("/sensors/labels.pdf")).status_code == 404
+    assert (await page.client.get("/sensors/labels")).status_code == 404
+
+
+def test_labels_are_in_the_order_of_a_walk_and_name_the_school():
+    sites = (Site("n", "North High", "UTC"), Site("s", "South High", "UTC"))
+    rooms = [Room(f"r{k}", f"Restroom {k}", "1", "Main", "North High") for k in (10, 2, 1)]
+    rooms.append(Room("s-boys", "Boys", "2nd floor", "Main", "South High"))
+    places = ((9, "r10"), (11, "r2"), (10, "r2"), (9.5, "r1"), ("00:0F", "s-boys"))
+    sensors = [Sensor(f"{k}", room) for k, room in places]
+    found = list_labels(Registry.of(rooms, sensors, sites), "https://page")
+    assert [sensor for sensor, *_ in found] == ["9.5", "10", "11", "9", "00:0F"]
+    room, address = "Boys, 2nd floor, Main, South High", "https://page/sensors/00:0F"
+    assert found[-1] == ("00:0F", room, address)
 
 
 async def test_who_scans_a_label_signs_in_and_is_at_the_test_of_the_sensor(open_page):

@@ -194,7 +194,7 @@ MAY = {
     "/wall": "ap fm an ad",
     "/sensors": "ap fm an ad",
     "/reports": "ap fm an ad",
-    "/sensors/labels.pdf": "fm ad",
+    "/sensors/labels": "fm ad",
     "/commission": "fm ad",
     "/commission/n2-boys": "fm ad",
     "/settings/rooms": "fm ad",
