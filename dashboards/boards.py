@@ -75,7 +75,6 @@ class DashboardSettings:
       lines get colors and dashes.
     - `influxdb3`: whether each database has its own data source, because an InfluxDB 3 has no
       policies.
-    - `whole`: what figures about people on duty cover, in words. They can't be filtered by place.
     """
 
     zone: str = "America/New_York"
@@ -84,7 +83,6 @@ class DashboardSettings:
     sensors: tuple[str, ...] = ()
     influxdb3: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
-    whole: str = "whole school"
 
 
 def read(name: str) -> dict[str, Any]:
@@ -102,7 +100,6 @@ def build(name: str, settings: DashboardSettings) -> Json:
     words = {
         **queries.FRAGMENTS,
         "zone": settings.zone,
-        "whole": settings.whole,
         "slots": f"{COVERAGE * 96:.0f}",
         **{name: f"{{{name}}}" for name in ("page", "docs")},  # for `_link`
     }
@@ -314,7 +311,7 @@ def _queries(kind: str, given: dict[str, Any]) -> list[Json]:
     """Build a panel's queries; each series is named after the tag that groups it."""
     found: list[Json] = []
     if figure := given.pop("figure", ""):
-        found = queries.key_figure(figure, whole_school=given.pop("whole_school", False))
+        found = queries.key_figure(figure)
         if len(found) > 1:
             given.setdefault("steps", _QUOTIENT)
     asked = given.pop("ask", [])

@@ -104,14 +104,13 @@ def in_detail(query: str) -> str:
     return "" if _IN_OUTLINE in query else query.replace(f" AND {_IN_DETAIL}", "")
 
 
-def key_figure(key: str, *, whole_school: bool = False) -> list[dict[str, Any]]:
+def key_figure(key: str) -> list[dict[str, Any]]:
     """Return a key figure's queries; with two, the panel divides the first by the second."""
     selects = IN_SERIES[key]
     made = []
     for number, (measurement, expression, condition, least) in enumerate(selects):
-        place = "" if whole_school else PLACE
         no_test = NO_TEST if measurement == "incident" else ""
-        where = " AND ".join(filter(None, ("$timeFilter", place, no_test, condition)))
+        where = " AND ".join(filter(None, ("$timeFilter", PLACE, no_test, condition)))
         name = "" if len(selects) == 1 else f' AS "{"ab"[number]}"'
         query = f"SELECT {expression}{name} FROM {_source(measurement)} WHERE {where}"
         if least is not None:

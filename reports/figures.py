@@ -153,10 +153,6 @@ IN_SERIES: Final = {
     "time_to_notify": (Select("incident", 'median("notified_s")'),),
     "time_to_acknowledge": (Select("incident", 'median("acknowledged_s")'),),
     "time_to_arrive": (Select("incident", 'median("arrived_s")'),),
-    "notices_per_duty_hour": (
-        Select("incident", 'sum("notices")', '"school_day" = 1'),
-        Select("duty", 'sum("duty_s") / 3600', '"duty_s" > 0'),
-    ),
 }
 """Queries for the same figures, by key. A figure with two queries is their quotient."""
 

@@ -353,12 +353,6 @@ class School:
             return bool(self.lessons_on(day))
         return day.weekday() < _SATURDAY and day not in self.holidays
 
-    def has_school(self, moment: float, room: str = "") -> bool:
-        """Return whether a time, Unix seconds, is on a school day of the room's school."""
-        place = self.registry.rooms.get(room)
-        own = self.sites.get(place.site, self) if place else self
-        return own.is_school_day(datetime.fromtimestamp(moment, own.zone).date())
-
     def calendar(self, start: float, end: float) -> Calendar:
         """Return the school days and class periods of all days in a window."""
         days = list_days(start, end, self.zone)

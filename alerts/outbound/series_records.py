@@ -26,7 +26,7 @@ from storage.timeseries.records import CLASSES, Record
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from storage.timeseries import Series
@@ -114,12 +114,9 @@ def delete_excess(tx: sqlite3.Connection, limit: int) -> int:
 class DueRecords:
     """The queue of records and the series that they go to, for `storage.timeseries.writer`."""
 
-    def __init__(
-        self, database: Path, series: Series, school_day: Callable[[float, str], bool]
-    ) -> None:
+    def __init__(self, database: Path, series: Series) -> None:
         self._database = database
         self._series = series
-        self._school_day = school_day
         self._connection: sqlite3.Connection | None = None
 
     def close(self) -> None:
@@ -145,7 +142,7 @@ class DueRecords:
                 " ORDER BY seq LIMIT ?",
                 (after, limit),
             ).fetchall()
-            found = [(row["seq"], _build_record(db, row, self._school_day)) for row in rows]
+            found = [(row["seq"], _build_record(db, row)) for row in rows]
         entries = [DueEntry(seq, record) for seq, record in found if record is not None]
         return entries, (int(rows[-1]["seq"]) if rows else after)
 
@@ -162,9 +159,7 @@ class DueRecords:
         return self._connection
 
 
-def _build_record(
-    db: sqlite3.Connection, row: sqlite3.Row, school_day: Callable[[float, str], bool]
-) -> Record | None:
+def _build_record(db: sqlite3.Connection, row: sqlite3.Row) -> Record | None:
     """Return a queued record, or None if it is damaged or its incident or event is gone."""
     if row["key"] is None:
         try:
@@ -172,7 +167,7 @@ def _build_record(
         except (msgspec.MsgspecError, TypeError):
             return None
     if row["measurement"] == "incident":
-        return _build_incident(db, row["key"], school_day)
+        return _build_incident(db, row["key"])
     return _build_event(db, row["key"])
 
 
@@ -200,13 +195,11 @@ def _find_fine_half_s(evidence: Mapping[str, Sequence[float | None]]) -> float |
     return next((half for half in found if half is not None), None)
 
 
-def _build_incident(
-    db: sqlite3.Connection, key: str, school_day: Callable[[float, str], bool]
-) -> Record | None:
+def _build_incident(db: sqlite3.Connection, key: str) -> Record | None:
     row = db.execute(_INCIDENT, (key,)).fetchone()
     if row is None or row["of_kind"] == EventKind.POSSIBLE:  # it may still become likely vaping
         return None
-    fields = _read_fields(row) | {"school_day": float(school_day(row["at"], row["of_room"]))}
+    fields = _read_fields(row)
     return Record("incident", row["at"], fields, room=row["of_room"], kind=row["of_kind"], id=key)
 
 

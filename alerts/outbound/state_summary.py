@@ -1,4 +1,4 @@
-"""Sample the health of sensors (``sensor_health``, ``sensor_hour``) and the hours on ``duty``.
+"""Sample the health of sensors (``sensor_health``, ``sensor_hour``).
 
 Each record contains the increase of counts since the previous record. Nothing here waits or writes.
 """
@@ -15,16 +15,14 @@ from alerts.incidents import threshold_adjustments
 from alerts.outbound.sensor_conditions import Condition, find_condition, load_active_faults
 from detection.events import details_text
 from detection.liveness import SensorLife, SensorState
-from reports.kpis import sum_duty_hours
 from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from alerts.outbound.sensor_conditions import ActiveFaults
     from detection.alert_rules import ThresholdReport
-    from reports.rows import DutySpan
     from storage.journal import Snapshot
     from storage.registry import Sensor
 
@@ -35,10 +33,6 @@ if TYPE_CHECKING:
 HEALTH_EVERY_S: Final = 300.0
 """Seconds between two records of a sensor."""
 SUMMED: Final = ("period_s", "online_s", "expected", "received", "missing")
-_DUTY_GAP_S: Final = 600.0
-"""After a gap longer than this, in seconds, duty hours get one record per clock hour."""
-_DUTY_BACK_S: Final = 62 * 86_400.0
-"""How far back missed duty hours are counted, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +82,7 @@ class StateRecorder:
 
     sensors: Mapping[str, Sensor]
     counts: Callable[[], Counts]
-    on_duty: Callable[[float, float], Iterable[DutySpan]]
     room_names: Mapping[str, str] = field(default_factory=dict)
-    duty_until: float = 0.0
     _since: float = 0.0
     _health_since: float = 0.0
     _health_due: float = 0.0
@@ -100,9 +92,8 @@ class StateRecorder:
     _hours: dict[str, Record] = field(default_factory=dict)
     _online_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-    def begin(self, now: float, duty_until: float | None = None) -> None:
-        """Start counting now; count duty hours from `duty_until`, when the last service stopped."""
-        self.duty_until = now if duty_until is None else min(duty_until, now)
+    def begin(self, now: float) -> None:
+        """Start counting now."""
         self._since = self._health_since = self._health_due = now
         self._counts = self.counts()
 
@@ -120,7 +111,7 @@ class StateRecorder:
     def collect(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
         """Return the records that are due, covering the time since the last call."""
         elapsed = max(now - self._since, 0.0)
-        due = self._list_duty(now)
+        due: list[Record] = []
         for name, life in lives.items():
             if life.state is SensorState.ALIVE:
                 self._online_s[name] += elapsed
@@ -180,18 +171,6 @@ class StateRecorder:
             fields["room_name"] = self.room_names[sensor.room]
             fields["room_choice"] = f"{self.room_names[sensor.room]} | {sensor.room}"
         return fields
-
-    def _list_duty(self, now: float) -> list[Record]:
-        """Return the duty hours since the last call; none if the clock was set back."""
-        since = max(self.duty_until, now - _DUTY_BACK_S)
-        is_hourly, self.duty_until = now - since > _DUTY_GAP_S, now
-        records = []
-        while since < now:
-            until = min((since // 3600.0 + 1.0) * 3600.0, now) if is_hourly else now
-            if hours := sum_duty_hours(self.on_duty(since, until)):
-                records.append(Record("duty", until, {"duty_s": 3600.0 * hours}))
-            since = until
-        return records
 
 
 def _build_state_fields(sensor: str, stored: StateSummary) -> Fields:

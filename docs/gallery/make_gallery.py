@@ -41,7 +41,6 @@ from docs.gallery.make_shots import open_browser, reopen
 from docs.gallery.sample_school import make_school
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import build_school
 from plumewatch.service.data_folder import open_series
 from reports.rows import name_rooms
 from storage.sqlite import connect
@@ -200,7 +199,7 @@ class School:
                     for batch in split(series.between(begin, self.now, [sensor])):
                         into.write(batch)
             self._record(into, records)
-            due = DueRecords(state, into, build_school(config).has_school)
+            due = DueRecords(state, into)
             with closing(due):
                 after = 0
                 while (read := due.read(after, 1_000))[1] != after:

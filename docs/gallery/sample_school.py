@@ -35,7 +35,7 @@ from plumewatch.cli.options import CONFIG
 from plumewatch.cli.printer import echo, show_progress
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import build_alert_policy, build_school
+from plumewatch.config.settings import build_alert_policy
 from plumewatch.service.data_folder import open_series, prepare_state
 from reports.rows import name_rooms
 from storage import audit
@@ -303,7 +303,6 @@ class _ServiceRecords:
         self._config, self._alerts = config, alerts
         self._start, self._end = unix_time(first, 0, config), unix_time(last, 0, config)
         self._sensors = config.registry().sensors
-        self._duty = build_school(config).duty
         self._now = self._start
 
     def records(self) -> Iterator[Record]:
@@ -312,7 +311,6 @@ class _ServiceRecords:
         recorder = StateRecorder(
             self._sensors,
             lambda: {name: self._counts(name) for name in self._sensors},
-            self._duty,
             name_rooms((r.id, r.name, r.floor, r.building) for r in rooms),
         )
         recorder.begin(self._start)

@@ -125,7 +125,6 @@ def _build_settings(config: PlumewatchConfig, *, influxdb3: bool) -> DashboardSe
         names=name_rooms(
             (r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()
         ),
-        whole="whole district" if len(registry.sites) > 1 else "whole school",
     )
 
 

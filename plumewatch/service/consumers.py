@@ -18,7 +18,7 @@ from alerts.outbound.series_records import DueRecords, mark_all
 from detection.liveness import LivenessSettings
 from ingest.commit import compute_pace
 from ingest.validation import may_alert
-from plumewatch.config.settings import build_alert_budgets, build_school
+from plumewatch.config.settings import build_alert_budgets
 from plumewatch.service.resources import Task
 from storage.sqlite import transaction
 from storage.timeseries.influx import BATCH
@@ -325,8 +325,7 @@ class SeriesWriters:
         self._resources = resources
         write_dead_letters = partial(ingestion.writer.write, [])
         series, in_series = resources.series, resources.in_series
-        has_school = build_school(resources.config).has_school
-        self._due = DueRecords(resources.paths.state, series, has_school)
+        self._due = DueRecords(resources.paths.state, series)
         settings = WriterSettings(pace_s=_GATHER_S)
         if resources.config.timeseries.url:
             settings = replace(settings, batch=BATCH)

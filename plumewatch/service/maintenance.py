@@ -49,7 +49,6 @@ _MAX_REST_S: Final = 0.1
 """Longest pause; a disk that can store 20,000 rows a second can still delete as many."""
 _DAY_S: Final = 86_400.0
 _WARN_DAYS: Final = 7
-_DUTY: Final = "hours on duty"
 _RECORDED: Final = "recorded counts"
 
 
@@ -167,7 +166,7 @@ class Maintenance:
         self.deletion.open()
         self.meters.refresh()
         state, now = self.resources.state, self.resources.clock()
-        self.recorder.begin(now, restore_snapshot(state, _DUTY, read_number))
+        self.recorder.begin(now)
         restore_snapshot(state, _RECORDED, self.recorder.restore)
 
     async def run_maintenance(self) -> None:
@@ -199,9 +198,8 @@ class Maintenance:
         base = self.resources
         stored = await base.run_until_stored("measurements", StateSummary.read, base.state)
         records = sample(base.clock(), self.detection.lives(), stored)
-        duty_until, recorded = self.recorder.duty_until, self.recorder.export()
         dropped = await base.run_until_stored(
-            "measurements", _append, base.state, records, duty_until, recorded
+            "measurements", _append, base.state, records, self.recorder.export()
         )
         if dropped:
             log.warning(
@@ -211,12 +209,9 @@ class Maintenance:
         self.writers.records.wake.set()
 
 
-def _append(
-    connection: sqlite3.Connection, records: list[Record], duty_until: float, recorded: bytes
-) -> int:
+def _append(connection: sqlite3.Connection, records: list[Record], recorded: bytes) -> int:
     with transaction(connection) as tx:
         series_records.append_samples(tx, records)
-        save_snapshot(tx, _DUTY, Snapshot(0, "", repr(duty_until).encode()))
         save_snapshot(tx, _RECORDED, Snapshot(0, "", recorded))
         return series_records.delete_excess(tx, MAX_WAITING)
 

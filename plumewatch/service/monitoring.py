@@ -15,7 +15,7 @@ from alerts.page.settings import (
     UnmatchedTopic,
 )
 from ingest.validation import fold_id
-from plumewatch.config.settings import build_school, read_ping_url
+from plumewatch.config.settings import read_ping_url
 from plumewatch.sensor_status import build_statuses, count_for_records
 from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.health import Health, OutboxState, Watchdog
@@ -98,7 +98,6 @@ class Monitoring(Pipeline):
         recorder = StateRecorder(
             registry.sensors,
             lambda: count_for_records(registry, intake.reading_counts),
-            build_school(config).duty,
             name_rooms((r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()),
         )
         self.maintenance = Maintenance(

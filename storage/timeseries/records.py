@@ -143,7 +143,6 @@ _ALL: Final = (
                 ("confirmed", "false_alarm", "nothing_found", "fixed", "test"),
                 "1 if this is the latest feedback",
             ),
-            "school_day": "1 if it opened on a school day",
             "acknowledged": "1 if someone acknowledged it",
             "detected_s": "from onset to opening, seconds",
             "notified_s": "from opening to the first delivered notice, seconds",
@@ -227,14 +226,6 @@ _ALL: Final = (
             "missing": "readings missing by its sequence numbers",
         },
         kept=QUARTER_HOUR,
-    ),
-    _define(
-        "duty",
-        "hours on duty; for times when the service was down, one row per clock hour",
-        "end of the period",
-        (),
-        {"duty_s": "scheduled person-seconds on duty, on school days"},
-        kept=MINUTE,
     ),
 )
 MEASUREMENTS: Final[Mapping[str, Measurement]] = {each.name: each for each in _ALL}

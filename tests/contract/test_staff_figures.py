@@ -1,7 +1,6 @@
 """Test that pages, panels and reports show the same figures."""
 
 import re
-from contextlib import closing
 
 import httpx
 import pytest
@@ -15,11 +14,9 @@ from alerts.page.views.figures import gather_facts
 from dashboards.boards import DashboardSettings, room_dashboard
 from dashboards.build import build_all
 from dashboards.queries import key_figure
-from reports import kpis, read
-from reports.figures import IN_SERIES, LOAD, OUTCOME, RESPONSE, SENSORS, compute_table
+from reports.figures import IN_SERIES, OUTCOME, RESPONSE, SENSORS
 from reports.figures import compute_figures as report_figures
 from reports.wording import format_value
-from storage.sqlite import connect
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support import grafana
 from tests.support.school_series import ZONE
@@ -44,7 +41,6 @@ def settings_of(series, school):
         engine=AlertEngine(school.registry, school.policy),
         series=series,
         on_duty=school.on_duty,
-        school_day=school.school_day,
         clock=lambda: school.end + 1,
         grafana_url="https://grafana.example",
     )
@@ -79,7 +75,7 @@ def figures_of(series, school, **given):
 def in_series(url, key, school):
     """Compute a key figure from records as Grafana does; None if there is no result."""
     values = []
-    for query in key_figure(key, whole_school=key == "notices_per_duty_hour"):
+    for query in key_figure(key):
         text = grafana.interpolated(query["query"], school.end + 1 - WEEK_S, school.end + 1)
         values += [series["values"][0][1] for series in grafana.answer(url, text)]
     wanted = len(key_figure(key))
@@ -90,16 +86,8 @@ async def test_every_key_figure_is_the_same_in_dashboard_page_and_report(
     page, url, school, embedded
 ):
     facts = figures_of(embedded, school)
-    outcome, chosen = facts.kpis.outcome, facts.chosen
-    duty = [*school.on_duty(school.end + 1 - WEEK_S, school.end + 1)]
-    with closing(connect(school.database, read_only=True)) as state:
-        began = read.read_recorded_from(state)
-    assert began == school.start
-    load = kpis.compute_load(
-        chosen.incidents, chosen.notices, duty, began, lambda row: school.school_day(row.opened_at)
-    )
-    assert 5 < load.per_duty_hour.part < len(chosen.notices)
-    found = {figure.key: figure for figure in (*report_figures(facts), *compute_table(LOAD, load))}
+    outcome = facts.kpis.outcome
+    found = {figure.key: figure for figure in report_figures(facts)}
     for key in IN_SERIES:
         main = found[key].main
         assert in_series(url, key, school) == (main if main is None else pytest.approx(main)), key
@@ -112,9 +100,6 @@ async def test_every_key_figure_is_the_same_in_dashboard_page_and_report(
     assert panel("Incidents") == outcome.incidents
     rooms = asked(url, "alerts", "Incidents by room", school)
     assert sum(rooms.values()) == outcome.incidents
-    # one person has overlapping shifts of 4.5 h in all; another is on duty the whole time
-    hours = 4.5 + (school.end - school.start) / 3600
-    assert load.per_duty_hour.whole == pytest.approx(hours)
     async with page:
         html = (await page.get("/figures?span=week")).text
     shown = re.findall(r'data-figure="(\w+)">([^<]*)<', html)

@@ -11,7 +11,6 @@ import math
 import time
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -113,10 +112,6 @@ class SimulatedSchool(NamedTuple):
     def on_duty(self, start: float, end: float) -> list[DutySpan]:
         """Return duty spans: one person in two overlapping shifts, one since before the start."""
         return _on_duty(self.end, start, end)
-
-    def school_day(self, moment: float, _room: str = "") -> bool:
-        """Return whether there was school; there was none in the first three hours."""
-        return _school_day(self.start, moment)
 
     def store(self, series: Series) -> None:
         """Write all data into an open store."""
@@ -227,7 +222,7 @@ def _judged(
         def record(self, records: list[Record]) -> None:
             found.extend(records)
 
-    due = series_records.DueRecords(database, Kept(), partial(_school_day, start))
+    due = series_records.DueRecords(database, Kept())
     after = 0
     while True:
         entries, position = due.read(after, 1_000)
@@ -268,7 +263,6 @@ def _service(
     recorder = StateRecorder(
         registry.sensors,
         lambda: {name: dict(found) for name, found in counts.items()},
-        partial(_on_duty, end),
         {room.id: f"Room {room.id}" for room in registry.rooms.values()},
     )
     recorder.begin(start)
@@ -301,10 +295,6 @@ def _lives(
         expected = int((now - start) / sensor.interval_s)
         lives[sensor.id] = SensorLife(state, last.get(sensor.id), sensor.interval_s, expected)
     return lives
-
-
-def _school_day(start: float, moment: float, _room: str = "") -> bool:
-    return moment >= start + 3 * 3600.0
 
 
 def _on_duty(now: float, start: float, end: float) -> list[DutySpan]:

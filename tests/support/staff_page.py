@@ -26,13 +26,9 @@ _GROUPS = {
 @dataclass(frozen=True)
 class _School(School):
     on_duty: object = lambda _start, _end: ()
-    school_day: object = lambda _moment, _room: True
 
     def duty(self, start, end, _places=()):
         return self.on_duty(start, end)
-
-    def has_school(self, moment, room=""):
-        return self.school_day(moment, room)
 
 
 async def _send_nothing(_member):
@@ -64,7 +60,7 @@ def page_settings(*, engine, school="Plumewatch", times=None, **given):
         status=given.pop("pipeline", PipelineStatus),
         intervals=given.pop("intervals", dict),
     )
-    own = {key: given.pop(key) for key in ("on_duty", "school_day") if key in given}
+    own = {"on_duty": given.pop("on_duty")} if "on_duty" in given else {}
     zone = ZoneInfo(engine.policy.zone)
     known = _School(school, zone, engine.registry, times or SchoolTimes(), **own)
     groups = {}

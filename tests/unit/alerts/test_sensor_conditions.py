@@ -85,7 +85,6 @@ def recorder(recorded=None):
     made = StateRecorder(
         {"s1": Sensor("s1", "n2")},
         lambda: {"s1": {"received": 0}},
-        lambda *_: (),
         {"n2": "Boys, floor 2, North"},
     )
     made.begin(NOW)
@@ -132,10 +131,3 @@ def test_the_health_of_an_hour_adds_up_over_a_restart():
         len(later.collect_health(begins + 3000, {}, StateSummary())) == 1
     )  # the clock is set back
     assert hour(later, begins + 3300, {"s1": ALIVE})[1:3] == (begins + 3600, 600)
-
-
-def test_a_clock_that_is_set_years_ahead_costs_no_work_for_each_of_their_hours():
-    made, asked = recorder(), []
-    made.on_duty = lambda *span: asked.append(span) or ()
-    made.collect(NOW + 20 * 365 * 86_400.0, {}, StateSummary())
-    assert 62 * 24 <= len(asked) < 63 * 24

@@ -15,7 +15,6 @@ from storage.timeseries.sqlite import SqliteSeries
 from tests.support.alert_records import deliver
 
 NOW = 1_790_000_000.0
-HOLIDAY = NOW + 86_400.0
 """School is out from this time."""
 
 
@@ -45,7 +44,7 @@ def series(tmp_path):
 
 @pytest.fixture
 def due(path, series):
-    found = series_records.DueRecords(path, series, lambda moment, _room: moment < HOLIDAY)
+    found = series_records.DueRecords(path, series)
     yield found
     found.close()
 
@@ -64,14 +63,6 @@ def drain(due, limit=100):
 def handle(db, engine, event, now=NOW):
     with transaction(db) as tx:
         return engine.on_events(tx, [event], now)
-
-
-def test_an_incident_knows_whether_there_was_school(db, due, engine, make_event):
-    for days in (0.9, 1.1):
-        at = NOW + 86_400.0 * days
-        handle(db, engine, make_event(at, "s1" if days < 1 else "s3", onset=at - 6), at)
-    opened = [record.fields for record in drain(due) if record.measurement == "incident"]
-    assert [fields["school_day"] for fields in opened] == [1.0, 0.0]
 
 
 def test_an_incident_from_alert_to_feedback(db, due, engine, make_event):
@@ -122,7 +113,6 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, make_event):
     assert (fields["false_alarm"], fields["confirmed"], fields["cause"]) == (1.0, 0.0, "steam")
     assert (fields["notices"], fields["people"], fields["detections"]) == (len(rows), 1.0, 1.0)
     assert (fields["open"], fields["status"], fields["acknowledged"]) == (0.0, "resolved", 1.0)
-    assert fields["school_day"] == 1.0
     assert "A. Principal" not in str(last)
     assert "'ap'" not in str(last.fields.values())  # the responder is not in the series
 
@@ -146,8 +136,10 @@ def test_what_changes_often_waits_once_and_behind(db, due, engine, make_event):
 
 def test_a_damaged_or_vanished_one_is_passed(db, due):
     with transaction(db) as tx:
-        series_records.append_samples(tx, [Record("duty", NOW, {"duty_s": 1.0})])
-        tx.execute("INSERT INTO series_due (measurement, body) VALUES ('duty', x'00ff')")
+        series_records.append_samples(
+            tx, [Record("sensor_health", NOW, {"online": 1.0}, sensor="s1")]
+        )
+        tx.execute("INSERT INTO series_due (measurement, body) VALUES ('sensor_health', x'00ff')")
         tx.execute("INSERT INTO series_due (measurement, key) VALUES ('incident', 'gone')")
     assert len(drain(due)) == 1
     assert series_records.count_waiting(db) == 0
@@ -157,7 +149,7 @@ def test_samples_over_the_bound_are_given_up_and_incidents_never(db, engine, mak
     handle(db, engine, make_event(NOW))
     with transaction(db) as tx:
         series_records.append_samples(
-            tx, [Record("duty", NOW + k, {"duty_s": 1.0}) for k in range(50)]
+            tx, [Record("sensor_health", NOW + k, {"online": 1.0}, sensor="s1") for k in range(50)]
         )
         assert series_records.delete_excess(tx, 100) == 0
         assert series_records.delete_excess(tx, 12) == 40

@@ -8,7 +8,6 @@ from itertools import chain
 
 import pytest
 
-from plumewatch.config.load import parse
 from plumewatch.service import maintenance
 from plumewatch.service.maintenance import FASTEST, Maintenance, RetentionClock
 from storage.errors import StorageUnavailableError
@@ -70,32 +69,6 @@ async def test_sensors_have_their_place_in_the_series_from_the_start_on(config, 
     config.sensor.append(config.sensor[0].model_copy(update={"id": "n2-boys-2"}))
     async with running(config) as service:  # a reload also starts a new service
         await until(lambda: known(service) == {"n2-boys-1", "n2-boys-2"})
-
-
-async def test_hours_on_duty_are_counted_while_nothing_runs(config, tmp_path, monkeypatch):
-    """Hours are counted by the minute while the service runs, and by the hour for downtime."""
-    monday, began = 1_789_387_200.0, time.monotonic()  # 2026-09-14T12:00:00Z
-    shift = {"id": "s", "receiver": "staff", "people": ["ap"], "start": "08:00", "end": "16:30"}
-    config = parse(
-        config.model_dump(mode="json", by_alias=True) | {"shift": [shift]}, base=tmp_path
-    )
-    duty = keep_records(monkeypatch)["duty"]
-
-    def clock(hours):
-        return lambda: monday + 3600.0 * hours + time.monotonic() - began
-
-    async def measure(hours, count):
-        async with running(config, clock=clock(hours)) as service:
-            await service.monitoring.maintenance.measure()
-            await until(lambda: len(duty) == count)
-
-    await measure(0.25, 1)
-    first = duty[0].time - monday
-    assert first >= 900.0
-    assert 0.0 < duty[0].fields["duty_s"] <= first - 900.0
-    await measure(6.0, 6)  # 18:00: duty ended at 16:30
-    assert [(r.time - monday) / 3600 for r in duty[1:]] == [1.0, 2.0, 3.0, 4.0, 5.0]
-    assert sum(r.fields["duty_s"] for r in duty[1:]) == pytest.approx(4.5 * 3600 - first, abs=60.0)
 
 
 async def test_records_that_wait_over_a_restart(config, monkeypatch):

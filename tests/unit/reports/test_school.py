@@ -84,14 +84,6 @@ def test_a_window_without_school_has_the_periods_of_every_other(tmp_path):
     assert weekend.periods(at((10, 31), 0), at((11, 2), 0), ()) == ["between"]
 
 
-@pytest.mark.parametrize("more", [BELLS, "[[holiday]]" + BELLS.partition("[[holiday]]")[2]])
-def test_a_moment_is_on_a_day_with_school_or_not(tmp_path, more):
-    has_school = build_school(config_of(tmp_path, more)).has_school
-    found = [has_school(at((10, day), 23, 59)) for day in (27, 28, 29, 30, 31)]
-    assert found == [True, True, False, False, False]
-    assert has_school(at((11, 2), 0)) > has_school(at((11, 1), 23, 59))  # the clocks are set back
-
-
 def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
     config = config_of(tmp_path, BELLS + SHIFTS)
     duty = list(build_school(config).duty(START, END))
