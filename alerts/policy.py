@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from alerts.duty.roster import Ring
-    from alerts.duty.shifts import QuietHours
+    from alerts.duty.shifts import ClockHours
     from alerts.secrets import Secret
     from storage.registry import Registry
 
@@ -182,7 +182,7 @@ class StaffMember:
     name: str
     role: str = STAFF
     targets: tuple[Secret, ...] = ()
-    quiet: tuple[QuietHours, ...] = ()
+    quiet: tuple[ClockHours, ...] = ()
     language: str = ""
     """The person's language; empty for the school's default."""
     email: str = ""
@@ -246,7 +246,7 @@ class AlertPolicy:
         member = self.find_member(person)
         return person if member is None else member.name
 
-    def find_quiet_hours(self, person: str) -> tuple[QuietHours, ...]:
+    def find_quiet_hours(self, person: str) -> tuple[ClockHours, ...]:
         """Return the quiet hours of a person."""
         member = self.find_member(person)
         return () if member is None else member.quiet

@@ -1,4 +1,4 @@
-"""Define shifts (who is on duty where and when), their overrides, and quiet hours.
+"""Define shifts (who is on duty where and when) and their overrides.
 
 A shift's hours are class periods (`LessonHours`) or clock hours (`ClockHours`). A shift that runs
 past midnight belongs to the day it started.
@@ -162,11 +162,3 @@ def _apply_override(found: dict[str, Fact], change: Override, shift: Shift) -> d
             instead = fact(Reason.SUBSTITUTE, shift=shift.id, instead_of=change.remove, end=end)
             kept.setdefault(change.add, instead)
     return kept
-
-
-@dataclass(frozen=True, slots=True)
-class QuietHours:
-    """Hours with only critical notices; with `divert`, other people get the others."""
-
-    hours: ClockHours
-    divert: bool = False

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from alerts.duty.roster import Roster
-    from alerts.duty.shifts import OnDuty, QuietHours, Shift
+    from alerts.duty.shifts import ClockHours, OnDuty, Shift
     from alerts.duty.timetable import Span
     from storage.registry import Room
 
@@ -46,7 +46,7 @@ def find_coverage_gaps(
     incidents: Iterable[Mapping[str, str]],
     start: datetime,
     end: datetime,
-    quiet: Mapping[str, Sequence[QuietHours]] | None = None,
+    quiet: Mapping[str, Sequence[ClockHours]] | None = None,
 ) -> Iterator[CoverageGap]:
     """Yield the coverage gaps of class periods that overlap [start, end), in time order.
 
@@ -94,12 +94,12 @@ def _list_lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[
 
 
 def _split_lesson(
-    shifts: Iterable[Shift], lesson: Span, quiet: Mapping[str, Sequence[QuietHours]]
+    shifts: Iterable[Shift], lesson: Span, quiet: Mapping[str, Sequence[ClockHours]]
 ) -> Iterator[tuple[datetime, datetime]]:
     """Yield the parts of a period during which neither shifts nor quiet hours change."""
     edges = {e for shift in shifts for e in shift.find_edges(lesson.start, lesson.end)}
     for one in chain.from_iterable(quiet.values()):
-        for span in one.hours.find_spans(lesson.start, lesson.end):
+        for span in one.find_spans(lesson.start, lesson.end):
             edges |= {e for e in (span.start, span.end) if lesson.start < e < lesson.end}
     yield from pairwise([lesson.start, *sorted(edges), lesson.end])
 

@@ -402,13 +402,8 @@ class Escalator:
         people = [candidate.person for candidate in due.ring.people]
         note = note or (None if due.seq == 1 else self._build_no_response(incident))
         notified = self._notices.page(tx, incident, people, now, round_=due.round, note=note)
-        steps = load_steps(tx, incident.id)
-        following = _find_next(steps, after=due.seq)
+        following = _find_next(load_steps(tx, incident.id), after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
-        if not notified and last and _is_nobody_notified(tx, incident):
-            # somebody must be notified even if everyone has quiet hours
-            everyone = [c.person for ring in _list_rings(steps) for c in ring.people]
-            notified = self._notices.page(tx, incident, everyone, now, note=note, throttle=False)
         finish_step(tx, due, now, "notified" if notified else "nobody notified")
         if notified:
             what = Happened.PAGED if due.seq == 1 else Happened.ESCALATED

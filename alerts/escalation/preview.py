@@ -16,7 +16,7 @@ from language.messages import write_date
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from alerts.duty.shifts import QuietHours
+    from alerts.duty.shifts import ClockHours
     from alerts.escalation.escalator import EscalationStep
     from alerts.notify.notice_writer import Deferral
     from alerts.policy import AlertPolicy
@@ -42,15 +42,13 @@ class PreviewStep(NamedTuple):
 def preview_steps(
     steps: Sequence[EscalationStep],
     severity: Severity,
-    quiet: Callable[[str], Sequence[QuietHours]],
+    quiet: Callable[[str], Sequence[ClockHours]],
 ) -> Iterator[PreviewStep]:
     """Yield the steps as `Escalator` will run them if nobody responds.
 
-    If nobody in a ring can be notified, the ring is skipped without waiting. If nobody in any ring
-    can be notified, the last ring is notified despite quiet hours.
+    If nobody in a ring can be notified now, the next ring follows without waiting.
     """
     earlier = 0.0
-    reached = False
     for k, step in enumerate(steps):
         due = step.due_at - earlier
         deferred: dict[str, Deferral] = {}
@@ -60,9 +58,6 @@ def preview_steps(
             deferred = {person: until for person, until in found if until is not None}
         following = steps[k + 1] if k + 1 < len(steps) else None
         last = following is None or following.action is not Action.NOTIFY
-        reached |= len(deferred) < len(people) or any(not d.divert for d in deferred.values())
-        if step.action is Action.NOTIFY and last and not reached:
-            deferred = {}
         yield PreviewStep(step, due, deferred)
         nobody = len(deferred) == len(people) > 0
         if nobody and following is not None and not last and following.round == step.round:
@@ -72,8 +67,7 @@ def preview_steps(
 def _describe_quiet_hours(deferral: Deferral, zone: ZoneInfo) -> str:
     """Describe how quiet hours affect a notice."""
     until = datetime.fromtimestamp(deferral.until, UTC).astimezone(zone)
-    what = "skipped" if deferral.divert else "notified then"
-    return f"quiet hours until {write_date(until, 'weekday and clock')}, {what}"
+    return f"quiet hours until {write_date(until, 'weekday and clock')}, notified then"
 
 
 def write_timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> list[str]:

@@ -6,7 +6,7 @@ notified.
 No notice is dropped. A deferred notice is a row with a due time. All rows with the same person and
 cause are sent as one notice:
 
-- *quiet*: when the person's quiet hours end. If these divert, the next ring is paged instead.
+- *quiet*: when the person's quiet hours end.
 - *budget*: when the person is below the hourly limit of notices again.
 - *storm*: when many rooms on a floor or in a building alert at once. After the first few, the rest
   are sent together every `gather_s` seconds.
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Mapping, Sequence
 
-    from alerts.duty.shifts import QuietHours
+    from alerts.duty.shifts import ClockHours
     from alerts.incidents.incident import Incident
     from alerts.incidents.inputs import Feedback
     from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
@@ -60,11 +60,10 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """Why and until when a page is deferred; with `divert`, other people are paged instead."""
+    """Why and until when a page is deferred."""
 
     cause: Cause
     until: float
-    divert: bool = False
 
 
 _DIGEST_NOTES: Final = {
@@ -149,7 +148,7 @@ class NoticeWriter:
                 held = find_deferral(tx, member, incident, at, timings, registry)
             if held is None:
                 notified += self._page_now(tx, incident, member, at, round_, note)
-            elif not held.divert:
+            else:
                 _defer(tx, member.id, incident.id, round_, held, at)
                 notified += held.cause is Cause.STORM
         return notified
@@ -422,16 +421,12 @@ class NoticeWriter:
         ]
 
 
-def find_quiet_end(quiet: Sequence[QuietHours], at: float) -> Deferral | None:
+def find_quiet_end(quiet: Sequence[ClockHours], at: float) -> Deferral | None:
     """Return the longest quiet-hours deferral that applies at a time, or None."""
     moment = datetime.fromtimestamp(at, UTC)
-    found: Deferral | None = None
-    for one in quiet:
-        for span in one.hours.find_spans(moment, moment):
-            ends = span.end.timestamp()
-            if span.contains(moment) and (found is None or ends > found.until):
-                found = Deferral(Cause.QUIET, ends, one.divert)
-    return found
+    spans = (span for hours in quiet for span in hours.find_spans(moment, moment))
+    until = max((span.end.timestamp() for span in spans if span.contains(moment)), default=None)
+    return None if until is None else Deferral(Cause.QUIET, until)
 
 
 def find_deferral(

@@ -43,8 +43,6 @@ _ROLES: Final = Words(
         "admin": mark("Administrator"),
     }
 )
-_QUIET: Final = Words({"hold": mark("wait until the end"), "divert": mark("go to other people")})
-"""Ways to handle non-critical alerts during quiet hours."""
 
 
 def _list_names(tree: Tree, section: str) -> dict[str, str]:
@@ -175,7 +173,6 @@ _QUIET_HOURS: Final = Field(
         Field("start", mark("From"), Kind.TIME),
         Field("end", mark("To"), Kind.TIME),
         _DAYS_OF_WEEK,
-        Field("then", mark("Other alerts"), Kind.CHOICE, lambda _tree: _QUIET, default="hold"),
     ),
 )
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from alerts.access.directory import Directory
 from alerts.access.own_channels import TO, Gateways
 from alerts.access.sign_in_rules import GroupRole, SignInRules
-from alerts.duty.shifts import ClockHours, QuietHours
+from alerts.duty.shifts import ClockHours
 from alerts.duty.timetable import DAY_MIN, parse_minutes
 from alerts.errors import PolicyError
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
@@ -153,7 +153,7 @@ def build_timings(config: PlumewatchConfig) -> EscalationTimings:
     )
 
 
-def build_quiet_hours(config: PlumewatchConfig) -> dict[str, tuple[QuietHours, ...]]:
+def build_quiet_hours(config: PlumewatchConfig) -> dict[str, tuple[ClockHours, ...]]:
     """Build each person's quiet hours, in the time zone of their first site."""
     return {
         p.id: tuple(_build_quiet(entry, find_home_zone(p, config)) for entry in p.quiet_hours)
@@ -166,10 +166,9 @@ def find_home_zone(person: StaffConfig, config: PlumewatchConfig) -> ZoneInfo:
     return config.zone(next((site for site in person.sites if site != ALL), ""))
 
 
-def _build_quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:
+def _build_quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> ClockHours:
     end = parse_minutes(entry.end, latest=DAY_MIN)
-    hours = ClockHours(zone, parse_minutes(entry.start), end, number_weekdays(entry.days))
-    return QuietHours(hours, divert=entry.then == "divert")
+    return ClockHours(zone, parse_minutes(entry.start), end, number_weekdays(entry.days))
 
 
 def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:

@@ -124,16 +124,6 @@ def test_too_little_data_is_no_figure_in_a_dashboard_either(url, school, embedde
         assert not all(grafana.answer(url, text) for text in texts), key
 
 
-def test_figures_of_people_on_duty_do_not_follow_the_chosen_place():
-    """People are on duty in several buildings, so their hours are the whole school's."""
-    title = "Notices per person-hour, whole school"
-    (panel,) = (p for p in grafana.panels(DASHBOARDS["alerts"]) if p["title"] == title)
-    assert panel["targets"]
-    for target in panel["targets"]:
-        assert "$timeFilter" in target["query"]
-        assert "${" not in target["query"]
-
-
 def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
     title = "PM2.5, mean of 24 hours"
     six_hours = asked(url, "air", title, school)

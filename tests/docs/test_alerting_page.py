@@ -38,4 +38,4 @@ def test_the_settings_are_valid(tmp_path):
         (tmp_path / "secrets" / name).write_text(f"ntfys://ntfy.example/{name}")
         (tmp_path / "secrets" / name).chmod(0o600)
     policy = build_alert_policy(parse(tree, base=tmp_path))
-    assert policy.staff[0].quiet[0].divert
+    assert policy.staff[0].quiet[0].weekdays == {0, 1}

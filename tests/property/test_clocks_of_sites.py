@@ -75,7 +75,7 @@ def test_each_school_keeps_to_its_own_clock(moment):
         assert rings == [*by_day, [f"{site}-lead"]]
 
         (quiet,) = POLICY.find_quiet_hours(f"{site}-day")
-        spans = quiet.hours.find_spans(moment, moment)
+        spans = quiet.find_spans(moment, moment)
         is_quiet = any(span.contains(moment) for span in spans)
         assert is_quiet == is_between(local, time(22), time(6))
 

@@ -42,8 +42,6 @@ class QuietHoursConfig(BaseModel, extra="forbid", frozen=True):
     """Time of day when they end."""
     days: Days | None = None
     """Days on which they start; every day if left out."""
-    then: Literal["hold", "divert"] = "hold"
-    """`hold`: other notices wait until the end. `divert`: other people are paged."""
 
 
 class StaffConfig(BaseModel, extra="forbid", frozen=True):

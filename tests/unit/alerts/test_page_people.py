@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.duty.shifts import QuietHours
 from alerts.incidents import repository, silences
 from alerts.notify.notice import KIND_WORDS
 from storage import audit, sqlite
@@ -181,7 +180,7 @@ async def test_who_is_on_duty_and_who_would_be_notified(open_page):
         ((), (), "Nearest: A. Principal can't be reached: no notification address"),
         (
             ("ap",),
-            (QuietHours(clock_hours(9, 17)),),
+            (clock_hours(9, 17),),
             "Nearest: A. Principal can't be reached: quiet hours until 5:00 PM",
         ),
     ],

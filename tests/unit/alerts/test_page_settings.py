@@ -142,8 +142,7 @@ async def test_a_fault_outside_the_form_is_reported_above_it(setup):
 async def test_a_person_is_added_with_all_details(setup):
     await setup.sign_in("ad")
     assert "/settings/people/new" in (await setup.client.get("/settings/people")).text
-    # browsers also send the preselected choice in the empty row for quiet hours
-    form = {"name": "B. Principal", "role": "staff", "quiet_hours.0.then": "hold"}
+    form = {"name": "B. Principal", "role": "staff", "quiet_hours.0.start": ""}
     assert (await send(setup, "/settings/people/new", **form)).status_code == 303
     assert tree(setup)["staff"][-1] == {"id": "b-principal", "name": "B. Principal"}
 
@@ -152,8 +151,7 @@ async def test_quiet_hours_are_saved_again_and_cleared(setup):
     await setup.sign_in("ad")
     row = {"quiet_hours.0.start": "22:00", "quiet_hours.0.end": "06:00"}
     for form in (row, row, {"quiet_hours.0.start": "", "quiet_hours.0.end": ""}):
-        spare = {f"quiet_hours.{k}.then": "hold" for k in (0, 1)}
-        answer = await send(setup, "/settings/quiet-hours/0", **spare, **form)
+        answer = await send(setup, "/settings/quiet-hours/0", **form)
         assert answer.status_code == 303
     assert "quiet_hours" not in tree(setup)["staff"][0]
 
@@ -187,11 +185,10 @@ async def test_keys_that_the_form_does_not_show_stay(setup):
     await setup.sign_in("ad")
     form = {"name": "F. M.", "role": "facilities", "notify.0.url_file": "other"}
     quiet = {"quiet_hours.0.start": "22:00", "quiet_hours.0.end": "06:00"}
-    hours = {**quiet, "quiet_hours.0.then": "hold"}
-    assert (await send(setup, "/settings/people/1", **form, **hours)).status_code == 303
+    assert (await send(setup, "/settings/people/1", **form, **quiet)).status_code == 303
     changed = tree(setup)["staff"][1]
     assert changed["notify"] == [{"url_file": "fm-push"}]
-    assert changed["quiet_hours"] == [{"start": "22:00", "end": "06:00", "then": "hold"}]
+    assert changed["quiet_hours"] == [{"start": "22:00", "end": "06:00"}]
 
 
 SUBSTITUTE = {

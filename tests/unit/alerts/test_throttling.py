@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.duty.shifts import ClockHours, QuietHours
+from alerts.duty.shifts import ClockHours
 from alerts.incidents import repository
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
@@ -128,7 +128,7 @@ def test_one_room_uses_up_nobody_s_budget(make_event, people, every_s):
 
 
 def test_what_becomes_critical_while_it_waits_leaves_at_once(make_event):
-    quiet = (QuietHours(clock_hours(0, 24)),)
+    quiet = (clock_hours(0, 24),)
     school = a_school(member("lee", quiet=quiet))
     puff(school, make_event, 0, "s0")
     school.run(200)
@@ -137,7 +137,7 @@ def test_what_becomes_critical_while_it_waits_leaves_at_once(make_event):
 
 def test_quiet_hours_defer_until_their_end_and_then_notify_once(make_event):
     """Quiet hours are 10 to 11 AM. An incident that is over by then is a line in the digest."""
-    school = a_school(member("lee", quiet=(QuietHours(clock_hours(10, 11)),)))
+    school = a_school(member("lee", quiet=(clock_hours(10, 11),)))
     starts_after_ten = 300  # the timeline begins at 10:00
     for n in range(2):
         puff(school, make_event, starts_after_ten + n, f"s{n}")
@@ -153,7 +153,7 @@ def test_quiet_hours_defer_until_their_end_and_then_notify_once(make_event):
 
 
 def test_what_was_acknowledged_meanwhile_is_not_notified_later(make_event):
-    quiet = (QuietHours(clock_hours(10, 11)),)
+    quiet = (clock_hours(10, 11),)
     school = a_school(member("lee", quiet=quiet), member("fox"))
     puff(school, make_event, 10, "s0")
     school.ack(20, "fox")
@@ -161,20 +161,6 @@ def test_what_was_acknowledged_meanwhile_is_not_notified_later(make_event):
     answer = ("fox", Verdict.NOTHING_FOUND)
     school.at(70, lambda tx, now: school.engine.record_feedback(tx, school.id(1), *answer, now))
     school.run(3610).want(("fox", "opened", "Room 0", 10, 11))
-
-
-def test_whoever_diverts_is_passed_over_and_the_next_are_asked_at_once(make_event):
-    quiet = (QuietHours(clock_hours(10, 11), divert=True),)
-    school = a_school(member("lee", quiet=quiet), member("fox"))
-    puff(school, make_event, 10, "s0")
-    school.run(100).want(("fox", "opened", "Room 0", 10, 11))
-
-
-def test_if_all_divert_they_are_notified_anyway(make_event):
-    quiet = (QuietHours(clock_hours(10, 11), divert=True),)
-    school = a_school(member("lee", quiet=quiet), member("fox", quiet=quiet))
-    puff(school, make_event, 10, "s0")
-    school.run(100).want(("lee", "opened", "Room 0", 10, 11), ("fox", "opened", "Room 0", 10, 11))
 
 
 def test_an_answer_before_the_second_channel_is_tried_ends_it(make_event):

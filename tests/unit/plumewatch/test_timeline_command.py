@@ -22,7 +22,7 @@ room = "N2-boys"
 id = "ap"
 name = "Ms. Lee"
 notify = [{{ url_file = "first" }}, {{ url_file = "second" }}]
-quiet_hours = [{{ start = "17:00", end = "07:00", days = ["mon"], then = "divert" }}]
+quiet_hours = [{{ start = "17:00", end = "07:00", days = ["mon"] }}]
 {more}
 """
 
@@ -75,7 +75,7 @@ def test_the_settings_show_in_the_timeline(school):
 
 def test_quiet_hours_and_who_is_asked_instead(school):
     _, text = printed(school(), room="N2-boys", at="2026-09-07T18:00")
-    assert "Ms. Lee: quiet hours until Tue 7:00 AM, skipped\n" in text
+    assert "Ms. Lee: quiet hours until Tue 7:00 AM, notified then\n" in text
     _, critical = printed(school(), room="N2-boys", kind="smoke", at="2026-09-07T18:00")
     assert "quiet hours" not in critical.partition("Below 70%")[0]
 
