@@ -30,7 +30,6 @@ from storage.errors import StorageError
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from zoneinfo import ZoneInfo
 
     from reports.facts import Facts
@@ -72,7 +71,6 @@ def make_report(
     now: float,
     *,
     who: str = "",
-    on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Facts:
     """Write a report; record in the audit log that `who`, or this machine's account, made it.
 
@@ -80,7 +78,7 @@ def make_report(
     """
     path = request.choose_path()
     _check(request, path)
-    facts = gather_facts(config, request, now, on_day=on_day)
+    facts = gather_facts(config, request, now)
     detail: dict[str, str | float | None] = {
         "report": request.name,
         "format": request.kind,
@@ -97,13 +95,7 @@ def make_report(
     return facts
 
 
-def gather_facts(
-    config: PlumewatchConfig,
-    request: ReportRequest,
-    now: float,
-    *,
-    on_day: Callable[[int, int], None] = lambda _done, _of: None,
-) -> Facts:
+def gather_facts(config: PlumewatchConfig, request: ReportRequest, now: float) -> Facts:
     """Return the facts of a report; raises like `make_report`."""
     start, end, period = find_window(config, request)
     if start >= now:
@@ -121,8 +113,7 @@ def gather_facts(
         series = stack.enter_context(open_series(config)) if report.with_sensors else None
         try:
             facts, *others = (
-                gather(school, db, place, *span, now, series=series, on_day=on_day)
-                for span in spans
+                gather(school, db, place, *span, now, series=series) for span in spans
             )
         except PlaceError as error:
             raise UsageError(str(error)) from error
@@ -211,28 +202,17 @@ def _find_earlier(
 
 
 def main() -> None:
-    """Make a report, and print its progress or why it failed."""
+    """Make a report, or print why it failed."""
     os.nice(10)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     config = PlumewatchConfig.model_validate_json(order.config)
     request = replace(msgspec.convert(order.fields, ReportRequest), out=Path(order.path))
     try:
-        make_report(
-            config,
-            request,
-            order.now,
-            who=order.person,
-            on_day=lambda done, of: _print_line({"done": done, "of": of}),
-        )
+        make_report(config, request, order.now, who=order.person)
     except (UsageError, ReportTooLongError) as error:
-        _print_line({"error": str(error)})
+        sys.stdout.write(str(error))
     except (StorageError, sqlite3.Error, OSError):
-        _print_line({"error": "State or series cannot be read at the moment."})
-
-
-def _print_line(line: dict[str, int | str]) -> None:
-    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
-    sys.stdout.flush()
+        sys.stdout.write("State or series cannot be read at the moment.")
 
 
 if __name__ == "__main__":

@@ -219,7 +219,6 @@ def gather(
     series: Series | None = None,
     only: Registry | None = None,
     days_of_sensors: int | None = None,
-    on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Facts:
     """Read all data for a report on a place, or on the rooms of `only`; this blocks.
 
@@ -254,10 +253,8 @@ def gather(
     if series is None:
         return facts
     since = start if days_of_sensors is None else max(start, over - _DAY_S * days_of_sensors)
-    span = since, over, facts.calendar.zone
-    return replace(
-        facts, sensor_days=tuple(read_sensor_days(series, here.registry.sensors, *span, on_day))
-    )
+    days = read_sensor_days(series, here.registry.sensors, since, over, facts.calendar.zone)
+    return replace(facts, sensor_days=tuple(days))
 
 
 def read_sensor_days(
@@ -266,16 +263,14 @@ def read_sensor_days(
     since: float,
     until: float,
     zone: ZoneInfo,
-    on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Iterator[SensorDay]:
     """Yield the availability of each sensor on each day.
 
     From its first record in the window on, a sensor is expected to be online all day. Times when
     the service did not run count as unavailable.
     """
-    days = list_days(since, until, zone)
     known: set[str] = set()
-    for k, day in enumerate(days, start=1):
+    for day in list_days(since, until, zone):
         start, end = (max(since, min(at, until)) for at in day_bounds(day, zone))
         if start < end:
             found = series.sum_health(_FIELDS, start, end, sensors)
@@ -286,4 +281,3 @@ def read_sensor_days(
                     counts = int(received), int(missing), expected
                     yield SensorDay(sensor, day, min(online_s, whole), whole, *counts)
             known.update(found)
-        on_day(k, len(days))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import secrets
@@ -47,7 +46,7 @@ class Order(msgspec.Struct, frozen=True):
 
 @dataclass
 class Job:
-    """A report job; `done` of `of` days have been read, and its id cannot be guessed.
+    """A report job; its id cannot be guessed.
 
     `sites` contains the names of the sites that the report covers; None means all.
     """
@@ -58,8 +57,6 @@ class Job:
     path: Path
     asked_at: float
     sites: frozenset[str] | None = None
-    done: int = 0
-    of: int = 0
     state: str = "making"
     error: str = ""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -67,11 +64,10 @@ class Job:
 
 @dataclass(eq=False, repr=False)
 class ReportJobs:
-    """Starts report processes and tracks their progress.
+    """Starts report processes and follows them.
 
-    `command` reads an `Order` as JSON from its standard input, writes the file that it names, and
-    prints lines such as ``{"done": 3, "of": 70}`` or ``{"error": "..."}``. `folder` is emptied by
-    `open`.
+    `command` reads an `Order` as JSON from its standard input, and writes the file that it names or
+    prints why it cannot. `folder` is emptied by `open`.
     """
 
     folder: Path
@@ -158,14 +154,8 @@ class ReportJobs:
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            if process.stdin is not None and process.stdout is not None:
-                process.stdin.write(order)
-                process.stdin.close()
-                async for line in process.stdout:
-                    report = json.loads(line)
-                    job.done, job.of = report.get("done", job.done), report.get("of", job.of)
-                    job.error = report.get("error", job.error)
-                await process.wait()
+            said, _nothing = await process.communicate(order)
+            job.error = said.decode()
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

@@ -18,7 +18,7 @@ from plumewatch.cli.options import (
     check_output,
     list_examples,
 )
-from plumewatch.cli.printer import echo, show_progress
+from plumewatch.cli.printer import echo
 
 app = typer.Typer()
 
@@ -65,13 +65,7 @@ def report(
     path = request.choose_path()
     check_output(path, force=force)
     try:
-        with show_progress("reading") as update:
-            facts = make_report(
-                school.config,
-                request,
-                time.time(),
-                on_day=lambda done, of: update(completed=done, total=of),
-            )
+        facts = make_report(school.config, request, time.time())
     except ReportTooLongError as error:
         raise RefusedError(str(error)) from error
     figures, missing = facts.chosen, facts.missing()

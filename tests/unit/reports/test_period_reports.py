@@ -10,7 +10,7 @@ import pytest
 
 from language.messages import use_language
 from plumewatch.config.load import load
-from plumewatch.report_request import ReportRequest, gather_facts, make_report
+from plumewatch.report_request import ReportRequest, gather_facts
 from reports.read import read_recorded_from
 from reports.school import SchoolTimes
 from reports.summary import make_summary
@@ -120,13 +120,6 @@ def test_uptime_of_the_week_before_is_beside_it_in_words(make, config, school):
         dict(zip(view["figure_heads"], row, strict=True))["in the week of October 19, 2026"]
         == output
     )
-
-
-def test_progress_over_the_period_and_the_one_before(config, tmp_path):
-    done = []
-    request = ReportRequest("summary", kind="csv", out=tmp_path / "x.csv", week="2026-W45")
-    make_report(load(config), request, NOW, on_day=lambda day, of: done.append((day, of)))
-    assert done == 2 * [(day, 7) for day in range(1, 8)]
 
 
 def test_what_is_not_on_record_is_not_compared(make, config):
