@@ -197,7 +197,7 @@ async def test_labels_are_those_of_the_own_school(district):
     ):
         await district.sign_in(account)
         text = (await district.client.get(f"/sensors/labels{asked}")).text
-        assert re.findall(r'/sensors/([\w-]+)"', text) == sensors
+        assert re.findall(r'<b class="long">([\w-]+)</b>', text) == sensors
     await district.sign_in("north-ad")
     assert (await district.client.get("/sensors/labels?site=south")).status_code == 404
 
