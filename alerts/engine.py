@@ -39,7 +39,7 @@ from alerts.notify.notice import Note, NoticeReason
 from alerts.notify.notice_writer import NoticeWriter, find_next_deferral, release_deferred
 from alerts.policy import ROUTED, Severity, get_repeat_window_s
 from detection.events import Detail, EventKind, EventPhase, is_device_alarm
-from language.messages import Fact, fact
+from language.messages import Fact, build_fact
 from storage.registry import Room
 
 if TYPE_CHECKING:
@@ -319,7 +319,7 @@ class AlertEngine:
 
     def _find_room(self, event: Event) -> Room | None:
         """Return the event's room; an outage of several sensors or a service fault gets its own."""
-        room = self.registry.room_of(event.sensor)
+        room = self.registry.find_room(event.sensor)
         placeless = event.kind in {EventKind.OFFLINE, EventKind.SERVICE}
         if room is None and (self.replay or placeless):
             return Room(id=event.sensor, name=event.sensor, floor="", building="", site="")
@@ -389,7 +389,7 @@ class AlertEngine:
     ) -> inputs.Detected:
         """Add the applicable mute, if any, to a detection that joins an open incident."""
         event, at = given.event, given.at
-        becomes = replace(incident, kind=event.kind) if incident.becomes(event) else incident
+        becomes = replace(incident, kind=event.kind) if incident.becomes_likely(event) else incident
         mute, unpaged = given.mute, incident.status is Status.OPEN and not incident.paged
         if mute is None and incident.status is Status.ACKNOWLEDGED:
             mute = find_lasting_mute(tx, becomes, at, self.registry)
@@ -456,7 +456,7 @@ class AlertEngine:
                 case effects.ScheduleAckDeadline():
                     self._escalator.await_answer(tx, incident, effect.at)
                 case effects.NotifyAgain():
-                    note, reason = fact(Note.RESPONDING), NoticeReason.AGAIN
+                    note, reason = build_fact(Note.RESPONDING), NoticeReason.AGAIN
                     notices.notify_responder(tx, incident, effect.at, reason, note, effect.onset)
                 case effects.NotifyTaken() | effects.NotifyRecovered():
                     only = effect.only if isinstance(effect, effects.NotifyTaken) else ""

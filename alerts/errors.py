@@ -51,7 +51,7 @@ class NotifyReason(Coded):
     LIBRARY = "library", mark("the process that sends notices failed")
 
 
-UNDELIVERED_WORDS: Final = Words(NotifyReason.texts())
+UNDELIVERED_WORDS: Final = Words(NotifyReason.list_texts())
 
 
 class AlertError(Exception):

@@ -13,8 +13,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from detection.combined import FINDING_HOLD_S
-from detection.events import Detail, Event, EventKind, EventPhase, details_text
-from language.messages import fact
+from detection.events import Detail, Event, EventKind, EventPhase, join_details
+from language.messages import build_fact
 
 if TYPE_CHECKING:
     import sqlite3
@@ -48,8 +48,8 @@ class Operations:
     def describe_broker_faults(self) -> str:
         """Describe the current broker faults for operators; empty if there are none."""
         now = self._clock()
-        return details_text(
-            fact(what)
+        return join_details(
+            build_fact(what)
             for what, at in self._reported.items()
             if what is not Detail.QUOTA_USED_UP and now - at <= HOLD_S
         )
@@ -92,6 +92,6 @@ def _build_event(what: Detail, phase: EventPhase, onset: float, now: float) -> E
         probabilities={EventKind.SERVICE.value: 1.0},
         evidence={},
         model_version=f"{_VERSION}{what}",
-        details=(fact(what),),
+        details=(build_fact(what),),
         time=now,
     )

@@ -55,7 +55,7 @@ class Severity(Coded):
         return _ORDER.index(self)
 
 
-SEVERITY_WORDS: Final = Words(Severity.texts())
+SEVERITY_WORDS: Final = Words(Severity.list_texts())
 _ORDER: Final = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 _BASE: Final[Mapping[EventKind, Severity]] = {
     EventKind.SMOKE: Severity.CRITICAL,

@@ -113,7 +113,7 @@ async def alerting(
     make_pictures: Callable[[Path, Registry], NoticePictures | None] = lambda *_: None,
 ) -> AsyncIterator[tuple[sqlite3.Connection, AlertEngine, asyncio.Event]]:
     """Run engine and pump in `folder`; yield the state database, engine and pump's wake event."""
-    registry = Registry.of(
+    registry = Registry.build(
         (Room(f"r{n}", f"Room {n}", "1", "Main", "School") for n in range(rooms)),
         (Sensor(f"s{n}", f"r{n}") for n in range(rooms)),
     )

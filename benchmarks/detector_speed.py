@@ -42,7 +42,7 @@ class Stream:
         self.table = table
         self.detector = Detector()
         names = (f"s{k}" for k in range(width))
-        self.sensor = np.array([self.detector.sensor_row(name) for name in names], np.int32)
+        self.sensor = np.array([self.detector.assign_row(name) for name in names], np.int32)
         self.room = np.arange(width) % ROOMS
         self.shift = (np.arange(width) * 977) % SECONDS
 
@@ -86,7 +86,7 @@ def main() -> int:
     levels = AlertThresholds(0.0)
     levels.add()
     state = 8 * WIDTH + EPISODE.itemsize
-    state += levels.array().nbytes
+    state += levels.to_array().nbytes
     print(f"state of a sensor: {state} bytes")
     table = rig.simulated_rooms(ROOMS, SECONDS)
     rng = np.random.default_rng(1)

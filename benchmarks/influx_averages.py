@@ -36,7 +36,7 @@ _VALUES = {
 
 def share_of_a_core(sensors: int, interval_s: float) -> float:
     """Return the server's CPU time for averages, as a share of the 15 minutes averaged."""
-    registry = Registry.of(
+    registry = Registry.build(
         [Room("r", "Room", "", "North", "Site")], [Sensor(f"s{k}", "r") for k in range(sensors)]
     )
     now = time.time() // QUARTER_HOUR.step_s * QUARTER_HOUR.step_s + 100.0
@@ -56,7 +56,7 @@ def share_of_a_core(sensors: int, interval_s: float) -> float:
             while series.tidy(now):
                 pass
             took, after = time.monotonic() - began, process.cpu_times()
-            assert series.rows("SELECT * FROM stale") == []
+            assert series.fetch_rows("SELECT * FROM stale") == []
     used = after.user + after.system - before.user - before.system
     share = used / QUARTER_HOUR.step_s
     print(f"{sensors:,} sensors: {used:.1f} s of the server in {took:.1f} s, {share:.2%} of a core")

@@ -94,7 +94,7 @@ def stages(sensors: int, group: int, batch: int) -> list[tuple[str, float, float
         moment = now - 300 + seq * 0.05
         messages.append(Message(topic, rig.payload(seq, moment), moment + 0.001))
     found: list[tuple[str, float, float]] = []
-    registry = Registry.of(
+    registry = Registry.build(
         [Room(f"r{k}", f"Room {k}", "1", "North", "Benchmark") for k in range(sensors)],
         [Sensor(rig.sensor_name(k), f"r{k}") for k in range(sensors)],
     )

@@ -376,7 +376,7 @@ def write_health(db: sqlite3.Connection, sensor: str, records: int, start: int) 
 
 _HEALTH = """
 INSERT INTO sensor_health (sensor, time, period_s, online, online_s, interval_s, expected, received,
-    missing, duplicates, late, clock_faults, faulty, unjudged, last_seen, faults, tamper, state)
+    missing, duplicates, late, clock_faults, faulty, skipped, last_seen, faults, tamper, state)
 WITH RECURSIVE k (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM k WHERE i + 1 < ?2)
 SELECT ?1, (?3 + 300 * i) * 1000000000, 300.0, 1.0, 300.0, 5.0, 60.0, 60.0 - (i % 50 = 0),
     i % 50 = 0, 0.0, 0.0, 0.0, 0.0, 0.0, ?3 + 300.0 * i, 0.0, 0.0, 'alive' FROM k
@@ -385,11 +385,11 @@ SELECT ?1, (?3 + 300 * i) * 1000000000, 300.0, 1.0, 300.0, 5.0, 60.0, 60.0 - (i 
 
 def simulated_rooms(rooms: int, seconds: int) -> np.ndarray:
     """Return the readings of simulated rooms at 1 Hz, shape (seconds, rooms, columns)."""
-    from sensor_sim.school import random_school  # noqa: PLC0415 - not for every publisher
+    from sensor_sim.school import draw_school  # noqa: PLC0415 - not for every publisher
     from sensor_sim.simulate import simulate  # noqa: PLC0415
 
     start = 1_757_203_200.0 + 10 * 3600
-    school = random_school(80_001, rooms, intervals=(1,))
+    school = draw_school(80_001, rooms, intervals=(1,))
     rows = {device.id: k for k, device in enumerate(school.devices)}
     found = np.full((seconds, rooms, len(COLUMNS)), np.nan)
     for chunk in simulate(school, seed=80_001, start=start, duration_s=float(seconds)):
@@ -414,7 +414,7 @@ def fill_journal(data: Path, size_mb: float) -> int:
     data.mkdir()
     now, last = time.time() - 3600.0, 0  # too old to be checked for redelivered readings
     with Journal(data / "journal.db") as journal:
-        while journal.bytes_used() < size_mb * 1e6:
+        while journal.get_bytes_used() < size_mb * 1e6:
             values = {"pm25": 7.1, "rh": 41.2, "tvoc_ppb": 120.0}
             last = journal.commit(
                 [Reading(FILL, now, now, values, seq=last + k) for k in range(5_000)]

@@ -67,7 +67,7 @@ def write_journal(path: Path, sensors: int, interval_s: float, days: float) -> i
                 group.clear()
         if group:
             journal.commit(group)
-        return journal.last_offset()
+        return journal.get_last_offset()
 
 
 @dataclass(slots=True)

@@ -123,7 +123,7 @@ def intake_config(sensors: int) -> IntakeConfig:
     """Return the intake's configuration for the sensors of `generate`."""
     names = [f"s{k:06d}" for k in range(sensors)]
     rooms = (Room(name, name, "", f"b{k // 20}", "district") for k, name in enumerate(names))
-    registry = Registry.of(rooms, (Sensor(name, name) for name in names))
+    registry = Registry.build(rooms, (Sensor(name, name) for name in names))
     return IntakeConfig(Context(registry=registry), dedupe_window=128)
 
 

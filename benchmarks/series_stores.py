@@ -112,7 +112,7 @@ def sqlite(home: Path, feed: Iterable[list], last: float) -> float:
     """Measure the embedded store."""
     with SqliteSeries(home / "series.db") as series:
         count, rate = write_batches(feed, series.write)
-        found = time_query(lambda: len(series.readings("s0", last - DAY, last, 60)[0]))
+        found = time_query(lambda: len(series.aggregate_readings("s0", last - DAY, last, 60)[0]))
         sizes = f"{size(home) / count:.0f}"
     return print_store("SQLite", count, rate, found, sizes)
 
@@ -126,7 +126,9 @@ def influx(
         settings = InfluxSettings(server.url, "air")
         with InfluxSeries(settings, registry, Path(beside) / "influx.db") as series:
             count, rate = write_batches(feed(), series.write)
-            found = time_query(lambda: len(series.readings("s0", last - DAY, last, 60)[0]))
+            found = time_query(
+                lambda: len(series.aggregate_readings("s0", last - DAY, last, 60)[0])
+            )
         before = size(home) / count
         server.end(signal.SIGTERM)
         sizes = f"{before:.0f}, after an orderly end {size(home) / count:.0f}"
@@ -139,7 +141,7 @@ def main() -> int:
     wanted = rig.options(__doc__, sensors=200, days=30.0, interval=60.0)
     names = [f"s{i}" for i in range(wanted.sensors)]
     room = Room("r", "R", "2", "North", "S")
-    registry = Registry.of([room], [Sensor(n, "r", "sen55") for n in names])
+    registry = Registry.build([room], [Sensor(n, "r", "sen55") for n in names])
     last = time.time() // 60 * 60
     first = last - wanted.days * DAY
 

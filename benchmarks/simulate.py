@@ -20,7 +20,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 from typing import TYPE_CHECKING  # noqa: E402 - threads are set before numpy loads
 
-from sensor_sim.school import School, random_school  # noqa: E402
+from sensor_sim.school import School, draw_school  # noqa: E402
 from sensor_sim.simulate import simulate  # noqa: E402
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ def main() -> int:
     parser.add_argument("rooms", nargs="?", type=int, default=42)
     rooms = parser.parse_args().rooms
     print(f"Python {platform.python_version()}, {platform.machine()}, one core")
-    measure("warm-up (1 Hz)", random_school(9, 2, intervals=[1]), "ordinary")
+    measure("warm-up (1 Hz)", draw_school(9, 2, intervals=[1]), "ordinary")
     ordinary = measure(
-        "school day, 1 Hz, all models", random_school(1, rooms, intervals=[1]), "ordinary"
+        "school day, 1 Hz, all models", draw_school(1, rooms, intervals=[1]), "ordinary"
     )
-    hard = random_school(1, max(rooms // 4, 1), models=["sen55", "sps30+sgp40"], intervals=[1])
+    hard = draw_school(1, max(rooms // 4, 1), models=["sen55", "sps30+sgp40"], intervals=[1])
     measure("hard restroom, 1 Hz", hard, "hard_restroom")
-    measure("district, usual intervals", random_school(7, 210), "ordinary")
+    measure("district, usual intervals", draw_school(7, 210), "ordinary")
     if ordinary < PROMISED:
         print(f"below the promised {PROMISED:g} sensor-days/s")
         return 1

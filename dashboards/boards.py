@@ -2,11 +2,11 @@
 
 A row that is ``folded`` runs no queries until it is opened.
 
-One key of a panel names its kind, a function in `dashboards.panels` such as ``chart``; the value is
-the panel's title. `ask` has InfluxQL statements, or `figure` names a key figure of
-`reports.figures`. All other keys are arguments of the function. They override the row's
-``default``, which overrides the dashboard's. The value ``"auto"`` removes an argument.
-``shared.toml`` has texts, links and columns by name.
+One key of a panel names its kind, such as ``chart`` (`_KINDS`); the value is the panel's title.
+`ask` has InfluxQL statements, or `figure` names a key figure of `reports.figures`. All other keys
+are arguments of the kind's function. They override the row's ``default``, which overrides the
+dashboard's. The value ``"auto"`` removes an argument. ``shared.toml`` has texts, links and columns
+by name.
 
 In every text, names in braces are replaced. Their values come from `dashboards.queries.FRAGMENTS`,
 from the panel's `fill`, or from its `quantities`. Each quantity has its own queries and unit:
@@ -39,10 +39,10 @@ ROOM_UID: Final = "plumewatch-room"
 _FOLDER: Final = Path(__file__).with_name("boards")
 _GUIDELINES: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
 _KINDS: Final[Mapping[str, Callable[..., Json]]] = {
-    "number": panels.number,
-    "chart": panels.chart,
-    "bars": panels.bars,
-    "grid": panels.grid,
+    "number": panels.make_number,
+    "chart": panels.make_chart,
+    "bars": panels.make_bars,
+    "grid": panels.make_grid,
 }
 _STEPS: Final[Mapping[str, Callable[..., list[Json]]]] = {
     "joined": panels.join,
@@ -241,15 +241,15 @@ def _arrange(made: Sequence[Json]) -> None:
         x, tallest = x + place["w"], max(tallest, place["h"])
 
 
-def room_dashboard(room: str) -> str:
+def build_room_url(room: str) -> str:
     """Return the URL of a room's dashboard; `room` may be a Grafana variable."""
     return f"/d/{ROOM_UID}?var-room={room}"
 
 
-def line_links(settings: DashboardSettings) -> list[Json]:
+def build_line_links(settings: DashboardSettings) -> list[Json]:
     """Return the links that Grafana offers on each point of a room's line."""
     room = "${__field.labels.room:percentencode}"
-    links: list[Json] = [{"title": "Room history", "url": f"{room_dashboard(room)}&{_KEPT}"}]
+    links: list[Json] = [{"title": "Room history", "url": f"{build_room_url(room)}&{_KEPT}"}]
     if settings.page_url:
         page = f"${{staff_page}}/rooms/{room}"
         links.append({"title": "Staff page", "url": page, "targetBlank": True})
@@ -311,7 +311,7 @@ def _queries(kind: str, given: dict[str, Any]) -> list[Json]:
     """Build a panel's queries; each series is named after the tag that groups it."""
     found: list[Json] = []
     if figure := given.pop("figure", ""):
-        found = queries.key_figure(figure)
+        found = queries.query_key_figure(figure)
         if len(found) > 1:
             given.setdefault("steps", _QUOTIENT)
     asked = given.pop("ask", [])
@@ -322,14 +322,14 @@ def _queries(kind: str, given: dict[str, Any]) -> list[Json]:
             tag = re.search(r'"(\w+)"', query.rpartition("GROUP BY ")[2])
             alias = f"$tag_{tag[1]}" if tag else "$col"
             alias += " $col" if tag and " AS " in query.partition(" FROM ")[0] else ""
-        found.append(queries.question(query, alias=alias, table=is_table))
+        found.append(queries.make_query(query, alias=alias, table=is_table))
     return found
 
 
 def _arguments(settings: DashboardSettings, given: Given) -> dict[str, Any]:
     """Return a panel's or column's arguments with names of units, colors and links resolved."""
     resolved: Mapping[str, Callable[[Any], Any]] = {
-        "unit": lambda unit: panels.unit_of(unit) if unit in QUANTITIES else unit,
+        "unit": lambda unit: panels.get_unit(unit) if unit in QUANTITIES else unit,
         "bands": lambda bands: [*_bands(bands)],
         "words": _words,
         "colors": lambda colors: (
@@ -360,7 +360,7 @@ def _color(name: str) -> str:
 def _bands(given: Iterable[Any]) -> Iterator[tuple[float, str]]:
     for one in given:
         if isinstance(one, str):
-            yield from panels.bands_of(_GUIDELINES[one])
+            yield from panels.select_bands(_GUIDELINES[one])
         else:
             yield one[0], _color(one[1])
 
@@ -374,7 +374,7 @@ def _column(settings: DashboardSettings, given: Any) -> tuple[str, Json]:
     own = {"name": given} if isinstance(given, str) else given
     merged = SHARED["columns"].get(own["name"], {}) | own
     wanted = {key: value for key, value in merged.items() if value != "auto"}
-    return panels.column(**_arguments(settings, wanted))
+    return panels.make_column(**_arguments(settings, wanted))
 
 
 def _steps(given: Iterable[Any]) -> Iterator[Json]:

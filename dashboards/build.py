@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from dashboards.boards import build, line_links
+from dashboards.boards import build, build_line_links
 from dashboards.lines import name_rooms, style_lines
 from dashboards.queries import DATA_SOURCE_NAME, POLICIES, SOURCE, data_source_uid, in_detail
 
@@ -32,7 +32,7 @@ class DataSource:
     user: str
     password: str
 
-    def body(self, policy: str) -> dict[str, Any]:
+    def to_json(self, policy: str) -> dict[str, Any]:
         """Return Grafana's definition of it; for an InfluxDB 3, `policy` names the database."""
         database = f"{self.database}/{policy}" if policy else self.database
         return {
@@ -58,7 +58,7 @@ _PROVISIONED: Final = DataSource(
 def build_all(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
     """Build all dashboards in the form Grafana stores, with panels numbered in order."""
     made = {}
-    links = line_links(settings)
+    links = build_line_links(settings)
     numbers = {
         "room": {room: number for number, room in enumerate(settings.names)},
         "sensor": {sensor: number for number, sensor in enumerate(settings.sensors)},
@@ -118,7 +118,7 @@ def _ask_database(query: dict[str, Any]) -> str:
     return str(query["datasource"]["uid"])
 
 
-def text_of(body: Mapping[str, Any]) -> str:
+def dump_json(body: Mapping[str, Any]) -> str:
     """Return the text of a file as JSON, which is also valid YAML."""
     return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -126,10 +126,10 @@ def text_of(body: Mapping[str, Any]) -> str:
 def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
     """Write the files that differ; return whether each was written, by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {f"{name}.json": text_of(body) for name, body in build_all(settings).items()}
+    texts = {f"{name}.json": dump_json(body) for name, body in build_all(settings).items()}
     if settings.influxdb3:
-        sources = [_PROVISIONED.body(policy) for policy in POLICIES]
-        texts["datasources-influxdb3.yaml"] = text_of({"apiVersion": 1, "datasources": sources})
+        sources = [_PROVISIONED.to_json(policy) for policy in POLICIES]
+        texts["datasources-influxdb3.yaml"] = dump_json({"apiVersion": 1, "datasources": sources})
     written = {}
     for name, text in texts.items():
         path = folder / name

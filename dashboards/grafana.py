@@ -125,7 +125,7 @@ class Grafana:
             self._request(dict, self._face.dashboard.update_dashboard, body)
             yield Change(what, "changed", ", ".join(differs)) if stored else Change(what, "created")
 
-    def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
+    def apply_data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
         """Create or change a policy's data source; if `wanted` is None, only check it.
 
         Raises `Refused` if `wanted` is None and the data source is missing.
@@ -140,7 +140,7 @@ class Grafana:
                     " the account that may only read (--reader-file), or provision it"
                 )
             return Change(what, "unchanged")
-        body = wanted.body(policy)
+        body = wanted.to_json(policy)
         if there is None:
             self._request(dict, self._face.datasource.create_datasource, body)
             return Change(what, "created")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from dashboards.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, override, unit_of
+from dashboards.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, get_unit, override
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def style_quantities(panel: Json, quantities: Mapping[str, str]) -> None:
         override(
             "byRegexp",
             f"/ {re.escape(label)}$/",
-            unit=unit_of(key),
+            unit=get_unit(key),
             custom__lineStyle=_style(number),
         )
         for number, (label, key) in enumerate(quantities.items())

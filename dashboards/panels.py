@@ -98,16 +98,16 @@ _READABLE: Final = 260
 """Minimum width of a column of sentences; on a phone the table then scrolls."""
 
 
-def unit_of(quantity: str) -> str:
+def get_unit(quantity: str) -> str:
     """Return Grafana's name for a quantity's unit.
 
-    >>> unit_of("temp"), unit_of("voc_index")
+    >>> get_unit("temp"), get_unit("voc_index")
     ('fahrenheit', 'none')
     """
     return _UNITS[QUANTITIES[quantity].unit]
 
 
-def bands_of(guideline: Guideline) -> Bands:
+def select_bands(guideline: Guideline) -> Bands:
     """Return the bands of a guideline except the lowest."""
     return [(band.start, _SEVERITY[band.severity]) for band in guideline.bands[1:]]
 
@@ -189,7 +189,7 @@ def _colored(colors: Mapping[str, str]) -> list[Json]:
     ]
 
 
-def chart(
+def make_chart(
     title: str,
     about: str,
     *queries: Json,
@@ -253,7 +253,7 @@ def chart(
     return made | {key: value for key, value in given.items() if value}
 
 
-def number(
+def make_number(
     title: str,
     about: str,
     *queries: Json,
@@ -285,7 +285,7 @@ def number(
     return _panel("stat", text, queries, (width, 4), defaults, options)
 
 
-def bars(
+def make_bars(
     title: str,
     about: str,
     *queries: Json,
@@ -322,7 +322,7 @@ def bars(
     return _panel("bargauge", (title, about, empty), queries, (width, height), defaults, options)
 
 
-def grid(
+def make_grid(
     title: str,
     about: str,
     *queries: Json,
@@ -333,7 +333,7 @@ def grid(
     width: int = 24,
     height: int = 8,
 ) -> Json:
-    """Make a table of `columns` (made by `column`), in this order, after the transformations.
+    """Make a table of `columns` (made by `make_column`), in this order, after the transformations.
 
     A cell without a value is empty; `empty` is the text for a table without rows. If a column's
     name is a pattern, no column is removed, moved or renamed.
@@ -371,7 +371,7 @@ def grid(
     return made
 
 
-def column(
+def make_column(
     name: str,
     width: int | None = None,
     title: str = "",

@@ -85,7 +85,7 @@ def fill_in(text: str, words: Mapping[str, str] = FRAGMENTS) -> str:
     return re.sub(r"(?<!\$)\{(\w+)\}", lambda found: words[found[1]], text)
 
 
-def question(query: str, *, alias: str = "", table: bool = False) -> dict[str, Any]:
+def make_query(query: str, *, alias: str = "", table: bool = False) -> dict[str, Any]:
     """Return one query of a panel; `alias` names its series, such as ``$tag_room``."""
     return {
         "alias": alias,
@@ -104,7 +104,7 @@ def in_detail(query: str) -> str:
     return "" if _IN_OUTLINE in query else query.replace(f" AND {_IN_DETAIL}", "")
 
 
-def key_figure(key: str) -> list[dict[str, Any]]:
+def query_key_figure(key: str) -> list[dict[str, Any]]:
     """Return a key figure's queries; with two, the panel divides the first by the second."""
     selects = IN_SERIES[key]
     made = []
@@ -117,5 +117,5 @@ def key_figure(key: str) -> list[dict[str, Any]]:
             found = f'SELECT {expression} AS "found", {least[0]} AS "basis" FROM'
             query = f'SELECT "found"{name} FROM ({found} {_source(measurement)} WHERE {where})'
             query += f' WHERE "basis" >= {least[1]}'
-        made.append(question(query, table=len(selects) > 1))
+        made.append(make_query(query, table=len(selects) > 1))
     return made

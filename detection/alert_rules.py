@@ -304,15 +304,15 @@ class _State:
     includes corrections from staff answers."""
 
     @classmethod
-    def of(cls, block: Floats) -> _State:
+    def from_block(cls, block: Floats) -> _State:
         """Return the state stored in a block."""
         rows = [*block[:_NAMED], block[_NAMED:]]
         return cls(block, *rows)
 
     @classmethod
-    def unread(cls, n: int) -> _State:
+    def make_initial(cls, n: int) -> _State:
         """Return the state of sensors that have not reported."""
-        state = cls.of(np.zeros((_WIDTH, n)))
+        state = cls.from_block(np.zeros((_WIDTH, n)))
         for unknown in (state.hour, state.phase_s, state.first, state.last, state.highest):
             unknown[:] = np.nan
         return state
@@ -369,7 +369,7 @@ class AlertThresholds:
     >>> thresholds = AlertThresholds(1.8)
     >>> thresholds.add()
     0
-    >>> thresholds.offset(np.array([0]))
+    >>> thresholds.get_offsets(np.array([0]))
     array([0.])
     """
 
@@ -377,7 +377,7 @@ class AlertThresholds:
         self.model_level = model_level
         self.budget = BUDGET
         self._n = 0
-        self._state = _State.unread(0)
+        self._state = _State.make_initial(0)
         self._changed = np.zeros(0, bool)
 
     def __len__(self) -> int:
@@ -389,8 +389,8 @@ class AlertThresholds:
         have = self._changed.size
         if self._n == have:
             more = max(16, have)
-            block = [self._state.block, _State.unread(more).block]
-            self._state = _State.of(np.concatenate(block, axis=1))
+            block = [self._state.block, _State.make_initial(more).block]
+            self._state = _State.from_block(np.concatenate(block, axis=1))
             self._changed = np.concatenate([self._changed, np.zeros(more, bool)])
         row = self._n
         self._n += 1
@@ -399,19 +399,19 @@ class AlertThresholds:
         self._changed[row] = False
         return row
 
-    def array(self) -> Floats:
+    def to_array(self) -> Floats:
         """Return the state for a snapshot, one row per sensor."""
         return self._state.block[:, : self._n].T.copy()
 
     @classmethod
     def from_array(cls, stored: NDArray[Any], model_level: float) -> AlertThresholds:
-        """Restore thresholds from the result of `array`; raises `ValueError` for another format."""
+        """Restore thresholds from `to_array`'s result; raises `ValueError` for another format."""
         n = stored.shape[0]
         if stored.shape != (n, _WIDTH):
             raise ValueError(f"thresholds of shape {stored.shape}")
         thresholds = cls(model_level)
         thresholds._n = n
-        thresholds._state = _State.of(np.array(stored.T, np.float64, order="C"))
+        thresholds._state = _State.from_block(np.array(stored.T, np.float64, order="C"))
         thresholds._changed = np.zeros(n, bool)
         return thresholds
 
@@ -460,17 +460,17 @@ class AlertThresholds:
         state.last[rows] = time
         state.highest[rows] = np.fmax(state.highest[rows], score)
 
-    def offset(self, rows: NDArray[np.int32]) -> Floats:
+    def get_offsets(self, rows: NDArray[np.int32]) -> Floats:
         """Return the offsets from the model's threshold, in log-odds: -`LOWER` to `UPPER`."""
         offset: Floats = self._state.offset[rows]
         return offset
 
-    def changed(self) -> NDArray[np.intp]:
+    def find_changed(self) -> NDArray[np.intp]:
         """Return the rows whose threshold changed since `mark_reported`."""
         return np.flatnonzero(self._changed[: self._n])
 
     def mark_reported(self, rows: NDArray[np.intp]) -> None:
-        """Exclude rows from `changed` until their thresholds change again."""
+        """Exclude rows from `find_changed` until their thresholds change again."""
         self._changed[rows] = False
 
     def set_budget(self, row: int, budget: float) -> None:

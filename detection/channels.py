@@ -100,7 +100,7 @@ MASS_OF_N03: Final = 0.03
 """µg/m³ per particle/cm³, for unit-density spheres of 0.4 µm diameter."""
 
 
-def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def select_channels(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the followed channels of each reading.
 
     Returns
@@ -125,7 +125,7 @@ def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return x.T
 
 
-def doublings_of_index(index: NDArray[np.float64]) -> NDArray[np.float64]:
+def invert_index(index: NDArray[np.float64]) -> NDArray[np.float64]:
     """Convert a VOC index to doublings of concentration by inverting its sigmoid.
 
     A rise near the end of the scale then counts as much as a rise in the middle.
@@ -136,7 +136,7 @@ def doublings_of_index(index: NDArray[np.float64]) -> NDArray[np.float64]:
     return doublings
 
 
-def voc_strength(
+def measure_voc_rise(
     x: NDArray[np.float64], reference: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the rise of VOC over a reference, on one scale for all kinds of VOC sensors.
@@ -156,7 +156,7 @@ def voc_strength(
     doublings = np.log2(
         (x[:, ppb : ugm3 + 1] + VOC_OFFSETS) / (reference[:, ppb : ugm3 + 1] + VOC_OFFSETS)
     )
-    now, then = doublings_of_index(np.array([x[:, index], reference[:, index]]))
+    now, then = invert_index(np.array([x[:, index], reference[:, index]]))
     strength = now - then
     kind = np.where(np.isnan(strength), 0.0, 3.0)
     ticks = (x[:, raw] - reference[:, raw]) / RAW_SPAN
@@ -176,7 +176,7 @@ BANK_TAU_S: Final = np.array([4.0, 12.0, 40.0, 120.0, 400.0])
 _BANK_MASSES: Final = np.array([FINE, CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"]])
 
 
-def bank_signals(x: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+def compute_bank_signals(x: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the signals of the filter bank.
 
     Parameters
@@ -195,7 +195,7 @@ def bank_signals(x: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np
     np.log(masses, out=out[:3])
     ppb, ugm3, index, raw = VOC
     voc = out[3]
-    voc[:] = doublings_of_index(x[index])
+    voc[:] = invert_index(x[index])
     doublings = np.log2(x[ppb : ugm3 + 1] + VOC_OFFSETS[:, None])
     np.putmask(voc, known[ugm3], doublings[1])
     np.putmask(voc, known[ppb], doublings[0])
@@ -211,7 +211,7 @@ class ReadingBatch:
     Attributes
     ----------
     sensor : ndarray of int32, shape (n,)
-        Row of the sensor, from `Detector.sensor_row`.
+        Row of the sensor, from `Detector.assign_row`.
     time : ndarray of float64, shape (n,)
         Event time in Unix seconds.
     values : ndarray of float64, shape (n, len(COLUMNS))
@@ -309,7 +309,7 @@ class Baselines:
     smoothed: Floats
 
     @classmethod
-    def of(cls, block: Floats) -> Baselines:
+    def from_block(cls, block: Floats) -> Baselines:
         """Return the state stored in a block."""
         start = 2 * K + 1
         after = start + len(FLOOR)
@@ -428,7 +428,7 @@ class BaselineTracker:
     """
 
     def __init__(self, block: Floats | None = None) -> None:
-        self.state = Baselines.of(np.full((WIDTH, 16), np.nan) if block is None else block)
+        self.state = Baselines.from_block(np.full((WIDTH, 16), np.nan) if block is None else block)
         self._scratch = ScratchPool()
 
     def reserve(self, n: int) -> None:
@@ -437,7 +437,7 @@ class BaselineTracker:
         if n > have:
             block = np.full((WIDTH, max(n, 2 * have)), np.nan)
             block[:, :have] = self.state.block
-            self.state = Baselines.of(block)
+            self.state = Baselines.from_block(block)
 
     def restart(self, rows: NDArray[np.integer], time: Floats) -> None:
         """Reset sensors to the state before their first reading."""
@@ -490,12 +490,12 @@ class BaselineTracker:
         span = int(rows[-1]) - first + 1
         block = self.state.block
         if n >= _IN_PLACE and span * BLOCK <= SCRATCH_SENSORS * n:
-            here = Baselines.of(block[:, first : first + span])
+            here = Baselines.from_block(block[:, first : first + span])
             if span > n:
                 return self._advance_among(here, rows - first, in_episode, time, dt, x)
             return advance(here, in_episode, time, dt, x.T, self._scratch.cut(n))
         columns = block.take(rows, axis=1)
-        here = Baselines.of(columns)
+        here = Baselines.from_block(columns)
         change = advance(here, in_episode, time, dt, x.T, self._scratch.cut(n))
         # Use one flat index per number: row and column indexes take numpy three times as long.
         place = np.arange(0, block.size, block.shape[1])[:, None] + rows
@@ -571,7 +571,7 @@ def advance(
     _move_levels(state, age, dt, held, scratch)
     _move_noise(state, x, held, scratch)
     np.copyto(state.last, x, where=known)
-    signal = bank_signals(x, known)
+    signal = compute_bank_signals(x, known)
     over = np.subtract(signal[:, None, :], state.smoothed, out=scratch.over)
     change = None
     if held.size:

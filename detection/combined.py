@@ -38,7 +38,7 @@ from detection.per_minute.ambient import Ambient
 from detection.per_minute.minutes import Minutes
 from detection.per_minute.sensor_faults import SensorFaults
 from detection.quantities import COLUMN_INDEX, COLUMNS
-from language.messages import fact
+from language.messages import build_fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -207,17 +207,17 @@ class DeviceEvents:
         if name.startswith("fault:"):
             quantity = name.removeprefix("fault:")
             kind, confidence = EventKind.SENSOR_FAULT, 1.0
-            detail = fact(Detail.NO_VALID_VALUE, quantity=quantity)
+            detail = build_fact(Detail.NO_VALID_VALUE, quantity=quantity)
             if quantity == "clock":
-                detail = fact(Detail.CLOCK_STANDS)
+                detail = build_fact(Detail.CLOCK_STANDS)
         elif name == _BATTERY:
             kind, confidence = EventKind.SENSOR_FAULT, 1.0
-            detail = fact(Detail.BATTERY_LOW)
+            detail = build_fact(Detail.BATTERY_LOW)
             if "battery" in values:
-                detail = fact(Detail.BATTERY_AT, percent=values["battery"])
+                detail = build_fact(Detail.BATTERY_AT, percent=values["battery"])
         else:
             kind, confidence, code = _REPORTS[name]
-            detail = fact(code, device="") if name.startswith("vendor_") else fact(code)
+            detail = build_fact(code, device="") if name.startswith("vendor_") else build_fact(code)
         evidence = {}
         index = values.get("vape_index")
         if kind is EventKind.VAPE and index is not None:
@@ -248,7 +248,7 @@ class MinuteDetectors:
     `place` returns the building and room of a sensor, if any.
 
     >>> slow = MinuteDetectors(lambda sensor: ("North", sensor))
-    >>> slow.row("n2-boys-1")
+    >>> slow.assign_row("n2-boys-1")
     0
     """
 
@@ -258,9 +258,9 @@ class MinuteDetectors:
         self._faults = SensorFaults(self._building)
         self._ambient = Ambient(place)
 
-    def row(self, sensor: str) -> int:
+    def assign_row(self, sensor: str) -> int:
         """Return the row of a sensor in batches; a new sensor gets the next row."""
-        return self._minutes.row(sensor)
+        return self._minutes.assign_row(sensor)
 
     def step(self, batch: ReadingBatch) -> list[Event]:
         """Return the events that a batch of readings causes; pass batches in stream order.
@@ -446,7 +446,7 @@ class CombinedDetector:
         self._received = min(self._received, now)
         self.watermark = min(self.watermark, now)
 
-    def state(self) -> CombinedState:
+    def get_state(self) -> CombinedState:
         """Return the state from which `restore` continues."""
         return CombinedState(
             self.plumes.snapshot(),
@@ -502,6 +502,6 @@ class CombinedDetector:
         found = np.zeros(len(names), np.bool_)
         found[stream.sensor[measured]] = True
         for i in np.flatnonzero(found & (plumes < 0)).tolist():
-            plumes[i] = self.plumes.sensor_row(names[i])
-            slow[i] = self._slow.row(names[i])
+            plumes[i] = self.plumes.assign_row(names[i])
+            slow[i] = self._slow.assign_row(names[i])
         return plumes, slow

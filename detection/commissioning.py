@@ -36,8 +36,7 @@ _LATE_S: Final = 30.0
 _TRUST: Final = 1 / 3
 _MARGIN: Final = 0.25
 _WIDEST: Final = 6.0
-"""In log-odds. There is no benefit in moving the threshold to more than half of this below the
-puff's score."""
+"""Log-odds. Moving the threshold more than half of this below the puff's score has no benefit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ def score_steps(samples: Sequence[Sample], timings: Sequence[Timing]) -> dict[st
     scores = _StepScores(timings)
     detector = Detector(observer=scores)
     values = np.array([[measured.get(key, np.nan) for key in COLUMNS] for _, measured in samples])
-    rows = np.full(len(samples), detector.sensor_row(""), np.int32)
+    rows = np.full(len(samples), detector.assign_row(""), np.int32)
     times = np.array([at for at, _ in samples], float)
     detector.step(ReadingBatch(rows, times, values.reshape(-1, len(COLUMNS))))
     return scores.highest
@@ -164,10 +163,10 @@ def score_steps(samples: Sequence[Sample], timings: Sequence[Timing]) -> dict[st
 def find_adjustment(scores: Mapping[str, float], model_level: float) -> float | None:
     """Return how far to move the alert threshold so that it separates the puff from the rest.
 
-    One puff says little about the next, so the threshold moves only `_TRUST` of the way from the
-    model's to the midpoint between the puff's score and the highest other score. If that does not
-    put it between the two scores, it moves further. The result is at most `LOWER` below and `UPPER`
-    above the model's. It is None if the puff did not score highest.
+    One puff says little about the next. So the threshold moves only `_TRUST` of the way from the
+    model's threshold to the midpoint between the puff's score and the highest other score. If that
+    does not put it between the two scores, it moves further, but never more than `LOWER` down or
+    `UPPER` up. The result is None if the puff did not score highest.
     """
     puff = max(scores[step.name] for step in STEPS if step.is_vaping) - model_level
     rest = max(scores[step.name] for step in STEPS if not step.is_vaping) - model_level

@@ -25,7 +25,7 @@ import numpy as np
 
 from detection import alert_rules
 from detection.alert_rules import AlertThresholds
-from detection.channels import FINE, WIDTH, BaselineTracker, channel_matrix
+from detection.channels import FINE, WIDTH, BaselineTracker, select_channels
 from detection.episodes import (
     ALERTED,
     EPISODE,
@@ -46,7 +46,7 @@ from detection.episodes import (
 from detection.errors import SnapshotError
 from detection.events import Detail, Event, EventKind, EventPhase, make_event_id
 from detection.model import KINDS, Model
-from language.messages import fact
+from language.messages import build_fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -69,7 +69,7 @@ because the readings of a backlog are already old when they arrive."""
 SCORED_S: Final = 240.0
 """How long a pulse is scored; its cause is clear within minutes."""
 _NEAR, _LARGE, _RARE = range(3)
-_WHY_POSSIBLE: Final = ((), (fact(Detail.LARGE_PLUME),), (fact(Detail.RARE_READINGS),))
+_WHY_POSSIBLE: Final = ((), (build_fact(Detail.LARGE_PLUME),), (build_fact(Detail.RARE_READINGS),))
 """Details of a possible-vaping event by reason. `_NEAR`: the pulse scored just below the threshold.
 `_LARGE`: it is large. `_RARE`: its sensor reports too rarely to rule out a spray."""
 _NEAR_S: Final = 60.0
@@ -122,12 +122,12 @@ class Detector:
     Examples
     --------
     >>> detector = Detector()
-    >>> detector.sensor_row("N2-boys"), detector.sensor_row("N2-girls")
+    >>> detector.assign_row("N2-boys"), detector.assign_row("N2-girls")
     (0, 1)
     """
 
     def __init__(self, model: Model | None = None, observer: PulseObserver | None = None) -> None:
-        self._model = model or Model.shipped()
+        self._model = model or Model.load_shipped()
         self._observer = observer
         self._rows: dict[str, int] = {}
         self._baselines = BaselineTracker()
@@ -149,7 +149,7 @@ class Detector:
         """Number of sensors in an episode."""
         return self._running_rows().size
 
-    def sensor_row(self, sensor: str) -> int:
+    def assign_row(self, sensor: str) -> int:
         """Return the row of a sensor in batches; a new sensor gets the next row."""
         row = self._rows.get(sensor)
         if row is None:
@@ -178,7 +178,7 @@ class Detector:
             episodes=self._episodes[:n],
             states=self._states[:n],
             received=self._received[:n],
-            thresholds=self.thresholds.array(),
+            thresholds=self.thresholds.to_array(),
         )
         return out.getvalue()
 
@@ -229,7 +229,7 @@ class Detector:
             The arrays are not modified.
         """
         events: list[tuple[int, Event]] = []
-        sensor, time, x = batch.sensor, batch.time, channel_matrix(batch.values)
+        sensor, time, x = batch.sensor, batch.time, select_channels(batch.values)
         self._received[sensor] = time if batch.received is None else batch.received
         if sensor.size == 1 or (sensor[1:] > sensor[:-1]).all():
             self._step_round(np.arange(sensor.size), sensor, time, x, events)
@@ -341,7 +341,7 @@ class Detector:
         self._baselines.state.first[rows] += by_s
         return ended
 
-    def times(self) -> dict[str, float]:
+    def get_times(self) -> dict[str, float]:
         """Return the time of each sensor's last reading, Unix seconds."""
         times = zip(self.names, self._baselines.state.time.tolist(), strict=False)
         return {name: time for name, time in times if math.isfinite(time)}
@@ -436,7 +436,7 @@ class Detector:
         candidates = (vape | possible | asked)[w].nonzero()[0]
         if candidates.size:
             chances = alert_rules.drop_unseen_kinds(
-                self._model.kind_probabilities(f[candidates]), take(episode, w[candidates])
+                self._model.predict_kinds(f[candidates]), take(episode, w[candidates])
             )
             unclear = alert_rules.is_unclear(chances)
             for k, i in enumerate(w[candidates].tolist()):
@@ -476,15 +476,15 @@ class Detector:
         if not due.size:
             return np.zeros((3, 0), np.bool_)
         episode, rows, time = here.episode, here.rows[due], here.time[due]
-        score, self._states[rows] = self._model.vape_score(f, self._states[rows])
+        score, self._states[rows] = self._model.score_vaping(f, self._states[rows])
         episode["log_odds"][due] = score
         # After a vaping alert, also score how likely a THC cartridge is: its aerosol persists.
         alerted = alert_rules.is_alerted_vaping(episode)[due]
         if np.count_nonzero(alerted):
             alerted &= time - episode["peak_at"][due] >= alert_rules.THC_FROM_S
-            episode["thc_log_odds"][due[alerted]] = self._model.thc_score(f[alerted])
+            episode["thc_log_odds"][due[alerted]] = self._model.score_thc(f[alerted])
         judged = take(episode, due)
-        above = score - (self._model.level + self.thresholds.offset(rows))
+        above = score - (self._model.level + self.thresholds.get_offsets(rows))
         may_alert = ~(alert_rules.is_faint(judged) | alert_rules.is_early(judged, f))
         self.thresholds.observe(rows[may_alert], time[may_alert], score[may_alert])
         unclear = alert_rules.is_ambiguous(judged, f)

@@ -24,7 +24,7 @@ from detection.channels import (
     FINE,
     OPENERS,
     RISE,
-    voc_strength,
+    measure_voc_rise,
 )
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def follow(episode: Episodes, time: Floats, x: Floats) -> None:
 
 def _follow_pulses(pulse: Episodes, time: Floats, x: Floats) -> None:
     """Advance rows that are in a pulse by one reading, in place."""
-    voc, _ = voc_strength(x, pulse["before_pulse"])
+    voc, _ = measure_voc_rise(x, pulse["before_pulse"])
     known = (~np.isnan(x[:, FINE])).nonzero()[0]
     if known.size < time.size:
         part = take(pulse, known)
@@ -380,7 +380,7 @@ def _pulse_features(
     highest_rise = highest - baseline
     highest_fine = np.maximum(highest_rise[:, FINE], 1.0)
     # In numpy, a few rows cost as much as many, so equal operations are combined.
-    strength, kinds = voc_strength(
+    strength, kinds = measure_voc_rise(
         np.concatenate([x, x, before, highest]),
         np.concatenate([before, baseline, baseline, baseline]),
     )

@@ -194,7 +194,7 @@ def _sensors(names: str, params: Mapping[str, Any]) -> str:
 
 
 _SENTENCES: Final = Sentences(
-    Detail.texts(),
+    Detail.list_texts(),
     {
         "device": lambda name, _params: name or _("the sensor"),
         "quantity": lambda key, _params: QUANTITY_WORDS.get(key, key),
@@ -207,7 +207,7 @@ _SENTENCES: Final = Sentences(
 )
 
 
-def details_text(details: Iterable[Fact]) -> str:
+def join_details(details: Iterable[Fact]) -> str:
     """Join the details' sentences."""
     return "; ".join(map(_SENTENCES.write, details))
 
@@ -273,8 +273,8 @@ class Evidence:
     channels: dict[str, ChannelEvidence]
     details: tuple[Fact, ...] = ()
 
-    def sentence(self, kind: str) -> str:
-        """Write how likely a kind is and why, in the reader's language (`evidence_sentence`).
+    def describe(self, kind: str) -> str:
+        """Write how likely a kind is and why, in the reader's language (`describe_evidence`).
 
         If another kind is likelier, give the evidence, then the likelier kind.
         """
@@ -338,7 +338,7 @@ def make_event_id(sensor: str, onset: float, kind: EventKind, model_version: str
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-KIND_NAMES: Final = Words(EventKind.texts())
+KIND_NAMES: Final = Words(EventKind.list_texts())
 """Names of kinds, as used after a probability (90% likely vaping); `notice.KIND_WORDS` has
 titles."""
 _LABELS: Final = Words(
@@ -357,7 +357,7 @@ _LABELS: Final = Words(
 """Everyday names of quantities."""
 
 
-def evidence_sentence(event: Event) -> str:
+def describe_evidence(event: Event) -> str:
     """Write how likely the event's kind is and why, for a lock screen.
 
     A channel that moved too little to open an episode (`channels.RISE`) has "barely changed". A
@@ -368,10 +368,10 @@ def evidence_sentence(event: Event) -> str:
     --------
     >>> e = Event("s1", EventKind.VAPE, EventPhase.ALERTED, 0.0, 6.0, 6.0, None, 0.97,
     ...           {"vape": 0.97, "spray": 0.02}, {"pm25": ChannelEvidence(4, 176, 6, 14.0)}, "m1")
-    >>> print(evidence_sentence(e))
+    >>> print(describe_evidence(e))
     97% likely vaping (2% spray). Why: fine particles rose from 4 to 180 in 6 s and halved in 14 s
     """
-    return Evidence(dict(event.probabilities), dict(event.evidence), event.details).sentence(
+    return Evidence(dict(event.probabilities), dict(event.evidence), event.details).describe(
         event.kind
     )
 
@@ -393,7 +393,7 @@ def _why(evidence: Mapping[str, ChannelEvidence], details: Iterable[Fact]) -> st
         if names:
             words = plural(*_STILL_WORDS[movement], len(names))
             moved.append(words % {"quantities": join_words(names)})
-    return ", ".join([*moved, *filter(None, [details_text(details)])])
+    return ", ".join([*moved, *filter(None, [join_details(details)])])
 
 
 class _Still(Enum):

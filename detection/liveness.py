@@ -40,7 +40,7 @@ import msgspec
 
 from detection.errors import SnapshotError
 from detection.events import Detail, Event, EventKind, EventPhase
-from language.messages import Fact, fact
+from language.messages import Fact, build_fact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,18 +124,18 @@ class _Sensor:
         """Whether it ever sent a reading."""
         return math.isfinite(self.last)
 
-    def reports_every(self, rank: float = 0.9) -> float:
+    def get_interval(self, rank: float = 0.9) -> float:
         """Return the registered interval, or the learned one if that is longer, in seconds."""
         if not self.gaps:
             return self.interval_s
         ranked = sorted(self.gaps)
         return max(self.interval_s, ranked[math.ceil(rank * len(ranked)) - 1])
 
-    def expected_in(self, gap: float) -> int:
+    def count_expected(self, gap: float) -> int:
         """Return how many readings to expect in a gap, counting the one that ends it."""
         if not self.interval_s < gap < math.inf:
             return 1
-        return max(1, round(gap / self.reports_every(0.5)))
+        return max(1, round(gap / self.get_interval(0.5)))
 
 
 @dataclass(slots=True)
@@ -191,7 +191,7 @@ class Liveness:
         if alive:
             gap = received - max(found.last, self._state.floor)
             self._learn_interval(sensor, found, received)
-            found.expected += found.expected_in(gap)
+            found.expected += found.count_expected(gap)
             found.last = max(found.last, received)
             found.offline_since = None
             return self._on_return(sensor, received)
@@ -276,13 +276,13 @@ class Liveness:
         events = (self._event(o, EventPhase.UPDATED, o.alerted) for o in self._state.outages)
         return frozenset(event.id for event in events)
 
-    def lives(self) -> dict[str, SensorLife]:
+    def get_liveness(self) -> dict[str, SensorLife]:
         """Return the liveness of every registered sensor."""
         return {
             name: SensorLife(
                 self._state_of(name, found),
                 found.last if math.isfinite(found.last) else None,
-                found.reports_every(),
+                found.get_interval(),
                 found.expected + self._missing_readings(found),
             )
             for name, found in self._state.sensors.items()
@@ -292,7 +292,7 @@ class Liveness:
         """Return how many readings should have come since the last one."""
         if not self._state.broker_healthy or len(found.gaps) < _LEARNED:
             return 0
-        return found.expected_in(self._state.now - max(found.last, self._state.floor)) - 1
+        return found.count_expected(self._state.now - max(found.last, self._state.floor)) - 1
 
     def _state_of(self, name: str, found: _Sensor) -> SensorState:
         if not found.is_seen:
@@ -345,7 +345,7 @@ class Liveness:
             self._schedule(name, found)
 
     def _allowance(self, found: _Sensor) -> float:
-        allowed = self.settings.missed * found.reports_every() * _JITTER
+        allowed = self.settings.missed * found.get_interval() * _JITTER
         unlearned = UNLEARNED_S if len(found.gaps) < _LEARNED else 0.0
         return max(allowed, self.settings.min_s, unlearned)
 
@@ -379,7 +379,7 @@ class Liveness:
         found = self._state.sensors[name]
         if found.offline_since is not None:
             return since + self.settings.min_s
-        return since + min(max(found.reports_every(), GATHER_LEAST_S), GATHER_MOST_S)
+        return since + min(max(found.get_interval(), GATHER_LEAST_S), GATHER_MOST_S)
 
     def _join_outages(self, now: float) -> list[Event]:
         """Add silent sensors to outages of several sensors that began after they were last seen."""
@@ -459,16 +459,16 @@ class Liveness:
     def _describe_one(self, name: str, now: float) -> tuple[Fact, ...]:
         found = self._state.sensors[name]
         if not found.is_seen:
-            detail = fact(Detail.NEVER_SEEN, time=now - found.awaited)
+            detail = build_fact(Detail.NEVER_SEEN, time=now - found.awaited)
         elif found.offline_since is not None:
-            detail = fact(Detail.SAYS_OFFLINE)
+            detail = build_fact(Detail.SAYS_OFFLINE)
         else:
-            detail = fact(Detail.SILENT, time=now - found.last, interval=found.reports_every())
+            detail = build_fact(Detail.SILENT, time=now - found.last, interval=found.get_interval())
         return detail, *self._broker_note()
 
     def _describe_several(self, names: list[str]) -> tuple[Fact, ...]:
         is_seen = self._state.sensors[names[0]].is_seen
-        detail = fact(
+        detail = build_fact(
             Detail.SEVERAL_SILENT if is_seen else Detail.SEVERAL_NEVER_SEEN,
             n=len(names),
             sensors=", ".join(names[:_NAMED]),
@@ -477,16 +477,18 @@ class Liveness:
         return (detail, *self._broker_note()) if is_seen else (detail,)
 
     def _broker_note(self) -> tuple[Fact, ...]:
-        return () if self._state.broker_healthy else (fact(Detail.BROKER_AWAY),)
+        return () if self._state.broker_healthy else (build_fact(Detail.BROKER_AWAY),)
 
     def _end(self, outage: _Outage, at: float) -> Event:
         self._state.outages.remove(outage)
         lasted, away, returned = at - outage.onset, len(outage.sensors), outage.returned
         if away and returned:
-            back = fact(Detail.PARTLY_BACK, n=returned, all=returned + away, away=away, time=lasted)
+            back = build_fact(
+                Detail.PARTLY_BACK, n=returned, all=returned + away, away=away, time=lasted
+            )
             outage.details += (back,)
         elif returned:
-            outage.details += (fact(Detail.BACK, time=lasted),)
+            outage.details += (build_fact(Detail.BACK, time=lasted),)
         return self._event(outage, EventPhase.ENDED, at)
 
     @staticmethod

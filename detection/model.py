@@ -124,7 +124,7 @@ class Forest:
             node += right
         return node
 
-    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+    def to_arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Return the arrays that store this forest in a file."""
         return {
             f"{name}_column": self.column.astype(np.int16),
@@ -135,7 +135,7 @@ class Forest:
 
     @classmethod
     def from_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> Forest:
-        """Return the forest stored by `arrays`."""
+        """Return the forest stored by `to_arrays`."""
         column, *others = (
             stored[f"{name}_{part}"] for part in ("column", "threshold", "value", "offset")
         )
@@ -208,16 +208,16 @@ class Network:
             NaN where not known.
         state : ndarray of float64, shape (n, units)
         """
-        ours = self.normalized(features) @ self.inputs + self.bias
+        ours = self.normalize(features) @ self.inputs + self.bias
         past = state @ self.recurrent + self.recurrent_bias
         n = self.units
         gates = expit(ours[:, : 2 * n] + past[:, : 2 * n])
         reset, update = gates[:, :n], gates[:, n:]
         candidate = np.tanh(ours[:, 2 * n :] + reset * past[:, 2 * n :])
-        state = rounded(candidate + update * (state - candidate))
+        state = round_to_step(candidate + update * (state - candidate))
         return state @ self.output + self.offset, state
 
-    def normalized(self, features: Floats) -> Floats:
+    def normalize(self, features: Floats) -> Floats:
         """Scale the features, round them to `STEP`, and add flags for unknown `groups`."""
         logarithm = np.copysign(np.log1p(np.abs(features)), features)
         x = np.where(self.compressed, logarithm, features)
@@ -226,15 +226,15 @@ class Network:
         x /= self.scale
         unknown = np.isnan(x)
         np.putmask(x, unknown, 0.0)
-        return np.concatenate([rounded(x), unknown[:, self.groups]], axis=1)
+        return np.concatenate([round_to_step(x), unknown[:, self.groups]], axis=1)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that store the network in a model file."""
         return {f"network_{name}": np.asarray(getattr(self, name)) for name in _FIELDS}
 
     @classmethod
     def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Network:
-        """Return the network stored by `arrays`."""
+        """Return the network stored by `to_arrays`."""
         values: dict[str, Any] = {name: stored[f"network_{name}"] for name in _FIELDS}
         return cls(**{**values, "offset": float(values["offset"])})
 
@@ -242,7 +242,7 @@ class Network:
 _FIELDS: Final = tuple(Network.__dataclass_fields__)
 
 
-def rounded(x: Floats) -> Floats:
+def round_to_step(x: Floats) -> Floats:
     """Return the nearest multiples of `STEP`."""
     nearest: Floats = np.rint(x / STEP) * STEP
     return nearest
@@ -280,7 +280,7 @@ class Model:
         """Number of values that the network stores for an episode."""
         return 0 if self.network is None else self.network.units
 
-    def vape_score(
+    def score_vaping(
         self, features: NDArray[np.float64], state: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the log-odds of vaping for each row of features, and the network's next states.
@@ -299,14 +299,14 @@ class Model:
             score += added
         return score, state
 
-    def thc_score(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def score_thc(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return each row's log-odds of a THC cartridge, given that it is vaping."""
         if self.thc is None:
             return np.full(features.shape[0], -20.0)
         score: NDArray[np.float64] = self.thc.score(features)[0]
         return score
 
-    def kind_probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def predict_kinds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of each of `KINDS` for each row, shape (n, len(KINDS))."""
         if self.kinds is None:
             return np.full((features.shape[0], len(KINDS)), 1.0 / len(KINDS))
@@ -320,9 +320,9 @@ class Model:
         for name in _FORESTS:
             forest: Forest | None = getattr(self, name)
             if forest is not None:
-                arrays |= forest.arrays(name)
+                arrays |= forest.to_arrays(name)
         if self.network is not None:
-            arrays |= self.network.arrays()
+            arrays |= self.network.to_arrays()
         np.savez_compressed(
             out,
             version=np.array(self.version),
@@ -345,7 +345,7 @@ class Model:
             with np.load(io.BytesIO(body), allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
         except (ValueError, OSError, EOFError, BadZipFile) as error:
-            raise ModelError(f"no model file: {error}") from error
+            raise ModelError(f"not a model file: {error}") from error
         if tuple(arrays.get("features", ())) != FEATURES:
             raise ModelError("the model was trained on other features; run `make train`")
         forests = {
@@ -357,11 +357,11 @@ class Model:
         try:
             version, level = str(arrays["version"]), float(arrays["level"])
         except (KeyError, ValueError) as error:
-            raise ModelError(f"the model is of another format: {error}") from error
+            raise ModelError(f"the model has another format: {error}") from error
         return cls(version, level, network=network, **forests)
 
     @classmethod
-    def shipped(cls) -> Model:
+    def load_shipped(cls) -> Model:
         """Return the model shipped with the program."""
         return _shipped()
 

@@ -110,10 +110,10 @@ _LOOKS_LIKE: Final = Words(
 )
 
 
-def looks_like(quantity: str) -> str:
+def describe_unit(quantity: str) -> str:
     """Describe which unit the values of a quantity seem to have.
 
-    >>> looks_like("temp")
+    >>> describe_unit("temp")
     'temperature always above 45 °C: looks like °F'
     """
     return f"{QUANTITY_WORDS[quantity]} {_LOOKS_LIKE[quantity]}"

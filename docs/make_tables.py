@@ -124,7 +124,7 @@ def _make_intervals() -> list[str]:
     ]
     head = ("interval", "visible puffs detected", "false alarms a day")
     return [
-        f"| {' | '.join(head)} | half of the alerts within; 90% |",
+        f"| {' | '.join(head)} | median time to alert; 90th percentile |",
         "|---|---:|---:|---:|",
         *rows,
     ]

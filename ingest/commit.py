@@ -106,11 +106,11 @@ class GroupCommit:
         """Number of entries that are not settled yet."""
         return len(self._queue) + len(self._group)
 
-    def unsettled(self) -> list[Reading]:
+    def list_unsettled(self) -> list[Reading]:
         """Return the readings that are not durable yet, in order of acceptance."""
         return [r for entry in (*self._group, *self._queue) for r in entry.readings]
 
-    def enter(
+    def enqueue(
         self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()
     ) -> asyncio.Future[None]:
         """Queue readings and dead letters; the future is done once they are durable.
@@ -129,7 +129,7 @@ class GroupCommit:
 
     async def commit(self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()) -> None:
         """Queue readings and dead letters, and return once they are durable."""
-        await self.enter(readings, letters)
+        await self.enqueue(readings, letters)
 
     async def run(self) -> None:
         """Commit groups until cancelled, then cancel the callers that are still waiting."""
@@ -211,7 +211,7 @@ class JournalWriter:
         self, readings: Sequence[Reading], letters: Sequence[DeadLetter]
     ) -> tuple[int, Sequence[Reading], Sequence[Reading]]:
         """Commit new readings; return the newest offset, the new readings and the duplicates."""
-        fresh, copies = self._search.divide(readings)
+        fresh, copies = self._search.split_known(readings)
         if copies and not fresh and not letters:
-            return self._journal.last_offset(), fresh, copies
+            return self._journal.get_last_offset(), fresh, copies
         return self._journal.commit(fresh, letters), fresh, copies

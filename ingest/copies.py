@@ -153,7 +153,7 @@ class _Sensor(msgspec.Struct):
         """Return whether the clock has stopped at this stamp."""
         return self.arrivals >= _ARRIVALS and stamp == self.newest
 
-    def next_time(self, received: float) -> float | None:
+    def find_next_time(self, received: float) -> float | None:
         """Return a time for another reading with the newest stamp; None if there is no room."""
         distance = min(max(received - self.since, 0.0), _SPREAD_S)
         step = min(STEP_S, (self.newest + RESOLUTION_S - self.time) / 64)
@@ -181,7 +181,7 @@ class _Sensor(msgspec.Struct):
 
     def place(self, reading: Reading, time: float, key: int, window: int) -> float:
         """Remember a reading at the first free time from `time` on, and return that time."""
-        if (at := _round_time(time)) == self.latest and self.shares(reading):
+        if (at := _round_time(time)) == self.latest and self.can_share_time(reading):
             self.moment.append(reading)
         elif at <= self.latest:
             while at == self.latest or self.has_time(at):
@@ -192,7 +192,7 @@ class _Sensor(msgspec.Struct):
         self.add(key, at, window)
         return time
 
-    def shares(self, reading: Reading) -> bool:
+    def can_share_time(self, reading: Reading) -> bool:
         """Return whether a reading can share the latest time with the readings already there.
 
         It can if it has no quantity, event or fault in common with them.
@@ -301,11 +301,13 @@ class RecentReadings:
             known.begin(stamp, reading.received, time)
         elif stamp == known.newest and may_alert(reading):
             at = _round_time(stamp)
-            if at <= known.latest < at + RESOLUTION_S and known.shares(reading):
+            if at <= known.latest < at + RESOLUTION_S and known.can_share_time(reading):
                 time = max(stamp, known.latest)
             else:
                 known.repeat(reading.received)
-                found = None if known.is_stopped_at(stamp) else known.next_time(reading.received)
+                found = (
+                    None if known.is_stopped_at(stamp) else known.find_next_time(reading.received)
+                )
                 if found is None:
                     known.arrivals = _ARRIVALS
                     return self._settle_stopped(known, reading, packet)
@@ -424,7 +426,7 @@ class JournalSearch:
         self._used = -math.inf
         self._clock_step = 0.0
 
-    def divide(self, readings: Sequence[Reading]) -> tuple[list[Reading], list[Reading]]:
+    def split_known(self, readings: Sequence[Reading]) -> tuple[list[Reading], list[Reading]]:
         """Return the new readings in order, and those already in the journal; blocks."""
         doubtful = [reading for reading in readings if type(reading) is Doubtful]
         copies: set[int] = set()
@@ -481,7 +483,7 @@ class JournalSearch:
 
     def _load_back_to(self, doubtful: Sequence[Reading]) -> None:
         """Read the part of the journal that may contain the originals of these readings."""
-        now, last = self._clock(), self._journal.last_offset()
+        now, last = self._clock(), self._journal.get_last_offset()
         if now - self._used > KEEP_S or self._to - self._from > MAX_READINGS:
             self._parts, self._from, self._to, self._reaches = [], last, last, math.inf
         self._used = now

@@ -147,7 +147,7 @@ class Joiner:
         """Return when the next window closes, as a receive time in Unix seconds, or None."""
         return min((window.closes for window in self.windows.values()), default=None)
 
-    def waiting_since(self) -> float | None:
+    def get_waiting_since(self) -> float | None:
         """Return the receive time of the first message in the oldest open window, or None."""
         for window in self.windows.values():
             return window.opened
@@ -199,7 +199,7 @@ class States:
         self.last: Bounded[dict[str, Any]] = Bounded(4_096)
         self.waiting: Bounded[list[Message]] = Bounded(256)
 
-    def child(self, gateway: str, sensor: str) -> None:
+    def remember_child(self, gateway: str, sensor: str) -> None:
         """Remember that a sensor was seen behind a gateway."""
         seen = self.children.get(gateway)
         if seen is None:
@@ -248,11 +248,11 @@ class Context:
     states: States = field(default_factory=States)
     zones: Mapping[str, tzinfo] = field(default_factory=dict)
 
-    def zone_of(self, sensor: str) -> tzinfo:
+    def find_zone(self, sensor: str) -> tzinfo:
         """Return the time zone in which a sensor sends local time."""
         return self.zones.get(fold_id(sensor), self.zone) if self.zones else self.zone
 
-    def reading(
+    def validate(
         self,
         sensor: str,
         message: Message,
@@ -428,7 +428,7 @@ def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
 
 def make_state_reading(sensor: str, word: str, message: Message, context: Context) -> Reading:
     """Return a reading with the event `online` or `offline`."""
-    return context.reading(sensor, message, {}, events=(word,), state=True)
+    return context.validate(sensor, message, {}, events=(word,), state=True)
 
 
 def read_state(sensor: str, message: Message, context: Context) -> Readings:

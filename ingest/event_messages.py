@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from detection.events import Event, details_text
+from detection.events import Event, join_details
 from ingest.errors import DecodeError, MessageRefusedError, Reason
 from ingest.intake import Outcome, OutcomeKind, make_rejection
-from ingest.mqtt.connection import connected, make_client
+from ingest.mqtt.connection import make_client, open_connection
 from ingest.validation import check_json, check_size, check_topic
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def read_event(payload: bytes) -> Event:
         if tree.get("phase") == "withdrawn":
             tree |= {"phase": "ended", "end": tree.get("end") or tree.get("time")}
         event = msgspec.convert(tree, Event)
-        details_text(event.details)
+        join_details(event.details)
     except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError) as error:
         raise MessageRefusedError(Reason.MALFORMED, str(error)) from error
     if unknown := tree.keys() - _FIELDS:
@@ -83,7 +83,7 @@ class EventIntake:
         """Return no readings, because events never wait."""
         return ()
 
-    def waiting_since(self) -> float | None:
+    def get_waiting_since(self) -> float | None:
         """Return None, because events never wait."""
         return None
 
@@ -111,7 +111,7 @@ async def publish_events(settings: BrokerSettings, events: Sequence[Any]) -> Non
     if not events:
         return
     client = make_client(settings, f"{settings.client_id}-stream", clean=True)
-    async with connected(client, settings):
+    async with open_connection(client, settings):
         for message in events:
             topic = EVENT_TOPIC + message.sensor
             await client.publish(topic, message.event, qos=1, timeout=_PUBLISH_S)

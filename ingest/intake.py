@@ -199,13 +199,13 @@ class Intake:
         self.config.context.states.restore(states)
         self._recent.resume(recent)
 
-    def readers(self, topic: str) -> tuple[Decoder, ...]:
+    def find_decoders(self, topic: str) -> tuple[Decoder, ...]:
         """Return the decoders to try for a topic, in order."""
         if not is_usable(topic, self.config.context.limits):
             return ()
         if len(self._topics) >= _REMEMBERED:
             self._topics.clear()
-        found = self._topics[topic] = self._routes.of(topic)
+        found = self._topics[topic] = self._routes.find_decoders(topic)
         return found
 
     def on_new_session(self) -> None:
@@ -233,7 +233,7 @@ class Intake:
             return _LEFT_OUT
         readers = self._topics.get(message.topic)
         if readers is None:
-            readers = self.readers(message.topic)
+            readers = self.find_decoders(message.topic)
         asked: list[str] = []
         try:
             readings = self._decode(message, readers, decoder, asked)
@@ -324,10 +324,10 @@ class Intake:
         """Return when the next join window ends, as a receive time in Unix seconds, or None."""
         return self.config.context.states.joiner.next_deadline()
 
-    def waiting_since(self) -> float | None:
+    def get_waiting_since(self) -> float | None:
         """Return the receive time of the oldest message still in a join window, or None."""
         joiner = self.config.context.states.joiner
-        return joiner.waiting_since() if joiner.windows else None
+        return joiner.get_waiting_since() if joiner.windows else None
 
     def on_time(self, now: float) -> tuple[Reading, ...]:
         """Return the readings from join windows that have ended by `now`, and new findings."""
@@ -403,7 +403,7 @@ class Intake:
             return reading
         if message is None or reading.received != message.received:
             topic = self.config.context.states.joiner.topics.get(reading.sensor, "")
-            readers = self._routes.of(topic)
+            readers = self._routes.find_decoders(topic)
             message = Message(topic, b"", reading.received)
             decoder = readers[0].name if readers else ""
         self._note(self.quarantine, reading.sensor, message, decoder)
@@ -456,11 +456,11 @@ def decode_message(
 def find_candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
     """Return the decoders to try, in order; raises `MessageRefusedError` if there are none."""
     if not decoder:
-        found = routes.of(topic)
+        found = routes.find_decoders(topic)
         if not found:
             raise MessageRefusedError(Reason.UNKNOWN_TOPIC, "no decoder for this topic")
         return found
-    named = routes.named(decoder)
+    named = routes.find_by_name(decoder)
     if named is None:
         raise MessageRefusedError(Reason.UNKNOWN_TOPIC, f"there is no decoder {decoder!r}")
     return (named,)

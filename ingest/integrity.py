@@ -525,7 +525,7 @@ class CountKind(StrEnum):
     UNREAD = "unread"
     WAITING = "waiting"
     FAULT = "fault"
-    SKIPPED = "unjudged"
+    SKIPPED = "skipped"
     MISSING = "missing"
 
 
@@ -577,7 +577,7 @@ class UnlikelyValues:
             elif sensor in self.runs and value != 0:
                 self.runs[sensor].pop(key, None)
 
-    def of(self, sensor: str, least: int = _MANY) -> tuple[str, ...]:
+    def list_quantities(self, sensor: str, least: int = _MANY) -> tuple[str, ...]:
         """Return the quantities with at least `least` unlikely values in a row."""
         return tuple(key for key, n in self.runs.get(sensor, {}).items() if n >= least)
 
@@ -636,11 +636,11 @@ class ReadingCounts:
         """Return the sum of one count over all sensors."""
         return sum(counts[kind] for counts in self._counts.values())
 
-    def of(self, sensor: str) -> dict[str, int]:
+    def get_counts(self, sensor: str) -> dict[str, int]:
         """Return the counts of a sensor, without zeros."""
         return {str(key): n for key, n in self._counts.get(sensor, {}).items() if n}
 
-    def no_particles_since(self, sensor: str) -> int | None:
+    def get_particles_stopped_at(self, sensor: str) -> int | None:
         """Return when a sensor stopped sending particle values (Unix seconds); None if it has not.
 
         The device's own vape alarm counts as a particle value.

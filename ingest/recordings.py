@@ -28,7 +28,7 @@ import msgspec
 from detection.quantities import COLUMNS, QUANTITIES
 from ingest.errors import DecodeError, RefusedError
 from ingest.names import describe_unknown
-from ingest.validation import check_values, parse_time, sensor_id
+from ingest.validation import check_values, make_sensor_id, parse_time
 from language.plain_text import make_inert
 from storage.files import write_csv
 from storage.reading import Reading
@@ -107,7 +107,7 @@ def _read_one(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Reading]:
             for line, row in enumerate(rows, start=2):
                 where = f"line {line}"
                 if row:
-                    yield reader.reading(row)
+                    yield reader.make_reading(row)
     except _RowError as error:
         raise RecordingError(f"{path}: {where}: {error}") from error
     except UnicodeDecodeError as error:
@@ -138,7 +138,7 @@ class _RowReader:
         self._time_at, self._sensor_at = headers.index("time"), headers.index("sensor")
         self._ids: dict[str, str] = {}
 
-    def reading(self, row: list[str]) -> Reading:
+    def make_reading(self, row: list[str]) -> Reading:
         """Return the reading in a row; impossible values become faults."""
         if len(row) != self._width:
             raise _RowError(f"{len(row)} cells, the header has {self._width}")
@@ -160,7 +160,7 @@ class _RowReader:
             if len(self._ids) >= _NAMES:
                 self._ids.clear()
             try:
-                found = self._ids[name] = sensor_id(name)
+                found = self._ids[name] = make_sensor_id(name)
             except DecodeError as error:
                 raise _RowError(f"sensor: {error.detail}") from error
         return found
@@ -177,7 +177,7 @@ def _parse_time(cell: str) -> float:
             ) from None
         return stamp
     if not math.isfinite(time) or abs(time) > _LATEST:
-        raise _RowError(f"time: {cell[:40]!r} is no Unix time in seconds")
+        raise _RowError(f"time: {cell[:40]!r} is not a Unix time in seconds")
     return time
 
 

@@ -2,7 +2,7 @@
 
 - Before parsing: `check_topic`, `check_size`, and `check_json`, which counts brackets and colons so
   that deeply nested or huge JSON is never parsed.
-- Identity: `sensor_id`.
+- Identity: `make_sensor_id`.
 - Time: `settle_time`.
 - Values: `check_values`. A value that is out of range or means "no value" becomes a fault, never 0.
 - Content: `build_reading`.
@@ -192,7 +192,7 @@ def check_json(payload: bytes, limits: Limits) -> None:
             depth -= 1
 
 
-def sensor_id(name: object) -> str:
+def make_sensor_id(name: object) -> str:
     """Turn a device's name into a sensor id.
 
     Compatibility characters are decomposed (NFKD) and accents dropped. ``/`` becomes ``:``, and
@@ -202,7 +202,7 @@ def sensor_id(name: object) -> str:
     Raises `PayloadError` (`bad_id`) if the name is not text, is empty, has no letter or digit, or
     has more than 64 characters.
 
-    >>> sensor_id("Détecteur 2/étage")
+    >>> make_sensor_id("Détecteur 2/étage")
     'Detecteur_2:etage'
     """
     if type(name) is not str:

@@ -36,7 +36,7 @@ _KEYWORDS: Final = {
     "gettext": None,
     "mark": None,
     "mark_plural": (1, 2),
-    "later": None,
+    "defer": None,
     "in_context": ((1, "c"), 2),
     "ngettext": (1, 2),
     "plural": (1, 2),

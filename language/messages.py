@@ -160,7 +160,7 @@ class Coded(StrEnum):
         return member
 
     @classmethod
-    def texts(cls) -> dict[str, Any]:
+    def list_texts(cls) -> dict[str, Any]:
         """Return the messages by code, for `Words` or `Sentences`."""
         return {code.value: code.message for code in cls}
 
@@ -192,7 +192,7 @@ class Message:
         return agree(gettext(self.pattern) % self.values)
 
 
-def later(message: str, **values: object) -> Message:
+def defer(message: str, **values: object) -> Message:
     """Return a message to write later, in the reader's language."""
     return Message(message, values)
 
@@ -245,10 +245,10 @@ _FACTS: Final = msgspec.json.Decoder(tuple[Fact, ...])
 _PARAMS: Final = msgspec.json.Decoder(dict[str, Parameter])
 
 
-def fact(code: str, **params: Parameter) -> Fact:
+def build_fact(code: str, **params: Parameter) -> Fact:
     """Build a fact.
 
-    >>> to_json([fact("back", after_s=90.0)])
+    >>> to_json([build_fact("back", after_s=90.0)])
     '[{"code":"back","params":{"after_s":90.0}}]'
     """
     return Fact(str(code), params)
@@ -282,7 +282,7 @@ class Sentences:
     ``n`` chooses one.
 
     >>> sentences = Sentences({"back": "back after %(time)s"}, {"time": lambda s, _: f"{s:.0f} s"})
-    >>> sentences.write(fact("back", time=90.0))
+    >>> sentences.write(build_fact("back", time=90.0))
     'back after 90 s'
     """
 

@@ -8,7 +8,7 @@ formula. A terminal obeys control characters. A bidirectional override changes t
 - Documents and labels: `escape_reversibly`.
 - CSV and XLSX: `make_inert`, which `restore` reverses.
 - Pictures and notices: `language.messages.clean`.
-- Ids: `new_id`, `suggest_name`.
+- Ids: `make_id`, `suggest_name`.
 
 Characters that are not printable become ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``. In text that can
 be restored, backslashes are doubled.
@@ -132,10 +132,10 @@ def pluralize(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-def new_id(words: Iterable[str], taken: Collection[str], fallback: str) -> str:
+def make_id(words: Iterable[str], taken: Collection[str], fallback: str) -> str:
     """Make an id from words; it differs from all ids that are `taken`.
 
-    >>> new_id(["North", "2nd floor", "Boys' restroom"], {"north-2nd-floor-boys-restroom"}, "room")
+    >>> make_id(["North", "2nd floor", "Boys' restroom"], {"north-2nd-floor-boys-restroom"}, "room")
     'north-2nd-floor-boys-restroom-2'
     """
     text = unicodedata.normalize("NFKD", " ".join(words)).encode("ascii", "ignore").decode()

@@ -149,7 +149,7 @@ def find_window(
         raise UsageError(f"{given_ways} given: ask for exactly one of {_WAYS}")
     for kind, text in named.items():
         try:
-            period = school.times.period(kind, text)
+            period = school.times.parse_period(kind, text)
         except PeriodError as error:
             raise UsageError(f"{_name_flag(kind)}: {error}") from error
         return (*_find_times(zone, period), period)
@@ -189,7 +189,10 @@ def _find_earlier(
     if period is None:
         return {}
     times = school.times
-    asked = ("before", times.before(period)), ("year_before", times.year_before(period))
+    asked = (
+        ("before", times.find_previous(period)),
+        ("year_before", times.find_year_earlier(period)),
+    )
     with open_state(DataPaths(config.data_dir).state) as db:
         since = read_recorded_from(db)
     found = {}

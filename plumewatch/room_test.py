@@ -21,7 +21,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.incidents.threshold_adjustments import (
     adjust_from_test,
-    current_adjustment,
+    get_adjustment,
     sum_test_adjustments,
 )
 from detection import commissioning
@@ -62,14 +62,14 @@ def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who
         "steps": [{"step": t.step.name, "start": t.start, "end": t.end} for t in timings],
         "sensors": results,
     }
-    engine = AlertEngine(config.registry(), build_alert_policy(config))
+    engine = AlertEngine(config.build_registry(), build_alert_policy(config))
     with _begin_transaction(config) as tx:
         incidents = _answer_test(tx, engine, room, (start, end + SETTLE_S), who)
         sensor_tests.add_result(tx, result)
         incident = incidents[0] if incidents else ""
         for one in results:
             if one["level_moved"] is not None:
-                step = one["level_moved"] - current_adjustment(tx, one["sensor"])
+                step = one["level_moved"] - get_adjustment(tx, one["sensor"])
                 adjust_from_test(tx, one["sensor"], step, who, end, incident)
         for sensor, adjustment in _by_model(tx, config, room).items():
             step = adjustment - sum_test_adjustments(tx, sensor)
@@ -83,7 +83,7 @@ def _by_model(tx: sqlite3.Connection, config: PlumewatchConfig, room: str) -> di
     must have been tested. A test determines the thresholds of its own sensors. The other sensors
     also keep their adjustments from answers.
     """
-    registry, tests = config.registry(), sensor_tests.load_latest(tx)
+    registry, tests = config.build_registry(), sensor_tests.load_latest(tx)
     site = registry.rooms[room].site
     school = [s for s in registry.sensors.values() if registry.rooms[s.room].site == site]
     found: dict[str, dict[str, float]] = {}
@@ -139,13 +139,13 @@ def _evaluate(
     mine = [r for r in readings if r.sensor == sensor and r.time < timings[-1].end]
     samples = [(r.time, r.values) for r in mine]
     scores = commissioning.score_steps(samples, timings)
-    adjustment = commissioning.find_adjustment(scores, Model.shipped().level)
+    adjustment = commissioning.find_adjustment(scores, Model.load_shipped().level)
     with _begin_transaction(config) as tx:
-        moved = current_adjustment(tx, sensor) if adjustment is None else adjustment
+        moved = get_adjustment(tx, sensor) if adjustment is None else adjustment
     replayed = replay(
         iter(mine),
         policy=build_replay_policy(config),
-        registry=config.registry(),
+        registry=config.build_registry(),
         budgets=AlertBudgets(moved={sensor: moved}),
     )
     detected = commissioning.group_by_step(replayed.events.values(), timings)

@@ -55,7 +55,7 @@ _RECORDED: Final = {
     "late": CountKind.LATE,
     "clock_faults": CountKind.CLOCK,
     "faulty": CountKind.FAULT,
-    "unjudged": CountKind.SKIPPED,
+    "skipped": CountKind.SKIPPED,
 }
 """Fields of the ``sensor_health`` records of the series."""
 
@@ -74,7 +74,7 @@ class SavedCounts(NamedTuple):
 def count_for_records(registry: Registry, tally: ReadingCounts) -> dict[str, dict[str, int]]:
     """Return the counts of each registered sensor, by field of its records in the series."""
     return {
-        name: {key: tally.of(name).get(kind, 0) for key, kind in _RECORDED.items()}
+        name: {key: tally.get_counts(name).get(kind, 0) for key, kind in _RECORDED.items()}
         for name in registry.sensors
     }
 
@@ -89,15 +89,15 @@ def build_statuses(
     statuses = {}
     for sensor in registry.sensors.values():
         life = lives.get(sensor.id) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
-        since = tally.no_particles_since(sensor.id)
+        since = tally.get_particles_stopped_at(sensor.id)
         is_blind = since is not None and (life.last_seen or 0.0) - since > _BLIND_S
         statuses[sensor.id] = SensorStatus(
             state=life.state.value,
             heard=life.last_seen,
             interval_s=life.interval_s,
-            counts=tally.of(sensor.id),
+            counts=tally.get_counts(sensor.id),
             no_particles_since=since if is_blind else None,
-            unlikely=tally.unlikely.of(sensor.id),
+            unlikely=tally.unlikely.list_quantities(sensor.id),
             **more.get(sensor.id, {}),
         )
     return statuses
@@ -127,7 +127,7 @@ def read_statuses(
     connection: sqlite3.Connection, config: PlumewatchConfig
 ) -> dict[str, SensorStatus]:
     """Return the statuses from the service's last snapshot, updated by later readings."""
-    registry, paths = config.registry(), DataPaths(config.data_dir)
+    registry, paths = config.build_registry(), DataPaths(config.data_dir)
     tally = ReadingCounts()
     outages = Outages({s.id: s.interval_s for s in registry.sensors.values()}, LivenessSettings())
     judged = outages.open(connection)
@@ -141,7 +141,7 @@ def read_statuses(
             started = math.inf
         if entry.offset > judged:
             outages.step([entry.reading])
-    found = build_statuses(registry, outages.lives(), tally, _read_fields(connection))
+    found = build_statuses(registry, outages.get_liveness(), tally, _read_fields(connection))
     seen = _read_latest(config)
     return {sensor: status.with_stored(seen.get(sensor)) for sensor, status in found.items()}
 
@@ -155,7 +155,7 @@ def _read_latest(config: PlumewatchConfig) -> Mapping[str, float]:
     try:
         with closing(series):
             series.open()
-            return {sensor: found.time for sensor, found in series.latest().items()}
+            return {sensor: found.time for sensor, found in series.read_latest().items()}
     except StorageError as error:
         log.warning("the time series cannot be read: %s", error)
         return {}
@@ -167,7 +167,7 @@ def find_unregistered(config: PlumewatchConfig) -> tuple[list[str], list[str]]:
     latest = (entry.reading for entry in _read_since(journal, 0, _LATEST))
     found = {reading.sensor for reading in latest if "unknown_sensor" in reading.flags}
     former = {name for name in found if fold_id(name) in closed}
-    return sorted(found - former - config.registry().sensors.keys()), sorted(former)
+    return sorted(found - former - config.build_registry().sensors.keys()), sorted(former)
 
 
 def _read_since(journal: Path, after: int, most: int = _MAX_SINCE) -> Iterator[JournalEntry]:
@@ -175,7 +175,7 @@ def _read_since(journal: Path, after: int, most: int = _MAX_SINCE) -> Iterator[J
     if not journal.exists():
         return
     with JournalReader(journal) as reader:
-        _, last = reader.span()
+        _, last = reader.get_span()
         at = max(after, last - most)
         while at < last:
             entries, at = reader.read(at, _BATCH)

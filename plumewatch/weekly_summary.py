@@ -48,7 +48,7 @@ def build_weekly_notice(
     config: PlumewatchConfig, now: float, site: str = ""
 ) -> tuple[Notice, bytes]:
     """Return last week's summary of one school or all, as a notice and as a workbook."""
-    last = datetime.fromtimestamp(now, config.zone(site)) - timedelta(days=7)
+    last = datetime.fromtimestamp(now, config.get_zone(site)) - timedelta(days=7)
     facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}", site=site), now)
     with use_language(config.language), tempfile.TemporaryDirectory() as folder:
         title, text = write_letter(make_summary(facts), config.web.url)
@@ -65,7 +65,7 @@ def build_weekly_notice(
         since=now,
         title=title,
         text=text,
-        zone=config.zone(site).key,
+        zone=config.get_zone(site).key,
         priority=Priority.NORMAL,
         language=config.language,
     )
@@ -81,7 +81,7 @@ def send_weekly(
         return Done(["no weekly summary was sent: [reports] has no weekly_file"])
     for site, to in [("", target), *_find_staff_mails(config, target)]:
         key = f"{site} {make_target_id(to)}"
-        if key in sent or not is_due(since, now, config.zone(site)):
+        if key in sent or not is_due(since, now, config.get_zone(site)):
             continue
         try:
             done.said.append(_send(config, now, site, to))
@@ -104,7 +104,7 @@ def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tupl
     """Yield each school with the address for e-mail to its staff."""
     if not config.reports.weekly_to_staff:
         return
-    known, url = config.registry().sites, urlsplit(target.reveal())
+    known, url = config.build_registry().sites, urlsplit(target.reveal())
     policy = add_directory(build_alert_policy(config), config)
     for name, site in known.items():
         sees = {frozenset({name}), *([None] if len(known) == 1 else [])}

@@ -150,7 +150,7 @@ def draw_charts(grids: dict[str, Grid]) -> dict[str, Drawing]:
         "rooms": draw_bars(
             rooms.title,
             [translate(name) for name, _values in rooms.rows],
-            [rooms.cell(name, "incidents", values[0]) for name, values in rooms.rows],
+            [rooms.format_cell(name, "incidents", values[0]) for name, values in rooms.rows],
         ),
     }
 
@@ -177,7 +177,7 @@ def _draw_over_time(grid: Grid) -> Drawing:
 def _draw_heat(grid: Grid) -> Drawing:
     names = [name for name, _unit in grid.columns]
     counts = [
-        [grid.cell(row, column, n) for column, n in zip(names, values, strict=True)]
+        [grid.format_cell(row, column, n) for column, n in zip(names, values, strict=True)]
         for row, values in grid.rows
     ]
     rows, columns = (

@@ -12,7 +12,7 @@ from language.messages import _, write_date
 from reports import read
 from reports.kpis import Chosen, Kpis, compute_kpis, select_counted
 from reports.rows import AIR, HEALTH, SensorDay, name_rooms
-from reports.school import Place, day_bounds, list_days
+from reports.school import Place, get_day_bounds, list_days
 from reports.suppress import Published, hide_small_counts
 from storage.registry import make_sort_key
 
@@ -65,7 +65,7 @@ class Facts:
     calendars: Mapping[str, Calendar] = field(default_factory=dict)
     """Calendar of each school of a district, by name."""
 
-    def calendar_of(self, row: IncidentRow) -> Calendar:
+    def find_calendar(self, row: IncidentRow) -> Calendar:
         """Return the calendar of an incident's school."""
         return self.calendars.get(row.site, self.calendar)
 
@@ -74,15 +74,15 @@ class Facts:
         """Whether there are several schools, so that place names include the school."""
         return any(room.names_site for room in self.registry.rooms.values())
 
-    def whole_days(self) -> list[date]:
+    def list_whole_days(self) -> list[date]:
         """Return the school days that are over, on record and entirely inside the window."""
         end = min(self.end, self.now)
         return [
             day
             for day in list_days(self.start, end, self.calendar.zone)
             if day in self.school_days
-            and self.calendar.bounds(day)[0] >= max(self.start, self.recorded_from)
-            and self.calendar.bounds(day)[1] <= end
+            and self.calendar.get_bounds(day)[0] >= max(self.start, self.recorded_from)
+            and self.calendar.get_bounds(day)[1] <= end
         ]
 
     @property
@@ -99,7 +99,7 @@ class Facts:
         return frozenset(
             day
             for day in calendar.school_days
-            if calendar.bounds(day)[1] <= self.covered_from
+            if calendar.get_bounds(day)[1] <= self.covered_from
             or (known and min(known) <= day <= max(known) and day not in online)
         )
 
@@ -108,11 +108,11 @@ class Facts:
         """School days on record."""
         return self.calendar.school_days - self.off_record
 
-    def missing(self) -> str:
+    def describe_missing(self) -> str:
         """Describe what retention deleted from the window; empty if it deleted nothing."""
         if self.deleted_before <= self.start:
             return ""
-        day = self.calendar.local(min(self.deleted_before, self.end))
+        day = self.calendar.to_local(min(self.deleted_before, self.end))
         return _(
             "Retention deleted incidents before %(day)s.",
             day=write_date(day, "date and time"),
@@ -126,7 +126,7 @@ class Facts:
     @cached_property
     def shifts(self) -> Mapping[str, str]:
         """The shift of the person who was notified first, if they had one, by incident id."""
-        local = self.calendar.local
+        local = self.calendar.to_local
         spans: defaultdict[tuple[str, date], list[DutySpan]] = defaultdict(list)
         for span in self.duty:
             for day in {local(span.start).date(), local(span.end - 1e-3).date()}:
@@ -150,8 +150,8 @@ class Facts:
 
     def is_school_day(self, row: IncidentRow) -> bool:
         """Return whether an incident was opened on a school day."""
-        calendar = self.calendar_of(row)
-        return calendar.local(row.opened_at).date() in calendar.school_days
+        calendar = self.find_calendar(row)
+        return calendar.to_local(row.opened_at).date() in calendar.school_days
 
     @cached_property
     def days_of_sensors(self) -> Mapping[str, list[SensorDay]]:
@@ -192,11 +192,11 @@ class Facts:
     def published(self) -> Published:
         """Vaping and smoke by room and class period, without counts too small to publish."""
         counts = Counter(
-            (self.room_names[row.room_id], self.calendar_of(row).period(row.opened_at))
+            (self.room_names[row.room_id], self.find_calendar(row).find_period(row.opened_at))
             for row in self.air
         )
         seen = {period for _room, period in counts}
-        periods = self.calendar.periods(self.covered_from, min(self.end, self.now), seen)
+        periods = self.calendar.list_periods(self.covered_from, min(self.end, self.now), seen)
         rows = {room: [counts[room, period] for period in periods] for room in self.room_totals}
         return hide_small_counts(periods, rows)
 
@@ -225,7 +225,7 @@ def gather(
     Sensor availability is read for the last `days_of_sensors` days of the window, by default for
     all days. Raises `PlaceError` or `StorageError`.
     """
-    here = school.at(place) if only is None else replace(school, registry=only)
+    here = school.select_place(place) if only is None else replace(school, registry=only)
     over = min(end, now)
     part = here.registry
     names = {} if only is None else dict.fromkeys(room.site for room in only.rooms.values())
@@ -239,16 +239,16 @@ def gather(
         end=end,
         now=now,
         registry=here.registry,
-        calendar=school.calendar(start, over),  # future days don't count as school days
+        calendar=school.build_calendar(start, over),  # future days don't count as school days
         incidents=tuple(incidents),
         notices=tuple(notices),
-        read_duty=partial(school.duty, start, over, places),
+        read_duty=partial(school.list_duty, start, over, places),
         roles=school.roles,
         codes=school.codes,
         place=school.name_place(place),
         deleted_before=read.read_deleted_before(db),
         recorded_from=read.read_recorded_from(db),
-        calendars=school.calendars(start, over),
+        calendars=school.build_calendars(start, over),
     )
     if series is None:
         return facts
@@ -271,7 +271,7 @@ def read_sensor_days(
     """
     known: set[str] = set()
     for day in list_days(since, until, zone):
-        start, end = (max(since, min(at, until)) for at in day_bounds(day, zone))
+        start, end = (max(since, min(at, until)) for at in get_day_bounds(day, zone))
         if start < end:
             found = series.sum_health(_FIELDS, start, end, sensors)
             for sensor in sensors:

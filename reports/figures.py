@@ -180,8 +180,8 @@ def compute_figures(facts: Facts) -> Iterator[Figure]:
 
 def _count_by_day(facts: Facts) -> list[int]:
     air = filter(facts.is_school_day, facts.air)
-    counts = Counter(facts.calendar_of(row).local(row.opened_at).date() for row in air)
-    return [counts[day] for day in facts.whole_days()]
+    counts = Counter(facts.find_calendar(row).to_local(row.opened_at).date() for row in air)
+    return [counts[day] for day in facts.list_whole_days()]
 
 
 def _compute_own(facts: Facts) -> Iterator[Figure]:
@@ -255,11 +255,11 @@ class Guideline:
     basis: str
     over_s: float = 0.0
 
-    def band(self, value: float) -> Band:
+    def find_band(self, value: float) -> Band:
         """Return the band that contains a value.
 
-        >>> PM25_DAY.band(20.0).words, HUMIDITY.band(12.0).words, CO2.band(999.0).severity
-        ("above WHO's guideline", 'dry', 0)
+        >>> PM25_DAY.find_band(20.0).words, HUMIDITY.find_band(12.0).words
+        ("above WHO's guideline", 'dry')
         """
         return [self.bands[0], *(band for band in self.bands if band.start <= value)][-1]
 

@@ -126,7 +126,7 @@ def _write_summary(made: Summary, draft: Path, kind: str) -> None:
         draft.write_bytes(render_pdf("summary", view_summary(made)))
         return
     about = _describe_file("summary", made.facts)
-    sheet = Sheet("summary", about, tables.COLUMNS["summary"], made.table())
+    sheet = Sheet("summary", about, tables.COLUMNS["summary"], made.to_table())
     if kind == "xlsx":
         write_summary_xlsx(made, sheet, draft)
     else:
@@ -134,7 +134,7 @@ def _write_summary(made: Summary, draft: Path, kind: str) -> None:
 
 
 def _write_table(table: Table, facts: Facts, draft: Path, kind: str) -> None:
-    frame = table.frame(facts)
+    frame = table.build_frame(facts)
     most = _MAX_ROWS.get(kind, frame.height)
     if frame.height > most:
         raise ReportTooLongError(

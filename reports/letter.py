@@ -51,9 +51,10 @@ def _list_schools(facts: Facts) -> Iterator[str]:
     yield from ("", _("Schools (per ten sensors; in the period before):"))
     for found in compare_schools(facts):
         before = found.before
+        earlier = before.counts if before else (None,) * 3
         alerts, confirmed, false = (
-            f"{n} ({format_number(found.per_ten(n))}; {format_number(before and before.counts[k])})"
-            for k, n in enumerate(found.counts)
+            f"{n} ({format_number(found.scale_to_ten(n))}; {format_number(old)})"
+            for n, old in zip(found.counts, earlier, strict=True)
         )
         yield "- " + _(
             "%(school)s: alerts %(alerts)s, confirmed %(confirmed)s, false alarms %(false)s,"
@@ -76,7 +77,7 @@ def _list_missed(facts: Facts) -> Iterator[str]:
     if missed:
         yield from ("", _("Nobody responded:"))
     for row in missed[:_MAX_MISSED]:
-        at = write_date(facts.calendar_of(row).local(row.opened_at), "moment")
+        at = write_date(facts.find_calendar(row).to_local(row.opened_at), "moment")
         room = escape_reversibly(facts.room_names[row.room_id])
         yield f"- {room}: {at}, {to_words(row.kind)}"
     if (more := len(missed) - _MAX_MISSED) > 0:
@@ -96,7 +97,7 @@ def write_notes(made: Summary) -> Iterator[str]:
     """Yield the limits of the findings: days without a record, and sensors that were offline."""
     facts = made.facts
     if facts.covered_from > facts.start:
-        day = write_date(facts.calendar.local(facts.covered_from), "date")
+        day = write_date(facts.calendar.to_local(facts.covered_from), "date")
         yield _("Records begin on %(day)s; earlier days are not counted.", day=day)
     online = next(f.values for f in made.figures if f.key == "availability")["value"]
     if online is not None and online < _WELL:
@@ -106,8 +107,8 @@ def write_notes(made: Summary) -> Iterator[str]:
 def write_findings(made: Summary) -> Iterator[str]:
     """Yield sentences: number of alerts, trend, answers, responses, and busiest times.
 
-    All numbers in a sentence count the same incidents and days. Without incidents, only the first
-    two are there; only weeks, months, terms and years have a trend.
+    All numbers in a sentence count the same incidents and days. Without incidents, it yields only
+    the first two. Only weeks, months, terms and years have a trend.
     """
     facts = made.facts
     found = {figure.key: figure.values for figure in made.figures}
@@ -161,8 +162,8 @@ def write_findings(made: Summary) -> Iterator[str]:
 
 def _name_time(facts: Facts, row: IncidentRow) -> str:
     """Name the weekday and class period, or clock hour, of an incident."""
-    calendar = facts.calendar_of(row)
-    local, period = calendar.local(row.opened_at), calendar.period(row.opened_at)
+    calendar = facts.find_calendar(row)
+    local, period = calendar.to_local(row.opened_at), calendar.find_period(row.opened_at)
     if calendar.lessons is None:
         when = write_hours(local.hour)
     elif period.isdigit():
@@ -177,7 +178,7 @@ def _compare_with_before(made: Summary) -> Iterator[str]:
     if facts.period is None:
         return
     if facts.before is None:
-        earlier = facts.calendar.times.before(facts.period)
+        earlier = facts.calendar.times.find_previous(facts.period)
         if earlier is not None:
             yield _("There is no record of %(period)s to compare with.", period=_in_text(earlier))
         return
@@ -208,7 +209,7 @@ def name_period_before(before: Facts | None) -> str:
     """Name the previous period and the start of its record; empty if there is none."""
     if before is None or before.period is None:
         return ""
-    local = before.calendar.local(before.start)
+    local = before.calendar.to_local(before.start)
     name = _in_text(before.period)
     if local.date() == before.period.first:
         return name

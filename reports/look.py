@@ -145,7 +145,7 @@ def _compute_luminance(color: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def css() -> str:
+def build_css() -> str:
     """Return colors, sizes and states as CSS custom properties."""
 
     def block(side: int) -> str:

@@ -45,7 +45,7 @@ class State(StrEnum):
     """Possible vaping; nobody was asked to respond."""
 
 
-def state_of(
+def determine_state(
     kind: str,
     *,
     is_open: bool,
@@ -57,7 +57,7 @@ def state_of(
     """Return the state of an incident.
 
     >>> known = {"was_acknowledged": False, "verdict": "", "suppressed_by": ""}
-    >>> [state_of("vape", is_open=is_open, is_acknowledged=False, **known).value
+    >>> [determine_state("vape", is_open=is_open, is_acknowledged=False, **known).value
     ...  for is_open in (True, False)]
     ['needs_responder', 'nobody_responded']
     """
@@ -150,7 +150,7 @@ class IncidentRow:
     @property
     def state(self) -> State:
         """The response to this incident."""
-        return state_of(
+        return determine_state(
             self.kind,
             is_open=self.closed_at is None,
             is_acknowledged=self.is_acknowledged,

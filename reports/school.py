@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
-from language.messages import Message, _, later, mark, write_date
+from language.messages import Message, _, defer, mark, write_date
 from language.plain_text import suggest_name
 from reports.rows import DutySpan
 from storage.registry import Registry, join_place, make_sort_key
@@ -75,22 +75,22 @@ class SchoolTimes:
     terms: tuple[Term, ...] = ()
     first_month: int = 7
 
-    def term(self, day: date) -> str:
+    def find_term(self, day: date) -> str:
         """Return the name of the term that includes a day; empty if there is none."""
         return next((t.name for t in self.terms if t.first <= day <= t.last), "")
 
-    def school_year(self, day: date) -> str:
+    def find_school_year(self, day: date) -> str:
         """Return the name of a day's school year.
 
-        >>> [SchoolTimes().school_year(date(2027, month, 1)) for month in (6, 7)]
+        >>> [SchoolTimes().find_school_year(date(2027, month, 1)) for month in (6, 7)]
         ['2026/27', '2027/28']
         """
         return self._year(day).name
 
-    def period(self, kind: str, text: str) -> Period:
+    def parse_period(self, kind: str, text: str) -> Period:
         """Parse the name of a period; raise `PeriodError` if it isn't one.
 
-        >>> found = SchoolTimes().period("week", "2026-W47")
+        >>> found = SchoolTimes().parse_period("week", "2026-W47")
         >>> str(found.first), str(found.last)
         ('2026-11-16', '2026-11-22')
         """
@@ -105,7 +105,7 @@ class SchoolTimes:
                 return self._term(text.strip())
         return self._school_year(text.strip())
 
-    def before(self, period: Period) -> Period | None:
+    def find_previous(self, period: Period) -> Period | None:
         """Return the previous period of the same kind; None before the first term."""
         day = period.first - _DAY
         match period.kind:
@@ -119,10 +119,10 @@ class SchoolTimes:
                 return None if last is None else Period("term", last.name, last.first, last.last)
         return self._year(day)
 
-    def year_before(self, period: Period) -> Period | None:
+    def find_year_earlier(self, period: Period) -> Period | None:
         """Return the same week, month or term a year earlier; None for a school year.
 
-        >>> SchoolTimes().year_before(SchoolTimes().period("week", "2026-W53")).name
+        >>> SchoolTimes().find_year_earlier(SchoolTimes().parse_period("week", "2026-W53")).name
         '2025-W52'
         """
         match period.kind:
@@ -157,7 +157,7 @@ class SchoolTimes:
                 return made
         like = self._year(date(2026, self.first_month, 1)).name
         raise PeriodError(
-            later(
+            defer(
                 "'%(text)s' is not a school year; a school year looks like %(like)s",
                 text=text[:40],
                 like=like,
@@ -266,10 +266,10 @@ class Calendar:
     def _starts(self) -> list[float]:
         return [lesson.start for lesson in self.lessons or ()]
 
-    def period(self, moment: float) -> str:
+    def find_period(self, moment: float) -> str:
         """Return the class period, or ``"between"``; without bells, the clock hour."""
         if self.lessons is None:
-            return f"{self.local(moment):%H}:00"
+            return f"{self.to_local(moment):%H}:00"
         k = bisect_right(self._starts, moment) - 1
         inside = k >= 0 and moment < self.lessons[k].end
         return self.lessons[k].name if inside else "between"
@@ -278,11 +278,11 @@ class Calendar:
         """Sort class periods by their start time, ``"between"`` last."""
         begins: dict[str, time] = {}
         for lesson in self.lessons or ():
-            at = self.local(lesson.start).time()
+            at = self.to_local(lesson.start).time()
             begins[lesson.name] = min(at, begins.get(lesson.name, at))
         return sorted(periods, key=lambda name: (begins.get(name, time.max), _by_number(name)))
 
-    def periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
+    def list_periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
         """Return a window's class periods and those in `seen`; without bells, the hours 8 to 15."""
         found = {*seen}
         if self.lessons is not None:
@@ -292,15 +292,15 @@ class Calendar:
             found |= set() if within else {"between"}
         else:
             first, last = math.floor(start / 3600.0), math.ceil(end / 3600.0)
-            hours = {self.local(k * 3600.0).hour for k in range(first, min(last, first + 48))}
+            hours = {self.to_local(k * 3600.0).hour for k in range(first, min(last, first + 48))}
             found |= {f"{hour:02d}:00" for hour in hours if _MORNING <= hour <= _AFTERNOON}
         return self.in_order(found)
 
-    def bounds(self, day: date) -> tuple[float, float]:
+    def get_bounds(self, day: date) -> tuple[float, float]:
         """Return when a day and the next one begin, in Unix seconds."""
-        return day_bounds(day, self.zone)
+        return get_day_bounds(day, self.zone)
 
-    def local(self, moment: float) -> datetime:
+    def to_local(self, moment: float) -> datetime:
         """Convert Unix seconds to local time."""
         return datetime.fromtimestamp(moment, UTC).astimezone(self.zone)
 
@@ -322,7 +322,7 @@ class School:
     find_shifts: Callable[[Place], Iterable[Shift]] = lambda _place: ()
     """Finds the shifts that cover a place."""
 
-    def at(self, place: Place) -> School:
+    def select_place(self, place: Place) -> School:
         """Return the school with only a place's rooms and sensors; raise `PlaceError`."""
         here = [*self.registry.rooms.values(), *self.registry.former.values()]
         for what, key, asked in (
@@ -336,13 +336,13 @@ class School:
         ids = {room.id for room in here}
         sensors = (s for s in self.registry.sensors.values() if s.room in ids)
         names = {room.site for room in here}
-        sites = self.registry.sorted_sites(with_closed=True)
+        sites = self.registry.list_sites(with_closed=True)
         sites = [site for site in sites if site.name in names]
-        return replace(self, registry=Registry.of(here, sensors, sites))
+        return replace(self, registry=Registry.build(here, sensors, sites))
 
     def name_place(self, place: Place) -> str:
         """Return the display name of a place; empty for the whole school."""
-        sites = self.registry.sorted_sites(with_closed=True)
+        sites = self.registry.list_sites(with_closed=True)
         return join_place(place.building, *(s.title for s in sites if s.id == place.site))
 
     def is_school_day(self, day: date) -> bool:
@@ -353,7 +353,7 @@ class School:
             return bool(self.lessons_on(day))
         return day.weekday() < _SATURDAY and day not in self.holidays
 
-    def calendar(self, start: float, end: float) -> Calendar:
+    def build_calendar(self, start: float, end: float) -> Calendar:
         """Return the school days and class periods of all days in a window."""
         days = list_days(start, end, self.zone)
         lessons = None
@@ -362,20 +362,20 @@ class School:
         school_days = frozenset(filter(self.is_school_day, days))
         return Calendar(self.zone, school_days, lessons, self.times)
 
-    def calendars(self, start: float, end: float) -> dict[str, Calendar]:
+    def build_calendars(self, start: float, end: float) -> dict[str, Calendar]:
         """Return the calendar of each school of a district, by name."""
-        return {name: school.calendar(start, end) for name, school in self.sites.items()}
+        return {name: school.build_calendar(start, end) for name, school in self.sites.items()}
 
-    def duty(
+    def list_duty(
         self, start: float, end: float, places: Iterable[Place] = (Place(),)
     ) -> Iterator[DutySpan]:
         """Yield each person's time on duty on school days; people without a shift are left out."""
         shifts = {shift.id: shift for place in places for shift in self.find_shifts(place)}
-        calendar, calendars = self.calendar(start, end), self.calendars(start, end)
+        calendar, calendars = self.build_calendar(start, end), self.build_calendars(start, end)
         for day in sorted(calendar.school_days):
             for shift in shifts.values():
                 own = calendars.get(shift.site, calendar)
-                bounds = own.bounds(day)
+                bounds = own.get_bounds(day)
                 inside = max(bounds[0], start), min(bounds[1], end)
                 if day not in own.school_days or inside[0] >= inside[1]:
                     continue
@@ -396,7 +396,7 @@ def _describe_unknown(what: str, asked: str, known: Mapping[str, str]) -> str:
     return f"no {what} {asked!r}; there is {', '.join(sorted(there, key=make_sort_key))}{near}"
 
 
-def day_bounds(day: date, zone: ZoneInfo) -> tuple[float, float]:
+def get_day_bounds(day: date, zone: ZoneInfo) -> tuple[float, float]:
     """Return when a local day and the next one begin, in Unix seconds."""
     start, end = (datetime.combine(day + timedelta(days=k), time(), tzinfo=zone) for k in (0, 1))
     return start.timestamp(), end.timestamp()

@@ -29,7 +29,7 @@ class SchoolFigures(NamedTuple):
     down: int | None
     before: SchoolFigures | None = None
 
-    def per_ten(self, count: float) -> float | None:
+    def scale_to_ten(self, count: float) -> float | None:
         """Return a count per ten sensors; None without sensors."""
         return 10.0 * count / self.sensors if self.sensors else None
 
@@ -74,7 +74,7 @@ def _measure(facts: Facts, down: Collection[str] | None) -> dict[str, SchoolFigu
             sensors[site.name],
             None if down is None else silent[site.name],
         )
-        for site in registry.sorted_sites(with_closed=True)
+        for site in registry.list_sites(with_closed=True)
     }
 
 
@@ -85,5 +85,5 @@ def count_down(facts: Facts) -> list[str]:
 
 
 def _sites_of(registry: Registry, sensors: Collection[str]) -> Counter[str]:
-    rooms = (registry.room_of(sensor) for sensor in sensors)
+    rooms = (registry.find_room(sensor) for sensor in sensors)
     return Counter(room.site for room in rooms if room is not None)

@@ -61,7 +61,7 @@ class Grid(NamedTuple):
     about: str = ""
     notes: Mapping[tuple[str, str], str] = MappingProxyType({})
 
-    def cell(self, row: str, column: str, value: float | None) -> int | str:
+    def format_cell(self, row: str, column: str, value: float | None) -> int | str:
         """Return a count, or the note to show instead."""
         return self.notes.get((row, column), "") if value is None else int(value)
 
@@ -74,7 +74,7 @@ class Summary:
     figures: tuple[Figure, ...]
     grids: dict[str, Grid]
 
-    def table(self) -> pl.DataFrame:
+    def to_table(self) -> pl.DataFrame:
         """Return the whole summary as one long table."""
         rows: list[tuple[Any, ...]] = []
         for figure in self.figures:
@@ -187,7 +187,7 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
 
 def _list_figures(found: SchoolFigures) -> tuple[float | None, ...]:
     rest = found.within_5_min.value, found.down, found.sensors
-    return *found.counts, *rest, *map(found.per_ten, found.counts)
+    return *found.counts, *rest, *map(found.scale_to_ten, found.counts)
 
 
 def _list_counts(counts: Mapping[str, int]) -> Iterator[Row]:
@@ -201,7 +201,7 @@ def _count_over_time(facts: Facts, name_of: Callable[[date], str]) -> Iterator[R
     kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
     taught: Counter[str] = Counter()
     for row in facts.chosen.incidents:
-        span = name_of(facts.calendar_of(row).local(row.opened_at).date())
+        span = name_of(facts.find_calendar(row).to_local(row.opened_at).date())
         kinds[span][row.kind if row.kind in AIR else "other"] += 1
         taught[span] += row.kind in AIR and facts.is_school_day(row)
     for span, school in days.items():
@@ -216,7 +216,7 @@ def _name_week(day: date) -> str:
 
 
 def _count_by_hour(facts: Facts) -> Grid:
-    local = [facts.calendar_of(row).local(row.opened_at) for row in facts.air]
+    local = [facts.find_calendar(row).to_local(row.opened_at) for row in facts.air]
     counts = Counter((at.hour, at.weekday()) for at in local)
     hours = sorted({at.hour for at in local})
     span = range(hours[0], hours[-1] + 1) if hours else range(0)
@@ -282,7 +282,7 @@ def _rank_sensors(facts: Facts) -> list[Row]:
     found = []
     for sensor, days in facts.days_of_sensors.items():
         time = kpis.compute_sensor_time(days)
-        room = facts.registry.room_of(sensor)
+        room = facts.registry.find_room(sensor)
         name = f"{sensor} ({facts.room_names[room.id]})" if room else sensor
         found.append((name, (time.availability.value, time.completeness.value, time.online_days)))
     return sorted(

@@ -46,7 +46,7 @@ class Table(NamedTuple):
     columns: tuple[Column, ...]
     rows: Callable[[Facts], Iterable[Mapping[str, Any]]]
 
-    def frame(self, facts: Facts) -> pl.DataFrame:
+    def build_frame(self, facts: Facts) -> pl.DataFrame:
         """Fill the table."""
         return make_frame(
             self.columns, ({"schema_version": VERSION, **r} for r in self.rows(facts))
@@ -279,8 +279,8 @@ def _list_incidents(facts: Facts) -> Iterator[dict[str, Any]]:
             delivered[notice.incident] += 1
             people[notice.incident].add(notice.person)
     for row in facts.incidents:
-        calendar = facts.calendar_of(row)
-        local = calendar.local(row.opened_at)
+        calendar = facts.find_calendar(row)
+        local = calendar.to_local(row.opened_at)
         day, sensor = local.date(), facts.registry.sensors.get(row.sensor)
         room = facts.registry.place_of(row.room_id)
         values = {name: getattr(row, name) for name in _COPIED}
@@ -288,7 +288,7 @@ def _list_incidents(facts: Facts) -> Iterator[dict[str, Any]]:
             values[name] = _rounded(row.peaks.get(channel))
         for name in _MOMENTS:
             at = values[f"{name}_utc"] = getattr(row, f"{name}_at")
-            values[f"{name}_local"] = "" if at is None else _iso(calendar.local(round(at, 3)))
+            values[f"{name}_local"] = "" if at is None else _iso(calendar.to_local(round(at, 3)))
         for name, (begin, end) in _SPANS.items():
             first, last = getattr(row, begin), getattr(row, end)
             values[name] = None if first is None or last is None else round(last - first, 3)
@@ -299,9 +299,9 @@ def _list_incidents(facts: Facts) -> Iterator[dict[str, Any]]:
             "date": day,
             "weekday": f"{local:%A}",
             "hour": local.hour,
-            "period": calendar.period(row.opened_at),
-            "school_year": calendar.times.school_year(day),
-            "term": calendar.times.term(day),
+            "period": calendar.find_period(row.opened_at),
+            "school_year": calendar.times.find_school_year(day),
+            "term": calendar.times.find_term(day),
             "school_day": day in calendar.school_days,
             "sensor_model": sensor.model if sensor else "",
             "people_notified": len(people[row.id]),
@@ -321,7 +321,7 @@ def _iso(local: datetime) -> str:
 
 def list_groupings(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
     """Return the ways to group incidents, by name."""
-    calendar, shifts = facts.calendar_of, facts.shifts
+    calendar, shifts = facts.find_calendar, facts.shifts
     found: dict[str, Callable[[IncidentRow], str]] = {
         "all": lambda _: "all",
         "kind": lambda row: row.kind,
@@ -329,9 +329,9 @@ def list_groupings(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
         "building": lambda row: (
             join_place(row.building, row.site if facts.names_sites else "") or "unknown"
         ),
-        "weekday": lambda row: f"{calendar(row).local(row.opened_at):%A}",
-        "hour": lambda row: f"{calendar(row).local(row.opened_at):%H}:00",
-        "period": lambda row: calendar(row).period(row.opened_at),
+        "weekday": lambda row: f"{calendar(row).to_local(row.opened_at):%A}",
+        "hour": lambda row: f"{calendar(row).to_local(row.opened_at):%H}:00",
+        "period": lambda row: calendar(row).find_period(row.opened_at),
         "severity": lambda row: row.severity or "unknown",
     }
     if facts.duty:
@@ -391,7 +391,7 @@ def _list_sensors(facts: Facts) -> Iterator[dict[str, Any]]:
         opened[row.sensor].append(row)
     known = facts.registry.sensors
     for sensor in [*known, *sorted(opened.keys() - known.keys(), key=make_sort_key)]:
-        room = facts.registry.room_of(sensor)
+        room = facts.registry.find_room(sensor)
         own, days = opened[sensor], facts.days_of_sensors.get(sensor, [])
         time = kpis.compute_sensor_time(days)
         result = kpis.count_outcomes(own, days)

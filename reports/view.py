@@ -105,7 +105,7 @@ def view_summary(made: Summary) -> dict[str, Any]:
             for key, grid in made.grids.items()
             if key not in ("hour_by_weekday", "period_by_room", "rooms")
         ],
-        "limits": [*filter(None, [made.facts.missing()]), *map(gettext, LIMITS)],
+        "limits": [*filter(None, [made.facts.describe_missing()]), *map(gettext, LIMITS)],
     }
 
 
@@ -138,7 +138,7 @@ def list_figures(made: Summary) -> tuple[list[str], list[list[Any]]]:
 
 def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any]:
     """Return the content of a table for the templates."""
-    sites = facts.registry.sorted_sites(with_closed=True) if facts.names_sites else ()
+    sites = facts.registry.list_sites(with_closed=True) if facts.names_sites else ()
     titles = {site.name: site.title for site in sites}
     made = [_view_column(frame, name, titles) for name in _PRINTED[table.name]]
     longest = [max(len(max(head.split(), key=len)), *map(len, cells), 0) for head, cells in made]
@@ -156,17 +156,17 @@ def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any
 
 def _view_head(facts: Facts, name: str, title: str) -> dict[str, Any]:
     calendar = facts.calendar
-    day = write_date(calendar.local(facts.end - 1e-3), "date")
+    day = write_date(calendar.to_local(facts.end - 1e-3), "date")
     return {
         "schema": f"plumewatch.{name}/{VERSION}",
         "title": title,
         "school": escape_reversibly(facts.school),
         "place": escape_reversibly(facts.place),
-        "from": write_date(calendar.local(facts.start), "date"),
+        "from": write_date(calendar.to_local(facts.start), "date"),
         "to": _("%(day)s, so far", day=day) if facts.end > facts.now else day,
         **translate_template_words(),
         "period": capitalize(escape_reversibly(facts.period.title)) if facts.period else "",
-        "made": write_date(calendar.local(facts.now), "date and time"),
+        "made": write_date(calendar.to_local(facts.now), "date and time"),
         "zone": calendar.zone.key,
     }
 

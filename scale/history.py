@@ -51,7 +51,7 @@ SCHEMA: Final = pl.Schema(
         "received": pl.Float64(),
         "sensor": pl.String(),
         **{name: pl.String() for name in PLACE},
-        "judged": pl.Boolean(),
+        "evaluated": pl.Boolean(),
         **{key: pl.Float64() for key in COLUMNS},
         "events": pl.String(),
         "faults": pl.String(),
@@ -60,7 +60,7 @@ SCHEMA: Final = pl.Schema(
 )
 """Columns of a part. Times are Unix seconds, bit for bit as in the journal. Unregistered sensors
 have an empty place. Lists are words separated by spaces; null means none. Detectors skip readings
-that are not `judged`, such as retained readings and readings of unregistered sensors."""
+that are not `evaluated`, such as retained readings and readings of unregistered sensors."""
 
 _STATE: Final = "_writer.json"
 _LOCK: Final = "_writer.lock"
@@ -74,12 +74,12 @@ class Landed(NamedTuple):
 
     reading: Reading
     place: tuple[str, str, str, str, str]
-    judged: bool
+    evaluated: bool
 
 
 def place_reading(reading: Reading, registry: Registry) -> Landed:
     """Add a reading's place, and whether detectors evaluate it."""
-    sensor, room = registry.sensors.get(reading.sensor), registry.room_of(reading.sensor)
+    sensor, room = registry.sensors.get(reading.sensor), registry.find_room(reading.sensor)
     if sensor is None or room is None:
         return Landed(reading, ("", "", "", "", ""), may_alert(reading))
     where = (room.site, room.building, room.floor, room.id, sensor.model)
@@ -94,7 +94,7 @@ def build_frame(rows: Sequence[Landed]) -> pl.DataFrame:
         "received": [r.received for r in readings],
         "sensor": [r.sensor for r in readings],
         **{name: [row.place[k] for row in rows] for k, name in enumerate(PLACE)},
-        "judged": [row.judged for row in rows],
+        "evaluated": [row.evaluated for row in rows],
         **{key: [r.values.get(key) for r in readings] for key in COLUMNS},
         "events": [" ".join(r.events) or None for r in readings],
         "faults": [" ".join(r.faults) or None for r in readings],

@@ -47,7 +47,7 @@ def land_journal(
     """
     cursor = msgspec.msgpack.decode(writer.cursor, type=_Cursor) if writer.cursor else _Cursor()
     order = Reorder.restore(cursor.order) if cursor.order else Reorder()
-    first, last = journal.span()
+    first, last = journal.get_span()
     if cursor.offset > last:
         raise HistoryError(
             f"the journal ends at {last}, and was landed up to {cursor.offset}: it was restored or"

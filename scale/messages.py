@@ -110,7 +110,7 @@ class MessageSource:
         for sensor in whole.sensors.values():
             sensors[self.router.find_home(sensor.id)].append(sensor)
         return {
-            shard: Registry.of({s.room: whole.rooms[s.room] for s in own}.values(), own)
+            shard: Registry.build({s.room: whole.rooms[s.room] for s in own}.values(), own)
             for shard, own in sensors.items()
         }
 
@@ -143,7 +143,7 @@ class Router:
         self._homes: dict[str, int] = {}
         self._parents: defaultdict[str, set[int]] = defaultdict(set)
         for name, sensor in (*config.aliases.items(), *((s, s) for s in registry.sensors)):
-            room = registry.room_of(sensor)
+            room = registry.find_room(sensor)
             if room is None:
                 continue
             shard = find_shard(f"{room.site}/{room.building}", shards)
@@ -225,7 +225,7 @@ class Router:
         return any(
             decoder.name == "ha_discovery"
             or any(matches_topic(pattern, topic) for pattern in decoder.descriptions)
-            for decoder in self._routes.of(topic)
+            for decoder in self._routes.find_decoders(topic)
         )
 
 

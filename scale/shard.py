@@ -100,14 +100,14 @@ class Shard:
         if self._budgets.own or self._budgets.moved:
             for name in stream.names[self._given :]:
                 if name in self._budgets.own or name in self._budgets.moved:
-                    self._budgets.give(plumes.thresholds, plumes.sensor_row(name), name)
+                    self._budgets.give(plumes.thresholds, plumes.assign_row(name), name)
         self._given = len(stream.names)
         return self.detectors.step(stream)
 
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""
         return msgspec.msgpack.encode(
-            _Snapshot(FORMAT, self.model_version, self.streams.places, *self.detectors.state())
+            _Snapshot(FORMAT, self.model_version, self.streams.places, *self.detectors.get_state())
         )
 
     @classmethod
@@ -136,8 +136,8 @@ class Shard:
 
 def divide_by_shard(frame: pl.DataFrame, shards: int) -> Iterator[tuple[int, pl.DataFrame]]:
     """Divide a frame of `SCHEMA` by shard, in order, without readings that detectors skip."""
-    judged = frame if frame["judged"].all() else frame.filter("judged")
-    numbered = judged.with_columns(shard=find_buckets(judged, shards))
+    evaluated = frame if frame["evaluated"].all() else frame.filter("evaluated")
+    numbered = evaluated.with_columns(shard=find_buckets(evaluated, shards))
     for (shard,), part in numbered.partition_by("shard", as_dict=True, include_key=False).items():
         yield int(shard), part
 

@@ -58,7 +58,7 @@ class Ambient:
     coarse_ug_m3: float
     ramp_s: float
 
-    def level(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
+    def get_level(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the share of the plateau at each time, 0-1."""
         up = (time - self.start) / self.ramp_s
         down = (self.end - time) / self.ramp_s
@@ -69,7 +69,7 @@ def _span(hours: NDArray[np.float64], low: float, high: float) -> NDArray[np.flo
     return ((hours >= low) & (hours < high)).astype(np.float64)
 
 
-def profiles(bells: Bells, weekday: int) -> dict[str, NDArray[np.float64]]:
+def build_profiles(bells: Bells, weekday: int) -> dict[str, NDArray[np.float64]]:
     """Return relative rates for the minutes of a day; their mean over a school day is one.
 
     - `weekday`: 0 is Monday.
@@ -202,7 +202,7 @@ def plan_day(
     """Plan a room's day; the same arguments always give the same plan."""
     weekday = (day + 3) % 7
     rng = stream(seed, "day", restroom.id, day)
-    shapes = profiles(school.bells, weekday)
+    shapes = build_profiles(school.bells, weekday)
     if activity == "ordinary":
         habit = stream(seed, "habits", restroom.id)
         habits = {name: float(habit.lognormal(-0.1, 0.45)) for name in SOURCES}

@@ -54,10 +54,10 @@ class School:
         return tuple(d for r in self.restrooms for d in r.devices)
 
     @classmethod
-    def small(cls) -> School:
+    def make_small(cls) -> School:
         """Return six restrooms with eight sensors of mixed models.
 
-        >>> school = School.small()
+        >>> school = School.make_small()
         >>> len(school.restrooms), len(school.devices)
         (6, 8)
         """
@@ -85,7 +85,7 @@ _SMALL: Final[dict[str, Any]] = {
 """Rooms with their use, and the model and interval, s, of each device."""
 
 
-def random_school(
+def draw_school(
     seed: int, n_rooms: int, models: Sequence[str] = (), intervals: Sequence[int] = ()
 ) -> School:
     """Draw a school with one sensor per room, for training and benchmarks.
@@ -93,7 +93,7 @@ def random_school(
     - `models`: device models to draw from; all by default.
     - `intervals`: reporting intervals to draw from, s; by default, each model's usual interval.
 
-    >>> [d.model for d in random_school(1, 2, models=["sen55"]).devices]
+    >>> [d.model for d in draw_school(1, 2, models=["sen55"]).devices]
     ['sen55', 'sen55']
     """
     name = f"School {seed}"

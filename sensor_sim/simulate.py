@@ -22,15 +22,21 @@ from detection.quantities import COLUMNS
 from sensor_sim.devices.faults import Fault, plan_faults
 from sensor_sim.devices.unit import DeviceUnit, Inlet, Rows
 from sensor_sim.devices.voc_index import VocIndex
+from sensor_sim.ground_truth import (
+    AmbientTrack,
+    Seen,
+    drop_unknown,
+    make_fault_truth,
+    observe_session,
+)
 from sensor_sim.physics.aerosol import N_BINS
-from sensor_sim.physics.background import Background, Slow, coarse_numbers
-from sensor_sim.physics.plume import N_ROWS, PM25_WEIGHT, Plume, plume_at
+from sensor_sim.physics.background import Background, Slow, count_coarse
+from sensor_sim.physics.plume import N_ROWS, PM25_WEIGHT, Plume, simulate_plume
 from sensor_sim.physics.room import Place, RoomAir, SensorPlace
 from sensor_sim.schedule import DAY_S, MINUTES, Activity, Ambient, DayPlan, plan_ambient, plan_day
 from sensor_sim.sources import SOURCES
 from sensor_sim.streams import stream
 from sensor_sim.trace import DeviceTrace, Truth
-from sensor_sim.witness import AmbientTrack, Seen, fault_truth, known_until, witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +48,7 @@ if TYPE_CHECKING:
     from sensor_sim.school import Restroom, School
 
 TILE_S: Final = 3600
-COARSE_PM25: Final = float(PM25_WEIGHT @ coarse_numbers())
+COARSE_PM25: Final = float(PM25_WEIGHT @ count_coarse())
 """PM2.5 contained in 1 µg/m³ of coarse background."""
 
 
@@ -236,7 +242,7 @@ class _Engine:
                 self._outdoors += self._ambient[d]
         outside = np.zeros((minutes, 2))
         for event in self._outdoors:
-            level = event.level(at)
+            level = event.get_level(at)
             outside[:, 0] += level * event.fine_ug_m3
             outside[:, 1] += level * event.coarse_ug_m3
         hour = ((at + self.school.utc_offset_s) % DAY_S) / 3600
@@ -259,7 +265,7 @@ class _Engine:
             for sensor in room.sensors:
                 rng = stream(self._seed, "plume", session.id, sensor.unit.device.id)
                 place = shared.place_near(rng, source.near_sensor)
-                plume = plume_at(
+                plume = simulate_plume(
                     rng,
                     session,
                     room.air,
@@ -273,7 +279,7 @@ class _Engine:
                 )
                 if plume is not None:
                     sensor.plumes.append(plume)
-                sensor.seen.append(witness(session, sensor.unit.device, plume, self.start))
+                sensor.seen.append(observe_session(session, sensor.unit.device, plume, self.start))
 
     def _release_truths(self, sensor: _Sensor, air: Inlet, begin: float, seconds: int) -> None:
         """Fill in the baselines that fall into this tile, and release truths that are complete."""
@@ -281,7 +287,7 @@ class _Engine:
         for seen in sensor.seen:
             i = int(seen.at - begin)
             if math.isnan(seen.truth.baseline) and 0 <= i < TILE_S:
-                total = float(air.background_pm25()[i])
+                total = float(air.compute_background_pm25()[i])
                 if air.plume is not None:
                     total += float(PM25_WEIGHT @ air.plume[:N_BINS, i])
                 seen.truth = replace(seen.truth, baseline=max(total - seen.own, 0.0))
@@ -300,19 +306,19 @@ class _Engine:
         ):
             sensor.faults.append(fault)
             if fault.start < begin + seconds:
-                self.truths.append((fault.start, fault_truth(sensor.unit.device, fault)))
+                self.truths.append((fault.start, make_fault_truth(sensor.unit.device, fault)))
         sensor.faults = [f for f in sensor.faults if f.end + 60 > begin]
 
     def _track_ambient(self, slow: NDArray[np.float64], begin: float) -> None:
         excess = slow[:, Slow.AMBIENT_FINE] + COARSE_PM25 * slow[:, Slow.AMBIENT_COARSE]
         for event in self._outdoors:
-            watch = self._watch.setdefault(event.id, AmbientTrack.empty(len(self.rooms)))
+            watch = self._watch.setdefault(event.id, AmbientTrack.create(len(self.rooms)))
             for number in range(len(self.rooms)):
                 watch.add(number, begin, excess[:, number], slow[:, Slow.FINE, number])
             if begin <= event.end < begin + TILE_S:
                 for number, room in enumerate(self.rooms):
                     for sensor in room.sensors:
-                        truth = watch.truth(event, number, sensor.unit.device)
+                        truth = watch.make_truth(event, number, sensor.unit.device)
                         self.truths.append((event.end, truth))
         over = {e.id for e in self._outdoors if e.end < begin + TILE_S}
         self._outdoors = [e for e in self._outdoors if e.id not in over]
@@ -336,7 +342,7 @@ class _Engine:
         for row, sensor in zip(index, self._indexed, strict=True):
             mine[id(sensor)][-3] = row
 
-    def unfinished(self) -> list[Truth]:
+    def list_unfinished(self) -> list[Truth]:
         """Return what is known about sessions that are still in the air."""
         out = []
         for sensor in self.sensors:
@@ -398,7 +404,9 @@ def _chunks(engine: _Engine, duration_s: int, chunk_s: float) -> Iterator[Chunk]
         engine.truths = [] if last else [(at, t) for at, t in engine.truths if at >= end]
         if last:
             ready = [
-                known_until(t, finish) for t in [*ready, *engine.unfinished()] if t.start < finish
+                drop_unknown(t, finish)
+                for t in [*ready, *engine.list_unfinished()]
+                if t.start < finish
             ]
         ready.sort(key=lambda t: (t.start, t.session, t.sensor))
         yield Chunk(begin, end, traces, tuple(ready))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CHUNK_S: Final = 60.0
 
 
-def messages(
+def generate_messages(
     school: School,
     *,
     seed: int,

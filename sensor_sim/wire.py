@@ -57,7 +57,7 @@ class SimulatedDevice:
         """Return the retained message ``online``."""
         return self._message("status", b"online", at, retain=True)
 
-    def reading(self, time: float, sent: float, values: Mapping[str, float]) -> WireMessage:
+    def make_reading(self, time: float, sent: float, values: Mapping[str, float]) -> WireMessage:
         """Return a reading with the finite values; its time stamp is in milliseconds."""
         body: dict[str, object] = {}
         for key, value in values.items():
@@ -65,7 +65,7 @@ class SimulatedDevice:
             body[key] = round(value, decimals) if decimals else round(value)
         return self._reading(time, sent, body)
 
-    def event(self, at: float, event: str) -> WireMessage:
+    def make_event(self, at: float, event: str) -> WireMessage:
         """Return a reading that has a device event and no values."""
         return self._reading(at, at, {"events": [event]})
 
@@ -106,9 +106,9 @@ class Fleet:
         rows = zip(trace.time.tolist(), trace.sent.tolist(), trace.values.tolist(), strict=True)
         for time, sent, row in rows:
             while events and events[-1][0] <= sent:
-                yield device.event(*events.pop())
+                yield device.make_event(*events.pop())
             values = {k: v for k, v in zip(COLUMNS, row, strict=True) if math.isfinite(v)}
             if values:
-                yield device.reading(time, sent, values)
+                yield device.make_reading(time, sent, values)
         while events:
-            yield device.event(*events.pop())
+            yield device.make_event(*events.pop())

@@ -32,7 +32,7 @@ from language.messages import count_noun
 from language.plain_text import escape
 from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError, translate
 from storage.files import sync
-from storage.journal import decode_record, last_offset
+from storage.journal import decode_record, get_last_offset
 from storage.repair import PAGE
 from storage.sqlite import connect, find_damage_mark, migrate
 
@@ -66,7 +66,7 @@ class _Manifest(BaseModel, extra="forbid", strict=True):
     files: Annotated[dict[str, _File], Field(max_length=10)]
     sha256: str = ""
 
-    def digest(self) -> str:
+    def compute_digest(self) -> str:
         """Return the digest of all other fields."""
         found = json.dumps(self.model_dump(exclude={"sha256"}))
         return hashlib.sha256(found.encode()).hexdigest()
@@ -141,7 +141,7 @@ def _write_manifest(folder: Path, made: str, lacks: Mapping[str, str]) -> None:
             for path in sorted(folder.glob("*.db"))
         },
     )
-    manifest.sha256 = manifest.digest()
+    manifest.sha256 = manifest.compute_digest()
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
     sync(folder / MANIFEST)
 
@@ -162,7 +162,7 @@ def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
     if JOURNAL not in manifest.files or not manifest.files.keys() <= schemas.keys():
         yield Proof("manifest", ok=False, sentence="names other files than those of this program")
         return
-    if manifest.sha256 != manifest.digest():
+    if manifest.sha256 != manifest.compute_digest():
         yield Proof("manifest", ok=False, sentence="is not what was written")
         return
     yield Proof("manifest", ok=True, sentence=f"made {manifest.made}")
@@ -324,7 +324,7 @@ def _check_file(path: Path, expected: _File, schema: Schema) -> Proof:
 
 def _check_offsets(path: Path) -> Proof:
     with closing(connect(path, read_only=True)) as journal:
-        last = last_offset(journal)
+        last = get_last_offset(journal)
         gaps = journal.execute("SELECT first, last FROM gap").fetchall()
         behind, held, unsound, absent = 0, 0, 0, 0
         rows = journal.execute("SELECT offset, crc, body FROM journal ORDER BY offset")
@@ -357,7 +357,7 @@ def _count_uncovered(first: int, last: int, gaps: Sequence[tuple[int, int]]) -> 
 def _check_cursors(folder: Path) -> Iterator[Proof]:
     """Check that no consumer is ahead of the journal, or needs readings that were deleted."""
     with closing(connect(folder / JOURNAL, read_only=True)) as journal:
-        last = last_offset(journal)
+        last = get_last_offset(journal)
         gone = journal.execute("SELECT max(last) FROM gap WHERE why = 'retention'").fetchone()[0]
         unread = journal.execute("SELECT first, last FROM gap WHERE why = 'unread'").fetchall()
     for path in sorted(folder.glob("*.db")):

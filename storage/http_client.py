@@ -110,7 +110,7 @@ def find_url_fault(url: str, *, allow_private: bool) -> str:
     >>> find_url_fault("https://hooks.example/a", allow_private=False)
     ''
     >>> find_url_fault("http://hooks.example/a", allow_private=False)
-    'without TLS is for private addresses, with alerts.allow_private_targets'
+    'without TLS must be private, and alerts.allow_private_targets must be true'
     """
     try:
         parts = urlsplit(url)
@@ -123,7 +123,7 @@ def find_url_fault(url: str, *, allow_private: bool) -> str:
     if parts.username is not None or any(c <= " " or c > "~" for c in url):
         return "must contain no user name and only visible ASCII characters"
     if parts.scheme == "http" and not allow_private:
-        return "without TLS is for private addresses, with alerts.allow_private_targets"
+        return "without TLS must be private, and alerts.allow_private_targets must be true"
     return ""
 
 

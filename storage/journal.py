@@ -23,7 +23,7 @@ case it logs a warning and adds a gap `unread`.
 
 If a record has a wrong checksum, it becomes a dead letter `corrupt_record`, and its offset becomes
 a gap `corrupt`. Offsets on an unreadable page become a gap `damaged` (`storage.repair`). If the
-newest commits were lost, the cursors of consumers may be ahead of the journal. `continue_behind`
+newest commits were lost, the cursors of consumers may be ahead of the journal. `skip_to`
 then adds a gap `lost`.
 """
 
@@ -109,7 +109,7 @@ def decode_record(crc: object, body: object) -> Reading | None:
         return None
 
 
-def last_offset(connection: sqlite3.Connection) -> int:
+def get_last_offset(connection: sqlite3.Connection) -> int:
     """Return the offset of the newest reading ever written; 0 if none."""
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'journal'").fetchone()
     return int(row[0]) if row else 0
@@ -145,7 +145,7 @@ class Journal(DatabaseFile):
             tx.executemany("INSERT INTO journal (received, crc, body) VALUES (?, ?, ?)", rows)
             if dead_letters:
                 self._write_dead_letters(tx, dead_letters)
-            return last_offset(tx)
+            return get_last_offset(tx)
 
         last = self._newest = self.change(append)
         if self._remembered and readings:
@@ -164,7 +164,7 @@ class Journal(DatabaseFile):
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
         """Return up to `limit` undamaged entries after an offset, and the new cursor."""
-        if (found := self.recent(after, limit)) is not None:
+        if (found := self.read_recent(after, limit)) is not None:
             return found, (found[-1].offset if found else after)
         rows, cursor = self.query(lambda db: _read_rows(db, self.path, after, limit))
         entries: list[JournalEntry] = []
@@ -176,7 +176,7 @@ class Journal(DatabaseFile):
                 self._quarantine(offset, body if isinstance(body, bytes) else b"")
         return entries, cursor
 
-    def recent(self, after: int, limit: int) -> list[JournalEntry] | None:
+    def read_recent(self, after: int, limit: int) -> list[JournalEntry] | None:
         """Return entries like `read`, but only from memory; None if they are not in memory.
 
         Never blocks.
@@ -187,21 +187,21 @@ class Journal(DatabaseFile):
         at = after + 1 - recent[0].offset
         return recent[at : at + limit]
 
-    def last_offset(self) -> int:
+    def get_last_offset(self) -> int:
         """Return the offset of the newest reading ever written, or 0."""
-        self._newest = max(self._newest, self.query(last_offset))
+        self._newest = max(self._newest, self.query(get_last_offset))
         return self._newest
 
-    def first_offset(self) -> int:
+    def get_first_offset(self) -> int:
         """Return the offset of the oldest reading still kept, or the next offset without one."""
 
         def first(db: sqlite3.Connection) -> int:
             row = db.execute("SELECT min(offset) FROM journal").fetchone()
-            return int(row[0]) if row[0] is not None else last_offset(db) + 1
+            return int(row[0]) if row[0] is not None else get_last_offset(db) + 1
 
         return self.query(first)
 
-    def continue_behind(self, offset: int) -> None:
+    def skip_to(self, offset: int) -> None:
         """Skip all offsets up to `offset`, unless they are used already.
 
         Call this for a journal that is new or restored from a backup. Otherwise, a consumer with a
@@ -210,7 +210,7 @@ class Journal(DatabaseFile):
         """
 
         def skip(tx: sqlite3.Connection) -> None:
-            last = last_offset(tx)
+            last = get_last_offset(tx)
             if last < offset:
                 _set_last(tx, offset)
                 self._add_gap(tx, last + 1, offset, "lost")
@@ -260,27 +260,27 @@ class Journal(DatabaseFile):
             return Pruned(n, unread, before - self._size(tx))
 
         pruned = self.change(delete)
-        if self._recent and self.first_offset() > self._recent[0].offset:
+        if self._recent and self.get_first_offset() > self._recent[0].offset:
             self._recent = []
         return pruned
 
-    def bytes_used(self) -> int:
+    def get_bytes_used(self) -> int:
         """Return the bytes in use, without the space that deleted rows leave in the file."""
         return self.query(self._size)
 
-    def deleted_unread(self) -> int:
+    def count_deleted_unread(self) -> int:
         """Return how many readings were deleted before all consumers had read them."""
         statement = "SELECT coalesce(sum(last - first + 1), 0) FROM gap WHERE why = 'unread'"
-        return int(self.rows(statement)[0][0])
+        return int(self.fetch_rows(statement)[0][0])
 
-    def dead_letter_counts(self) -> dict[str, int]:
+    def count_dead_letters(self) -> dict[str, int]:
         """Return the number of stored dead letters by reason."""
-        rows = self.rows("SELECT reason, count(*) FROM dead_letter GROUP BY reason")
+        rows = self.fetch_rows("SELECT reason, count(*) FROM dead_letter GROUP BY reason")
         return {reason: int(n) for reason, n in rows}
 
     def _note_damage(self, new: sqlite3.Connection) -> None:
         """Add a gap `damaged` for every run of offsets that have neither a reading nor a gap."""
-        last = last_offset(new)
+        last = get_last_offset(new)
         if last < self._newest:
             last = self._newest
             _set_last(new, last)
@@ -354,7 +354,7 @@ class Journal(DatabaseFile):
 def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "journal", SCRIPTS)
     (newest,) = connection.execute("SELECT max(offset) FROM journal").fetchone()
-    if (newest or 0) > last_offset(connection) or last_offset(connection) >= ROWIDS:
+    if (newest or 0) > get_last_offset(connection) or get_last_offset(connection) >= ROWIDS:
         raise StorageCorruptError("the journal's offsets are out of order")
 
 
@@ -362,11 +362,13 @@ def _read_rows(
     db: sqlite3.Connection, path: Path | str, after: int, limit: int
 ) -> tuple[list[tuple[int, int, object]], int]:
     """Return the rows after an offset, and the new cursor."""
-    last = last_offset(db)  # read this first: rows added in between are for the next call
+    last = get_last_offset(db)  # read this first: rows added in between are for the next call
     rows = db.execute(_SELECT, (after, limit)).fetchall()
     if not rows:
         return [], max(after, last)
-    if any(a >= b for a, b in pairwise((after, *(row[0] for row in rows), last_offset(db) + 1))):
+    if any(
+        a >= b for a, b in pairwise((after, *(row[0] for row in rows), get_last_offset(db) + 1))
+    ):
         raise StorageCorruptError(
             f"{path}: offsets are out of order"
         )  # a reader would skip some readings
@@ -386,10 +388,10 @@ class JournalReader:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def span(self) -> tuple[int, int]:
+    def get_span(self) -> tuple[int, int]:
         """Return the offsets of the oldest reading kept and of the newest ever written."""
         with translate_errors(self._path):
-            last = last_offset(self._connection)
+            last = get_last_offset(self._connection)
             (first,) = self._connection.execute("SELECT min(offset) FROM journal").fetchone()
         return (last + 1 if first is None else int(first)), last
 

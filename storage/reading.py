@@ -107,7 +107,7 @@ class ClockSteps:
     """Detect that the wall clock was set, and report each step once to every reader.
 
     >>> times = iter((1.0, 2.0, 3.0, 4.0))
-    >>> step_of = ClockSteps(lambda: next(times)).reader()
+    >>> step_of = ClockSteps(lambda: next(times)).make_reader()
     >>> [step_of(wall) for wall in (100.0, 101.0, 3702.0, 3703.0)]
     [0.0, 0.0, 3600.0, 0.0]
     """
@@ -117,7 +117,7 @@ class ClockSteps:
         self._ahead: float | None = None
         self._total = 0.0
 
-    def reader(self) -> StepOf:
+    def make_reader(self) -> StepOf:
         """Return a function of the wall time that returns the steps since its last call."""
         seen = self._total
 
@@ -132,6 +132,6 @@ class ClockSteps:
         return step_of
 
 
-def never_set(_now: float) -> float:
+def assume_no_step(_now: float) -> float:
     """Return 0, for use with a clock that is not checked."""
     return 0.0

@@ -144,7 +144,7 @@ class Registry:
         object.__setattr__(self, "_in_room", {room: tuple(own) for room, own in found.items()})
 
     @classmethod
-    def of(
+    def build(
         cls,
         rooms: Iterable[Room],
         sensors: Iterable[Sensor],
@@ -191,12 +191,12 @@ class Registry:
         """Return a room, even if its site is closed; None if it is unknown."""
         return self.rooms.get(room) or self.former.get(room)
 
-    def sorted_sites(self, *, with_closed: bool = False) -> list[Site]:
+    def list_sites(self, *, with_closed: bool = False) -> list[Site]:
         """Return the sites sorted by name; closed sites come last."""
         found = [*self.sites.values(), *(self.closed.values() if with_closed else ())]
         return sorted(found, key=lambda s: (s.closed is not None, make_sort_key(s.name.casefold())))
 
-    def room_of(self, sensor: str) -> Room | None:
+    def find_room(self, sensor: str) -> Room | None:
         """Return the room of a sensor; None if the sensor is unknown."""
         entry = self.sensors.get(sensor)
         return self.rooms.get(entry.room) if entry else None
@@ -205,6 +205,6 @@ class Registry:
         """Return whether a sensor is registered, or was until its site closed."""
         return sensor in self.sensors or sensor in self.former_sensors
 
-    def sensors_in(self, room: str) -> tuple[Sensor, ...]:
+    def list_sensors(self, room: str) -> tuple[Sensor, ...]:
         """Return the sensors in a room, in registry order."""
         return self._in_room.get(room, ())

@@ -152,7 +152,7 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
             own = set(_list_tables(new))
             if theirs and "component_version" not in theirs and len(theirs & own) < len(own) / 2:
                 return {}  # another program's file
-            listed = {layout.name for layout in layouts if layout.columns_in(source)}
+            listed = {layout.name for layout in layouts if layout.is_complete_in(source)}
             saved = _copy_recovered(source, new, layouts, listed)
         found = {name for name in listed if saved[name]}
         if unlisted := {layout.name for layout in layouts if not layout.is_index} - found:
@@ -219,7 +219,7 @@ class _Layout(NamedTuple):
     has_rowid: bool
     columns: tuple[sqlite3.Row, ...]
 
-    def columns_in(self, source: sqlite3.Connection) -> bool:
+    def is_complete_in(self, source: sqlite3.Connection) -> bool:
         """Return whether a database has this table with all columns."""
         found = source.execute("SELECT name FROM pragma_table_info(?)", (self.name,))
         names = {column["name"] for column in self.columns}
@@ -227,9 +227,9 @@ class _Layout(NamedTuple):
 
     def fits(self, rowid: object, values: Sequence[object]) -> bool:
         """Return whether a record can be a row of this table."""
-        return (rowid is not None) is self.has_rowid and self.holds(values)
+        return (rowid is not None) is self.has_rowid and self.accepts(values)
 
-    def holds(self, values: Sequence[object]) -> bool:
+    def accepts(self, values: Sequence[object]) -> bool:
         """Return whether these values fit the columns; the rowid may be absent."""
         if len(values) != len(self.columns):
             return False
@@ -273,7 +273,7 @@ def _copy_recovered(
     """Copy the rows of the `wanted` tables, including lost rows; return row counts by table."""
     saved = dict.fromkeys(wanted, 0)
     for layout in layouts:
-        if layout.name in wanted and layout.columns_in(source):
+        if layout.name in wanted and layout.is_complete_in(source):
             listed = ", ".join(f'"{column["name"]}"' for column in layout.columns)
             rows = source.execute(f"SELECT {listed} FROM {layout.name}")  # noqa: S608 - names of our schema
             saved[layout.name] += _insert(new, layout, rows)
@@ -316,7 +316,7 @@ def _insert(new: sqlite3.Connection, layout: _Layout, rows: Iterable[Sequence[An
     saved = 0
     if layout.name == _SEQUENCES:
         return _keep_sequences(new, rows)
-    for row in filter(layout.holds, rows):  # other rows are garbage
+    for row in filter(layout.accepts, rows):  # other rows are garbage
         with contextlib.suppress(sqlite3.IntegrityError):
             saved += new.execute(statement, row).rowcount
     return saved

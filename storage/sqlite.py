@@ -258,7 +258,7 @@ class DatabaseFile:
 
         return self._run_with_repair(run)
 
-    def rows(self, statement: str, *parameters: Any) -> list[sqlite3.Row]:
+    def fetch_rows(self, statement: str, *parameters: Any) -> list[sqlite3.Row]:
         """Return the rows of a statement; raises the same errors as `query`."""
         return self.query(lambda db: db.execute(statement, parameters).fetchall())
 

@@ -51,7 +51,7 @@ class ChannelKind(Coded):
     OTHER = "other", mark("Another service, such as Teams or Slack")
 
 
-CHANNEL_WORDS: Final = Words(ChannelKind.texts())
+CHANNEL_WORDS: Final = Words(ChannelKind.list_texts())
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from alerts.incidents.threshold_adjustments import SensorThresholds
 from detection.alert_rules import AlertBudgets
 from detection.events import Detail, Event, EventKind, EventPhase
 from detection.liveness import Liveness, LivenessSettings
-from language.messages import fact, parse_facts
+from language.messages import build_fact, parse_facts
 from storage.journal import (
     Snapshot,
     load_cursor,
@@ -94,9 +94,9 @@ class Outages:
         """Store the state with the journal position that it covers."""
         save_snapshot(tx, LIVENESS, Snapshot(position, "", self._liveness.snapshot()))
 
-    def lives(self) -> Mapping[str, SensorLife]:
+    def get_liveness(self) -> Mapping[str, SensorLife]:
         """Return the liveness of the sensors; empty if it is not tracked."""
-        return self._liveness.lives()
+        return self._liveness.get_liveness()
 
     def on_restart(self) -> None:
         """Exclude the gap before each sensor's next reading when learning its interval."""
@@ -148,7 +148,7 @@ def _find_lost_outages(connection: sqlite3.Connection, followed: Collection[str]
 
 
 def _build_end(event: Event, at: float) -> Event:
-    details = (*event.details, fact(Detail.STATE_LOST))
+    details = (*event.details, build_fact(Detail.STATE_LOST))
     return replace(event, phase=EventPhase.ENDED, end=at, time=at, details=details)
 
 
@@ -403,9 +403,9 @@ class DetectionConsumer:
         self._selector.skipped.clear()
         return drained
 
-    def lives(self) -> Mapping[str, SensorLife]:
+    def get_liveness(self) -> Mapping[str, SensorLife]:
         """Return the liveness of the registered sensors; empty if it is not tracked."""
-        return self._outages.lives()
+        return self._outages.get_liveness()
 
     def _decide(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float | None, step_s: float
@@ -445,5 +445,5 @@ class DetectionConsumer:
         self._thresholds.adopt(self._selector.detectors.plumes, last_adjustment)
 
     def _place(self, sensor: str) -> tuple[str, str] | None:
-        room = self._engine.registry.room_of(sensor)
+        room = self._engine.registry.find_room(sensor)
         return None if room is None else (f"{room.site}/{room.building}", room.id)

@@ -68,7 +68,7 @@ class ReadingQueue(Protocol):
     def failing(self) -> str:
         """Why the journal cannot store the readings; empty if it can."""
 
-    def unsettled(self) -> list[Reading]:
+    def list_unsettled(self) -> list[Reading]:
         """Return the readings that wait for the disk, in order of arrival."""
 
 
@@ -220,7 +220,7 @@ class MemoryAlerts:
         loop = asyncio.get_running_loop()
         fed, unreadable = 0, False
         while self.active:
-            waiting = self.readings.unsettled()
+            waiting = self.readings.list_unsettled()
             fresh, fed = waiting[fed:], len(waiting)
             fresh += self.unstored.take()
             try:

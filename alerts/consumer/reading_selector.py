@@ -219,7 +219,7 @@ class ReadingSelector:
         """Return the state, including the number of the last threshold adjustment."""
         return msgspec.msgpack.encode(
             _Snapshot(
-                *self.detectors.state(),
+                *self.detectors.get_state(),
                 last_adjustment,
                 self._reorder.snapshot(),
                 self._newest_received,
@@ -236,7 +236,7 @@ class ReadingSelector:
             raise SnapshotError(f"not a snapshot: {error}") from error
         parts = CombinedState(found.detector, found.devices, found.slow, found.watermark)
         self.detectors = CombinedDetector.restore(parts, self._place)
-        self._newest_passed = self.detectors.plumes.times()
+        self._newest_passed = self.detectors.plumes.get_times()
         self._reorder = reorder
         self._newest_received = found.newest_received
         self._on_our_clock = set(found.on_our_clock)

@@ -39,9 +39,9 @@ class Reason(Coded):
 
 
 _RECEIVERS: Final = Words({"staff": mark("staff"), "facilities": mark("facilities")})
-RING_WORDS: Final = Words(RingName.texts())
+RING_WORDS: Final = Words(RingName.list_texts())
 _REASONS: Final = Sentences(
-    Reason.texts(),
+    Reason.list_texts(),
     {
         "receiver": lambda receiver, _params: _RECEIVERS.get(receiver, receiver),
         **dict.fromkeys(("end", "time"), lambda text, _params: write_clocks(text)),

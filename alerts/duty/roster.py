@@ -26,7 +26,7 @@ import re2
 from alerts.duty.reasons import Reason, RingName
 from alerts.duty.shifts import OnDuty
 from alerts.errors import MatcherError
-from language.messages import Fact, fact
+from language.messages import Fact, build_fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -357,7 +357,7 @@ class Roster:
 
     def find_on_duty(self, receiver: str, at: datetime) -> tuple[OnDuty, ...]:
         """Return the receiver's people on duty, reachable or not; a person may appear twice."""
-        why = fact(Reason.ALWAYS, receiver=receiver)
+        why = build_fact(Reason.ALWAYS, receiver=receiver)
         always = [OnDuty(person, (), why) for person in self.receivers[receiver].people]
         shifts = [shift for shift in self.shifts if shift.receiver == receiver]
         return (*always, *(found for shift in shifts for found in shift.find_on_duty(at)))
@@ -398,12 +398,12 @@ class Roster:
         by_distance = list(zip(NEAR, reachable, strict=False))
         building = labels.get("building", "")
         leads = [
-            Candidate(p, fact(Reason.LEAD, receiver=r.id, building=building))
+            Candidate(p, build_fact(Reason.LEAD, receiver=r.id, building=building))
             for r in receivers
             for p in r.leads.get(building, ())
         ]
         last = [
-            Candidate(p, fact(Reason.CATCH_ALL, receiver=r.id))
+            Candidate(p, build_fact(Reason.CATCH_ALL, receiver=r.id))
             for r in receivers
             for p in r.catch_all
         ]
@@ -437,4 +437,4 @@ class Roster:
 
 NEAR: Final = (RingName.NEAREST, RingName.NEXT_NEAREST)
 """Rings of people on duty; the building lead's ring follows them."""
-_LAST_RESORT: Final = fact(Reason.LAST_RESORT)
+_LAST_RESORT: Final = build_fact(Reason.LAST_RESORT)

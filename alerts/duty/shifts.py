@@ -19,7 +19,7 @@ from alerts.duty.timetable import (
     is_within,
     list_days_around,
 )
-from language.messages import Fact, fact
+from language.messages import Fact, build_fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -133,7 +133,7 @@ class Shift:
         for span in self.find_spans(at, at):
             if span.contains(at):
                 end = format_clock(span.end, self.zone)
-                why = fact(Reason.SHIFT, shift=self.id, end=end)
+                why = build_fact(Reason.SHIFT, shift=self.id, end=end)
                 for person in self.people:
                     found.setdefault(person, why)
         for change in self.overrides:
@@ -153,12 +153,14 @@ class Shift:
 def _apply_override(found: dict[str, Fact], change: Override, shift: Shift) -> dict[str, Fact]:
     end = format_clock(change.end, shift.zone)
     if change.add and not change.remove:
-        return {**found, change.add: fact(Reason.ADDED, shift=shift.id, end=end)}
+        return {**found, change.add: build_fact(Reason.ADDED, shift=shift.id, end=end)}
     kept: dict[str, Fact] = {}
     for person, why in found.items():
         if person != change.remove:
             kept.setdefault(person, why)
         elif change.add:
-            instead = fact(Reason.SUBSTITUTE, shift=shift.id, instead_of=change.remove, end=end)
+            instead = build_fact(
+                Reason.SUBSTITUTE, shift=shift.id, instead_of=change.remove, end=end
+            )
             kept.setdefault(change.add, instead)
     return kept

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from language.messages import later
+from language.messages import defer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def parse_minutes(text: str, *, latest: int = DAY_MIN - 1) -> int:
             return found
     last = f"{latest // 60:02}:{latest % 60:02}"
     raise ValueError(
-        later("must be a time from 00:00 to %(latest)s, with two digits: 08:00", latest=last)
+        defer("must be a time from 00:00 to %(latest)s, with two digits: 08:00", latest=last)
     )
 
 

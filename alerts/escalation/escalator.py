@@ -32,7 +32,7 @@ from alerts.notify.notice import Note, NoticeReason
 from alerts.notify.notice_writer import has_deferred
 from alerts.policy import PRESENT_S
 from detection.events import EventKind
-from language.messages import Fact, fact, to_json
+from language.messages import Fact, build_fact, to_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -276,7 +276,7 @@ class Escalator:
         zone = find_place(self._registry, incident.room).zone or self._policy.zone
         return Candidate(
             member.id,
-            fact(
+            build_fact(
                 Reason.RESPONDED,
                 time=format_clock(datetime.fromtimestamp(found[1], UTC), ZoneInfo(zone)),
             ),
@@ -384,7 +384,7 @@ class Escalator:
         self, tx: sqlite3.Connection, incident: Incident, by: str, now: float, *, responded: bool
     ) -> None:
         """Page the next people because `by` can't go. If `by` had `responded`, start over."""
-        note = fact(Note.CANNOT_GO, name=self._policy.find_name(by))
+        note = build_fact(Note.CANNOT_GO, name=self._policy.find_name(by))
         following = _find_next(load_steps(tx, incident.id))
         if responded:
             self.begin(tx, incident, now, without=by, note=note)
@@ -416,13 +416,13 @@ class Escalator:
 
     def _build_no_response(self, incident: Incident) -> Fact:
         if not incident.acknowledged_by:
-            return fact(Note.NO_RESPONSE)
-        return fact(Note.NO_REPORT, name=self._policy.find_name(incident.acknowledged_by))
+            return build_fact(Note.NO_RESPONSE)
+        return build_fact(Note.NO_REPORT, name=self._policy.find_name(incident.acknowledged_by))
 
     def _remind(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
         timings = self._policy.timings
         silent, left = round(timings.acknowledged_for_s / 60), round(timings.reminded_for_s / 60)
-        note = fact(Note.REPORT_DUE, silent=silent, left=left)
+        note = build_fact(Note.REPORT_DUE, silent=silent, left=left)
         reminded = self._notices.notify_responder(tx, incident, now, NoticeReason.REMINDER, note)
         what = Happened.REMINDED if reminded else Happened.NOT_REMINDED
         repository.note(tx, incident.id, now, what, person=incident.acknowledged_by)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _CONFIDENT: Final = 0.9
 _CASES: Final = (
     (0.5, 0.0, "Below 70%"),
-    (_CONFIDENT, LONG_S, "After two minutes without an end, or the third time in an hour"),
+    (_CONFIDENT, LONG_S, "If it lasts over two minutes, or is the third within an hour"),
 )
 """Cases with a different severity: confidence, duration and description."""
 

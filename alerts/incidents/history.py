@@ -50,7 +50,7 @@ class Happened(Coded):
     THRESHOLD_RESTORED = "threshold_restored", mark("Alert threshold adjustment undone")
 
 
-TITLES: Final = Words(Happened.texts())
+TITLES: Final = Words(Happened.list_texts())
 
 
 @dataclass(frozen=True, slots=True)

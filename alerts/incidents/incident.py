@@ -15,7 +15,7 @@ from alerts.duty.roster import build_labels
 from alerts.errors import FeedbackError
 from alerts.policy import LONG_S, Severity, grade
 from detection.events import KIND_NAMES, EventKind, EventPhase
-from language.messages import Coded, Sentences, Words, later, mark, write_clocks
+from language.messages import Coded, Sentences, Words, defer, mark, write_clocks
 from storage.registry import Room
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Verdict(Coded):
     TEST = "test", mark("Test")
 
 
-VERDICT_WORDS: Final = Words(Verdict.texts())
+VERDICT_WORDS: Final = Words(Verdict.list_texts())
 
 
 def write_answer(verdict: str, cause: str = "") -> str:
@@ -106,7 +106,7 @@ class AnswerChoices:
             return
         if cause or verdict not in self.verdicts:
             raise FeedbackError(
-                later(
+                defer(
                     "possible answers: %(verdicts)s, or %(verdict)s with one of these causes:"
                     " %(causes)s",
                     verdicts=", ".join(self.verdicts).replace("_", " "),
@@ -164,7 +164,7 @@ class ActionClass(Coded):
     NONE = "none", mark("Nothing")
 
 
-ACTION_WORDS: Final = Words(ActionClass.texts())
+ACTION_WORDS: Final = Words(ActionClass.list_texts())
 
 
 class Suppression(Coded):
@@ -178,7 +178,7 @@ class Suppression(Coded):
 
 
 SUPPRESSIONS: Final = Sentences(
-    Suppression.texts(),
+    Suppression.list_texts(),
     {
         "kind": lambda kind, _params: KIND_NAMES[kind],
         **dict.fromkeys(("alerted", "received"), lambda text, _params: write_clocks(text)),
@@ -267,7 +267,7 @@ class Incident:
         """Whether the incident is muted because its readings arrived late."""
         return self.suppressed_by is not None and self.suppressed_by.code == Suppression.LATE
 
-    def becomes(self, event: Event) -> bool:
+    def becomes_likely(self, event: Event) -> bool:
         """Return whether an event turns possible vaping into likely vaping."""
         was, now = (EventKind.POSSIBLE, EventKind.VAPE)
         return self.is_open and self.kind is was and event.kind is now

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.errors import FeedbackError
 from alerts.incidents.incident import MAX_CASE_NUMBER, MAX_NOTE
-from language.messages import later
+from language.messages import defer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,7 +118,7 @@ class Feedback:
 
     def __post_init__(self) -> None:
         if len(self.note) > MAX_NOTE:
-            raise FeedbackError(later("the note is longer than %(n)s characters", n=MAX_NOTE))
+            raise FeedbackError(defer("the note is longer than %(n)s characters", n=MAX_NOTE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Followed:
             _CASE_NUMBER.fullmatch(self.case_number) and digits >= max(letters, 1)
         ):
             raise FeedbackError(
-                later(
+                defer(
                     "a case number has at most %(n)s letters, digits and . / - _, begins with a"
                     " letter or digit, and has no more letters than digits; do not enter names",
                     n=MAX_CASE_NUMBER,

@@ -38,7 +38,7 @@ from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import SYSTEM, Detection, Incident, Status, find_answer_choices
 from alerts.policy import HEALTH, LONGEST_COOLDOWN_S, PRESENCE, grade
 from detection.events import EventKind, EventPhase
-from language.messages import later
+from language.messages import defer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,7 +66,7 @@ class Step:
     incident: Incident
     effects: tuple[Effect, ...] = ()
 
-    def then(self, *more: Effect) -> Step:
+    def add_effects(self, *more: Effect) -> Step:
         """Append effects."""
         return Step(self.incident, (*self.effects, *more))
 
@@ -140,12 +140,14 @@ def _find_resolve_due(kind: EventKind, detections: tuple[Detection, ...]) -> flo
 
 def _mute(step: Step, at: float, mute: Mute) -> Step:
     incident = replace(step.incident, held_until=mute.until, suppressed_by=mute.by)
-    return Step(incident, step.effects).then(Record(at, SYSTEM, Happened.HELD, {"mute": mute.by}))
+    return Step(incident, step.effects).add_effects(
+        Record(at, SYSTEM, Happened.HELD, {"mute": mute.by})
+    )
 
 
 def _page(step: Step, at: float, detection: Detection) -> Step:
     incident = replace(step.incident, paged=True, held_until=None, suppressed_by=None)
-    return Step(incident, step.effects).then(effects.Page(detection, at))
+    return Step(incident, step.effects).add_effects(effects.Page(detection, at))
 
 
 def _open(given: inputs.Detected, new: inputs.NewIncident) -> Step:
@@ -189,7 +191,7 @@ def _on_detected(incident: Incident, given: inputs.Detected) -> Step:
     now = _build_detection(event, at, before)
     if before is not None and not before.running:
         return Step(incident)
-    if incident.becomes(event):
+    if incident.becomes_likely(event):
         return _become_likely(incident, given, now)
     known[event.id] = now
     detections = tuple(known.values())
@@ -201,9 +203,9 @@ def _on_detected(incident: Incident, given: inputs.Detected) -> Step:
     )
     result = Step(following)
     if before is None:
-        result = result.then(Record(at, SYSTEM, Happened.JOINED, _describe_event(event)))
+        result = result.add_effects(Record(at, SYSTEM, Happened.JOINED, _describe_event(event)))
     if event.phase is EventPhase.ENDED:
-        result = result.then(Record(at, SYSTEM, Happened.ENDED, {"sensor": event.sensor}))
+        result = result.add_effects(Record(at, SYSTEM, Happened.ENDED, {"sensor": event.sensor}))
     if not incident.is_open:
         return result
     due = _find_resolve_due(incident.kind, detections)
@@ -217,7 +219,7 @@ def _on_detected(incident: Incident, given: inputs.Detected) -> Step:
         latest = max(d.alerted for d in incident.detections)
         separate = is_news and now.alerted - latest > _ONE_REPORT_S
         if separate and incident.status is Status.ACKNOWLEDGED and given.mute is None:
-            result = result.then(effects.NotifyAgain(at, now.onset))
+            result = result.add_effects(effects.NotifyAgain(at, now.onset))
         return result
     return _mute(result, at, given.mute) if given.mute else _page(result, at, now)
 
@@ -262,10 +264,10 @@ def _regrade(step: Step, at: float, *, send_deferred: bool) -> Step:
     record = Record(at, SYSTEM, Happened.SEVERITY, change)
     held_until = None if incident.held_until is None else min(incident.held_until, at)
     following = replace(incident, severity=severity, held_until=held_until)
-    result = Step(following, step.effects).then(record)
+    result = Step(following, step.effects).add_effects(record)
     waiting = incident.paged and incident.status is not Status.ACKNOWLEDGED
     if send_deferred and waiting and held_until is None:
-        result = result.then(effects.SeverityRaised(at, incident.severity))
+        result = result.add_effects(effects.SeverityRaised(at, incident.severity))
     return result
 
 
@@ -280,9 +282,9 @@ def _on_delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> 
     result = Step(following, (Record(given.at, SYSTEM, Happened.NOTIFIED, notified),))
     if first and incident.is_open:  # a digest sent after the end starts no cooldown
         lasts = compute_cooldown_s(incident.kind, incident.repeats, rules)
-        result = result.then(effects.StartCooldown(given.at + lasts, incident.severity))
+        result = result.add_effects(effects.StartCooldown(given.at + lasts, incident.severity))
     if incident.status is Status.ACKNOWLEDGED and incident.acknowledged_by != given.person:
-        result = result.then(effects.NotifyTaken(given.at, given.person))
+        result = result.add_effects(effects.NotifyTaken(given.at, given.person))
     return result
 
 
@@ -307,7 +309,7 @@ def _assign(incident: Incident, by: str, record: Record) -> Step:
         held_until=None,
         missed_at=None,
     )
-    return Step(following).then(
+    return Step(following).add_effects(
         record,
         effects.Stop("acknowledged", record.at, unsent=True),
         effects.ScheduleAckDeadline(record.at),
@@ -322,13 +324,13 @@ def _on_arrived(incident: Incident, given: inputs.Arrived) -> Step:
     record = _record_response(given, Happened.ARRIVED if first else Happened.ARRIVED_TOO)
     following = replace(incident, arrived_at=given.at) if first else incident
     if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
-        return _assign(following, given.by, _record_response(given, Happened.ACKNOWLEDGED)).then(
-            record
-        )
+        return _assign(
+            following, given.by, _record_response(given, Happened.ACKNOWLEDGED)
+        ).add_effects(record)
     result = Step(following, (record,))
     if incident.is_open and not incident.verdict:  # restart the wait for the next answer
         stop = effects.Stop("arrived", given.at, unsent=False)
-        result = result.then(stop, effects.ScheduleAckDeadline(given.at))
+        result = result.add_effects(stop, effects.ScheduleAckDeadline(given.at))
     return result
 
 
@@ -377,7 +379,7 @@ def _on_resolved(incident: Incident, given: inputs.Resolved) -> Step:
     record = _record_response(given, Happened.RESOLVED)
     if given.because:
         record = Record(given.at, SYSTEM, Happened.RESOLVED, given.because)
-    return _close(incident, record, unsent=True).then(*_end_cooldown(incident))
+    return _close(incident, record, unsent=True).add_effects(*_end_cooldown(incident))
 
 
 def _end_cooldown(incident: Incident) -> tuple[Effect, ...]:
@@ -396,7 +398,7 @@ def _close(incident: Incident, record: Record, *, unsent: bool = False) -> Step:
     )
     result = Step(following, (record, effects.Stop("resolved", record.at, unsent=unsent)))
     if incident.kind in HEALTH and incident.paged:
-        result = result.then(effects.NotifyRecovered(record.at))
+        result = result.add_effects(effects.NotifyRecovered(record.at))
     return result
 
 
@@ -414,15 +416,15 @@ def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
     if incident.verdict not in (None, given.verdict):
         found["before"] = incident.verdict.value
     params = {name: value for name, value in found.items() if value}
-    result = result.then(Record(given.at, given.by, Happened.FEEDBACK, params))
+    result = result.add_effects(Record(given.at, given.by, Happened.FEEDBACK, params))
     if incident.is_open:
-        result = result.then(effects.Stop("feedback", given.at, unsent=True))
-    return result.then(*_end_cooldown(incident))
+        result = result.add_effects(effects.Stop("feedback", given.at, unsent=True))
+    return result.add_effects(*_end_cooldown(incident))
 
 
 def _on_followed(incident: Incident, given: inputs.Followed) -> Step:
     if incident.verdict is None:
-        raise FeedbackError(later("first report what was found"))
+        raise FeedbackError(defer("first report what was found"))
     result = Step(replace(incident, action=given.action, case_number=given.case_number))
     for what, before, now in (
         (Happened.ACTION, incident.action, given.action),
@@ -430,7 +432,7 @@ def _on_followed(incident: Incident, given: inputs.Followed) -> Step:
     ):
         if (before or "") != (now or ""):
             change = {what.value: now or ""} | ({"before": before} if before else {})
-            result = result.then(Record(given.at, given.by, what, change))
+            result = result.add_effects(Record(given.at, given.by, what, change))
     return result
 
 
@@ -453,7 +455,7 @@ def _on_tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
     if not running:
         return Step(replace(incident, held_until=None), result.effects)
     if mute is None:
-        result = _page(result.then(Record(at, SYSTEM, Happened.RELEASED)), at, running[-1])
+        result = _page(result.add_effects(Record(at, SYSTEM, Happened.RELEASED)), at, running[-1])
     elif mute.by == incident.suppressed_by:
         result = Step(replace(incident, held_until=mute.until), result.effects)
     else:

@@ -28,7 +28,7 @@ from detection.events import (
     Evidence,
 )
 from detection.quantities import QUANTITIES
-from language.messages import fact, parse_fact, parse_facts, to_json
+from language.messages import build_fact, parse_fact, parse_facts, to_json
 
 if TYPE_CHECKING:
     import asyncio
@@ -121,7 +121,7 @@ def read_evidence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> Evid
 
 def write_sentence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
     """Describe an event's evidence in the reader's language; for `which`, see `read_evidence`."""
-    return read_evidence(row, which).sentence(row["kind"])
+    return read_evidence(row, which).describe(row["kind"])
 
 
 def load_suppressed(tx: sqlite3.Connection, mute: Fact) -> list[Incident]:
@@ -339,7 +339,7 @@ def find_mute(
     ).fetchone()
     if row is None or incident.grade_at(at).rank > Severity(row["severity"]).rank:
         return None
-    return Mute(row["until"], fact(Suppression.COOLDOWN))
+    return Mute(row["until"], build_fact(Suppression.COOLDOWN))
 
 
 def find_lasting_mute(
@@ -357,7 +357,7 @@ def find_lasting_mute(
     ).fetchone()
     if row is None:
         return None
-    by = fact(Suppression.INHIBITED, kind=EventKind.OFFLINE.value, room=row["room"])
+    by = build_fact(Suppression.INHIBITED, kind=EventKind.OFFLINE.value, room=row["room"])
     return Mute(at + _LOOK_AGAIN_S, by)
 
 

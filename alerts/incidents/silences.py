@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from alerts.duty.roster import build_labels
 from alerts.errors import SilenceError
 from alerts.incidents.incident import Suppression
-from language.messages import Fact, Message, Words, fact, later, mark
+from language.messages import Fact, Message, Words, build_fact, defer, mark
 
 if TYPE_CHECKING:
     import sqlite3
@@ -101,7 +101,7 @@ class Silence:
     @property
     def suppression(self) -> Fact:
         """The mute as recorded in each incident that the silence mutes."""
-        return fact(Suppression.SILENCE, silence=self.id, owner=self.owner)
+        return build_fact(Suppression.SILENCE, silence=self.id, owner=self.owner)
 
 
 def add(
@@ -141,9 +141,9 @@ def add(
 
 def _find_field_faults(new: Silence) -> Iterator[Message]:
     if not new.labels:
-        yield later("place: choose a place or a kind; a silence cannot cover everything")
+        yield defer("place: choose a place or a kind; a silence cannot cover everything")
     if not (new.reason or new.purpose) or len(new.reason) > MAX_REASON:
-        yield later("reason: required, at most %(n)d characters", n=MAX_REASON)
+        yield defer("reason: required, at most %(n)d characters", n=MAX_REASON)
     longest, too_long = (
         (LONGEST_S, mark("end: at most %(n)d hours after the start"))
         if new.labels.keys() & _PLACES
@@ -153,7 +153,7 @@ def _find_field_faults(new: Silence) -> Iterator[Message]:
         )
     )
     if not new.ends_at > new.starts_at:
-        yield later("end: must be after the start and in the future")
+        yield defer("end: must be after the start and in the future")
     elif new.ends_at - new.starts_at > longest:
         yield Message(too_long, {"n": longest / 3600})
 
@@ -167,7 +167,7 @@ def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence
     )
     row = tx.execute("SELECT * FROM silence WHERE id = ?", (silence_id,)).fetchone()
     if row is None:
-        raise SilenceError(later("silence %(n)d doesn't exist", n=silence_id))
+        raise SilenceError(defer("silence %(n)d doesn't exist", n=silence_id))
     return read_silence(row)
 
 
@@ -224,12 +224,12 @@ def _find_sum_faults(
     if not any(map(leaves_few, together)):
         return
     if not is_admin:
-        yield later(
+        yield defer(
             "place: together with the existing silences, this mutes the whole school, which only"
             " administrators may do"
         )
     elif new.ends_at - new.starts_at > LONGEST_WIDE_S:
-        yield later(
+        yield defer(
             "end: together with the existing silences, this mutes the whole school for more than"
             " %(n)d hours",
             n=LONGEST_WIDE_S / 3600,
@@ -248,7 +248,7 @@ def _find_run_faults(tx: sqlite3.Connection, new: Silence, registry: Registry) -
         if room is None or not new.covers(room, [sensor]):
             continue
         if _measure_run(new, [s for s in others if s.covers(room, [sensor])]) > LONGEST_S:
-            yield later(
+            yield defer(
                 "end: together with the existing silences, this mutes a room for more than"
                 " %(n)d days without a break of an hour",
                 n=LONGEST_S / 86_400,
@@ -278,7 +278,7 @@ def _find_test_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]
         (since, new.purpose, _encode(new.labels)),
     ).fetchone()[0]
     if silenced_s + new.ends_at - new.starts_at > LONGEST_TESTED_S:
-        yield later(
+        yield defer(
             "place: tests silence a room, so it can be tested for at most %(n)d hours a day; try"
             " again tomorrow",
             n=LONGEST_TESTED_S / 3600,
@@ -295,7 +295,7 @@ def _find_number_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Messag
         (new.owner, new.created_at),
     ).fetchone()[0]
     if number >= MAX_ACTIVE:
-        yield later(
+        yield defer(
             "silences: you have %(n)d already, and at most %(most)d are allowed; end some first",
             n=number,
             most=MAX_ACTIVE,

@@ -123,7 +123,7 @@ def sum_test_adjustments(tx: sqlite3.Connection, sensor: str) -> float:
     return float(tx.execute(query, (sensor, Verdict.TEST.value)).fetchone()[0])
 
 
-def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
+def get_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
     """Return how far answers and room tests have adjusted a threshold, in log-odds."""
     row = tx.execute(
         "SELECT after FROM threshold_adjustment WHERE sensor = ? ORDER BY seq DESC LIMIT 1",
@@ -132,7 +132,7 @@ def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
     return 0.0 if row is None else float(row[0])
 
 
-def latest(
+def list_adjustments(
     tx: sqlite3.Connection, *, limit: int = 50, sensors: str | None = None
 ) -> list[ThresholdAdjustment]:
     """Return adjustments, newest first; `sensors` is a JSON list of ids, or None for all."""
@@ -187,7 +187,7 @@ def _add(
     tx: sqlite3.Connection, new: ThresholdAdjustment, step: float, lowest: float = -ANSWERED
 ) -> ThresholdAdjustment:
     """Append an adjustment by `step`, in log-odds, and a line in the incident's history."""
-    before = current_adjustment(tx, new.sensor)
+    before = get_adjustment(tx, new.sensor)
     is_test = new.verdict == Verdict.TEST.value
     least = -LOWER if is_test else min(before, lowest, -ANSWERED)
     after = min(max(before + step, least), UPPER)
@@ -229,13 +229,13 @@ class SensorThresholds:
         thresholds = detector.thresholds
         thresholds.budget = self._budgets.default
         for sensor in dict.fromkeys((*detector.names, *self._budgets.own, *self._budgets.moved)):
-            self._budgets.give(thresholds, detector.sensor_row(sensor), sensor)
+            self._budgets.give(thresholds, detector.assign_row(sensor), sensor)
 
     def apply(self, adjustments: Iterable[ThresholdAdjustment]) -> None:
         """Apply adjustments that have a journal position, in order."""
         for one in adjustments:
             self.last_adjustment = one.seq
-            row = self._detector.sensor_row(one.sensor)
+            row = self._detector.assign_row(one.sensor)
             self._detector.thresholds.set_feedback(row, one.after)
             if one.verdict in STEPS:
                 is_false = one.verdict == Verdict.FALSE_ALARM.value
@@ -245,7 +245,7 @@ class SensorThresholds:
     def save(self, tx: sqlite3.Connection) -> NDArray[np.intp]:
         """Store changed thresholds, up to a limit; return their rows for `mark_saved`."""
         thresholds, names = self._detector.thresholds, self._detector.names
-        rows = thresholds.changed()[:_SAVED_AT_ONCE]
+        rows = thresholds.find_changed()[:_SAVED_AT_ONCE]
         save_thresholds(tx, [(names[row], thresholds.explain(row)) for row in rows.tolist()])
         return rows
 

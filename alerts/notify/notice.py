@@ -83,7 +83,7 @@ KIND_WORDS: Final = Words(
     }
 )
 """Event kinds as notice titles."""
-NOTICE_WORDS: Final = Words(NoticeReason.texts())
+NOTICE_WORDS: Final = Words(NoticeReason.list_texts())
 
 
 def write_respond_label(kind: str) -> str:
@@ -132,7 +132,7 @@ class Note(Coded):
 
 
 _NOTES: Final = Sentences(
-    Note.texts(),
+    Note.list_texts(),
     {
         "name": lambda name, _params: name or _("Someone"),
         "kind": lambda kind, _params: _lower_first(KIND_WORDS.get(kind, kind)) or _("alerts"),
@@ -253,7 +253,7 @@ def _write_state(notice: Notice) -> tuple[str, str]:
     when = write_clock(notice.since, notice.zone, notice.written)
     evidence = "; ".join(map(_NOTES.write, notice.lines))
     if notice.evidence is not None:
-        evidence = notice.evidence.sentence(notice.kind)
+        evidence = notice.evidence.describe(notice.kind)
     past = _("%(what)s at %(time)s", what=what.lower(), time=when)
     match notice.reason:
         case NoticeReason.TAKEN:

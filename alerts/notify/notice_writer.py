@@ -33,7 +33,7 @@ from alerts.notify.notice import Note, Notice, NoticeReason, Priority
 from alerts.policy import STORM_S, Severity
 from alerts.secrets import find_channel, make_target_id
 from detection.events import UNSETTLED, EventKind
-from language.messages import fact
+from language.messages import build_fact
 
 if TYPE_CHECKING:
     import sqlite3
@@ -67,9 +67,9 @@ class Deferral:
 
 
 _DIGEST_NOTES: Final = {
-    Cause.QUIET: fact(Note.DURING_QUIET),
-    Cause.BUDGET: fact(Note.COMBINED),
-    Cause.STORM: fact(Note.MANY_ROOMS),
+    Cause.QUIET: build_fact(Note.DURING_QUIET),
+    Cause.BUDGET: build_fact(Note.COMBINED),
+    Cause.STORM: build_fact(Note.MANY_ROOMS),
 }
 _LOUDNESS: Final = {
     Severity.INFO: Priority.NORMAL,
@@ -83,17 +83,17 @@ def write_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> Fact
     kinds, first, n = {i.kind.value for i in incidents}, rooms[0], len(rooms)
     kind = kinds.pop() if len(kinds) == 1 else ""
     if n == 1:
-        return fact(
+        return build_fact(
             Note.TIMES_IN_ROOM, n=len(incidents), room=first.short_name or "Plumewatch", kind=kind
         )
     if len({(r.site, r.building, r.floor) for r in rooms}) == 1 and first.floor:
         building, floor = first.whole_building, first.floor
-        return fact(Note.ROOMS_ON_FLOOR, n=n, kind=kind, building=building, floor=floor)
+        return build_fact(Note.ROOMS_ON_FLOOR, n=n, kind=kind, building=building, floor=floor)
     if len({(r.site, r.building) for r in rooms}) == 1 and first.building:
-        return fact(Note.ROOMS_IN_BUILDING, n=n, kind=kind, building=first.whole_building)
+        return build_fact(Note.ROOMS_IN_BUILDING, n=n, kind=kind, building=first.whole_building)
     if len({r.site for r in rooms}) == 1 and first.names_site:
-        return fact(Note.ROOMS_IN_BUILDING, n=n, kind=kind, building=first.site)
-    return fact(Note.ROOMS, n=n, kind=kind)
+        return build_fact(Note.ROOMS_IN_BUILDING, n=n, kind=kind, building=first.site)
+    return build_fact(Note.ROOMS, n=n, kind=kind)
 
 
 def write_lines(
@@ -106,7 +106,7 @@ def write_lines(
         for key, room in rooms.items()
     }
     return tuple(
-        fact(
+        build_fact(
             Note.LINE if i.is_open else Note.LINE_RESOLVED,
             room=names[i.room] or "Plumewatch",
             kind=i.kind.value,
@@ -185,7 +185,7 @@ class NoticeWriter:
             sent_with, sent_as = "", "nothing left"
             if member is not None and len(left) == 1 and left[0][0].is_open:
                 incident, round_ = left[0]
-                note = fact(Note.DEFERRED) if cause is Cause.QUIET else None
+                note = build_fact(Note.DEFERRED) if cause is Cause.QUIET else None
                 self._page_now(tx, incident, member, now, round_, note)
                 sent_with, sent_as = incident.id, "opened"
             elif member is not None and left:
@@ -306,7 +306,7 @@ class NoticeWriter:
         name = self._policy.find_name(now.by)
         given = {"answer": now, "before": before}
         texts = {key: f"{one.verdict.value}:{one.cause}" for key, one in given.items()}
-        note = fact(Note.REPLACED, name=name, **texts)
+        note = build_fact(Note.REPLACED, name=name, **texts)
         reason = NoticeReason.REPLACED
         notice = self._build_notice(tx, incident, reason, member, now.at, by=name, note=note)
         self._notify(tx, notice, member, now.at, occasion)
@@ -360,7 +360,7 @@ class NoticeWriter:
         url = self._policy.page_url
         notes = [] if note is None else [note]
         if reason.asks and repository.is_disputed(tx, incident):
-            notes.append(fact(Note.DISPUTED))
+            notes.append(build_fact(Note.DISPUTED))
         if reason is NoticeReason.OPENED and incident.again_of:
             notes[:0] = self._describe_last_answer(tx, incident.again_of, now)
         recovered = reason is NoticeReason.RECOVERED
@@ -396,11 +396,13 @@ class NoticeWriter:
     def _list_open_issues(self, incident: Incident, evidence: Evidence | None) -> list[Fact]:
         """Return notes on problems that may remain after an incident has ended."""
         if incident.running and incident.resolved_by != SYSTEM:
-            return [fact(Note.CLOSED_EARLY, name=self._policy.find_name(incident.resolved_by))]
+            return [
+                build_fact(Note.CLOSED_EARLY, name=self._policy.find_name(incident.resolved_by))
+            ]
         if incident.running:
-            return [fact(Note.NOTHING_MORE)]
+            return [build_fact(Note.NOTHING_MORE)]
         if evidence and any(detail.code in UNSETTLED for detail in evidence.details):
-            return [fact(Note.STILL_SILENT)]
+            return [build_fact(Note.STILL_SILENT)]
         return []
 
     def _describe_last_answer(
@@ -411,7 +413,7 @@ class NoticeWriter:
         if before is None or at is None:
             return []
         return [
-            fact(
+            build_fact(
                 Note.ANSWERED_LAST if before.answered_at else Note.RESPONDED_LAST,
                 name=self._policy.find_name(before.acknowledged_by),
                 time=at,

@@ -65,10 +65,10 @@ class IncidentPictures:
         deadline = time.monotonic() + settle_s
         while time.monotonic() < deadline and not self._has_reached(facts.sensor, facts.alerted):
             time.sleep(_POLL_S)
-        return draw(facts, *self.series.window(facts.sensor, *find_span(facts)))
+        return draw(facts, *self.series.read_window(facts.sensor, *find_span(facts)))
 
     def _has_reached(self, sensor: str, moment: float) -> bool:
-        return len(self.series.window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
+        return len(self.series.read_window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
 
     def _load_facts(self, incident_id: str) -> EvidenceFacts | None:
         """Load the data of the incident's first detection for the picture."""

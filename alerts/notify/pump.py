@@ -37,7 +37,7 @@ from alerts.incidents.incident import Status
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import NoticeReason
 from storage import sqlite
-from storage.reading import never_set
+from storage.reading import assume_no_step
 from storage.sqlite import UntilStored
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class OutboxPump:
     wake: asyncio.Event
     _: KW_ONLY
     clock: Callable[[], float] = time.time
-    step_of: StepOf = never_set
+    step_of: StepOf = assume_no_step
     rng: random.Random = field(default_factory=random.Random)
     settings: PumpSettings = field(default_factory=PumpSettings)
     on_outcome: Callable[[DeliveryOutcome], None] | None = None
@@ -250,7 +250,7 @@ class OutboxPump:
 
     async def _draw_picture(self, row: OutboxRow, target: Secret) -> bytes | None:
         wanted = row.attempt == 1 and row.notice.reason is NoticeReason.OPENED
-        if self.pictures is None or not wanted or not self.notifier.takes_picture(target):
+        if self.pictures is None or not wanted or not self.notifier.accepts_picture(target):
             return None
         return await self.pictures.draw_in_time(row.incident, row.notice.language)
 

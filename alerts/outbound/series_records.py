@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from alerts.incidents.repository import read_evidence
-from detection.events import EventKind, details_text
+from detection.events import EventKind, join_details
 from language.messages import parse_facts
 from storage.errors import translate_errors
 from storage.sqlite import connect, load_scripts, transaction
@@ -129,7 +129,7 @@ class DueRecords:
         """Return where records wait; the readings' writer checks the series itself."""
         return f"records wait in {self._database}"
 
-    def cursor(self) -> int:
+    def get_cursor(self) -> int:
         """Return 0, because records are deleted once they are stored."""
         return 0
 
@@ -176,8 +176,8 @@ def _build_event(db: sqlite3.Connection, key: str) -> Record | None:
     if row is None:
         return None
     fields = _read_fields(row)
-    sentence = read_evidence(row).sentence(row["of_kind"])
-    said = {"sentence": sentence, "detail": details_text(parse_facts(row["details"]))}
+    sentence = read_evidence(row).describe(row["of_kind"])
+    said = {"sentence": sentence, "detail": join_details(parse_facts(row["details"]))}
     fields |= {name: text for name, text in said.items() if text}
     chances = json.loads(row["probabilities"])
     fields |= {f"p_{kind}": float(chances[kind]) for kind in CLASSES if kind in chances}

@@ -13,7 +13,7 @@ import msgspec
 
 from alerts.incidents import threshold_adjustments
 from alerts.outbound.sensor_conditions import Condition, find_condition, load_active_faults
-from detection.events import details_text
+from detection.events import join_details
 from detection.liveness import SensorLife, SensorState
 from storage.timeseries.records import Record
 
@@ -180,7 +180,7 @@ def _build_state_fields(sensor: str, stored: StateSummary) -> Fields:
         "tamper": float(bool(active and active.tampered)),
     }
     if active and active.details:
-        fields["fault"] = details_text(active.details)
+        fields["fault"] = join_details(active.details)
     threshold = stored.thresholds.get(sensor)
     if threshold is not None:
         fields |= {"level": threshold.level, "budget": threshold.budget}

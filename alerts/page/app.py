@@ -109,7 +109,7 @@ def create_app(settings: StaffPageSettings) -> Starlette:
 
     app = _App(
         routes=[
-            *(route for pages in PAGES for route in pages(context).routes()),
+            *(route for pages in PAGES for route in pages(context).list_routes()),
             Mount("/static", _Static(directory=_HERE / "static")),
         ],
         middleware=[
@@ -143,7 +143,7 @@ class _Static(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         if path != "page.css":
             return await super().get_response(path, scope)
-        text = look.css() + (_HERE / "static/page.css").read_text(encoding="utf-8")
+        text = look.build_css() + (_HERE / "static/page.css").read_text(encoding="utf-8")
         tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
         if Headers(scope=scope).get("if-none-match") == tag:
             return Response(status_code=304, headers={"etag": tag})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.incidents.free_text import clean_text
 from alerts.page.config_file import Edit
 from language.messages import _, write_clocks, write_date
-from language.plain_text import new_id
+from language.plain_text import make_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -161,7 +161,7 @@ class Form:
         taken = {str(e.get(key)).casefold() for e in known for key in ("id", "name")}
         if self.id_from:
             words = [str(entry.get(key, "")) for key in self.id_from]
-            entry = {"id": new_id(words, taken, self.one), **entry}
+            entry = {"id": make_id(words, taken, self.one), **entry}
         return [Edit(self.section, None, entry), *self.added_with({**typed, **entry}, tree)]
 
     def split_faults(

@@ -99,7 +99,7 @@ def find_client(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def came_through_proxy(request: Request) -> bool:
+def is_proxied(request: Request) -> bool:
     """Return whether a request came through a proxy.
 
     A proxy that adds no headers, such as nginx by default, uses HTTP/1.0. Browsers never do.
@@ -110,7 +110,7 @@ def came_through_proxy(request: Request) -> bool:
 
 def is_local(request: Request) -> bool:
     """Return whether a request comes from this machine directly, without a proxy."""
-    return find_client(request) in {"127.0.0.1", "::1"} and not came_through_proxy(request)
+    return find_client(request) in {"127.0.0.1", "::1"} and not is_proxied(request)
 
 
 def require_same_origin(request: Request) -> None:

@@ -31,7 +31,7 @@ from joserfc.jws import JWSRegistry
 
 from alerts.errors import NotVouchedForError, ProviderError
 from alerts.incidents.free_text import clean_text
-from language.messages import later
+from language.messages import defer
 from storage.http_client import RequestError, find_reach, request
 
 if TYPE_CHECKING:
@@ -149,10 +149,10 @@ class IdentityProvider:
             found = await self._fetch_json("GET", url)
             if found.get("issuer") != self.settings.issuer:
                 raise ProviderError(
-                    later("The sign-in provider's issuer doesn't match the configuration.")
+                    defer("The sign-in provider's issuer doesn't match the configuration.")
                 )
             if not all(isinstance(found.get(key), str) for key in _ENDPOINTS):
-                raise ProviderError(later("The sign-in provider's document is incomplete."))
+                raise ProviderError(defer("The sign-in provider's document is incomplete."))
             kept.document, kept.document_at = found, now
         return kept.document
 
@@ -165,7 +165,7 @@ class IdentityProvider:
         try:
             return KeySet.import_key_set(kept.keys)  # type: ignore[arg-type]
         except (JoseError, ValueError, KeyError, TypeError) as error:
-            raise ProviderError(later("The sign-in provider's keys are not valid.")) from error
+            raise ProviderError(defer("The sign-in provider's keys are not valid.")) from error
 
     async def _call(self, work: Callable[[], Awaitable[_T]]) -> _T:
         try:
@@ -209,7 +209,7 @@ class IdentityProvider:
                     return
         except (ProviderError, KeyError, TypeError) as error:
             raise ProviderError(
-                later(
+                defer(
                     "Google didn't return this account's groups. An administrator must"
                     " enable the Cloud Identity API in the project of the client_id."
                 )
@@ -219,7 +219,7 @@ class IdentityProvider:
         own = self.settings
         if own.hosted_domain and claims.get("hd") != own.hosted_domain:
             raise NotVouchedForError(
-                later(
+                defer(
                     "This account doesn't belong to %(domain)s (claim hd).",
                     domain=own.hosted_domain,
                 )
@@ -227,14 +227,14 @@ class IdentityProvider:
         email = claims.get(own.email_claim)
         if not isinstance(email, str) or not _ADDRESS.fullmatch(email) or not email.isprintable():
             raise NotVouchedForError(
-                later(
+                defer(
                     "The sign-in provider sent no e-mail address (claim %(claim)s).",
                     claim=own.email_claim,
                 )
             )
         if own.email_claim == "email" and claims.get("email_verified") is not True:
             raise NotVouchedForError(
-                later(
+                defer(
                     "The sign-in provider did not verify the address %(email)s (claim"
                     " email_verified).",
                     email=email[:100],
@@ -246,7 +246,7 @@ class IdentityProvider:
         elsewhere = claims.get("_claim_names")
         if own.groups_claim and isinstance(elsewhere, dict) and own.groups_claim in elsewhere:
             raise NotVouchedForError(
-                later(
+                defer(
                     "This account is in too many groups for the sign-in provider to send them"
                     " (claim %(claim)s). Its administrator can send app roles instead.",
                     claim=own.groups_claim,
@@ -293,7 +293,7 @@ class IdentityProvider:
             raise NotVouchedForError(
                 _CLOCKS
                 if error.claim in _TIMES
-                else later(
+                else defer(
                     "The sign-in provider's response belongs to another sign-in (claim %(claim)s).",
                     claim=error.claim,
                 )
@@ -328,9 +328,9 @@ class IdentityProvider:
             reason = str(found.get("error", ""))[:40]
             if reason == "invalid_client":
                 raise ProviderError(
-                    later("The sign-in provider does not accept our client_id and client secret.")
+                    defer("The sign-in provider does not accept our client_id and client secret.")
                 )
-            raise NotVouchedForError(later("This sign-in has expired. Sign in again."))
+            raise NotVouchedForError(defer("This sign-in has expired. Sign in again."))
         if answer.status != HTTPStatus.OK or not isinstance(found, dict):
             what = "JSON" if isinstance(found, dict) else "no JSON"
             why = f"answers HTTP {answer.status} with {what}"
@@ -338,8 +338,8 @@ class IdentityProvider:
         return found
 
 
-_UNREACHABLE: Final = later("The sign-in provider cannot be reached.")
-_NOT_VALID: Final = later("The sign-in provider's answer is not valid.")
-_CLOCKS: Final = later(
+_UNREACHABLE: Final = defer("The sign-in provider cannot be reached.")
+_NOT_VALID: Final = defer("The sign-in provider's answer is not valid.")
+_CLOCKS: Final = defer(
     "The sign-in has expired, or this server's clock differs from the sign-in provider's."
 )

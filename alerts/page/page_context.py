@@ -26,10 +26,10 @@ from alerts.page.guard import (
     FormSize,
     PendingSignIn,
     Session,
-    came_through_proxy,
     get_session,
     get_text,
     is_local,
+    is_proxied,
     name_cookie,
     read_form,
     refuse_for_now,
@@ -88,7 +88,7 @@ class PageContext(Visibility):
         """Return the session of a request, or None, and keep it for templates."""
         request.state.session = None
         self.choose_request_language(request)
-        if came_through_proxy(request) and not self._has_noted_proxy:
+        if is_proxied(request) and not self._has_noted_proxy:
             self._has_noted_proxy = True
             await self._note_proxy()
         identity = request.cookies.get(self.cookie)
@@ -229,8 +229,8 @@ class PageContext(Visibility):
         settings, now = self.settings, asyncio.get_running_loop().time()
         if self._latest is None or now - self._latest_at >= _SHARED_S:
             self._latest_at = now
-            self._latest = asyncio.ensure_future(self.run_in_thread(settings.series.latest))
-        latest, intervals = await asyncio.shield(self._latest), settings.pipeline.intervals()
+            self._latest = asyncio.ensure_future(self.run_in_thread(settings.series.read_latest))
+        latest, intervals = await asyncio.shield(self._latest), settings.pipeline.get_intervals()
         return await self.read(
             queries.load_rooms, self.registry, latest, settings.clock(), intervals, rooms
         )

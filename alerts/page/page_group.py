@@ -121,7 +121,7 @@ class PageGroup:
     def __init__(self, context: PageContext) -> None:
         self._context = context
 
-    def routes(self) -> list[Route]:
+    def list_routes(self) -> list[Route]:
         """Return the group's routes, in the order of the methods."""
         return [
             Route(found.served.path, self._endpoint(found), methods=list(found.served.methods))

@@ -18,7 +18,7 @@ from alerts.policy import HEALTH, PRESENCE
 from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.messages import Words, _, mark, parse_params
-from reports.rows import state_of
+from reports.rows import determine_state
 
 if TYPE_CHECKING:
     import sqlite3
@@ -129,7 +129,7 @@ def load_rooms(
     known = [(s.find_state(now), s) for s in reversed(silences.list_recent(db, now))]
     states = []
     for room in registry.rooms.values() if only is None else only:
-        sensors = registry.sensors_in(room.id)
+        sensors = registry.list_sensors(room.id)
         # readings with only battery or signal values contain nothing about the air
         found = (latest[s.id] for s in sensors if s.id in latest)
         newest = max(
@@ -324,7 +324,7 @@ def _rank(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
 
 def _add_state(row: dict[str, Any]) -> dict[str, Any]:
     """Add an incident's state and display level."""
-    state = state_of(
+    state = determine_state(
         row["kind"],
         is_open=row["status"] != "resolved",
         is_acknowledged=row["status"] == "acknowledged",

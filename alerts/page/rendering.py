@@ -34,7 +34,7 @@ from alerts.incidents.incident import (
 from alerts.notify.notice import KIND_WORDS, NOTICE_WORDS, write_respond_label
 from alerts.secrets import write_channel
 from detection.events import KIND_NAMES, EventKind
-from detection.quantities import QUANTITIES, QUANTITY_WORDS, looks_like
+from detection.quantities import QUANTITIES, QUANTITY_WORDS, describe_unit
 from language.messages import (
     ENGLISH,
     LANGUAGES,
@@ -351,7 +351,7 @@ def build_environment(
         ahead=times.write_ahead,
         iso=lambda t: datetime.fromtimestamp(t, UTC).isoformat(),
         path=lambda text: quote(text, safe=""),
-        looks_like=lambda quantity: capitalize(looks_like(quantity)),
+        looks_like=lambda quantity: capitalize(describe_unit(quantity)),
         floor_name=format_floor,
         headline=write_headline,
         channel=write_channel,

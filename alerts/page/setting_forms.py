@@ -11,7 +11,7 @@ from alerts.page.config_file import Edit
 from alerts.page.forms import Field, Form, Kind, find_day_end
 from alerts.policy import FACILITIES, STAFF
 from language.messages import LANGUAGES, Words, _, mark
-from language.plain_text import new_id
+from language.plain_text import make_id
 from storage.registry import format_floor, join_place
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _add_zone(room: Tree, tree: Tree) -> list[Edit]:
     near = [z for z in here if z.get("building") == building]
     if not (zones and building) or any(z.get("floor", "") in {"", floor} for z in near):
         return []
-    key = new_id([site, building, floor], {str(z.get("id")) for z in zones}, "zone")
+    key = make_id([site, building, floor], {str(z.get("id")) for z in zones}, "zone")
     place = {"building": building, "floor": floor, "site": site}
     return [Edit("zone", None, {"id": key, **{k: v for k, v in place.items() if v}})]
 

@@ -97,10 +97,10 @@ class PipelineStatus:
 class Pipeline(Protocol):
     """Status of ingest and detection; methods run in the event loop and must be fast."""
 
-    def status(self) -> PipelineStatus:
+    def get_status(self) -> PipelineStatus:
         """Return the status."""
 
-    def intervals(self) -> Mapping[str, float]:
+    def get_intervals(self) -> Mapping[str, float]:
         """Return the learned seconds between reports, by sensor."""
 
 

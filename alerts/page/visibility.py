@@ -93,7 +93,7 @@ class Visibility:
         part = self.permitted
         if len(part.sites) + len(part.closed) < 2:
             return None
-        schools, chosen = part.sorted_sites(), self.find_school(request.query_params.get("site"))
+        schools, chosen = part.list_sites(), self.find_school(request.query_params.get("site"))
         is_large = len(part.rooms) > MAX_ROOMS and not of_any_size
         if chosen is None and is_large:
             chosen = schools[0]
@@ -106,9 +106,7 @@ class Visibility:
 
     def find_school(self, site: str | None) -> Site | None:
         """Return the visible school with this id, even a closed one, or None."""
-        return next(
-            (s for s in self.permitted.sorted_sites(with_closed=True) if s.id == site), None
-        )
+        return next((s for s in self.permitted.list_sites(with_closed=True) if s.id == site), None)
 
     def show_only(self, school: Site) -> None:
         """Show only this school for the rest of the request."""
@@ -117,7 +115,7 @@ class Visibility:
 
     def find_site_names(self, ids: frozenset[str] | None) -> frozenset[str] | None:
         """Convert site ids, as tokens store them, to names; None stays None."""
-        known = {site.id: site.name for site in self._registry.sorted_sites(with_closed=True)}
+        known = {site.id: site.name for site in self._registry.list_sites(with_closed=True)}
         return None if ids is None else frozenset(name for key, name in known.items() if key in ids)
 
     def explain_closed(self, person: str, sites: frozenset[str] | None) -> str:
@@ -172,7 +170,7 @@ class Visibility:
         only = next(iter(sites)) if sites and len(sites) == 1 else ""
         self.times.use(self._registry.sites[only].zone if only in self._registry.sites else "")
 
-    def sees_room(self, room: str) -> bool:
+    def can_see_room(self, room: str) -> bool:
         """Return whether the requester can see a room; with access to all sites, any room."""
         return _SITES.get() is None or room in self.registry.rooms
 
@@ -191,7 +189,7 @@ class Visibility:
 
     def read_pipeline(self) -> PipelineStatus:
         """Return the pipeline status, limited to visible sensors."""
-        found = self.settings.pipeline.status()
+        found = self.settings.pipeline.get_status()
         if _SITES.get() is None:
             return found
         known = self.permitted.sensors

@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPhase
-from detection.per_minute.minutes import fine, grown
-from language.messages import Fact, fact
+from detection.per_minute.minutes import grow, select_fine
+from language.messages import Fact, build_fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -194,7 +194,7 @@ class Ambient:
 
     def _grow(self, n: int) -> None:
         for key, fill in _ARRAYS.items():
-            setattr(self, f"_{key}", grown(getattr(self, f"_{key}"), n, fill))
+            setattr(self, f"_{key}", grow(getattr(self, f"_{key}"), n, fill))
 
     def _rooms(self, minute: Minute, names: Sequence[str]) -> dict[str, dict[str, list[int]]]:
         """Return the rows of sensors with recent readings, by building and room."""
@@ -209,7 +209,7 @@ class Ambient:
 
     def _follow(self, minute: Minute, held: NDArray[np.bool_]) -> None:
         """Update levels and baselines."""
-        now = fine(minute.low)
+        now = select_fine(minute.low)
         seen = ~np.isnan(now)
         rows = minute.rows[seen]
         level = np.log(np.maximum(now[seen], 0.0) + _OFFSET_UG_M3)
@@ -355,4 +355,4 @@ def _phase(building: _Building, middle: float, minute: Minute) -> EventPhase | N
 
 
 def _detail(risen: int, n: int) -> Fact:
-    return fact(Detail.ROSE_TOGETHER, risen=risen, n=n)
+    return build_fact(Detail.ROSE_TOGETHER, risen=risen, n=n)

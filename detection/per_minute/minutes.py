@@ -63,7 +63,7 @@ class Minute:
     closed : float
         Time of the reading that closed it, Unix seconds.
     rows : ndarray of int64, shape (m,)
-        Rows of the sensors, from `Minutes.row`.
+        Rows of the sensors, from `Minutes.assign_row`.
     count : ndarray of float64, shape (m,)
         Number of readings of each sensor.
     low, high : ndarray of float64, shape (m, len(CHANNELS))
@@ -111,7 +111,7 @@ class Minutes:
         """Start of the open minute, Unix seconds; minus infinity before the first reading."""
         return self._now * MINUTE_S
 
-    def row(self, sensor: str) -> int:
+    def assign_row(self, sensor: str) -> int:
         """Return the row of a sensor; a new sensor gets the next row."""
         row = self._rows.get(sensor)
         if row is None:
@@ -120,7 +120,7 @@ class Minutes:
         return row
 
     def step(self, batch: ReadingBatch) -> list[Minute]:
-        """Return the minutes that a batch closes. Its sensors are rows from `row`, in any order."""
+        """Return the minutes that a batch of readings closes; sensors can be in any order."""
         self._grow()
         minute = np.maximum.accumulate(np.floor(batch.time / MINUTE_S))
         minute = np.maximum(minute, self._now)
@@ -143,9 +143,9 @@ class Minutes:
     def _grow(self) -> None:
         n = len(self.names)
         if n > self._time.size:
-            self._time = grown(self._time, n, -np.inf)
-            self._count = grown(self._count, n, 0.0)
-            self._channels = grown(self._channels, n, _NEW, axis=-1)
+            self._time = grow(self._time, n, -np.inf)
+            self._count = grow(self._count, n, 0.0)
+            self._channels = grow(self._channels, n, _NEW, axis=-1)
 
     def _gather(self, batch: ReadingBatch, begin: int, end: int) -> None:
         """Add the readings from `begin` to `end` to the open minute."""
@@ -274,7 +274,7 @@ def _ends(starts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
     return ends
 
 
-def fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def select_fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the fine particles of each sensor: PM2.5 or the closest quantity, in µg/m³.
 
     Returns
@@ -288,7 +288,7 @@ def fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def grown(
+def grow(
     array: NDArray[np.float64], n: int, fill: float | NDArray[np.float64], axis: int = 0
 ) -> NDArray[np.float64]:
     """Return `array` with at least `n` places on an axis; new places get `fill`.

@@ -39,9 +39,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPhase
-from detection.per_minute.minutes import CHANNEL_INDEX, CHANNELS, fine, grown
+from detection.per_minute.minutes import CHANNEL_INDEX, CHANNELS, grow, select_fine
 from detection.quantities import QUANTITIES
-from language.messages import Fact, fact
+from language.messages import Fact, build_fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -344,7 +344,7 @@ def _find_covered(
     dt: Floats, c: Table, s: Table, middle: Floats, cleanest: Floats, signs: Signs
 ) -> None:
     """Find covered sensors: few particles, little noise, and no movement in other channels."""
-    now = fine(middle)
+    now = select_fine(middle)
     s["fine"] = _smooth(s["fine"], now, dt, 300.0)
     low = np.where(s["age"] > 3600.0, s["fine"], np.inf)
     s["cleanest_today"] = np.fmin(s["cleanest_today"], low)
@@ -514,12 +514,12 @@ class SensorFaults:
     def _grow(self, n: int) -> None:
         for table, empty in ((self._channel, CHANNEL_STATE), (self._sensor, SENSOR_STATE)):
             for key, fill in empty.items():
-                table[key] = grown(table[key], n, fill)
-        self._days = grown(self._days, n, np.nan)
-        self._clean = grown(self._clean, n, np.nan)
-        self._drifting = grown(self._drifting, n, 0.0)
-        self._spike = grown(self._spike, n, np.nan)
-        self._alerted_at = grown(self._alerted_at, n, -np.inf)
+                table[key] = grow(table[key], n, fill)
+        self._days = grow(self._days, n, np.nan)
+        self._clean = grow(self._clean, n, np.nan)
+        self._drifting = grow(self._drifting, n, 0.0)
+        self._spike = grow(self._spike, n, np.nan)
+        self._alerted_at = grow(self._alerted_at, n, -np.inf)
 
     def _new_day(self, names: Sequence[str]) -> None:
         """Store the previous day's cleanest and quietest values, and check for drift."""
@@ -641,7 +641,9 @@ class SensorFaults:
     def _detail(self, signs: Signs, i: int, fault: int, row: int) -> Fact:
         if fault == DRIFT:
             now, was = float(self._days[row, -_DRIFT_DAYS:].min()), float(self._clean[row])
-            return fact(Detail.DRIFT, quantity="pm25", days=_DRIFT_DAYS, amount=now, before=was)
+            return build_fact(
+                Detail.DRIFT, quantity="pm25", days=_DRIFT_DAYS, amount=now, before=was
+            )
         channel, value = int(signs.channel[i, fault]), float(signs.value[i, fault])
         detail, params = _DETAILS[fault], {"time": float(signs.span[i, fault])}
         if fault == FROZEN and channel == WHOLE:
@@ -649,7 +651,7 @@ class SensorFaults:
         elif fault == BLOWN and not np.isnan(value):
             detail = Detail.SPRAYED
         if channel == WHOLE:
-            return fact(detail, **params)
+            return build_fact(detail, **params)
         if not np.isnan(value):
             params["times" if fault == NOISY else "amount"] = value
-        return fact(detail, quantity=CHANNELS[channel], **params)
+        return build_fact(detail, quantity=CHANNELS[channel], **params)

@@ -188,7 +188,7 @@ class School:
         config = load(folder / "plumewatch.toml")
         self.url, state = url, DataPaths(config.data_dir).state
         incident, self.now = reopen(state)
-        registry = config.registry()
+        registry = config.build_registry()
         settings = InfluxSettings(url, DATABASE)
         keep = Retention(raw_days=90)
         list(set_up(InfluxHttp(settings), keep))
@@ -196,7 +196,7 @@ class School:
             with open_series(config) as series:
                 begin = self.now - 85 * 86_400.0
                 for sensor in registry.sensors:
-                    for batch in split(series.between(begin, self.now, [sensor])):
+                    for batch in split(series.read_between(begin, self.now, [sensor])):
                         into.write(batch)
             self._record(into, records)
             due = DueRecords(state, into)

@@ -73,17 +73,22 @@ def main() -> int:
         config = load(school / "plumewatch.toml")
         incident, now = reopen(DataPaths(config.data_dir).state)
         report = Path(folder) / "summary.pdf"
-        asked = build_school(config).calendar(now - 81 * 86_400, now)
+        asked = build_school(config).build_calendar(now - 81 * 86_400, now)
         plumewatch(
             *("report", "summary", "--config", school / "plumewatch.toml", "--format", "pdf"),
-            *("--from", asked.local(now - 81 * 86_400).date(), "--to", asked.local(now).date()),
+            *(
+                "--from",
+                asked.to_local(now - 81 * 86_400).date(),
+                "--to",
+                asked.to_local(now).date(),
+            ),
             *("--out", report),
         )
         with serve_page(config, now) as (url, series, engine):
             state = DataPaths(config.data_dir).state
             person = engine.policy.staff[0].id
             report_on_missed(state, engine, person, now - 86_400.0)
-            pictures = IncidentPictures(state, config.registry(), series, config.timezone)
+            pictures = IncidentPictures(state, config.build_registry(), series, config.timezone)
             keep(pictures.draw_png(incident) or b"", out / "push.webp")
             first_page = ["pdftoppm", "-r", "110", "-singlefile", "-png", report]
             keep(
@@ -179,11 +184,11 @@ class Series:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._series, name)
 
-    def latest(self) -> dict[str, Any]:
+    def read_latest(self) -> dict[str, Any]:
         """Return the last reading of each sensor."""
         found = {}
         for sensor in self._sensors:
-            times, values = self._series.window(sensor, self._now - 86_400, self._now)
+            times, values = self._series.read_window(sensor, self._now - 86_400, self._now)
             if len(times):
                 newest = {key: float(column[-1]) for key, column in values.items()}
                 is_alive = times[-1] > self._now - SILENT_S
@@ -198,13 +203,13 @@ def serve_page(config: PlumewatchConfig, now: float) -> Iterator[tuple[str, Any,
     policy = build_alert_policy(config)
     nowhere = (Secret("json://127.0.0.1:9/nobody"),)
     staff = tuple(replace(member, targets=nowhere) for member in policy.staff)
-    engine = AlertEngine(config.registry(), replace(policy, staff=staff))
+    engine = AlertEngine(config.build_registry(), replace(policy, staff=staff))
     school = build_school(config)
     with open_series(config) as opened:
         series: Any = Series(opened, [s.id for s in config.sensor], now)
         alive = {
             name: SensorStatus("alive" if last.time > now - SILENT_S else "offline", last.time, 5.0)
-            for name, last in series.latest().items()
+            for name, last in series.read_latest().items()
         }
         app = create_app(
             page_settings(

@@ -30,7 +30,7 @@ from alerts.secrets import Secret
 from detection.alert_rules import ThresholdReport
 from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPhase
 from detection.liveness import SensorLife, SensorState
-from language.messages import fact
+from language.messages import build_fact
 from plumewatch.cli.options import CONFIG
 from plumewatch.cli.printer import echo, show_progress
 from plumewatch.config.load import load
@@ -67,9 +67,9 @@ _KINDS: Final = (
 _VERDICTS: Final = {"confirmed": 50, "nothing_found": 28, "false_alarm": 20, "test": 2}
 """Relative frequency of each finding."""
 _HEALTH: Final = {
-    "tamper": fact(Detail.TAMPERED),
-    "sensor_fault": fact(Detail.FROZEN, quantity="pm25", amount=7.0, time=1800.0),
-    "offline": fact(Detail.SILENT, time=120.0, interval=5.0),
+    "tamper": build_fact(Detail.TAMPERED),
+    "sensor_fault": build_fact(Detail.FROZEN, quantity="pm25", amount=7.0, time=1800.0),
+    "offline": build_fact(Detail.SILENT, time=120.0, interval=5.0),
 }
 
 
@@ -86,7 +86,7 @@ class Detection:
 
 def unix_time(day: date, hour: float, config: PlumewatchConfig) -> float:
     """Return the Unix time of an hour of a school day."""
-    start = datetime(day.year, day.month, day.day, tzinfo=config.zone())
+    start = datetime(day.year, day.month, day.day, tzinfo=config.get_zone())
     return start.astimezone(UTC).timestamp() + hour * 3600
 
 
@@ -117,7 +117,7 @@ def fill_state(
     policy = build_alert_policy(config)
     nowhere = (Secret("json://127.0.0.1:9/nobody"),)  # notices are only marked as sent
     staff = tuple(replace(m, targets=nowhere) if m.role != "analyst" else m for m in policy.staff)
-    engine = AlertEngine(config.registry(), replace(policy, staff=staff))
+    engine = AlertEngine(config.build_registry(), replace(policy, staff=staff))
     make_private_folder(config.data_dir)
     with closing(connect(DataPaths(config.data_dir).state)) as database:
         prepare_state(database)
@@ -227,7 +227,7 @@ _SILENT_HOURS: Final = 17.8
 """Hours without a report from the silent sensor, up to the end of the last day."""
 _DRIFTING: Final = "gym-locker"
 _DRIFTING_DAYS: Final = 6
-_DRIFT: Final = fact(Detail.DRIFT, quantity="pm25", days=7, amount=14.0, before=3.0)
+_DRIFT: Final = build_fact(Detail.DRIFT, quantity="pm25", days=7, amount=14.0, before=3.0)
 
 
 def fill_series(
@@ -302,12 +302,12 @@ class _ServiceRecords:
 
         self._config, self._alerts = config, alerts
         self._start, self._end = unix_time(first, 0, config), unix_time(last, 0, config)
-        self._sensors = config.registry().sensors
+        self._sensors = config.build_registry().sensors
         self._now = self._start
 
     def records(self) -> Iterator[Record]:
         """Yield the records: hourly at first, and in the last days as often as the service does."""
-        rooms = self._config.registry().rooms.values()
+        rooms = self._config.build_registry().rooms.values()
         recorder = StateRecorder(
             self._sensors,
             lambda: {name: self._counts(name) for name in self._sensors},
@@ -359,7 +359,7 @@ def make_school(folder: Path, weeks: int, seed: int) -> list[Record]:
         text = text.replace(before, after)
     path.write_text(text, encoding="utf-8")
     config = load(path)
-    last = datetime.fromtimestamp(time.time(), config.zone()).date()
+    last = datetime.fromtimestamp(time.time(), config.get_zone()).date()
     while (last - timedelta(days=1)).weekday() > _FRIDAY:  # end on a school day
         last -= timedelta(days=1)
     first = last - timedelta(weeks=weeks)

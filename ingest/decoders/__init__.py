@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.decoding import Decoder
 from ingest.errors import DecodeError, PayloadError, Reason
 from ingest.topics import TopicFilter, covers, matches_topic
-from ingest.validation import fold_id, sensor_id
+from ingest.validation import fold_id, make_sensor_id
 from storage.registry import Registry
 
 if TYPE_CHECKING:
@@ -142,16 +142,16 @@ class Routes:
         sensors = (registry or Registry()).sensors
         other = [(name, sensors[of]) for name, of in (aliases or {}).items() if of in sensors]
         for name, sensor in (*other, *sensors.items()):
-            decoder = self.named(sensor.decoder) if sensor.decoder else None
+            decoder = self.find_by_name(sensor.decoder) if sensor.decoder else None
             if decoder is not None:
                 self._folded[fold_id(name)] = decoder
                 self._joined[name.lower()] = decoder
 
-    def named(self, name: str) -> Decoder | None:
+    def find_by_name(self, name: str) -> Decoder | None:
         """Return the decoder or mapping with this name, or None."""
         return DECODERS.get(name) or self._mappings.get(name)
 
-    def of(self, topic: str) -> tuple[Decoder, ...]:
+    def find_decoders(self, topic: str) -> tuple[Decoder, ...]:
         """Return the decoders to try for a topic, in order."""
         return tuple({decoder.name: decoder for decoder in self._search(topic)}.values())
 
@@ -161,7 +161,7 @@ class Routes:
             yield own
         yield from (m for m in self._mappings.values() if _matches(m, topic))
         for pattern, name in self._routes:
-            routed = self.named(name)
+            routed = self.find_by_name(name)
             if routed is not None and matches_topic(pattern, topic):
                 yield routed
                 break
@@ -198,6 +198,6 @@ def _matches(decoder: Decoder, topic: str) -> bool:
 
 def _clean_name(level: str) -> str:
     try:
-        return sensor_id(level)
+        return make_sensor_id(level)
     except DecodeError:
         return ""

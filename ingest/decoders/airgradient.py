@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import Context, check_same_device, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import Message, Readings, check_values, parse_number, sensor_id
+from ingest.validation import Message, Readings, check_values, make_sensor_id, parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,15 +70,15 @@ def decode(message: Message, context: Context) -> Readings:
     if set(raw) <= {"rssi"}:
         raw = {}
     events = ("restart",) if restarted else ()
-    return [context.reading(sensor, message, raw, events=events)]
+    return [context.validate(sensor, message, raw, events=events)]
 
 
 def _find_sensor(topic: str, content: dict[str, Any]) -> str:
     levels = topic.split("/")
     serial = content.get("serialno")
-    named = sensor_id(serial) if serial is not None else None
+    named = make_sensor_id(serial) if serial is not None else None
     if len(levels) == 3 and levels[0] == "airgradient" and levels[1] == "readings":
-        sensor = sensor_id(levels[2])
+        sensor = make_sensor_id(levels[2])
         if named is not None:
             check_same_device(named, sensor)
         return sensor
@@ -86,8 +86,8 @@ def _find_sensor(topic: str, content: dict[str, Any]) -> str:
         return named
     for level in levels:
         if level.startswith("airgradient:"):
-            return sensor_id(level.removeprefix("airgradient:"))
-    return sensor_id(topic)
+            return make_sensor_id(level.removeprefix("airgradient:"))
+    return make_sensor_id(topic)
 
 
 def _average(values: list[float]) -> float | None:

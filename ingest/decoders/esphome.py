@@ -19,7 +19,7 @@ from typing import Final
 from ingest.decoding import Context, decode_text, make_state_reading, parse_state
 from ingest.errors import PayloadError, Reason
 from ingest.names import Meaning, find_conversion, find_quantity
-from ingest.validation import Message, Readings, parse_number, sensor_id
+from ingest.validation import Message, Readings, make_sensor_id, parse_number
 
 _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})
 """Programs with topics that look like those of an ESPHome node."""
@@ -78,4 +78,4 @@ def _find_meaning(name: str, hint: str | None) -> Meaning | None:
 
 
 def _make_id(levels: list[str]) -> str:
-    return sensor_id("/".join(levels))
+    return make_sensor_id("/".join(levels))

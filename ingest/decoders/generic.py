@@ -40,8 +40,8 @@ from ingest.validation import (
     UNREAD,
     Message,
     Readings,
+    make_sensor_id,
     parse_number,
-    sensor_id,
 )
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
     lower = {key.lower(): value for key, value in reversed(flat.items())}
     named = next((lower[k] for k in _IDENTITY if type(lower.get(k)) is str and lower[k]), None)
     when = next((lower[k] for k in _TIME if lower.get(k) is not None), None)
-    sensor = sensor_id(named if named is not None else message.topic)
+    sensor = make_sensor_id(named if named is not None else message.topic)
     units = find_units(flat)
     raw = find_quantities(flat, units)
     tampered = lower.get("tamper") is True
@@ -138,7 +138,7 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
         raise PayloadError(
             Reason.NO_MEASUREMENT, f"no name identifies a quantity with a fitting unit: {names}"
         )
-    return context.reading(
+    return context.validate(
         sensor,
         message,
         raw,
@@ -163,7 +163,7 @@ def _has_unread(flat: dict[str, Any], units: dict[str, str]) -> bool:
 
 def _find_time(sensor: str, when: object, message: Message, context: Context) -> float | None:
     """Return a device's time, or NaN if it counts since boot."""
-    stamp = parse_stamp(when, message, context.zone_of(sensor))
+    stamp = parse_stamp(when, message, context.find_zone(sensor))
     if stamp is None or not math.isfinite(stamp) or parse_number(when) is None:
         return stamp
     limits, last = context.limits, context.states.last

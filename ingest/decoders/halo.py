@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from ingest.decoding import Context, as_dict, as_text, load_object, parse_stamp
 from ingest.errors import PayloadError, Reason
-from ingest.validation import UNREAD, Message, Readings, parse_number, sensor_id
+from ingest.validation import UNREAD, Message, Readings, make_sensor_id, parse_number
 
 _VALUES: Final = {
     "pmsensor/raw/0": "pm1",
@@ -75,11 +75,11 @@ def decode(message: Message, context: Context) -> Readings:
     sent = {ours: content[name] for name, ours in _VALUES.items() if name in content}
     values = {ours: value for ours, value in sent.items() if parse_number(value) is not None}
     named = parts.get("mac") or parts.get("name")
-    sensor = sensor_id(named or message.topic)
+    sensor = make_sensor_id(named or message.topic)
     stamp = _find_time(sensor, parts, message, context)
     events = _find_events(parts, content, has_values=bool(sent))
     flags = [UNREAD] if len(values) < len(sent) else []
-    return [context.reading(sensor, message, values, stamp, events=events, flags=flags)]
+    return [context.validate(sensor, message, values, stamp, events=events, flags=flags)]
 
 
 def _find_events(
@@ -128,4 +128,4 @@ def _find_time(
         text = datetime(*numbers[:6]).isoformat() if len(numbers) == 6 else ""  # type: ignore[arg-type]  # noqa: DTZ001
     except (ValueError, OverflowError):
         text = ""
-    return parse_stamp(text, message, context.zone_of(sensor))
+    return parse_stamp(text, message, context.find_zone(sensor))

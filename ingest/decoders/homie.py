@@ -25,7 +25,7 @@ from ingest.decoding import (
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantity
-from ingest.validation import Message, Readings, parse_number, sensor_id
+from ingest.validation import Message, Readings, make_sensor_id, parse_number
 
 _OPEN: Final = (-1e300, 1e300)
 _STATES: Final = {"ready": "online", "disconnected": "offline", "lost": "offline"}
@@ -36,7 +36,7 @@ def decode(message: Message, context: Context) -> Readings:
     levels = message.topic.split("/")
     if len(levels) < 4 or levels[0] != "homie" or levels[1] != "5":
         raise PayloadError(Reason.UNKNOWN_TOPIC, "a Homie 5 topic begins with homie/5/")
-    device, rest = sensor_id(levels[2]), levels[3:]
+    device, rest = make_sensor_id(levels[2]), levels[3:]
     if rest == ["$state"]:
         word = _STATES.get(decode_text(message.payload))
         return [make_state_reading(device, word, message, context)] if word else []
@@ -51,7 +51,7 @@ def decode(message: Message, context: Context) -> Readings:
 def _read_property(device: str, rest: list[str], message: Message, context: Context) -> Readings:
     units = context.states.units.get(f"homie {device}", {})
     text = decode_text(message.payload)
-    sensor = device if units.get("nodes", 1) == 1 else sensor_id(f"{device}:{rest[0]}")
+    sensor = device if units.get("nodes", 1) == 1 else make_sensor_id(f"{device}:{rest[0]}")
     if "tamper" in rest[1] and text in ("true", "false"):
         if text == "false":
             return []

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from ingest.decoding import Context, parse_stamp
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantities
-from ingest.validation import Message, Readings, sensor_id
+from ingest.validation import Message, Readings, make_sensor_id
 
 _IDENTITY: Final = ("device", "sensor", "sensor_id", "device_id", "id", "host")
 _MAX_LINES: Final = 512
@@ -99,8 +99,8 @@ def decode(message: Message, context: Context) -> Readings:
         )
         events = ("tamper",) if point.fields.get("tamper") is True else ()
         if raw or events:
-            sensor, stamp = sensor_id(name), parse_stamp(point.timestamp, message)
-            readings.append(context.reading(sensor, message, raw, stamp, events=events))
+            sensor, stamp = make_sensor_id(name), parse_stamp(point.timestamp, message)
+            readings.append(context.validate(sensor, message, raw, stamp, events=events))
     if not readings:
         raise PayloadError(Reason.NO_MEASUREMENT, "no field of the lines is a known quantity")
     return readings

@@ -44,8 +44,8 @@ from ingest.validation import (
     Readings,
     check_json,
     check_values,
+    make_sensor_id,
     parse_time,
-    sensor_id,
 )
 from storage.reading import DEVICE_EVENTS, Reading
 
@@ -67,7 +67,7 @@ def _parse_topic(topic: str) -> tuple[str, str]:
     levels = topic.split("/")
     if len(levels) != 4 or levels[0] != "plumewatch" or levels[1] != "v1":
         return "", ""
-    return sensor_id(levels[2]), levels[3]
+    return make_sensor_id(levels[2]), levels[3]
 
 
 def decode(message: Message, context: Context) -> Readings:
@@ -142,14 +142,14 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
         stamp = math.nan
     named = content.get("sensor")
     if named is not None:
-        named = sensor_id(named)
+        named = make_sensor_id(named)
         if sensor:
             check_same_device(named, sensor)
     events, more = _find_events(content.get("events"))
     if not (values or faults or events or more) and (misnamed := describe_unknown(content, "key")):
         raise PayloadError(Reason.NO_MEASUREMENT, misnamed)
-    return context.reading(
-        sensor or named or sensor_id(message.topic),
+    return context.validate(
+        sensor or named or make_sensor_id(message.topic),
         message,
         values,
         stamp,

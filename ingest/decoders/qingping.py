@@ -22,7 +22,7 @@ from ingest.decoding import (
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantity
-from ingest.validation import Message, Readings, parse_number, sensor_id
+from ingest.validation import Message, Readings, make_sensor_id, parse_number
 
 _MAX_SAMPLES: Final = 512
 _ABNORMAL, _STARTING = 1, 2
@@ -34,7 +34,7 @@ def decode(message: Message, context: Context) -> Readings:
     sensor = _find_sensor(message.topic, content)
     kind = str(content.get("type"))[:8]
     if kind == "13":
-        return [context.reading(sensor, message, {}, events=("online",))]
+        return [context.validate(sensor, message, {}, events=("online",))]
     if kind not in ("12", "17"):
         return []
     samples = as_list(content.get("sensorData"))
@@ -47,7 +47,7 @@ def decode(message: Message, context: Context) -> Readings:
         if raw:
             when = _unwrap(sample.get("timestamp", content.get("timestamp")))
             stamp = parse_stamp(when, message)
-            readings.append(context.reading(sensor, message, raw, stamp, flags=flags))
+            readings.append(context.validate(sensor, message, raw, stamp, flags=flags))
     if not readings:
         raise PayloadError(Reason.NO_MEASUREMENT, "no sample in the message")
     return readings
@@ -74,6 +74,6 @@ def _find_sensor(topic: str, content: dict[str, Any]) -> str:
     named = content.get("mac", content.get("wifi_mac"))
     if len(levels) == 3 and levels[0] == "qingping":
         if content.get("mac") is not None:
-            check_same_device(sensor_id(content["mac"]), sensor_id(levels[1]))
-        return sensor_id(levels[1])
-    return sensor_id(named if named is not None else topic)
+            check_same_device(make_sensor_id(content["mac"]), make_sensor_id(levels[1]))
+        return make_sensor_id(levels[1])
+    return make_sensor_id(named if named is not None else topic)

@@ -25,7 +25,7 @@ from ingest.decoding import (
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantities
-from ingest.validation import Message, Readings, fold_id, sensor_id
+from ingest.validation import Message, Readings, fold_id, make_sensor_id
 
 _UNITS: Final = {"VOC": "index", "luminosity": "lx", "pressure": "Pa"}
 _COMPANY: Final = b"\x99\x04"
@@ -40,15 +40,15 @@ def decode(message: Message, context: Context) -> Readings:
         word = parse_state(as_text(content.get("state")))
         gateway = "/".join(levels[:-1]) if levels[-1] == "gw_status" else message.topic
         return make_gateway_states(
-            f"ruuvi {gateway}", sensor_id(gateway or "ruuvi"), word, message, context
+            f"ruuvi {gateway}", make_sensor_id(gateway or "ruuvi"), word, message, context
         )
     sensor = _find_sensor(levels, content)
     raw = _read_values(content)
     if raw and type(content.get("rssi")) in (int, float):
         raw["rssi"] = content["rssi"]
-    context.states.child(f"ruuvi {'/'.join(levels[:-1])}", sensor)
+    context.states.remember_child(f"ruuvi {'/'.join(levels[:-1])}", sensor)
     stamp = parse_stamp(content.get("ts", content.get("gwts")), message)
-    return [context.reading(sensor, message, raw, stamp)]
+    return [context.validate(sensor, message, raw, stamp)]
 
 
 def _find_sensor(levels: list[str], content: dict[str, Any]) -> str:
@@ -56,15 +56,15 @@ def _find_sensor(levels: list[str], content: dict[str, Any]) -> str:
     place = levels[-1]
     from_topic = len(fold_id(place)) == 12
     if type(named) is str and named:
-        full = sensor_id(named)
+        full = make_sensor_id(named)
         if not from_topic:
-            return full if len(fold_id(full)) == 12 else sensor_id(place)
+            return full if len(fold_id(full)) == 12 else make_sensor_id(place)
         if len(fold_id(full)) == _SUFFIX:
             if not fold_id(place).endswith(fold_id(full)):
                 check_same_device(full, place)
         else:
             check_same_device(full, place)
-    return sensor_id(place)
+    return make_sensor_id(place)
 
 
 def _read_values(content: dict[str, Any]) -> dict[str, object]:

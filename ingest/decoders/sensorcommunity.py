@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ingest.decoding import Context, as_dict, as_list, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import Message, Readings, count_all_above, parse_number, sensor_id
+from ingest.validation import Message, Readings, count_all_above, make_sensor_id, parse_number
 
 _PARTICLES: Final = ("SPS30", "SEN5X", "NPM", "IPS", "PMS", "SDS", "HPM", "")
 _MASS: Final = {"P0": "pm1", "P1": "pm10", "P2": "pm25", "P4": "pm4"}
@@ -32,16 +32,16 @@ def decode(message: Message, context: Context) -> Readings:
     content = load_object(message.payload, context.limits)
     values = _read_values(content)
     named = next((content[k] for k in _IDENTITY if k in content), None)
-    station = sensor_id(str(named)[:128] if named is not None else message.topic)
+    station = make_sensor_id(str(named)[:128] if named is not None else message.topic)
     age = parse_number(content.get("age"))
     usable = age is not None and 0 <= age <= 86_400
     stamp = message.received - age if usable and age is not None else None
     found = [(p, raw) for p in _PARTICLES if (raw := _read_particles(p, values))]
     own = {**(found[0][1] if found else {}), **_read_climate(values)}
-    readings = [context.reading(station, message, own, stamp)]
+    readings = [context.validate(station, message, own, stamp)]
     for prefix, raw in found[1:]:
-        child = sensor_id(f"{station}:{prefix or 'PM'}")
-        readings.append(context.reading(child, message, raw, stamp))
+        child = make_sensor_id(f"{station}:{prefix or 'PM'}")
+        readings.append(context.validate(child, message, raw, stamp))
     return readings
 
 

@@ -18,7 +18,7 @@ from ingest.decoding import (
     parse_stamp,
     read_state,
 )
-from ingest.validation import Message, Readings, sensor_id
+from ingest.validation import Message, Readings, make_sensor_id
 
 
 def decode(message: Message, context: Context) -> Readings:
@@ -43,13 +43,13 @@ def decode(message: Message, context: Context) -> Readings:
         return []
     source = as_text(content.get("src")) or "/".join(levels[:-2]) or message.topic
     stamp = parse_stamp(params.get("ts"), message)
-    return [context.reading(_make_id(source), message, raw, stamp)]
+    return [context.validate(_make_id(source), message, raw, stamp)]
 
 
 def _make_id(name: str) -> str:
     tail = name.rpartition("-")[2]
     is_mac = len(tail) == 12 and all(c in "0123456789abcdefABCDEF" for c in tail)
-    return tail.upper() if is_mac else sensor_id(name)
+    return tail.upper() if is_mac else make_sensor_id(name)
 
 
 def _read_component(name: str, part: dict[str, Any]) -> dict[str, object]:

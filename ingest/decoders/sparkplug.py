@@ -29,7 +29,7 @@ from ingest.decoding import (
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import Meaning, find_quantity
-from ingest.validation import WAITING, Limits, Message, Readings, parse_number, sensor_id
+from ingest.validation import WAITING, Limits, Message, Readings, make_sensor_id, parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -211,7 +211,7 @@ def decode(message: Message, context: Context) -> Readings:
     if len(levels) not in (4, 5) or levels[0] != "spBv1.0":
         raise PayloadError(Reason.UNKNOWN_TOPIC, "no Sparkplug B topic")
     kind = levels[2]
-    sensor = sensor_id("/".join((levels[1], *levels[3:])))
+    sensor = make_sensor_id("/".join((levels[1], *levels[3:])))
     node = f"sparkplug {levels[1]}/{levels[3]}"
     if kind not in _BIRTHS | _DATA | _DEATHS:
         return []
@@ -220,7 +220,7 @@ def decode(message: Message, context: Context) -> Readings:
         if kind == "NDEATH":
             return make_gateway_states(node, sensor, "offline", message, context)
         return make_gateway_states("", sensor, "offline", message, context)
-    context.states.child(node, sensor)
+    context.states.remember_child(node, sensor)
     return _read_message(kind, sensor, payload, message, context)
 
 
@@ -308,12 +308,14 @@ def _make_readings(
         raw = live if not metric.historical else past.setdefault(metric.timestamp or 0, {})
         raw[meaning.quantity] = meaning.convert(value) if value is not None and plain else None
     readings = [
-        context.reading(sensor, message, raw, when / 1000 if when else math.nan, flags=("history",))
+        context.validate(
+            sensor, message, raw, when / 1000 if when else math.nan, flags=("history",)
+        )
         for when, raw in sorted(past.items())
     ]
     newest = max((m.timestamp or 0 for m in payload.metrics if not m.historical), default=0) or None
     if live or events or not readings:
         stamp = parse_stamp(payload.timestamp or newest, message)
         events = events or ([] if live else ["online"])
-        readings.append(context.reading(sensor, message, live, stamp, events=events, flags=flags))
+        readings.append(context.validate(sensor, message, live, stamp, events=events, flags=flags))
     return readings

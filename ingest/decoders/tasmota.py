@@ -35,8 +35,8 @@ from ingest.validation import (
     Message,
     Readings,
     count_all_above,
+    make_sensor_id,
     parse_number,
-    sensor_id,
 )
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def _find_sensor(levels: list[str]) -> str:
     if len(levels) >= 3 and levels[-1] in known:
         inner = levels[1:-1] if levels[0] in ("tele", "stat") else levels[:-1]
         inner = [level for level in inner if level not in ("tele", "stat")] or inner
-        return sensor_id("/".join(inner))
-    return sensor_id("/".join(levels))
+        return make_sensor_id("/".join(inner))
+    return make_sensor_id("/".join(levels))
 
 
 def _read_state(
@@ -103,14 +103,16 @@ def _read_state(
     wifi = content.get("Wifi")
     signal = wifi.get("Signal") if type(wifi) is dict else None
     raw = {"rssi": signal} if type(signal) in (int, float) else {}
-    return context.reading(sensor, message, raw, events=("online",))
+    return context.validate(sensor, message, raw, events=("online",))
 
 
 def _read_report(
     sensor: str, content: dict[str, Any], message: Message, context: Context
 ) -> Readings:
     own, children = _read_values(content)
-    stamp = parse_stamp(content.get("Epoch", content.get("Time")), message, context.zone_of(sensor))
+    stamp = parse_stamp(
+        content.get("Epoch", content.get("Time")), message, context.find_zone(sensor)
+    )
     if not content:
         raise PayloadError(Reason.NO_MEASUREMENT, "an empty report")
     events = ["tamper"] if "ON" in (content.get("Switch1"), content.get("Tamper")) else []
@@ -120,10 +122,10 @@ def _read_report(
     readings: Readings = []
     if own or events:
         flags = ("maintenance",) if _is_cleaning(sensor, message, context, now=cleaning) else ()
-        readings.append(context.reading(sensor, message, own, stamp, events=events, flags=flags))
+        readings.append(context.validate(sensor, message, own, stamp, events=events, flags=flags))
     for name, raw in children.items():
-        child_id = sensor_id(f"{sensor}:{name}")
-        readings.append(context.reading(child_id, message, raw, stamp))
+        child_id = make_sensor_id(f"{sensor}:{name}")
+        readings.append(context.validate(child_id, message, raw, stamp))
     return readings
 
 

@@ -36,7 +36,7 @@ from ingest.decoding import (
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantities
-from ingest.validation import Message, Readings, sensor_id
+from ingest.validation import Message, Readings, make_sensor_id
 
 if TYPE_CHECKING:
     from storage.reading import Reading
@@ -65,7 +65,7 @@ def decode(message: Message, context: Context) -> Readings:
 
 
 def _make_id(levels: list[str]) -> str:
-    return sensor_id("/".join(levels))
+    return make_sensor_id("/".join(levels))
 
 
 def _read_state(message: Message) -> str:
@@ -97,7 +97,7 @@ def _learn_device(device: dict[str, Any], context: Context) -> None:
             key = part.get("property")
             if type(key) is str and type(unit) is str and len(units) < 64:
                 units[key[:64]] = unit[:32]
-    sensor = sensor_id(name)
+    sensor = make_sensor_id(name)
     context.states.units[f"zigbee2mqtt {sensor}"] = units
 
 
@@ -106,7 +106,7 @@ def _read_device(sensor: str, message: Message, context: Context) -> Reading:
     if set(content) <= {"state"} and parse_availability(as_text(content.get("state"))):
         return make_state_reading(sensor, _read_state(message), message, context)
     raw = find_quantities(content, context.states.units.get(f"zigbee2mqtt {sensor}"))
-    context.states.child(_BRIDGE, sensor)
+    context.states.remember_child(_BRIDGE, sensor)
     key = f"zigbee2mqtt {sensor}"
     seen = content.get("last_seen")
     before = context.states.last.get(key)
@@ -130,7 +130,7 @@ def _read_device(sensor: str, message: Message, context: Context) -> Reading:
     }
     stamp, events = parse_stamp(seen, message), ("tamper",) if content.get("tamper") is True else ()
     flags = ("cached",) if cached else ()
-    return context.reading(sensor, message, raw, stamp, events=events, flags=flags)
+    return context.validate(sensor, message, raw, stamp, events=events, flags=flags)
 
 
 def _read_attribute(name: list[str], message: Message, context: Context) -> Readings:
@@ -141,5 +141,5 @@ def _read_attribute(name: list[str], message: Message, context: Context) -> Read
     raw = find_quantities({name[-1]: text}, context.states.units.get(f"zigbee2mqtt {sensor}"))
     if not raw and not events:
         return []
-    context.states.child(_BRIDGE, sensor)
+    context.states.remember_child(_BRIDGE, sensor)
     return context.join(sensor, message, raw, events=events)

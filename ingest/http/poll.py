@@ -56,7 +56,7 @@ class PolledSensor:
     secret: HiddenText | None = field(default=None, repr=False)
     ca_file: Path | None = None
 
-    def headers(self) -> dict[str, str]:
+    def build_headers(self) -> dict[str, str]:
         """Return the headers of a request."""
         if self.secret is None:
             return {}
@@ -76,7 +76,7 @@ async def get(polled: PolledSensor) -> bytes:
             "GET",
             polled.url,
             _REACH,
-            headers={"Accept": "*/*", **polled.headers()},
+            headers={"Accept": "*/*", **polled.build_headers()},
             timeout_s=_DEADLINE_S,
             max_bytes=_LARGEST + 1,
             device_ca=polled.ca_file,
@@ -138,7 +138,7 @@ class HttpPolls:
                 self.requests["failed"] += 1
                 before = self.failing.get(name)
                 if before is None:
-                    log.warning("%s cannot be asked: %s", name, error)
+                    log.warning("%s cannot be polled: %s", name, error)
                 self.failing[name] = PollFailure(
                     str(error), before.since if before else self._clock()
                 )

@@ -42,7 +42,7 @@ from ingest.http.sources import (
 from ingest.intake import OutcomeKind
 from ingest.validation import Message
 from storage.rate_limit import Bound, RateLimit
-from storage.reading import never_set
+from storage.reading import assume_no_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,7 +114,7 @@ class HttpIngest:
         settings: HttpIngestSettings | None = None,
         *,
         clock: Callable[[], float] = time.time,
-        step_of: StepOf = never_set,
+        step_of: StepOf = assume_no_step,
         monotonic: Callable[[], float] = time.monotonic,
         on_unstored: OnUnstored | None = None,
     ) -> None:
@@ -175,7 +175,7 @@ class HttpIngest:
                 await self._refuse_token(request)
             source = signer
         known.append(source)
-        self._guesses.right(_find_address(request), self._monotonic())
+        self._guesses.record_success(_find_address(request), self._monotonic())
         self._check_rate(source)
         if self._commits.failing:
             self._show_unstored(source, sensor, body)
@@ -255,7 +255,7 @@ class HttpIngest:
     def _show_unstored(self, source: HttpSource, sensor: str, body: bytes) -> None:
         if self._on_unstored is not None:
             self._on_unstored(
-                Message(source.topic_of(sensor), body, self._clock()),
+                Message(source.build_topic(sensor), body, self._clock()),
                 source.decoder,
                 lambda named, known: source.permits(named, known, addressed=sensor),
             )
@@ -276,7 +276,7 @@ class HttpIngest:
         now, again = self._clock(), False
         if source.signature is not None and signature is not None:
             again = bool(self._signatures.take(signature.digest, now))
-        topic, step = source.topic_of(sensor), self._step_of(now)
+        topic, step = source.build_topic(sensor), self._step_of(now)
         message = Message(topic, body, now, duplicate=again, clock_step=step)
         outcome = self._intake.on_message(
             message,
@@ -284,7 +284,7 @@ class HttpIngest:
             lambda named, known: source.permits(named, known, addressed=sensor),
         )
         letters = [] if outcome.dead_letter is None else [_place_letter(outcome, source, sensor)]
-        return outcome, self._commits.enter(outcome.readings, letters)
+        return outcome, self._commits.enqueue(outcome.readings, letters)
 
 
 def _place_letter(outcome: Outcome, source: HttpSource, sensor: str) -> DeadLetter:

@@ -66,10 +66,10 @@ class HttpSource:
     rate_per_s: float = 50.0
     topic: str = "+"
 
-    def topic_of(self, sensor: str) -> str:
+    def build_topic(self, sensor: str) -> str:
         """Return the topic for the sensor in a request's path; empty if there is no sensor.
 
-        >>> HttpSource("diy", "native", topic="plumewatch/v1/+/reading").topic_of("b2")
+        >>> HttpSource("diy", "native", topic="plumewatch/v1/+/reading").build_topic("b2")
         'plumewatch/v1/b2/reading'
         """
         levels = (sensor if level in ("+", "#") else level for level in self.topic.split("/"))
@@ -181,6 +181,6 @@ class Guesses:
         """Count a wrong token."""
         self._wrong.count(address, now)
 
-    def right(self, address: str, now: float) -> None:
+    def record_success(self, address: str, now: float) -> None:
         """Record a correct token."""
         self._right[address] = now

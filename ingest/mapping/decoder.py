@@ -35,8 +35,8 @@ from ingest.names import find_conversion, find_unit, split_unit
 from ingest.topics import TopicFilter
 from ingest.validation import (
     Readings,
+    make_sensor_id,
     parse_number,
-    sensor_id,
     settle_time,
 )
 
@@ -91,7 +91,7 @@ def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Contex
                     unreadable = error.__cause__
         if unreadable is not None:
             raise unreadable
-        if mappings[0].needs_topic and mappings[0].captures(message.topic) is None:
+        if mappings[0].needs_topic and mappings[0].match_topic(message.topic) is None:
             raise PayloadError(Reason.UNKNOWN_TOPIC, f"not a topic of {name}")
         if config.otherwise == "accept":
             return []
@@ -180,7 +180,7 @@ class _Name:
                 break
             found.append(value.lower() if part.lower else value)
         else:
-            return sensor_id(":".join(found))
+            return make_sensor_id(":".join(found))
         raise PayloadError(Reason.BAD_ID, "no device name where the mapping expects one")
 
 
@@ -206,7 +206,7 @@ class _Mapped:
         whole = any(s.path == [] for s in (*config.field, *config.event))
         self._must_nest = config.format == "json" and not whole
 
-    def captures(self, topic: str) -> dict[str, str] | None:
+    def match_topic(self, topic: str) -> dict[str, str] | None:
         """Return the captures in a topic; None if the topic does not match the filter."""
         for known in self._topics:
             found = known.match(topic)
@@ -216,7 +216,7 @@ class _Mapped:
 
     def decode(self, message: Message, context: Context) -> Readings:
         """Decode one message."""
-        captures = self.captures(message.topic) or {}
+        captures = self.match_topic(message.topic) or {}
         config = self._config
         try:
             content = self._parse(message, context)
@@ -286,7 +286,7 @@ class _Mapped:
         window_s = self._config.join_s
         if window_s is None:
             return [
-                context.reading(sensor, message, raw, stamp, faults=faults, state=is_state, **said)
+                context.validate(sensor, message, raw, stamp, faults=faults, state=is_state, **said)
             ]
         raw |= dict.fromkeys(faults)
         return context.join(sensor, message, raw, stamp, window_s=window_s, **said)
@@ -326,7 +326,7 @@ class _Mapped:
             value = read(view)
             if value is ABSENT or value is None:
                 continue
-            zone = context.zone_of(sensor) if time.zone == "site" else own_zone
+            zone = context.find_zone(sensor) if time.zone == "site" else own_zone
             stamp = math.nan
             for form in time.formats:
                 found = read_time(value, form, message.received, zone)

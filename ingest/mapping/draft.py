@@ -92,7 +92,7 @@ class Entry:
         self.values[key] = value
         self.notes[key] = note
 
-    def lines(self) -> list[str]:
+    def render_lines(self) -> list[str]:
         """Return one line of TOML for each key."""
         made = []
         for key, value in self.values.items():
@@ -136,14 +136,14 @@ class Draft:
         lines = [*_HEADING, *(f"# Note: {MEANING[word]}." for word in lacks)]
         if faulty := describe_faulty(entry.values for entry in examples):
             lines.append(f"# Note: {faulty}: check its unit, scale and range.")
-        lines += ["[[mapping]]", *self.head.lines()]
+        lines += ["[[mapping]]", *self.head.render_lines()]
         for name, entries in (("field", self.fields), ("event", self.events)):
             for entry in entries:
-                lines += ["", f"[[mapping.{name}]]", *entry.lines()]
+                lines += ["", f"[[mapping.{name}]]", *entry.render_lines()]
         if self.questions:
             lines += ["", *(f"# {line}".rstrip() for line in self.questions)]
         for entry in examples:
-            lines += ["", "[[mapping.example]]", *entry.lines()]
+            lines += ["", "[[mapping.example]]", *entry.render_lines()]
         lines += ["", "# Each sensor then gets a room:"]
         for sensor in dict.fromkeys(entry.values["sensor"] for entry in examples):
             lines += ["# [[sensor]]", f"# id = {format_toml(sensor)}", '# room = "..."']
@@ -289,7 +289,7 @@ def _find_place(levels: list[str], ids: set[str], metric: int) -> tuple[int, str
     if not free or (len(free) < 2 and metric < 0):
         return -1, "", True
     if named:
-        return named[-1], "the payload names the device like this level", False
+        return named[-1], "the payload contains the same name", False
     with_digits = [
         i
         for i in free

@@ -114,7 +114,7 @@ def _draft_layout(topic: str, name: str, layout: str, frames: Mapping[int, _Fram
     draft.head.add("binary", {key: value for key, value in binary.items() if value != []})
     if rest := len(first.content) - offset:
         skipped.append(f"  the last {rest} bytes")
-    draft.questions += ["Not taken:", *skipped] if skipped else []
+    draft.questions += ["Left out:", *skipped] if skipped else []
     return draft
 
 

@@ -18,7 +18,7 @@ from datetime import UTC
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from detection.quantities import QUANTITIES, is_unlikely, looks_like
+from detection.quantities import QUANTITIES, describe_unit, is_unlikely
 from ingest.errors import DecodeError
 from ingest.mapping.draft import USUAL_UNIT, Draft, Entry, SuggestError, format_toml, start_draft
 from ingest.mapping.schema import Pick
@@ -169,11 +169,10 @@ class _Suggestion(NamedTuple):
         word = levels[place]
         meaning = look_up(self.columns or word)
         if meaning is None and not _may_be_voc(self.columns or word):
-            raise SuggestError(f"columns: {format_toml(self.columns)} is no known quantity")
+            raise SuggestError(f"columns: {format_toml(self.columns)} is not a known quantity")
         if meaning is None:
             raise SuggestError(
-                f"{format_toml(word)} is some measure of VOC: ppb, ug/m3 or an index; see the data"
-                " sheet"
+                f"{format_toml(word)} measures VOC in ppb, ug/m3 or as an index; see the data sheet"
             )
         draft = self._start("text", {}, metric=place)
         draft.head.add("join_s", 1.0, "a sensor's values within this many seconds are one reading")
@@ -231,7 +230,7 @@ class _Suggestion(NamedTuple):
                 + ("; a VOC value without unit, see the data sheet" if draft.questions else "")
             )
         if lines:
-            draft.questions += ["Not taken:", *lines]
+            draft.questions += ["Left out:", *lines]
         # Require a key that all samples have, so that other decoders get the other messages.
         for key in (field.values["path"][0] for field in draft.fields):
             if type(key) is str and all(type(c) is dict and key in c for c in contents):
@@ -255,7 +254,7 @@ class _Suggestion(NamedTuple):
             draft.fields.append(field)
         elif _may_be_voc(word) and parse_number(value) is not None:
             draft.questions += [
-                f"{format_toml(write_path(path))} is some measure of VOC, see the data sheet:",
+                f"{format_toml(write_path(path))} measures VOC; see the data sheet for the unit:",
                 "tvoc_ppb (ppb or ppm), tvoc_ugm3 (ug/m3 or mg/m3) or voc_index (index). None can",
                 "be converted to another. Add a [[mapping.field]] for it.",
             ]
@@ -392,7 +391,7 @@ def _make_field(path: Steps, values: list[Any], meaning: _Meaning | None) -> Ent
         return None
     quantity, doubt = meaning.quantity, f"{USUAL_UNIT}; the payload does not say"
     if not meaning.source and all(is_unlikely(quantity, meaning.convert(n)) for n in plain):
-        doubt = looks_like(quantity)
+        doubt = describe_unit(quantity)
         meaning = meaning._replace(unit=_LIKELIER.get(quantity, "mg/m3"))
     entry = meaning.make_field(path, doubt)
     broken = [

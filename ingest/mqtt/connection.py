@@ -94,7 +94,7 @@ def make_client(settings: BrokerSettings, client_id: str, *, clean: bool) -> aio
 
 
 @contextlib.asynccontextmanager
-async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIterator[None]:
+async def open_connection(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIterator[None]:
     """Connect on entry, and always close the connection on exit.
 
     If the broker does not answer in time, aiomqtt leaves the socket open. A broker that was only
@@ -176,7 +176,7 @@ async def show_live_messages(
 
     client = make_client(settings, f"{settings.client_id}-tap", clean=True)
     Link(client._client, on_publish)  # noqa: SLF001 - the client keeps a reference to it
-    async with connected(client, settings):
+    async with open_connection(client, settings):
         await client.subscribe([(topic, 0) for topic in topics])
         async for _ in client.messages:  # yields nothing; ends with the connection
             pass

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ingest.errors import BrokerError
-from ingest.mqtt.connection import BrokerSettings, connected, is_refused, make_client
+from ingest.mqtt.connection import BrokerSettings, is_refused, make_client, open_connection
 from ingest.mqtt.intake_loop import CANARY_TOPICS, DROPPED, STORED
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def examine(settings: BrokerSettings, *, trial: bool) -> BrokerFacts:
     """
     name = f"{settings.client_id}-check"
     client = make_client(settings, name, clean=True)
-    async with connected(client, settings):
+    async with open_connection(client, settings):
         answers = await _collect_answers(client, (_VERSION, DROPPED, STORED))
     kept = await _try_absence(settings, f"{name}-trial") if trial else None
     return BrokerFacts(
@@ -63,7 +63,7 @@ async def accepts_anonymous(settings: BrokerSettings) -> bool:
     anybody = replace(settings, username="", password="")
     client = make_client(anybody, f"check-{secrets.token_hex(8)}", clean=True)
     try:
-        async with connected(client, anybody):
+        async with open_connection(client, anybody):
             return True
     except BrokerError:
         return False
@@ -90,7 +90,7 @@ async def _try_absence(settings: BrokerSettings, name: str) -> bool | None:
     here, gone = (f"{word} {secrets.token_hex(8)}" for word in ("here", "away"))
     try:
         away = make_client(settings, name, clean=False)
-        async with connected(away, settings):
+        async with open_connection(away, settings):
             granted = await away.subscribe(topic, qos=1)
             if any(is_refused(code) for code in granted or ()):
                 return None
@@ -98,14 +98,14 @@ async def _try_absence(settings: BrokerSettings, name: str) -> bool | None:
             if not await _wait_for(away, here):
                 return None
         other = make_client(settings, f"{name}-sender", clean=True)
-        async with connected(other, settings):
+        async with open_connection(other, settings):
             await other.publish(topic, gone, qos=1)
         back = make_client(settings, name, clean=False)
-        async with connected(back, settings):
+        async with open_connection(back, settings):
             return await _wait_for(back, gone)
     finally:
         ended = make_client(settings, name, clean=True)
-        async with connected(ended, settings):
+        async with open_connection(ended, settings):
             pass  # connecting with a clean session deletes the persistent one
 
 

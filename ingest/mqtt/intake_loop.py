@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ingest.integrity import Budgets
 from ingest.mqtt.link import DUP, QOS, RETAIN
 from ingest.validation import Message
-from storage.reading import never_set
+from storage.reading import assume_no_step
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -100,7 +100,7 @@ class Canary:
         self.round_trip_s = now - sent
         self._returned_at = now
 
-    def due(self, now: float) -> bytes | None:
+    def take_due_payload(self, now: float) -> bytes | None:
         """Return the payload of the next canary if it is time to send it, or None."""
         if now < self._due:
             return None
@@ -126,16 +126,16 @@ class Canary:
         return True
 
     def next_deadline(self) -> float:
-        """Return when to call `due` and `on_time` again."""
+        """Return when to call `take_due_payload` and `on_time` again."""
         return min(self._due, self._heard + self._wait)
 
-    def age_s(self, now: float) -> float | None:
+    def get_age_s(self, now: float) -> float | None:
         """Return the seconds since the last canary returned, or None if none did."""
         return None if self._returned_at is None else now - self._returned_at
 
-    def fresh(self, now: float) -> bool:
+    def is_fresh(self, now: float) -> bool:
         """Return whether a canary returned within the allowed silence."""
-        age = self.age_s(now)
+        age = self.get_age_s(now)
         return age is not None and age <= self.settings.silent_after_s
 
 
@@ -201,7 +201,7 @@ class Arrivals:
         clock: Callable[[], float],
         state: SourceState,
         canary: Canary | None = None,
-        step_of: StepOf = never_set,
+        step_of: StepOf = assume_no_step,
     ) -> None:
         self._waiting: deque[Message] = deque()
         self._clock = clock
@@ -295,7 +295,7 @@ class Arrivals:
             await self._arrived.wait()
         return [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
 
-    def decided(self, group: Sequence[Message]) -> None:
+    def mark_decided(self, group: Sequence[Message]) -> None:
         """Note that a group has outcomes, so its QoS 0 messages no longer count as waiting."""
         if self._unacknowledged_qos0:
             self._unacknowledged_qos0 -= sum(not message.packet for message in group)
@@ -320,7 +320,7 @@ class DecidesOutcome(Protocol):
     def on_time(self, now: float) -> Sequence[Reading]:
         """Return the readings that have waited long enough by `now`."""
 
-    def waiting_since(self) -> float | None:
+    def get_waiting_since(self) -> float | None:
         """Return the receive time of the oldest waiting message, or None."""
 
 
@@ -364,7 +364,7 @@ class IntakeLoop:
                     pending.append(canary)
                 await asyncio.wait(
                     pending,
-                    timeout=None if self._intake.waiting_since() is None else _JOIN_POLL_S,
+                    timeout=None if self._intake.get_waiting_since() is None else _JOIN_POLL_S,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 if canary.done():
@@ -375,7 +375,7 @@ class IntakeLoop:
                     waiting = asyncio.ensure_future(self._arrivals.group())
                 self._unacknowledged.extend(group)
                 outcomes = [self._intake.on_message(m) for m in group if not is_canary(m.topic)]
-                self._arrivals.decided(group)
+                self._arrivals.mark_decided(group)
                 await self._store(outcomes, self._intake.on_time(self._clock()))
                 if not gone.done():
                     self._acknowledge()
@@ -388,7 +388,7 @@ class IntakeLoop:
 
     def _acknowledge(self) -> None:
         """Acknowledge all messages before the first one that is in a join window."""
-        held = self._intake.waiting_since()
+        held = self._intake.get_waiting_since()
         done: list[Message] = []
         while self._unacknowledged:
             if held is not None and self._unacknowledged[0].received >= held:

@@ -26,10 +26,10 @@ import msgspec
 from detection.events import Detail
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.connection import (
-    connected,
     ignore_cut_connection,
     is_refused,
     make_client,
+    open_connection,
 )
 from ingest.mqtt.intake_loop import (
     CANARY_TOPICS,
@@ -43,7 +43,7 @@ from ingest.mqtt.intake_loop import (
 )
 from ingest.mqtt.link import Link
 from storage.files import write_private
-from storage.reading import never_set
+from storage.reading import assume_no_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -85,11 +85,11 @@ class Subscriptions:
         self._settings = settings
         self._session = f"{settings.client_id}@{settings.host}:{settings.port}"
 
-    def of(self, settings: BrokerSettings) -> Subscriptions:
+    def copy_for(self, settings: BrokerSettings) -> Subscriptions:
         """Return an object for another session that uses the same file."""
         return Subscriptions(self._path, settings)
 
-    def current(self) -> tuple[str, ...]:
+    def get_filters(self) -> tuple[str, ...]:
         """Return the filters that the session may be subscribed to."""
         found = self._read()
         return found.filters if found.session == self._session else ()
@@ -143,7 +143,7 @@ class MqttSource:
         clock: Callable[[], float],
         canary: CanarySettings | None = None,
         subscriptions: Path | None = None,
-        step_of: StepOf = never_set,
+        step_of: StepOf = assume_no_step,
         on_fault: Callable[[Detail], None] = lambda _what: None,
     ) -> None:
         self.state = SourceState()
@@ -168,7 +168,7 @@ class MqttSource:
         """Set the client id of the session; call this before `run`."""
         self._settings = replace(self._settings, client_id=client_id)
         if self._subscriptions is not None:
-            self._subscriptions = self._subscriptions.of(self._settings)
+            self._subscriptions = self._subscriptions.copy_for(self._settings)
 
     async def run(self) -> None:
         """Connect and receive messages until cancelled; reconnect after growing pauses.
@@ -207,7 +207,7 @@ class MqttSource:
 
     async def _session(self) -> None:
         client, link, loop = self._make_connection()
-        async with connected(client, self._settings):
+        async with open_connection(client, self._settings):
             if not link.session_present:
                 self._intake.on_new_session()
                 await self._on_new_session()
@@ -225,7 +225,7 @@ class MqttSource:
     async def _on_new_session(self) -> None:
         known = self._subscriptions
         is_first = self.state.connections == 0
-        if is_first and (known is None or not await asyncio.to_thread(known.current)):
+        if is_first and (known is None or not await asyncio.to_thread(known.get_filters)):
             return
         self._report_lost_session()
 
@@ -276,7 +276,7 @@ class MqttSource:
     ) -> Sequence[object]:
         wanted = [topic for topic, _ in filters]
         known = self._subscriptions
-        before = await asyncio.to_thread(known.current) if known is not None else ()
+        before = await asyncio.to_thread(known.get_filters) if known is not None else ()
         if known is not None:
             await asyncio.to_thread(known.remember, [*before, *wanted])
         granted: list[object] = []
@@ -297,7 +297,7 @@ class MqttSource:
         topic = make_canary_topic(self._settings.client_id)
         while True:
             now = time.monotonic()
-            payload = canary.due(now)
+            payload = canary.take_due_payload(now)
             if payload is not None:
                 with contextlib.suppress(aiomqtt.MqttError):  # silence is noticed below
                     await client.publish(topic, payload, qos=1, timeout=canary.settings.every_s)

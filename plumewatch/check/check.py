@@ -43,7 +43,7 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
     """Check a configuration, then the servers that it names; raises `ConfigError`."""
     config = load(path)
     check_settings(config)
-    registry = config.registry()
+    registry = config.build_registry()
     yield ok(
         "configuration",
         f"{path} has {pluralize(len(registry.rooms), 'room')},"

@@ -132,7 +132,7 @@ def _check_space(config: PlumewatchConfig, free_gb: float) -> CheckResult:
             f"free up at least 5 GB: df -h {root}; timeseries.raw_days and"
             " journal.max_mb limit what is kept",
         )
-    sensors = config.registry().sensors
+    sensors = config.build_registry().sensors
     rate = sum(1 / sensor.interval_s for sensor in sensors.values())
     series = 0.0 if kept.url else rate * kept.raw_days * 86_400 * _READING_BYTES
     journal = min(rate * config.journal.keep_days * 86_400 * 250, config.journal.max_mb * 1e6)
@@ -184,7 +184,7 @@ def is_synchronized() -> bool | None:
 def check_time_zones(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Warn about time zones named by an abbreviation, which lack daylight saving time."""
     del now
-    zones = {config.timezone, *(site.zone for site in config.all_sites())}
+    zones = {config.timezone, *(site.zone for site in config.list_sites())}
     for zone in sorted(zones & US_ZONES.keys()):
         arizona = "; in Arizona America/Phoenix" if zone == "MST" else ""
         yield warn("time zone", f"{zone} has no daylight saving", f"use {US_ZONES[zone]}{arizona}")
@@ -246,7 +246,7 @@ def _explain_shifts(
     """Warn about sensors whose clocks are set to another time zone; `shifts` are hours ahead."""
     zones = find_sensor_zones(config)
     for sensor, shift in shifts.items():
-        wrong, zone = explain_shift(shift, zones.get(fold_id(sensor), config.zone()), now)
+        wrong, zone = explain_shift(shift, zones.get(fold_id(sensor), config.get_zone()), now)
         yield (
             sensor,
             warn(

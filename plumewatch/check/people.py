@@ -87,10 +87,12 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         return
     begin, days = datetime.fromtimestamp(now, UTC), _LOOK_AHEAD.days
     incidents, quiet = (
-        list_paged_labels(config.registry().rooms.values()),
+        list_paged_labels(config.build_registry().rooms.values()),
         build_quiet_hours(config),
     )
-    found = list(find_coverage_gaps(config.roster(), incidents, begin, begin + _LOOK_AHEAD, quiet))
+    found = list(
+        find_coverage_gaps(config.build_roster(), incidents, begin, begin + _LOOK_AHEAD, quiet)
+    )
     if not found:
         yield ok(
             "duty",
@@ -98,7 +100,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         )
         return
     starts = list(dict.fromkeys(gap.start for gap in found))
-    first = (start.astimezone(config.zone()) for start in starts[:_SHOWN])
+    first = (start.astimezone(config.get_zone()) for start in starts[:_SHOWN])
     when = ", ".join(f"{start:%a %Y-%m-%d %H:%M}" for start in first)
     when += ", ..." * (len(starts) > _SHOWN)
     rooms = list_some(dict.fromkeys(gap.room for gap in found))
@@ -372,7 +374,7 @@ def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckRes
 def check_polls(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Poll the sensors that are polled over HTTP, and decode their answers."""
     polls = read_polled_sensors(config)
-    order, context = build_routes(config) if polls else None, Context(zone=config.zone())
+    order, context = build_routes(config) if polls else None, Context(zone=config.get_zone())
     return merge_places(
         (polled.sensor, _check_poll(polled, context, order, now)) for polled in polls
     )

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from detection.commissioning import PUFF_S, SEEN_WELL_S
-from detection.quantities import looks_like
+from detection.quantities import describe_unit
 from plumewatch.check.result import CheckResult, format_span, list_places, merge_places, ok, warn
 from plumewatch.config.paths import DataPaths
 from plumewatch.sensor_status import find_unregistered, read_statuses
@@ -55,13 +55,13 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
             " plumewatch status; docs/devices.md; docs/mappings.md",
         )
     yield from merge_places(
-        (name, warn("units", looks_like(key), _UNITS))
+        (name, warn("units", describe_unit(key), _UNITS))
         for name, found in statuses.items()
         for key in found.unlikely
     )
     measured = {name: found.interval_s for name, found in statuses.items()}
     yield from check_intervals(
-        measured or {s.id: s.interval_s for s in config.registry().sensors.values()}
+        measured or {s.id: s.interval_s for s in config.build_registry().sensors.values()}
     )
 
 

@@ -91,7 +91,7 @@ def push(
     try:
         server.check()
         for policy in POLICIES if influxdb3 else ("",):
-            echo(server.data_source(source, policy))
+            echo(server.apply_data_source(source, policy))
         for change in server.push(build_all(settings)):
             echo(change)
     except Refused as error:
@@ -115,7 +115,7 @@ def _build_settings(config: PlumewatchConfig, *, influxdb3: bool) -> DashboardSe
 
     if not config.timeseries.url:
         raise UsageError(_NO_INFLUXDB)
-    registry = config.registry()
+    registry = config.build_registry()
     return DashboardSettings(
         zone=config.timezone,
         page_url=config.web.url,

@@ -151,9 +151,12 @@ def _build_context(site: Site | None, decoder: str | None) -> tuple[Context, Rou
         routes = configured_routes(school)
         names += [f"mapping:{mapping.name}" for mapping in school.mapping]
         context = replace(
-            context, zone=school.zone(), registry=school.registry(), zones=find_sensor_zones(school)
+            context,
+            zone=school.get_zone(),
+            registry=school.build_registry(),
+            zones=find_sensor_zones(school),
         )
-    if decoder and routes.named(decoder) is None:
+    if decoder and routes.find_by_name(decoder) is None:
         there = list_known(decoder, names, most=len(names))
         raise UsageError(f"no decoder {decoder!r}; there are: {there}")
     return context, routes
@@ -275,7 +278,7 @@ def mapping_suggest(
     from ingest.mapping.frames import propose
 
     samples = [] if files else split_samples(sys.stdin.buffer.read())
-    zone = Site.load(config).config.zone() if config else UTC
+    zone = Site.load(config).config.get_zone() if config else UTC
     for file in files or ():
         with file.open("rb") as opened:
             samples += split_samples(opened.read(_MAX_OF_A_SAMPLE))

@@ -48,7 +48,7 @@ def _version(*, asked: bool) -> None:
         from detection.model import Model
         from plumewatch import __version__
 
-        echo(f"plumewatch {__version__} (detector model {Model.shipped().version})")
+        echo(f"plumewatch {__version__} (detector model {Model.load_shipped().version})")
         raise typer.Exit
 
 

@@ -90,11 +90,11 @@ class Site:
 
     def parse_time(self, text: str, *, end: bool = False) -> float:
         """Parse a time in the school's zone."""
-        return parse_time(text, self.config.zone(), end=end)
+        return parse_time(text, self.config.get_zone(), end=end)
 
     def format_time(self, at: float) -> str:
         """Format a time in the school's zone."""
-        return format_time(at, self.config.zone())
+        return format_time(at, self.config.get_zone())
 
     @contextmanager
     def read(self, database: Path) -> Iterator[sqlite3.Connection]:

@@ -50,7 +50,7 @@ def timeline(
 
     site = Site.load(config)
     policy = build_alert_policy(site.config)
-    rooms = site.config.registry().rooms
+    rooms = site.config.build_registry().rooms
     kinds = sorted(kind.value for kind in PAGED)
     faults = []
     if room and room not in rooms:

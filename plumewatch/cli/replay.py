@@ -54,7 +54,7 @@ def replay(
         result = replayed(
             read_recordings(readings, lambda n: update(advance=n)),
             policy=build_replay_policy(school),
-            registry=None if school is None else school.registry(),
+            registry=None if school is None else school.build_registry(),
             budgets=None if school is None else build_alert_budgets(school),
         )
     write_alerts(alerts, result.alerts)

@@ -35,11 +35,11 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
     from plumewatch.sensor_status import find_unregistered, read_statuses
 
     site = Site.load(config)
-    registry = site.config.registry()
+    registry = site.config.build_registry()
     rows, polled = [], bool(site.config.ingest.poll)
     with site.read(site.paths.state) as state:
         for name, found in read_statuses(state, site.config).items():
-            room = registry.room_of(name)
+            room = registry.find_room(name)
             cells = (
                 name,
                 _describe_state(found, site),
@@ -67,11 +67,11 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
 
 
 def _describe_state(found: SensorStatus, site: Site) -> str:
-    from detection.quantities import looks_like
+    from detection.quantities import describe_unit
 
     since = found.no_particles_since
     blind = [] if since is None else [f"no particles since {site.format_time(since)}"]
-    return ", ".join([found.state, *blind, *map(looks_like, found.unlikely)])
+    return ", ".join([found.state, *blind, *map(describe_unit, found.unlikely)])
 
 
 def _describe_poll(found: SensorStatus, site: Site) -> str:

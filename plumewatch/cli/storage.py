@@ -67,7 +67,7 @@ def storage_setup(
     from plumewatch.cli.setup.influx import create_secret_files
     from plumewatch.config.secrets import load_secret_at
     from plumewatch.config.settings import build_retention, read_influx_settings
-    from storage.timeseries.influx_setup import provide
+    from storage.timeseries.influx_setup import set_up_server
 
     site = Site.load(config)
     retention = build_retention(site.config)
@@ -87,7 +87,7 @@ def storage_setup(
         )
         return
     with show_progress("setting up"), create_secret_files(paths.values()):
-        for writes, account in provide(admin, retention, list(paths), echo).items():
+        for writes, account in set_up_server(admin, retention, list(paths), echo).items():
             paths[writes].write_text(f"{account.secret}\n", encoding="utf-8")
     for path in paths.values():
         echo(f"its secret is in {path}")
@@ -155,5 +155,5 @@ def _read_slices(
     """Yield the readings of a span in time order; only some are in memory at a time."""
     while start < end:
         until = min(start + _AT_ONCE / len(sensors), end)
-        yield from series.between(start, until, sensors)
+        yield from series.read_between(start, until, sensors)
         start = until

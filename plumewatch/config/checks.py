@@ -14,7 +14,7 @@ from ingest.mapping.decoder import PREFIX
 from ingest.mapping.schema import check_field
 from ingest.mapping.schema import check_mapping as mapping_faults
 from ingest.topics import TopicFilter
-from language.messages import later, mark
+from language.messages import defer, mark
 from plumewatch.config.duty_checks import find_duty_faults
 from plumewatch.config.faults import ConfigFault, find_unknown, list_some
 from plumewatch.config.sections.staff import SITE
@@ -72,7 +72,7 @@ def _find_repeated(
         if also.startswith("[["):
             here = draft.config.locate_entry(path).rpartition(": ")[0]
             also = f"{also.rpartition(': ')[0]} (this is {here})"
-        yield ConfigFault(path, repr(name), later("is already used by %(other)s", other=also))
+        yield ConfigFault(path, repr(name), defer("is already used by %(other)s", other=also))
 
 
 def _find_repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
@@ -100,11 +100,11 @@ def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:
     )
     for section in (*named, *(("room", "zone") if known else ())):
         entries: list[Any] = config.zones if section == "zone" else getattr(config, section)
-        for path, entry in draft.tables(section, entries):
+        for path, entry in draft.iterate_tables(section, entries):
             yield from find_unknown(f"{path}.site", [entry.site or None], known, what, names=names)
             if several and not entry.site and section in ("room", "zone"):
                 yield ConfigFault(f"{path}.site", "missing", what % {"known": list_some(known)})
-    for path, person in draft.tables("staff", config.staff):
+    for path, person in draft.iterate_tables("staff", config.staff):
         own = {*person.sites} - {ALL_SITES}
         yield from find_unknown(f"{path}.sites", own, known, what, names=names)
         if several and not person.sites:
@@ -138,7 +138,7 @@ def _find_sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
     rooms = {room.id for room in config.room if room.id}
     decoders = _NAMES | _list_mapping_names(draft)
     names = {sensor.id for sensor in config.sensor}
-    for path, sensor in draft.tables("sensor", config.sensor):
+    for path, sensor in draft.iterate_tables("sensor", config.sensor):
         yield from find_unknown(
             f"{path}.room",
             [sensor.room or None],
@@ -150,7 +150,7 @@ def _find_sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
         )
         for k, alias in enumerate(sensor.aliases):
             if alias in names:
-                allowed = later("must not already be the id or alias of a sensor")
+                allowed = defer("must not already be the id or alias of a sensor")
                 yield ConfigFault(f"{path}.aliases.{k}", repr(alias), allowed)
             names.add(alias)
 
@@ -164,9 +164,9 @@ def _find_unknown_decoder(
 def _find_mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
     names: dict[str, str] = {}
     catch_all: dict[str, str] = {}
-    for path, mapping in draft.tables("mapping", draft.config.mapping):
+    for path, mapping in draft.iterate_tables("mapping", draft.config.mapping):
         if not draft.is_valid(path):
-            fields = draft.valid(f"{path}.field", mapping.field)
+            fields = draft.iterate_valid(f"{path}.field", mapping.field)
             found = [fault for place, field in fields for fault in check_field(place, field)]
             yield from (
                 ConfigFault(at, value, f"must be {allowed}") for at, value, allowed in found
@@ -201,7 +201,7 @@ def _find_source_faults(draft: Draft) -> Iterator[ConfigFault]:
     config, decoders = draft.config, _list_answering(draft)
     sensors = {sensor.id for sensor in config.sensor}
     names: dict[str, str] = {}
-    for path, source in draft.tables("ingest.source", config.ingest.source):
+    for path, source in draft.iterate_tables("ingest.source", config.ingest.source):
         yield from _find_repeated(draft, f"{path}.name", source.name, names)
         yield from _find_unknown_decoder(
             path, source.decoder, decoders, "must be one of: %(known)s"
@@ -220,7 +220,7 @@ def _find_source_faults(draft: Draft) -> Iterator[ConfigFault]:
 def _find_poll_faults(draft: Draft) -> Iterator[ConfigFault]:
     config, decoders = draft.config, _list_answering(draft)
     sensors = {sensor.id: sensor.decoder for sensor in config.sensor}
-    for path, poll in draft.tables("ingest.poll", config.ingest.poll):
+    for path, poll in draft.iterate_tables("ingest.poll", config.ingest.poll):
         if poll.sensor not in sensors:
             allowed = "must be the id of a [[sensor]]"
             yield ConfigFault(f"{path}.sensor", repr(poll.sensor), allowed)
@@ -261,14 +261,14 @@ def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find contradictions in `[sign_in]`, and e-mail addresses used by two people."""
     own, staff = draft.config.sign_in, draft.config.staff
     seen: dict[str, str] = {}
-    for path, person in draft.tables("staff", staff):
+    for path, person in draft.iterate_tables("staff", staff):
         email = fold_address(person.email or "")
         if email and seen.setdefault(email, path) != path:
             other = draft.config.locate_entry(f"{seen[email]}.email")
-            allowed = later("is already used by %(other)s", other=other)
+            allowed = defer("is already used by %(other)s", other=other)
             yield ConfigFault(f"{path}.email", repr(person.email), allowed)
     sites = {site.id: site.name for site in draft.config.sites}
-    for path, entry in draft.tables("sign_in.group", own.group):
+    for path, entry in draft.iterate_tables("sign_in.group", own.group):
         yield from find_unknown(
             f"{path}.sites",
             {*entry.sites} - {ALL_SITES},

@@ -23,7 +23,7 @@ class Draft:
     _faulty: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, config: PlumewatchConfig, places: Iterable[Sequence[int | str]]) -> Self:
+    def from_config(cls, config: PlumewatchConfig, places: Iterable[Sequence[int | str]]) -> Self:
         """Record the locations of faults, as pydantic reports them."""
         above = [list(accumulate(map(str, place), "{}.{}".format)) for place in places]
         wrong = frozenset(paths[-1] for paths in above if paths)
@@ -37,12 +37,12 @@ class Draft:
         """Return whether the value at a path is a table, perhaps with faults inside."""
         return path not in self._wrong
 
-    def tables(self, path: str, entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
+    def iterate_tables(self, path: str, entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
         """Yield the entries that are tables, perhaps with faults inside, with their paths."""
         placed = ((f"{path}.{i}", entry) for i, entry in enumerate(entries))
         return ((place, entry) for place, entry in placed if self.is_table(place))
 
-    def valid(self, path: str, entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
+    def iterate_valid(self, path: str, entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
         """Return the entries without faults, and their paths."""
         placed = ((f"{path}.{i}", entry) for i, entry in enumerate(entries))
         return ((place, entry) for place, entry in placed if place not in self._faulty)

@@ -10,7 +10,7 @@ from alerts.access.directory import is_of_directory
 from alerts.duty.roster import LABELS, ZoneMap, choose_routes, parse_matchers, walk_routes
 from alerts.errors import MatcherError
 from alerts.policy import FACILITIES, ROUTED, STAFF, Severity
-from language.messages import later, mark
+from language.messages import defer, mark
 from plumewatch.config.faults import (
     EXACTLY_ONE,
     LEFT_OUT,
@@ -67,13 +67,13 @@ def find_duty_faults(draft: Draft) -> Iterator[ConfigFault]:
     ]
     yield from found
     if not found and config.routing is not None and draft.is_valid(*_OF_ROSTER):
-        yield from _find_unreachable(config.roster().root, _list_places(config))
+        yield from _find_unreachable(config.build_roster().root, _list_places(config))
 
 
 def _find_order_faults(path: str, first: date | None, last: date | None) -> Iterator[ConfigFault]:
     if first and last and first > last:
         yield ConfigFault(
-            f"{path}.last", str(last), later("must not be before first, %(first)s", first=first)
+            f"{path}.last", str(last), defer("must not be before first, %(first)s", first=first)
         )
 
 
@@ -123,7 +123,7 @@ def _find_receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[Con
         named = {routing.receiver, *(node.receiver for _, node in _walk_nodes("routing", routing))}
     if not draft.is_valid("routing") or (routing is not None and not routing.receiver):
         named = None
-    for path, entry in draft.tables("receiver", config.receiver):
+    for path, entry in draft.iterate_tables("receiver", config.receiver):
         yield from find_unknown(f"{path}.people", entry.people, people, _STAFF)
         yield from find_unknown(f"{path}.catch_all", entry.catch_all, people, _STAFF)
         yield from find_unknown(
@@ -151,7 +151,7 @@ def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     ids = {zone.id for zone in config.zones}
     places: dict[tuple[str, str, str], str] = {}
-    zones = list(draft.valid("zone", config.zones))
+    zones = list(draft.iterate_valid("zone", config.zones))
     for path, entry in zones:
         yield from find_unknown(
             f"{path}.next",
@@ -166,10 +166,10 @@ def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
             yield ConfigFault(path, value, allowed)
     if not zones or len(zones) < len(config.zones):
         return  # the room's zone may be faulty
-    zone_map = ZoneMap(tuple(build_zone(zone, config.sites_by_id()) for _, zone in zones))
+    zone_map = ZoneMap(tuple(build_zone(zone, config.index_sites()) for _, zone in zones))
     outside: dict[tuple[str, str], list[str]] = {}
-    for _, room in draft.valid("room", config.room):
-        site = config.site_of(room.site).name
+    for _, room in draft.iterate_valid("room", config.room):
+        site = config.find_site(room.site).name
         labels = {"site": site, "building": room.building, "floor": room.floor}
         if zone_map.find_zone(labels) is None:
             where = ", ".join(filter(None, (room.building, room.floor)))
@@ -182,7 +182,7 @@ def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 def _find_bells_faults(draft: Draft) -> Iterator[ConfigFault]:
     rung: dict[tuple[str, str, str], str] = {}
-    for path, entry in draft.valid("bells", draft.config.bells):
+    for path, entry in draft.iterate_valid("bells", draft.config.bells):
         if bool(entry.days) == bool(entry.dates):
             yield ConfigFault(path, "both or neither of days and dates", EXACTLY_ONE)
         yield from _find_order_faults(path, entry.first, entry.last)
@@ -205,26 +205,26 @@ def _find_period_faults(path: str, entry: BellsConfig) -> Iterator[ConfigFault]:
     for k, period in enumerate(entry.periods):
         where = f"{path}.periods.{k}"
         if period.start >= period.end:
-            allowed = later("a period must start before it ends, on the same day")
+            allowed = defer("a period must start before it ends, on the same day")
             yield ConfigFault(where, f"{period.start}-{period.end}", allowed)
         if period.name in names:
             yield ConfigFault(
-                f"{where}.name", repr(period.name), later("must be unique in its schedule")
+                f"{where}.name", repr(period.name), defer("must be unique in its schedule")
             )
         names.add(period.name)
 
 
 def _find_holiday_faults(draft: Draft) -> Iterator[ConfigFault]:
-    for path, holiday in draft.valid("holiday", draft.config.holiday):
+    for path, holiday in draft.iterate_valid("holiday", draft.config.holiday):
         yield from _find_order_faults(path, holiday.first, holiday.last)
         if holiday.last and (holiday.last - holiday.first).days > _MAX_HOLIDAYS:
             yield ConfigFault(
-                path, repr(holiday.name), later("at most %(n)s days", n=_MAX_HOLIDAYS)
+                path, repr(holiday.name), defer("at most %(n)s days", n=_MAX_HOLIDAYS)
             )
 
 
 def _find_term_faults(draft: Draft) -> Iterator[ConfigFault]:
-    terms = list(draft.valid("term", draft.config.term))
+    terms = list(draft.iterate_valid("term", draft.config.term))
     for k, (path, term) in enumerate(terms):
         yield from _find_order_faults(path, term.first, term.last)
         for other, earlier in ((o, e) for o, e in terms[:k] if e.site == term.site):
@@ -244,7 +244,7 @@ def _find_shift_faults(
     config = draft.config
     zones = {zone.id for zone in config.zones}
     periods = {period.name for bells in config.bells for period in bells.periods}
-    for path, entry in draft.tables("shift", config.shift):
+    for path, entry in draft.iterate_tables("shift", config.shift):
         yield from find_unknown(f"{path}.receiver", [entry.receiver], receivers, _RECEIVER)
         yield from find_unknown(f"{path}.people", entry.people, people, _STAFF)
         yield from find_unknown(
@@ -267,7 +267,7 @@ def _find_hours_faults(path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:
         yield ConfigFault(path, value, EXACTLY_ONE)
         return
     if by_clock and (entry.start is None or entry.end is None):
-        yield ConfigFault(path, "one of start and end", later("both of them"))
+        yield ConfigFault(path, "one of start and end", defer("both of them"))
     if entry.on_holidays and not by_clock:
         yield ConfigFault(f"{path}.on_holidays", "true", "only together with start and end")
     if not entry.people:
@@ -275,20 +275,20 @@ def _find_hours_faults(path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:
 
 
 def _find_zone(draft: Draft, site: str) -> ZoneInfo:
-    return draft.config.zone(site) if draft.config.timezone else ZoneInfo("UTC")
+    return draft.config.get_zone(site) if draft.config.timezone else ZoneInfo("UTC")
 
 
 def _find_override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:
     config = draft.config
     ids = {shift.id for shift in config.shift}
-    shifts = {s.id: s for _, s in draft.valid("shift", config.shift)}
-    overrides = list(draft.valid("override", config.override))
+    shifts = {s.id: s for _, s in draft.iterate_valid("shift", config.shift)}
+    overrides = list(draft.iterate_valid("override", config.override))
     added = {(entry.shift, entry.add) for _, entry in overrides}
     for path, entry in overrides:
         shift, gone = shifts.get(entry.shift), entry.remove
         known = gone in people and (entry.shift, gone) not in added
         if shift and known and gone not in shift.people:
-            allowed = later("must be in the shift: %(people)s", people=list_some(shift.people))
+            allowed = defer("must be in the shift: %(people)s", people=list_some(shift.people))
             yield ConfigFault(f"{path}.remove", repr(gone), allowed)
         yield from find_unknown(
             f"{path}.shift", [entry.shift], ids, mark("must be the id of a [[shift]]: %(known)s")
@@ -296,13 +296,13 @@ def _find_override_faults(draft: Draft, people: Collection[str]) -> Iterator[Con
         for key, person in (("add", entry.add), ("remove", entry.remove)):
             yield from find_unknown(f"{path}.{key}", [person or None], people, _STAFF)
         if not entry.add and not entry.remove:
-            yield ConfigFault(path, "neither add nor remove", later("at least one of them"))
+            yield ConfigFault(path, "neither add nor remove", defer("at least one of them"))
         if entry.add and entry.add == entry.remove:
-            allowed = later("must be someone other than remove")
+            allowed = defer("must be someone other than remove")
             yield ConfigFault(f"{path}.add", repr(entry.add), allowed)
         zone = _find_zone(draft, shift.site if shift else "")
         if convert_to_utc(entry.start, zone) >= convert_to_utc(entry.end, zone):
-            allowed = later("must be after start, %(start)s", start=entry.start)
+            allowed = defer("must be after start, %(start)s", start=entry.start)
             yield ConfigFault(f"{path}.end", str(entry.end), allowed)
 
 
@@ -313,7 +313,7 @@ def _list_places(config: PlumewatchConfig) -> Iterator[Mapping[str, str]]:
     for room in config.room:
         for sensor_id in sensors.get(room.id, [""]):
             yield {
-                "site": config.site_of(room.site).name,
+                "site": config.find_site(room.site).name,
                 "building": room.building,
                 "floor": room.floor,
                 "room": room.id,

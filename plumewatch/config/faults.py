@@ -8,7 +8,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from language.messages import Message, later
+from language.messages import Message, defer
 from language.plain_text import pluralize, suggest_name
 from storage.audit import find_account
 from storage.registry import make_sort_key
@@ -94,9 +94,9 @@ NO_SCHOOL: Final = ConfigFault(
     "the district has no school yet",
     "put schools.csv and sensors.csv next to the configuration (docs/district.md)",
 )
-EXACTLY_ONE: Final = later("exactly one of them")
-SOMEBODY: Final = later("must name at least one person")
-LEFT_OUT: Final = later("must be left out")
+EXACTLY_ONE: Final = defer("exactly one of them")
+SOMEBODY: Final = defer("must name at least one person")
+LEFT_OUT: Final = defer("must be left out")
 
 
 def locate(path: str, tree: Mapping[str, Any]) -> str:

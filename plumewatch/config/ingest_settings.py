@@ -38,10 +38,10 @@ def compile_mappings(config: PlumewatchConfig) -> tuple[Decoder, ...]:
             f"mapping {mapping.name!r} and its example must agree: correct one of them",
         )
         for i, (mapping, decoder) in enumerate(zip(config.mapping, decoders, strict=True))
-        for k, failure in find_failures(decoder, mapping.example, config.zone())
+        for k, failure in find_failures(decoder, mapping.example, config.get_zone())
     ]
     if faults:
-        raise ConfigError(faults, config.tree())
+        raise ConfigError(faults, config.build_tree())
     return decoders
 
 
@@ -56,14 +56,17 @@ def _map_aliases(config: PlumewatchConfig) -> dict[str, str]:
 def build_routes(config: PlumewatchConfig) -> Routes:
     """Build the order of decoders for each topic; raises like `compile_mappings`."""
     return Routes(
-        _list_routes(config), compile_mappings(config), config.registry(), _map_aliases(config)
+        _list_routes(config),
+        compile_mappings(config),
+        config.build_registry(),
+        _map_aliases(config),
     )
 
 
 def find_sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:
     """Find the time zones of sensors outside the main zone, by folded id and alias."""
-    sites = {room.id: config.zone(room.site) for room in config.room if config.sites}
-    main = config.zone()
+    sites = {room.id: config.get_zone(room.site) for room in config.room if config.sites}
+    main = config.get_zone()
     zones: dict[str, ZoneInfo] = {}
     for sensor in config.sensor:
         zone = ZoneInfo(sensor.timezone) if sensor.timezone else sites.get(sensor.room, main)
@@ -76,7 +79,9 @@ def build_intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> Inta
     """Build the configuration of the intake; raises like `compile_mappings`."""
     return IntakeConfig(
         context=Context(
-            zone=config.zone(), registry=config.registry(), zones=find_sensor_zones(config)
+            zone=config.get_zone(),
+            registry=config.build_registry(),
+            zones=find_sensor_zones(config),
         ),
         aliases=_map_aliases(config),
         routes=_list_routes(config),
@@ -104,7 +109,7 @@ def read_http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
 def read_polled_sensors(config: PlumewatchConfig) -> tuple[PolledSensor, ...]:
     """Read the sensors that are polled over HTTP; raises like `read_http_sources`."""
     reader = SecretReader(config)
-    decoders = {sensor.id: sensor.decoder for sensor in config.registry().sensors.values()}
+    decoders = {sensor.id: sensor.decoder for sensor in config.build_registry().sensors.values()}
     polls = tuple(
         PolledSensor(
             sensor=poll.sensor,

@@ -66,7 +66,7 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
         faults += [NO_SCHOOL] if without else []
         shown = (e for e in errors if not (without and e["loc"] in (("room",), ("sensor",))))
         faults += (_build_fault(e, tree) for e in shown)
-        draft = Draft.of(
+        draft = Draft.from_config(
             _build_valid_part(PlumewatchConfig, tree, base), [e["loc"] for e in errors]
         )
     draft.config.set_files(tree.files)

@@ -94,7 +94,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         """Set the files of entries that are not in the main file, by section and number."""
         self._files = files
 
-    def tree(self) -> ConfigTree:
+    def build_tree(self) -> ConfigTree:
         """Return all keys and values, to locate faults."""
         tree = ConfigTree(self.model_dump())
         tree.files = self._files
@@ -118,11 +118,11 @@ class PlumewatchConfig(DutySections, BaseModel):
         found.files = self._files
         return locate(path, found)
 
-    def zone(self, site: str = "") -> ZoneInfo:
+    def get_zone(self, site: str = "") -> ZoneInfo:
         """Return the time zone of a site, by default the zone of the whole installation."""
-        return ZoneInfo(self.site_of(site).zone or "UTC")
+        return ZoneInfo(self.find_site(site).zone or "UTC")
 
-    def all_sites(self) -> tuple[Site, ...]:
+    def list_sites(self) -> tuple[Site, ...]:
         """Return the sites; without any `[[site]]`, the sites that rooms name."""
         usual = self.timezone
         if self.sites:
@@ -130,22 +130,22 @@ class PlumewatchConfig(DutySections, BaseModel):
         names = dict.fromkeys(room.site or self.site for room in self.room)
         return tuple(Site(name, name, usual) for name in names)
 
-    def sites_by_id(self) -> dict[str, Site]:
+    def index_sites(self) -> dict[str, Site]:
         """Return the sites by id; the empty id is the district, or the only site."""
-        return {"": self.site_of(""), **{site.id: site for site in self.all_sites()}}
+        return {"": self.find_site(""), **{site.id: site for site in self.list_sites()}}
 
-    def site_of(self, key: str) -> Site:
+    def find_site(self, key: str) -> Site:
         """Return the site with an id; for an empty id, the only site, or the district."""
-        known = {site.id: site for site in self.all_sites()}
+        known = {site.id: site for site in self.list_sites()}
         if not key and len(self.sites) == 1:
             return next(iter(known.values()))
         if not key and not self.sites:
             key = self.site
         return known.get(key) or Site(key, key or self.site, self.timezone)
 
-    def roster(self) -> Roster:
+    def build_roster(self) -> Roster:
         """Return the roster, which decides who is notified of an incident."""
-        return build_roster(self, self.staff, self.sites_by_id())
+        return build_roster(self, self.staff, self.index_sites())
 
     def find_password_staff(self) -> frozenset[str] | None:
         """Return the ids of staff who can sign in with a password; None for everybody.
@@ -162,21 +162,21 @@ class PlumewatchConfig(DutySections, BaseModel):
         }
         return frozenset(m.id for k, m in enumerate(self.staff) if k in listed or not m.email)
 
-    def roles(self) -> dict[str, str]:
+    def index_roles(self) -> dict[str, str]:
         """Return the role of each person, by id."""
         return {member.id: member.role for member in self.staff}
 
     def list_closed_names(self) -> frozenset[str]:
         """Return the names under which sensors of closed schools publish, folded by `fold_id`."""
-        former = self.registry().former
+        former = self.build_registry().former
         closed = (s for s in self.sensor if s.room in former)
         return frozenset(fold_id(name) for s in closed for name in (s.id, *s.aliases))
 
-    def registry(self) -> Registry:
+    def build_registry(self) -> Registry:
         """Return the registry of rooms and sensors."""
-        placed = ((r, self.site_of(r.site)) for r in self.room)
-        return Registry.of(
+        placed = ((r, self.find_site(r.site)) for r in self.room)
+        return Registry.build(
             (Room(r.id, r.name, r.floor, r.building, s.name, r.kind, s.zone) for r, s in placed),
             (Sensor(s.id, s.room, s.model, s.decoder, s.interval_s) for s in self.sensor),
-            self.all_sites() if self.sites else (),
+            self.list_sites() if self.sites else (),
         )

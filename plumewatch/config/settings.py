@@ -110,7 +110,7 @@ def build_alert_policy(config: PlumewatchConfig) -> AlertPolicy:
     try:
         return AlertPolicy(
             staff=tuple(staff),
-            roster=config.roster(),
+            roster=config.build_roster(),
             cooldown_s=config.alerts.cooldown_s,
             late_s=config.alerts.late_after_s,
             zone=config.timezone,
@@ -163,7 +163,7 @@ def build_quiet_hours(config: PlumewatchConfig) -> dict[str, tuple[ClockHours, .
 
 def find_home_zone(person: StaffConfig, config: PlumewatchConfig) -> ZoneInfo:
     """Find a person's time zone: their first site's, or the district's."""
-    return config.zone(next((site for site in person.sites if site != ALL), ""))
+    return config.get_zone(next((site for site in person.sites if site != ALL), ""))
 
 
 def _build_quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> ClockHours:
@@ -173,7 +173,7 @@ def _build_quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> ClockHours:
 
 def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
     """Build the rules for who can sign in, and how."""
-    own, names = config.sign_in, {site.id: site.name for site in config.all_sites()}
+    own, names = config.sign_in, {site.id: site.name for site in config.list_sites()}
     is_one = len(config.sites) < 2
     return SignInRules(
         local=config.find_password_staff(),
@@ -263,7 +263,7 @@ def check_settings(config: PlumewatchConfig) -> None:
         except ConfigError as error:
             faults += error.faults
     if faults:
-        raise ConfigError(faults, config.tree())
+        raise ConfigError(faults, config.build_tree())
 
 
 def read_influx_settings(
@@ -297,12 +297,12 @@ def build_series(config: PlumewatchConfig, paths: DataPaths) -> Series:
     settings = read_influx_settings(config)
     if settings is None:
         return SqliteSeries(paths.series, build_retention(config))
-    return InfluxSeries(settings, config.registry(), paths.influx, build_retention(config))
+    return InfluxSeries(settings, config.build_registry(), paths.influx, build_retention(config))
 
 
 def build_school(config: PlumewatchConfig, site: str = "") -> School:
     """Build the places, school days, terms and roles of one site, or of all sites."""
-    zone = config.zone(site)
+    zone = config.get_zone(site)
     timetable = build_timetable(config, zone, site)
 
     def lessons_on(day: date) -> list[Lesson]:
@@ -318,11 +318,11 @@ def build_school(config: PlumewatchConfig, site: str = "") -> School:
     return School(
         config.site,
         zone,
-        config.registry(),
+        config.build_registry(),
         SchoolTimes(terms, config.reports.school_year_month),
         timetable.holidays,
         lessons_on if timetable.bells else None,
-        config.roles(),
+        config.index_roles(),
         {kind.value: code for kind, code in config.reports.state_codes.items()},
         {one.name: build_school(config, one.id) for one in several},
         partial(_find_shifts, config),
@@ -336,10 +336,10 @@ def _find_shifts(config: PlumewatchConfig, place: Place) -> list[Shift]:
         if place.building in ("", zone.building)
         and (not zone.site or place.site in ("", zone.site))
     }
-    name = config.site_of(place.site).name if place.site else ""
+    name = config.find_site(place.site).name if place.site else ""
     return [
         s
-        for s in config.roster().shifts
+        for s in config.build_roster().shifts
         if (not s.zones or not near.isdisjoint(s.zones))
         and ("" in (s.site, name) or s.site == name)
     ]

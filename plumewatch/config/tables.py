@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from language.plain_text import new_id, suggest_name
+from language.plain_text import make_id, suggest_name
 from plumewatch.config.faults import ConfigError, ConfigFault
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _read_row(table: str, row: Mapping[str, str]) -> Iterator[tuple[str, dict[st
     elif table == "sensors.csv":
         place = {key: entry.pop(key, "") for key in ("site", "building", "floor", "room")}
         room = {
-            "id": entry.pop("room_id", "") or new_id(filter(None, place.values()), (), "room"),
+            "id": entry.pop("room_id", "") or make_id(filter(None, place.values()), (), "room"),
             "name": place.pop("room"),
             "building": place.pop("building") or "Main",
             **{key: value for key, value in place.items() if value},

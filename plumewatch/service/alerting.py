@@ -176,7 +176,7 @@ class Alerting:
         if self.pictures is not None:
             self.pictures.close()
 
-    def tasks(self, detection: Detection) -> Iterator[Task]:
+    def create_tasks(self, detection: Detection) -> Iterator[Task]:
         """Return the tasks of alerting."""
         state, ready = self._resources.state, self._resources.ready
         yield Task("outbox", self._pump.run(), stop=self._pump.stop)

@@ -98,12 +98,12 @@ class Service:
             await self._open_in_thread()
             web = self._listen()
             tasks = [
-                *self.ingestion.tasks(),
+                *self.ingestion.create_tasks(),
                 Task("detector", self.detection.run()),
                 Task("external events", self.detection.run_external()),
-                *self.writers.tasks(),
-                *self.alerting.tasks(self.detection),
-                *self.monitoring.tasks(),
+                *self.writers.create_tasks(),
+                *self.alerting.create_tasks(self.detection),
+                *self.monitoring.create_tasks(),
                 Task("staff page", web.serve(), stop=web.stop),
                 Task("lock", watch_lock(self._lock, self.paths.root), ends="last"),
             ]
@@ -141,7 +141,7 @@ class Service:
             self.ingestion.open()
             counted = restore_counts(resources.state, intake.reading_counts, resources.registry)
             self.ingestion.restore(counted)
-            self.detection.open(self.journal.last_offset())
+            self.detection.open(self.journal.get_last_offset())
             self.alerting.open()
             self.monitoring.maintenance.open()
             self.writers.open()

@@ -67,7 +67,7 @@ class DetectionCounts:
     alerts: int = 0
 
 
-def new_consumer(
+def build_consumer(
     config: PlumewatchConfig, engine: AlertEngine, state: sqlite3.Connection
 ) -> DetectionConsumer:
     """Build a consumer from the configuration, without opening it."""
@@ -117,9 +117,9 @@ class DetectionLoop:
         """Version of the detector's model; empty until the loop is ready."""
         return self._consumer.model_version if self._consumer else ""
 
-    def lives(self) -> Mapping[str, SensorLife]:
+    def get_liveness(self) -> Mapping[str, SensorLife]:
         """Return the liveness of each sensor; empty until the loop is ready."""
-        return self._consumer.lives() if self._consumer else {}
+        return self._consumer.get_liveness() if self._consumer else {}
 
     def measure_lag(self) -> tuple[int, float]:
         """Return how far detection is behind the journal, in readings and in seconds."""
@@ -201,7 +201,7 @@ class DetectionLoop:
             return self._resources.journal.read(after, limit)
 
         base = self._resources
-        consumer = new_consumer(base.config, self._alerting.engine, base.state)
+        consumer = build_consumer(base.config, self._alerting.engine, base.state)
         consumer.open(read)
         return consumer
 
@@ -212,7 +212,7 @@ class DetectionLoop:
 
     async def _read(self, after: int) -> tuple[list[JournalEntry], int]:
         journal = self._resources.journal
-        if (entries := journal.recent(after, _BATCH)) is not None:
+        if (entries := journal.read_recent(after, _BATCH)) is not None:
             return entries, (entries[-1].offset if entries else after)
         return await self._resources.run_until_stored(
             "journal for the detector", journal.read, after, _BATCH
@@ -358,11 +358,11 @@ class SeriesWriters:
 
     def open(self) -> None:
         """Queue every record again if the store is new."""
-        if self._resources.series.cursor() == 0:
+        if self._resources.series.get_cursor() == 0:
             with transaction(self._resources.state) as tx:
                 mark_all(tx)
 
-    def tasks(self) -> Iterator[Task]:
+    def create_tasks(self) -> Iterator[Task]:
         """Return the tasks of the writers."""
         yield Task("series", self.readings.run())
         yield Task("series records", self.records.run())

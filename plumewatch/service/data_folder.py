@@ -183,7 +183,7 @@ def _check_and_prepare_state(connection: sqlite3.Connection) -> None:
 
 def reconcile_journal(journal: Journal, cursor: int) -> None:
     """If the journal ends before its furthest consumer's `cursor`, continue it from there."""
-    last = journal.last_offset()
+    last = journal.get_last_offset()
     if last < cursor:
         log.warning(
             "the journal ends at %d and was read up to %d: is this another journal, or a backup?"
@@ -191,7 +191,7 @@ def reconcile_journal(journal: Journal, cursor: int) -> None:
             last,
             cursor,
         )
-        journal.continue_behind(cursor)
+        journal.skip_to(cursor)
 
 
 @contextmanager
@@ -232,7 +232,7 @@ def find_absent_files(paths: DataPaths, *, influx: bool) -> list[Path]:
 
 def report_absent(journal: Journal, absent: Sequence[Path]) -> str:
     """Log which `absent` files are lost, if the journal has readings; return their names."""
-    first, last = journal.first_offset(), journal.last_offset()
+    first, last = journal.get_first_offset(), journal.get_last_offset()
     if last == 0:
         return ""  # a new data folder
     for path in absent:
@@ -260,7 +260,7 @@ def record_start(
     """Record the service's start in the audit log, with files that were lost or damaged."""
     detail = {
         "version": __version__,
-        "model": Model.shipped().version,
+        "model": Model.load_shipped().version,
         "config_sha256": hashlib.sha256(config.model_dump_json().encode()).hexdigest(),
     }
     if lost:

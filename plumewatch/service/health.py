@@ -86,7 +86,7 @@ class Lateness:
         """Record the counts so far; call this once a minute."""
         now = {}
         for sensor in sensors:
-            counts = tally.of(sensor)
+            counts = tally.get_counts(sensor)
             now[sensor] = (counts.get(CountKind.READINGS, 0), counts.get(CountKind.LATE, 0))
         self._samples.append(now)
         if len(self._samples) <= SAMPLES:
@@ -210,12 +210,12 @@ class Health:
         if canary is None:
             return Part("canary", ok=True, detail="switched off")
         now = self.monotonic()
-        age = canary.age_s(now)
+        age = canary.get_age_s(now)
         if age is None:
             detail = f"none of {canary.sent} came back"
         else:
             detail = f"came back {age:.0f} s ago after {canary.round_trip_s:.3f} s"
-        return Part("canary", canary.fresh(now), detail)
+        return Part("canary", canary.is_fresh(now), detail)
 
     def _check_detector(self) -> Part:
         readings, seconds = self.detection.measure_lag()

@@ -30,7 +30,7 @@ from plumewatch.sensor_status import SavedCounts
 from plumewatch.service.resources import Task
 from plumewatch.service.web_server import WebServer, is_loopback
 from storage.errors import translate_errors
-from storage.reading import never_set
+from storage.reading import assume_no_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -76,7 +76,7 @@ class Ingestion:
         self.operations = Operations(clock)
         report = self.operations.report
 
-        step_of = resources.step_reader() if clock is resources.clock else never_set
+        step_of = resources.step_reader() if clock is resources.clock else assume_no_step
         self._journal = resources.journal
         self._external = external
         self.intake_config = build_intake_config(config, dedupe_window=_DEDUPE_WINDOW)
@@ -147,7 +147,7 @@ class Ingestion:
 
     def restore(self, counted: int | None) -> None:
         """Pass the journal's newest readings to the intake; count the readings after `counted`."""
-        last = self.writer.stored_offset = self._journal.last_offset()
+        last = self.writer.stored_offset = self._journal.get_last_offset()
         counted = last - _RESTORED_READINGS if counted is None else counted
         counted = max(counted, last - _MAX_RECOUNTED, 0)
         at = max(0, min(last - _RESTORED_READINGS, counted))
@@ -188,7 +188,7 @@ class Ingestion:
                 "HTTP ingest is open to the network without TLS: tokens can be read on the way"
             )
 
-    def tasks(self) -> Iterator[Task]:
+    def create_tasks(self) -> Iterator[Task]:
         """Return the tasks of ingestion."""
         yield Task("mqtt", self.source.run())
         if self.event_source is not None:

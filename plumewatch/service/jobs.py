@@ -73,7 +73,7 @@ class WeeklySummary:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         config = resources.config
-        self._zones = {config.zone(site) for site in config.sites_by_id()}
+        self._zones = {config.get_zone(site) for site in config.index_sites()}
         self._tries, self._next_try = 0, 0.0
 
     async def run(self) -> None:

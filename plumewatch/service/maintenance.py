@@ -117,8 +117,8 @@ class Deletion:
     async def _prune_journal(self, snapshot_offset: int, old_at: float) -> None:
         """Delete in slices the readings that are old or exceeded the size limit at the start."""
         base, keep = self._resources, self._resources.config.journal
-        stored = await base.in_series(base.series.cursor)
-        excess = await base.in_journal(base.journal.bytes_used) - keep.max_mb * 1_000_000
+        stored = await base.in_series(base.series.get_cursor)
+        excess = await base.in_journal(base.journal.get_bytes_used) - keep.max_mb * 1_000_000
         while True:
             began = time.monotonic()
             pruned = await base.in_journal(
@@ -197,7 +197,7 @@ class Maintenance:
     ) -> None:
         base = self.resources
         stored = await base.run_until_stored("measurements", StateSummary.read, base.state)
-        records = sample(base.clock(), self.detection.lives(), stored)
+        records = sample(base.clock(), self.detection.get_liveness(), stored)
         dropped = await base.run_until_stored(
             "measurements", _append, base.state, records, self.recorder.export()
         )

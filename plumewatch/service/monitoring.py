@@ -111,18 +111,18 @@ class Monitoring(Pipeline):
             self.deletion,
         )
 
-    def tasks(self) -> Iterator[Task]:
+    def create_tasks(self) -> Iterator[Task]:
         """Return the tasks of monitoring."""
         yield Task(
             "maintenance", run_after(self._detection.ready, self.maintenance.run_maintenance)
         )
         yield Task("watchdog", self.watchdog.run())
 
-    def intervals(self) -> dict[str, float]:
+    def get_intervals(self) -> dict[str, float]:
         """Return the reporting interval of each sensor in seconds, registered or learned."""
-        return {name: life.interval_s for name, life in self._detection.lives().items()}
+        return {name: life.interval_s for name, life in self._detection.get_liveness().items()}
 
-    def status(self) -> PipelineStatus:
+    def get_status(self) -> PipelineStatus:
         """Return the status of sensors, and what could not be used."""
         intake, dead_letters = self._intake, self.meters.kept.get("dead_letters")
         return PipelineStatus(
@@ -137,7 +137,7 @@ class Monitoring(Pipeline):
             unmatched=list_unmatched(intake),
             sensors=build_statuses(
                 intake.config.context.registry,
-                self._detection.lives(),
+                self._detection.get_liveness(),
                 intake.reading_counts,
                 self._ingestion.list_sensor_fields(),
             ),

@@ -150,19 +150,19 @@ def declare_storage(
     yield counter(
         "readings_deleted_unread",
         text,
-        journal.deleted_unread,
+        journal.count_deleted_unread,
         continues=True,
         blocks=True,
     )
     yield gauge(
         "dead_letters",
         "Rejected messages kept.",
-        lambda: dict(sorted(journal.dead_letter_counts().items())),
+        lambda: dict(sorted(journal.count_dead_letters().items())),
         labels=("reason",),
         blocks=True,
     )
     text = "Size of the journal's content, limited by max_mb."
-    yield gauge("journal_bytes", text, journal.bytes_used, blocks=True)
+    yield gauge("journal_bytes", text, journal.get_bytes_used, blocks=True)
     text = "Corrupt journal records."
     yield counter("journal_corrupt_records", text, lambda: journal.corrupt_records)
     yield counter(

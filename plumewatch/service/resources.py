@@ -39,7 +39,7 @@ from storage.errors import (
     is_transient,
 )
 from storage.journal import Journal, load_cursor
-from storage.reading import ClockSteps, never_set
+from storage.reading import ClockSteps, assume_no_step
 from storage.sqlite import RunUntilStored
 
 if TYPE_CHECKING:
@@ -137,13 +137,13 @@ class Resources:
         self.config = config
         self.clock = clock
         steps = ClockSteps(time.monotonic)
-        self.step_reader = steps.reader if clock is time.time else lambda: never_set
+        self.step_reader = steps.make_reader if clock is time.time else lambda: assume_no_step
         self.observer = observer
         self.ready = asyncio.Event()
         self.on_stored: list[Callable[[int], None]] = []
         self.paths = DataPaths(config.data_dir)
         self.opening: Path | None = self.paths.root
-        self.registry = config.registry()
+        self.registry = config.build_registry()
         self.in_journal = DatabaseThread("journal")
         self.in_detector = DatabaseThread("detector")
         self.in_series = DatabaseThread("series")
@@ -179,7 +179,7 @@ class Resources:
         lost = report_absent(self.journal, absent)
         damaged = find_set_aside(self.paths.root) - before
         record_start(self.state, self.config, now, lost, damaged)
-        cursor = max(self.series.cursor(), load_cursor(self.state, CONSUMER))
+        cursor = max(self.series.get_cursor(), load_cursor(self.state, CONSUMER))
         reconcile_journal(self.journal, cursor)
 
     def find_hanging(self) -> dict[str, str]:

@@ -107,7 +107,7 @@ class Running:
                     or self._service.ingestion.source.state.connections
                 ):
                     raise
-                log.error("cannot run with the new configuration, back to the old one: %s", error)  # noqa: TRY400 - one line
+                log.error("cannot run with the new configuration; using the old one: %s", error)  # noqa: TRY400 - one line
                 self._next, before = self._rebuild_service(before), None
             else:
                 before = self._service.config

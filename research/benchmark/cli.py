@@ -27,24 +27,28 @@ _REAL: Final = "gym_pms5003_61s.csv.gz"
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m research.benchmark",
-        description="The detector in every world, trained with and without it, and on recordings.",
+        description="Evaluate the detector in all worlds and on recordings.",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="few rooms, half a day of lead-in; writes no document"
+        "--quick",
+        action="store_true",
+        help="few rooms and half a day of lead-in; does not write the page",
     )
     parser.add_argument("--worlds", help="names, separated by commas; all by default")
-    parser.add_argument("--programs", default="busy,ordinary", help="of the rooms")
+    parser.add_argument("--programs", default="busy,ordinary", help="programs of the rooms")
     parser.add_argument("--seeds", type=int, help="seeds of each world")
-    parser.add_argument("--rooms", type=int, help="sensors of each seed")
-    parser.add_argument("--lead-in", type=float, help="days before those that are scored; 14")
+    parser.add_argument("--rooms", type=int, help="sensors for each seed")
+    parser.add_argument("--lead-in", type=float, help="days before the scored days, by default 14")
     parser.add_argument("--days", type=float, help="days that are scored")
-    parser.add_argument("--first-seed", type=int, default=90_000, help="seeds below are training's")
+    parser.add_argument(
+        "--first-seed", type=int, default=90_000, help="training uses the seeds below"
+    )
     parser.add_argument("--model", type=Path, help="a model file in place of the shipped one")
     parser.add_argument("--real", type=Path, help="folder of real recordings without vaping")
     parser.add_argument(
         "--recordings",
         type=Path,
-        help="folder of labeled recordings, NAME.csv and NAME.truth.csv; without worlds",
+        help="evaluate a folder of labeled recordings (NAME.csv, NAME.truth.csv), not worlds",
     )
     parser.add_argument("--cases", type=Path, help="CSV file of all misses and false alarms")
     parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 2))
@@ -52,14 +56,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--out",
         type=Path,
         default=RESULTS,
-        help="page to write; full mode, with --quick below build/",
+        help="page to write; with --quick, by default in build/",
     )
     options = parser.parse_args(argv)
     for name, value in (QUICK if options.quick else FULL).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
     if options.first_seed < 10_000:
-        parser.error("--first-seed: seeds below 10000 belong to training")
+        parser.error("--first-seed: training uses the seeds below 10000")
     if options.real and not (options.real / _REAL).is_file():
         parser.error(f"--real: no recordings in {options.real}")
     return options
@@ -89,7 +93,7 @@ def _evaluate_worlds(
     from research.benchmark import run, world_recordings  # noqa: PLC0415 - slow to import
 
     recordings = [(spec.program, world_recordings.load(spec)) for spec in specs]
-    return run.judge(recordings, method, Model.from_bytes(body), people)
+    return run.evaluate(recordings, method, Model.from_bytes(body), people)
 
 
 def _evaluate_files(folder: Path, program: str, body: bytes) -> list[Result]:
@@ -97,13 +101,13 @@ def _evaluate_files(folder: Path, program: str, body: bytes) -> list[Result]:
     from research.benchmark import recordings, run  # noqa: PLC0415 - slow to import
 
     load = {
-        "labeled": recordings.labeled,
-        "real": recordings.without_vaping,
-        "real with puffs": recordings.with_puffs,
+        "labeled": recordings.read_labeled,
+        "real": recordings.read_without_vaping,
+        "real with puffs": recordings.read_with_puffs,
     }[program]
     model, found = Model.from_bytes(body), []
     for recording in load(folder):
-        found += run.judge([(program, recording)], run.SHIPPED, model)
+        found += run.evaluate([(program, recording)], run.SHIPPED, model)
     return found
 
 
@@ -129,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from detection.model import Model  # noqa: PLC0415 - slow to import
     from research.benchmark import report, run, world_recordings  # noqa: PLC0415 - slow to import
 
-    model = options.model.read_bytes() if options.model else Model.shipped().to_bytes()
+    model = options.model.read_bytes() if options.model else Model.load_shipped().to_bytes()
     specs = [] if options.recordings else _specs(options)
     world_recordings.drop_stale()
     _run([(_simulate, (spec,)) for spec in specs], options.workers, "simulating")
@@ -141,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     by_model: dict[bytes, list[WorldSpec]] = {}
     for spec in specs:
-        if other := run.model_without(spec.world):
+        if other := run.load_model_without(spec.world):
             by_model.setdefault(other.to_bytes(), []).append(spec)
     jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
         (_evaluate_worlds, (mine, run.WITHOUT, other, tuple(run.LEAD_IN_DAYS)))
@@ -173,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if specs:
         path = Path("build/detection-quick/results.md") if options.quick else options.out
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(report.document(made), encoding="utf-8")
+        path.write_text(report.render_page(made), encoding="utf-8")
         console.print(f"written: {path}")
     return 0
 

@@ -69,7 +69,7 @@ def _hold(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _voc(series: Series) -> tuple[str, NDArray[np.float64]] | None:
     for key in VOC_CHANNELS:
-        values = series.column(key)
+        values = series.get_column(key)
         if values is not None:
             return key, _hold(values)
     return None
@@ -92,7 +92,7 @@ def _lowest(
 
 def halo(series: Series, limit: float = 35.0) -> NDArray[np.float64] | None:
     """Apply HALO's sample configuration: PM10 at or above the limit."""
-    pm10 = series.column("pm10")
+    pm10 = series.get_column("pm10")
     if pm10 is None:
         return None
     return _edges(series.time, _hold(pm10) >= limit)
@@ -100,7 +100,7 @@ def halo(series: Series, limit: float = 35.0) -> NDArray[np.float64] | None:
 
 def verkada(series: Series, zone: float = 50.0) -> NDArray[np.float64] | None:
     """Apply an index of TVOC and PM2.5 rises: our version of a formula that is not public."""
-    pm, gas = series.column("pm25"), _voc(series)
+    pm, gas = series.get_column("pm25"), _voc(series)
     if pm is None or gas is None:
         return None
     key, voc = gas
@@ -114,7 +114,7 @@ def ipvideo(
     series: Series, limit: float = 20.0, period_s: float = 15.0, gas_factor: float = 2.0
 ) -> NDArray[np.float64] | None:
     """Apply the patent rule: particles above a threshold for a period, and gas below its own."""
-    pm, gas = series.column("pm25"), _voc(series)
+    pm, gas = series.get_column("pm25"), _voc(series)
     if pm is None or gas is None:
         return None
     key, voc = gas
@@ -129,7 +129,7 @@ def vaciam(  # noqa: C901 - one state machine, as published
     series: Series, idle_every_s: float = 0.0
 ) -> NDArray[np.float64] | None:
     """Apply VaCiam's classification of SEN55 readings; while idle, check every `idle_every_s`."""
-    pm, voc = series.column("pm25"), series.column("voc_index")
+    pm, voc = series.get_column("pm25"), series.get_column("voc_index")
     if pm is None or voc is None:
         return None
     pms: deque[float] = deque(maxlen=8)
@@ -169,7 +169,7 @@ def vaciam(  # noqa: C901 - one state machine, as published
 
 def fukidzon(series: Series) -> NDArray[np.float64] | None:
     """Alert when PM2.5 has risen above its level 59 s earlier."""
-    pm = series.column("pm25")
+    pm = series.get_column("pm25")
     if pm is None:
         return None
     time, values = series.time, np.rint(_hold(pm))
@@ -208,7 +208,7 @@ def hobby(
     series: Series, limit: float = 100.0, lock_out_s: float = 100.0
 ) -> NDArray[np.float64] | None:
     """Alert on PM2.5 above a limit, then pause."""
-    pm = series.column("pm25")
+    pm = series.get_column("pm25")
     if pm is None:
         return None
     alerts: list[float] = []
@@ -236,8 +236,8 @@ RULES: Final[Mapping[str, tuple[str, Callable[..., NDArray[np.float64] | None]]]
 """Each rule's name in tables, and its function."""
 
 NOT_APPLICABLE: Final[Mapping[str, str]] = {
-    "GS601 vaping index > 5": "no world imitates the vendor's index",
-    "CPC357": "needs an MQ-2 gas sensor, which no device here has",
-    "HALO 2019 composite": "the composite is not public",
+    "GS601 vaping index > 5": "no world simulates the vendor's index",
+    "CPC357": "needs an MQ-2 gas sensor, which none of these devices has",
+    "HALO 2019 composite": "its formula is not public",
 }
 """Rules that cannot be run, with the reason."""

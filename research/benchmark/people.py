@@ -16,7 +16,7 @@ from alerts.incidents.threshold_adjustments import ANSWERED, STEPS
 from detection import commissioning
 from detection.alert_rules import UPPER, is_early, is_faint
 from detection.events import EventKind, EventPhase
-from research.benchmark.scoring import BEFORE_S, WEAK_UG_M3, is_visible, window
+from research.benchmark.scoring import BEFORE_S, WEAK_UG_M3, get_match_window, is_visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,14 +42,14 @@ _STEP_S: Final = 60.0
 class Room:
     """A sensor whose readings begin at `begin`, Unix seconds, and the events in its room.
 
-    If `answers`, staff answer its alerts. `judged` has the times and scores of pulses that were
+    If `answers`, staff answer its alerts. `scores` has the times and scores of pulses that were
     allowed to alert.
     """
 
     truth: Sequence[Happening]
     begin: float
     answers: bool
-    judged: list[tuple[float, float]] = field(default_factory=list)
+    scores: list[tuple[float, float]] = field(default_factory=list)
     is_tested: bool = False
     moved: float = 0.0
     read: int = 0
@@ -57,7 +57,11 @@ class Room:
     @property
     def sessions(self) -> list[tuple[float, float]]:
         """Time windows of all vaping sessions, including weak ones."""
-        return [window(h) for h in self.truth if h.kind == "vape" and h.seen_pm25 >= WEAK_UG_M3]
+        return [
+            get_match_window(h)
+            for h in self.truth
+            if h.kind == "vape" and h.seen_pm25 >= WEAK_UG_M3
+        ]
 
 
 class People:
@@ -82,9 +86,11 @@ class People:
         for k in counts.nonzero()[0].tolist():
             room = self._rooms.get(int(rows[k]))
             if room is not None and not room.is_tested:
-                room.judged.append((float(time[k]), float(episodes["log_odds"][k])))
+                room.scores.append((float(time[k]), float(episodes["log_odds"][k])))
 
-    def tell(self, detector: Detector, now: float, found: Sequence[Sequence[Event]]) -> None:
+    def adjust_thresholds(
+        self, detector: Detector, now: float, found: Sequence[Sequence[Event]]
+    ) -> None:
         """Test rooms when due, and answer new alerts."""
         for row, room in self._rooms.items():
             if not room.is_tested and now >= room.begin + TEST_S:
@@ -104,7 +110,7 @@ class People:
 def _scores(room: Room) -> dict[str, float]:
     """Return the highest score in each step of a room test."""
     truth = [h for h in room.truth if h.onset >= room.begin]
-    puffs = [window(h) for h in truth if is_visible(h) and h.seen_pm25 >= _PUFF_UG_M3]
+    puffs = [get_match_window(h) for h in truth if is_visible(h) and h.seen_pm25 >= _PUFF_UG_M3]
     sessions = room.sessions
     others = [
         (h.onset - BEFORE_S, h.onset + _STEP_S)
@@ -114,7 +120,7 @@ def _scores(room: Room) -> dict[str, float]:
     steps = {step.name: puffs[:1] if step.is_vaping else [] for step in commissioning.STEPS}
     steps["deodorant"] = others[:_OTHER_STEPS]
     return {
-        name: max((s for t, s in room.judged for a, b in spans if a <= t <= b), default=-np.inf)
+        name: max((s for t, s in room.scores for a, b in spans if a <= t <= b), default=-np.inf)
         for name, spans in steps.items()
     }
 

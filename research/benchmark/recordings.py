@@ -94,23 +94,23 @@ class Series:
     time: NDArray[np.float64]
     values: NDArray[np.float32]
 
-    def column(self, key: str) -> NDArray[np.float64] | None:
+    def get_column(self, key: str) -> NDArray[np.float64] | None:
         """Return the values of one quantity; None if the sensor does not measure it."""
         if key not in self.sensor.channels:
             return None
         return self.values[:, self.sensor.channels.index(key)].astype(np.float64)
 
-    def matrix(self, begin: int, end: int) -> NDArray[np.float64]:
+    def build_matrix(self, begin: int, end: int) -> NDArray[np.float64]:
         """Return rows `begin` to `end` with the columns `detection.quantities.COLUMNS`."""
         full = np.full((end - begin, len(COLUMNS)), np.nan)
         full[:, [COLUMN_INDEX[c] for c in self.sensor.channels]] = self.values[begin:end]
         return full
 
-    def after(self, time: float) -> Series:
+    def select_after(self, time: float) -> Series:
         """Return the readings at or after `time`."""
-        return self.between(time, np.inf)
+        return self.select_between(time, np.inf)
 
-    def between(self, begin: float, end: float) -> Series:
+    def select_between(self, begin: float, end: float) -> Series:
         """Return the readings in ``[begin, end)``."""
         first, last = np.searchsorted(self.time, (begin, end))
         return Series(self.sensor, self.time[first:last], self.values[first:last])
@@ -139,7 +139,9 @@ def make_series(
     return Series(sensor, np.asarray(time, float), values.astype(np.float32))
 
 
-def series_of(readings: Readings, truth: Iterable[Happening], group: str) -> tuple[Series, ...]:
+def split_by_sensor(
+    readings: Readings, truth: Iterable[Happening], group: str
+) -> tuple[Series, ...]:
     """Return a series for each sensor that has readings."""
     device_of = {h.sensor: h.device for h in truth}
     order = np.argsort(readings.sensor, kind="stable")
@@ -193,7 +195,7 @@ def _open(path: Path) -> Any:  # an open text file, compressed or not
     return path.open(newline="", encoding="utf-8")
 
 
-def labeled(folder: Path) -> Iterator[Recording]:
+def read_labeled(folder: Path) -> Iterator[Recording]:
     """Read all labeled recordings in a folder; each is scored from start to end.
 
     Raises `FileNotFoundError` if the folder has none.
@@ -210,7 +212,7 @@ def labeled(folder: Path) -> Iterator[Recording]:
         yield Recording(name, (_ends(series),), tuple(series), tuple(read_truth(path)))
 
 
-def without_vaping(folder: Path) -> Iterator[Recording]:
+def read_without_vaping(folder: Path) -> Iterator[Recording]:
     """Read the real recordings in `folder`; none contains vaping.
 
     Parts used in training are not scored: the first days of the gym, some days in each period of
@@ -237,13 +239,13 @@ def without_vaping(folder: Path) -> Iterator[Recording]:
         yield Recording(run.sensor.group, (_ends([run]),), (run,))
 
 
-def with_puffs(folder: Path) -> Iterator[Recording]:
+def read_with_puffs(folder: Path) -> Iterator[Recording]:
     """Yield the real recordings of occupied rooms with simulated sessions added.
 
     Only parts that training does not use are included. Puffs are drawn as in training.
     """
     readings, truth = prepared(folder, PUFFS_SEED, PUFFS_A_DAY, is_test=True)
-    for series in series_of(readings, truth, "real air"):
+    for series in split_by_sensor(readings, truth, "real air"):
         mine = tuple(h for h in truth if h.sensor == series.sensor.name)
         name = series.sensor.name.split("-")[0]
         yield Recording(name, (_ends([series]),), (series,), mine)

@@ -37,7 +37,7 @@ INTERVALS: Final = (1, 2, 5, 10, 30, 60)
 _FIGURES: Final = ("visible", "recall", "precision", "F1", "false alarms a sensor-day")
 _LATE: Final = "latency p50 / p90, s"
 _LATE_FAST: Final = "latency p50 / p90 up to 5 s, s"
-_LATE_REPORTS: Final = "the same in reporting intervals, all"
+_LATE_REPORTS: Final = "latency p50 / p90 in reporting intervals"
 _MODELS: Final = {WITHOUT: "trained without the world", SHIPPED: "shipped model"}
 
 
@@ -64,10 +64,10 @@ class Report:
     @property
     def method(self) -> str:
         """Method for split tables: the model trained without the world, if all worlds have one."""
-        tested = {r.recording for r in self.of(SHIPPED, *PROGRAMS)}
-        return WITHOUT if tested == {r.recording for r in self.of(WITHOUT)} else SHIPPED
+        tested = {r.recording for r in self.select(SHIPPED, *PROGRAMS)}
+        return WITHOUT if tested == {r.recording for r in self.select(WITHOUT)} else SHIPPED
 
-    def of(self, method: str, *programs: str, people: str = COLD) -> list[Result]:
+    def select(self, method: str, *programs: str, people: str = COLD) -> list[Result]:
         """Return the results of a method in some programs, by default in all of them."""
         return [
             r
@@ -125,9 +125,9 @@ def _names(results: Iterable[Result]) -> list[str]:
     return list(dict.fromkeys(r.recording for r in results))
 
 
-def leave_one_out(report: Report, program: str) -> Table:
+def tabulate_left_out(report: Report, program: str) -> Table:
     """Tabulate each world with a model trained without it, and with the shipped model."""
-    shipped, without = report.of(SHIPPED, program), report.of(WITHOUT, program)
+    shipped, without = report.select(SHIPPED, program), report.select(WITHOUT, program)
     rows = []
     for world in _names(shipped):
         mine = [r for r in without if r.recording == world]
@@ -143,15 +143,15 @@ def leave_one_out(report: Report, program: str) -> Table:
 
 
 _ABOUT_PROGRAM: Final = {
-    "busy": "Each world is judged by a model that knows neither it nor one other.",
+    "busy": "Each world's readings go to a model trained without that world and one other.",
     "ordinary": (
-        "The nuisances of busy rooms with a vaping session every few days: no world lets the"
-        " density of nuisances be chosen, so false alarms are an upper bound."
+        "These rooms have a vaping session every few days, but the nuisances of busy rooms, because"
+        " no world can lower their rate. So false alarms are an upper bound."
     ),
 }
 
 
-def by_people(report: Report) -> Table:
+def tabulate_feedback(report: Report) -> Table:
     """Tabulate results by the feedback that the thresholds got, for groups of sensors."""
     groups: dict[str, tuple[str, Callable[[SensorScore], bool]]] = {
         "busy rooms": ("busy", lambda _: True),
@@ -163,34 +163,34 @@ def by_people(report: Report) -> Table:
     rows = []
     for group, (program, keep) in groups.items():
         for people in LEAD_IN_DAYS:
-            results = report.of(report.method, program, people=people)
+            results = report.select(report.method, program, people=people)
             results = [r for r in results if keep(r.score)]
             seen = _seen(results)
             if not seen:
                 continue
-            s, told = summarize(_scores(results)), summarize(seen)
+            s, notified = summarize(_scores(results)), summarize(seen)
             large = [f for r in seen for f in r.sessions if f.session.seen_pm25 >= LARGE_UG_M3]
-            notices = sum(len(r.incidents) for r in seen) / told.sensor_days
+            notices = sum(len(r.incidents) for r in seen) / notified.sensor_days
             share = np.mean([not f.missed for f in large]) if large else math.nan
             rates = (s.recall, s.precision, s.f1, s.false_per_day)
             fast = summarize(_scores(results, _is_fast)).latency_p50_s
             rows.append(
                 [
                     *(group, people, str(s.visible), *map(_n, rates), _n(fast, 0)),
-                    *(_n(told.recall), _n(notices), f"{_n(float(share))} of {len(large)}"),
+                    *(_n(notified.recall), _n(notices), f"{_n(float(share))} of {len(large)}"),
                 ]
             )
     head = (
         *("rooms", "thresholds", *_FIGURES, "latency p50 up to 5 s, s"),
         *("recall with possible", "likely and possible a day", "large found, with possible"),
     )
-    return Table("What people tell the thresholds, worlds left out", head, rows, _ABOUT_PEOPLE)
+    return Table("Effect of room tests and answers, worlds left out", head, rows, _ABOUT_PEOPLE)
 
 
 _ABOUT_PEOPLE: Final = (
-    f"*Cold*: one day after its start. *Large*: at least {LARGE_UG_M3:g} µg/m³ at the sensor. The"
-    " first large session of a room and what else happened first stand for its room test; half of"
-    " the alerts are answered, rightly, within the hour."
+    f"*Cold*: one day after the sensor starts. *Large*: at least {LARGE_UG_M3:g} µg/m³ at the"
+    " sensor. A room's first large session and its first other events stand in for the room test."
+    " Half of the alerts are answered correctly within the hour."
 )
 
 
@@ -198,20 +198,20 @@ def _is_best(score: SensorScore) -> bool:
     return score.sensor.interval_s <= 2.0 and score.sensor.channel_group.startswith("sizes")
 
 
-def trained_on(report: Report, program: str) -> Table:
+def tabulate_shipped(report: Report, program: str) -> Table:
     """Tabulate the shipped model's results by world."""
-    results = report.of(SHIPPED, program)
+    results = report.select(SHIPPED, program)
     rows = [[w, *_whole([r for r in results if r.recording == w])] for w in _names(results)]
     if len(rows) > 1:
         rows.append(["all", *_whole(results)])
     return Table(f"The shipped model, {program} rooms", ("world", *_WHOLE), rows)
 
 
-def one_policy(report: Report) -> Table:
+def tabulate_one_policy(report: Report) -> Table:
     """Tabulate the best F1 within the false alarm budget, with one threshold for all worlds."""
     rows = []
     for method, words in _MODELS.items():
-        results = report.of(method, "busy")
+        results = report.select(method, "busy")
         visible = sum(len(r.score.sessions) for r in results)
         days = sum(r.score.days for r in results)
         points = []
@@ -232,14 +232,14 @@ def _split(
 ) -> Table:
     rows = []
     for name, keep in groups.items():
-        scores = _scores(report.of(report.method, "busy"), keep)
+        scores = _scores(report.select(report.method, "busy"), keep)
         if scores:
             s = summarize(scores, draws=DRAWS)
             rows.append([name, f"{s.sensor_days:.0f}", *_figures(s), _late(s)])
     return Table(title, (first, "sensor-days", *_FIGURES, _LATE), rows)
 
 
-def by_interval(report: Report) -> Table:
+def tabulate_intervals(report: Report) -> Table:
     """Tabulate results by reporting interval."""
     groups: dict[str, Callable[[SensorScore], bool]] = {
         f"{every} s": lambda s, e=every: round(s.sensor.interval_s) == e  # type: ignore[misc]
@@ -249,25 +249,25 @@ def by_interval(report: Report) -> Table:
     return _split(report, "By reporting interval", "interval", groups)
 
 
-def by_channels(report: Report) -> Table:
+def tabulate_channels(report: Report) -> Table:
     """Tabulate results by the quantities that the device measures."""
     groups: dict[str, Callable[[SensorScore], bool]] = {
         name: lambda s, n=name: s.sensor.channel_group == n  # type: ignore[misc]
         for name in CHANNEL_GROUPS
     }
-    return _split(report, "By what the device measures", "beside PM2.5", groups)
+    return _split(report, "By device channels", "in addition to PM2.5", groups)
 
 
 def _by_world(report: Report, title: str, first: str, cells: dict[str, dict[str, str]]) -> Table:
-    worlds = _names(report.of(report.method, "busy"))
+    worlds = _names(report.select(report.method, "busy"))
     rows = [[name, *(row.get(w, "–") for w in worlds)] for name, row in cells.items()]
     return Table(title, (first, *worlds), rows)
 
 
-def by_style(report: Report) -> Table:
+def tabulate_products(report: Report) -> Table:
     """Tabulate recall by vaping product."""
     tally: dict[str, dict[str, list[bool]]] = {}
-    for r in report.of(report.method, "busy"):
+    for r in report.select(report.method, "busy"):
         for f in r.score.sessions:
             row = tally.setdefault(f.session.style, {})
             row.setdefault(r.recording, []).append(not f.missed)
@@ -275,12 +275,12 @@ def by_style(report: Report) -> Table:
         style: {w: f"{sum(hits) / len(hits):.2f} of {len(hits)}" for w, hits in row.items()}
         for style, row in sorted(tally.items())
     }
-    return _by_world(report, "Recall by what was vaped", "style", cells)
+    return _by_world(report, "Recall by vaping product", "style", cells)
 
 
-def by_cause(report: Report) -> Table:
+def tabulate_causes(report: Report) -> Table:
     """Tabulate false alarms per sensor-day by the kind of event that caused them."""
-    results = report.of(report.method, "busy")
+    results = report.select(report.method, "busy")
     causes = summarize(_scores(results)).causes
     cells: dict[str, dict[str, str]] = {cause: {} for cause in causes}
     for world in _names(results):
@@ -290,10 +290,10 @@ def by_cause(report: Report) -> Table:
     return _by_world(report, "False alarms a sensor-day by cause", "kind", cells)
 
 
-def calibration(report: Report) -> Table:
+def tabulate_calibration(report: Report) -> Table:
     """Tabulate how stated probabilities compare with outcomes, by world."""
     rows = []
-    results = report.of(report.method, "busy")
+    results = report.select(report.method, "busy")
     for world in _names(results):
         mine = [r for r in results if r.recording == world]
         incidents = [i for r in mine for i in r.score.incidents]
@@ -303,39 +303,42 @@ def calibration(report: Report) -> Table:
             bins=5,
         )
         bins = [
-            f"{_n(said)}: {_n(seen)} of {n}" if n else "–"
-            for said, seen, n in zip(c.stated, c.observed, c.count, strict=True)
+            f"{_n(stated)}: {_n(seen)} of {n}" if n else "–"
+            for stated, seen, n in zip(c.stated, c.observed, c.count, strict=True)
         ]
         rows.append([world, *bins, _n(c.brier, 3)])
     spans = (f"stated {k / 5:g}-{(k + 1) / 5:g}" for k in range(5))
     head = ("world", *spans, "Brier")
-    about = "Mean stated probability: share that was vaping, of so many incidents."
+    about = "Each cell: mean stated probability, share that was vaping, and number of incidents."
     return Table("Calibration", head, rows, about)
 
 
-def by_rule(report: Report) -> Table:
+def tabulate_rules(report: Report) -> Table:
     """Tabulate the published rules' results over all worlds."""
     methods = {m: f"Plumewatch, {words}" for m, words in _MODELS.items()}
     methods |= {key: name for key, (name, _) in peers.RULES.items()}
-    sensors = len(report.of(SHIPPED, "busy"))
+    sensors = len(report.select(SHIPPED, "busy"))
     rows = []
     for method, name in methods.items():
-        if results := report.of(method, "busy"):
+        if results := report.select(method, "busy"):
             rows.append([name, f"{len(results)} of {sensors}", *_whole(results)])
-    about = "Each on the sensors that have the channels it needs. Not applicable: " + "; ".join(
-        f"{rule} ({why})" for rule, why in peers.NOT_APPLICABLE.items()
+    about = (
+        "Each rule runs on the sensors that have the channels it needs. Rules that cannot run: "
+        + "; ".join(f"{rule} ({why})" for rule, why in peers.NOT_APPLICABLE.items())
     )
-    return Table("Beside published rules", ("method", "sensors", *_WHOLE), rows, about + ".")
+    return Table(
+        "Comparison with published rules", ("method", "sensors", *_WHOLE), rows, about + "."
+    )
 
 
-def real(report: Report) -> Table:
+def tabulate_real(report: Report) -> Table:
     """Tabulate alarms in real recordings without vaping."""
     rows = []
-    results = report.of(SHIPPED, "real")
+    results = report.select(SHIPPED, "real")
     for name in _names(results):
         row = [name]
         for key in (SHIPPED, *peers.RULES):
-            mine = [r for r in report.of(key, "real") if r.recording == name]
+            mine = [r for r in report.select(key, "real") if r.recording == name]
             s = summarize(_scores(mine))
             if key == SHIPPED:
                 row += [str(len(mine)), _n(s.sensor_days, 1)]
@@ -349,12 +352,12 @@ def real(report: Report) -> Table:
     return Table("Real recordings without vaping", head + rules, rows)
 
 
-def labeled(report: Report, program: str, title: str, about: str = "") -> Table:
+def tabulate_labeled(report: Report, program: str, title: str, about: str = "") -> Table:
     """Tabulate labeled recordings."""
     rows = []
-    for name in _names(report.of(SHIPPED, program)):
+    for name in _names(report.select(SHIPPED, program)):
         for key in (SHIPPED, *peers.RULES):
-            if mine := [r for r in report.of(key, program) if r.recording == name]:
+            if mine := [r for r in report.select(key, program) if r.recording == name]:
                 words = "Plumewatch" if key == SHIPPED else peers.RULES[key][0]
                 with_possible = _n(summarize(_seen(mine)).recall)
                 rows.append([name, words, *_whole(mine), with_possible])
@@ -362,27 +365,36 @@ def labeled(report: Report, program: str, title: str, about: str = "") -> Table:
 
 
 _ABOUT_PUFFS: Final = (
-    "Real air of occupied rooms, of days that training did not use, with simulated sessions on it."
-    " Their puffs are drawn as those of training are, so this flatters."
+    "Real air of occupied rooms on days that training did not use, with simulated sessions added."
+    " Puffs are drawn as in training, so these results are too good."
 )
 
 
-def tables(report: Report) -> Iterator[Table]:
+def build_tables(report: Report) -> Iterator[Table]:
     """Build all tables that have rows, the main results first."""
-    ran = [p for p in PROGRAMS if report.of(SHIPPED, p)]
-    made = [leave_one_out(report, program) for program in ran]
-    made += [by_people(report), one_policy(report)]
-    made += [trained_on(report, program) for program in ran]
-    made += [f(report) for f in (by_interval, by_channels, by_style, by_cause, calibration)]
-    made += [by_rule(report), real(report)]
-    made += [labeled(report, "real with puffs", "Puffs on real air", _ABOUT_PUFFS)]
-    made += [labeled(report, "labeled", "Labeled recordings")]
+    ran = [p for p in PROGRAMS if report.select(SHIPPED, p)]
+    made = [tabulate_left_out(report, program) for program in ran]
+    made += [tabulate_feedback(report), tabulate_one_policy(report)]
+    made += [tabulate_shipped(report, program) for program in ran]
+    made += [
+        f(report)
+        for f in (
+            tabulate_intervals,
+            tabulate_channels,
+            tabulate_products,
+            tabulate_causes,
+            tabulate_calibration,
+        )
+    ]
+    made += [tabulate_rules(report), tabulate_real(report)]
+    made += [tabulate_labeled(report, "real with puffs", "Puffs on real air", _ABOUT_PUFFS)]
+    made += [tabulate_labeled(report, "labeled", "Labeled recordings")]
     return (table for table in made if table.rows)
 
 
-def plain_words(report: Report) -> str:
+def summarize_results(report: Report) -> str:
     """Describe in a sentence what a school can expect from sensors that report often."""
-    s = summarize(_scores(report.of(report.method, "busy"), _is_fast))
+    s = summarize(_scores(report.select(report.method, "busy"), _is_fast))
     if not s.visible:
         return ""
     air = "worlds that the model was not trained on" if report.method == WITHOUT else "all worlds"
@@ -392,14 +404,14 @@ def plain_words(report: Report) -> str:
         rate = f"one false alarm in {1 / a_day:.0f} days"
     return (
         f"In busy rooms of {air}, of ten vaping sessions that reach a sensor reporting every 5 s or"
-        f" faster, {10 * s.recall:.0f} are detected, half of them within {s.latency_p50_s:.0f} s,"
-        f" and a sensor gives {rate}."
+        f" faster, {10 * s.recall:.0f} are detected, half of them within {s.latency_p50_s:.0f} s."
+        f" A sensor causes {rate}."
     )
 
 
 def show(report: Report, console: Console) -> None:
     """Print all tables."""
-    for table in tables(report):
+    for table in build_tables(report):
         rich = RichTable(title=table.title, title_justify="left", header_style="bold")
         for k, name in enumerate(table.head):
             rich.add_column(name, justify="left" if k == 0 else "right", overflow="fold")
@@ -408,7 +420,7 @@ def show(report: Report, console: Console) -> None:
         console.print(rich)
         if table.about:
             console.print(table.about)
-    console.print(plain_words(report))
+    console.print(summarize_results(report))
     console.print(f"model {report.version}; {report.cpu_s:.0f} s of processor time")
 
 
@@ -418,15 +430,15 @@ def write_cases(report: Report, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*head, "case", "time", "cause", "seen_pm25", "base_pm25", "confidence"])
-        for r in report.of(report.method):
+        for r in report.select(report.method):
             s = r.score.sensor
             who = [r.recording, r.program, s.group, s.name, s.device, s.interval_s, s.channel_group]
             for session in (f.session for f in r.score.sessions if f.missed):
                 size = [f"{session.seen_pm25:.1f}", f"{session.base_pm25:.1f}", ""]
                 writer.writerow([*who, "missed", f"{session.arrival:.1f}", session.style, *size])
             for i in (i for i in r.score.incidents if not i.right):
-                said = f"{i.confidence:.3f}"
-                writer.writerow([*who, "false", f"{i.time:.1f}", i.cause, "", "", said])
+                confidence = f"{i.confidence:.3f}"
+                writer.writerow([*who, "false", f"{i.time:.1f}", i.cause, "", "", confidence])
 
 
 def _markdown(table: Table) -> str:
@@ -439,13 +451,13 @@ def _markdown(table: Table) -> str:
     return f"## {table.title}\n\n{about}" + "\n".join(lines) + "\n"
 
 
-def document(report: Report) -> str:
+def render_page(report: Report) -> str:
     """Return the benchmark's page."""
     seeds = sorted({s.seed for s in report.specs})
     spec = report.specs[0]
     days = sum(s.rooms * s.days for s in report.specs)
     split = {
-        WITHOUT: "models that were trained without the world they are judged in",
+        WITHOUT: "models trained without the world in which they are tested",
         SHIPPED: "the shipped model, trained on other seeds of these worlds",
     }[report.method]
     machine = (
@@ -454,7 +466,7 @@ def document(report: Report) -> str:
     )
     page = Path(__file__).with_name("page.md").read_text(encoding="utf-8")
     return page.format(
-        words=plain_words(report),
+        words=summarize_results(report),
         command=report.command,
         worlds=", ".join(dict.fromkeys(s.world for s in report.specs)),
         seeds=f"{seeds[0]}-{seeds[-1]}",
@@ -464,5 +476,5 @@ def document(report: Report) -> str:
         machine=machine,
         draws=DRAWS,
         split=split,
-        tables="\n".join(_markdown(table) for table in tables(report)),
+        tables="\n".join(_markdown(table) for table in build_tables(report)),
     )

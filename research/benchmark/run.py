@@ -58,7 +58,7 @@ class Result:
     with_possible: SensorScore | None = None
 
 
-def model_without(world: str) -> Model | None:
+def load_model_without(world: str) -> Model | None:
     """Return the model trained without a world, or None."""
     paths = (path for path in MODELS.glob("*.npz") if world in path.stem.split("-"))
     path = next(paths, None)
@@ -68,14 +68,14 @@ def model_without(world: str) -> Model | None:
 def run_detector(
     series: Sequence[Series],
     detector: Detector,
-    tell: Callable[[Detector, float, list[list[Event]]], None] | None = None,
+    adjust: Callable[[Detector, float, list[list[Event]]], None] | None = None,
 ) -> list[list[Event]]:
     """Run one detector over all series in time order; return each series' events.
 
     The detector identifies series by index, so a later call can continue with later readings.
-    `tell` is called after every hour with the events so far.
+    `adjust` is called after every hour with the events so far.
     """
-    rows = [detector.sensor_row(f"{k}") for k in range(len(series))]
+    rows = [detector.assign_row(f"{k}") for k in range(len(series))]
     found: list[list[Event]] = [[] for _ in series]
     first, last = min(s.time[0] for s in series), max(s.time[-1] for s in series)
     edges = np.append(np.arange(first, last, _SLICE_S), np.inf)
@@ -86,17 +86,17 @@ def run_detector(
         if time.size:
             sensor = np.repeat(np.array(rows, np.int32), [b - a for a, b in spans])
             values = np.concatenate(
-                [s.matrix(a, b) for s, (a, b) in zip(series, spans, strict=True)]
+                [s.build_matrix(a, b) for s, (a, b) in zip(series, spans, strict=True)]
             )
             order = np.argsort(time, kind="stable")
             for event in detector.step(ReadingBatch(sensor[order], time[order], values[order])):
                 found[int(event.sensor)].append(event)
-        if tell is not None:
-            tell(detector, float(edges[k + 1]), found)
+        if adjust is not None:
+            adjust(detector, float(edges[k + 1]), found)
     return found
 
 
-def vape_alerts(
+def select_vape_alerts(
     events: Sequence[Event], kinds: tuple[EventKind, ...] = (EventKind.VAPE,)
 ) -> Alerts:
     """Return the vaping alerts, each at the time of the reading that triggered it."""
@@ -107,7 +107,7 @@ def vape_alerts(
     )
 
 
-def judge(
+def evaluate(
     recordings: Sequence[tuple[str, Recording]],
     method: str,
     model: Model,
@@ -125,17 +125,19 @@ def judge(
     truths: list[list[Happening]] = []
     rooms: dict[int, Room] = {}
     for row, (told, _, recording, whole) in enumerate(cases):
-        series.append(whole.after(recording.spans[0][0] - 86_400.0 * LEAD_IN_DAYS[told]))
+        series.append(whole.select_after(recording.spans[0][0] - 86_400.0 * LEAD_IN_DAYS[told]))
         truths.append([h for h in recording.happenings if h.sensor == whole.sensor.name])
         if told != COLD:
             rooms[row] = Room(truths[row], float(series[row].time[0]), told == ANSWERED)
     staff = People(rooms)
-    events = run_detector(series, Detector(model, staff if rooms else None), staff.tell)
+    events = run_detector(
+        series, Detector(model, staff if rooms else None), staff.adjust_thresholds
+    )
     results = []
     for (told, program, recording, one), truth, mine in zip(cases, truths, events, strict=True):
         spans = recording.spans
-        alerts = vape_alerts(mine)
-        seen = vape_alerts(mine, (EventKind.VAPE, EventKind.POSSIBLE))
+        alerts = select_vape_alerts(mine)
+        seen = select_vape_alerts(mine, (EventKind.VAPE, EventKind.POSSIBLE))
         with_possible = score_sensor(truth, seen, one.sensor, spans)
         scores = [
             score_sensor(truth, alerts[~(alerts.confidence < floor)], one.sensor, spans)
@@ -145,10 +147,10 @@ def judge(
         results.append(
             Result(recording.name, program, method, scores[0], by_floor, told, with_possible)
         )
-        part = one.after(spans[0][0] - _RULE_LEAD_S)
+        part = one.select_after(spans[0][0] - _RULE_LEAD_S)
         for key, (_, rule) in (peers.RULES if method == SHIPPED else {}).items():
             at = rule(part)
             if at is not None:
-                score = score_sensor(truth, Alerts.at(at), one.sensor, spans)
+                score = score_sensor(truth, Alerts.from_times(at), one.sensor, spans)
                 results.append(Result(recording.name, program, key, score))
     return results

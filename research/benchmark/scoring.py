@@ -44,7 +44,7 @@ def is_visible(happening: Happening) -> bool:
     return happening.is_visible and math.isfinite(happening.arrival)
 
 
-def window(session: Happening) -> tuple[float, float]:
+def get_match_window(session: Happening) -> tuple[float, float]:
     """Return the time span in which an alert matches a vaping session, Unix seconds."""
     begin = session.arrival if math.isfinite(session.arrival) else session.onset
     return begin - BEFORE_S, max(session.end, begin) + AFTER_S
@@ -58,7 +58,7 @@ class Alerts:
     confidence: NDArray[np.float64]
 
     @classmethod
-    def at(cls, time: NDArray[np.float64]) -> Alerts:
+    def from_times(cls, time: NDArray[np.float64]) -> Alerts:
         """Return alerts at these times, without confidence."""
         return cls(time, np.full(time.size, np.nan))
 
@@ -131,7 +131,7 @@ def score_sensor(
     inside = np.zeros(time.size, np.bool_)
     sessions = []
     for session in real:
-        first, last = window(session)
+        first, last = get_match_window(session)
         matches = (time >= first) & (time <= last)
         inside |= matches
         if is_visible(session) and _is_in(spans, session.arrival):

@@ -23,13 +23,13 @@ import numpy as np
 from alerts.policy import AlertPolicy
 from detection.channels import ReadingBatch
 from detection.combined import MinuteDetectors
-from detection.events import EventKind, EventPhase, details_text
+from detection.events import EventKind, EventPhase, join_details
 from detection.per_minute.minutes import CHANNELS
 from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
 from ingest.recordings import read_recordings
 from plumewatch.replay import replay
 from research.benchmark.tampering import BlownAt, Covered
-from sensor_sim.school import random_school
+from sensor_sim.school import draw_school
 from sensor_sim.simulate import simulate
 from sensor_sim.sources import BUILDING_WIDE
 
@@ -59,11 +59,13 @@ def place(sensor: str) -> tuple[str, str]:
     return sensor.partition("-")[0], sensor
 
 
-def days(seed: int, rooms: int, count: int, nuisance: float = 1.0) -> list[list[DeviceTrace]]:
+def simulate_days(
+    seed: int, rooms: int, count: int, nuisance: float = 1.0
+) -> list[list[DeviceTrace]]:
     """Return the traces of each day."""
     _TRUTHS.clear()
     found = []
-    school = random_school(seed, rooms)
+    school = draw_school(seed, rooms)
     run = simulate(
         school,
         seed=seed,
@@ -83,7 +85,7 @@ _TRUTHS: list[Truth] = []
 
 def watch(slow: MinuteDetectors, traces: Sequence[DeviceTrace]) -> list[Event]:
     """Feed a day's traces to the detectors, in order of arrival."""
-    rows = [np.full(t.sent.size, slow.row(t.sensor), np.int32) for t in traces]
+    rows = [np.full(t.sent.size, slow.assign_row(t.sensor), np.int32) for t in traces]
     time = np.concatenate([np.minimum(t.time, t.sent) for t in traces])
     values = np.concatenate([t.values for t in traces])
     order = np.argsort(np.concatenate([t.sent for t in traces]), kind="stable")
@@ -97,7 +99,7 @@ def watch(slow: MinuteDetectors, traces: Sequence[DeviceTrace]) -> list[Event]:
     return [event for event in events if event.phase is EventPhase.ALERTED]
 
 
-def named(event: Event) -> str:
+def get_fault_kind(event: Event) -> str:
     """Return the kind of fault that an event reports."""
     return event.model_version.rpartition("-")[2]
 
@@ -167,9 +169,9 @@ def _is_true(event: Event) -> bool:
     )
 
 
-def faults(seeds: int, rooms: int) -> None:
+def monitor_faults(seeds: int, rooms: int) -> None:
     """Monitor healthy and faulty sensors, and print the reports."""
-    said: Counter[str] = Counter()
+    right: Counter[str] = Counter()
     false: Counter[str] = Counter()
     found: Counter[str] = Counter()
     fast: Counter[str] = Counter()
@@ -178,7 +180,7 @@ def faults(seeds: int, rooms: int) -> None:
     delays: dict[str, list[float]] = {name: [] for name in _FAULTS}
     sensors = 0
     for seed in range(501, 501 + seeds):
-        traces = days(seed, rooms, _LEARN_DAYS + 1)
+        traces = simulate_days(seed, rooms, _LEARN_DAYS + 1)
         sensors += len(traces[0])
         slow = MinuteDetectors(place)
         healthy = [event for day in traces[:-1] for event in watch(slow, day)]
@@ -186,7 +188,7 @@ def faults(seeds: int, rooms: int) -> None:
         last = watch(slow, traces[-1])
         for event in [*healthy, *last]:
             if event.kind is not EventKind.AMBIENT:
-                (said if _is_true(event) else false)[named(event)] += 1
+                (right if _is_true(event) else false)[get_fault_kind(event)] += 1
         known = {event.id for event in last}
         for name, (fault, expected) in _FAULTS.items():
             rng = np.random.default_rng(seed)
@@ -195,7 +197,7 @@ def faults(seeds: int, rooms: int) -> None:
             for event in watch(branch, [fault(trace, rng) for trace in traces[-1]]):
                 if event.kind is EventKind.AMBIENT or event.id in known:
                     continue
-                if named(event) == expected and event.alerted >= _FAULT_AT:
+                if get_fault_kind(event) == expected and event.alerted >= _FAULT_AT:
                     hit.setdefault(event.sensor, event.alerted - _FAULT_AT)
                 else:
                     other[name] += 1
@@ -206,22 +208,22 @@ def faults(seeds: int, rooms: int) -> None:
             found[name] += len(hit)
             delays[name] += hit.values()
     total = sensors * (_LEARN_DAYS + 1)
-    print(f"healthy: {total} sensor-days; of faults the simulator had: {dict(said)};")
-    print(f"  wrongly: {dict(false) or 'none'} = {sum(false.values()) / total:.4f} a sensor-day")
+    print(f"healthy: {total} sensor-days; reported, and simulated at that time: {dict(right)};")
+    print(f"  false: {dict(false) or 'none'}; {sum(false.values()) / total:.4f} a sensor-day")
     for name in _FAULTS:
         wait = f", half within {np.median(delays[name]) / 60:.0f} min" if delays[name] else ""
         print(
-            f"{name}: found {found[name]} of {sensors}; reporting up to 10 s"
-            f" {fast_found[name]} of {fast[name]}{wait}; said otherwise {other[name]}"
+            f"{name}: found {found[name]} of {sensors}; with intervals up to"
+            f" 10 s, {fast_found[name]} of {fast[name]}{wait}; as other kinds {other[name]}"
         )
 
 
-def ambient(seeds: int) -> None:
+def monitor_ambient(seeds: int) -> None:
     """Monitor buildings with and without outdoor events."""
     for often in (1.0, _OFTEN):
         hits = events = wrong = building_days = 0
         for seed in range(601, 601 + seeds):
-            traces = outdoors(seed, often)
+            traces = simulate_outdoors(seed, often)
             slow = MinuteDetectors(place)
             alerts = [e for day in traces for e in watch(slow, day) if e.kind is EventKind.AMBIENT]
             building_days += 2 * len(traces)
@@ -234,29 +236,29 @@ def ambient(seeds: int) -> None:
                 not any(a - 60 <= e.alerted <= b + 1800 for a, b in spans.values()) for e in alerts
             )
         print(
-            f"building-wide, outdoors {often:.0f} times as often: {hits} of {events} found;"
-            f" wrongly {wrong} in {building_days} building-days"
+            f"building-wide, outdoor events {often:.0f} times as often: {hits} of {events} found;"
+            f" {wrong} false reports in {building_days} building-days"
         )
 
 
-def outdoors(seed: int, often: float) -> list[list[DeviceTrace]]:
+def simulate_outdoors(seed: int, often: float) -> list[list[DeviceTrace]]:
     """Return three days of two buildings, with `often` times the usual mowing and smoke."""
     rates = dict(BUILDING_WIDE)
     try:
         BUILDING_WIDE.update({name: rate * often for name, rate in rates.items()})
-        return days(seed, 24, 3)
+        return simulate_days(seed, 24, 3)
     finally:
         BUILDING_WIDE.update(rates)
 
 
-def real(folder: Path) -> None:
+def monitor_real(folder: Path) -> None:
     """Monitor the gym recording and print every reported fault."""
     result = replay(read_recordings([folder / "gym_pms5003_61s.csv.gz"]), policy=AlertPolicy())
     kinds = (EventKind.SENSOR_FAULT, EventKind.TAMPER, EventKind.AMBIENT)
     wrong = [e for e in result.events.values() if e.kind in kinds]
-    print(f"gym, 14 days of whole numbers: {len(wrong)} faults said")
+    print(f"gym, 14 days of readings in whole numbers: {len(wrong)} faults reported")
     for event in wrong:
-        print(f"  {event.sensor} {named(event)}: {details_text(event.details)}")
+        print(f"  {event.sensor} {get_fault_kind(event)}: {join_details(event.details)}")
 
 
 def main() -> None:
@@ -266,10 +268,10 @@ def main() -> None:
     parser.add_argument("--rooms", type=int, default=20)
     parser.add_argument("--real", type=Path, help="folder of the gym recording")
     options = parser.parse_args()
-    faults(options.seeds, options.rooms)
-    ambient(options.seeds)
+    monitor_faults(options.seeds, options.rooms)
+    monitor_ambient(options.seeds)
     if options.real:
-        real(options.real)
+        monitor_real(options.real)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from detection.detector import Detector
 from detection.model import Model
 from plumewatch.cli.printer import print_table
-from research.benchmark.recordings import series_of
-from research.benchmark.run import model_without, run_detector, vape_alerts
+from research.benchmark.recordings import split_by_sensor
+from research.benchmark.run import load_model_without, run_detector, select_vape_alerts
 from research.benchmark.scoring import score_sensor, summarize
 from research.worlds import WORLDS
 from research.worlds.world import EPOCH
@@ -38,36 +38,36 @@ def main() -> None:
     """Simulate, detect, and print recall and false alarms by week."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--world", choices=sorted(WORLDS), default="two_zones")
-    parser.add_argument("--rooms", type=int, default=2, help="at each rate of vaping")
+    parser.add_argument("--rooms", type=int, default=2, help="rooms for each vaping rate")
     parser.add_argument("--weeks", type=int, default=2)
     parser.add_argument("--rates", type=float, nargs="+", default=RATES)
-    parser.add_argument("--nuisances", type=float, default=0.25, help="of those of a busy room")
+    parser.add_argument("--nuisances", type=float, default=0.25, help="relative to a busy room")
     parser.add_argument("--seed", type=int, default=90_030)
     options = parser.parse_args()
-    model = model_without(options.world) or Model.shipped()
+    model = load_model_without(options.world) or Model.load_shipped()
     hours = options.weeks * _WEEK_S / 3600.0
     groups: list[tuple[Sequence[Series], list[Happening]]] = []
     for number, rate in enumerate(options.rates):
         seed = options.seed + number
         readings, truth = WORLDS[options.world](seed, options.rooms, hours, rate, options.nuisances)
-        groups.append((series_of(readings, truth, f"{rate:g}"), truth))
+        groups.append((split_by_sensor(readings, truth, f"{rate:g}"), truth))
     events = iter(run_detector([one for series, _ in groups for one in series], Detector(model)))
     rows = []
     for rate, (series, truth) in zip(options.rates, groups, strict=True):
         found = [(one, next(events)) for one in series]
-        row = {"rate": rate, **by_week(found, truth, options.weeks)}
+        row = {"rate": rate, **tabulate_weeks(found, truth, options.weeks)}
         rows.append((row, tuple(str(cell) for cell in row.values())))
-    print(f"{options.world}, {model.version}, {options.rooms} rooms at each rate")
+    print(f"{options.world}, {model.version}, {options.rooms} rooms at each vaping rate")
     weeks = range(1, options.weeks + 1)
     heads = [f"{words} {week}" for words in ("Recall", "False a day") for week in weeks]
     print_table(("Rate", "Sessions a day", "Visible", *heads), rows)
 
 
-def by_week(
+def tabulate_weeks(
     found: Sequence[tuple[Series, Sequence[Event]]], truth: Sequence[Happening], weeks: int
 ) -> dict[str, float]:
     """Return visible sessions, recall, and false alarms per sensor-day, by week."""
-    alerts = [(one.sensor, vape_alerts(events)) for one, events in found]
+    alerts = [(one.sensor, select_vape_alerts(events)) for one, events in found]
     by_sensor = {
         sensor.name: [one for one in truth if one.sensor == sensor.name] for sensor, _ in alerts
     }

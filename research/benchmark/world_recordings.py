@@ -19,7 +19,7 @@ from typing import Final
 
 import sensor_sim
 from research import worlds
-from research.benchmark.recordings import Recording, series_of
+from research.benchmark.recordings import Recording, split_by_sensor
 from research.worlds import WORLDS
 from research.worlds.world import EPOCH
 
@@ -81,7 +81,10 @@ def load(spec: WorldSpec, build: Path = BUILD) -> Recording:
     readings, truth = WORLDS[spec.world](spec.seed, spec.rooms, hours, *PROGRAMS[spec.program])
     scored = (EPOCH + 86_400 * spec.lead_in, EPOCH + 3600 * hours)
     recording = Recording(
-        spec.world, (scored,), series_of(readings, truth, f"{spec.world} {spec.seed}"), tuple(truth)
+        spec.world,
+        (scored,),
+        split_by_sensor(readings, truth, f"{spec.world} {spec.seed}"),
+        tuple(truth),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}")

@@ -16,8 +16,8 @@ def alert(time):
 def told(sessions, *, answers=True):
     """Return a room with feedback, and a detector that also has a room without."""
     detector = Detector()
-    detector.sensor_row("0")
-    detector.sensor_row("1")
+    detector.assign_row("0")
+    detector.assign_row("1")
     return Room(sessions, 0.0, answers), detector
 
 
@@ -29,9 +29,9 @@ def test_half_of_the_alerts_are_answered_rightly(sessions, answers, moved):
     room, detector = told(sessions, answers=answers)
     people = People({1: room})
     events = [alert(1010.0)]
-    people.tell(detector, 3600.0, [events, events])
+    people.adjust_thresholds(detector, 3600.0, [events, events])
     events.append(alert(1020.0))
-    people.tell(detector, 7200.0, [events, events])
+    people.adjust_thresholds(detector, 7200.0, [events, events])
     assert [detector.thresholds.explain(row).feedback for row in range(2)] == [0.0, moved]
 
 
@@ -41,8 +41,8 @@ def test_the_first_large_session_stands_for_the_puff_of_a_room_test():
     )
     people = People({1: room})
     level = detector.thresholds.model_level
-    room.judged = [(1010.0, level - 1.0), (5010.0, level - 4.0)]
-    people.tell(detector, TEST_S - 1.0, [[], []])
+    room.scores = [(1010.0, level - 1.0), (5010.0, level - 4.0)]
+    people.adjust_thresholds(detector, TEST_S - 1.0, [[], []])
     assert detector.thresholds.explain(1).level == level
-    people.tell(detector, TEST_S, [[], []])
+    people.adjust_thresholds(detector, TEST_S, [[], []])
     assert level - 4.0 < detector.thresholds.explain(1).level < level - 1.0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from detection.quantities import COLUMN_INDEX
-from research.benchmark.recordings import labeled, make_series, read_series
+from research.benchmark.recordings import make_series, read_labeled, read_series
 from research.tests.physics.plausibility import recordings
 from research.training.recordings import prepared
 
@@ -27,7 +27,7 @@ def test_labeled_recordings(tmp_path, pack):
     end = ".gz" if pack is not str.encode else ""
     (tmp_path / f"pod.csv{end}").write_bytes(pack(READINGS))
     (tmp_path / f"pod.truth.csv{end}").write_bytes(pack(TRUTH))
-    (recording,) = labeled(tmp_path)
+    (recording,) = read_labeled(tmp_path)
     assert recording.name == "pod"
     assert recording.spans == ((10, 20),)
     vape, spray = recording.happenings
@@ -43,22 +43,22 @@ def test_readings_of_a_file(tmp_path):
     assert series["a"].time.tolist() == [10, 12]
     assert series["a"].sensor.interval_s == 2
     assert series["b"].sensor.channels == ("pm1", "pm25")
-    assert series["b"].column("rh") is None
-    np.testing.assert_array_equal(series["a"].column("pm1"), [1.5, np.nan])
+    assert series["b"].get_column("rh") is None
+    np.testing.assert_array_equal(series["a"].get_column("pm1"), [1.5, np.nan])
 
 
 def test_a_folder_without_truth(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"truth\.csv"):
-        list(labeled(tmp_path))
+        list(read_labeled(tmp_path))
 
 
 def test_matrix_has_every_column():
     columns = {"pm25": np.array([1.0, 2, 3]), "co2": np.full(3, np.nan), "odd": np.ones(3)}
     series = make_series("a", "", "", np.arange(3.0), columns)
     assert series.sensor.channels == ("pm25",)
-    assert series.matrix(1, 3).shape == (2, len(COLUMN_INDEX))
-    assert series.matrix(1, 3)[:, COLUMN_INDEX["pm25"]].tolist() == [2, 3]
-    assert series.after(1.5).time.tolist() == [2]
+    assert series.build_matrix(1, 3).shape == (2, len(COLUMN_INDEX))
+    assert series.build_matrix(1, 3)[:, COLUMN_INDEX["pm25"]].tolist() == [2, 3]
+    assert series.select_after(1.5).time.tolist() == [2]
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from research.benchmark.recordings import Sensor
 from research.benchmark.scoring import (
     Alerts,
     calibrate,
+    get_match_window,
     is_visible,
     score_sensor,
     summarize,
-    window,
 )
 from research.worlds.world import Happening
 
@@ -53,7 +53,7 @@ def test_visible_needs_eight_and_the_background(excess, background, visible):
 def test_what_never_arrived_is_not_visible_and_has_the_window_of_the_act():
     truth = happening(100, arrival=math.nan)
     assert not is_visible(truth)
-    assert window(truth) == (90, 220)
+    assert get_match_window(truth) == (90, 220)
 
 
 @pytest.mark.parametrize(("at", "found"), [(994.9, 0), (995, 1), (1120, 1), (1120.1, 0)])
@@ -185,4 +185,4 @@ def test_input_is_not_written_to():
     times = np.array([30.0, 10.0])
     times.flags.writeable = False
     sensor = Sensor("a", "", "sen55", 1, ("pm25",))
-    score_sensor([happening(0)], Alerts.at(times), sensor, ((0, 100),))
+    score_sensor([happening(0)], Alerts.from_times(times), sensor, ((0, 100),))

@@ -211,7 +211,7 @@ def lesson(
     collector = _Collector()
     detector = Detector(Model("untrained"), collector)
     for name in readings.names:
-        detector.sensor_row(name)
+        detector.assign_row(name)
     known = np.flatnonzero(np.isfinite(values).any(axis=1))
     # this model is untrained, and its scores are not used
     with np.errstate(all="ignore"):

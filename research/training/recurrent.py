@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from detection.episodes import FEATURES
-from detection.model import Network, rounded
+from detection.model import Network, round_to_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +143,7 @@ def normalized(features: NDArray[np.float32], scaled: Network) -> NDArray[np.flo
     inputs = np.empty((len(features), len(FEATURES) + scaled.groups.size), np.float32)
     for at in range(0, len(features), _AT_ONCE):
         part = slice(at, at + _AT_ONCE)
-        inputs[part] = scaled.normalized(features[part].astype(np.float64))
+        inputs[part] = scaled.normalize(features[part].astype(np.float64))
     return inputs
 
 
@@ -155,10 +155,10 @@ def as_network(module: Any, scaled: Network) -> Network:
     }
     return replace(
         scaled,
-        inputs=np.ascontiguousarray(rounded(weights["gru.weight_ih_l0"]).T),
-        recurrent=np.ascontiguousarray(rounded(weights["gru.weight_hh_l0"]).T),
-        bias=rounded(weights["gru.bias_ih_l0"]),
-        recurrent_bias=rounded(weights["gru.bias_hh_l0"]),
+        inputs=np.ascontiguousarray(round_to_step(weights["gru.weight_ih_l0"]).T),
+        recurrent=np.ascontiguousarray(round_to_step(weights["gru.weight_hh_l0"]).T),
+        bias=round_to_step(weights["gru.bias_ih_l0"]),
+        recurrent_bias=round_to_step(weights["gru.bias_hh_l0"]),
         output=weights["output.weight"][0],
         offset=float(weights["output.bias"][0]),
     )

@@ -33,7 +33,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 from rich.progress import track
 
-from detection.model import KINDS, Forest, Model, Network, rounded
+from detection.model import KINDS, Forest, Model, Network, round_to_step
 from research.training import examples, forests, lessons, recordings, recurrent
 from research.training.air import RECORDED_SESSIONS_A_DAY, RECORDINGS, Source
 from research.worlds import WORLDS
@@ -107,18 +107,18 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=8, help="of each world")
-    parser.add_argument("--rooms", type=int, default=64, help="of each run")
+    parser.add_argument("--runs", type=int, default=8, help="runs of each world")
+    parser.add_argument("--rooms", type=int, default=64, help="rooms of each run")
     parser.add_argument(
         "--left-out",
         action="store_true",
-        help=f"also make models that do not know some worlds, into {FOLDER}",
+        help=f"also train models without some worlds, in {FOLDER}",
     )
     parser.add_argument(
         "--lessons",
         type=Path,
         default=Path("build/lessons"),
-        help="folder of what was simulated, collected and fitted",
+        help="folder for simulated, collected and fitted data",
     )
     parser.add_argument(
         "--recordings", type=Path, default=Path("../shared/data"), help="real recordings"
@@ -164,7 +164,7 @@ def _fit(part: str, sources: Sources) -> dict[str, NDArray[Any]]:
     if part == "network":
         pulses = examples.pulses(sources)
         scaled = recurrent.scaling(pulses.features)
-        return recurrent.as_network(recurrent.fit(pulses, scaled), scaled).arrays()
+        return recurrent.as_network(recurrent.fit(pulses, scaled), scaled).to_arrays()
     if part == "vape":
         known, growth = examples.pulses(sources, examples.KEPT), forests.VAPE
         labels = [known.label > 0]
@@ -175,7 +175,7 @@ def _fit(part: str, sources: Sources) -> dict[str, NDArray[Any]]:
         known, growth = examples.known(sources, "kind"), forests.KIND
         labels = [known.label == code for code in range(len(KINDS))]
     grown = [forests.grow(known.features, label, known.weight, growth) for label in labels]
-    return forests.as_forest(*grown).arrays(part)
+    return forests.as_forest(*grown).to_arrays(part)
 
 
 def model(version: str, arrays: dict[str, NDArray[Any]]) -> Model:
@@ -188,7 +188,7 @@ def model(version: str, arrays: dict[str, NDArray[Any]]) -> Model:
         vape=replace(vape, value=vape.value * share, offset=vape.offset * share - LEVEL),
         network=replace(
             network,
-            output=rounded(network.output * NETWORK_SHARE),
+            output=round_to_step(network.output * NETWORK_SHARE),
             offset=network.offset * NETWORK_SHARE,
         ),
         kinds=kinds,

@@ -1,6 +1,6 @@
 """World of the demo's simulator: a school whose restrooms are busy around the clock.
 
-Rooms, devices and intervals come from `sensor_sim.school.random_school`; rooms share the outdoor
+Rooms, devices and intervals come from `sensor_sim.school.draw_school`; rooms share the outdoor
 air. There are about 200 nuisances per room and day, and a third of the vaping is masked. Readings
 have the time of the device's clock, which is off by some seconds. The truth has the true time.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from detection.quantities import COLUMN_INDEX
 from research.worlds.world import COLUMNS, EPOCH, Happening, Readings
 from sensor_sim.schedule import HARD_VAPES_PER_DAY
-from sensor_sim.school import random_school
+from sensor_sim.school import draw_school
 from sensor_sim.simulate import draw_air, simulate
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def school(
     In this world, `Happening.arrival` is when the excess passed 2 µg/m³, and `Happening.seen_pm25`
     is its highest value at any later time.
     """
-    plan = random_school(seed, rooms, intervals=INTERVALS)
+    plan = draw_school(seed, rooms, intervals=INTERVALS)
     traces: list[tuple[int, DeviceTrace]] = []
     truths: list[Truth] = []
     for chunk in simulate(

@@ -200,7 +200,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
             refused = pl.int_range(pl.len()).is_in([*rejected])
             large = refused & (pl.col("value").bin.size() > MAX_BYTES)
             frame = frame.with_columns(value=pl.when(~large).then("value"))
-        return readings.filter("judged"), frame
+        return readings.filter("evaluated"), frame
 
     def _save(self, live: _Live) -> int:
         """Replace snapshot and blocks with a new snapshot; return its size in bytes."""
@@ -225,7 +225,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         live = _Live(shard, decoder)
         for (block,) in self._since.get():
             frame = self._unpack([bytes(block)])
-            readings = frame if decoder is None else decoder.decode(frame).filter("judged")
+            readings = frame if decoder is None else decoder.decode(frame).filter("evaluated")
             shard.step(shard.streams.build(readings))
         return live
 

@@ -57,7 +57,6 @@ CLIMATE_PARTS: Final = {
         temp_error=0.4,
     ),
 }
-"""All climate sensors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from sensor_sim.devices.voc import VOC_PARTS
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
-    """One product; parts are keys of their tables, and `keep` has the channels that it reports.
+    """One product, described by the names of its parts; `keep` lists the channels it reports.
 
-    `firmwares` is the number of firmware versions; in a random school, each device draws one.
+    `firmwares` is the number of firmware versions. In a random school, each device draws one.
     """
 
     pm: str = ""
@@ -95,7 +95,6 @@ MODELS: Final = {
         keep=("pm25", "pm10", "tvoc_ppb", "rh", "temp", "co2"),
     ),
 }
-"""All device models."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class PmPart:
     lag_s: tuple[float, float] = (2.0, 6.0)
     warm_up_s: tuple[float, float] = (8.0, 30.0)
 
-    def matrix(self) -> NDArray[np.float64]:
+    def build_matrix(self) -> NDArray[np.float64]:
         """Return the matrix from particles to channels, shape (len(channels), N_BINS).
 
         Mass rows are µg/m³ per particle/cm³; number rows are /cm³.
@@ -229,7 +229,6 @@ PM_PARTS: Final = {
         spikes_per_day=(5.0, 15.0),
     ),
 }
-"""All particle sensors."""
 
 _MERGED_UG_M3: Final = np.float32(np.pi / 6 * 1.6**3)
 """Mass concentration of one merged particle of 1.6 µm per cm³, µg/m³."""
@@ -244,7 +243,7 @@ _RESPONSE: Final = (0.5, 2.0)
 
 def _unit_matrix(rng: np.random.Generator, part: PmPart) -> NDArray[np.float64]:
     """Draw the matrix of one unit, with its own size resolution and gain."""
-    matrix = part.matrix()
+    matrix = part.build_matrix()
     rigid = rng.uniform(*part.rigid)
     fine, submicron = rng.uniform(*part.fine_share), rng.uniform(0.65, 0.95)
     share = {"pm10": 1.0, "pm4": (1 + fine) / 2, "pm25": fine, "pm1": fine * submicron}
@@ -294,7 +293,7 @@ class PmUnit:
             spikes_per_day=float(rng.uniform(*part.spikes_per_day)) * (rng.random() < 0.5),
         )
 
-    def lose_coincident(
+    def apply_coincidence(
         self, signal: NDArray[np.float32], above_03: NDArray[np.float32] | float
     ) -> None:
         """Apply the coincidence of particles in the beam to single-particle values, in place."""

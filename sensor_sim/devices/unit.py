@@ -14,7 +14,7 @@ from sensor_sim.devices.models import MODELS
 from sensor_sim.devices.pm import PmUnit
 from sensor_sim.devices.voc import VocUnit
 from sensor_sim.physics.aerosol import N_BINS
-from sensor_sim.physics.background import Slow, coarse_numbers, fine_numbers, humidity
+from sensor_sim.physics.background import Slow, count_coarse, count_fine, humidity
 from sensor_sim.physics.plume import CO2, GAS, HEAT, PM25_WEIGHT, WATER
 from sensor_sim.streams import log_uniform, stream
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sensor_sim.devices.faults import Fault
     from sensor_sim.devices.models import Device
 
-_FINE_NUMBERS: Final = fine_numbers(kappa=0.25)
-_COARSE_NUMBERS: Final = coarse_numbers()
+_FINE_NUMBERS: Final = count_fine(kappa=0.25)
+_COARSE_NUMBERS: Final = count_coarse()
 _ABOVE_03: Final = np.array([0, 0, *([1.0] * (N_BINS - 2))], np.float32)
 
 
@@ -56,7 +56,7 @@ class Inlet:
         rh = humidity(water.astype(np.float64), temp.astype(np.float64)).astype(np.float32)
         return cls(time, plume, slow, rh, temp)
 
-    def background_pm25(self) -> NDArray[np.float32]:
+    def compute_background_pm25(self) -> NDArray[np.float32]:
         """Return the true PM2.5 without sessions, including growth by humidity, µg/m³."""
         table = (PM25_WEIGHT @ _FINE_NUMBERS).astype(np.float32)
         fine = self.slow[Slow.FINE] + self.slow[Slow.AMBIENT_FINE]
@@ -99,7 +99,7 @@ class _Lag:
         out, self._memory = lfilter(self._b, self._a, x, axis=1, zi=self._memory)
         return np.asarray(out)
 
-    def rest(self) -> bool:
+    def is_settled(self) -> bool:
         """Return whether the state has decayed below 1e-3."""
         return not bool((np.abs(self._memory) > 1e-3).any())
 
@@ -187,13 +187,13 @@ class DeviceUnit:
         out *= fine
         out += self._pm_coarse[:, None] * coarse
         above_03: NDArray[np.float32] | float = 0.0
-        if air.plume is not None or not self._pm_lag.rest():
+        if air.plume is not None or not self._pm_lag.is_settled():
             plume = np.zeros((N_BINS, out.shape[1]), np.float32)
             if air.plume is not None:
                 plume = air.plume[:N_BINS]
             *own, above_03 = self._pm_lag(self._pm_plume @ plume)
             out += np.stack(own)
-        self._pm.lose_coincident(out, above_03)
+        self._pm.apply_coincidence(out, above_03)
 
     def _sense_gas(self, rng: np.random.Generator, air: Inlet, out: NDArray[np.float32]) -> None:
         voc = self._voc
@@ -206,7 +206,7 @@ class DeviceUnit:
         ppb = np.maximum(self._voc_lag(ppb[None, :])[0], 0)
         if self.has_index:
             age_days = (float(air.time[0]) - self._start) / 86_400
-            out[2] = voc.raw(rng, ppb, air.rh, age_days)
+            out[2] = voc.read_raw(rng, ppb, air.rh, age_days)
             if "nox_index" in voc.part.channels:
                 burnt = air.slow[Slow.COMBUSTION] * 0
                 if air.plume is not None:
@@ -214,7 +214,7 @@ class DeviceUnit:
                 smooth = self._nox_lag(burnt[None, :])[0]
                 out[3] = np.clip(np.rint(1 + smooth / 12), 1, 500)
             return
-        tvoc = voc.tvoc(rng, ppb[:: voc.hold_s], 1)
+        tvoc = voc.read_tvoc(rng, ppb[:: voc.hold_s], 1)
         out[0] = np.repeat(tvoc, voc.hold_s)[: ppb.size]
 
     def report(
@@ -270,9 +270,9 @@ class DeviceUnit:
     ) -> tuple[NDArray[np.float32], list[tuple[float, str]]]:
         """Rate vaping 0-100 from this device's own channels, as its firmware would.
 
-        The manufacturer's rule is secret. This rule uses the rise of PM1 over a ten-minute base,
-        reduced when gas rises as with sprays. It raises an alarm above 5 (the default), and
-        interference on a gas surge.
+        The manufacturer's rule is secret. This rule uses the rise of PM1 over a ten-minute
+        baseline, reduced if gas rises as with sprays. Above 5 (the default), it raises an alarm. A
+        surge of gas is reported as interference.
         """
         pm1 = signals[0]
         if self._vape_base is None:

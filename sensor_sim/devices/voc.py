@@ -1,4 +1,4 @@
-"""Simulate gas sensors: metal oxides that respond to all organic gases, to each differently.
+"""Simulate gas sensors: metal oxides that respond to all organic gases, but not equally.
 
 SGP40/41: ``raw = s0 - 870 log2((C + C0) / C0)`` ticks (datasheet: 870 ticks a doubling, unit range
 710-1030; C in ppb ethanol-equivalent), through the VOC Index algorithm. SGP30 and ENS160 report ppb
@@ -40,7 +40,6 @@ VOC_PARTS: Final = {
     "gs601": VocPart(("tvoc_ugm3",), lag_s=(8.0, 30.0), cap=2000.0),
     "merakimt": VocPart(("tvoc_ugm3",), lag_s=(8.0, 30.0), cap=65000.0),
 }
-"""All gas sensors."""
 
 # Response to each gas group relative to ethanol: weak to glycol and propellant, strong to terpenes.
 _ANSWER_LOW: Final = np.array([0.3, 1.0, 0.08, 1.0, 0.3])
@@ -93,7 +92,7 @@ class VocUnit:
             zero_ppb=float(rng.uniform(60, 250)),
         )
 
-    def raw(
+    def read_raw(
         self,
         rng: np.random.Generator,
         ppb: NDArray[np.float32],
@@ -107,7 +106,7 @@ class VocUnit:
         signal += np.float32(self.noise) * rng.standard_normal(ppb.size, dtype=np.float32)
         return np.asarray(np.clip(np.rint(signal), 1, 64_999).astype(np.int32))
 
-    def tvoc(
+    def read_tvoc(
         self, rng: np.random.Generator, ppb: NDArray[np.float32], averaged_s: int
     ) -> NDArray[np.float32]:
         """Return TVOC readings of other parts: above the unit's clean air, with relative noise."""

@@ -30,26 +30,18 @@ if TYPE_CHECKING:
 class Slow(IntEnum):
     """Variables of the slow state."""
 
-    FINE = 0
-    """Fine mode, dry, µg/m³."""
-    COARSE = 1
-    """Coarse mode, µg/m³."""
-    AMBIENT_FINE = 2
-    """Building-wide excess, fine, µg/m³."""
-    AMBIENT_COARSE = 3
-    """Building-wide excess, coarse, µg/m³."""
-    CO2 = 4
-    """CO2, ppm."""
-    WATER = 5
-    """Water vapor, g/m³."""
-    TEMP = 6
-    """Temperature, °C."""
-    GLYCOL = 7
+    FINE = 0  # fine mode, dry, µg/m³
+    COARSE = 1  # coarse mode, µg/m³
+    AMBIENT_FINE = 2  # building-wide excess of fine particles, µg/m³
+    AMBIENT_COARSE = 3  # building-wide excess of coarse particles, µg/m³
+    CO2 = 4  # ppm
+    WATER = 5  # water vapor, g/m³
+    TEMP = 6  # °C
+    GLYCOL = 7  # this and all further gases: ppb
     ALCOHOL = 8
     PROPELLANT = 9
     TERPENE = 10
     COMBUSTION = 11
-    """Gases, ppb."""
 
 
 N_SLOW: Final = len(Slow)
@@ -62,7 +54,7 @@ _FINE_MODES: Final = (Mode(0.20, 1.6, 0.4), Mode(0.40, 1.6, 0.6))
 _COARSE_MODE: Final = (Mode(4.5, 1.9),)
 
 
-def fine_numbers(kappa: float) -> NDArray[np.float64]:
+def count_fine(kappa: float) -> NDArray[np.float64]:
     """Return the particles per bin in 1 µg/m³ (dry) of background, for each of `RH_TABLE`."""
     out = np.empty((N_BINS, RH_TABLE.size))
     for i, g in enumerate(np.asarray(growth_factor(RH_TABLE, kappa))):
@@ -73,7 +65,7 @@ def fine_numbers(kappa: float) -> NDArray[np.float64]:
     return out
 
 
-def coarse_numbers() -> NDArray[np.float64]:
+def count_coarse() -> NDArray[np.float64]:
     """Return the particles per bin in 1 µg/m³ of coarse background, /cm³, shape (N_BINS,)."""
     return Aerosol(_COARSE_MODE).numbers_per_mg(np.zeros(1))[:, 0] * 1e-9
 

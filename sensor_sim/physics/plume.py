@@ -27,7 +27,7 @@ from sensor_sim.physics.aerosol import (
     humidity_slows_evaporation,
 )
 from sensor_sim.physics.gas import MOLAR_VOLUME_L, PPB_PER_MG_M3, WALL_LOSS_PER_H, saturation_g_m3
-from sensor_sim.physics.room import arrival
+from sensor_sim.physics.room import compute_arrival
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,7 +132,7 @@ def _expand(response: NDArray[np.float64], n: int) -> NDArray[np.float32]:
     return np.asarray(low)
 
 
-def plume_at(
+def simulate_plume(
     rng: np.random.Generator,
     session: Session,
     air: RoomAir,
@@ -154,7 +154,7 @@ def plume_at(
     - Returns: None if nothing ever reaches the sensor.
     """
     fan_on = bool(ach_per_minute[0] > air.ach_off * 1.5)
-    transport = arrival(air, sensor, place, _AGES, fan_on=fan_on)
+    transport = compute_arrival(air, sensor, place, _AGES, fan_on=fan_on)
     slowdown = humidity_slows_evaporation(rh)
     ach_mean = float(ach_per_minute[:60].mean())
     parts: list[tuple[Emission, NDArray[np.float64], int]] = []

@@ -137,7 +137,7 @@ class Place:
         )
 
 
-def zone_concentrations(
+def compute_zones(
     air: RoomAir, sensor: SensorPlace, place: Place, age_s: NDArray[np.float64], *, fan_on: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the concentration in each zone after a unit release into the near field.
@@ -170,13 +170,13 @@ def zone_concentrations(
     return np.maximum(amplitude @ decay, 0.0), volume
 
 
-def arrival(
+def compute_arrival(
     air: RoomAir, sensor: SensorPlace, place: Place, age_s: NDArray[np.float64], *, fan_on: bool
 ) -> NDArray[np.float64]:
     """Return the concentration at the sensor after a unit release, without losses, 1/m³.
 
-    This is the pocket's value from `zone_concentrations`, delayed by `place.carry_s`.
+    This is the pocket's value from `compute_zones`, delayed by `place.carry_s`.
     """
     later = np.maximum(age_s - place.carry_s, 0.0)
-    at_sensor = zone_concentrations(air, sensor, place, later, fan_on=fan_on)[0][_POCKET]
+    at_sensor = compute_zones(air, sensor, place, later, fan_on=fan_on)[0][_POCKET]
     return np.where(age_s >= place.carry_s, at_sensor, 0.0)

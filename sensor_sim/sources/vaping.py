@@ -7,8 +7,8 @@ Juul recording (fine excess falls to 1/e in 19 s, middle half 15-24 s) and, for 
 (Indoor Air 24:199) and the 2-3 mg/min of the emission literature.
 
 No source says how much of a puff a metal-oxide sensor sees: glycols alone would give a tenth of
-what some monitors show. The gas of a session is therefore drawn from a range ten times as wide as
-that of the amounts, from hardly any response to one doubling of the signal.
+what some monitors show. So the gas of a session is drawn from a range ten times as wide as the
+range of its amounts, from hardly any response to one doubling of the signal.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class InfluxSeries(Series):
         for level in (MINUTE, QUARTER_HOUR):
             place = self.http.place(level.measurement, level.name)
             self.http.query(f'SELECT "n" FROM {place} LIMIT 1', level.name)  # noqa: S608 - our own names
-            if self.http.server().major == 2:
+            if self.http.get_server().major == 2:
                 self.http.check_write(level.name)
 
     def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
@@ -135,7 +135,7 @@ class InfluxSeries(Series):
 
     def record(self, records: Sequence[Record]) -> None:
         """Store records, replacing those with equal keys."""
-        for policy, lines in self._record_encoder.by_policy(records).items():
+        for policy, lines in self._record_encoder.group_by_policy(records).items():
             self.http.write(lines, policy)
 
     def read_health(self, start: float, end: float) -> list[Record]:
@@ -163,7 +163,7 @@ class InfluxSeries(Series):
         )
         return ([name, *rows[0][1:]] for name, rows in _group_by_sensor(found))
 
-    def latest(self) -> Mapping[str, LatestReading]:
+    def read_latest(self) -> Mapping[str, LatestReading]:
         """Return the newest values of each registered sensor (`find_newest`)."""
         found = self._query_latest(f"time > now() - {_RECENT_S}s")
         silent = [name for name in self._registry.sensors if name not in found]
@@ -174,7 +174,7 @@ class InfluxSeries(Series):
             found.update(self._query_latest(f"({names})"))
         return found
 
-    def window(
+    def read_window(
         self, sensor: str, start: float, end: float
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
         """Return all readings of one sensor in a closed interval of event time; NaN if absent."""
@@ -204,7 +204,7 @@ class InfluxSeries(Series):
             )
         )
 
-    def between(
+    def read_between(
         self, start: float, end: float, sensors: Collection[str] | None = None
     ) -> list[Reading]:
         """Return the readings of these sensors, or of all."""

@@ -117,7 +117,7 @@ class InfluxHttp:
         self._pool.clear()
         self._client = None
 
-    def server(self) -> Server:
+    def get_server(self) -> Server:
         """Return the server's version, cached; raises `StorageUnavailableError`."""
         server = self._server  # another thread may reset it
         if server is None:
@@ -131,7 +131,7 @@ class InfluxHttp:
         Raises `StorageUnavailableError`.
         """
         self._server = None
-        server = self.server()
+        server = self.get_server()
         self.check_write()
         self.query('SELECT "received" FROM "reading" LIMIT 1')
         dialect, name = DIALECTS[server.major], self.settings.database
@@ -146,7 +146,7 @@ class InfluxHttp:
         Raises `BatchRefusedError` if the server refuses the lines for good, and
         `StorageUnavailableError` for everything else.
         """
-        server, name = self.server(), self.settings.database
+        server, name = self.get_server(), self.settings.database
         if policy and server.major > 1:
             name = f"{name}/{policy}"
         query = {"db": name, "precision": "ns"}
@@ -167,7 +167,7 @@ class InfluxHttp:
 
     def place(self, measurement: str, policy: str) -> str:
         """Return the name of a measurement for a statement; also pass the policy to `query`."""
-        if not policy or self.server().major == 3:
+        if not policy or self.get_server().major == 3:
             return f'"{measurement}"'
         return f'"{self.settings.database}"."{policy}"."{measurement}"'
 
@@ -179,7 +179,7 @@ class InfluxHttp:
         InfluxDB 3 does not support ``"policy"."measurement"``, so `policy` selects the database.
         """
         name = self.settings.database
-        if policy and self.server().major == 3:
+        if policy and self.get_server().major == 3:
             name = f"{name}/{policy}"
         query = {"db": name, "epoch": "ns"}
         if change:  # in the body, because it may contain a password
@@ -196,7 +196,7 @@ class InfluxHttp:
                 f"{self.settings.url}: /query does not answer as InfluxDB does ({status})"
             ) from error
         if message := find_message(answer.data):
-            self.server()  # the meaning of a refusal depends on the generation
+            self.get_server()  # the meaning of a refusal depends on the generation
             raise self._make_error(status, message, classify_answer(status, message))
         return [series for result in results for series in result.get("series", ())]
 
@@ -237,7 +237,7 @@ class InfluxHttp:
                 f"{settings.url} does not answer as an InfluxDB 2.x does"
             ) from error
 
-    def databases(self) -> list[str]:
+    def list_databases(self) -> list[str]:
         """Return the names of the databases of an InfluxDB 3."""
         query = {"format": "json", "show_deleted": "false"}
         answer = self._call("GET", _DATABASES, query)
@@ -256,7 +256,7 @@ class InfluxHttp:
         period. So its databases are listed first.
         """
         name = self.settings.database
-        if self.server().major == 3 and name not in self.databases():
+        if self.get_server().major == 3 and name not in self.list_databases():
             raise self._make_error(404, "", Meaning.NO_DATABASE)
         try:
             self.write(b"\n", policy)

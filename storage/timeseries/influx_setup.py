@@ -8,8 +8,8 @@
 The service computes the averages (`storage.timeseries.rollup`). A database that contains other data
 is not changed, because a shorter retention period would delete that data.
 
-`provide` does all of this with an administrator's permissions. It also creates the accounts and
-tests them. It keeps everything that exists, so a failed setup can be run again.
+`set_up_server` does all of this with an administrator's permissions. It also creates the accounts
+and tests them. It keeps everything that exists, so a failed setup can be run again.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Account(NamedTuple):
     about: str
 
 
-def provide(
+def set_up_server(
     admin: InfluxSettings,
     retention: Retention,
     wanted: Sequence[bool],
@@ -75,7 +75,7 @@ def provide(
             own = replace(admin, username=account.username, secret=account.secret)
             _try_account(own, writes=writes, reads=True)
         if not made:  # 2.x runs InfluxQL in the organization of the token, not in ours
-            _try_account(admin, writes=True, reads=http.server().major != 2)
+            _try_account(admin, writes=True, reads=http.get_server().major != 2)
         on_step("all of it can be written and read")
     return made
 
@@ -98,7 +98,7 @@ def _list_places(http: InfluxHttp) -> list[str]:
 
 def set_up(http: InfluxHttp, retention: Retention) -> Iterator[str]:
     """Create what is missing; yield a sentence about each step."""
-    return (_set_up_1, _set_up_2, _set_up_3)[http.server().major - 1](http, retention)
+    return (_set_up_1, _set_up_2, _set_up_3)[http.get_server().major - 1](http, retention)
 
 
 def _set_up_1(http: InfluxHttp, retention: Retention) -> Iterator[str]:
@@ -242,7 +242,7 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[str]:
 
 def make_account(http: InfluxHttp, *, writes: bool) -> Account:
     """Create an account for the service (`writes`) or for dashboards, or renew its secret."""
-    major = http.server().major
+    major = http.get_server().major
     if major < 3:
         return (_make_user, _make_token)[major - 1](http, writes=writes)
     raise StorageUnavailableError(
@@ -258,11 +258,11 @@ def _list_rights(writes: bool) -> str:  # noqa: FBT001
 
 def check_administrator(http: InfluxHttp) -> None:
     """Check that the account is an administrator's; raises `StorageUnavailableError`."""
-    major = http.server().major
+    major = http.get_server().major
     if major == 1:
         http.query("SHOW USERS")
     elif major == 3:
-        http.databases()
+        http.list_databases()
     elif not http.on_client(lambda client: client.organizations_api().find_organizations()):
         raise StorageUnavailableError(
             f"{http.settings.url} shows no organization to this token: setup needs an"

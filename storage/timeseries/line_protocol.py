@@ -108,16 +108,16 @@ class LineEncoder:
         self._slots = Slots()
         self._heads: dict[str, bytes] = {}
         for sensor in registry.sensors.values():
-            room = registry.room_of(sensor.id)
+            room = registry.find_room(sensor.id)
             where = (room.site, room.building, room.floor, room.id) if room else ("", "", "", "")
             tags = dict(zip(TAGS, (*where, sensor.id, sensor.model), strict=True))
             self._heads[sensor.id] = encode_head(READING, tags).encode("utf-8", "replace")
 
     def encode(self, readings: Iterable[Reading]) -> bytes:
         """Return one line per reading, in order, in UTF-8."""
-        return b"\n".join([self.line(r) for r in readings])
+        return b"\n".join([self.encode_line(r) for r in readings])
 
-    def line(self, reading: Reading) -> bytes:
+    def encode_line(self, reading: Reading) -> bytes:
         """Return the line of one reading, without a line break at its end."""
         numbers = {
             key: float(value)
@@ -179,16 +179,16 @@ class RecordEncoder:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def by_policy(self, records: Iterable[Record]) -> dict[str, bytes]:
+    def group_by_policy(self, records: Iterable[Record]) -> dict[str, bytes]:
         """Return the lines for each retention policy, in order; raises `RecordError`."""
         lines: dict[str, list[str]] = {}
         for record in records:
-            line = self.line(record)
+            line = self.encode_line(record)
             kept = MEASUREMENTS[record.measurement].kept
             lines.setdefault(kept.name if kept else "", []).append(line)
         return {k: "\n".join(found).encode("utf-8", "replace") for k, found in lines.items()}
 
-    def line(self, record: Record) -> str:
+    def encode_line(self, record: Record) -> str:
         """Return the line of one record, without a line break at its end."""
         record = check_record(record)
         tags, name = self._make_tags(record)

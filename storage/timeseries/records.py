@@ -186,7 +186,7 @@ _ALL: Final = (
             "late": "late readings",
             "clock_faults": "readings with a wrong time",
             "faulty": "readings that report a faulty quantity",
-            "unjudged": "readings the detector could not use",
+            "skipped": "readings the detector could not use",
             "last_seen": "receipt of its last live reading, Unix seconds",
             "faults": "active events of kind `sensor_fault`",
             "tamper": "1 if an event of kind `tamper` is active",
@@ -229,7 +229,6 @@ _ALL: Final = (
     ),
 )
 MEASUREMENTS: Final[Mapping[str, Measurement]] = {each.name: each for each in _ALL}
-"""All measurements by name."""
 HEALTH: Final = MEASUREMENTS["sensor_health"]
 """The measurement that pages and reports read. Only an InfluxDB keeps the others, for Grafana."""
 

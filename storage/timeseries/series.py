@@ -150,9 +150,9 @@ class Series(DatabaseFile, ABC):
     def open(self) -> None:
         """Open the file; does not use the network."""
         super().open()
-        self._known_cursor = self.cursor()
+        self._known_cursor = self.get_cursor()
 
-    def cursor(self) -> int:
+    def get_cursor(self) -> int:
         """Return the journal offset up to which readings are stored."""
         return self.query(lambda db: load_cursor(db, self.CONSUMER))
 
@@ -176,7 +176,7 @@ class Series(DatabaseFile, ABC):
         if cursor is not None:
             self._known_cursor = cursor
 
-    def readings(
+    def aggregate_readings(
         self,
         sensor: str,
         start: float,
@@ -222,11 +222,11 @@ class Series(DatabaseFile, ABC):
         """Check that the store can be written to and read; raises `StorageUnavailableError`."""
 
     @abstractmethod
-    def latest(self) -> Mapping[str, LatestReading]:
+    def read_latest(self) -> Mapping[str, LatestReading]:
         """Return the newest values of each sensor that has any (`find_newest`)."""
 
     @abstractmethod
-    def window(
+    def read_window(
         self, sensor: str, start: float, end: float
     ) -> tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]:
         """Return event times in ``[start, end]``, ascending, and a column for each quantity."""
@@ -259,7 +259,7 @@ class Series(DatabaseFile, ABC):
         }
 
     @abstractmethod
-    def between(
+    def read_between(
         self, start: float, end: float, sensors: Collection[str] | None = None
     ) -> list[Reading]:
         """Return the readings of some or all sensors in ``[start, end)``, by time, then sensor.

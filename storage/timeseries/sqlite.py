@@ -46,7 +46,6 @@ COMPONENTS: Final = {
     "state": STATE_SCRIPTS,
     "series": load_scripts(__package__, "series"),
 }
-"""Schema scripts of the SQLite file."""
 _NS = 1_000_000_000
 _LATEST_ROWS = 12
 _SQL = {"mean": "avg", "min": "min", "max": "max"}
@@ -94,7 +93,7 @@ class SqliteSeries(Series):
 
     def check_connection(self) -> str:
         """Return where readings are stored."""
-        self.cursor()
+        self.get_cursor()
         return f"readings are kept in {self.path}"
 
     def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
@@ -128,7 +127,9 @@ class SqliteSeries(Series):
     def read_health(self, start: float, end: float) -> list[Record]:
         """Return the ``sensor_health`` records of a span, in time order."""
         statement = "SELECT * FROM sensor_health WHERE time >= ? AND time < ? ORDER BY time"
-        return [make_health(dict(row)) for row in self.rows(statement, to_ns(start), to_ns(end))]
+        return [
+            make_health(dict(row)) for row in self.fetch_rows(statement, to_ns(start), to_ns(end))
+        ]
 
     def _sum_health(
         self, fields: Sequence[str], first: int, last: int, sensors: Collection[str]
@@ -139,9 +140,9 @@ class SqliteSeries(Series):
             f"SELECT sensor, {wanted} FROM json_each(?) JOIN sensor_health ON sensor = value"  # noqa: S608 - names from the table of measurements
             " WHERE time >= ? AND time < ? GROUP BY sensor"
         )
-        return self.rows(statement, json.dumps([*sensors]), first, last)
+        return self.fetch_rows(statement, json.dumps([*sensors]), first, last)
 
-    def latest(self) -> Mapping[str, LatestReading]:
+    def read_latest(self) -> Mapping[str, LatestReading]:
         """Return the newest values of each sensor (`find_newest`)."""
         statement = (
             f"SELECT time, {', '.join(COLUMNS)} FROM reading WHERE sensor = ?"  # noqa: S608 - names from the table of quantities
@@ -157,11 +158,11 @@ class SqliteSeries(Series):
 
         return self.query(read)
 
-    def window(
+    def read_window(
         self, sensor: str, start: float, end: float
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
         """Return all readings of one sensor in a closed interval of event time."""
-        rows = self.rows(
+        rows = self.fetch_rows(
             f"SELECT time, {', '.join(COLUMNS)} FROM reading"  # noqa: S608 - names from the table of quantities
             f" WHERE {_OF_SENSOR} AND time BETWEEN ? AND ? ORDER BY time",
             *(sensor, to_ns(start), to_ns(end)),
@@ -176,14 +177,14 @@ class SqliteSeries(Series):
     ) -> Sequence[Sequence[Any]]:
         value = rollup.IN_ROLLED[wanted.aggregate] if level else f"{_SQL[wanted.aggregate]}({{0}})"
         chosen = ", ".join(value.format(key) for key in wanted.keys)
-        return self.rows(
+        return self.fetch_rows(
             f"SELECT time / ?1 * ?1 AS begins, {chosen}"  # noqa: S608 - names from tables
             f" FROM {level.measurement if level else 'reading'}"
             f" WHERE {_OF_SENSOR} AND time >= ? AND time < ? GROUP BY begins ORDER BY begins",
             *(wanted.step, wanted.sensor, first, last),
         )
 
-    def between(
+    def read_between(
         self, start: float, end: float, sensors: Collection[str] | None = None
     ) -> list[Reading]:
         """Return the readings of these sensors, or of all."""

@@ -99,7 +99,7 @@ class SeriesStore(Protocol[S_contra]):
     def check_connection(self) -> str:
         """Check the store and return its description; raises `StorageUnavailableError`."""
 
-    def cursor(self) -> int:
+    def get_cursor(self) -> int:
         """Return the journal offset up to which readings are durably stored."""
 
     def write(self, items: Sequence[S_contra], cursor: int, /) -> None:
@@ -191,7 +191,7 @@ class SeriesWriter(Generic[S]):
     async def _check_connection(self) -> None:
         while True:
             try:
-                self.state.cursor = await self._in_thread(self._store.cursor)
+                self.state.cursor = await self._in_thread(self._store.get_cursor)
                 description = await self._in_thread(self._store.check_connection)
             except StorageError as error:
                 await self._wait(error)
@@ -202,7 +202,7 @@ class SeriesWriter(Generic[S]):
 
     async def _advance(self) -> int:
         """Read and write the next batch; return how far the cursor moved."""
-        before = await self._in_thread(self._store.cursor)
+        before = await self._in_thread(self._store.get_cursor)
         self.state.cursor = before
         entries, cursor = await self._in_thread(self._read, before, self._settings.batch)
         if cursor > before:

@@ -41,7 +41,7 @@ ROOMS = (
     Room("n2-boys", "Boys N2", "2", "North", "Lincoln High"),
     Room("n1-girls", "Girls N1", "1", "North", "Lincoln High"),
 )
-REGISTRY = Registry.of(ROOMS, (Sensor(QUIET, "n2-boys"), Sensor(VAPED, "n1-girls")))
+REGISTRY = Registry.build(ROOMS, (Sensor(QUIET, "n2-boys"), Sensor(VAPED, "n1-girls")))
 ON_THE_WIRE = {
     "spoof": (Spoof(QUIET, AT, every_s=1.0), QUIET),
     "spoof, other id inside": (Spoof(QUIET, AT, claims=VAPED), QUIET),
@@ -197,7 +197,7 @@ def test_what_is_left_out_unread_is_reported(school):
     assert (outcome.kind, outcome.readings) == (OutcomeKind.FLOODED, ())
     attacked.receive(honest()[:20])
     assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {QUIET}
-    assert attacked.intake.reading_counts.of(QUIET)["flooded"] == 1
+    assert attacked.intake.reading_counts.get_counts(QUIET)["flooded"] == 1
 
 
 @pytest.mark.parametrize(

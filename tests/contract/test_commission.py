@@ -154,7 +154,7 @@ def test_a_puff_that_is_detected_and_not_notified(site, commissioned, monkeypatc
     assert not found["right"]
     assert found["sees_puff"]
     with state(site) as db:
-        assert threshold_adjustments.latest(db) == []
+        assert threshold_adjustments.list_adjustments(db) == []
 
 
 def test_a_sensor_that_sends_nothing(commissioned):
@@ -177,14 +177,14 @@ def test_the_threshold_lies_between_puff_and_spray_and_the_model_follows_two_roo
     readings = list(simulated(monkeypatch, seed=9))
     moved = [commissioned(readings, "r")["level_moved"]]
     with state(site) as db:
-        assert {move.sensor for move in threshold_adjustments.latest(db)} == {"n2-boys-1"}
+        assert {move.sensor for move in threshold_adjustments.list_adjustments(db)} == {"n2-boys-1"}
     moved.append(commissioned(replace_sensor(readings, "n2-girls-1"), "r2")["level_moved"])
-    level = Model.shipped().level
+    level = Model.load_shipped().level
     for found, by in zip(scores, moved, strict=True):
         puff = found.pop("puff")
         assert max(found.values()) < level + by < puff
     with state(site) as db:
-        by_sensor = {move.sensor: move for move in threshold_adjustments.latest(db)}
+        by_sensor = {move.sensor: move for move in threshold_adjustments.list_adjustments(db)}
         assert by_sensor["n3-boys-1"].after == pytest.approx(statistics.median(moved))
         assert "other" not in by_sensor
 

@@ -12,7 +12,7 @@ import pytest
 from alerts.outbound.sensor_conditions import Condition
 from dashboards import boards
 from dashboards.boards import DashboardSettings
-from dashboards.build import DASHBOARDS, build_all, text_of
+from dashboards.build import DASHBOARDS, build_all, dump_json
 from detection.quantities import QUANTITIES
 from reports.look import compute_contrast
 from storage.reading import Reading
@@ -93,7 +93,7 @@ def test_readings_are_asked_of_a_day_and_averages_of_more(url, school):
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_committed_files_are_what_the_code_makes(name):
     path = Path(__file__).parents[2] / "dashboards" / "json" / f"{name}.json"
-    made = text_of(build_all(DashboardSettings())[name])
+    made = dump_json(build_all(DashboardSettings())[name])
     assert path.read_text(encoding="utf-8") == made, "run `plumewatch dashboards build`"
 
 
@@ -145,7 +145,7 @@ def test_a_floor_narrows_rooms_and_a_room_narrows_panels(url, school):
 @pytest.fixture
 def hostile(url, tmp_path):
     """Add rooms whose names look like parts of a query; remove them afterward."""
-    registry = Registry.of(
+    registry = Registry.build(
         [Room(room, "", "", "", "S") for room in HOSTILE],
         [Sensor(f"hostile-{k}", room) for k, room in enumerate(HOSTILE)],
     )

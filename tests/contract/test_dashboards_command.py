@@ -238,7 +238,7 @@ def test_provisioning_has_the_data_source_of_the_code_and_the_folder_of_build():
     files = Path(__file__).parents[2] / "dashboards" / "provisioning"
     found = yaml.safe_load((files / "datasources" / "plumewatch.yaml").read_text())
     (source,) = found["datasources"]
-    assert source.items() >= {**_PROVISIONED.body(""), "editable": False}.items()
+    assert source.items() >= {**_PROVISIONED.to_json(""), "editable": False}.items()
     found = yaml.safe_load((files / "dashboards" / "plumewatch.yaml").read_text())
     (provider,) = found["providers"]
     assert provider["options"]["path"] == "/etc/plumewatch/dashboards"

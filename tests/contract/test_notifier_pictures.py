@@ -90,7 +90,7 @@ async def test_a_time_out_sends_no_second_notice(provider):
 async def test_a_service_without_pictures_gets_the_text(provider):
     await send(f"gotify://127.0.0.1:{provider.port}/token")
     ((_, _, body),) = provider.requests
-    assert RISING.evidence.sentence("vape") in json.loads(body)["message"]
+    assert RISING.evidence.describe("vape") in json.loads(body)["message"]
 
 
 async def test_mail_carries_the_picture(mail_server):
@@ -122,5 +122,5 @@ async def test_mail_carries_the_picture(mail_server):
     ],
 )
 def test_which_services_take_pictures(url, takes):
-    assert AppriseNotifier(LOCAL).takes_picture(Secret(url)) is takes
+    assert AppriseNotifier(LOCAL).accepts_picture(Secret(url)) is takes
     assert url.partition("://")[0] in SERVICES or not takes

@@ -48,7 +48,7 @@ async def test_ok(provider, target):
     await send(target)
     _, content = message(provider)
     assert content["title"] == f"Boys N2, floor 2, North: {VAPE} since 10:05 AM"
-    assert content["message"].splitlines() == [NOTICE.evidence.sentence("vape"), NOTICE.link]
+    assert content["message"].splitlines() == [NOTICE.evidence.describe("vape"), NOTICE.link]
 
 
 async def test_each_send_is_fresh_and_never_throttled(provider, target, monkeypatch):

@@ -84,7 +84,7 @@ def test_a_pause_of_delivery_hides_no_plume(school, begins, lasts_s):  # noqa: F
 
 
 @pytest.mark.parametrize("behind_s", [1.0, 40.0, 300.0])
-def test_stamps_that_return_are_judged_at_once(school, behind_s):  # noqa: F811
+def test_stamps_that_return_are_evaluated_at_once(school, behind_s):  # noqa: F811
     """The sensor's clock was stuck and is now correct, and its readings arrive `behind_s` late."""
     sent = list(messages(lambda at: at if at > START + 400 else START, every_s=2.0))
     late = [replace(m, sent=m.sent + behind_s) for m in sent]

@@ -18,8 +18,8 @@ from storage.timeseries.influx_setup import (
     find_bucket,
     find_organization,
     make_account,
-    provide,
     set_up,
+    set_up_server,
 )
 from storage.timeseries.resolution import Retention
 from tests.support.command import plumewatch
@@ -30,8 +30,8 @@ from tests.support.influx_standin import InfluxDb2, InfluxDb3
 DAY = 86_400.0
 RETENTION = Retention(raw_days=4, minute_days=40_000, quarter_hour_days=50_000)
 OWN = [Room("r", "R", "", "B", "S")], [Sensor("s", "r"), Sensor("t", "r")]
-REGISTRY = Registry.of(*OWN)
-CLOSED = Registry.of(*OWN, [Site("S", "S", "UTC", date(2026, 1, 1))])
+REGISTRY = Registry.build(*OWN)
+CLOSED = Registry.build(*OWN, [Site("S", "S", "UTC", date(2026, 1, 1))])
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +72,15 @@ def test_on_1x(server, tmp_path):
             minutes = start + 60.0 * np.arange(len(values))
             time, first_of = np.unique(minutes // every * every, return_index=True)
             for aggregate, of in (("mean", np.mean), ("min", np.min), ("max", np.max)):
-                rolled = s.readings("s", start, now, every, aggregate)
+                rolled = s.aggregate_readings("s", start, now, every, aggregate)
                 np.testing.assert_array_equal(rolled[0], time)
                 expected = [of(part) for part in np.split(values, first_of[1:])]
                 np.testing.assert_allclose(rolled[1]["pm25"], expected, rtol=1e-9)
         with InfluxSeries(settings(server), CLOSED, tmp_path / "closed.db", RETENTION) as closed:
-            assert len(closed.window("s", start, start + 600)[0]) == 10
-            np.testing.assert_array_equal(closed.readings("s", start, now, 3600)[0], time)
+            assert len(closed.read_window("s", start, start + 600)[0]) == 10
+            np.testing.assert_array_equal(closed.aggregate_readings("s", start, now, 3600)[0], time)
         http.query('DROP SERIES FROM "reading"', change=True)
-        assert s.latest() == {}
+        assert s.read_latest() == {}
     policies = http.query('SHOW RETENTION POLICIES ON "air"')[0]["values"]
     kept = {row[0]: (row[1], row[-1]) for row in policies}
     assert kept["autogen"] == ("96h0m0s", True)
@@ -97,7 +97,7 @@ def test_old_spans_are_answered_by_averages(server, tmp_path):
         s.write([Reading("s", start + 10.0 * i, now, {"pm25": float(i)}) for i in range(180)], 1)
         done(http)
         average(s, start + 3600)
-        time, values = s.readings("s", start, start + 1800, 10, "max")
+        time, values = s.aggregate_readings("s", start, start + 1800, 10, "max")
     assert time.tolist() == [start + 60 * i for i in range(30)]
     assert values["pm25"].tolist() == [5.0 + 6 * i for i in range(30)]
 
@@ -113,9 +113,9 @@ def test_late_readings_get_averages(server, tmp_path):
         s.write(
             [Reading("s", q + 30.0 * i, now, {"pm25": 4.0}) for q in quarters for i in range(30)], 1
         )
-        assert s.rows("SELECT count(*) FROM stale")[0][0] == len(quarters)
+        assert s.fetch_rows("SELECT count(*) FROM stale")[0][0] == len(quarters)
         average(s, now)
-        assert s.rows("SELECT * FROM stale") == []
+        assert s.fetch_rows("SELECT * FROM stale") == []
         of_service = http.query('SELECT "n" FROM "m15"."reading_15m"')[0]["values"]
         assert sorted(row[0] // 10**9 for row in of_service) == sorted(quarters)
 
@@ -162,7 +162,7 @@ def test_on_2x_by_an_administrator_of_another_organization(of_2, wanted):
     standin, settings = of_2
     steps = []
     for _ in range(2):
-        made = provide(replace(settings, org="lincoln"), RETENTION, wanted, steps.append)
+        made = set_up_server(replace(settings, org="lincoln"), RETENTION, wanted, steps.append)
         assert sorted(made) == sorted(wanted)
     assert standin.orgs == ["school", "lincoln"]
     assert {standin.org_of_token[account.secret] for account in made.values()} <= {"lincoln"}
@@ -270,7 +270,7 @@ class TestOn3:
             average(s, now)
             writes = [path for _, path, *_ in stub.requests if "write" in path]
             assert len(writes) <= 12
-            quarters, values = s.readings("s", first, now, 900, "max")
+            quarters, values = s.aggregate_readings("s", first, now, 900, "max")
             assert quarters.tolist() == [at - 1 for at in times]
             assert set(values["pm25"]) == {4.0}
             found = {

@@ -26,7 +26,7 @@ from tests.support.influx import NAMED, influxql, own_database
 from tests.support.influx_standin import InfluxDb2, InfluxDb3
 
 T = 1_790_000_040.0  # a whole minute
-REGISTRY = Registry.of(
+REGISTRY = Registry.build(
     [Room("n2, boys", "Boys' room", "2nd floor", "North = old\\", "St. Mary's")],
     [Sensor("s", "n2, boys", "sen55"), Sensor("s2", "n2, boys"), Sensor("away", "n2, boys")],
 )
@@ -63,34 +63,34 @@ def series(request, tmp_path):
 
 
 def test_empty(series):
-    assert series.cursor() == 0
-    assert series.latest() == {}
-    assert len(series.between(0, 4e9)) == 0
+    assert series.get_cursor() == 0
+    assert series.read_latest() == {}
+    assert len(series.read_between(0, 4e9)) == 0
     for sensor in ("s", "nobody"):
         for time, values in (
-            series.window(sensor, T, T + 60),
-            series.readings(sensor, T, T + 60, 10),
+            series.read_window(sensor, T, T + 60),
+            series.aggregate_readings(sensor, T, T + 60, 10),
         ):
             assert time.shape == (0,)
             assert time.dtype == np.float64
             assert values == {}
-    assert series.between(T, T + 60) == []
+    assert series.read_between(T, T + 60) == []
 
 
 def test_position_moves_with_what_is_written_and_alone(series):
     series.write([Reading("s", T, T, {"pm25": 1.0})], 7)
-    assert series.cursor() == 7
+    assert series.get_cursor() == 7
     series.write([], 9)
-    assert series.cursor() == 9
-    assert len(series.between(0, 4e9)) == 1
+    assert series.get_cursor() == 9
+    assert len(series.read_between(0, 4e9)) == 1
 
 
 def test_every_quantity_comes_back_exact(series):
     full = {key: QUANTITIES[key].high for key in COLUMNS}
     full["pm1"], full["temp"] = 0.1 + 0.2, -1e-7
     series.write([Reading("s", T + 0.123456, T + 0.2, full)], 1)
-    assert series.latest() == {"s": (T + 0.123456, full)}
-    time, values = series.window("s", T, T + 1)
+    assert series.read_latest() == {"s": (T + 0.123456, full)}
+    time, values = series.read_window("s", T, T + 1)
     assert time.tolist() == [T + 0.123456]
     assert {k: v.tolist() for k, v in values.items()} == {k: [v] for k, v in full.items()}
 
@@ -98,7 +98,7 @@ def test_every_quantity_comes_back_exact(series):
 def test_window_is_closed_and_in_order(series):
     series.write([Reading("s", T + i, T + 9, {"pm25": float(i)}) for i in (4, 0, 3, 1, 2, 5)], 6)
     series.write([Reading("s2", T + 2, T + 9, {"rh": 40.0})], 7)
-    time, values = series.window("s", T + 1, T + 4)
+    time, values = series.read_window("s", T + 1, T + 4)
     assert time.tolist() == [T + 1, T + 2, T + 3, T + 4]
     assert list(values) == ["pm25"]
     assert values["pm25"].tolist() == [1, 2, 3, 4]
@@ -106,7 +106,7 @@ def test_window_is_closed_and_in_order(series):
 
 def test_missing_is_nan_and_never_zero(series):
     series.write([Reading("s", T, T, {"pm25": 0.0}), Reading("s", T + 1, T, {"rh": 41.0})], 2)
-    _, values = series.window("s", T, T + 1)
+    _, values = series.read_window("s", T, T + 1)
     np.testing.assert_array_equal(values["pm25"], [0.0, np.nan])
     np.testing.assert_array_equal(values["rh"], [np.nan, 41.0])
 
@@ -114,18 +114,18 @@ def test_missing_is_nan_and_never_zero(series):
 def test_what_is_no_number_is_not_stored(series):
     bad = {"pm25": float("nan"), "rh": float("inf"), "temp": 20.0}
     series.write([Reading("s", T, T, bad), Reading("s", T + 1, T, {"pm25": float("nan")})], 2)
-    assert series.latest()["s"].values["temp"] == 20.0
-    assert "pm25" not in series.window("s", T, T + 1)[1]
+    assert series.read_latest()["s"].values["temp"] == 20.0
+    assert "pm25" not in series.read_window("s", T, T + 1)[1]
 
 
 def test_repeats_change_nothing(series):
     batch = [Reading("s", T + i, T + i, {"pm25": float(i), "rh": 40.0}) for i in range(5)]
     series.write(batch, 5)
-    before = repr(series.window("s", T, T + 9))
+    before = repr(series.read_window("s", T, T + 9))
     series.write(batch, 5)
     series.write(batch[2:4], 5)
-    assert repr(series.window("s", T, T + 9)) == before
-    assert len(series.between(0, 4e9)) == 5
+    assert repr(series.read_window("s", T, T + 9)) == before
+    assert len(series.read_between(0, 4e9)) == 5
 
 
 def test_two_readings_of_one_moment_fill_each_other_and_the_first_counts(series):
@@ -134,8 +134,8 @@ def test_two_readings_of_one_moment_fill_each_other_and_the_first_counts(series)
     )
     series.write([Reading("s", T, T + 0.3, {"pm25": 2.0, "temp": 20.0})], 3)
     whole = {"pm25": 1.0, "rh": 40.0, "temp": 20.0}
-    assert series.latest()["s"] == (T, whole)
-    time, values = series.window("s", T, T)
+    assert series.read_latest()["s"] == (T, whole)
+    time, values = series.read_window("s", T, T)
     assert time.tolist() == [T]
     assert {k: v.tolist() for k, v in values.items()} == {k: [v] for k, v in whole.items()}
 
@@ -143,15 +143,15 @@ def test_two_readings_of_one_moment_fill_each_other_and_the_first_counts(series)
 def test_latest_joins_what_a_device_spreads_over_messages(series):
     parts = [{"pm25": 7.0, "rh": 40.0}, {"rssi": -60.0}, {"rh": 41.0}]
     series.write([Reading("s", T + i, T, part) for i, part in enumerate(parts)], 3)
-    assert series.latest()["s"] == (T + 2, {"pm25": 7.0, "rssi": -60.0, "rh": 41.0})
+    assert series.read_latest()["s"] == (T + 2, {"pm25": 7.0, "rssi": -60.0, "rh": 41.0})
     series.write([Reading("s", T + 200, T, {"rssi": -61.0})], 4)
-    assert series.latest()["s"].values == {"rssi": -61.0}
+    assert series.read_latest()["s"].values == {"rssi": -61.0}
 
 
 def test_that_a_device_is_connected_is_no_reading(series):
     readings = [Reading("s", T, T, {"pm25": 7.0}), Reading("s", T + 600, T + 600, {}, ("online",))]
     series.write(readings, 2)
-    assert series.latest()["s"] == (T, {"pm25": 7.0})
+    assert series.read_latest()["s"] == (T, {"pm25": 7.0})
 
 
 def test_intervals_are_half_open_aligned_and_left_out_where_empty(series):
@@ -162,11 +162,11 @@ def test_intervals_are_half_open_aligned_and_left_out_where_empty(series):
         ("min", [1.0, 10.0, 7.0]),
         ("max", [3.0, 10.0, 9.0]),
     ):
-        time, values = series.readings("s", T, T + 240, 60, aggregate, ["pm25"])
+        time, values = series.aggregate_readings("s", T, T + 240, 60, aggregate, ["pm25"])
         assert time.tolist() == [T, T + 60, T + 180]
         assert list(values) == ["pm25"]
         assert values["pm25"].tolist() == expected
-    time, values = series.readings("s", T + 30, T + 61, 60)
+    time, values = series.aggregate_readings("s", T + 30, T + 61, 60)
     assert time.tolist() == [T, T + 60]
     assert values["pm25"].tolist() == [3.0, 10.0]
     assert sorted(values) == ["pm25", "rh"]
@@ -174,16 +174,16 @@ def test_intervals_are_half_open_aligned_and_left_out_where_empty(series):
 
 def test_intervals_without_the_quantity_are_left_out(series):
     series.write([Reading("s", T, T, {"pm25": 1.0}), Reading("s", T + 60, T, {"rh": 40.0})], 2)
-    time, values = series.readings("s", T, T + 120, 60, "mean", ["rh", "co2"])
+    time, values = series.aggregate_readings("s", T, T + 120, 60, "mean", ["rh", "co2"])
     assert time.tolist() == [T + 60]
     assert list(values) == ["rh"]
 
 
 def test_statements_are_made_of_known_quantities_only(series):
     with pytest.raises(ValueError, match=r"no such quantity: 'pm25\) FROM x --'"):
-        series.readings("s", T, T + 1, 60, "mean", ["pm25) FROM x --"])
+        series.aggregate_readings("s", T, T + 1, 60, "mean", ["pm25) FROM x --"])
     with pytest.raises(ValueError, match=r"at least 0\.001"):
-        series.readings("s", T, T + 1, 0)
+        series.aggregate_readings("s", T, T + 1, 0)
 
 
 def test_events_and_faults(series):
@@ -197,7 +197,7 @@ def test_events_and_faults(series):
         ],
         5,
     )
-    assert [(r.time, r.sensor, r.events, r.faults) for r in series.between(T, T + 3)] == [
+    assert [(r.time, r.sensor, r.events, r.faults) for r in series.read_between(T, T + 3)] == [
         (T, "s", ("vendor_vape",), ()),
         (T, "s2", ("tamper", "online"), ("co", "pm25")),
         (T + 1, "s", (), ()),
@@ -208,10 +208,10 @@ def test_events_and_faults(series):
 def test_a_sensor_that_is_not_registered_is_kept_and_found(series):
     name = 'it\'s \\ a "stranger",\nx=1 y'
     series.write([Reading(name, T, T, {"pm25": 5.0}, ("tamper",), (), ("unknown_sensor",))], 1)
-    time, values = series.window(name, T, T)
+    time, values = series.read_window(name, T, T)
     assert time.tolist() == [T]
     assert values["pm25"].tolist() == [5.0]
-    (found,) = series.between(T, T + 1)
+    (found,) = series.read_between(T, T + 1)
     assert (found.sensor, found.events) == (name, ("tamper",))
 
 
@@ -219,12 +219,12 @@ def test_readings_of_some_sensors(series):
     names = ("s", "s2", "it's \\ nobody")
     series.write([Reading(name, T, T, {"pm25": 5.0}) for name in names], 3)
     for asked in (names[:1], names[1:], names):
-        assert [r.sensor for r in series.between(T, T + 1, asked)] == sorted(asked)
-    assert series.between(T, T + 1, ["away"]) == []
+        assert [r.sensor for r in series.read_between(T, T + 1, asked)] == sorted(asked)
+    assert series.read_between(T, T + 1, ["away"]) == []
 
 
 def test_all_readings_come_back_as_they_were_received(series):
-    assert series.between(T, T + 9) == []
+    assert series.read_between(T, T + 9) == []
     full = {key: QUANTITIES[key].high for key in COLUMNS}
     readings = [
         Reading("s", T, T + 0.5, full, ("tamper", "online"), ("co", "pm25"), ("late",)),
@@ -233,9 +233,9 @@ def test_all_readings_come_back_as_they_were_received(series):
         Reading("s", T + 1.000001, T + 2, {"rh": 0.0}),
     ]
     series.write(readings[::-1], 4)
-    assert series.between(T, T + 9) == readings
-    assert series.between(T, T + 1) == readings[:3]
-    assert series.between(T + 0.25, T + 0.26) == readings[2:3]
+    assert series.read_between(T, T + 9) == readings
+    assert series.read_between(T, T + 1) == readings[:3]
+    assert series.read_between(T + 0.25, T + 0.26) == readings[2:3]
 
 
 def test_readings_of_one_moment_come_back_as_one(series):
@@ -246,7 +246,7 @@ def test_readings_of_one_moment_come_back_as_one(series):
         ][::-1],
         2,
     )
-    (found,) = series.between(T, T + 1)
+    (found,) = series.read_between(T, T + 1)
     assert found.values == {"pm25": 1.0, "rh": 40.0}
     assert (found.received, found.events, found.faults) == (T + 1, ("online",), ("co",))
     assert found.flags == ()  # the first reading's flags
@@ -256,14 +256,14 @@ def test_what_is_added_does_not_move_the_position(series):
     series.write([Reading("s", T, T, {"pm25": 1.0})], 7)
     series.write([Reading("s", T + 1, T, {"pm25": 2.0}), Reading("s2", T, T, {"rh": 40.0})])
     series.write([])
-    assert series.cursor() == 7
-    assert [r.sensor for r in series.between(T, T + 9)] == ["s", "s2", "s"]
+    assert series.get_cursor() == 7
+    assert [r.sensor for r in series.read_between(T, T + 9)] == ["s", "s2", "s"]
 
 
 def test_readings_of_no_sensor_are_none(series):
     series.write([Reading("s", T, T, {"pm25": 7.0})], 1)
-    assert len(series.between(T, T + 1)) == 1
-    assert series.between(T, T + 1, ()) == []
+    assert len(series.read_between(T, T + 1)) == 1
+    assert series.read_between(T, T + 1, ()) == []
 
 
 class TestHealth:

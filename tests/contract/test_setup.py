@@ -183,7 +183,7 @@ def test_what_would_not_stay_one_word_in_the_files_of_the_broker(tmp_path):
     client = Broker("plumewatch/v1/a/reading", "x\nuser mallory\ntopic readwrite #", "b\u202e/c")
     with (
         mock.patch("plumewatch.cli.setup.discovery.make_client", return_value=client),
-        mock.patch("plumewatch.cli.setup.discovery.connected", connected),
+        mock.patch("plumewatch.cli.setup.discovery.open_connection", connected),
     ):
         found = asyncio.run(listen(BrokerSettings(), 5))
     assert [message.topic for message in found] == ["plumewatch/v1/a/reading"]

@@ -11,9 +11,9 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.page.app import create_app
 from alerts.page.views.air import compute_day_means
 from alerts.page.views.figures import gather_facts
-from dashboards.boards import DashboardSettings, room_dashboard
+from dashboards.boards import DashboardSettings, build_room_url
 from dashboards.build import build_all
-from dashboards.queries import key_figure
+from dashboards.queries import query_key_figure
 from reports.figures import IN_SERIES, OUTCOME, RESPONSE, SENSORS
 from reports.figures import compute_figures as report_figures
 from reports.wording import format_value
@@ -75,10 +75,10 @@ def figures_of(series, school, **given):
 def in_series(url, key, school):
     """Compute a key figure from records as Grafana does; None if there is no result."""
     values = []
-    for query in key_figure(key):
+    for query in query_key_figure(key):
         text = grafana.interpolated(query["query"], school.end + 1 - WEEK_S, school.end + 1)
         values += [series["values"][0][1] for series in grafana.answer(url, text)]
-    wanted = len(key_figure(key))
+    wanted = len(query_key_figure(key))
     return None if len(values) < wanted else values[0] / values[1] if wanted == 2 else values[0]
 
 
@@ -119,7 +119,7 @@ def test_too_little_data_is_no_figure_in_a_dashboard_either(url, school, embedde
     found = {figure.key: figure for figure in report_figures(facts)}
     for key in ("confirmed_rate", "feedback_rate", "false_alarms_per_sensor_week"):
         assert format_value(found[key]) == "too little data"
-        least = [query["query"] for query in key_figure(key)]
+        least = [query["query"] for query in query_key_figure(key)]
         texts = [grafana.interpolated(query, start, end) for query in least]
         assert not all(grafana.answer(url, text) for text in texts), key
 
@@ -131,14 +131,14 @@ def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
     pm25 = asked(url, "air", title, school, edit=lambda query: query.replace(">= 72", ">= 1"))
     assert pm25.keys() >= school.registry.rooms.keys()  # others belong to other tests
     for room in school.registry.rooms:
-        sensors = [s.id for s in school.registry.sensors_in(room)]
+        sensors = [s.id for s in school.registry.list_sensors(room)]
         assert pm25[room] == pytest.approx(
             compute_day_means(embedded, sensors, school.end)["pm25"][0], rel=1e-6
         )
 
 
 async def test_rooms_and_incidents_lead_to_their_dashboard(page, embedded, school):
-    leads_to = f'href="https://grafana.example{room_dashboard("main-1-boys")}'
+    leads_to = f'href="https://grafana.example{build_room_url("main-1-boys")}'
     (row, *_) = (
         r for r in figures_of(embedded, school).chosen.incidents if r.room_id == "main-1-boys"
     )

@@ -87,7 +87,7 @@ def embedded(tmp_path):
 
 def stored(site, start=0.0, end=NOW + DAY):
     with site.series() as series:
-        return series.between(start, end)
+        return series.read_between(start, end)
 
 
 def some(count=500, start=NOW - 3600.0):
@@ -173,4 +173,4 @@ class TestRetry:
         with site.series() as series:
             assert series.read_health(NOW, NOW + 1)
         with Journal(DataPaths(site.config.data_dir).journal) as journal:
-            assert journal.dead_letter_counts() == {REASON: 1, "bad_json": 1}
+            assert journal.count_dead_letters() == {REASON: 1, "bad_json": 1}

@@ -32,7 +32,7 @@ def served(tmp_path):
     import time
 
     now = time.time()
-    registry = Registry.of([Room("r0", "Boys", "2", "North", "High")], [Sensor("s0", "r0")])
+    registry = Registry.build([Room("r0", "Boys", "2", "North", "High")], [Sensor("s0", "r0")])
     engine = AlertEngine(registry, AlertPolicy(staff=(StaffMember("ap", "A. P.", "staff"),)))
     db = sqlite.connect(tmp_path / "state.db")
     prepare_state(db)

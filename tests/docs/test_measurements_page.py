@@ -16,7 +16,7 @@ from tests.support.influx import Influxd
 
 PAGE = (Path(__file__).parents[2] / "docs" / "measurements.md").read_text(encoding="utf-8")
 NOW = time.time() // 1
-REGISTRY = Registry.of([Room("r", "R", "1", "B", "S")], [Sensor("s", "r")])
+REGISTRY = Registry.build([Room("r", "R", "1", "B", "S")], [Sensor("s", "r")])
 
 
 def questions():

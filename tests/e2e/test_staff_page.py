@@ -84,7 +84,7 @@ class FakeSeries:
             "rh": 42 + n + steam / 3 + 0.02 * plume,
         }
 
-    def latest(self):
+    def read_latest(self):
         now = time.time()
         found = {
             f"pw-{n}": LatestReading(now - 2, self.values(f"pw-{n}", now - 2)) for n in range(5)
@@ -92,7 +92,7 @@ class FakeSeries:
         found["pw-4"] = LatestReading(now - 900, found["pw-4"].values)
         return found
 
-    def window(self, sensor, start, end):
+    def read_window(self, sensor, start, end):
         times = [start + 5 * k for k in range(int((end - start) / 5) + 1)]
         rows = [self.values(sensor, t) for t in times]
         return times, {k: [r[k] for r in rows] for k in rows[0]} if rows else {}
@@ -128,7 +128,7 @@ class Site:
             ),
             zone="America/New_York",
         )
-        self.engine = AlertEngine(Registry.of(ROOMS, SENSORS), policy)
+        self.engine = AlertEngine(Registry.build(ROOMS, SENSORS), policy)
         over = an_event("pw-3", EventKind.VAPE, EventPhase.ALERTED, self.now - 400)
         (record,) = self.tell(over, -394)
         with sqlite.transaction(self.db) as tx:

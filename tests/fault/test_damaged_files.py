@@ -80,7 +80,7 @@ def accounted(journal):
     entries, _ = journal.read(0, 10 * COUNT)
     held = [e.offset for e in entries]
     missing = [o for gap in gaps(journal) for o in range(gap.first, gap.last + 1)]
-    assert sorted(held + missing) == list(range(1, journal.last_offset() + 1))
+    assert sorted(held + missing) == list(range(1, journal.get_last_offset() + 1))
     for offset, reading in entries:
         assert reading.seq in (offset - 1, None) or reading.seq >= COUNT
     return held, missing
@@ -168,7 +168,7 @@ def test_an_offset_that_leaves_none_behind_it_is_no_full_disk(tmp_path, damaged,
         assert journal.commit(readings(300, 1)) == 301
         found = {entry.reading.seq for entry in journal.read(0, 400)[0]}
         assert set(range(301)) - found <= {299}
-        assert journal.last_offset() == 301
+        assert journal.get_last_offset() == 301
 
 
 def test_without_the_program_sqlite3_rows_before_and_behind_the_damage_are_saved(
@@ -334,9 +334,9 @@ def test_a_torn_log_is_a_gap_for_who_had_read_further(tmp_path):
     path = tmp_path / "journal.db"
     torn_log(path)
     with Journal(path) as journal:
-        assert len(journal.read(0, 1000)[0]) == journal.last_offset() == 100
-        journal.continue_behind(200)  # a consumer had read all entries
-        journal.continue_behind(200)
+        assert len(journal.read(0, 1000)[0]) == journal.get_last_offset() == 100
+        journal.skip_to(200)  # a consumer had read all entries
+        journal.skip_to(200)
         assert [(g.first, g.last, g.why) for g in gaps(journal)] == [(101, 200, "lost")]
         assert journal.commit(readings(200, 1)) == 201
 
@@ -438,14 +438,14 @@ async def test_the_series_is_filled_again_from_the_journal(tmp_path, found_by, w
                 if (
                     writer.state.cursor == COUNT + batch
                 ):  # the write did not find the damage, but a reader does
-                    await asyncio.to_thread(series.between, 0, 4e9)
+                    await asyncio.to_thread(series.read_between, 0, 4e9)
                     writer.wake.set()
                 await asyncio.sleep(0.01)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
         assert series.repairs == 1
-        found = {reading.time for reading in series.between(0, 4e9)}
+        found = {reading.time for reading in series.read_between(0, 4e9)}
         assert found == {START + k for k in range(COUNT + batch)}
 
 

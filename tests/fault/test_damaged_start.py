@@ -77,7 +77,7 @@ async def filled(config):
     readings = readings_of_puff(start=time.time() - 86_400.0)
     async with running(config) as service:
         await store(service, readings)
-        await until(lambda: service.series.cursor() == len(readings))
+        await until(lambda: service.series.get_cursor() == len(readings))
         await until(lambda: service.detection.position == len(readings))
     return config, readings
 
@@ -93,7 +93,7 @@ def details_of_start(service):
 
 def all_of(service):
     """Read the series, which finds remaining damage; the writer then reloads its cursor."""
-    found = service.series.between(0, 4e9)
+    found = service.series.read_between(0, 4e9)
     service.writers.readings.wake.set()
     return found
 
@@ -102,10 +102,10 @@ async def assert_works(service):
     """Assert that a new reading passes the journal, the detector and the series."""
     now = time.time()
     await store(service, [Reading("n2-boys-1", now, now, {"pm25": 5.0})])
-    last = service.journal.last_offset()
+    last = service.journal.get_last_offset()
     await until(lambda: service.detection.position == last)
-    await until(lambda: all_of(service) and service.series.cursor() == last)
-    assert service.series.between(now - 1e-3, now + 1e-3)
+    await until(lambda: all_of(service) and service.series.get_cursor() == last)
+    assert service.series.read_between(now - 1e-3, now + 1e-3)
 
 
 @pytest.mark.needs("sqlite3")
@@ -122,7 +122,7 @@ async def test_a_damaged_database(filled, caplog, name, kind):
         entries, _ = service.journal.read(0, 10_000)
         held = [entry.offset for entry in entries]
         missing = [o for gap in gaps(service.journal) for o in range(gap.first, gap.last + 1)]
-        assert sorted(held + missing) == list(range(1, service.journal.last_offset() + 1))
+        assert sorted(held + missing) == list(range(1, service.journal.get_last_offset() + 1))
         assert len(held) + len(missing) == len(readings) + 1
         expected = moments(readings if name == "state.db" else (e.reading for e in entries))
         await until(lambda: moments(all_of(service)) >= expected)

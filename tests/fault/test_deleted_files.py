@@ -28,15 +28,15 @@ async def test_a_deleted_database_is_reported_and_the_series_is_whole(config, ca
     readings = readings_of_puff(start=time.time() - DAY)
     async with running(config) as service:
         await store(service, readings)
-        await until(lambda: service.series.cursor() == len(readings))
+        await until(lambda: service.series.get_cursor() == len(readings))
         await until(lambda: service.detection.position == len(readings))
         assert "missing" not in last_start(service)
     assert "was it deleted" not in caplog.text
     delete(config, name)
     async with running(config) as service:
-        await until(lambda: service.series.cursor() == len(readings))
+        await until(lambda: service.series.get_cursor() == len(readings))
         await until(lambda: service.detection.position == len(readings))
-        assert len(service.series.between(0, 4e9)) == len(readings)
+        assert len(service.series.read_between(0, 4e9)) == len(readings)
         assert f'"missing": "{name}"' in last_start(service)
         assert service.alerting.notifier.sent == []
     (message,) = [r.getMessage() for r in caplog.records if "was it deleted" in r.getMessage()]

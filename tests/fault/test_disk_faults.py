@@ -112,8 +112,8 @@ def _check(folder, acknowledged, count):
         assert set(stored.values()) <= {1}, f"cut {count}: stored twice"
         assert [e.reading.seq for e in entries] == list(range(len(entries))), f"cut {count}"
     with SqliteSeries(folder / "series.db") as series:
-        assert series.cursor() <= end, f"cut {count}: the series is ahead of the journal"
-        assert len(series.between(0, 4e9)) == series.cursor(), f"cut {count}"
+        assert series.get_cursor() <= end, f"cut {count}: the series is ahead of the journal"
+        assert len(series.read_between(0, 4e9)) == series.get_cursor(), f"cut {count}"
         assert series.repairs == 0, f"cut {count}: damaged"
     if (folder / "state.db").exists():
         with contextlib.closing(connect(folder / "state.db")) as found:

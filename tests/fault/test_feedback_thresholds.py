@@ -29,7 +29,8 @@ def broker():
 def moves(service):
     with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
         return [
-            (m.seq, m.after, m.position is not None) for m in threshold_adjustments.latest(found)
+            (m.seq, m.after, m.position is not None)
+            for m in threshold_adjustments.list_adjustments(found)
         ]
 
 

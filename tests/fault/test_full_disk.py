@@ -44,14 +44,14 @@ async def test_an_alert_leaves_from_memory_and_only_once(config, disk, full):
         if full in ("state", "both", "read-only"):
             disk.lock("state.db")  # it could still write, because its pages have free space
         puff = readings_of_puff(start=time.time() - 300)
-        settled = service.ingestion.commits.enter(puff)
+        settled = service.ingestion.commits.enqueue(puff)
         await until(lambda: service.alerting.notifier.sent)
         assert service.alerting.memory.active
         if full != "journal":  # the state database can still store the decisions made in memory
             assert of(service, incidents) == []
         if full != "state":
             assert not settled.done()
-            assert service.journal.last_offset() == 1
+            assert service.journal.get_last_offset() == 1
             assert service.ingestion.commits.failing
         disk.free("journal.db")
         disk.free("state.db")
@@ -60,23 +60,23 @@ async def test_an_alert_leaves_from_memory_and_only_once(config, disk, full):
         await until(lambda: not service.alerting.memory.active)
         await until(lambda: service.detection.position == 1 + len(puff))
         await until(lambda: of(service, notices, status="sent"))
-        await until(lambda: service.series.cursor() == 1 + len(puff))
+        await until(lambda: service.series.get_cursor() == 1 + len(puff))
         ((incident, status),) = of(service, incidents, "id", "status")
         assert status in ("notified", "resolved")
         assert of(service, history, "what").count("notified") == 1
         assert len(service.alerting.notifier.sent) == 1
         assert service.alerting.notifier.sent[0].notice.incident == incident
-        assert len(service.series.between(0, 4e9)) == 1 + len(puff)
+        assert len(service.series.read_between(0, 4e9)) == 1 + len(puff)
 
 
 async def test_stopped_while_the_disk_is_full(config, disk):
     async with running(config) as service:
         disk.fill("journal.db")
-        settled = service.ingestion.commits.enter(readings_of_puff(start=time.time() - 300))
+        settled = service.ingestion.commits.enqueue(readings_of_puff(start=time.time() - 300))
         await until(lambda: service.alerting.memory.active)
     assert settled.cancelled()
     with Journal(service.paths.journal) as journal:
-        assert journal.last_offset() == 0
+        assert journal.get_last_offset() == 0
 
 
 @pytest.fixture
@@ -120,12 +120,12 @@ async def test_a_start_without_room(small_disk, config, caplog):
     assert str(small_disk) in told.getMessage()
     async with running(config) as service:
         puff = readings_of_puff(start=time.time() - 300)
-        settled = service.ingestion.commits.enter(puff)
+        settled = service.ingestion.commits.enqueue(puff)
         await until(lambda: service.alerting.notifier.sent)
         (small_disk / "ballast").unlink()
         async with asyncio.timeout(60):
             await settled
-        await until(lambda: service.series.cursor() == 1 + len(puff))
+        await until(lambda: service.series.get_cursor() == 1 + len(puff))
         await service.monitoring.deletion.delete(0)
     assert len(service.alerting.notifier.sent) == 1
     fill(small_disk)

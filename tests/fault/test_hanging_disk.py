@@ -60,7 +60,7 @@ async def test_health_answers_and_says_what_hangs(config, monkeypatch, name):
         now = time.time()
         with closing(connect(config.data_dir / f"{name}.db")) as other:
             other.execute("BEGIN IMMEDIATE")  # writers wait for ten seconds
-            service.ingestion.commits.enter([Reading("n2-boys-1", now, now, {"pm25": 4.0})])
+            service.ingestion.commits.enqueue([Reading("n2-boys-1", now, now, {"pm25": 4.0})])
             health = service.monitoring.health
             await until(lambda: "has not answered" in str(health.check_parts()))
             assert (await answer(service, "/healthz")).status_code == 200

@@ -43,7 +43,7 @@ def course(tmp_path):
 
 
 def assert_all_stored(course, count=COUNT):
-    found = [r.values["pm25"] for r in course.series.between(NOW - count, NOW + 1)]
+    found = [r.values["pm25"] for r in course.series.read_between(NOW - count, NOW + 1)]
     assert found == [float(i) for i in range(count)]
     assert course.writer.state.refused == 0
 
@@ -60,7 +60,7 @@ async def test_a_password_that_is_wrong_and_then_right(course, tmp_path):
             root.query("SET PASSWORD FOR p = 'mine'", change=True)
             await until(lambda: len(c.faults) > 1)  # it has no permissions yet
             root.query("GRANT ALL ON air TO p", change=True)
-            await until(lambda: c.series.cursor() == COUNT)
+            await until(lambda: c.series.get_cursor() == COUNT)
         assert "does not accept the token or password" in c.faults[0]
         assert "the token or user has no right to write to database 'air'" in c.faults[1]
         assert all("\n" not in fault and "mine" not in fault for fault in c.faults)
@@ -77,7 +77,7 @@ async def test_a_database_that_is_made_later(course, server):
     async with c.running():
         await until(lambda: c.faults)
         make_database(settings)
-        await until(lambda: c.series.cursor() == COUNT)
+        await until(lambda: c.series.get_cursor() == COUNT)
     assert "has no database 'later'" in c.faults[0]
     assert_all_stored(c)
 
@@ -87,13 +87,13 @@ async def test_a_schema_of_another_program(course, server):
     InfluxHttp(settings).write(b'reading,sensor=other co2="many" %d000000000' % NOW)
     c = course(settings)
     await c.drain()
-    assert c.journal.dead_letter_counts() == {"series_refused": COUNT}
+    assert c.journal.count_dead_letters() == {"series_refused": COUNT}
     assert all("field type conflict" in fault for fault in c.faults)
     assert len(c.faults) >= 1  # and it paused in between
     assert all("field type conflict" in letter.detail for letter in letters_of(c.journal))
     influxql(server.url, 'DROP MEASUREMENT "reading"', DATABASE)
     assert retry_refused(c.journal.path, c.series) == (COUNT, 0)
-    assert c.journal.dead_letter_counts() == {}
+    assert c.journal.count_dead_letters() == {}
     c.writer.state.refused = 0
     assert_all_stored(c)
 
@@ -105,7 +105,7 @@ async def test_a_clock_or_retention_that_does_not_fit(course, server):
     async with c.running():
         await until(lambda: c.faults)
         make_database(settings)
-        await until(lambda: c.series.cursor() == 9_000)
+        await until(lambda: c.series.get_cursor() == 9_000)
     assert "refuses current readings as older than it keeps: its clock is wrong" in c.faults[0]
     assert_all_stored(c, 9_000)
 
@@ -134,13 +134,13 @@ async def test_a_full_disk(course, small_disk):
 
         c.series.write = write_later
         async with c.running():
-            await until(lambda: c.series.cursor() == 1000)
+            await until(lambda: c.series.get_cursor() == 1000)
             filler.write_bytes(bytes(max(0, shutil.disk_usage(small_disk).free - 8192)))
             is_full.set()
             await until(lambda: c.faults)
             filler.unlink()
             server.end()
             await asyncio.to_thread(server.start)
-            await until(lambda: c.series.cursor() == 6000)
+            await until(lambda: c.series.get_cursor() == 6000)
         assert "no space left on device" in c.faults[0]
         assert_all_stored(c, 6000)

@@ -32,18 +32,18 @@ async def test_deletion_ends_although_a_group_arrives_before_each_slice(config, 
     async with running(config) as service:
         journal, slices = service.journal, []
         await store(service, group(0, 3 * MAX_BYTES // 100))
-        await until(lambda: service.detection.position == journal.last_offset())
-        last = journal.last_offset()
-        before, prune = journal.bytes_used(), journal.prune
+        await until(lambda: service.detection.position == journal.get_last_offset())
+        last = journal.get_last_offset()
+        before, prune = journal.get_bytes_used(), journal.prune
 
         def arrive_and_prune(**how):
             assert len(slices) < 40
-            journal.commit(group(journal.last_offset()))
+            journal.commit(group(journal.get_last_offset()))
             slices.append(prune(**how))
             return slices[-1]
 
         monkeypatch.setattr(journal, "prune", arrive_and_prune)
         await service.monitoring.deletion.delete(last)
         arrived = len(slices) * GROUP * before / last
-        assert journal.bytes_used() < MAX_BYTES + 1.1 * arrived + 100_000
+        assert journal.get_bytes_used() < MAX_BYTES + 1.1 * arrived + 100_000
         assert max(pruned.rows for pruned in slices) <= 2_000

@@ -204,9 +204,9 @@ async def test_a_store_that_hangs_delays_no_alert(config, monkeypatch):
                 await store(service, readings[k : k + 10])
             await until(lambda: service.alerting.notifier.sent)
             await until(lambda: service.detection.counts.readings == len(readings))
-            assert len(service.series.between(0, 4e9)) == 0
+            assert len(service.series.read_between(0, 4e9)) == 0
             await until(lambda: read_histogram(service.alerting.deliveries.latency)["count"] == 1)
             assert service.monitoring.health.is_moving()
         finally:
             go_on.set()
-        await until(lambda: len(service.series.between(0, 4e9)) == len(readings))
+        await until(lambda: len(service.series.read_between(0, 4e9)) == len(readings))

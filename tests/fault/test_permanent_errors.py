@@ -54,7 +54,7 @@ async def test_a_missing_column(config):
     sentence = r"state\.db: no such column: .*does not fit this version of Plumewatch"
     async with ending(config, sentence) as service:
         break_column(service.paths.state)
-        service.ingestion.commits.enter([reading()])  # this write must end the service
+        service.ingestion.commits.enqueue([reading()])  # this write must end the service
 
 
 def test_a_process_with_a_newer_schema_reports_it_and_ends(tmp_path):
@@ -80,7 +80,7 @@ def overwrite(path):
 async def test_a_journal_damaged_while_it_runs_is_rebuilt_and_that_is_shown(config):
     def rebuilt():  # the service notices at its next read, such as for metrics
         service.monitoring.meters.refresh()
-        return service.monitoring.status().counters["databases_rebuilt"] >= 1
+        return service.monitoring.get_status().counters["databases_rebuilt"] >= 1
 
     async with running(config) as service:
         await store(service, [reading()])
@@ -89,9 +89,9 @@ async def test_a_journal_damaged_while_it_runs_is_rebuilt_and_that_is_shown(conf
         overwrite(service.paths.journal)
         await store(service, [reading()])  # can still go to the damaged file and be lost
         await until(rebuilt)
-        judged = service.detection.counts.readings
+        evaluated = service.detection.counts.readings
         await store(service, [reading()])
-        await until(lambda: service.detection.counts.readings > judged)
+        await until(lambda: service.detection.counts.readings > evaluated)
 
 
 async def test_a_journal_that_cannot_be_rebuilt(config, monkeypatch):
@@ -102,7 +102,7 @@ async def test_a_journal_that_cannot_be_rebuilt(config, monkeypatch):
         await store(service, [reading()])
         monkeypatch.setattr(sqlite, "salvage", nothing_readable)
         overwrite(service.paths.journal)
-        service.ingestion.commits.enter([reading()])
+        service.ingestion.commits.enqueue([reading()])
 
 
 async def test_a_state_without_space_and_with_space_again(config, monkeypatch):
@@ -119,7 +119,7 @@ async def test_a_state_without_space_and_with_space_again(config, monkeypatch):
         await until(lambda: "incidents: " in part().detail)
         assert not part().ok
         assert not service.monitoring.health.is_ready()
-        assert service.monitoring.status().counters["failing incidents"] == 1
+        assert service.monitoring.get_status().counters["failing incidents"] == 1
         disk.free("state.db")
         await until(lambda: part().ok)
         await until(lambda: service.detection.position == 2)

@@ -110,7 +110,7 @@ def test_one_that_cannot_be_run_is_taken_back(running):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         service.config.write_text(whole.replace(f"port = {service.web_port}", f"port = {port}"))
-        reload(service, "back to the old one")
+        reload(service, "using the old one")
         eventually(lambda: service.log.count("connected to 127.0.0.1") == 2, lambda: service.log)
     publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(100))
     assert_all_stored(service, publisher)

@@ -117,7 +117,7 @@ async def test_bad_points_are_dead_letters_and_stop_nobody(run, stormy):
     await course.drain()
     assert len(points) == 594
     assert course.writer.state.refused == 6
-    assert course.journal.dead_letter_counts() == {"series_refused": 6}
+    assert course.journal.count_dead_letters() == {"series_refused": 6}
 
 
 async def test_an_hour_without_a_server_costs_disk_and_no_memory(run):

@@ -34,7 +34,9 @@ async def test_readings_are_acknowledged_while_the_detectors_are_restored(tmp_pa
                 with Publisher(broker.port) as publisher:
                     publisher.send_readings([reading(0, time.time())])
                     await until(lambda: service.ingestion.source.state.acknowledged == 1)
-                await until(lambda: service.series.cursor() == 1)  # storing does not wait either
+                await until(
+                    lambda: service.series.get_cursor() == 1
+                )  # storing does not wait either
                 assert not service.ready.is_set()
             finally:
                 go_on.set()

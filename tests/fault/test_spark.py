@@ -15,7 +15,14 @@ import pytest
 from detection.alert_rules import AlertBudgets
 from scale.history import HistoryWriter, build_frame, find_parts, place_reading
 from scale.shard import Shard
-from tests.support.recorded import START, config_text, judged, of_the_service, recorded, registry
+from tests.support.recorded import (
+    START,
+    config_text,
+    of_the_service,
+    read_evaluated,
+    recorded,
+    registry,
+)
 from tests.support.spark import WAIT_S, Stream
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.needs("java", "pyspark")]
@@ -92,7 +99,7 @@ def test_the_stream_detects_what_the_service_detects_through_kills(stream, readi
     for bucket in find_parts(parts).values():
         shard = Shard(levels)
         for path in bucket:
-            expected += shard.step(shard.streams.build(judged(path)))
+            expected += shard.step(shard.streams.build(read_evaluated(path)))
     written = stream.written_events()
     found = Counter(json.dumps(event, sort_keys=True) for event in written)
     assert found == Counter(map(as_json, expected))

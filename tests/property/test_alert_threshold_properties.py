@@ -64,7 +64,7 @@ def test_cuts_neighbors_and_snapshots_change_nothing(first, second, cut):
             take(apart, rows[i : i + 1], time[i : i + 1], dt[i : i + 1], score[i : i + 1])
         take(alone, rows[:1], time[:1], dt[:1], score[:1])
         if k == cut:
-            apart = AlertThresholds.from_array(apart.array(), MODEL)
+            apart = AlertThresholds.from_array(apart.to_array(), MODEL)
     same(together, apart)
     assert together.explain(0) == alone.explain(0)
 
@@ -85,11 +85,11 @@ def test_levels_are_bounded_and_fall_with_the_budget(stream, budget, factor, mov
         if k in moved:
             for row in (0, 1):
                 levels.set_feedback(row, moved[k])
-        offset = levels.offset(rows)
+        offset = levels.get_offsets(rows)
         assert ((offset >= -LOWER) & (offset <= UPPER)).all()
         assert offset[1] <= offset[0]
     for row in (0, 1):
         report = levels.explain(row)
-        assert report.level == MODEL + levels.offset(np.array([row]))[0]
+        assert report.level == MODEL + levels.get_offsets(np.array([row]))[0]
         assert -LOWER <= report.feedback <= UPPER
         assert report.expected is None or report.expected >= 0.0

@@ -79,6 +79,6 @@ def test_each_school_keeps_to_its_own_clock(moment):
         is_quiet = any(span.contains(moment) for span in spans)
         assert is_quiet == is_between(local, time(22), time(6))
 
-        calendar = DISTRICT.calendars(at - 1.0, at + 1.0)[f"{site} school"]
-        assert calendar.local(at).replace(tzinfo=None) == local.replace(tzinfo=None)
-        assert calendar.period(at) == f"{local:%H}:00"
+        calendar = DISTRICT.build_calendars(at - 1.0, at + 1.0)[f"{site} school"]
+        assert calendar.to_local(at).replace(tzinfo=None) == local.replace(tzinfo=None)
+        assert calendar.find_period(at) == f"{local:%H}:00"

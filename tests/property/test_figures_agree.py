@@ -41,7 +41,7 @@ end = "15:17"
 async def pages(config, now, *paths):
     database = config.data_dir / "state.db"
     with open_series(config) as series:
-        engine = AlertEngine(config.registry(), build_alert_policy(config))
+        engine = AlertEngine(config.build_registry(), build_alert_policy(config))
         made = page_settings(engine=engine, database=database, series=series, clock=lambda: now)
         app = create_app(replace(made, school=build_school(config)))
         transport = httpx.ASGITransport(app)
@@ -96,7 +96,7 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     noun = "incident" if counted == 1 else "incidents"
     assert re.search(rf"^{counted} {noun} on \d school days?", write_letter(made)[1], re.MULTILINE)
 
-    online = dict(tables.sensors.frame(facts).select("sensor", "availability").iter_rows())
+    online = dict(tables.sensors.build_frame(facts).select("sensor", "availability").iter_rows())
     for sensor, share in online.items():
         row = re.search(rf"<tr>(?:(?!</tr>).)*/sensors/{sensor}/device.*?</tr>", health, re.DOTALL)[
             0

@@ -49,7 +49,7 @@ class IncidentMachine(RuleBasedStateMachine):
         super().__init__()
         self.db = sqlite.connect(":memory:")
         sqlite.migrate(self.db, schema.COMPONENT, schema.SCRIPTS)
-        self.registry = Registry.of(ROOMS, SENSORS)
+        self.registry = Registry.build(ROOMS, SENSORS)
         self.now = 1_000_000.0
         self.history = 0
         self.last_word = {}

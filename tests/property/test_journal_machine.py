@@ -42,7 +42,7 @@ from tests.support.events import make_event
 from tests.support.journals import gaps
 
 START = 1_790_000_000.0
-REGISTRY = Registry.of(
+REGISTRY = Registry.build(
     (Room(f"room-{s}", s, "1", "Main", "S") for s in "ab"),
     (Sensor(s, f"room-{s}") for s in "ab"),
 )
@@ -132,7 +132,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 10))
     def store(self, limit):
-        entries, position = self.journal.read(self.series.cursor(), limit)
+        entries, position = self.journal.read(self.series.get_cursor(), limit)
         if position != self.stored:
             self.series.write([e.reading for e in entries], position)
             self.stored = position
@@ -275,13 +275,13 @@ class JournalMachine(RuleBasedStateMachine):
     def promises(self):
         if not hasattr(self, "journal"):
             return
-        assert self.journal.last_offset() == len(self.all)
-        assert self.journal.first_offset() == min(self.kept, default=len(self.all) + 1)
-        assert sum(self.journal.dead_letter_counts().values()) == self.letters
-        assert self.series.cursor() == self.stored
+        assert self.journal.get_last_offset() == len(self.all)
+        assert self.journal.get_first_offset() == min(self.kept, default=len(self.all) + 1)
+        assert sum(self.journal.count_dead_letters().values()) == self.letters
+        assert self.series.get_cursor() == self.stored
         assert self.consumer.position == load_cursor(self.state, CONSUMER) == self.watched
         passed = [o for o in self.lost_to_series if o <= self.stored]
-        assert len(self.series.between(0, 4e9)) == self.stored - len(
+        assert len(self.series.read_between(0, 4e9)) == self.stored - len(
             passed
         )  # each once, and no others
         held = {o for gap in gaps(self.journal) for o in range(gap.first, gap.last + 1)}

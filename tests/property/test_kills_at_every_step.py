@@ -22,14 +22,14 @@ from alerts.notify import outbox as outbox_rows
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
-from language.messages import fact
+from language.messages import build_fact
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from tests.support import alert_records as stored
 from tests.support import events
 
 START = 1_788_789_600.0
-REGISTRY = Registry.of(
+REGISTRY = Registry.build(
     [Room(r, r, "2", "North", "School") for r in "abcdef"], [Sensor(f"s{r}", r) for r in "abcdef"]
 )
 
@@ -211,7 +211,7 @@ def test_the_scenario_has_every_kind_of_notice(whole):
     assert {person for person, _, _ in sent} == {"lee", "fox"}
     assert set(sent.values()) == {1}
     assert len(states) == 7
-    assert held == {fact("silence", silence=1, owner="lee")}
+    assert held == {build_fact("silence", silence=1, owner="lee")}
     assert (stuck, kills) == ([], 0)
 
 

@@ -55,7 +55,7 @@ def written(http, encoder, readings, measurement, which):
 def test_registered(server, names, values, time, words):
     site, building, floor, room, model = names
     name = f"s{next(FRESH)}"
-    registry = Registry.of([Room(room, "", floor, building, site)], [Sensor(name, room, model)])
+    registry = Registry.build([Room(room, "", floor, building, site)], [Sensor(name, room, model)])
     reading = Reading(name, time, 1.25, values, tuple(words), tuple(words), ("late",))
     (row,) = written(server, LineEncoder(registry), [reading], "reading", f"sensor = '{name}'")
     assert row.pop("time") // 1000 * 1000 == to_ns(time)
@@ -78,7 +78,7 @@ def test_registered(server, names, values, time, words):
 )
 @example(numbers={"pm25": 5e-324, "rh": 1.7976931348623157e308, "temp": -0.0, "co2": 1e16})
 def test_numbers_are_floats_and_read_back_the_same(numbers):
-    line = LineEncoder(Registry()).line(Reading("s", 1.0, 2.5, numbers)).decode()
+    line = LineEncoder(Registry()).encode_line(Reading("s", 1.0, 2.5, numbers)).decode()
     *fields, name = line.split(" ")[1].split(",")
     assert name == 'name="s"'
     found = dict(field.split("=") for field in fields)
@@ -117,7 +117,7 @@ def test_readings_of_one_microsecond_stay_apart(server):
 
 def test_unknown_sensors_of_one_microsecond_stay_apart():
     encoder = LineEncoder(Registry())
-    lines = [encoder.line(Reading(f"s{i}", 5.0, 1.0, {"pm25": 1.0})) for i in range(300)]
+    lines = [encoder.encode_line(Reading(f"s{i}", 5.0, 1.0, {"pm25": 1.0})) for i in range(300)]
     assert len({line.rsplit(b" ", 1)[1] for line in lines}) == 300
 
 

@@ -3,7 +3,7 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detection.events import EventPhase, details_text
+from detection.events import EventPhase, join_details
 from detection.liveness import Liveness, SensorState
 
 NAMES = ("a", "b", "c", "d")
@@ -34,7 +34,7 @@ class Model:
 
     def record(self, events):
         for event in events:
-            self.events.append((event.phase, event.id, details_text(event.details), event.time))
+            self.events.append((event.phase, event.id, join_details(event.details), event.time))
             if event.phase is EventPhase.ALERTED:
                 assert event.id not in self.open
                 assert event.onset <= event.time == event.alerted
@@ -57,7 +57,9 @@ class Model:
                 self.live = Liveness.restore(self.live.snapshot(), INTERVALS)
         else:
             self.record(self.live.on_item(step[1], float(self.now), alive=False, status=step[0]))
-        out = [n for n, life in self.live.lives().items() if life.state is SensorState.OFFLINE]
+        out = [
+            n for n, life in self.live.get_liveness().items() if life.state is SensorState.OFFLINE
+        ]
         members = [m for outage in self.live._state.outages for m in outage.sensors]
         assert sorted(members) == sorted(set(members)) == sorted(out)
         assert len([o for o in self.live._state.outages if o.sensors]) <= len(self.open)
@@ -80,7 +82,7 @@ def test_events_come_in_pairs_and_every_sensor_is_alive_again(steps):
     model.broker_healthy = True
     model.run(1300, NAMES)
     assert not model.open
-    states = {life.state for life in model.live.lives().values()}
+    states = {life.state for life in model.live.get_liveness().values()}
     assert states == {SensorState.ALIVE}
 
 

@@ -42,7 +42,7 @@ def stream():
 def fresh():
     slow = MinuteDetectors(slow_of)
     for sensor in SENSORS:
-        slow.row(sensor)
+        slow.assign_row(sensor)
     return slow
 
 

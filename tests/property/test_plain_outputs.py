@@ -80,7 +80,7 @@ def replayed_alerts(text, tmp_path, _):
 
 
 def label(text, *_):
-    registry = Registry.of([Room("r", text, "1", text, text)], [Sensor("s", "r")])
+    registry = Registry.build([Room("r", text, "1", text, text)], [Sensor("s", "r")])
     ((sensor, room, _address),) = list_labels(registry, "https://page")
     return [sensor, room]
 

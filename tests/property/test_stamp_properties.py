@@ -47,13 +47,13 @@ def test_every_accepted_reading_is_in_the_series_once(said, gap_s, window, resta
                 recent.restore([e.reading for e in journal.read(0, 1_000)[0]])
             settled = recent.settle(reading(each, T + k * gap_s))
             if settled is not None:
-                journal.commit(search.divide([settled])[0])
+                journal.commit(search.split_known([settled])[0])
         stored = [entry.reading for entry in journal.read(0, 1_000)[0]]
         content = [(r.sensor, r.sensor_stamp, r.seq, r.values["pm25"]) for r in stored]
         assert {(s, at, n, float(c)) for s, at, n, c in said} == set(content)
         if all(r.is_timed for r in stored):
             assert len(content) == len(set(content))
         series.write(stored, len(stored))
-        assert len(series.between(0, 4e9)) == len(stored)
+        assert len(series.read_between(0, 4e9)) == len(stored)
         assert len({(r.sensor, round(r.time * 1e6)) for r in stored}) == len(stored)
         assert all(0.0 <= r.time - r.sensor_stamp < 2.0 for r in stored if r.is_timed)

@@ -123,7 +123,7 @@ class Spoof:
                 "rh": 45.0,
                 "temp": 22.0,
             }
-            message = device.reading(self.start + since, self.start + since, values)
+            message = device.make_reading(self.start + since, self.start + since, values)
             body = json.loads(message.payload) | ({"sensor": self.claims} if self.claims else {})
             yield replace(message, payload=json.dumps(body).encode())
 

@@ -33,7 +33,7 @@ class Parts:
         self.state = SourceState(connected=True)
         self.canary = Canary(CanarySettings(), "me")
         self.canary.on_connected(self.monotonic)
-        self.canary.on_return(self.canary.due(self.monotonic), self.monotonic + 0.02)
+        self.canary.on_return(self.canary.take_due_payload(self.monotonic), self.monotonic + 0.02)
         self.commits = SimpleNamespace(failing="", waiting=0, groups=0)
         self.writer = SimpleNamespace(state=WriterState())
         self.records = SimpleNamespace(state=WriterState())
@@ -47,9 +47,9 @@ class Parts:
         )
         self.letters = {"bad_json": 2}
         self.journal = SimpleNamespace(
-            dead_letter_counts=self.dead_letters,
-            bytes_used=lambda: 4096,
-            deleted_unread=lambda: 0,
+            count_dead_letters=self.dead_letters,
+            get_bytes_used=lambda: 4096,
+            count_deleted_unread=lambda: 0,
             corrupt_records=0,
             repairs=0,
         )

@@ -78,13 +78,13 @@ def own_database():
     try:
         yield settings
     finally:
-        major = http.server().major
+        major = http.get_server().major
         if major == 1:
             http.query(f'DROP DATABASE "{name}"', change=True)
         for database in (name, f"{name}/m1", f"{name}/m15"):
             if major == 2 and (found := find_bucket(http, find_organization(http), database)):
                 http.on_client(partial(_delete_bucket, found))
-            elif major == 3 and database in http.databases():
+            elif major == 3 and database in http.list_databases():
                 http.configure("DELETE", {"db": database})
 
 

@@ -15,11 +15,12 @@ class Gap(NamedTuple):
 def gaps(journal):
     """Return the offsets without readings and the reasons, in order."""
     return [
-        Gap(*row) for row in journal.rows("SELECT first, last, at, why FROM gap ORDER BY first")
+        Gap(*row)
+        for row in journal.fetch_rows("SELECT first, last, at, why FROM gap ORDER BY first")
     ]
 
 
 def tail(journal, count):
     """Return the newest readings, in order."""
-    entries, _ = journal.read(max(0, journal.last_offset() - count), count)
+    entries, _ = journal.read(max(0, journal.get_last_offset() - count), count)
     return [entry.reading for entry in entries]

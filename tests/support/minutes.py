@@ -71,7 +71,7 @@ class Air:
         for j, columns in enumerate(self.values.values()):
             for key, x in columns.items():
                 values[:, j, COLUMN_INDEX[key]] = x
-        rows = np.array([slow.row(sensor) for sensor in self.values], np.int32)
+        rows = np.array([slow.assign_row(sensor) for sensor in self.values], np.int32)
         time = START + self.time[:, None] + 0.01 * np.arange(m)
         return ReadingBatch(np.tile(rows, n), time.reshape(-1), values.reshape(n * m, len(COLUMNS)))
 

@@ -57,7 +57,7 @@ def incidents(service: ServiceProcess, kind: str = "vape") -> list[tuple[str, st
 
 def letters_of(journal: Journal, most: int = 100) -> list[DeadLetter]:
     """Return a journal's most recent dead letters, newest first."""
-    rows = journal.rows(
+    rows = journal.fetch_rows(
         "SELECT received, topic, reason, detail, decoder, size, payload FROM dead_letter"
         " ORDER BY id DESC LIMIT ?",
         most,

@@ -16,7 +16,7 @@ from alerts.policy import AlertPolicy
 from detection.alert_rules import AlertBudgets
 from detection.quantities import COLUMNS
 from ingest.validation import may_alert
-from sensor_sim.school import random_school
+from sensor_sim.school import draw_school
 from sensor_sim.simulate import simulate
 from storage.journal import STATE_SCRIPTS
 from storage.reading import Reading
@@ -27,14 +27,14 @@ START = 1_789_387_200.0
 HOURS = 0.75
 
 
-SCHOOL = random_school(3, 9, intervals=(2, 5))
+SCHOOL = draw_school(3, 9, intervals=(2, 5))
 
 
 @functools.cache
 def registry() -> Registry:
     """Return the rooms and sensors of three buildings."""
     rooms = SCHOOL.restrooms
-    return Registry.of(
+    return Registry.build(
         (
             Room(room.id, room.id, "1", ("North", "South", "Gym")[k % 3], "Lincoln High")
             for k, room in enumerate(rooms)
@@ -105,6 +105,6 @@ def of_the_service(readings, budgets: AlertBudgets | None = None):
     return events
 
 
-def judged(part):
+def read_evaluated(part):
     """Return the readings in a part of a history that detectors evaluate."""
-    return pl.read_parquet(part, hive_partitioning=False).filter("judged")
+    return pl.read_parquet(part, hive_partitioning=False).filter("evaluated")

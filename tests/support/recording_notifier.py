@@ -47,7 +47,7 @@ class RecordingNotifier:
             raise TransientNotifyError(NotifyReason.TIMEOUT)
         self.sent.append(SentNotice(target, notice, *render(notice, find_scheme(target)), picture))
 
-    def takes_picture(self, target: Secret) -> bool:  # noqa: ARG002 - all do
+    def accepts_picture(self, target: Secret) -> bool:  # noqa: ARG002 - all do
         """Accept every picture."""
         return True
 

@@ -29,7 +29,7 @@ from detection.events import Detail, EventKind, EventPhase
 from detection.liveness import SensorLife, SensorState
 from detection.quantities import COLUMNS
 from ingest.validation import may_alert
-from language.messages import fact
+from language.messages import build_fact
 from plumewatch.service.data_folder import prepare_state
 from reports.rows import DutySpan
 from sensor_sim.school import School
@@ -58,13 +58,13 @@ _DECORATED = "main-2-boys-b"
 _SIMULATED = 1_789_390_800.0  # 2026-09-14T13:00:00Z, a Monday
 _THINNED_S = 10.0
 _BATCH = 500
-_FROZEN = fact(Detail.FROZEN, quantity="pm25", amount=7.0, time=1800.0)
+_FROZEN = build_fact(Detail.FROZEN, quantity="pm25", amount=7.0, time=1800.0)
 _COUNTED = (
     *("received", "missing", "duplicates", "late", "clock_faults", "faulty"),
-    "unjudged",
+    "skipped",
 )
 _LATE = (
-    (_TAMPERED, EventKind.TAMPER, (fact(Detail.TAMPERED),), 5_400.0, 0.0),
+    (_TAMPERED, EventKind.TAMPER, (build_fact(Detail.TAMPERED),), 5_400.0, 0.0),
     (SILENT, EventKind.SENSOR_FAULT, (_FROZEN,), 5_300.0, 0.0),
     ("main-2-girls-a", EventKind.VAPE, (), 900.0, 20.0),
     ("main-2-girls-a", EventKind.VAPE, (), 680.0, 20.0),  # during the previous one's cooldown
@@ -135,7 +135,7 @@ def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> Simula
 
 def _simulated(hours: float, seed: int) -> Iterator[Reading]:
     for chunk in simulate(
-        School.small(), seed=seed, start=_SIMULATED, duration_s=hours * 3600, activity="demo"
+        School.make_small(), seed=seed, start=_SIMULATED, duration_s=hours * 3600, activity="demo"
     ):
         rows = (
             (at, trace.sensor, row)
@@ -174,7 +174,7 @@ def _registry(sensors: set[str]) -> Registry:
         found.append(
             Sensor(sensor, room, "sen55" if sensor.endswith("a") else "pms5003", "", every)
         )
-    return Registry.of(rooms.values(), found)
+    return Registry.build(rooms.values(), found)
 
 
 def _judged(

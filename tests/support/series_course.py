@@ -11,7 +11,7 @@ from storage.timeseries.writer import SeriesWriter, WriterSettings
 from tests.support.waiting import until
 
 T = 1_790_000_000.0
-REGISTRY = Registry.of([Room("r", "R", "1", "Main", "School")], [Sensor("s", "r")])
+REGISTRY = Registry.build([Room("r", "R", "1", "Main", "School")], [Sensor("s", "r")])
 
 
 class Course:
@@ -51,7 +51,7 @@ class Course:
     def commit(self, count, values=None, changed=()):
         """Commit readings, one per second up to now; `changed` replaces the values of some."""
         values, changed = values or {"pm25": 4.0}, dict(changed)
-        first = self.journal.last_offset()
+        first = self.journal.get_last_offset()
         start = T + first if self.now == T else self.now - count
         for at in range(0, count, 10_000):
             several = range(at, min(at + 10_000, count))
@@ -78,7 +78,9 @@ class Course:
     async def drain(self, within_s=100):
         """Run the writer until its cursor is at the end of the journal."""
         async with self.running(within_s):
-            await until(lambda: self.series.cursor() == self.journal.last_offset(), within_s)
+            await until(
+                lambda: self.series.get_cursor() == self.journal.get_last_offset(), within_s
+            )
 
     def close(self):
         self.series.close()

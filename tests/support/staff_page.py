@@ -57,8 +57,8 @@ def page_settings(*, engine, school="Plumewatch", times=None, **given):
         **given,
     }
     pipeline = SimpleNamespace(
-        status=given.pop("pipeline", PipelineStatus),
-        intervals=given.pop("intervals", dict),
+        get_status=given.pop("pipeline", PipelineStatus),
+        get_intervals=given.pop("intervals", dict),
     )
     own = {"on_duty": given.pop("on_duty")} if "on_duty" in given else {}
     zone = ZoneInfo(engine.policy.zone)

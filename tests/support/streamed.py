@@ -56,7 +56,10 @@ def with_native_messages():
 def events_of_one_service(path, records, shards):
     """Count the events of one intake; its clock follows the messages."""
     config = load(path)
-    intake, registry = Intake(build_intake_config(config, dedupe_window=128)), config.registry()
+    intake, registry = (
+        Intake(build_intake_config(config, dedupe_window=128)),
+        config.build_registry(),
+    )
     rows = []
     for topic, payload, received in records:
         found = intake.on_time(received)

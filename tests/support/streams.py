@@ -18,5 +18,5 @@ def events_of(detector, batch, cuts=()):
 def fresh(names):
     detector = Detector()
     for name in names:
-        detector.sensor_row(name)
+        detector.assign_row(name)
     return detector

@@ -89,7 +89,7 @@ class Notifier(Protocol):
     ) -> None:
         """Deliver a notice, with a PNG if accepted; raise `NotifyError` on failure."""
 
-    def takes_picture(self, target: Secret) -> bool:
+    def accepts_picture(self, target: Secret) -> bool:
         """Return whether the target accepts pictures."""
 
     def find_busy_channels(self) -> frozenset[str]:
@@ -128,7 +128,7 @@ class AppriseNotifier:
         full = {name for name, threads in self._threads.items() if threads.full}
         return frozenset(full | {name for name, one in self._places.items() if one.locked()})
 
-    def takes_picture(self, target: Secret) -> bool:
+    def accepts_picture(self, target: Secret) -> bool:
         """Return whether the service accepts text and picture in one request."""
         row = SERVICES.get(find_scheme(target))
         return row is not None and row.takes_picture
@@ -142,7 +142,7 @@ class AppriseNotifier:
         and TransientNotifyError otherwise, including when the channel has too many sends in
         progress.
         """
-        picture = picture if self.takes_picture(target) else None
+        picture = picture if self.accepts_picture(target) else None
         try:
             await self._send(target, notice, timeout_s, picture)
         except PermanentNotifyError as error:

@@ -198,7 +198,7 @@ class IncidentApi(PageGroup):
         )
 
     @operation("/incidents/{id}", Scope.READ, Incident)
-    async def one(self, request: Request) -> Incident:
+    async def get_incident(self, request: Request) -> Incident:
         """Get an incident with its detections, history and notices."""
         return await self._load_incident(request)
 

@@ -91,12 +91,12 @@ class ReportApi(PageGroup):
         return _summarize(job)
 
     @operation("/reports/{id}", Scope.REPORTS, Report)
-    async def one(self, request: Request) -> Report:
+    async def get_report(self, request: Request) -> Report:
         """Get a report and its state."""
         return _summarize(find_own_report(self._context, request))
 
     @operation("/reports/{id}/file", Scope.REPORTS, None, kinds=(*MEDIA.values(),))
-    async def file(self, request: Request) -> Response:
+    async def download_report(self, request: Request) -> Response:
         """Download the file of a report that is ready."""
         return send_report_file(find_own_report(self._context, request))
 

@@ -99,7 +99,7 @@ class RoomApi(PageGroup):
     """Sites, rooms and sensors for programs."""
 
     @operation("/sites", Scope.READ, Sites)
-    async def sites(self, _request: Request) -> Sites:
+    async def list_sites(self, _request: Request) -> Sites:
         """List the sites that the token has access to, including closed ones."""
         registry, usual = self._context.registry, self._context.policy.zone
         rooms = Counter(room.site for room in registry.rooms.values())
@@ -114,24 +114,24 @@ class RoomApi(PageGroup):
                     sensors=sensors[site.name],
                     closed=site.closed,
                 )
-                for site in registry.sorted_sites(with_closed=True)
+                for site in registry.list_sites(with_closed=True)
             ]
         )
 
     @operation("/rooms", Scope.READ, Rooms, query=OfSite)
-    async def rooms(self, _request: Request, _asked: OfSite) -> Rooms:
+    async def list_rooms(self, _request: Request, _asked: OfSite) -> Rooms:
         """List rooms with their current state."""
         return Rooms(items=await self._load_rooms())
 
     @operation("/rooms/{id}", Scope.READ, Room)
-    async def room(self, request: Request) -> Room:
+    async def get_room(self, request: Request) -> Room:
         """Get a room with its current state."""
         return (await self._load_rooms([self._context.find_room(request)]))[0]
 
     @operation("/sensors", Scope.READ, Sensors, query=SensorQuery)
-    async def sensors(self, _request: Request, asked: SensorQuery) -> Sensors:
+    async def list_sensors(self, _request: Request, asked: SensorQuery) -> Sensors:
         """List registered sensors with their newest reading."""
-        latest = await self._context.run_in_thread(self._context.settings.series.latest)
+        latest = await self._context.run_in_thread(self._context.settings.series.read_latest)
         found = self._context.registry.sensors.values()
         chosen = [s for s in found if not asked.room or s.room == asked.room]
         lives = self._context.read_pipeline().sensors
@@ -140,10 +140,10 @@ class RoomApi(PageGroup):
         )
 
     @operation("/sensors/{id}", Scope.READ, Sensor)
-    async def sensor(self, request: Request) -> Sensor:
+    async def get_sensor(self, request: Request) -> Sensor:
         """Get a sensor with its newest reading."""
         sensor = self._context.find_sensor(request)
-        latest = await self._context.run_in_thread(self._context.settings.series.latest)
+        latest = await self._context.run_in_thread(self._context.settings.series.read_latest)
         life = self._context.read_pipeline().sensors.get(sensor.id)
         return self._summarize(sensor, life, latest.get(sensor.id))
 
@@ -160,7 +160,7 @@ class RoomApi(PageGroup):
                 since=to_moment_if_known(s.since),
                 incident=s.incident or None,
                 seen=to_moment_if_known(s.seen),
-                sensors=[sensor.id for sensor in registry.sensors_in(s.room.id)],
+                sensors=[sensor.id for sensor in registry.list_sensors(s.room.id)],
             )
             for s in await self._context.load_room_states(only)
         ]

@@ -92,7 +92,7 @@ class ReadingApi(PageGroup):
     """Readings for programs."""
 
     @operation("/readings", Scope.READINGS, Readings, query=ReadingsQuery, kinds=(JSON, CSV))
-    async def readings(self, _request: Request, asked: ReadingsQuery) -> Response:
+    async def get_readings(self, _request: Request, asked: ReadingsQuery) -> Response:
         """Get readings of sensors, or averages over `step` seconds."""
         registry = self._context.registry
         known = {**registry.sensors, **registry.former_sensors}
@@ -122,9 +122,11 @@ class ReadingApi(PageGroup):
         start, end = asked.start.timestamp(), asked.end.timestamp()
         series, sensor = self._context.settings.series, place["sensor"]
         if asked.step is None:
-            times, columns = series.window(sensor, start, end)
+            times, columns = series.read_window(sensor, start, end)
         else:
-            times, columns = series.readings(sensor, start, end, asked.step, asked.aggregate, keys)
+            times, columns = series.aggregate_readings(
+                sensor, start, end, asked.step, asked.aggregate, keys
+            )
         shown = [key for key in keys if key in columns]
         return [
             {

@@ -43,7 +43,7 @@ class AirPages(PageGroup):
     def _compute_days(self, now: float) -> list[tuple[Room, dict[str, Cell]]]:
         context, days = self._context, []
         for room in context.registry.rooms.values():
-            sensors = [sensor.id for sensor in context.registry.sensors_in(room.id)]
+            sensors = [sensor.id for sensor in context.registry.list_sensors(room.id)]
             means = compute_day_means(context.settings.series, sensors, now)
             cells = {
                 key: Cell(None, hours=24.0 * share)
@@ -66,7 +66,7 @@ def compute_day_means(
     found = defaultdict(lambda: defaultdict(list))
     start, end = round_to_quarters(now - DAY_S, now)
     for sensor in sensors:
-        times, values = series.readings(sensor, start, end, _QUARTER_S, "mean", _SHOWN)
+        times, values = series.aggregate_readings(sensor, start, end, _QUARTER_S, "mean", _SHOWN)
         for key, column in values.items():
             for at, value in zip(times, column, strict=False):
                 if math.isfinite(value):
@@ -82,5 +82,5 @@ def build_cell(key: str, value: float | None, over_s: float = 0.0) -> Cell:
     guideline = _BY_KEY.get(key)
     if value is None or guideline is None or guideline.over_s > over_s:
         return Cell(value)
-    band = guideline.band(value)
+    band = guideline.find_band(value)
     return Cell(value, band.severity, band.words)

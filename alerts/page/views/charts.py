@@ -65,11 +65,11 @@ async def send_series(
     read, groups = context.settings.series, PANELS if every_s is None else _CHANNELS
     keys = [key for group in groups for key in group]
     columns = {}
-    for sensor in context.registry.sensors_in(room):
+    for sensor in context.registry.list_sensors(room):
         find = (
-            partial(read.window, sensor.id, start, end)
+            partial(read.read_window, sensor.id, start, end)
             if every_s is None
-            else partial(read.readings, sensor.id, start, end, every_s, "mean", keys)
+            else partial(read.aggregate_readings, sensor.id, start, end, every_s, "mean", keys)
         )
         columns[sensor.id] = await context.run_in_thread(find)
     marks = await context.read(queries.find_room_events, room, start, end) if with_marks else []
@@ -141,7 +141,7 @@ class RoomPages(PageGroup):
             "room.html",
             state=(await context.load_room_states([room]))[0],
             span=_NOW if _is_now(request) else read_span(request),
-            sensors=context.registry.sensors_in(room.id),
+            sensors=context.registry.list_sensors(room.id),
             incidents=context.add_place_names(incidents),
         )
 

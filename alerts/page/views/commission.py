@@ -60,7 +60,7 @@ class CommissionPages(PageGroup):
         rooms = []
         for room in context.registry.rooms.values():
             found = [
-                find_valid_test(tests, sensor) for sensor in context.registry.sensors_in(room.id)
+                find_valid_test(tests, sensor) for sensor in context.registry.list_sensors(room.id)
             ]
             if found:
                 at = max((test.at for test in found if test), default=None)
@@ -103,7 +103,7 @@ class CommissionPages(PageGroup):
             if room.id in live and not live[room.id].error:
                 raise HTTPException(409, _("A test of this room is already running."))
             school = context.registry.within({room.site})
-            if not school.sensors_in(room.id):
+            if not school.list_sensors(room.id):
                 raise HTTPException(409, _("No sensors are registered in this room."))
             if (
                 sum(each in school.rooms and not test.error for each, test in live.items())
@@ -198,7 +198,7 @@ class CommissionPages(PageGroup):
     async def _page(self, request: Request, error: str = "", status: int = 200) -> Response:
         context, now = self._context, self._context.settings.clock()
         room = context.find_room(request)
-        sensors = context.registry.sensors_in(room.id)
+        sensors = context.registry.list_sensors(room.id)
         tests = await context.read(sensor_tests.load_latest)
         found = [test for sensor in sensors if (test := find_valid_test(tests, sensor))]
         running = (await self._find_live(now)).get(room.id)

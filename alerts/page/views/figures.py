@@ -94,7 +94,7 @@ class FigurePages(PageGroup):
 
 
 def _count_over_time(facts: Facts) -> dict[str, Any]:
-    opened = [facts.calendar_of(row).local(row.opened_at) for row in facts.alerts]
+    opened = [facts.find_calendar(row).to_local(row.opened_at) for row in facts.alerts]
     hours, days = Counter(at.hour for at in opened), Counter(at.weekday() for at in opened)
     week = [opened[0] + timedelta(days=k) for k in range(7)] if opened else []
     span = range(min(hours, default=0), max(hours, default=-1) + 1)

@@ -136,7 +136,7 @@ class IncidentPages(PageGroup):
 
         def answer(tx: sqlite3.Connection) -> int:
             known = [repository.load(tx, one) for one in sorted(ids)]
-            own = [i for i in known if i and not i.verdict and self._context.sees_room(i.room)]
+            own = [i for i in known if i and not i.verdict and self._context.can_see_room(i.room)]
             for found in own:
                 self._engine.record_feedback(tx, found.id, person, Verdict(verdict), now, note=note)
             return len(own)

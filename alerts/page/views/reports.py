@@ -72,7 +72,7 @@ def start_report(
     jobs = get_report_jobs(context)
     if typed["name"] not in names or typed["kind"] not in FORMATS:
         raise ReportError(_("This report doesn't exist."))
-    schools = context.permitted.sorted_sites(with_closed=True)
+    schools = context.permitted.list_sites(with_closed=True)
     if context.sites is not None:
         only = schools[0].id if len(schools) == 1 else ""
         typed = {**typed, "site": typed["site"] or only}
@@ -117,10 +117,13 @@ def send_report_file(job: Job) -> Response:
 
 def _list_periods(kind: str, name: str, times: SchoolTimes, since: date) -> list[Period]:
     """Return a period and earlier ones that end on `since` or later, newest first."""
-    found, period = [times.period(kind, name)], times.before(times.period(kind, name))
+    found, period = (
+        [times.parse_period(kind, name)],
+        times.find_previous(times.parse_period(kind, name)),
+    )
     while period is not None and period.last >= since and len(found) < _MAX_PERIODS:
         found.append(period)
-        period = times.before(period)
+        period = times.find_previous(period)
     return found
 
 
@@ -128,7 +131,7 @@ def _read_window(context: PageContext, typed: Mapping[str, str]) -> dict[str, st
     kind = typed["span"] or _DAYS
     if kind in KINDS:
         try:
-            period = context.settings.school.times.period(kind, typed[kind])
+            period = context.settings.school.times.parse_period(kind, typed[kind])
         except PeriodError as error:
             raise ValueError(to_sentence(error)) from error
         return {kind: period.name}
@@ -180,7 +183,7 @@ class ReportPages(PageGroup):
             for kind, name in (
                 ("week", f"{today:%G-W%V}"),
                 ("month", f"{today:%Y-%m}"),
-                ("school_year", times.school_year(today)),
+                ("school_year", times.find_school_year(today)),
             )
         )
         preset: dict[str, Any] = {
@@ -190,7 +193,7 @@ class ReportPages(PageGroup):
             "span": "week",
             "week": weeks[:2][-1].name,
             "month": months[:2][-1].name,
-            "term": times.term(today),
+            "term": times.find_term(today),
             "school_year": years[0].name,
             "start": (today - timedelta(weeks=_WEEKS)).isoformat(),
             "end": today.isoformat(),
@@ -209,7 +212,7 @@ class ReportPages(PageGroup):
             months=months,
             terms=[term.name for term in times.terms if term.first <= today and term.last >= since],
             school_years=[year.name for year in years],
-            sites=self._context.permitted.sorted_sites(with_closed=True),
+            sites=self._context.permitted.list_sites(with_closed=True),
             all_sites=self._context.sites is None,
             buildings=sorted({room.building for room in rooms}, key=make_sort_key),
             typed=preset | typed,

@@ -25,7 +25,7 @@ from alerts.page.views.charts import read_span
 from alerts.page.views.commission import describe_result
 from alerts.sensor_tests import find_valid_test
 from detection.commissioning import PUFF_S, SEEN_WELL_S
-from detection.events import details_text
+from detection.events import join_details
 from language.messages import Words, _, mark
 from language.plain_text import escape_reversibly
 from reports.facts import read_sensor_days
@@ -90,7 +90,7 @@ class SensorPages(PageGroup):
             summary=self._summarize(pipeline, notices, rows),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
             has_labels=not context.is_for_this_computer,
-            sites=context.permitted.sorted_sites(),
+            sites=context.permitted.list_sites(),
             rows=rows,
             noted=[
                 (key, words)
@@ -120,7 +120,7 @@ class SensorPages(PageGroup):
         newest: dict[str, Record] = {
             record.sensor: record for record in series.read_health(end - _RECENT_S, end + 60.0)
         }
-        latest = series.latest()
+        latest = series.read_latest()
         rows = []
         for sensor in context.registry.sensors.values():
             record, seen = newest.get(sensor.id), latest.get(sensor.id)
@@ -147,7 +147,7 @@ class SensorPages(PageGroup):
                     "battery": values.get("battery"),
                     "rssi": values.get("rssi"),
                     "tamper": faulty is not None and faulty.tampered,
-                    "fault": details_text(faulty.details) if faulty else "",
+                    "fault": join_details(faulty.details) if faulty else "",
                     "life": status,
                     "has_problems": status is not None and status.has_problems,
                     "no_particles": status is not None and status.no_particles_since is not None,
@@ -213,7 +213,7 @@ class SensorPages(PageGroup):
     async def _sensor(self, request: Request) -> Response:
         context, sensor = self._context, self._context.find_sensor(request)
         tests = await context.read(sensor_tests.load_latest)
-        latest = await context.run_in_thread(context.settings.series.latest)
+        latest = await context.run_in_thread(context.settings.series.read_latest)
         life, last = context.read_pipeline().sensors.get(sensor.id), latest.get(sensor.id)
         test = find_valid_test(tests, sensor)
         session = get_session(request)

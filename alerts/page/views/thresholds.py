@@ -35,7 +35,9 @@ class ThresholdPages(PageGroup):
         thresholds, adjustments = await self._context.read(
             lambda db: (
                 threshold_adjustments.load_thresholds(db),
-                threshold_adjustments.latest(db, limit=most + 1, sensors=self._context.sensors),
+                threshold_adjustments.list_adjustments(
+                    db, limit=most + 1, sensors=self._context.sensors
+                ),
             )
         )
 
@@ -50,7 +52,7 @@ class ThresholdPages(PageGroup):
             request,
             "thresholds.html",
             sensors=[
-                (sensor, registry.room_of(sensor), thresholds.get(sensor))
+                (sensor, registry.find_room(sensor), thresholds.get(sensor))
                 for sensor in registry.sensors
             ],
             adjustments=adjustments[:most],

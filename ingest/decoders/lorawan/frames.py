@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.errors import PayloadError, Reason
-from ingest.validation import Message, Readings, check_values, sensor_id
+from ingest.validation import Message, Readings, check_values, make_sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,7 +114,7 @@ def make_readings(
     for when, raw in sorted(frame.history, key=lambda item: item[0]):
         if limits.earliest <= when <= message.received + limits.max_skew_s:
             try:
-                reading = context.reading(sensor, message, raw, when, flags=(*flags, "history"))
+                reading = context.validate(sensor, message, raw, when, flags=(*flags, "history"))
             except PayloadError:
                 continue
             readings.append(reading)
@@ -125,7 +125,7 @@ def make_readings(
     else:
         events = frame.events
     readings.append(
-        context.reading(
+        context.validate(
             sensor,
             message,
             frame.raw,
@@ -145,7 +145,7 @@ def make_decoder(
     """Return a decoder for frames without an envelope; the topic names the sensor."""
 
     def decode(message: Message, context: Context) -> Readings:
-        sensor = sensor_id(message.topic)
+        sensor = make_sensor_id(message.topic)
         known = context.registry.sensors.get(sensor)
         frame = read_frame(message.payload, known.model if known else "", codecs, models)
         return make_readings(frame, sensor, None, message, context)

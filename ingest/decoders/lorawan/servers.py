@@ -35,7 +35,7 @@ from ingest.decoding import (
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantities, is_of_room
-from ingest.validation import Message, Readings, count_all_above, parse_number, sensor_id
+from ingest.validation import Message, Readings, count_all_above, make_sensor_id, parse_number
 
 if TYPE_CHECKING:
     from ingest.decoders.lorawan.frames import Codec
@@ -191,11 +191,11 @@ def _decode_bytes(text: object, coding: str) -> bytes | None:
 
 @lru_cache(maxsize=8192)
 def _make_eui(text: str) -> str:
-    return sensor_id(text).lower()
+    return make_sensor_id(text).lower()
 
 
 def _eui(value: object) -> str:
-    return _make_eui(value) if type(value) is str else sensor_id(value)
+    return _make_eui(value) if type(value) is str else make_sensor_id(value)
 
 
 def _read_uplink(
@@ -289,7 +289,7 @@ def decode_chirpstack(message: Message, context: Context) -> Readings:
             raw = {"battery": level}
     elif event not in ("join", "ack"):
         raise PayloadError(Reason.UNKNOWN_TOPIC, f"no integration event is called {event!r}")
-    return [context.reading(sensor, message, raw, stamp, events=("online",), flags=flags)]
+    return [context.validate(sensor, message, raw, stamp, events=("online",), flags=flags)]
 
 
 def _find_chirpstack_id(device: dict[str, Any], place: str, *, placed: bool) -> str:
@@ -325,7 +325,7 @@ def decode_tts(message: Message, context: Context) -> Readings:
     placed = len(levels) >= 5 and levels[0] == "v3" and levels[2] == "devices"
     kind = "/".join(levels[4:]) if placed else "up"
     if placed and kind == "up" and message.payload and _is_not_json(message.payload):
-        return _read_uplink(sensor_id(levels[3]), {}, _BARE, None, message, context)
+        return _read_uplink(make_sensor_id(levels[3]), {}, _BARE, None, message, context)
     content = load_object(message.payload, context.limits)
     ids = as_dict(content.get("end_device_ids"))
     sensor = _find_tts_id(ids, levels[3] if placed else message.topic, placed=placed)
@@ -335,7 +335,7 @@ def decode_tts(message: Message, context: Context) -> Readings:
     flags = ("simulated",) if content.get("simulated") or uplink.get("simulated") else ()
     stamp = _find_tts_time(content, uplink, message)
     if kind == "join":
-        return [context.reading(sensor, message, {}, stamp, events=("online",), flags=flags)]
+        return [context.validate(sensor, message, {}, stamp, events=("online",), flags=flags)]
     decoded = dict(as_dict(uplink.get("decoded_payload")))
     for item in as_list(uplink.get("normalized_payload")):
         decoded = {**as_dict(as_dict(item).get("air")), **decoded}
@@ -347,10 +347,10 @@ def decode_tts(message: Message, context: Context) -> Readings:
 def _find_tts_id(ids: dict[str, Any], place: str, *, placed: bool) -> str:
     device = ids.get("device_id")
     if placed and device is not None:
-        check_same_device(sensor_id(device), sensor_id(place))
+        check_same_device(make_sensor_id(device), make_sensor_id(place))
     if ids.get("dev_eui") is not None:
         return _eui(ids["dev_eui"])
-    return sensor_id(device if device is not None else place)
+    return make_sensor_id(device if device is not None else place)
 
 
 def _find_tts_time(

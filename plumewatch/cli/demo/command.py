@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from detection.events import EventKind, EventPhase, evidence_sentence
+from detection.events import EventKind, EventPhase, describe_evidence
 from language.messages import _
 from language.plain_text import escape
 from plumewatch.cli.demo.simulator import SPEED, START
@@ -94,7 +94,7 @@ class Demo:
             f"Plumewatch demo: a simulated school, {SPEED:.0f} times faster than real time."
             f" Times below are school time. Staff page: http://127.0.0.1:{self._port}"
         )
-        self._registry = config.registry()
+        self._registry = config.build_registry()
         async with _run_broker(broker_port), receiver:
             self._service = self._build_service(config)
             if seconds > 0:
@@ -148,7 +148,7 @@ class Demo:
                 if not self._changed.is_set():
                     return
                 config = load(self._folder / CONFIG.name)
-                self._service, self._registry = self._build_service(config), config.registry()
+                self._service, self._registry = self._build_service(config), config.build_registry()
         finally:
             stopped.cancel()
             self._listening.close()
@@ -294,14 +294,14 @@ class Demo:
         for event in events:
             if event.phase is EventPhase.ALERTED:
                 self._kinds[event.kind.value] += 1
-                room = self._registry.room_of(event.sensor)
+                room = self._registry.find_room(event.sensor)
                 if event.kind is EventKind.VAPE and room is not None:
                     self._truth.add_alert(room.id, event.onset)
-                self._note(f"event {event.kind.value}", evidence_sentence(event), "cyan")
+                self._note(f"event {event.kind.value}", describe_evidence(event), "cyan")
 
     def _on_alerts(self, alerts: Sequence[AlertRecord]) -> None:
         for alert in alerts:
-            room = self._registry.room_of(alert.sensor)
+            room = self._registry.find_room(alert.sensor)
             if room is not None:
                 self._alerts.setdefault(alert.incident, []).append((room.id, alert.onset))
             where = f"{room.building}, {room.floor}, {room.name}" if room else alert.sensor

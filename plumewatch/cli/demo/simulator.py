@@ -16,7 +16,7 @@ from plumewatch.config.load import load
 from sensor_sim.devices.models import MODELS, Device
 from sensor_sim.publish import BrokerUnreachableError, Publisher, prefetch
 from sensor_sim.school import Restroom, School
-from sensor_sim.simulation_run import messages
+from sensor_sim.simulation_run import generate_messages
 from sensor_sim.truth_stream import TruthStream
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def build_school(config: PlumewatchConfig) -> School:
 def main() -> None:
     """Publish until the end of the simulation."""
     config, port = load(Path(sys.argv[1])), int(sys.argv[2])
-    stream = messages(
+    stream = generate_messages(
         build_school(config),
         seed=_SEED,
         start=START.timestamp(),

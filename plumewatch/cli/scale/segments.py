@@ -42,7 +42,7 @@ def segments(
     from scale.history import HistoryWriter
 
     site = Site.load(config)
-    registry = site.config.registry()
+    registry = site.config.build_registry()
     buckets = max(2, -(-len(registry.sensors) // _SENSORS_A_BUCKET))
     try:
         with HistoryWriter(history, buckets) as writer:

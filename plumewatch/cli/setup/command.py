@@ -241,7 +241,7 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
     editor = ConfigEditor(path, site.paths.config_history, lambda: None)
     version = editor.read()
     messages = _listen(read_broker_settings(config), answers.listen_s)
-    discovery = discover(messages, config.zone(), version.whole, answers.columns)
+    discovery = discover(messages, config.get_zone(), version.whole, answers.columns)
     known = {fold_id(name) for sensor in config.sensor for name in (sensor.id, *sensor.aliases)}
     discovery.sensors = {
         name: sensor for name, sensor in discovery.sensors.items() if fold_id(name) not in known
@@ -288,7 +288,7 @@ def _write(files: SiteFiles, folder: Path, influx: PreparedInflux | None) -> Non
         files.secret |= dict.fromkeys(influx.list_secret_files(), "")
     files.check(folder)
     if influx:
-        files.secret |= influx.provide()
+        files.secret |= influx.set_up()
     for path in files.write(folder):
         echo(f"wrote {path}")
 
@@ -389,7 +389,7 @@ def _print_unread(discovery: Discovery, places: Mapping[str, Place]) -> None:
     ignored = [route["topic"] for route in used if route["decoder"] == IGNORE]
     if ignored:
         echo(
-            f"{list_some(ignored)}: not read, because the names are of no known quantity; messages"
+            f"{list_some(ignored)}: not read, because no name is a known quantity; messages"
             f' are dropped ([[route]], decoder = "{IGNORE}"). If one measures air, replace its'
             " route by a mapping (docs/mappings.md)"
         )
@@ -405,14 +405,16 @@ def _print_unread(discovery: Discovery, places: Mapping[str, Place]) -> None:
 
 
 def _print_units(discovery: Discovery, places: Mapping[str, Place]) -> None:
-    from detection.quantities import looks_like
+    from detection.quantities import describe_unit
     from ingest.mapping.draft import USUAL_UNIT, find_guessed_units
     from plumewatch.cli.setup.site_files import find_used
 
     for name in places:
         sensor = discovery.sensors[name]
         for quantity in sensor.unlikely:
-            echo(f"{name}: {looks_like(quantity)}; name its unit in a mapping (docs/mappings.md)")
+            echo(
+                f"{name}: {describe_unit(quantity)}; name its unit in a mapping (docs/mappings.md)"
+            )
         if sensor.clock:
             written = f'written as timezone = "{sensor.timezone}"'
             echo(f"{name}: {sensor.clock}; {written if sensor.timezone else _SET_CLOCK}")

@@ -24,7 +24,7 @@ from ingest.integrity import UnlikelyValues
 from ingest.mapping.draft import SuggestError, fix_topic, format_toml
 from ingest.mapping.examples import find_lacks
 from ingest.mapping.frames import propose
-from ingest.mqtt.connection import connected, make_client
+from ingest.mqtt.connection import make_client, open_connection
 from ingest.topics import TopicFilter, matches_topic
 from ingest.validation import Message
 from plumewatch.config.faults import ConfigError
@@ -66,7 +66,7 @@ class DiscoveredSensor:
     - `unlikely`: quantities whose values look like another unit.
     - `misnamed`: a description of the keys that the native format does not read.
     - `offsets_s`: how far its clock was ahead, for each reading.
-    - `clock`: explanation, if that matches a time zone.
+    - `clock`: explanation of the offset, if it matches a time zone.
     - `timezone`: time zone to set for its time stamps, or empty.
     """
 
@@ -136,7 +136,7 @@ def _new_client(settings: BrokerSettings) -> aiomqtt.Client:
 
 async def check_connection(settings: BrokerSettings) -> None:
     """Connect once; raises `BrokerError`."""
-    async with connected(_new_client(settings), settings):
+    async with open_connection(_new_client(settings), settings):
         pass
 
 
@@ -150,7 +150,7 @@ async def listen(
     largest, held = Context().limits.description_bytes, 0
     client = _new_client(settings)
     began = time.monotonic()
-    async with connected(client, settings):
+    async with open_connection(client, settings):
         await client.subscribe("#", qos=0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -268,7 +268,7 @@ def _collect(
 
     def note(reading: Reading, topic: str, *, live: bool) -> None:
         unlikely.add(reading.sensor, reading.values)
-        decoder = next(iter(order.of(topic)), None)
+        decoder = next(iter(order.find_decoders(topic)), None)
         new = DiscoveredSensor(reading.sensor, decoder.name if decoder else "")
         known = found.sensors.setdefault(reading.sensor, new)
         known.topics.add(topic)
@@ -300,7 +300,7 @@ def _collect(
         note(reading, joined[reading.sensor], live=True)
     for sensor in found.sensors.values():
         sensor.topics |= joined_under[sensor.id] - {""}
-        sensor.unlikely = unlikely.of(sensor.id, least=1)
+        sensor.unlikely = unlikely.list_quantities(sensor.id, least=1)
         _check_clock(sensor, messages, order, context)
     _adopt(found, {message.topic for message in messages})
 

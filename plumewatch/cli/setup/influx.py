@@ -14,7 +14,7 @@ from plumewatch.errors import UsageError
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.influx_setup import allows_anybody, check_administrator, provide
+from storage.timeseries.influx_setup import allows_anybody, check_administrator, set_up_server
 from storage.timeseries.resolution import Retention
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class PreparedInflux:
         )
         http = InfluxHttp(self.admin)
         try:
-            self.major = http.server().major
+            self.major = http.get_server().major
             open_to_all = self.major == 1 and allows_anybody(self.admin)
             if self.major == 1 and not open_to_all and not (answer.username and secret):
                 raise ValueError(f"{answer.url} needs the name and password of an administrator")
@@ -88,11 +88,11 @@ class PreparedInflux:
             return [TOKEN, READER]
         return [TOKEN] if self.admin.secret else []
 
-    def provide(self) -> dict[str, str]:
+    def set_up(self) -> dict[str, str]:
         """Set up the server; return the secrets by file."""
         if self.note:
             echo(self.note)
-        accounts = provide(
+        accounts = set_up_server(
             self.admin, Retention(), self.wanted, lambda step: echo(f"InfluxDB: {step}")
         )
         secrets = [account.secret for account in accounts.values()] or [self.admin.secret]
@@ -111,7 +111,7 @@ def _find_major(url: str) -> int:
     """Return a server's major version; 3 if it requires a token, 0 if it is not an InfluxDB."""
     http = InfluxHttp(InfluxSettings(url))
     try:
-        return http.server().major
+        return http.get_server().major
     except StorageUnavailableError as error:
         return 3 if error.meaning == Meaning.TOKEN else 0
     finally:

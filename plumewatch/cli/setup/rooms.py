@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from language.plain_text import new_id
+from language.plain_text import make_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -80,5 +80,5 @@ Place(building='North', floor='', room='boys'): 'north-boys'}
     ids = dict(known)
     for place in places:
         if place not in ids:
-            ids[place] = new_id(filter(None, place), ids.values(), "room")
+            ids[place] = make_id(filter(None, place), ids.values(), "room")
     return {place: ids[place] for place in places}

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from alerts.access.passwords import generate_password
 from ingest.mapping.draft import format_toml
 from ingest.topics import TopicFilter, matches_topic
-from language.plain_text import new_id
+from language.plain_text import make_id
 from plumewatch.cli.options import CONFIG
 from plumewatch.cli.setup import broker_files
 from plumewatch.cli.setup.answers import parse_address
@@ -255,7 +255,7 @@ def _choose_interval_s(sensor: DiscoveredSensor) -> float:
 def _build_staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
     keys: set[str] = set()
     for person in answers.staff:
-        key = new_id([person.name], keys, "person")
+        key = make_id([person.name], keys, "person")
         keys.add(key)
         file = str(person.url_file or "")
         if person.url:

@@ -14,7 +14,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, Field, Strict, ValidationInfo
 
 from alerts.duty.timetable import DAY_MIN, parse_minutes
-from language.messages import later
+from language.messages import defer
 from language.plain_text import suggest_name
 
 _time_zones = cache(available_timezones)
@@ -57,7 +57,7 @@ def check_time_zone(name: str) -> str:
     """Return an IANA time zone; raises `ValueError`."""
     if name not in _time_zones():
         raise ValueError(
-            later(
+            defer(
                 "must be a time zone of the IANA list, such as America/New_York%(near)s",
                 near=_suggest_zone(name),
             )

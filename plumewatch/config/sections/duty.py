@@ -34,14 +34,14 @@ class RoutingNodeConfig(BaseModel, extra="forbid", frozen=True):
     continues: Annotated[Flag, Field(alias="continue")] = False
     """Also try the routes after it."""
     routes: Annotated[list[RoutingNodeConfig], Field(max_length=1000)] = []
-    """Routes below it, which narrow it."""
+    """More specific routes below it."""
 
 
 class RoutingConfig(BaseModel, extra="forbid", frozen=True):
-    """The root route, for incidents that match no other."""
+    """The root route, for incidents that no other route matches."""
 
     receiver: str | None = None
-    """Receiver of incidents that match no other route; required."""
+    """Receiver of incidents that no other route matches; required."""
     routes: Annotated[list[RoutingNodeConfig], Field(max_length=1000)] = []
     """Routes in order; the first match wins."""
 
@@ -50,9 +50,9 @@ class ReceiverConfig(BaseModel, extra="forbid", frozen=True):
     """A group that routes refer to: fixed people, or the people of its shifts."""
 
     id: Id
-    """Id in routes and shifts."""
+    """Id in `[[routing.routes]]` and `[[shift]]`."""
     people: People = []
-    """Ids of staff who are always notified; if empty, the people of its shifts."""
+    """Ids of `[[staff]]` who are always notified; if empty, the people of its shifts."""
     leads: dict[str, People] = {}
     """People paged if nobody on duty acknowledges, by name of the building."""
     catch_all: People = []
@@ -63,7 +63,7 @@ class ZoneConfig(BaseModel, extra="forbid", frozen=True):
     """A floor or a building."""
 
     id: Id
-    """Id in shifts."""
+    """Id in `[[shift]]`."""
     building: Name
     """Name of the building."""
     floor: Annotated[str, Field(max_length=80)] = ""
@@ -71,7 +71,7 @@ class ZoneConfig(BaseModel, extra="forbid", frozen=True):
     site: Annotated[str, Field(max_length=80)] = ""
     """Id of its `[[site]]`, if there are several."""
     next: Annotated[list[str], Field(max_length=100)] = []
-    """Zones one stair or passage away, in both directions."""
+    """Ids of `[[zone]]` one stair or passage away; applies in both directions."""
 
 
 class PeriodConfig(BaseModel, extra="forbid", frozen=True):
@@ -134,17 +134,17 @@ class ShiftConfig(BaseModel, extra="forbid", frozen=True):
     """Who is on duty where, for a receiver, by class period or by time of day."""
 
     id: Id
-    """Id for use in overrides and explanations."""
+    """Id in `[[override]]`; also shown when a notice explains who was on duty."""
     receiver: str
-    """Receiver that it belongs to."""
+    """Id of its `[[receiver]]`."""
     people: People = []
-    """Ids of staff."""
+    """Ids of `[[staff]]` on duty."""
     site: Annotated[str, Field(max_length=80)] = ""
     """Id of the `[[site]]` that provides its bells and time zone; by default all sites."""
     zones: Annotated[list[str], Field(max_length=1000)] = []
-    """Zones where they are on duty; by default everywhere."""
+    """Ids of `[[zone]]` where they are on duty; by default everywhere."""
     periods: Annotated[list[Name], Field(max_length=60)] = []
-    """Class periods by name; `["*"]` for all."""
+    """Names of `[[bells.periods]]`; `["*"]` for all."""
     start: WallTime | None = None
     """Time of day when it starts, instead of periods."""
     end: EndTime | None = None
@@ -160,18 +160,18 @@ class ShiftConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class OverrideConfig(BaseModel, extra="forbid", frozen=True):
-    """A temporary change to a shift: add a person, remove one, or both."""
+    """A temporary change to a `[[shift]]`: add a person, remove one, or both."""
 
     shift: str
-    """Id of the shift."""
+    """Id of the `[[shift]]`."""
     start: Annotated[datetime, Strict()]
-    """Start, in school time."""
+    """Date and time when the change starts, in the school's time zone."""
     end: Annotated[datetime, Strict()]
-    """End."""
+    """Date and time when it ends by itself."""
     add: str = ""
-    """Id of the person who joins."""
+    """Id of the `[[staff]]` member to add."""
     remove: str = ""
-    """Id of the person who leaves."""
+    """Id of the `[[staff]]` member to remove."""
 
 
 class DutySections(BaseModel):

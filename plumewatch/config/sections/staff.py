@@ -52,7 +52,7 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     name: Name
     """Name that others see; preferably a duty, not a person's name."""
     role: Role = "staff"
-    """Permissions on the staff page; also a receiver of that name."""
+    """Permissions on the staff page; everyone with a role also forms a receiver of that name."""
     sites: Annotated[list[Name], Field(max_length=1000)] = []
     """Ids of the `[[site]]` that they see and are notified of, or `["*"]` for all; required if
     there are several."""
@@ -83,9 +83,9 @@ class GroupConfig(BaseModel, extra="forbid", frozen=True):
     role: Role
     """Role on the staff page; a person's first group in the order of the file decides it."""
     sites: Annotated[list[Name], Field(max_length=1000)] = []
-    """Ids of the `[[site]]` blocks that they see, or `["*"]` for all. People with a `[[staff]]`
-    block see at most its sites, and all of these if left out. With several schools, people without
-    such a block need a group with schools."""
+    """Ids of the `[[site]]` that the group sees, or `["*"]` for all. Somebody with a `[[staff]]`
+    block sees only those that its `sites` also contain, or all of them if left out here. If there
+    are several schools, people without a block need a group with `sites`."""
 
 
 class SignInConfig(BaseModel, extra="forbid", frozen=True):
@@ -107,8 +107,8 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     scope: Annotated[str, Field(min_length=1, max_length=200)] = "openid email profile"
     """Scopes requested from the provider; some need `groups` as well."""
     groups_claim: _Claim = ""
-    """Claim with a person's groups, such as `groups` or `roles`; needed for `[[sign_in.group]]`,
-    except with Google, whose API is queried for them."""
+    """Claim with a person's groups, such as `groups` or `roles`; needed for `[[sign_in.group]]`.
+    With Google, leave it out: groups come from Google's API."""
     group: Annotated[list[GroupConfig], Field(max_length=500)] = []
     """Roles by group; without any, roles and sites are those of `[[staff]]`."""
     absent_days: Annotated[int, Field(ge=7, le=400)] = 90
@@ -119,7 +119,7 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class SiteConfig(BaseModel, extra="forbid", frozen=True):
-    """One of several schools; the file `sites/ID.toml`, with all its entries, can replace it."""
+    """One of several schools. The file `sites/ID.toml` can replace it and all its entries."""
 
     id: SiteId
     """Id in this file, in addresses and file names; for `sites/ID.toml`, the name of the file."""

@@ -43,7 +43,7 @@ class WebConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class MetricsConfig(BaseModel, extra="forbid", frozen=True):
-    """Who may read `/metrics` from other machines."""
+    """Access to `/metrics` from other machines."""
 
     token_file: FilePath | None = None
     """File with the bearer token for scraping from other machines."""

@@ -17,8 +17,8 @@ from sensor_sim.devices.pm import PM_PARTS
 from sensor_sim.physics.aerosol import N_BINS, Aerosol
 from sensor_sim.physics.emission import Session
 from sensor_sim.physics.gas import saturation_g_m3
-from sensor_sim.physics.plume import PM25_WEIGHT, Plume, plume_at
-from sensor_sim.physics.room import Place, RoomAir, SensorPlace, zone_concentrations
+from sensor_sim.physics.plume import PM25_WEIGHT, Plume, simulate_plume
+from sensor_sim.physics.room import Place, RoomAir, SensorPlace, compute_zones
 from sensor_sim.sources import SOURCES
 from sensor_sim.streams import stream
 
@@ -81,7 +81,7 @@ def follow(
     sensor = SensorPlace.draw(rng)
     place = Place.draw(rng).spread(spec.spread, air.volume_m3)
     place = place.place_near(rng, spec.near_sensor if near is None else near)
-    return plume_at(
+    return simulate_plume(
         rng,
         session,
         air,
@@ -107,7 +107,7 @@ def steady_puffing(seed: int, *, volume_m3: float, gap_s: float) -> tuple[float,
     place = Place.draw(rng)
     puffs = SOURCES["disposable"].draw(rng)[0]
     age = np.arange(600.0)
-    zones, _ = zone_concentrations(air, sensor, place, age, fan_on=True)
+    zones, _ = compute_zones(air, sensor, place, age, fan_on=True)
     aerosol = puffs.aerosol or Aerosol(())
     mass = PM25_WEIGHT @ aerosol.numbers_per_mg(age) * 1e-6
     mean = (zones * mass).sum(axis=1) * puffs.particles_mg / len(puffs.times_s) / gap_s
@@ -121,7 +121,7 @@ def read_by(part: str, plume: Plume, *, lag_s: float = 4.0) -> dict[str, NDArray
     - `lag_s`: the sensor's e-folding time, s.
     """
     keep = np.exp(-1 / lag_s)
-    rows = PM_PARTS[part].matrix() @ plume.rows[:N_BINS]
+    rows = PM_PARTS[part].build_matrix() @ plume.rows[:N_BINS]
     lagged = lfilter([1 - keep], [1, -keep], rows, axis=1)
     return dict(zip(PM_PARTS[part].channels, lagged, strict=True))
 

@@ -18,7 +18,7 @@ from sensor_sim.devices.pm import PM_PARTS, PmUnit
 from sensor_sim.devices.unit import DeviceUnit, Inlet
 from sensor_sim.devices.voc import VOC_PARTS, VocUnit
 from sensor_sim.physics.aerosol import BIN_MID_UM, N_BINS
-from sensor_sim.physics.background import N_SLOW, Slow, coarse_numbers, fine_numbers
+from sensor_sim.physics.background import N_SLOW, Slow, count_coarse, count_fine
 from sensor_sim.physics.plume import CO2, GAS, HEAT, N_ROWS, WATER
 from sensor_sim.streams import stream
 
@@ -54,7 +54,7 @@ def read_near_pods(part):
         unit = unit_of(part, seed)
         bins = plume.rows[:N_BINS]
         signal = lagged(np.vstack([unit.matrix @ bins, bins[2:].sum(axis=0)]), unit.lag_s)
-        unit.lose_coincident(signal[:-1], signal[-1])
+        unit.apply_coincidence(signal[:-1], signal[-1])
         rows = [signal[unit.part.channels.index(c)] for c in ("pm1", "pm25")]
         out.append(np.array([smoothed(row, 10) for row in rows]))
     return np.concatenate(out, axis=1)
@@ -96,7 +96,7 @@ def share(part, source, a, b):
     for seed in UNITS:
         unit = unit_of(part, seed)
         if source == "background":
-            bins = 6 * fine_numbers(kappa=0.25)[:, 90] + 3 * coarse_numbers()
+            bins = 6 * count_fine(kappa=0.25)[:, 90] + 3 * count_coarse()
         elif source == "coarse dust":
             bins = np.where((BIN_MID_UM > 3) & (BIN_MID_UM < 10), 1.0, 0.0)
         else:
@@ -143,7 +143,7 @@ def test_a_device_of_one_size_reports_dust_as_smoke():
 def test_response_differs_between_units_by_a_factor_of_two_either_way(part):
     # Sousan 2022: optical monitors on the same vapor, gravimetric factors 0.13-6.
     largest = [c.startswith("pm") for c in PM_PARTS[part].channels].count(True) - 1
-    typical = PM_PARTS[part].matrix()[largest].sum()
+    typical = PM_PARTS[part].build_matrix()[largest].sum()
     gain = np.array([unit_of(part, seed).matrix[largest].sum() / typical for seed in range(300)])
     assert 0.4 <= gain.min() < 0.6
     assert 1.7 < gain.max() <= 2.3
@@ -220,7 +220,7 @@ def test_noise_against_level(part, channel, level, sd, source):
 def test_coarse_mass_of_an_opc_is_single_hits():
     # OPC-N3 in clean air, 10 s: PM10 median 1.6, 99% 113 µg/m³; PM2.5 median 0.42, 99% 4.5.
     unit = unit_of("opcn3", 3)
-    clean = unit.matrix @ (0.6 * fine_numbers(kappa=0.25)[:, 90] + 3 * coarse_numbers())
+    clean = unit.matrix @ (0.6 * count_fine(kappa=0.25)[:, 90] + 3 * count_coarse())
     read = unit.read(stream(1, "read"), np.tile(clean[:, None], 5000), 10)
     pm25, pm10 = (read[unit.part.channels.index(c)] for c in ("pm25", "pm10"))
     assert np.percentile(pm10, 99) > 10 * np.median(pm10)
@@ -288,7 +288,7 @@ def doublings(source):
         gas = ROOM_GAS[:, None] + plume.rows[GAS:CO2]
         gas = np.concatenate([np.repeat(ROOM_GAS[:, None], 300, axis=1), gas], axis=1)
         ppb = lagged((unit.answer @ gas)[None, :], unit.lag_s)[0].astype(np.float32)
-        raw = unit.raw(stream(seed, "raw"), ppb, np.full(ppb.size, 50, np.float32), 0.0)
+        raw = unit.read_raw(stream(seed, "raw"), ppb, np.full(ppb.size, 50, np.float32), 0.0)
         means = smoothed(raw[200:].astype(float), 10)
         got.append((means[:10].mean() - means.min()) / RAW_SPAN)
     return np.percentile(got, 90)

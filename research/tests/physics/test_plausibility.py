@@ -25,7 +25,7 @@ from research.tests.physics.plausibility import (
 from sensor_sim.devices.pm import PmUnit
 from sensor_sim.physics.aerosol import BIN_MASS_UG, N_BINS, PM_FRACTION
 from sensor_sim.physics.plume import CO2, GAS, WATER
-from sensor_sim.school import random_school
+from sensor_sim.school import draw_school
 from sensor_sim.simulate import simulate
 from sensor_sim.streams import stream
 
@@ -168,7 +168,7 @@ def test_a_minute_mean_loses_most_of_a_puff():
 def test_school_air_without_sources_is_as_measured():
     # Dosumu 2025, ten school rooms: PM2.5 5.8 +- 2.3, CO2 737 +- 347, RH 57.6 +- 4.3,
     # T 18.5 +- 2.2.
-    school = random_school(1, 10, models=["airgradient"], intervals=[60])
+    school = draw_school(1, 10, models=["airgradient"], intervals=[60])
     (chunk,) = simulate(school, seed=3, start=MONDAY + 9 * 3600, duration_s=5 * 3600,
                         chunk_s=1e6, nuisance_rate=0.0, vape_rate=0.0)  # fmt: skip
     mean = {c: np.array([np.nanmean(t.values[:, COLUMNS.index(c)]) for t in chunk.traces])
@@ -299,7 +299,7 @@ def test_plantower_background_ratio_is_that_of_the_gym():
     real = np.array(rows)
     real = real[real[:, 1] > 5]
     # units differ widely, so eight of them are few
-    school = random_school(1, 24, models=["pms5003"], intervals=[60])
+    school = draw_school(1, 24, models=["pms5003"], intervals=[60])
     (chunk,) = simulate(school, seed=3, start=MONDAY + 9 * 3600, duration_s=4 * 3600,
                         chunk_s=1e6, nuisance_rate=0.0, vape_rate=0.0)  # fmt: skip
     columns = [COLUMNS.index(c) for c in ("pm1", "pm25", "pm10")]

@@ -129,8 +129,8 @@ def test_another_fit_of_the_same_examples_gives_the_same_numbers(pulses, network
         recurrent.fit(pulses, recurrent.scaling(pulses.features), FITTING),
         recurrent.scaling(pulses.features),
     )
-    for name, array in network[1].arrays().items():
-        np.testing.assert_array_equal(again.arrays()[name], array)
+    for name, array in network[1].to_arrays().items():
+        np.testing.assert_array_equal(again.to_arrays()[name], array)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_the_parts_make_a_model_file_that_a_detector_runs_with(arrays):
     assert model.to_bytes() == made.to_bytes()
     assert (model.version, model.units, model.kinds.offset.size) == ("toy", 8, 6)
     detector = Detector(model)
-    detector.sensor_row("a")
+    detector.assign_row("a")
     values = np.full((1, len(lessons.ALL_COLUMNS)), 5.0)
     assert detector.step(ReadingBatch(np.zeros(1, np.int32), np.ones(1), values)) == []
 
@@ -167,7 +167,7 @@ def test_a_score_is_the_mean_of_trees_and_network_above_the_level(arrays, pulses
     state = np.zeros((200, 8))
     (trees,) = Forest.from_arrays("vape", arrays).score(features)
     network, _ = Network.from_arrays(arrays).step(features, state)
-    score, _ = train.model("toy", arrays).vape_score(features, state)
+    score, _ = train.model("toy", arrays).score_vaping(features, state)
     share = train.NETWORK_SHARE
     expected = (1 - share) * trees + share * network - train.LEVEL
     np.testing.assert_allclose(score, expected, atol=1e-2)

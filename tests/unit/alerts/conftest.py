@@ -27,7 +27,7 @@ SENSORS = (Sensor("s1", "n2-boys"), Sensor("s2", "n2-boys"), Sensor("s3", "n1-gi
 
 @pytest.fixture
 def registry():
-    return Registry.of(ROOMS, SENSORS)
+    return Registry.build(ROOMS, SENSORS)
 
 
 @pytest.fixture

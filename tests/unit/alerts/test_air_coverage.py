@@ -15,7 +15,7 @@ class Quarters:
     def __init__(self, **hours):
         self.hours = hours
 
-    def readings(self, sensor, start, end, *_):
+    def aggregate_readings(self, sensor, start, end, *_):
         times = np.arange(start, end, 900.0)[-round(4 * self.hours[sensor]) :]
         return times, {"pm25": np.full(len(times), 40.0 if sensor == "a" else 20.0)}
 

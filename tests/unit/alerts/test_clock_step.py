@@ -21,7 +21,7 @@ def test_only_steps_are_reported():
     wall, monotonic = 1_790_000_000.0, 50.0
     now = monotonic
     steps = ClockSteps(lambda: now)
-    step_of, other = steps.reader(), steps.reader()
+    step_of, other = steps.make_reader(), steps.make_reader()
     assert step_of(wall) == 0.0
     for k in range(1, 100):  # a slewed clock that is checked now and then
         now = monotonic + k * k

@@ -22,20 +22,20 @@ from tests.support.two_schools import TWO
 from tests.unit.alerts.test_page_sites import POLICY, ROOMS, SENSORS, SITES
 from tests.unit.alerts.test_page_sites import Series as NoReadings
 
-CLOSED = Registry.of(ROOMS, SENSORS, (SITES[0], replace(SITES[1], closed=date(2026, 11, 30))))
+CLOSED = Registry.build(ROOMS, SENSORS, (SITES[0], replace(SITES[1], closed=date(2026, 11, 30))))
 
 
 class Series(NoReadings):
     """A series with a reading of each sensor."""
 
-    def window(self, _sensor, start, _end):
+    def read_window(self, _sensor, start, _end):
         return [start], {"pm25": [7.0]}
 
 
 @pytest.fixture
 def closed(open_page, make_event):
     """Open an incident at each of two schools; close one school; return its page."""
-    before = open_page(POLICY, Registry.of(ROOMS, SENSORS, SITES), series=Series())
+    before = open_page(POLICY, Registry.build(ROOMS, SENSORS, SITES), series=Series())
     events = [make_event(before.now - 5, sensor=f"{s.id}-1") for s in SITES]
     with sqlite.transaction(before.db) as tx:
         records = before.engine.on_events(tx, events, before.now)
@@ -52,7 +52,7 @@ def test_a_school_is_closed_by_a_line_in_its_file(tmp_path):
     text += '[[ingest.poll]]\nsensor = "south-1"\nurl = "http://192.0.2.1/"\n'
     config = parse(tomllib.loads(text), base=tmp_path)
     assert read_polled_sensors(config) == ()
-    found = config.registry()
+    found = config.build_registry()
     assert (set(found.rooms), set(found.sensors)) == ({"north-boys"}, {"north-1"})
     assert set(found.sites) == {"North High"}
     assert found.place_of("south-boys").site == "South High"

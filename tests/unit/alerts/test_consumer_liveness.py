@@ -110,7 +110,7 @@ def test_restart_forgets_no_outage_and_announces_none(site, orderly):
     site.now += 8 * 3600.0
     site.start()
     site.run(300)
-    assert site.consumer.lives()["s3"].state is SensorState.OFFLINE
+    assert site.consumer.get_liveness()["s3"].state is SensorState.OFFLINE
     assert site.incidents() == [("offline", "n1-girls", "open")]
     assert site.notices() == [("fm", "opened")]
     site.off = set()
@@ -155,10 +155,10 @@ def test_an_outage_whose_state_is_lost_is_ended_and_judged_anew(site):
     save_snapshot(site.state, "liveness", snapshot._replace(body=b"\0"))
     site.start()
     site.run(5)
-    assert site.consumer.lives()["s3"].state is SensorState.ALIVE
+    assert site.consumer.get_liveness()["s3"].state is SensorState.ALIVE
     assert stored.events(site.state, "phase") == ["ended"]
     site.run(300)
-    assert site.consumer.lives()["s3"].state is SensorState.OFFLINE
+    assert site.consumer.get_liveness()["s3"].state is SensorState.OFFLINE
     site.off = set()
     site.run(300)
     assert site.incidents() == [("offline", "n1-girls", "resolved")]
@@ -169,4 +169,4 @@ def test_without_settings_nobody_is_silent(make_site):
     site = make_site()
     site.arrive([Reading("s1", START, START, {"pm25": 4.0})])
     assert site.consumer.check_silence(START + 86_400.0) == []
-    assert site.consumer.lives() == {}
+    assert site.consumer.get_liveness() == {}

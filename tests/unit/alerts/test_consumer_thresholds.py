@@ -32,15 +32,15 @@ class Site(ConsumerSite):
 
     def feedback(self, sensor="s1"):
         detector = self.consumer._selector.detectors.plumes
-        return detector.thresholds.explain(detector.sensor_row(sensor)).feedback
+        return detector.thresholds.explain(detector.assign_row(sensor)).feedback
 
     def result(self):
         detector = self.consumer._selector.detectors.plumes
         order = np.argsort(detector.names)
         return (
             sorted(detector.names),
-            detector.thresholds.array()[order].tobytes(),
-            threshold_adjustments.latest(self.state),
+            detector.thresholds.to_array()[order].tobytes(),
+            threshold_adjustments.list_adjustments(self.state),
         )
 
 
@@ -135,7 +135,7 @@ def test_a_move_waits_for_a_commit_and_counts_once(make_site):
         site.start()
         assert site.feedback() == UP
         assert site.consumer.on_time(0.0).alerts == []
-    assert [m.position for m in threshold_adjustments.latest(site.state)] == [9 * SIZE]
+    assert [m.position for m in threshold_adjustments.list_adjustments(site.state)] == [9 * SIZE]
 
 
 def test_a_disk_that_refuses_leaves_the_move_waiting(make_site):

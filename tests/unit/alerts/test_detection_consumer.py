@@ -9,7 +9,7 @@ from alerts.consumer.detection_consumer import CONSUMER
 from alerts.incidents.incident import Verdict
 from detection.events import ChannelEvidence, EventKind
 from ingest.validation import SILENT_FLAGS
-from language.messages import fact, to_json
+from language.messages import build_fact, to_json
 from storage.journal import Snapshot, load_cursor, save_snapshot
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
@@ -127,7 +127,7 @@ def test_a_snapshot_of_another_model_or_garbage_is_not_used(make_site, readings,
 def smoky_rooms():
     """Return four rooms in a building that fill with smoke in ten minutes, for half an hour."""
     rooms = [Room(f"r{k}", f"Room {k}", "1", "North", "Lincoln High") for k in range(4)]
-    registry = Registry.of(rooms, [Sensor(f"q{k}", f"r{k}") for k in range(4)])
+    registry = Registry.build(rooms, [Sensor(f"q{k}", f"r{k}") for k in range(4)])
     readings = []
     for n in range(360):
         at = 15.0 * n
@@ -154,7 +154,7 @@ class SaysSo:
     def __init__(self, events):
         self.left = list(events)
 
-    def sensor_row(self, sensor):
+    def assign_row(self, sensor):
         return int(sensor[1:])
 
     def step(self, batch):
@@ -187,7 +187,7 @@ def test_vaping_that_the_air_of_the_building_explains_alerts_nobody(make_site, s
     found = stored.events(site.state, "sensor", "incident", "details", kind="vape")
     (alert,) = stored.incidents(site.state, "id", kind=EventKind.VAPE)
     assert sorted(found) == [
-        ("q1", None, to_json((fact("rose_together", risen=4, n=4),))),
+        ("q1", None, to_json((build_fact("rose_together", risen=4, n=4),))),
         ("q2", alert, "[]"),
     ]
 

@@ -30,7 +30,7 @@ def test_one_alert_one_incident_one_notice(tx, engine, make_event):
     (notice,) = stored.notices(tx, "notice")
     assert notice.room == "Boys N2"
     assert notice.link == "https://plumewatch.example/incidents/19691231-001"
-    assert "rose from 4 to 180" in notice.evidence.sentence("vape")
+    assert "rose from 4 to 180" in notice.evidence.describe("vape")
     assert history(tx, record.incident) == ["opened", "paged"]
 
 

@@ -13,7 +13,7 @@ from alerts.notify.notice import KIND_WORDS, render
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret, find_channel
 from detection.events import Detail, EventKind, EventPhase
-from language.messages import fact
+from language.messages import build_fact
 from tests.support import alert_records as stored
 from tests.support.timeline import Timeline
 
@@ -421,11 +421,11 @@ def test_an_offline_sensor_is_not_reported_as_faulty_too(school, say):
         ("fay", "opened", BOYS, 220, 236),
     )
     assert stored.history(school.db, "detail", what="held")[0] == {
-        "mute": fact("inhibited", kind="offline", room="n2-boys")
+        "mute": build_fact("inhibited", kind="offline", room="n2-boys")
     }
 
 
-FLOODED = {"kind": EventKind.INTEGRITY, "confidence": 1.0, "details": (fact(Detail.FLOODED),)}
+FLOODED = {"kind": EventKind.INTEGRITY, "confidence": 1.0, "details": (build_fact(Detail.FLOODED),)}
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["at once", "another fault went on before"])
@@ -433,7 +433,7 @@ def test_staff_on_duty_are_told_that_a_flooded_room_is_not_watched(school, say, 
     """Facilities staff are paged through their chain; people nearby can look in the meantime."""
     wanted = [("lee", "opened", BOYS, 10, 11)]
     if before:
-        say(0, kind=EventKind.INTEGRITY, confidence=1.0, details=(fact(Detail.TWO_SENDERS),))
+        say(0, kind=EventKind.INTEGRITY, confidence=1.0, details=(build_fact(Detail.TWO_SENDERS),))
     say(10, since=10, **FLOODED)
     wanted.append(("fay", "opened", BOYS, 0 if before else 10, 11))
     school.run(60).want(*wanted)

@@ -22,12 +22,12 @@ from alerts.incidents.inputs import (
 from alerts.incidents.lifecycle import Step, compute_cooldown_s, step
 from alerts.policy import Severity
 from detection.events import EventKind, EventPhase
-from language.messages import fact
+from language.messages import build_fact
 
 RULES = Rules(cooldown_s=300.0, runs_chain=False)
 """Rules of a replay, in which nobody is paged."""
 ASKING = Rules(cooldown_s=300.0)
-SILENCE = fact("silence", silence=3, owner="Lee")
+SILENCE = build_fact("silence", silence=3, owner="Lee")
 TAKEN = ["Stop", "ScheduleAckDeadline", "NotifyTaken"]
 CONFIRMED, EXPIRED = ("feedback", 1200, Verdict.CONFIRMED), ("ack expired", 1900)
 A, U, E = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED
@@ -40,7 +40,7 @@ def play(make_event):
     def run(*script, cooldown_until=None, rules=RULES):
         incident, effects = None, []
         new = NewIncident("i1", "n2-boys")
-        cooldown = Mute(cooldown_until or 0.0, fact("cooldown"))
+        cooldown = Mute(cooldown_until or 0.0, build_fact("cooldown"))
         for word, at, *rest in script:
             if isinstance(word, EventPhase):
                 sensor = rest[0] if rest else "s1"
@@ -246,7 +246,7 @@ def test_what_could_be_free_text_is_no_number_of_a_case(number):
 def test_held_by_a_cooldown_until_1200(play, script, effects, suppressed):
     incident, found = play(*script, cooldown_until=1200.0)
     assert kinds(found) == effects
-    assert incident.suppressed_by == (fact(suppressed) if suppressed else None)
+    assert incident.suppressed_by == (build_fact(suppressed) if suppressed else None)
 
 
 def test_a_held_incident_that_grows_is_looked_at_again_at_once(play):

@@ -59,7 +59,7 @@ class Service:
 
     def __init__(self, engine, disk, event):
         self.engine, self.disk, self.event = engine, disk, event
-        self.state, self.readings = "locked", SimpleNamespace(failing="", unsettled=list)
+        self.state, self.readings = "locked", SimpleNamespace(failing="", list_unsettled=list)
         self.notifier, self.decided, self.calls = RecordingNotifier(), [], 0
         self.releases = 0
         self.lock_ends_at_call = 0

@@ -44,10 +44,10 @@ class Series:
     def read_health(self, *_asked):
         return []
 
-    def latest(self):
+    def read_latest(self):
         return {"s1": LatestReading(NOW - 3, {"pm25": 7.25, "tvoc_ppb": 310.0, "rh": 41.0})}
 
-    def window(self, sensor, start, end):
+    def read_window(self, sensor, start, end):
         if sensor != "s1":
             return [], {}
         times = [min(start + k, end) for k in range(4000)]
@@ -306,7 +306,7 @@ async def test_the_reason_of_a_notice_stays_when_more_is_known(
     assert "<details>" not in shown
     with sqlite.transaction(page.db) as tx:
         page.engine.on_events(tx, [later], page.now + 180.0)
-        assert rise in repository.load_evidence(tx, first.id).sentence("vape")
+        assert rise in repository.load_evidence(tx, first.id).describe("vape")
     shown = (await page.client.get(f"/incidents/{incident}")).text
     why, since = shown.split("<details>")
     assert rise in why
@@ -396,7 +396,7 @@ async def test_series_keep_their_peak_and_drop_what_is_missing(open_page):
 
 
 class Warm(Series):
-    def readings(self, *_asked):
+    def aggregate_readings(self, *_asked):
         return [NOW - ago for ago in (9240.0, 9120.0, 9000.0, 120.0)], {"temp": np.full(4, 20.0)}
 
 

@@ -176,7 +176,7 @@ async def test_an_evaluation_that_a_restart_interrupted_is_done_again(page, reop
 
 
 async def test_a_sensor_that_moved_to_another_room_is_not_tested_there(open_page):
-    moved = Registry.of(ROOMS, [Sensor("s1", "n1-girls"), Sensor("s2", "n2-boys")])
+    moved = Registry.build(ROOMS, [Sensor("s1", "n1-girls"), Sensor("s2", "n2-boys")])
     page = open_page(registry=moved)
     page.now = RESULT["steps"][0]["start"] + 60
     keep(page)

@@ -15,7 +15,7 @@ from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import Detail
-from language.messages import fact
+from language.messages import build_fact
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from tests.unit.alerts.test_page import NOW, Page
@@ -50,7 +50,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture
 async def page(database):
-    registry = Registry.of(
+    registry = Registry.build(
         [Room("r1", NAME, NAME, NAME, EVIL), Room("r2", "javascript:alert(1)", "", EVIL, "")],
         [Sensor("s1", "r1", NAME), Sensor("s2", "r2", EVIL)],
     )
@@ -78,7 +78,7 @@ def test_the_reader_sees_what_a_browser_would():
 
 async def test_hostile_names_are_text_on_every_page(page, make_event):
     incident = page.incident(
-        lambda at: make_event(at, details=(fact(Detail.NO_VALID_VALUE, quantity=EVIL),))
+        lambda at: make_event(at, details=(build_fact(Detail.NO_VALID_VALUE, quantity=EVIL),))
     )
     with sqlite.transaction(page.db) as tx:
         page.engine.acknowledge(tx, incident, EVIL, NOW, channel=EVIL)

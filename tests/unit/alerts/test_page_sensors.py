@@ -13,7 +13,7 @@ from alerts.page.rendering import draw_code
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from alerts.page.views.sensors import list_labels
 from detection.events import Detail, EventKind
-from language.messages import fact
+from language.messages import build_fact
 from reports.rows import SensorDay
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor, Site
@@ -97,7 +97,7 @@ async def test_every_problem_says_what_to_do_first(open_page, make_event, status
     if event:
         kind, codes = event
         details = tuple(
-            fact(code, quantity="pm25", days=3, amount=9.0, before=3.0) for code in codes
+            build_fact(code, quantity="pm25", days=3, amount=9.0, before=3.0) for code in codes
         )
         found = make_event(NOW - 9, sensor="s2", kind=kind, details=details)
         with sqlite.transaction(page.db) as tx:
@@ -176,7 +176,7 @@ def test_labels_are_in_the_order_of_a_walk_and_name_the_school():
     rooms.append(Room("s-boys", "Boys", "2nd floor", "Main", "South High"))
     places = ((9, "r10"), (11, "r2"), (10, "r2"), (9.5, "r1"), ("00:0F", "s-boys"))
     sensors = [Sensor(f"{k}", room) for k, room in places]
-    found = list_labels(Registry.of(rooms, sensors, sites), "https://page")
+    found = list_labels(Registry.build(rooms, sensors, sites), "https://page")
     assert [sensor for sensor, *_ in found] == ["9.5", "10", "11", "9", "00:0F"]
     room, address = "Boys, 2nd floor, Main, South High", "https://page/sensors/00:0F"
     assert found[-1] == ("00:0F", room, address)

@@ -67,13 +67,13 @@ POLICY = AlertPolicy(
 class Series:
     """A series without readings."""
 
-    def latest(self):
+    def read_latest(self):
         return {}
 
-    def window(self, _sensor, _start, _end):
+    def read_window(self, _sensor, _start, _end):
         return [], {}
 
-    def readings(self, *_asked):
+    def aggregate_readings(self, *_asked):
         return [], {}
 
     def read_health(self, *_asked):
@@ -100,7 +100,7 @@ def screen_token(tx, person, sites=None):
 def district(open_page, make_event, tmp_path):
     page = open_page(
         POLICY,
-        Registry.of(ROOMS, SENSORS, SITES),
+        Registry.build(ROOMS, SENSORS, SITES),
         open_reading=False,
         pipeline=pipeline,
         series=Series(),
@@ -205,7 +205,7 @@ async def test_labels_are_those_of_the_own_school(district):
 async def test_incidents_of_a_removed_school_are_for_the_district_alone(open_page, district):
     left = open_page(
         POLICY,
-        Registry.of(ROOMS[:1], SENSORS[:1], SITES[:1]),
+        Registry.build(ROOMS[:1], SENSORS[:1], SITES[:1]),
         open_reading=False,
         series=Series(),
     )
@@ -250,7 +250,7 @@ async def test_the_helpdesk_sees_no_incident_on_any_route(district):
 
 async def test_the_helpdesk_cannot_silence_a_school_by_tests(open_page, district):
     rooms = [replace(ROOMS[0], id=f"n{i}", name=f"Room {i}") for i in range(9)]
-    district.engine.registry = Registry.of(
+    district.engine.registry = Registry.build(
         (*ROOMS, *rooms), (*SENSORS, *(Sensor(f"s{i}", f"n{i}") for i in range(9))), SITES
     )
     page = open_page(POLICY, district.engine.registry, open_reading=False)
@@ -361,7 +361,7 @@ async def test_a_renamed_school_keeps_its_tokens_and_screens(open_page, district
         screen = screen_token(tx, "all-an", own)
     sites = (replace(SITES[0], name="Northfield Prep"), SITES[1])
     rooms = (replace(ROOMS[0], site="Northfield Prep"), ROOMS[1])
-    page = open_page(POLICY, Registry.of(rooms, SENSORS, sites), open_reading=False)
+    page = open_page(POLICY, Registry.build(rooms, SENSORS, sites), open_reading=False)
     bearer = {"Authorization": f"Bearer {token}"}
     (incident,) = (await page.client.get("/api/v1/incidents", headers=bearer)).json()["items"]
     named = ("id", "site", "site_name")
@@ -484,7 +484,7 @@ async def test_a_change_of_duty_names_no_fault_of_another_school(open_page, tmp_
     path = tmp_path / "plumewatch.toml"
     path.write_text(DISTRICT)
     config = ConfigEditor(path, tmp_path / "history", lambda: None)
-    page = open_page(POLICY, Registry.of(ROOMS, SENSORS, SITES), config=config)
+    page = open_page(POLICY, Registry.build(ROOMS, SENSORS, SITES), config=config)
     path.write_text(DISTRICT.replace('room = "south-boys"', 'room = "south-attic"'))
     await page.sign_in("north-ap")
     text = (await page.client.get("/settings/duty/new")).text
@@ -543,7 +543,7 @@ async def test_figures_of_sensors_are_those_of_the_school_shown(open_page, monke
         QuarantinedSensor("old", NOW, NOW, 3, is_closed=True),
     )
     status = PipelineStatus(quarantine=unknown, sensors=lives)
-    registry = Registry.of(ROOMS, SENSORS, SITES)
+    registry = Registry.build(ROOMS, SENSORS, SITES)
     page = open_page(POLICY, registry, pipeline=lambda: status, series=Series())
 
     async def shown(path):
@@ -692,7 +692,7 @@ def managed(open_page, tmp_path):
     config = ConfigEditor(path, tmp_path / "history", lambda: None)
     groups = (GroupRole(f"pw-{site}", "staff", HERE[site]) for site in ("north", "south"))
     rules = SignInRules(groups=tuple(groups))
-    page = open_page(POLICY, Registry.of(ROOMS, SENSORS, SITES), config=config, sign_in=rules)
+    page = open_page(POLICY, Registry.build(ROOMS, SENSORS, SITES), config=config, sign_in=rules)
     nowhere, near = (
         StaffMember(f"{who}@x.example", f"Joined {who}", "staff") for who in ("nowhere", "near")
     )

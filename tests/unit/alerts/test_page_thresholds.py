@@ -58,7 +58,7 @@ async def test_the_last_ten_adjustments_and_then_more(open_page, make_event):
         found = ((Verdict.FALSE_ALARM, "spray"), (Verdict.CONFIRMED, ""))[k % 2]
         with sqlite.transaction(page.db) as tx:
             page.engine.record_feedback(tx, incident, "ap", found[0], page.now + k, cause=found[1])
-    number = len(threshold_adjustments.latest(page.db, limit=99))
+    number = len(threshold_adjustments.list_adjustments(page.db, limit=99))
     assert number > 11
     await page.sign_in("fm")
     text = (await page.client.get("/levels")).text

@@ -10,7 +10,7 @@ import pytest
 from alerts.duty.reasons import Reason, write_reason
 from alerts.history_words import write_line
 from alerts.incidents.incident import Suppression
-from language.messages import fact, use_language
+from language.messages import build_fact, use_language
 from storage import sqlite
 from storage.timeseries import LatestReading
 from tests.unit.alerts.test_page import NOW, Series
@@ -22,7 +22,7 @@ class Stored(Series):
     def __init__(self, latest):
         self.readings = latest
 
-    def latest(self):
+    def read_latest(self):
         return self.readings
 
 
@@ -36,7 +36,7 @@ class Stored(Series):
 async def test_a_room_without_air_values_or_with_polluted_air_is_not_ok(
     open_page, values, level, words
 ):
-    series = SimpleNamespace(latest=lambda: {"s1": LatestReading(NOW - 3, values)})
+    series = SimpleNamespace(read_latest=lambda: {"s1": LatestReading(NOW - 3, values)})
     text = (await open_page(series=series).client.get("/")).text
     card = text[text.index('href="/rooms/n2-boys"') - 60 :]
     assert f"card {level}" in card[:60]
@@ -80,7 +80,7 @@ async def test_the_age_of_a_reading_counts_on(open_page):
     assert '<span data-age="3">3 s ago</span>' in text
 
 
-ASKED = fact(Reason.ALWAYS, receiver="x1", person="x5")
+ASKED = build_fact(Reason.ALWAYS, receiver="x1", person="x5")
 
 
 def test_a_line_of_the_history_names_people_and_channels():
@@ -88,13 +88,15 @@ def test_a_line_of_the_history_names_people_and_channels():
         "Sent to",
         "nearest, Ms. Lee (x1, always on duty)",
     )
-    stands_in = fact(Reason.SUBSTITUTE, shift="hall", instead_of="x5", end="16:00", person="x6")
+    stands_in = build_fact(
+        Reason.SUBSTITUTE, shift="hall", instead_of="x5", end="16:00", person="x6"
+    )
     names = {"x5": "Ms. Lee", "x6": "Mr. Fox"}.get
     _title, text = write_line("paged", {"asked": (stands_in,)}, names)
     assert text == "Mr. Fox (shift hall, for Ms. Lee until 4:00 PM)"
-    mute = fact(Suppression.SILENCE, silence=1, owner="x5")
+    mute = build_fact(Suppression.SILENCE, silence=1, owner="x5")
     assert write_line("opened", {"mute": mute}, names)[1] == "silence 1 by Ms. Lee"
-    always = fact(Reason.ALWAYS, receiver="facilities")
+    always = build_fact(Reason.ALWAYS, receiver="facilities")
     with use_language("es"):
         assert write_reason(always) == "mantenimiento, siempre de turno"
     notified = {"reason": "reminder", "person": "lee", "channel": "ntfy-729d05"}

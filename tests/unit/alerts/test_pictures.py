@@ -23,7 +23,7 @@ class Series:
         self.late = late
         self.asked = []
 
-    def window(self, sensor, start, end):
+    def read_window(self, sensor, start, end):
         self.asked.append(sensor)
         stop = ONSET - 1 if len(self.asked) <= self.late else min(ONSET + 60, end)
         time = np.arange(max(start, ONSET - 60), stop + 0.1, 2.0)

@@ -7,7 +7,7 @@ from alerts.outbound.sensor_conditions import Condition, find_condition, load_ac
 from alerts.outbound.state_summary import StateRecorder, StateSummary
 from detection.events import Detail, EventKind, EventPhase
 from detection.liveness import SensorLife, SensorState
-from language.messages import fact
+from language.messages import build_fact
 from plumewatch.service.data_folder import prepare_state
 from storage.journal import Snapshot
 from storage.registry import Sensor
@@ -15,9 +15,9 @@ from storage.sqlite import connect, transaction
 from storage.timeseries.records import check_record
 
 NOW = 1_790_000_000.0
-BATTERY = fact(Detail.BATTERY_AT, percent=9.0)
-DUSTY = fact(Detail.DRIFT, quantity="pm25", days=3, amount=9.0, before=2.0)
-FROZEN = fact(Detail.FROZEN, quantity="pm25", amount=4.0, time=7200.0)
+BATTERY = build_fact(Detail.BATTERY_AT, percent=9.0)
+DUSTY = build_fact(Detail.DRIFT, quantity="pm25", days=3, amount=9.0, before=2.0)
+FROZEN = build_fact(Detail.FROZEN, quantity="pm25", amount=4.0, time=7200.0)
 ALIVE = SensorLife(SensorState.ALIVE, NOW - 5, 5.0, 100)
 OFFLINE = SensorLife(SensorState.OFFLINE, NOW - 900, 5.0, 100)
 NEVER = SensorLife(SensorState.NEVER, None, 5.0, 0)

@@ -85,7 +85,7 @@ def test_one_that_was_ended_stays_on_record_with_who_did_it(tx):
     assert silences.list_recent(tx, 1200.0 + DAY) == []
 
 
-FIVE = Registry.of(
+FIVE = Registry.build(
     [Room(f"r{n}", n, "2", "Main", "") for n in "12345"],
     [Sensor(f"s{n}", f"r{n}") for n in "12345"],
 )

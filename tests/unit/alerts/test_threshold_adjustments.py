@@ -31,7 +31,7 @@ def answer(tx, engine):
         engine.record_feedback(tx, incident, "Ms. Lee", verdict, now, cause=cause)
         return [
             (m.sensor, m.reason, m.before, m.after, m.undoes)
-            for m in reversed(threshold_adjustments.latest(tx))
+            for m in reversed(threshold_adjustments.list_adjustments(tx))
         ]
 
     return say
@@ -41,7 +41,7 @@ def test_a_false_alarm_raises_the_level_of_the_sensor_that_alerted(tx, incident_
     incident = incident_of()
     (move,) = answer(incident, Verdict.FALSE_ALARM, "spray")
     assert move == ("s1", "spray", 0.0, UP, None)
-    found = threshold_adjustments.latest(tx)[0]
+    found = threshold_adjustments.list_adjustments(tx)[0]
     assert (found.who, found.at) == ("Ms. Lee", 2000.0)
     assert (found.position, found.undone) == (None, False)
     assert stored.history(tx, "who", "detail", what="threshold_adjusted") == [
@@ -87,7 +87,7 @@ def test_moves_stay_within_bounds_and_are_taken_back_by_what_they_moved(tx, inci
     for k in range(8):
         found.append(incident_of(1000.0 + 4000.0 * k))
         answer(found[-1], Verdict.FALSE_ALARM, "spray", 1e5)
-    after = [m.after for m in reversed(threshold_adjustments.latest(tx))]
+    after = [m.after for m in reversed(threshold_adjustments.list_adjustments(tx))]
     assert after == [min((k + 1) * UP, UPPER) for k in range(8)]
     for incident, left in ((found[7], UPPER), (found[0], UPPER - UP)):
         assert answer(incident, Verdict.NOTHING_FOUND, "", 2e5)[-1][3] == left
@@ -105,7 +105,7 @@ def test_answers_to_one_incident_that_go_back_and_forth_move_nothing(
     for k in range(4):
         answer(incident, verdict, "spray" if verdict is Verdict.FALSE_ALARM else "", 2000.0 + k)
         answer(incident, Verdict.NOTHING_FOUND, now=2000.5 + k)
-        assert threshold_adjustments.current_adjustment(tx, "s1") == tested
+        assert threshold_adjustments.get_adjustment(tx, "s1") == tested
 
 
 def test_only_alerts_that_a_level_decided_move_one(tx, engine, make_event, incident_of, answer):

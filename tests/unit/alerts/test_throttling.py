@@ -26,7 +26,7 @@ VAPE, AIR = KIND_WORDS["vape"], "building-wide air change"
 ZONE = ZoneInfo("America/New_York")
 ALL_WEEK = frozenset(range(7))
 TIMINGS = EscalationTimings(escalate_after_s=600, repeat_after_s=3600, rounds=1, notices_per_hour=6)
-FLOORS = Registry.of(
+FLOORS = Registry.build(
     [Room(f"r{n}", f"Room {n}", "2" if n < 9 else "3", "North", "School") for n in range(18)],
     [Sensor(f"s{n}", f"r{n}") for n in range(18)],
 )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from detection.channels import ReadingBatch
-from sensor_sim.school import random_school
+from sensor_sim.school import draw_school
 from sensor_sim.simulate import simulate
 from tests.support.once import made_once
 from tests.support.streams import events_of, fresh
@@ -12,7 +12,7 @@ START = 1_757_203_200.0 + 9 * 3600
 
 def _simulated(_folder):
     models = ["sen55", "sps30+sgp40", "pms5003", "opcn3+sgp30", "airgradient"]
-    school = random_school(70_001, 10, models=models, intervals=(1, 2, 5))
+    school = draw_school(70_001, 10, models=models, intervals=(1, 2, 5))
     names = [device.id for device in school.devices]
     parts = []
     for chunk in simulate(

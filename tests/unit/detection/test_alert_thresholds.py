@@ -143,7 +143,7 @@ def test_strong_plumes_alert_whatever_the_budget_and_the_answers():
     levels = fresh(0.001)
     run(levels, every(0.1, MODEL + 1.0, 7), WEEK_S)
     levels.set_feedback(0, 99.0)
-    assert levels.offset(ROW)[0] == UPPER
+    assert levels.get_offsets(ROW)[0] == UPPER
     assert not levels.explain(0).within_budget
 
 
@@ -182,15 +182,15 @@ def test_people_move_within_bounds_and_back():
     for moved, offset in ((0.25, 0.25), (99.0, UPPER), (-99.0, -LOWER), (0.0, 0.0)):
         levels.set_feedback(0, moved)
         assert levels.explain(0).feedback == offset
-        assert levels.offset(ROW)[0] == pytest.approx(offset)
+        assert levels.get_offsets(ROW)[0] == pytest.approx(offset)
 
 
 def test_a_new_budget_takes_effect_at_once_and_the_same_changes_nothing():
     levels = fresh(1.0)
     run(levels, every(2, MODEL + 1.0, 7), WEEK_S)
-    before = levels.array()
+    before = levels.to_array()
     levels.set_budget(0, 1.0)
-    np.testing.assert_array_equal(levels.array(), before)
+    np.testing.assert_array_equal(levels.to_array(), before)
     level = levels.explain(0).level
     levels.set_budget(0, 0.5)
     assert levels.explain(0).level > level + 0.3
@@ -200,10 +200,10 @@ def test_a_new_budget_takes_effect_at_once_and_the_same_changes_nothing():
 
 def test_changed_rows_are_reported_until_they_are_marked():
     levels = fresh(n=3)
-    assert levels.changed().tolist() == []
+    assert levels.find_changed().tolist() == []
     levels.set_feedback(2, 0.25)
     levels.watch(ROW, np.array([10.0]), np.array([0.0]))
-    assert levels.changed().tolist() == [0, 2]
+    assert levels.find_changed().tolist() == [0, 2]
     levels.mark_reported(np.array([0]))
-    assert levels.changed().tolist() == [2]
-    assert AlertThresholds.from_array(levels.array(), MODEL).changed().tolist() == []
+    assert levels.find_changed().tolist() == [2]
+    assert AlertThresholds.from_array(levels.to_array(), MODEL).find_changed().tolist() == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detection.combined import MinuteDetectors
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase, details_text
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase, join_details
 from detection.per_minute.ambient import MIN_ROOMS
 from tests.support.minutes import START, Air, slow_of, step_all
 
@@ -57,7 +57,7 @@ def test_smoke_from_outdoors_is_one_event():
     assert first.sensor == "n-a-1"  # the first to rise
     assert START + FROM <= first.onset <= START + FROM + 400
     assert first.alerted <= START + FROM + 900
-    assert details_text(first.details) == "the air of 6 of 6 rooms rose together"
+    assert join_details(first.details) == "the air of 6 of 6 rooms rose together"
     assert first.evidence["pm25"].baseline == pytest.approx(5, abs=1.5)
     assert last.evidence["pm25"].peak_excess == pytest.approx(18, abs=4)
     assert START + FROM + HOUR < last.time < START + FROM + 1.5 * HOUR
@@ -109,7 +109,7 @@ def test_absent_values_and_gaps():
     for x in air.values[ROOMS[1]].values():
         x[air.at(0.5 * HOUR, FROM + 0.5 * HOUR)] = np.nan
     events = ambient_of(air)
-    assert details_text(events[0].details) == "the air of 5 of 5 rooms rose together"
+    assert join_details(events[0].details) == "the air of 5 of 5 rooms rose together"
 
 
 def vape(sensor, at, excess, *, onset=None, phase=EventPhase.ALERTED, evidence=None):
@@ -154,7 +154,7 @@ def explained(slow, *events):
 def test_a_rise_no_larger_than_the_common_one_is_explained(during):
     (event,) = during.mark([vape("n-b-1", AT, 8.0)])
     assert event.explained_by == "ambient"
-    assert details_text(event.details) == "the air of 6 of 6 rooms rose together"
+    assert join_details(event.details) == "the air of 6 of 6 rooms rose together"
     assert event.id == vape("n-b-1", AT, 8.0).id
 
 

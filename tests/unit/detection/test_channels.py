@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, channel_matrix, voc_strength
+from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, measure_voc_rise, select_channels
 from detection.quantities import COLUMN_INDEX, COLUMNS
 
 
@@ -25,25 +25,25 @@ def row(**values):
     ],
 )
 def test_the_fine_signal_is_what_the_sensor_has(values, fine):
-    found = channel_matrix(row(**values))[0, FINE]
+    found = select_channels(row(**values))[0, FINE]
     np.testing.assert_equal(found, fine)
 
 
 def test_a_voc_index_that_starts_up_is_unknown():
     for index in (0.0, 1.0):
-        found = channel_matrix(row(voc_index=index))[0, CHANNEL_INDEX["voc_index"]]
+        found = select_channels(row(voc_index=index))[0, CHANNEL_INDEX["voc_index"]]
         assert np.isnan(found)
-    assert channel_matrix(row(voc_index=2.0))[0, CHANNEL_INDEX["voc_index"]] == 2.0
+    assert select_channels(row(voc_index=2.0))[0, CHANNEL_INDEX["voc_index"]] == 2.0
 
 
 def test_a_doubling_is_the_same_in_ppb_and_in_raw_ticks():
-    base = channel_matrix(row(tvoc_ppb=0.0))
-    high = channel_matrix(row(tvoc_ppb=400.0))
-    strength, kind = voc_strength(high, base)
+    base = select_channels(row(tvoc_ppb=0.0))
+    high = select_channels(row(tvoc_ppb=400.0))
+    strength, kind = measure_voc_rise(high, base)
     assert strength[0] == pytest.approx(1.0)
     assert kind[0] == 1.0
-    strength, kind = voc_strength(
-        channel_matrix(row(voc_raw=29_130.0)), channel_matrix(row(voc_raw=30_000.0))
+    strength, kind = measure_voc_rise(
+        select_channels(row(voc_raw=29_130.0)), select_channels(row(voc_raw=30_000.0))
     )
     assert strength[0] == pytest.approx(1.0)
     assert kind[0] == 4.0
@@ -51,6 +51,6 @@ def test_a_doubling_is_the_same_in_ppb_and_in_raw_ticks():
 
 def test_without_a_voc_channel_the_strength_is_unknown():
     empty = np.full((2, len(CHANNELS)), np.nan)
-    strength, kind = voc_strength(empty, empty)
+    strength, kind = measure_voc_rise(empty, empty)
     assert np.isnan(strength).all()
     assert (kind == 0).all()

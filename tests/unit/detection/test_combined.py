@@ -16,7 +16,7 @@ SLOW = ("ambient-1", "faults-1")
 
 
 def place(sensor):
-    room = registry().room_of(sensor)
+    room = registry().find_room(sensor)
     return room.building, room.id
 
 
@@ -72,7 +72,7 @@ def test_any_division_by_building_detects_the_same_as_the_service():
         cut = zlib.crc32(building.encode()) % len(own)
         for batch in (own[:cut], own[cut:]):
             parts += detectors.step(stream_of(batch))
-            state = detectors.state()
+            state = detectors.get_state()
             detectors = CombinedDetector.restore(state, place)
     kinds = {e.kind.value for e in whole}
     assert {"vape", "spray", "tamper", "sensor_fault"} <= kinds
@@ -94,7 +94,7 @@ def test_a_report_of_signal_strength_alone_makes_no_air_reading_old():
         sorted(
             (e.sensor, e.kind.value, e.phase.value, e.onset, e.alerted, e.end or 0.0)
             for e in of_the_service(given)
-            if e.model_version == Model.shipped().version
+            if e.model_version == Model.load_shipped().version
         )
         for given in (readings, mixed)
     ]

@@ -121,7 +121,7 @@ def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_maske
     kinds = Forest(np.zeros((n, 1), int), never, np.zeros((n, 2)), sure) if spray else None
     model = Model("second", vape=of_one_feature("pulses", 1.5, 5.0), kinds=kinds)
     detector = Detector(model)
-    detector.sensor_row("s")
+    detector.assign_row("s")
     # lasting dust keeps the episode open between the plumes
     time, values = with_puffs(700, 200.0, second)
     values[200:, [PM25, PM10]] += [40.0, 60.0]
@@ -136,7 +136,7 @@ def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_maske
 )
 def test_a_faint_plume_is_not_alerted_however_sure_the_model(before, peak, expected):
     detector = Detector(Model("sure", vape=of_one_feature("age_s", -1.0, 9.0)))
-    detector.sensor_row("s")
+    detector.assign_row("s")
     time, values = clean(300)
     values[:, [PM25, PM1, PM10]] += before
     values[200:230, [PM25, PM1, PM10]] += peak
@@ -159,7 +159,7 @@ class Ages:
 def test_a_long_plume_is_judged_ever_more_seldom():
     ages = Ages()
     detector = Detector(observer=ages)
-    detector.sensor_row("s")
+    detector.assign_row("s")
     time, values = clean(600)
     values[200:, PM25] += 300.0
     detector.step(batch_of(time, values))
@@ -178,7 +178,7 @@ def test_the_highest_pulse_is_known_of_an_episode_that_began_with_gas_alone():
                 highest.append(np.expm1(features[0, FEATURES.index("log_highest_pulse")]))
 
     detector = Detector(observer=Observer())
-    detector.sensor_row("s")
+    detector.assign_row("s")
     time, values = with_puffs(400, 260.0)
     values[:, COLUMN_INDEX["voc_index"]] = np.where(time < 200.0, 100.0, 250.0)
     detector.step(batch_of(time, values))
@@ -230,7 +230,7 @@ def test_a_plume_after_another_kind_is_judged_by_itself(kind, score, peak, expec
     kinds = Forest(np.zeros((n, 1), int), np.full((n, 1), np.inf), np.zeros((n, 2)), sure)
     vape = of_one_feature("age_s", -1.0, score)
     detector = Detector(Model("near", vape=vape, kinds=kinds))
-    detector.sensor_row("s")
+    detector.assign_row("s")
     time, values = clean(500)
     values[:, VOC] = np.where(time < 200.0, 100.0, 300.0)
     for at in (200, 320):
@@ -251,7 +251,7 @@ def test_a_plume_after_another_kind_is_judged_by_itself(kind, score, peak, expec
 )
 def test_once_a_minute_a_puff_alone_may_be_a_spray(minutes_later, voc, kinds):
     detector = Detector(Model("sure", vape=of_one_feature("age_s", -1.0, 5.0)))
-    detector.sensor_row("s")
+    detector.assign_row("s")
     time, values = clean(120, dt=60.0)
     values[:, VOC] = 100.0
     for at in {60, 60 + minutes_later}:

@@ -10,7 +10,7 @@ from detection.combined import (
     DeviceEvents,
 )
 from detection.errors import SnapshotError
-from detection.events import EventKind, EventPhase, details_text
+from detection.events import EventKind, EventPhase, join_details
 
 T = 1_790_000_000.0
 
@@ -35,7 +35,7 @@ def test_reported_once_and_ended_when_it_ceases(name, kind):
         kind, EventPhase.ALERTED, T, T,
     )  # fmt: skip
     assert sum(event.probabilities.values()) <= 1
-    assert details_text(event.details)
+    assert join_details(event.details)
     last, over = FINDING_HOLD_S, FINDING_HOLD_S + HOLD_S
     assert say(devices, last, name) == []
     assert devices.on_time(T + over) == []
@@ -74,7 +74,7 @@ def test_a_fault_is_reported_only_after_it_lasted():
     (event,) = say(devices, FAULT_AFTER_S, faults=("pm25",))
     assert event.kind is EventKind.SENSOR_FAULT
     assert event.onset == T
-    assert "PM2.5" in details_text(event.details)
+    assert "PM2.5" in join_details(event.details)
     assert say(devices, FAULT_AFTER_S + 1, faults=("pm25",)) == []
     (ended,) = devices.on_time(T + FAULT_AFTER_S + 1 + HOLD_S + 1)
     assert (ended.phase, ended.id) == (EventPhase.ENDED, event.id)
@@ -108,7 +108,7 @@ def charges(devices, *reported):
     found = []
     for k, charge in enumerate(reported):
         found += say(devices, 600 * k, values={"battery": charge})
-    return [(e.phase.value, details_text(e.details)) for e in found]
+    return [(e.phase.value, join_details(e.details)) for e in found]
 
 
 @pytest.mark.parametrize(

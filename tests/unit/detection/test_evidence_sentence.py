@@ -8,15 +8,15 @@ from detection.events import (
     Event,
     EventKind,
     EventPhase,
-    details_text,
-    evidence_sentence,
+    describe_evidence,
+    join_details,
 )
-from language.messages import fact, use_language
+from language.messages import build_fact, use_language
 from tests.support.leftovers import leftovers
 
 
 def sentence(evidence, probabilities=None, kind=EventKind.VAPE, **more):
-    return evidence_sentence(
+    return describe_evidence(
         Event(
             "s1",
             kind,
@@ -81,7 +81,7 @@ def test_nothing_known_is_an_empty_sentence():
 
 
 def test_the_health_of_a_device_is_its_detail_alone():
-    text = sentence({}, {"offline": 1.0}, details=(fact(Detail.BACK, time=7200.0),))
+    text = sentence({}, {"offline": 1.0}, details=(build_fact(Detail.BACK, time=7200.0),))
     assert text == "Back after 2 h"
 
 
@@ -90,7 +90,7 @@ def test_an_alarm_without_evidence_gives_its_probability():
     event = Event(
         "s", EventKind.VAPE, EventPhase.ALERTED, 0.0, 1.0, 1.0, None, 0.9, {"vape": 0.9}, {}, "m"
     )
-    assert evidence_sentence(event) == "90% likely vaping"
+    assert describe_evidence(event) == "90% likely vaping"
 
 
 PARAMS = {
@@ -114,9 +114,9 @@ PARAMS = {
 
 @pytest.mark.parametrize("code", Detail)
 def test_every_detail_has_a_sentence_in_both_languages(code):
-    event = fact(code, **PARAMS)
-    english = details_text([event])
+    event = build_fact(code, **PARAMS)
+    english = join_details([event])
     with use_language("es"):
-        spanish = details_text([event])
+        spanish = join_details([event])
         assert leftovers(spanish) == set()
     assert spanish != english

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detection.errors import SnapshotError
-from detection.events import EventKind, EventPhase, details_text
+from detection.events import EventKind, EventPhase, join_details
 from detection.liveness import AWAITED_S, UNLEARNED_S, Liveness, LivenessSettings, SensorState
 
 ALERTED, UPDATED, ENDED = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED
@@ -24,7 +24,7 @@ class Fleet:
         self.broker_healthy = True
 
     def record(self, events):
-        self.events += [(self.now, e.phase, e.sensor, details_text(e.details)) for e in events]
+        self.events += [(self.now, e.phase, e.sensor, join_details(e.details)) for e in events]
         assert all(e.kind is EventKind.OFFLINE for e in events)
 
     def run(self, seconds):
@@ -47,7 +47,7 @@ class Fleet:
         return [phase for _, phase, *_ in self.events]
 
     def state(self, name):
-        return self.live.lives()[name].state
+        return self.live.get_liveness()[name].state
 
 
 class TestSensorsThatNeverReported:
@@ -62,10 +62,10 @@ class TestSensorsThatNeverReported:
                 assert at >= AWAITED_S
         (event,) = events
         assert (event.kind, event.phase) == (EventKind.OFFLINE, EventPhase.ALERTED)
-        assert "2 registered sensors never sent a reading: new, other" in details_text(
+        assert "2 registered sensors never sent a reading: new, other" in join_details(
             event.details
         )
-        assert life.lives()["new"].state is SensorState.NEVER
+        assert life.get_liveness()["new"].state is SensorState.NEVER
         again = Liveness.restore(life.snapshot(), {"seen": 600.0, "new": 5.0, "other": 5.0})
         at = AWAITED_S + 4000.0
         assert again.on_item("new", at, alive=True) == []
@@ -81,7 +81,7 @@ class TestSensorsThatNeverReported:
             found += again.on_time(float(at), broker_healthy=True)
         (event,) = found
         assert event.onset == 0.0
-        assert "no reading since it was registered" in details_text(event.details)
+        assert "no reading since it was registered" in join_details(event.details)
 
 
 def test_no_event_for_sensors_that_report_or_never_did():
@@ -149,7 +149,7 @@ def test_sensors_that_stay_offline_are_reported_again():
 def test_default_interval_of_five_seconds_does_not_call_a_slow_device_silent():
     fleet = Fleet({"tasmota": 300}, {"tasmota": 5.0}).run(8 * 3600)
     assert fleet.events == []
-    assert fleet.live.lives()["tasmota"].interval_s == 300.0
+    assert fleet.live.get_liveness()["tasmota"].interval_s == 300.0
     fleet.off = {"tasmota"}
     fleet.run(300 * 3 * 1.1 + 300 + 300)
     assert fleet.phases() == [ALERTED]
@@ -230,7 +230,7 @@ class TestOwnOutages:
     def test_the_time_we_were_down_is_no_interval_of_a_sensor(self, away):
         fleet = Fleet(FIVE).run(20)
         fleet.restart(away=away)
-        lives = fleet.run(20).live.lives()
+        lives = fleet.run(20).live.get_liveness()
         assert {life.interval_s for life in lives.values()} == {5.0}
 
     def test_broker_down_is_one_event_that_names_it(self):
@@ -278,7 +278,7 @@ def share_received(every, registered=5.0, lost=(), readings=600, jitter=0.0):
             live.on_item("s", at, alive=True)
             received += 1
         live.on_time(at)
-    return received / live.lives()["s"].expected
+    return received / live.get_liveness()["s"].expected
 
 
 @pytest.mark.parametrize("every", [0.1, 1.0, 2.0, 5.0, 7.0, 60.0, 600.0])
@@ -293,26 +293,26 @@ def test_the_interval_of_a_fast_sensor_is_learned_as_it_is(every):
     for k in range(60):
         live.on_item("s", 1e9 + every * k, alive=True)
         live.on_item("s", 1e9 + every * k + 0.1, alive=True)  # the second half of the report
-    assert live.lives()["s"].interval_s == pytest.approx(every)
+    assert live.get_liveness()["s"].interval_s == pytest.approx(every)
 
 
 def test_readings_of_a_silence_are_expected_while_it_lasts_and_once():
     fleet = Fleet({"s": 5}).run(100)
-    whole = fleet.live.lives()["s"].expected
+    whole = fleet.live.get_liveness()["s"].expected
     fleet.off.add("s")
-    seen = [fleet.run(50).live.lives()["s"].expected for _ in range(4)]
+    seen = [fleet.run(50).live.get_liveness()["s"].expected for _ in range(4)]
     assert seen == pytest.approx([whole + 10 * (k + 1) for k in range(4)], abs=1)
     fleet.off.clear()
-    assert fleet.run(5).live.lives()["s"].expected == pytest.approx(whole + 41, abs=1)
+    assert fleet.run(5).live.get_liveness()["s"].expected == pytest.approx(whole + 41, abs=1)
 
 
 def test_no_readings_are_expected_while_the_broker_is_down():
     fleet = Fleet({"s": 5}).run(100)
-    whole = fleet.live.lives()["s"].expected
+    whole = fleet.live.get_liveness()["s"].expected
     fleet.off.add("s")
     fleet.broker_healthy = False
     fleet.run(500)
     fleet.broker_healthy = True
     fleet.run(1)
     fleet.off.clear()
-    assert fleet.run(5).live.lives()["s"].expected <= whole + 2
+    assert fleet.run(5).live.get_liveness()["s"].expected <= whole + 2

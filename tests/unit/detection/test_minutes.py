@@ -20,7 +20,7 @@ def batch_of(rows, times, pm25):
 @pytest.fixture
 def minutes():
     made = Minutes()
-    assert [made.row(name) for name in ("a", "b", "a")] == [0, 1, 0]
+    assert [made.assign_row(name) for name in ("a", "b", "a")] == [0, 1, 0]
     return made
 
 
@@ -55,7 +55,7 @@ def test_old_and_repeated_readings_change_nothing(minutes):
     usual = batch_of([0, 0, 0, 0], [0, 10, 20, 70], [5, 6, 5, 6])
     (expected,) = minutes.step(usual)
     again = Minutes()
-    again.row("a")
+    again.assign_row("a")
     mixed = batch_of([0, 0, 0, 0, 0, 0], [0, 10, 10, 9, 20, 70], [5, 6, 900, 900, 5, 6])
     (found,) = again.step(mixed)
     assert found.high[0, PM25] == expected.high[0, PM25] == 6.0
@@ -79,8 +79,8 @@ def test_any_split_gives_the_same_bits(n, every, step):
     batch = batch_of(rng.integers(0, 4, n), times, pm25)
     whole, parts = Minutes(), Minutes()
     for name in "abcd":
-        whole.row(name)
-        parts.row(name)
+        whole.assign_row(name)
+        parts.assign_row(name)
     expected = whole.step(batch)
     found = []
     for a in range(0, n, step):

@@ -12,17 +12,17 @@ NOTHING = np.zeros((5, 0))
 
 
 def test_the_shipped_model_fits_the_program():
-    model = Model.shipped()
+    model = Model.load_shipped()
     features = np.full((3, len(FEATURES)), np.nan)
-    score, state = model.vape_score(features, np.zeros((3, model.units)))
+    score, state = model.score_vaping(features, np.zeros((3, model.units)))
     assert (score.shape, state.shape) == ((3,), (3, model.units))
-    chances = model.kind_probabilities(features)
+    chances = model.predict_kinds(features)
     assert chances.shape == (3, len(KINDS))
     np.testing.assert_allclose(chances.sum(axis=1), 1.0)
 
 
 def test_the_file_is_the_same_for_the_same_parameters():
-    model = Model.shipped()
+    model = Model.load_shipped()
     body = model.to_bytes()
     assert Model.from_bytes(body).to_bytes() == body
 
@@ -30,8 +30,8 @@ def test_the_file_is_the_same_for_the_same_parameters():
 def test_a_model_without_forests_never_speaks():
     model = Model("none")
     features = np.zeros((2, len(FEATURES)))
-    assert (model.vape_score(features, NOTHING)[0] < model.level).all()
-    np.testing.assert_allclose(model.kind_probabilities(features).sum(axis=1), 1.0)
+    assert (model.score_vaping(features, NOTHING)[0] < model.level).all()
+    np.testing.assert_allclose(model.predict_kinds(features).sum(axis=1), 1.0)
 
 
 def unmoved(offset):
@@ -64,11 +64,11 @@ def test_the_network_adds_to_what_the_trees_say():
     features[:, FEATURES.index("log_peak")] = [1.0, 3.0]
     model = Model("both", vape=split, network=unmoved(1.0))
     for each in (model, Model.from_bytes(model.to_bytes())):
-        np.testing.assert_array_equal(each.vape_score(features, state)[0], [-2.5, 2.5])
+        np.testing.assert_array_equal(each.score_vaping(features, state)[0], [-2.5, 2.5])
 
 
 def test_a_model_of_an_older_format_is_refused():
-    with np.load(io.BytesIO(Model.shipped().to_bytes())) as stored:
+    with np.load(io.BytesIO(Model.load_shipped().to_bytes())) as stored:
         arrays = {name: stored[name] for name in stored.files if name != "level"}
     body = io.BytesIO()
     np.savez(body, **arrays)

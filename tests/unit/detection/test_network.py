@@ -1,7 +1,7 @@
 import numpy as np
 
 from detection.episodes import FEATURES
-from detection.model import Network, rounded
+from detection.model import Network, round_to_step
 
 UNITS = 8
 
@@ -16,11 +16,11 @@ def drawn(seed=0):
         mean=draw.normal(size=n),
         scale=draw.uniform(0.5, 2.0, n),
         groups=np.array([3, 7]),
-        inputs=rounded(draw.normal(scale=0.3, size=(n + 2, 3 * UNITS))),
-        recurrent=rounded(draw.normal(scale=0.3, size=(UNITS, 3 * UNITS))),
-        bias=rounded(draw.normal(size=3 * UNITS)),
-        recurrent_bias=rounded(draw.normal(size=3 * UNITS)),
-        output=rounded(draw.normal(size=UNITS)),
+        inputs=round_to_step(draw.normal(scale=0.3, size=(n + 2, 3 * UNITS))),
+        recurrent=round_to_step(draw.normal(scale=0.3, size=(UNITS, 3 * UNITS))),
+        bias=round_to_step(draw.normal(size=3 * UNITS)),
+        recurrent_bias=round_to_step(draw.normal(size=3 * UNITS)),
+        output=round_to_step(draw.normal(size=UNITS)),
         offset=-1.0,
     )
 
@@ -29,7 +29,7 @@ def rows(n, seed=1):
     draw = np.random.default_rng(seed)
     features = draw.normal(scale=3.0, size=(n, len(FEATURES)))
     features[draw.random(features.shape) < 0.2] = np.nan
-    return features, rounded(draw.uniform(-1.0, 1.0, (n, UNITS)))
+    return features, round_to_step(draw.uniform(-1.0, 1.0, (n, UNITS)))
 
 
 def by_definition(network, features, state):

@@ -6,7 +6,7 @@ import pytest
 from detection.channels import ReadingBatch
 from detection.combined import MinuteDetectors
 from detection.errors import SnapshotError
-from detection.events import EventKind, EventPhase, details_text, evidence_sentence
+from detection.events import EventKind, EventPhase, describe_evidence, join_details
 from tests.support.minutes import DAY_S, START, Air, slow_of, step_all
 
 HOUR = 3600.0
@@ -64,8 +64,8 @@ def test_frozen_channel(watched):
     assert sensor_of(event) == "n-a-1"
     assert event.onset == pytest.approx(START + FROM, abs=600)
     assert event.alerted - event.onset == pytest.approx(2 * HOUR, abs=600)
-    assert details_text(event.details) == "PM2.5 has been exactly 4.0 µg/m³ for 2 h"
-    assert evidence_sentence(event) == details_text(event.details)
+    assert join_details(event.details) == "PM2.5 has been exactly 4.0 µg/m³ for 2 h"
+    assert describe_evidence(event) == join_details(event.details)
     assert phases(events) == ["alerted", "ended"]
     assert events[-1].end == pytest.approx(START + FROM + 4 * HOUR, abs=600)
     assert sum(e.phase is EventPhase.UPDATED for e in events) == 5  # every 20 minutes
@@ -84,7 +84,7 @@ def often_at_rest(hours):
 
 def test_a_channel_that_often_repeats_values_is_allowed_longer(watched):
     event = one(watched["often at rest, now for 4.5 h"], "frozen")
-    assert details_text(event.details) == "VOC index has been exactly 93 for 4 h"
+    assert join_details(event.details) == "VOC index has been exactly 93 for 4 h"
 
 
 def everything_frozen():
@@ -96,7 +96,7 @@ def everything_frozen():
 
 def test_everything_frozen_is_noticed_sooner(watched):
     event = one(watched["everything frozen"], "frozen")
-    assert details_text(event.details).startswith("every value has been exactly the same for 3")
+    assert join_details(event.details).startswith("every value has been exactly the same for 3")
     assert event.alerted - event.onset < HOUR
 
 
@@ -108,7 +108,7 @@ def missing_channel():
 
 def test_missing_channel(watched):
     event = one(watched["a missing channel"], "missing")
-    assert details_text(event.details) == (
+    assert join_details(event.details) == (
         "relative humidity has not been reported for 60 min, though other values are"
     )
 
@@ -126,7 +126,7 @@ def test_saturated(watched):
     for key in SATURATED:
         event = one(watched[f"{key} saturated for 7 h"], "saturated")
         assert event.alerted - event.onset == pytest.approx(6 * HOUR, abs=600), key
-        assert "the end of its scale, for 6 h" in details_text(event.details)
+        assert "the end of its scale, for 6 h" in join_details(event.details)
 
 
 def noisy():
@@ -140,7 +140,7 @@ def noisy():
 
 def test_noisy(watched):
     event = one(watched["noisy"], "noisy")
-    assert details_text(event.details).startswith("PM2.5 has been ")
+    assert join_details(event.details).startswith("PM2.5 has been ")
     assert START + FROM + HOUR <= event.alerted <= START + FROM + 3 * HOUR
 
 
@@ -163,7 +163,7 @@ def covered_air():
 def test_covered_is_tampering(watched):
     event = one(watched["covered"], "covered")
     assert event.kind is EventKind.TAMPER
-    assert "may be covered" in details_text(event.details)
+    assert "may be covered" in join_details(event.details)
     assert START + 2 * DAY_S + 10.3 * HOUR < event.alerted < START + 2 * DAY_S + 12 * HOUR
 
 
@@ -197,7 +197,7 @@ def creeping(sensors, dusty):
 def test_drift_of_one_sensor(watched):
     event = one(watched["one sensor of a building drifts"], "drift")
     assert sensor_of(event) == "n-a-1"
-    assert "the sensor may be dusty" in details_text(event.details)
+    assert "the sensor may be dusty" in join_details(event.details)
     assert START + 6 * DAY_S < event.alerted < START + 12 * DAY_S
 
 

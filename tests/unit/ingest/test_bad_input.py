@@ -15,7 +15,7 @@ TOPIC = "plumewatch/v1/b2/reading"
 
 @pytest.fixture
 def intake():
-    registry = Registry.of([Room("r", "R", "", "N", "S")], [Sensor("b2", "r")])
+    registry = Registry.build([Room("r", "R", "", "N", "S")], [Sensor("b2", "r")])
     return Intake(IntakeConfig(context=Context(registry=registry)))
 
 

@@ -13,21 +13,21 @@ def canary():
 
 
 def test_round_trip(canary):
-    payload = canary.due(0.0)
-    assert canary.due(9.0) is None
+    payload = canary.take_due_payload(0.0)
+    assert canary.take_due_payload(9.0) is None
     canary.on_return(payload, 0.25)
     assert (canary.sent, canary.returned, canary.round_trip_s) == (1, 1, 0.25)
-    assert canary.fresh(30.0)
-    assert canary.age_s(20.25) == 20.0
-    assert not canary.fresh(31.0)
-    assert canary.due(10.0) != payload
+    assert canary.is_fresh(30.0)
+    assert canary.get_age_s(20.25) == 20.0
+    assert not canary.is_fresh(31.0)
+    assert canary.take_due_payload(10.0) != payload
 
 
 @pytest.mark.parametrize(
     "payload", [b"other 1", b"me 2", b"me", b"me x", b"", b"\xff\xfe", b"me " + b"9" * 30]
 )
 def test_canaries_of_another_time_are_arrivals_only(canary, payload):
-    canary.due(0.0)
+    canary.take_due_payload(0.0)
     canary.on_return(payload, 29.0)
     assert canary.returned == 0
     assert not canary.on_time(58.0, waiting=False)

@@ -50,9 +50,9 @@ async def turns(count=5):
 async def test_what_gathers_while_one_is_written_is_one_group_in_order():
     disk = Disk()
     async with running(disk) as commits:
-        first = commits.enter([1])
+        first = commits.enqueue([1])
         await turns()
-        later = [commits.enter([k], [f"letter {k}"]) for k in (2, 3)]
+        later = [commits.enqueue([k], [f"letter {k}"]) for k in (2, 3)]
         assert commits.waiting == 3
         disk.permit()
         await asyncio.wait_for(asyncio.gather(first, *later), 60)
@@ -67,7 +67,7 @@ async def test_what_comes_within_the_pace_is_one_group():
         await asyncio.wait_for(commits.commit([1]), 60)  # written at once, because nothing waits
         later = []
         for k in (2, 3, 4):
-            later.append(commits.enter([k]))
+            later.append(commits.enqueue([k]))
             await turns()
         await asyncio.wait_for(asyncio.gather(*later), 60)
     assert [readings for readings, _ in disk.groups] == [[1], [2, 3, 4]]
@@ -76,9 +76,9 @@ async def test_what_comes_within_the_pace_is_one_group():
 async def test_nothing_to_store_waits_for_what_came_before_and_for_nothing_else():
     disk = Disk()
     async with running(disk) as commits:
-        assert commits.enter([]).done()
-        first = commits.enter([1])
-        duplicate = commits.enter([])
+        assert commits.enqueue([]).done()
+        first = commits.enqueue([1])
+        duplicate = commits.enqueue([])
         await turns()
         assert not duplicate.done()
         disk.permit()
@@ -92,9 +92,9 @@ async def test_a_refused_group_is_tried_again_and_nothing_overtakes_it():
     disk.full = True
     disk.permit()
     async with running(disk) as commits:
-        first, second = commits.enter([1]), commits.enter([2])
+        first, second = commits.enqueue([1]), commits.enqueue([2])
         await until(lambda: disk.refused >= 3)
-        duplicate = commits.enter([])
+        duplicate = commits.enqueue([])
         await turns()
         assert commits.failing == "disk full"
         assert not any(entry.done() for entry in (first, second, duplicate))
@@ -108,7 +108,7 @@ async def test_groups_are_bounded():
     disk = Disk()
     disk.permit()
     async with running(disk) as commits:
-        entries = [commits.enter([k] * 1_000) for k in range(12)]
+        entries = [commits.enqueue([k] * 1_000) for k in range(12)]
         await asyncio.wait_for(asyncio.gather(*entries), 60)
         assert [len(readings) for readings, _ in disk.groups] == [_MAX_GROUP, _MAX_GROUP, 2_000]
         await asyncio.wait_for(commits.commit([0] * (_MAX_GROUP + 1)), 60)
@@ -117,7 +117,7 @@ async def test_groups_are_bounded():
 async def test_who_gave_up_waiting_is_stored_all_the_same():
     disk = Disk()
     async with running(disk) as commits:
-        impatient = commits.enter([1])
+        impatient = commits.enqueue([1])
         await turns()
         impatient.cancel()
         disk.permit()
@@ -128,11 +128,11 @@ async def test_who_gave_up_waiting_is_stored_all_the_same():
 async def test_stopped_means_not_known():
     disk = Disk()
     async with running(disk) as commits:
-        under_way = commits.enter([1])
+        under_way = commits.enqueue([1])
         await turns()
-        queued = commits.enter([2])
+        queued = commits.enqueue([2])
     assert under_way.cancelled()
     assert queued.cancelled()
-    assert commits.enter([3]).cancelled()
+    assert commits.enqueue([3]).cancelled()
     with pytest.raises(asyncio.CancelledError):
         await commits.commit([4])

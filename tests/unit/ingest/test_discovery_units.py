@@ -10,7 +10,7 @@ from ingest.validation import Message
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0
-REGISTRY = Registry.of(
+REGISTRY = Registry.build(
     [Room("r", "Room", "2", "North", "S")], [Sensor("b2", "r"), Sensor("n2", "r")]
 )
 

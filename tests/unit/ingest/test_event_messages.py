@@ -11,7 +11,7 @@ from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPha
 from ingest.event_messages import EVENT_TOPIC, EventIntake, publish_events, read_event
 from ingest.intake import OutcomeKind
 from ingest.validation import Limits, Message
-from language.messages import fact
+from language.messages import build_fact
 from plumewatch.config.load import parse
 from plumewatch.config.settings import read_broker_settings
 from storage.registry import Registry, Room, Sensor
@@ -20,8 +20,8 @@ from tests.support.broker import Mosquitto
 from tests.support.in_process import one_room, running, state_database
 from tests.support.waiting import until
 
-REGISTRY = Registry.of([Room("r", "Boys", "2", "North", "S")], [Sensor("n2-boys-1", "r")])
-DETAILS = (fact(Detail.SEVERAL_SILENT, n=7, sensors="ü, b", more=5),)
+REGISTRY = Registry.build([Room("r", "Boys", "2", "North", "S")], [Sensor("n2-boys-1", "r")])
+DETAILS = (build_fact(Detail.SEVERAL_SILENT, n=7, sensors="ü, b", more=5),)
 AT = 1_789_387_200.0
 
 
@@ -64,7 +64,7 @@ def test_what_is_accepted_waits_to_be_taken():
     assert (outcome.kind, outcome.readings) == (OutcomeKind.ACCEPTED, ())
     assert intake.take() == [event()]
     assert intake.take() == []
-    assert (intake.on_time(AT), intake.waiting_since()) == ((), None)
+    assert (intake.on_time(AT), intake.get_waiting_since()) == ((), None)
 
 
 @pytest.mark.parametrize(
@@ -113,4 +113,4 @@ async def test_an_event_that_comes_again_is_one_incident(tmp_path):
                 assert events(db, "id", "phase") == [(first.id, "ended")]
                 assert len(incidents(db)) == 1
             assert service.detection.counts.alerts == 1
-            assert service.journal.dead_letter_counts() == {"unknown_device": 1}
+            assert service.journal.count_dead_letters() == {"unknown_device": 1}

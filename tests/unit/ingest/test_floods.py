@@ -102,9 +102,9 @@ def test_a_flood_of_another_kind_takes_nothing_from_the_usual_readings():
     for second in range(60):
         forged += sent(floods, 700, 1, kind="forged", begins=T0 + second)[0]
         assert len(sent(floods, 1, 1, kind="usual", begins=T0 + second)[0]) == 1
-    judged = [r for r in forged if "flooded" not in r.flags]
-    assert len(judged) <= BURST + 2 * PER_S
-    assert len(forged) - len(judged) >= 50, "stored, and not judged"
+    evaluated = [r for r in forged if "flooded" not in r.flags]
+    assert len(evaluated) <= BURST + 2 * PER_S
+    assert len(forged) - len(evaluated) >= 50, "stored, but not evaluated"
 
 
 def test_names_are_apart_and_bounded():

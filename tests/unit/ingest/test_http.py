@@ -24,7 +24,7 @@ from tests.support.halo import message as halo
 from tests.support.waiting import until
 
 NOW = 1_790_000_000.0
-REGISTRY = Registry.of(
+REGISTRY = Registry.build(
     [Room("r", "Room", "2", "North", "Site")],
     [
         Sensor("1C8259000001", "r", decoder="halo"),
@@ -379,7 +379,7 @@ async def test_what_came_over_mqtt_is_a_duplicate_here(world):
     content = json.dumps({"time": NOW, "seq": 1, "pm25": 7.1}).encode()
     outcome = world.intake.on_message(Message("plumewatch/v1/b2/reading", content, NOW))
     assert outcome.kind is OutcomeKind.ACCEPTED
-    over_mqtt = world.commits.enter(outcome.readings)
+    over_mqtt = world.commits.enqueue(outcome.readings)
     task = asyncio.create_task(world.native(seq=1))
     await asyncio.sleep(0.02)
     assert not task.done()

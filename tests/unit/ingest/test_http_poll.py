@@ -20,7 +20,7 @@ from tests.support.command import plumewatch
 from tests.support.fake_server import FakeServer
 
 NOW = 1_790_000_000.0
-REGISTRY = Registry.of(
+REGISTRY = Registry.build(
     [Room("r", "Room", "2", "North", "Site")],
     [Sensor("b2", "r", decoder="halo"), Sensor("b3", "r")],
 )
@@ -166,7 +166,7 @@ async def test_a_device_without_answer_is_logged_once_and_delays_no_other(caplog
         rounds=3,
     )
     assert {r.sensor for r in readings} == {"b3"}
-    assert [r.message for r in caplog.records] == ["b2 cannot be asked: HTTP status 500"]
+    assert [r.message for r in caplog.records] == ["b2 cannot be polled: HTTP status 500"]
     assert polls.requests == Counter(answered=3, failed=3)
     assert {name: found.reason for name, found in polls.failing.items()} == {
         "b2": "HTTP status 500"

@@ -106,5 +106,7 @@ def test_addresses_are_bounded(monkeypatch):
     monkeypatch.setattr(http_sources, "_MAX_ADDRESSES", 5)
     guesses = Guesses()
     assert_bounded(
-        guesses, 50, lambda k: (guesses.count_wrong(str(k), 0.0), guesses.right(str(k), 0.0))
+        guesses,
+        50,
+        lambda k: (guesses.count_wrong(str(k), 0.0), guesses.record_success(str(k), 0.0)),
     )

@@ -9,7 +9,7 @@ from ingest.validation import Message
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0
-REGISTRY = Registry.of(
+REGISTRY = Registry.build(
     [Room("r", "Room", "2", "North", "Site")],
     [Sensor("b2", "r"), Sensor("E3:75:CF:37:4E:23", "r")],
 )

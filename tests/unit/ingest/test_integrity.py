@@ -5,7 +5,7 @@ import random
 import pytest
 
 from detection.combined import DeviceEvents
-from detection.events import EventKind, details_text
+from detection.events import EventKind, join_details
 from ingest.integrity import FINDINGS, Integrity
 from storage.reading import DEVICE_EVENTS, Reading
 
@@ -54,7 +54,7 @@ def test_findings_are_events_that_no_device_can_claim_and_that_become_incidents(
     for name in FINDINGS:
         (event,) = DeviceEvents().on_reading("s1", T0, (name,), (), {})
         assert event.kind is EventKind.INTEGRITY
-        assert details_text(event.details)
+        assert join_details(event.details)
 
 
 @pytest.mark.parametrize("every", [1.0, 5.0, 60.0])

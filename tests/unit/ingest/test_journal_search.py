@@ -25,21 +25,21 @@ def journal():
 
 def test_every_reading_of_the_journal_is_known_and_no_other(journal):
     search = JournalSearch(journal, 300.0, lambda: 0.0)
-    assert search.divide(doubtful(5)) == ([reading(5)], [])
+    assert search.split_known(doubtful(5)) == ([reading(5)], [])
     journal.commit([reading(k) for k in range(12_000)])
-    fresh, copies = search.divide([*doubtful(11_999, 0), reading(7), *doubtful(12_000)])
+    fresh, copies = search.split_known([*doubtful(11_999, 0), reading(7), *doubtful(12_000)])
     assert fresh == [reading(7), reading(12_000)]
     assert copies == doubtful(11_999, 0)
-    assert search.divide(doubtful(*range(12_000)))[0] == []
+    assert search.split_known(doubtful(*range(12_000)))[0] == []
 
 
 def test_what_is_committed_between_two_searches_is_known(journal):
     now = 0.0
     search = JournalSearch(journal, 300.0, lambda: now)
     for k in range(50):
-        fresh, _ = search.divide(doubtful(k))
+        fresh, _ = search.split_known(doubtful(k))
         journal.commit(fresh)
-        assert search.divide(doubtful(k, 0))[0] == []
+        assert search.split_known(doubtful(k, 0))[0] == []
         now += KEEP_S / 3 * (1 + k % 7)
 
 
@@ -49,7 +49,7 @@ def test_no_more_of_the_journal_is_read_than_may_have_the_reading(journal):
     asked = []
     read = journal.read
     journal.read = lambda after, limit: asked.append(after) or read(after, limit)
-    assert JournalSearch(journal, 10.0, lambda: 0.0).divide(doubtful(29_995))[0] == []
+    assert JournalSearch(journal, 10.0, lambda: 0.0).split_known(doubtful(29_995))[0] == []
     assert min(asked) >= 20_000
 
 
@@ -64,7 +64,7 @@ def test_a_reading_stored_while_our_clock_was_behind_is_found_by_its_stamp(journ
     journal.commit(wrong)
     again = [Doubtful("a", r.stamp, 1e9 + 20_000, {"pm25": 4.0}) for r in wrong]
     search = JournalSearch(journal, 300.0, lambda: 0.0)
-    assert search.divide(again) == ([], again)
+    assert search.split_known(again) == ([], again)
 
 
 def test_a_reading_without_stamp_is_found_by_its_number(journal):
@@ -73,13 +73,13 @@ def test_a_reading_without_stamp_is_found_by_its_number(journal):
 
     journal.commit([unstamped(k, Reading) for k in range(1_000)])
     again = [unstamped(k + 5_000, Doubtful) for k in range(1_000)]
-    assert JournalSearch(journal, 300.0, lambda: 0.0).divide(again) == ([], again)
+    assert JournalSearch(journal, 300.0, lambda: 0.0).split_known(again) == ([], again)
 
 
 def test_a_time_that_the_journal_has_is_not_given_again(journal):
     journal.commit([reading(k) for k in range(10)])
     other = [Doubtful("a", 1e9, 2e9, {"pm25": float(k)}) for k in range(3)]
-    fresh, copies = JournalSearch(journal, 300.0, lambda: 0.0).divide(other)
+    fresh, copies = JournalSearch(journal, 300.0, lambda: 0.0).split_known(other)
     assert copies == []
     assert [r.time for r in fresh] == pytest.approx([1e9 + 0.001, 1e9 + 0.002, 1e9 + 0.003])
     assert {type(r) for r in fresh} == {Reading}
@@ -90,6 +90,9 @@ def test_a_step_of_the_clock_is_carried_over_copies_to_the_next_new_reading(jour
     search = JournalSearch(journal, 300.0, lambda: 0.0)
     journal.commit([reading(1)])
     first = reading(1, kind=Doubtful, clock_step=60.0)
-    assert search.divide([first, reading(2)])[0] == [reading(2, clock_step=60.0)]
-    assert search.divide([first])[0] == []
-    assert search.divide([reading(3), reading(4)])[0] == [reading(3, clock_step=60.0), reading(4)]
+    assert search.split_known([first, reading(2)])[0] == [reading(2, clock_step=60.0)]
+    assert search.split_known([first])[0] == []
+    assert search.split_known([reading(3), reading(4)])[0] == [
+        reading(3, clock_step=60.0),
+        reading(4),
+    ]

@@ -62,7 +62,7 @@ class TestArrivals:
         assert (state.received, state.dropped_qos0) == (6, 2)
         group = await arrivals.group()
         assert [m.packet for m in group] == [0, 0, 0, 1]
-        arrivals.decided(group)
+        arrivals.mark_decided(group)
         arrivals.on_publish(TOPIC.encode(), b"{}", 0, 0)
         assert state.dropped_qos0 == 2
         arrivals.abandon()
@@ -76,7 +76,9 @@ class TestArrivals:
         canary = Canary(CanarySettings(), "x")
         state, times = SourceState(), itertools.count(10.0, 1 / 10_000)
         arrivals = Arrivals(lambda: next(times), state, canary)
-        arrivals.on_publish(CANARY_TOPICS.encode() + b"x", canary.due(0.0), AT_LEAST_ONCE, 1)
+        arrivals.on_publish(
+            CANARY_TOPICS.encode() + b"x", canary.take_due_payload(0.0), AT_LEAST_ONCE, 1
+        )
         for k in range(15_000):
             arrivals.on_publish(TOPIC.encode(), b'{"pm25": 4.0,}', qos, 1 + k % 500)
             if k % 500 == 0:
@@ -101,7 +103,7 @@ class TestArrivals:
         times = iter([100.0, 100.0002, 3700.0003, 3700.0004, 100.0005])
         monotonic = iter([40.0, 40.0002, 40.0003, 40.0004, 40.0005])
         steps = ClockSteps(monotonic.__next__)
-        arrivals = Arrivals(times.__next__, SourceState(), step_of=steps.reader())
+        arrivals = Arrivals(times.__next__, SourceState(), step_of=steps.make_reader())
         for _ in range(5):
             arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 1)
         steps = [round(m.clock_step) for m in await arrivals.group()]
@@ -170,7 +172,7 @@ async def test_topics_that_are_not_wanted_any_more_are_given_up(broker, tmp_path
             await until(lambda: 3 in again.kept)
     assert again.kept == [1, 3]
     settings = BrokerSettings(port=broker.port, client_id="under-test")
-    assert Subscriptions(held, settings).current() == (TOPIC,)
+    assert Subscriptions(held, settings).get_filters() == (TOPIC,)
 
 
 async def test_bad_messages_are_acknowledged_with_a_dead_letter(broker):
@@ -212,7 +214,7 @@ async def test_more_filters_than_fit_into_one_request_are_subscribed(tmp_path):
             await until(lambda: running.kept == [0, 450, 899])
         async with RunningSource(broker, subscriptions=held):
             settings = BrokerSettings(port=broker.port, client_id="under-test")
-            assert Subscriptions(held, settings).current() == (TOPIC,)
+            assert Subscriptions(held, settings).get_filters() == (TOPIC,)
 
 
 async def test_probe(broker):

@@ -56,7 +56,7 @@ async def test_canaries_make_the_round_and_are_no_readings(broker):
     async with running_on(broker, ["#"]) as running:
         await until(lambda: running.canary.returned >= 3)
         assert running.canary.round_trip_s > 0
-        assert running.canary.fresh(time.monotonic())
+        assert running.canary.is_fresh(time.monotonic())
         assert (running.state.received, running.state.acknowledged) == (0, 0)
         assert not running.intake.counters
         await asyncio.to_thread(publish, broker.port, range(100))
@@ -125,7 +125,7 @@ async def test_without_the_right_to_publish_canaries(tmp_path):
             await asyncio.to_thread(publish, broker.port, [1])
             await until(lambda: running.kept == [1])
             assert running.canary.returned == 0
-            assert not running.canary.fresh(time.monotonic())
+            assert not running.canary.is_fresh(time.monotonic())
 
 
 def dropped(state, *payloads, topic="$SYS/broker/publish/messages/dropped"):

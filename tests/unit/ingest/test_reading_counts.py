@@ -13,7 +13,7 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0
-REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s1", "r"), Sensor("s2", "r")])
+REGISTRY = Registry.build([Room("r", "R", "", "B", "S")], [Sensor("s1", "r"), Sensor("s2", "r")])
 
 
 @pytest.fixture
@@ -40,26 +40,26 @@ def send(intake, content, sensor="s1", received=NOW, **more):
 )
 def test_noteworthy(intake, content, more, noted):
     send(intake, content, **more)
-    assert intake.reading_counts.of("s1") == {"readings": 1, noted: 1}
+    assert intake.reading_counts.get_counts("s1") == {"readings": 1, noted: 1}
 
 
 def test_duplicates_are_no_readings(intake):
     for _ in range(3):
         send(intake, {"time": NOW, "pm25": 4.0})
-    assert intake.reading_counts.of("s1") == {"readings": 1, "duplicate": 2}
+    assert intake.reading_counts.get_counts("s1") == {"readings": 1, "duplicate": 2}
 
 
 @pytest.mark.parametrize("flag", [*sorted(SILENT_FLAGS), "clock_skew", "codec_error"])
 def test_every_flag_that_silences_or_signals_trouble_is_counted(flag):
     tally = ReadingCounts()
     tally.add(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=(flag,)))
-    counted = {k for k in tally.of("s1") if k != "readings"}
+    counted = {k for k in tally.get_counts("s1") if k != "readings"}
     assert len(counted) == (0 if flag == "unknown_sensor" else 1)
 
 
 def test_strangers_are_not_counted(intake):
     send(intake, {"time": NOW, "pm25": 4.0}, sensor="unregistered")
-    assert intake.reading_counts.of("unregistered") == {}
+    assert intake.reading_counts.get_counts("unregistered") == {}
     assert json.loads(intake.reading_counts.snapshot()) == [{}, {}, {}]
 
 
@@ -68,8 +68,8 @@ def test_counts_go_on_after_a_restart(intake):
     send(intake, {"time": NOW, "pm25": 4.0}, sensor="s2")
     following = ReadingCounts()
     following.restore(intake.reading_counts.snapshot(), {"s1": None})
-    assert following.of("s1") == {"readings": 1}
-    assert following.of("s2") == {}
+    assert following.get_counts("s1") == {"readings": 1}
+    assert following.get_counts("s2") == {}
     with pytest.raises(msgspec.MsgspecError):
         following.restore(b"x", {})
 
@@ -87,7 +87,7 @@ def test_counts_go_on_after_a_restart(intake):
 def test_the_telemetry_of_a_board_is_no_reading(more, readings):
     tally = ReadingCounts()
     tally.add(Reading("s1", NOW, NOW, **more))
-    assert tally.of("s1").get("readings", 0) == readings
+    assert tally.get_counts("s1").get("readings", 0) == readings
 
 
 def test_since_when_a_sensor_has_sent_no_particles_goes_on_after_a_restart():
@@ -98,8 +98,8 @@ def test_since_when_a_sensor_has_sent_no_particles_goes_on_after_a_restart():
     steps += [({"values": {"pm10": 4.0, "rh": 41.0}}, None), (gas, NOW + 4), (alarm, None)]
     for at, (more, since) in enumerate([*steps, (gas, NOW + 6)]):
         tally.add(Reading("s1", NOW + at, NOW + at, **more))
-        assert tally.no_particles_since("s1") == since, at
+        assert tally.get_particles_stopped_at("s1") == since, at
     following = ReadingCounts()
     following.restore(tally.snapshot(), {"s1": None})
-    assert following.no_particles_since("s1") == NOW + 6
-    assert following.of("s1") == tally.of("s1")
+    assert following.get_particles_stopped_at("s1") == NOW + 6
+    assert following.get_counts("s1") == tally.get_counts("s1")

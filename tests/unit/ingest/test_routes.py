@@ -33,11 +33,11 @@ def mapping(name, topic, **more):
 
 
 def registry(*sensors):
-    return Registry.of([Room("r", "Room", "2", "North", "Site")], sensors)
+    return Registry.build([Room("r", "Room", "2", "North", "Site")], sensors)
 
 
 def names(routes, topic):
-    return [decoder.name for decoder in routes.of(topic)]
+    return [decoder.name for decoder in routes.find_decoders(topic)]
 
 
 def test_the_order():

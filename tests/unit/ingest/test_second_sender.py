@@ -170,7 +170,7 @@ def test_readings_that_may_not_alert_are_not_compared():
 def test_only_what_arrives_live_is_compared(permits, live, found):
     intake = Intake(
         IntakeConfig(
-            Context(registry=Registry.of((Room("r", "R", "1", "N", "S"),), (Sensor("s1", "r"),)))
+            Context(registry=Registry.build((Room("r", "R", "1", "N", "S"),), (Sensor("s1", "r"),)))
         )
     )
     found_events = set()

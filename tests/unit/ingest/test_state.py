@@ -64,7 +64,7 @@ def test_snapshot_carries_all_tables():
     states = States()
     states.units["a"] = {"voc": "ppb", "nodes": 2}
     states.hints["t"] = "ppb"
-    states.child("g", "s")
+    states.remember_child("g", "s")
     states.last["z"] = {"raw": {"pm25": 1.5}, "seen": None, "fresh": True}
     other = States()
     other.restore(states.snapshot())
@@ -75,7 +75,7 @@ def test_snapshot_carries_all_tables():
 
 @pytest.fixture
 def intake():
-    registry = Registry.of([Room("r", "R", "", "N", "S")], [Sensor("B2", "r")])
+    registry = Registry.build([Room("r", "R", "", "N", "S")], [Sensor("B2", "r")])
     return Intake(IntakeConfig(context=Context(registry=registry)))
 
 

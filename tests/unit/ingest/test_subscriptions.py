@@ -13,12 +13,12 @@ def of(path, client_id="a", host="broker", port=1883):
 
 def test_remembered_for_the_session_alone(tmp_path):
     one = of(tmp_path / "held")
-    assert one.current() == ()
+    assert one.get_filters() == ()
     one.remember(["b/#", "a/+/c", "b/#"])
-    assert of(tmp_path / "held").current() == ("a/+/c", "b/#")
-    assert of(tmp_path / "held", host="other").current() == ()
+    assert of(tmp_path / "held").get_filters() == ("a/+/c", "b/#")
+    assert of(tmp_path / "held", host="other").get_filters() == ()
     one.remember(["x"])
-    assert one.current() == ("x",)
+    assert one.get_filters() == ("x",)
     assert [p.name for p in tmp_path.iterdir()] == ["held"]
 
 
@@ -26,7 +26,7 @@ def test_a_file_that_is_none_counts_as_empty(tmp_path):
     path = tmp_path / "held"
     for junk in (b"", b"{", b"[]", b'{"session": "s", "filters": 7}', b"\xff"):
         path.write_bytes(junk)
-        assert of(path).current() == ()
+        assert of(path).get_filters() == ()
 
 
 def test_a_failing_disk_is_reported_and_stops_nothing(tmp_path, caplog):

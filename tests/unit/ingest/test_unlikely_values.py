@@ -26,4 +26,4 @@ def test_a_run_of_values_in_another_unit(quantity, values, said):
     found = UnlikelyValues()
     for value in values:
         found.add("s1", {quantity: value, "voc_index": 100.0})
-    assert found.of("s1") == ((quantity,) if said else ())
+    assert found.list_quantities("s1") == ((quantity,) if said else ())

@@ -13,9 +13,9 @@ from ingest.validation import (
     Limits,
     check_json,
     check_values,
+    make_sensor_id,
     parse_number,
     parse_time,
-    sensor_id,
     settle_time,
 )
 
@@ -183,13 +183,13 @@ def test_a_repeated_hour_is_resolved_by_the_receive_time():
     ],
 )
 def test_sensor_id(name, expected):
-    assert sensor_id(name) == expected
+    assert make_sensor_id(name) == expected
 
 
 @pytest.mark.parametrize("name", ["", " ", "///", "a" * 65, "a" * 10_000, 7, None, [], True])
 def test_sensor_id_refused(name):
     with pytest.raises(DecodeError) as caught:
-        sensor_id(name)
+        make_sensor_id(name)
     assert caught.value.reason is Reason.BAD_ID
 
 

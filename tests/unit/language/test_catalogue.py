@@ -36,7 +36,7 @@ def find_messages(within=ast.Module):
             for part in ast.walk(ast.parse(path.read_text("utf-8"))):
                 for call in ast.walk(part) if isinstance(part, within) else ():
                     name = getattr(getattr(call, "func", None), "id", "")
-                    is_message = name in ("_", "gettext", "ngettext", "mark", "later")
+                    is_message = name in ("_", "gettext", "ngettext", "mark", "defer")
                     if is_message and isinstance(call.args[0], ast.Constant):
                         yield f"{path.relative_to(root)}:{call.lineno}", call.args[0].value
 

@@ -12,11 +12,11 @@ from language.messages import (
     Words,
     _,
     agree,
+    build_fact,
     choose_language,
-    fact,
+    defer,
     get_language,
     join_words,
-    later,
     mark,
     ngettext,
     use_language,
@@ -45,7 +45,7 @@ def test_a_plural_follows_its_number():
 
 
 def test_a_table_and_a_message_for_later_are_in_the_language_of_their_reader():
-    words, message = Words({"name": mark("Name")}), later("since %(when)s", when="10:05")
+    words, message = Words({"name": mark("Name")}), defer("since %(when)s", when="10:05")
     assert (words["name"], str(message)) == ("Name", "since 10:05")
     with use_language("es"):
         assert (words["name"], str(message)) == ("Nombre", "desde 10:05")
@@ -101,8 +101,8 @@ def test_spanish_articles_agree_with_the_time(form, hour, since, at):
     with use_language("es"):
         time = write_date(datetime(2026, 9, 7, hour, 5, tzinfo=UTC), form)
         assert _("%(what)s since %(time)s", what="X", time=time) == since
-        assert str(later("%(what)s since %(time)s", what="X", time=time)) == since
-        assert sentences.write(fact("at", time=time)).startswith(at)
+        assert str(defer("%(what)s since %(time)s", what="X", time=time)) == since
+        assert sentences.write(build_fact("at", time=time)).startswith(at)
         page = agree(f'De turno a las <time datetime="2026">{time}</time>')
         assert page.replace("<time", "").startswith("De turno " + at.split()[2])
     assert _("%(what)s since %(time)s", what="a las", time="1:05") == "a las since 1:05"

@@ -49,7 +49,7 @@ def one_incident(folder):
     with closing(connect(data / "state.db")) as db, SqliteSeries(data / "series.db") as series:
         prepare_state(db)
         record_start(db, config, START)
-        engine = AlertEngine(config.registry(), AlertPolicy())
+        engine = AlertEngine(config.build_registry(), AlertPolicy())
         consumer = DetectionConsumer(db, engine, may_alert)
         found = []
         for k in range(0, len(readings), 7):

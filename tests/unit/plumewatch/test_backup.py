@@ -101,8 +101,8 @@ async def test_what_is_on_a_damaged_page_is_all_that_a_backup_lacks(
     assert any("damaged" in proof.sentence for proof in proofs if proof.part == name)
     assert not list(folder.glob("*.corrupt*")) + list(folder.glob("*-wal"))
     async with running(load(used)) as service:  # which repairs it
-        last = service.journal.last_offset()
-        await until(lambda: service.series.cursor() == service.detection.position == last)
+        last = service.journal.get_last_offset()
+        await until(lambda: service.series.get_cursor() == service.detection.position == last)
         assert list(path.parent.glob(f"{name}.corrupt-*"))
     code, output = await asyncio.to_thread(back_up, used, tmp_path / "healed")
     assert (code, "LACKS" in output) == (0, False), output
@@ -157,16 +157,16 @@ async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
             assert code == 0, output
         stop.set()
         await traffic
-        count = service.journal.last_offset()
+        count = service.journal.get_last_offset()
     (newest,) = (tmp_path / "b2").iterdir()
     code, output = restore(config_file, newest, force=True)
     assert code == 0, output
     async with running(load(config_file)) as service:
-        last = service.journal.last_offset()
+        last = service.journal.get_last_offset()
         assert 0 < last <= count
         await until(lambda: service.detection.position == last)
-        await until(lambda: service.series.cursor() == last)
-        assert len(service.series.between(0, 4e9)) == last
+        await until(lambda: service.series.get_cursor() == last)
+        assert len(service.series.read_between(0, 4e9)) == last
 
 
 def test_a_backup_is_sound_and_private(used, tmp_path):

@@ -116,9 +116,9 @@ def test_faults_name_another_entry_by_its_id_or_number_as_the_file_has_it():
 def test_good():
     config = parse(GOOD, base=Path("/srv"))
     assert config.data_dir == Path("/srv/plumewatch-data")
-    assert config.zone().key == "America/New_York"
-    registry = config.registry()
-    room = registry.room_of("n2-boys-1")
+    assert config.get_zone().key == "America/New_York"
+    registry = config.build_registry()
+    room = registry.find_room("n2-boys-1")
     assert (room.name, room.floor, room.building) == ("Boys' restroom", "2", "North")
     assert room.site == "Northfield High School"
 

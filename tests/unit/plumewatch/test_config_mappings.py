@@ -61,7 +61,7 @@ def test_good():
     assert settings.routes == (("lora/+/up", "milesight"),)
     assert settings.aliases == {"24E1": "s"}
     assert settings.dedupe_window == 9
-    assert [d.name for d in build_routes(config).of("acme/s/state")] == ["mapping:acme"]
+    assert [d.name for d in build_routes(config).find_decoders("acme/s/state")] == ["mapping:acme"]
 
 
 def test_all_topics_without_a_choice_of_decoders():

@@ -66,7 +66,7 @@ def faults_of(tree):
 
 
 def test_the_full_configuration_has_no_fault():
-    assert parse(FULL, base=Path()).roster().shifts
+    assert parse(FULL, base=Path()).build_roster().shifts
 
 
 def test_a_date_is_a_fault_at_its_own_path_wherever_it_does_not_belong():

@@ -76,13 +76,13 @@ class Bench:
         alerting = SimpleNamespace(engine=None, commit=self.run, changes=ChangeSignal())
         resources = SimpleNamespace(
             journal=SimpleNamespace(
-                recent=lambda after, _limit: self.entries[after:] if self.remembered else None,
+                read_recent=lambda after, _limit: self.entries[after:] if self.remembered else None,
                 read=lambda after, _limit: (self.entries[after:], len(self.entries)),
             ),
             run_until_stored=self.named,
             in_detector=self.run,
             observer=Observer(),
-            step_reader=ClockSteps(lambda: 0.0).reader,
+            step_reader=ClockSteps(lambda: 0.0).make_reader,
             clock=lambda: self.now,
             ready=asyncio.Event(),
             on_stored=[],
@@ -90,7 +90,7 @@ class Bench:
             state=None,
         )
         self.consumer, self.external = FakeConsumer(), ExternalEvents()
-        monkeypatch.setattr(consumers, "new_consumer", lambda *_: self.consumer)
+        monkeypatch.setattr(consumers, "build_consumer", lambda *_: self.consumer)
         self.loop = DetectionLoop(resources, ingestion, alerting, self.external)
 
     async def run(self, work, *arguments):

@@ -104,7 +104,7 @@ def changed(*pairs):
 
 
 def test_a_valid_configuration_becomes_a_roster():
-    roster = written(GOOD).roster()
+    roster = written(GOOD).build_roster()
     assert [shift.id for shift in roster.shifts] == ["day"]
     assert roster.receivers["hall"].leads == {"North": ("kim",)}
     assert roster.receivers["facilities"].people == ("fix",)
@@ -113,7 +113,7 @@ def test_a_valid_configuration_becomes_a_roster():
 
 
 def test_without_routing_each_role_is_a_receiver():
-    roster = written("").roster()
+    roster = written("").build_roster()
     assert roster.receivers["staff"].people == ("kim", "lopez")
     assert [node.receiver for node in roster.match_routes({"kind": "tamper"})] == ["facilities"]
 
@@ -122,7 +122,7 @@ def test_a_role_with_shifts_is_notified_by_shift():
     shift = (
         '[[shift]]\nid = "s"\nreceiver = "staff"\npeople = ["kim"]\nstart = "08:00"\nend = "16:00"'
     )
-    receiver = written(shift).roster().receivers["staff"]
+    receiver = written(shift).build_roster().receivers["staff"]
     assert (receiver.people, receiver.catch_all) == ((), ("kim", "lopez"))
 
 

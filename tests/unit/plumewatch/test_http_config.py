@@ -208,7 +208,7 @@ def test_a_mapping_is_a_decoder_of_http_ingest_too(tmp_path, secret):
     (source,) = read_http_sources(config)
     assert source.sensors == {"b7"}
     intake = Intake(build_intake_config(config, dedupe_window=10))
-    message = Message(source.topic_of("b7"), b'{"dust": 7.5}', 1_790_000_000.0)
+    message = Message(source.build_topic("b7"), b'{"dust": 7.5}', 1_790_000_000.0)
     (reading,) = intake.on_message(message, source.decoder, source.permits).readings
     assert (reading.sensor, reading.values) == ("b7", {"pm25": 7.5})
 
@@ -235,7 +235,7 @@ def test_a_sensor_that_is_asked(tmp_path, secret):
     config = parse(poll(user="admin", password_file=file), base=tmp_path)
     (polled,) = read_polled_sensors(config)
     assert (polled.sensor, polled.decoder, polled.every_s) == ("b2", "halo", 5.0)
-    assert polled.headers() == {"Authorization": "Basic YWRtaW46b2YgdGhlIGRldmljZQ=="}
+    assert polled.build_headers() == {"Authorization": "Basic YWRtaW46b2YgdGhlIGRldmljZQ=="}
     assert "of the device" not in repr(polled)
 
 

@@ -104,8 +104,8 @@ async def test_a_clock_that_is_set_ahead_deletes_nothing(config, caplog):
             snapshot = await service.monitoring.maintenance.save()
             with caplog.at_level(logging.WARNING):
                 await service.monitoring.deletion.delete(snapshot)
-            assert len(service.series.between(0, 4e9)) == len(readings)
-            assert service.journal.last_offset() - service.journal.first_offset() == 4
+            assert len(service.series.read_between(0, 4e9)) == len(readings)
+            assert service.journal.get_last_offset() - service.journal.get_first_offset() == 4
     assert sum("set it right" in r.message for r in caplog.records) == 2
 
 

@@ -19,7 +19,7 @@ SENSORS = [
         "2026-09-14 05:49:38-04:00",
         "5.95 s",
         "14.2.0(release-sensors)",
-        "readings 236, unjudged 13",
+        "readings 236, skipped 13",
     ),
     ("24e124725c140001", "never heard", "Locker room", "never", "5 s", "", ""),
 ]

@@ -83,7 +83,7 @@ def test_any_batch_size_gives_the_same(tmp_path, puffs, monkeypatch, size):
 
 
 def test_sensors_of_one_room_are_one_incident(tmp_path, puffs):
-    registry = Registry.of(
+    registry = Registry.build(
         [Room("r", "Room", "2", "North", "Site")], [Sensor("s1", "r"), Sensor("s2", "r")]
     )
     result = replayed([puffs], registry=registry)

@@ -9,7 +9,7 @@ import pytest
 
 from alerts.incidents.incident import Status
 from alerts.incidents.repository import load
-from alerts.incidents.threshold_adjustments import adjust_from_test, current_adjustment
+from alerts.incidents.threshold_adjustments import adjust_from_test, get_adjustment
 from storage import audit
 from storage.sqlite import connect
 from tests.support import alert_records as stored
@@ -95,5 +95,5 @@ def test_open_incidents_and_those_that_levels_rest_on(site):
     assert stored.history(site.db, incident=first)
     assert not stored.history(site.db, incident=second)
     assert load(site.db, second) is None
-    assert current_adjustment(site.db, "pw-0") == -0.1
+    assert get_adjustment(site.db, "pw-0") == -0.1
     assert "0 incidents deleted" in found

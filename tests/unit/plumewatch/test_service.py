@@ -13,7 +13,7 @@ from alerts.notify.pump import OutboxPump, PumpSettings
 from plumewatch.config.paths import DataPaths
 from plumewatch.service import resources
 from plumewatch.service.app import Service
-from plumewatch.service.consumers import new_consumer
+from plumewatch.service.consumers import build_consumer
 from storage.errors import StorageUnavailableError
 from storage.journal import DeadLetter, Journal
 from storage.reading import ClockSteps, Reading
@@ -63,9 +63,9 @@ async def test_a_stop_while_they_do_keeps_what_was_stored(config, monkeypatch):
 
     def slow(*arguments):
         assert go_on.wait(60)
-        return new_consumer(*arguments)
+        return build_consumer(*arguments)
 
-    monkeypatch.setattr("plumewatch.service.consumers.new_consumer", slow)
+    monkeypatch.setattr("plumewatch.service.consumers.build_consumer", slow)
     service = Service(config, notifier=RecordingNotifier())
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
@@ -89,18 +89,18 @@ async def test_the_event_loop_counts_no_rows_of_the_journal(config, monkeypatch)
 
         return run
 
-    for name in ("dead_letter_counts", "bytes_used"):
+    for name in ("count_dead_letters", "get_bytes_used"):
         monkeypatch.setattr(Journal, name, recorded(getattr(Journal, name)))
     async with running(config) as service:
         threads.clear()  # discard the threads used at startup
-        assert service.monitoring.status().dead_letters == {}
+        assert service.monitoring.get_status().dead_letters == {}
         letter = DeadLetter(time.time(), "a/b", "malformed", "not JSON", "native", 1, b"{")
         await asyncio.to_thread(service.journal.commit, (), [letter])
         await asyncio.to_thread(
             service.monitoring.meters.refresh
         )  # as happens once a minute, or on request
         metrics = service.monitoring.meters.format_metrics()
-        assert service.monitoring.status().dead_letters == {"malformed": 1}
+        assert service.monitoring.get_status().dead_letters == {"malformed": 1}
     assert 'plumewatch_dead_letters{reason="malformed"} 1' in metrics
     assert threads
     assert threading.main_thread() not in threads
@@ -119,7 +119,7 @@ async def test_a_new_journal_goes_on_behind_its_consumers(config):
         await store(service, [Reading("n2-boys-1", now, now, {"pm25": 4.0})])
         await until(lambda: service.writers.readings.state.stored == 1)
         await until(lambda: service.detection.counts.readings == 1)
-        assert len(service.series.between(0, 4e9)) == len(readings) + 1
+        assert len(service.series.read_between(0, 4e9)) == len(readings) + 1
 
 
 async def test_incidents_resolve_while_readings_come_without_a_pause(config, monkeypatch):
@@ -161,15 +161,15 @@ async def test_silence_is_reported_once_and_survives_a_restart(config, monkeypat
     async with running(config, clock=clock) as service:
         await store(service, [reading(base - 5 * k) for k in range(5, 0, -1)])
         await until(lambda: service.alerting.notifier.sent)
-        assert service.monitoring.status().sensors["n2-boys-1"].state == "offline"
+        assert service.monitoring.get_status().sensors["n2-boys-1"].state == "offline"
     (sent,) = service.alerting.notifier.sent
     assert sent.notice.kind == "offline"
     assert sent.notice.room == "Boys"
-    assert "; the broker cannot be reached" in sent.notice.evidence.sentence("offline")
+    assert "; the broker cannot be reached" in sent.notice.evidence.describe("offline")
     async with running(config, clock=clock) as service:
-        assert service.monitoring.status().sensors["n2-boys-1"].state == "offline"
+        assert service.monitoring.get_status().sensors["n2-boys-1"].state == "offline"
         await store(service, [reading(clock())])
-        await until(lambda: service.monitoring.status().sensors["n2-boys-1"].state == "alive")
+        await until(lambda: service.monitoring.get_status().sensors["n2-boys-1"].state == "alive")
         assert service.alerting.notifier.sent == []
 
 

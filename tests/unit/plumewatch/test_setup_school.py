@@ -21,7 +21,7 @@ from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.ingest_settings import build_intake_config
 from plumewatch.config.load import load
 from sensor_sim.school import School
-from sensor_sim.simulation_run import messages
+from sensor_sim.simulation_run import generate_messages
 from storage.journal import Journal
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
@@ -32,7 +32,9 @@ MONDAY = 1_789_344_000.0
 @pytest.fixture(scope="module")
 def received():
     """Return twenty minutes of messages from the small school."""
-    published = messages(School.small(), seed=1, start=MONDAY + 36_000, duration_s=1_300.0)
+    published = generate_messages(
+        School.make_small(), seed=1, start=MONDAY + 36_000, duration_s=1_300.0
+    )
     return [Message(m.topic, m.payload, m.sent) for m in published]
 
 
@@ -57,7 +59,7 @@ def test_every_sensor_of_the_school_has_its_interval(setup, tmp_path):
     ran, _ = setup()
     config = load(tmp_path / "site/plumewatch.toml")
     intervals = sorted(sensor.interval_s for sensor in config.sensor)
-    expected = sorted(device.interval_s for device in School.small().devices)
+    expected = sorted(device.interval_s for device in School.make_small().devices)
     assert intervals[:-1] == pytest.approx(expected[:-1], rel=0.1), ran.out
     assert 60 < intervals[-1] <= expected[-1]  # it also reports changes
     assert config.broker.max_queued_messages < 1_000_000
@@ -82,7 +84,7 @@ def test_the_interval_of_reports_that_come_in_bursts(times, interval):
 
 
 def test_nothing_is_written_if_the_configuration_would_be_wrong(setup, tmp_path):
-    with mock.patch("plumewatch.cli.setup.rooms.new_id", return_value="not an id"):
+    with mock.patch("plumewatch.cli.setup.rooms.make_id", return_value="not an id"):
         ran, _ = setup()
     assert ran.code == 2
     assert "room" in ran.err
@@ -325,9 +327,9 @@ def test_setup_again_adds_the_sensors_that_are_new(setup, tmp_path):
     assert path.read_text().startswith("# mine\n")
     intervals = {sensor.id: sensor.interval_s for sensor in config.sensor}
     assert intervals == {"n2-boys-1": 6, "n2-boys-2": 6, "s1-girls": 6, "gym": 1}
-    registry = config.registry()
-    assert registry.room_of("n2-boys-1").name == "Boys 214"
-    assert registry.room_of("n2-boys-2").full_name == "Boys' restroom, 2nd floor, North"
+    registry = config.build_registry()
+    assert registry.find_room("n2-boys-1").name == "Boys 214"
+    assert registry.find_room("n2-boys-2").full_name == "Boys' restroom, 2nd floor, North"
     assert len(config.mapping) == 1
     assert (tmp_path / "site/secrets/broker-password").read_bytes() == passwords
     answers = tmp_path / "answers.toml"

@@ -55,7 +55,7 @@ def faults_of(text):
 
 
 def test_rooms_name_their_site_and_have_its_time_zone():
-    registry = read(TWO).registry()
+    registry = read(TWO).build_registry()
     assert [room.full_name for room in registry.rooms.values()] == [
         "Boys, floor 2, Main, North High",
         "Boys, floor 2, Main, South High",
@@ -69,12 +69,12 @@ def test_a_sensor_prints_the_time_of_its_site_however_its_id_is_written():
     assert text != TWO
     context = build_intake_config(read(text), dedupe_window=10).context
     for name in ("00:0F:E5:01", "000fe501"):
-        assert str(context.zone_of(name)) == "America/Denver"
-    assert str(context.zone_of("north-1")) == "America/New_York"
+        assert str(context.find_zone(name)) == "America/Denver"
+    assert str(context.find_zone("north-1")) == "America/New_York"
 
 
 def test_bells_holidays_and_shifts_are_those_of_the_site():
-    roster = read(TWO + BELLS).roster()
+    roster = read(TWO + BELLS).build_roster()
     assert {site: [b.id for b in t.bells] for site, t in roster.timetables.items()} == {
         "North High": ["usual"],
         "South High": ["south"],
@@ -95,14 +95,14 @@ def test_nobody_is_notified_of_another_site():
 def test_the_children_of_the_service_read_the_same_sites():
     config = read(TWO)
     again = PlumewatchConfig.model_validate_json(config.model_dump_json(by_alias=True))
-    assert again.registry() == config.registry()
+    assert again.build_registry() == config.build_registry()
 
 
 def test_figures_of_all_schools_count_each_by_its_own_days():
     config = read(TWO + BELLS)
     school = build_school(config)
     monday, wednesday = (datetime(2026, 9, day, 17, tzinfo=UTC).timestamp() for day in (7, 9))
-    spans = [*school.duty(monday - 86_400, wednesday + 86_400)]
+    spans = [*school.list_duty(monday - 86_400, wednesday + 86_400)]
     on = {(span.person, datetime.fromtimestamp(span.start, UTC).day) for span in spans}
     assert on == {("north-ap", 8), ("north-ap", 9), ("south-ap", 9)}
 
@@ -149,7 +149,7 @@ def of_file(site):
 def test_a_folder_of_sites_means_the_same_as_entries(tmp_path):
     south = of_file("south").replace("[[room]]", 'timezone = "America/Denver"\n[[room]]', 1)
     config = load(write(tmp_path, north=of_file("north"), south=south))
-    assert config.registry() == read(TWO).registry()
+    assert config.build_registry() == read(TWO).build_registry()
     assert [person.sites for person in config.staff] == [["north"], ["south"]]
 
 

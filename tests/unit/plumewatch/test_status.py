@@ -68,7 +68,7 @@ def stored(config_path):
     connection = connect(paths.state)
     migrate(connection, "state", STATE_SCRIPTS)
     migrate(connection, schema.COMPONENT, schema.SCRIPTS)
-    registry = config.registry()
+    registry = config.build_registry()
     consumer = DetectionConsumer(
         connection, AlertEngine(registry, AlertPolicy()), may_alert, LivenessSettings()
     )
@@ -172,7 +172,7 @@ def test_status_as_json(stored):
         "state": "alive",
         "heard": NOW + 240,
         "interval_s": 60.0,
-        "counts": {"readings": 5, "late": 4, "unjudged": 2},
+        "counts": {"readings": 5, "late": 4, "skipped": 2},
         "poll_error": "",
         "poll_failing_since": None,
         "no_particles_since": None,

@@ -56,9 +56,9 @@ def test_forty_schools_with_sensors_and_groups_are_three_tables(tmp_path):
     )
     config = load(path)
     assert (len(config.sites), len(config.sensor)) == (40, 320)
-    assert str(config.zone("s07")) == "America/Denver"
+    assert str(config.get_zone("s07")) == "America/Denver"
     assert str(config.sites[9].closed) == "2026-11-30"
-    assert config.registry().room_of("s00-0").full_name == "Room 0, floor 0, Main, School 0"
+    assert config.build_registry().find_room("s00-0").full_name == "Room 0, floor 0, Main, School 0"
     rules = build_sign_in_rules(config)
     assert rules.find_joining_rights(["pw-s39-staff"]) == Rights("staff", frozenset({"School 39"}))
     assert rules.find_joining_rights(["pw-all"]) == Rights("analyst", None)
@@ -252,7 +252,7 @@ def test_people_of_a_table_are_staff(district):
         ["north", "south"],
     )
     assert tech.sites == ["*"]
-    assert "aide" in found.roster().everyone
+    assert "aide" in found.build_roster().everyone
     semicolons = district(people=(HEAD + rows).replace(",", ";").replace("name", "Name"))
     assert semicolons.staff[-1] == tech
 

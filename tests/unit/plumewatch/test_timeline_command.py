@@ -47,7 +47,7 @@ def printed(path, **asked):
     return ran.code, ran.out
 
 
-LONG = "After two minutes without an end, or the third time in an hour"
+LONG = "If it lasts over two minutes, or is the third within an hour"
 
 
 def test_the_settings_show_in_the_timeline(school):

@@ -44,7 +44,7 @@ class District:
         for site in ("north", "south"):
             (path / f"address-{site}").write_text(f"json://127.0.0.1:9/{site}")
         self.config = parse(tomllib.loads(DISTRICT), base=path)
-        self.registry = self.config.registry()
+        self.registry = self.config.build_registry()
         self.policy = build_alert_policy(self.config)
         self.database = path / "state.db"
         self.db = sqlite.connect(self.database)
@@ -79,7 +79,7 @@ def titles(district):
 
 def picture_texts(district):
     class Series:
-        def window(self, _sensor, start, end):
+        def read_window(self, _sensor, start, end):
             return [start, end], {"pm25": [5.0, 5.0]}
 
     pictures = IncidentPictures(district.database, district.registry, Series(), "UTC")
@@ -152,7 +152,7 @@ async def test_a_school_that_leaves_keeps_its_history_and_the_service_starts(tmp
         )
         await until(lambda: service.detection.counts.readings == 2)
         with state_database(service) as db:
-            (row,) = read.read_incidents(db, config.registry(), start, now)
+            (row,) = read.read_incidents(db, config.build_registry(), start, now)
     assert (row.room, row.sensor) == ("south-boys", "south-1")
 
 

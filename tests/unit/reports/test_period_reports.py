@@ -194,7 +194,7 @@ def test_exactly_one_way_to_ask(config, tmp_path, capsys, asked, message):
 
 def test_the_same_period_a_year_before_has_a_column(config):
     facts = gather_facts(load(config), ReportRequest("summary", week="2026-W45"), NOW)
-    year = replace(facts, before=None, period=SchoolTimes().period("week", "2025-W45"))
+    year = replace(facts, before=None, period=SchoolTimes().parse_period("week", "2025-W45"))
     with use_language("en"):
         view = view_summary(make_summary(replace(facts, year_before=year)))
     (column,) = (k for k, head in enumerate(view["figure_heads"]) if "November 3, 2025" in head)

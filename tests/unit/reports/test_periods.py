@@ -28,9 +28,9 @@ TIMES = SchoolTimes((SPRING, FALL))
     ],
 )
 def test_names(kind, text, first, last, title):
-    found = TIMES.period(kind, text)
+    found = TIMES.parse_period(kind, text)
     assert (str(found.first), str(found.last), found.title) == (first, last, title)
-    assert TIMES.period(kind, found.name) == found
+    assert TIMES.parse_period(kind, found.name) == found
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_names(kind, text, first, last, title):
 )
 def test_what_names_nothing(kind, text, message):
     with pytest.raises(PeriodError, match=message):
-        TIMES.period(kind, text)
+        TIMES.parse_period(kind, text)
 
 
 def test_without_terms_the_message_names_the_section():
     with pytest.raises(PeriodError, match=r"has no \[\[term\]\]"):
-        SchoolTimes().period("term", "Fall 2026")
+        SchoolTimes().parse_period("term", "Fall 2026")
 
 
 @pytest.mark.parametrize("month", [1, 7, 8])
@@ -66,12 +66,12 @@ def test_without_terms_the_message_names_the_section():
 def test_each_is_followed_by_the_next_without_a_gap(kind, month):
     times = SchoolTimes(TIMES.terms, month)
     names = {"week": "2027-W01", "month": "2027-01", "term": "Spring 2027"}
-    found = times.period(kind, names.get(kind, times.school_year(date(2027, 1, 1))))
-    before = times.before(found)
+    found = times.parse_period(kind, names.get(kind, times.find_school_year(date(2027, 1, 1))))
+    before = times.find_previous(found)
     assert before.kind == kind
     assert before.last < found.first
     if kind == "term":
-        assert (before.name, times.before(before)) == ("Fall 2026", None)
+        assert (before.name, times.find_previous(before)) == ("Fall 2026", None)
     else:
         assert before.last + timedelta(days=1) == found.first
 
@@ -89,6 +89,6 @@ def test_each_is_followed_by_the_next_without_a_gap(kind, month):
 )
 def test_days(day, year, term):
     found = date.fromisoformat(day)
-    assert (TIMES.school_year(found), TIMES.term(found)) == (year, term)
-    period = TIMES.period("school_year", year)
+    assert (TIMES.find_school_year(found), TIMES.find_term(found)) == (year, term)
+    period = TIMES.parse_period("school_year", year)
     assert period.first <= found <= period.last

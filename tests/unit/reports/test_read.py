@@ -16,7 +16,7 @@ from tests.support.alert_records import events
 from tests.support.events import make_event
 from tests.support.timeline import Timeline
 
-REGISTRY = Registry.of(
+REGISTRY = Registry.build(
     [Room("n2", "Boys N2", "2", "North", "Lincoln High")], [Sensor("s1", "n2", "sen55")]
 )
 STAFF = tuple(

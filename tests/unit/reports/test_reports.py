@@ -178,7 +178,7 @@ def test_all_reports_count_the_same(write, facts):
 
 
 def test_documents_agree_with_the_tables(facts):
-    listed = view_table(facts, tables.incidents, tables.incidents.frame(facts))
+    listed = view_table(facts, tables.incidents, tables.incidents.build_frame(facts))
     assert listed["rows_said"] == f"{len(facts.incidents)} rows."
     assert len(listed["rows"]) == len(facts.incidents)
     kinds = {row[listed["columns"].index("kind")] for row in listed["rows"]}
@@ -264,7 +264,7 @@ def test_small_counts_of_a_room_are_nowhere(facts):
     shown = [n for _, values in grid.rows for n in values if n is not None]
     assert all(n >= 5 for n in shown)
     assert all(sum(n is None for n in values) != 1 for _, values in grid.rows)
-    table = made.table().filter(pl.col("section") == "period_by_room")
+    table = made.to_table().filter(pl.col("section") == "period_by_room")
     assert table.filter(pl.col("value").is_null())["note"].unique().to_list() == ["<5"]
     assert table.filter(pl.col("value") < 5).height == 0
     assert "<5" in json.dumps(view_summary(made)["detail"]).replace("&lt;", "<")

@@ -22,7 +22,7 @@ SITES = (
     Site("s", "South", "UTC", date(2026, 9, 1)),
     Site("w", "West", "UTC", date(2020, 9, 1)),
 )
-REGISTRY = Registry.of(
+REGISTRY = Registry.build(
     [Room(site.id, "Boys", "", "Main", site.name) for site in SITES],
     [Sensor(f"{site.id}-{k}", site.id) for site in SITES for k in range(4)],
     SITES,
@@ -51,7 +51,7 @@ def period(start, *told, down=()):
     end, day = start + 7 * DAY, date(2026, 9, 9)
     days = [SensorDay(f"n-{k}", day, DAY * (k not in down), DAY, 1, 0, 1.0) for k in range(4)]
     school = School("District", ZoneInfo("UTC"), REGISTRY)
-    calendar = school.calendar(start, end)
+    calendar = school.build_calendar(start, end)
     return Facts(
         "District", start, end, end, REGISTRY, calendar, tuple(rows), (), sensor_days=tuple(days)
     )

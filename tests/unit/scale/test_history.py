@@ -9,7 +9,7 @@ from scale.errors import HistoryError
 from scale.history import SCHEMA, HistoryWriter, Landed, build_frame, find_parts
 from storage.reading import Reading
 from storage.registry import find_shard
-from tests.support.recorded import judged, recorded
+from tests.support.recorded import read_evaluated, recorded
 
 
 def landed(count, building="North", start=1e9, step=1.0, first=0):
@@ -17,7 +17,7 @@ def landed(count, building="North", start=1e9, step=1.0, first=0):
         Landed(
             Reading(f"{building}-1", start + step * k, start + step * k, {"pm25": k + 0.1}),
             ("School", building, "", "r1", ""),
-            judged=True,
+            evaluated=True,
         )
         for k in range(first, first + count)
     ]
@@ -25,7 +25,7 @@ def landed(count, building="North", start=1e9, step=1.0, first=0):
 
 def positions(folder):
     return {
-        bucket: [p for part in parts for p in judged(part)["position"]]
+        bucket: [p for part in parts for p in read_evaluated(part)["position"]]
         for bucket, parts in find_parts(folder).items()
     }
 
@@ -48,7 +48,7 @@ def test_every_reading_is_there_to_the_last_bit(history):
 
 def test_a_building_is_in_one_bucket_in_order(history):
     for bucket, parts in find_parts(history).items():
-        frame = pl.concat([judged(part) for part in parts])
+        frame = pl.concat([read_evaluated(part) for part in parts])
         assert frame["position"].is_sorted()
         names = frame["building"].unique()
         assert {find_shard(f"Lincoln High/{name}", 2) for name in names} == {bucket}

@@ -24,7 +24,7 @@ PLACES = ("North", "South", "Gym", "Annex", "Pool")
 def config(names, aliases=None):
     """Return the configuration of an intake with sensors in different buildings."""
     rooms = [Room(f"r-{n}", n, "1", PLACES[k % 5], "Lincoln High") for k, n in enumerate(names)]
-    registry = Registry.of(rooms, [Sensor(name, f"r-{name}") for name in names])
+    registry = Registry.build(rooms, [Sensor(name, f"r-{name}") for name in names])
     return IntakeConfig(Context(registry=registry), aliases or {}, dedupe_window=64)
 
 
@@ -143,7 +143,7 @@ def test_messages_become_rows_with_their_place():
     assert frame["position"].to_list() == [7, 8, 11]
     assert frame["time"].to_list() == [AT, AT + 1, AT + 2]
     assert frame["received"].to_list() == [AT + 0.5, AT + 1.5, AT + 2.5]
-    assert frame["judged"].to_list() == [True, False, True]
+    assert frame["evaluated"].to_list() == [True, False, True]
     assert frame["sensor"].to_list() == ["b2", "x", "b3"]
     assert frame["room"].to_list() == ["r-b2", "", "r-b3"]
 

@@ -6,7 +6,7 @@ from detection.alert_rules import AlertBudgets
 from detection.errors import SnapshotError
 from scale.history import find_parts
 from scale.shard import Shard
-from tests.support.recorded import judged, of_the_service, recorded
+from tests.support.recorded import of_the_service, read_evaluated, recorded
 
 SLOW = ("ambient-1", "faults-1")
 
@@ -32,12 +32,12 @@ def test_shards_find_what_the_service_found(history):
     for parts in find_parts(history).values():
         shard = Shard(given)
         for part in parts:
-            found += shard.step(shard.streams.build(judged(part)))
+            found += shard.step(shard.streams.build(read_evaluated(part)))
     assert final_states(found) == final_states(of_the_service(recorded(), given))
 
 
 def test_a_shard_continues_from_its_snapshot(gym_history):
-    frames = [judged(p) for p in find_parts(gym_history)[0]]
+    frames = [read_evaluated(p) for p in find_parts(gym_history)[0]]
     own, moved = budgets(recorded())
     given = AlertBudgets(1.0, own, moved)
     whole, parts = Shard(given), Shard(given)

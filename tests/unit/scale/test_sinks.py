@@ -7,7 +7,7 @@ import polars as pl
 from scale.history import find_buckets, find_parts
 from scale.shard import divide_by_shard, pack, unpack
 from scale.sinks import EventRow, write_events
-from tests.support.recorded import judged, recorded
+from tests.support.recorded import read_evaluated, recorded
 
 
 def word(k):
@@ -28,7 +28,7 @@ def test_the_same_trigger_again_replaces_its_file(tmp_path):
 
 
 def test_blocks_give_back_what_was_packed_in_the_order_of_the_receipt(history):
-    frames = [judged(p) for parts in find_parts(history).values() for p in parts]
+    frames = [read_evaluated(p) for parts in find_parts(history).values() for p in parts]
     whole = pl.concat(frames).sort("position")
     divided = dict(divide_by_shard(whole, 3))
     assert sum(part.height for part in divided.values()) == len(recorded())

@@ -9,7 +9,7 @@ from detection.quantities import COLUMNS, QUANTITIES
 from sensor_sim.devices.faults import plan_faults
 from sensor_sim.devices.models import MODELS
 from sensor_sim.devices.pm import PmUnit
-from sensor_sim.school import random_school
+from sensor_sim.school import draw_school
 from sensor_sim.simulate import simulate
 from sensor_sim.streams import stream
 
@@ -17,7 +17,7 @@ START = 1_789_000_000.0
 
 
 def one_hour(model, interval, seed=4):
-    school = random_school(1, 1, models=[model], intervals=[interval])
+    school = draw_school(1, 1, models=[model], intervals=[interval])
     (chunk,) = simulate(school, seed=seed, start=START, duration_s=3600)
     return chunk.traces[0]
 
@@ -40,7 +40,7 @@ def test_coincidence_moves_particles_up_and_loses_no_mass():
     level = np.array([0.0, 5.0, 60.0, 600.0], np.float32)
     signal = np.outer([0.8, 1.0, 1.0, 12.0, 0.1, 0.0, 0.0, 0.0], level).astype(np.float32)
     before = signal.copy()
-    unit.lose_coincident(signal, 0.0)
+    unit.apply_coincidence(signal, 0.0)
     pm1, pm25, pm10, n05, n10 = map(channels.index, ("pm1", "pm25", "pm10", "n05", "n10"))
     assert (signal[[pm25, pm10]] == before[[pm25, pm10]]).all()
     kept = signal[pm1, 1:] / before[pm1, 1:]
@@ -62,7 +62,7 @@ def test_faults_are_rare_and_repeatable():
 
 
 def test_gs601_rates_vaping_itself_and_sends_frames_at_once():
-    school = random_school(1, 4, models=["gs601"], intervals=[600])
+    school = draw_school(1, 4, models=["gs601"], intervals=[600])
     named, off_beat = set(), 0
     for chunk in simulate(school, seed=2, start=START, duration_s=14_400, activity="demo"):
         for trace in chunk.traces:

@@ -10,7 +10,7 @@ import pytest
 
 from detection.events import EventKind
 from detection.quantities import COLUMNS
-from sensor_sim.school import School, random_school
+from sensor_sim.school import School, draw_school
 from sensor_sim.simulate import simulate
 
 MONDAY = 20_703 * 86_400.0  # 2026-09-07
@@ -42,16 +42,16 @@ def same(a, b):
 
 def test_a_seed_decides_all():
     args = {"seed": 5, "start": MONDAY + 36_000, "duration_s": 5400}
-    a = joined(simulate(School.small(), **args))
-    same(a, joined(simulate(School.small(), **args)))
-    other = joined(simulate(School.small(), **{**args, "seed": 6}))
+    a = joined(simulate(School.make_small(), **args))
+    same(a, joined(simulate(School.make_small(), **args)))
+    other = joined(simulate(School.make_small(), **{**args, "seed": 6}))
     assert repr(a[1]) != repr(other[1])
 
 
 @functools.cache
 def an_hour_of_the_demo(**chunks):
     """Return about an hour of three rooms, by default in chunks of one hour."""
-    school = random_school(2, 3, models=["sen55", "gs601", "airgradient"])
+    school = draw_school(2, 3, models=["sen55", "gs601", "airgradient"])
     args = {"seed": 5, "start": MONDAY + 36_000.5, "duration_s": 4000, "activity": "demo"}
     return args, list(simulate(school, **args, **chunks))
 
@@ -70,7 +70,7 @@ def test_chunks_only_regroup(chunk_s):
 
 def test_truth_has_one_plausible_row_per_sensor():
     _, truths = joined(
-        simulate(School.small(), seed=3, start=MONDAY + 6 * 3600, duration_s=10 * 3600)
+        simulate(School.make_small(), seed=3, start=MONDAY + 6 * 3600, duration_s=10 * 3600)
     )
     keys = collections.Counter((t.session, t.sensor) for t in truths)
     assert max(keys.values()) == 1
@@ -89,7 +89,7 @@ def test_truth_has_one_plausible_row_per_sensor():
 
 
 def test_readings_contain_what_the_truth_describes():
-    school = random_school(5, 6, models=["sps30"], intervals=[1])
+    school = draw_school(5, 6, models=["sps30"], intervals=[1])
     data, truths = joined(
         simulate(
             school,
@@ -118,7 +118,7 @@ def test_readings_contain_what_the_truth_describes():
 
 def test_the_demo_has_something_every_minute():
     _, truths = joined(
-        simulate(School.small(), seed=1, start=MONDAY, duration_s=3600, activity="demo")
+        simulate(School.make_small(), seed=1, start=MONDAY, duration_s=3600, activity="demo")
     )
     starts = sorted({t.session: t.start for t in truths if t.kind != "sensor_fault"}.values())
     assert 50 <= len(starts) <= 110
@@ -126,7 +126,7 @@ def test_the_demo_has_something_every_minute():
 
 
 def test_nights_and_weekends_are_quiet():
-    school = random_school(4, 6, models=["pms5003"], intervals=[60])
+    school = draw_school(4, 6, models=["pms5003"], intervals=[60])
     _, night = joined(simulate(school, seed=2, start=MONDAY, duration_s=5 * 3600))
     _, day = joined(simulate(school, seed=2, start=MONDAY + 9 * 3600, duration_s=5 * 3600))
     _, sunday = joined(simulate(school, seed=2, start=MONDAY - 15 * 3600, duration_s=5 * 3600))

@@ -18,7 +18,7 @@ START = 1_788_775_500.0
 
 
 def chunks(chunk_s=3600.0):
-    return list(simulate(School.small(), seed=1, start=START, duration_s=900, chunk_s=chunk_s))
+    return list(simulate(School.make_small(), seed=1, start=START, duration_s=900, chunk_s=chunk_s))
 
 
 def published(parts):
@@ -64,8 +64,8 @@ def test_a_device_reports_its_events():
         "plumewatch/v1/s1/status", b"online", True,
     )  # fmt: skip
     at = (1, 3_000, 3_700, 3_701)
-    readings = [decoded(device.reading(START + s, START + s, {"pm25": 7.1}))[0] for s in at]
+    readings = [decoded(device.make_reading(START + s, START + s, {"pm25": 7.1}))[0] for s in at]
     assert [r.seq for r in readings] == [2, 3, 4, 5]
-    (tampered,) = decoded(device.event(START, "tamper"))
+    (tampered,) = decoded(device.make_event(START, "tamper"))
     assert tampered.events == ("tamper",)
     assert tampered.seq == 6

@@ -10,7 +10,7 @@ from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from tests.support.broker import free_port
 from tests.support.fake_server import FakeServer
 
-REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s", "r")])
+REGISTRY = Registry.build([Room("r", "R", "", "B", "S")], [Sensor("s", "r")])
 
 
 OF_3 = {"db": "air", "precision": "nanosecond", "accept_partial": "true"}
@@ -160,7 +160,7 @@ def test_a_user_and_password_of_1x():
 )
 def test_the_generation_is_found(answers, version):
     with FakeServer(lambda _, path, *__: answers[path]) as server:
-        found = http(server.url).server()
+        found = http(server.url).get_server()
     assert (found.version, found.major) == version
 
 
@@ -170,7 +170,7 @@ def test_another_program_is_not_mistaken_for_an_influxdb(body):
         FakeServer(lambda *_: (200, {}, body)) as server,
         pytest.raises(StorageUnavailableError, match="not an InfluxDB 1, 2 or 3"),
     ):
-        http(server.url).server()
+        http(server.url).get_server()
 
 
 def test_nobody_there():

@@ -54,14 +54,14 @@ def test_everything_in_a_reading_is_read_back(journal):
 
 def test_continue_behind(path, make_readings):
     with Journal(path) as journal:
-        journal.continue_behind(100)
-        assert journal.last_offset() == 100
+        journal.skip_to(100)
+        assert journal.get_last_offset() == 100
         with JournalReader(path) as reader:
             assert journal.read(0, 10) == reader.read(0, 10) == ([], 100)  # a gap up to there
         assert journal.commit(make_readings(2)) == 102
-        journal.continue_behind(50)
+        journal.skip_to(50)
         assert journal.commit(make_readings(1)) == 103
-        journal.continue_behind(200)
+        journal.skip_to(200)
     with Journal(path) as journal:
         assert journal.commit(make_readings(1)) == 201
         assert [e.offset for e in journal.read(0, 10)[0]] == [101, 102, 103, 201]
@@ -91,7 +91,7 @@ def test_a_corrupt_record_is_quarantined_and_counted(path, make_readings, damage
         )
         assert journal.read(0, 10) == (entries, 4)
         assert journal.corrupt_records == 1
-        assert journal.dead_letter_counts() == {"corrupt_record": 1}
+        assert journal.count_dead_letters() == {"corrupt_record": 1}
         assert journal.commit(make_readings(1)) == 5
 
 
@@ -103,7 +103,7 @@ def test_a_corrupt_record_is_counted_once_by_two_readers_at_once(path, make_read
         one._quarantine(1, body)
         other._quarantine(1, body)
         assert one.corrupt_records + other.corrupt_records == 1
-        assert one.dead_letter_counts() == {"corrupt_record": 1}
+        assert one.count_dead_letters() == {"corrupt_record": 1}
 
 
 def test_a_corrupt_record_is_passed_even_when_it_cannot_be_moved(path, make_readings, monkeypatch):
@@ -190,18 +190,18 @@ def test_what_is_remembered_is_what_is_on_the_disk(operations, remembered):
         with Journal(path, remembered=remembered) as journal, Journal(path) as disk:
             for what, n in operations:
                 if what == "commit":
-                    last = journal.last_offset()
+                    last = journal.get_last_offset()
                     journal.commit(
                         [Reading("s", last + k, last + k, {"rh": 4.0}) for k in range(n)]
                     )
                 elif what == "skip":
-                    journal.continue_behind(n)
+                    journal.skip_to(n)
                 elif what == "prune":
                     journal.prune(min_cursor=0, received_before=0.0, excess_bytes=n, spare=n)
                 for limit in (1, 3, 50):
                     entries, position = disk.read(n, limit)
                     assert journal.read(n, limit) == (entries, position)
-                    assert journal.recent(n, limit) in (None, entries)
+                    assert journal.read_recent(n, limit) in (None, entries)
 
 
 def test_a_disk_that_refuses_leaves_nothing_to_remember(path, make_readings, monkeypatch):

@@ -21,7 +21,9 @@ def prune(journal, max_bytes=float("inf"), **options):
     """Prune until nothing is deleted; return how many rows were deleted, and how many unread."""
     rows = unread = 0
     options = {"min_cursor": 0, "received_before": 0.0, **options}
-    while (done := journal.prune(excess_bytes=journal.bytes_used() - max_bytes, **options)).rows:
+    while (
+        done := journal.prune(excess_bytes=journal.get_bytes_used() - max_bytes, **options)
+    ).rows:
         rows, unread = rows + done.rows, unread + done.unread
     return rows, unread
 
@@ -57,7 +59,7 @@ def test_what_a_slice_costs_does_not_depend_on_what_is_kept(journal, make_readin
 def filled(journal, make_readings, count=4000):
     for first in range(0, count, 1000):
         journal.commit(make_readings(1000, first=first))
-    return journal.bytes_used()
+    return journal.get_bytes_used()
 
 
 def test_the_size_limit_deletes_the_oldest_that_all_have_read(journal, make_readings):
@@ -65,7 +67,7 @@ def test_the_size_limit_deletes_the_oldest_that_all_have_read(journal, make_read
     rows, unread = prune(journal, min_cursor=4000, max_bytes=size / 2)
     assert unread == 0
     assert 1900 < rows < 2500
-    assert journal.bytes_used() <= size / 2
+    assert journal.get_bytes_used() <= size / 2
     assert gaps(journal) == [("retention", 1, rows)]
 
 
@@ -86,15 +88,15 @@ def test_what_was_deleted_unread_is_counted_over_restarts(tmp_path, make_reading
     counted = 0
     for run in range(3):
         with Journal(tmp_path / "journal.db") as journal:
-            assert journal.deleted_unread() == counted
+            assert journal.count_deleted_unread() == counted
             size = filled(journal, make_readings)
             _, unread = prune(journal, min_cursor=500 * run, max_bytes=size / 2, spare=10**9)
             counted += unread
             assert unread
-            assert journal.deleted_unread() == counted
+            assert journal.count_deleted_unread() == counted
     with Journal(tmp_path / "journal.db") as journal:
-        journal.continue_behind(10**6)
-        assert journal.deleted_unread() == counted
+        journal.skip_to(10**6)
+        assert journal.count_deleted_unread() == counted
 
 
 def test_dead_letters_alone_make_no_reading_go(journal, make_readings):

@@ -27,14 +27,14 @@ def test_rows_and_position_are_one_transaction(tmp_path, make_readings):
     later = make_readings(3, sensor="new", first=2)
     with pytest.raises(StorageUnavailableError, match="disk is full"):
         series.write(later, 5)
-    assert series.cursor() == 2
-    assert len(series.between(0, 4e9)) == 2
-    assert "new" not in series.latest()
+    assert series.get_cursor() == 2
+    assert len(series.read_between(0, 4e9)) == 2
+    assert "new" not in series.read_latest()
     with contextlib.closing(sqlite3.connect(path)) as other, other:
         other.execute("DROP TRIGGER full")
     series.write(later, 5)
-    assert (series.cursor(), len(series.between(0, 4e9))) == (5, 5)
-    assert series.latest()["new"].time == T + 4
+    assert (series.get_cursor(), len(series.read_between(0, 4e9))) == (5, 5)
+    assert series.read_latest()["new"].time == T + 4
     series.close()
 
 
@@ -61,14 +61,14 @@ def test_a_batch_stores_what_its_readings_store_one_by_one(batch):
         with SqliteSeries(":memory:") as series:
             for part in parts:
                 series.write(part, 1)
-            found.append(series.between(0, 4e9))
+            found.append(series.read_between(0, 4e9))
     assert found[0] == found[1]
 
 
 def test_quantities_of_a_newer_program_are_left_out():
     with SqliteSeries(":memory:") as series:
         series.write([Reading("a", T, T, {"rh": 4.0, "radon": 9.0})], 1)
-        assert series.latest()["a"].values == {"rh": 4.0}
+        assert series.read_latest()["a"].values == {"rh": 4.0}
 
 
 @pytest.mark.needs("sqlite3")
@@ -82,13 +82,13 @@ def test_readings_of_a_sensor_whose_name_was_lost_become_no_others(tmp_path, mak
         with path.open("r+b") as file:
             file.seek((page[0] - 1) * 4096)
             file.write(b"\xff" * 4096)
-        assert len(series.between(0, 4e9)) == 10
-        assert series.rows("SELECT * FROM sensor")  # a reader repairs the file
+        assert len(series.read_between(0, 4e9)) == 10
+        assert series.fetch_rows("SELECT * FROM sensor")  # a reader repairs the file
         assert series.repairs == 1
-        assert series.cursor() == 0
+        assert series.get_cursor() == 0
         later = make_readings(1, "n2-girls-1", first=9)
         with pytest.raises(StorageUnavailableError, match="was rebuilt: the journal is read again"):
             series.write(later, 2)
         series.write(later, 2)
-        assert series.window("n2-girls-1", 0, 4e9)[0].tolist() == [T + 9]
-        assert len(series.between(0, 4e9)) == 11
+        assert series.read_window("n2-girls-1", 0, 4e9)[0].tolist() == [T + 9]
+        assert len(series.read_between(0, 4e9)) == 11

@@ -33,7 +33,7 @@ class FakeStore:
     def check_connection(self):
         return "a fake"
 
-    def cursor(self):
+    def get_cursor(self):
         return self.stored_to
 
     def write(self, readings, behind):
@@ -122,7 +122,7 @@ async def test_the_store_is_asked_before_anything_is_read(bench):
     assert seen == [("", 0), ("the token is wrong", 0), ("away", 0)]
     assert len(b.pauses) == 2
     b.commit(0, 3)
-    await b.until(lambda: store.cursor() == 3)
+    await b.until(lambda: store.get_cursor() == 3)
 
 
 async def test_what_comes_soon_after_a_quiet_moment_is_gathered(bench):
@@ -140,7 +140,7 @@ async def test_what_comes_soon_after_a_quiet_moment_is_gathered(bench):
         for _ in range(20):  # let it check, and then wait
             await asyncio.sleep(0)
         b.commit(0, 3)
-        while b.store.cursor() < 5:  # noqa: ASYNC110 - the condition is a counter
+        while b.store.get_cursor() < 5:  # noqa: ASYNC110 - the condition is a counter
             await asyncio.sleep(0)
     task.cancel()
     assert b.store.kept == [0, 1, 2, 3, 4]
@@ -151,7 +151,7 @@ async def test_what_comes_soon_after_a_quiet_moment_is_gathered(bench):
 async def test_refused_items_of_another_origin_name_it(bench):
     b = bench(FakeStore([1]), settings=WriterSettings(origin="record", reason="record_refused"))
     b.commit(0, 3)
-    await b.until(lambda: b.store.cursor() == 3)
+    await b.until(lambda: b.store.get_cursor() == 3)
     (letter,) = letters_of(b.journal)
     assert (letter.topic, letter.reason) == ("record/2/s", "record_refused")
 
@@ -159,7 +159,7 @@ async def test_refused_items_of_another_origin_name_it(bench):
 async def test_it_pauses_after_a_batch_that_is_not_full_and_never_in_a_backlog(bench):
     b = bench(FakeStore(), settings=WriterSettings(batch=16, pace_s=60.0))
     b.commit(0, 40)
-    await b.until(lambda: b.store.cursor() == 40 and b.pauses)
+    await b.until(lambda: b.store.get_cursor() == 40 and b.pauses)
     assert b.store.calls == 3
     (rest,) = b.pauses
     assert 0 < rest <= 60
@@ -172,7 +172,7 @@ async def test_refused_readings_are_dead_lettered_and_all_others_stored(bench, p
     poison = list(poison)
     b = bench(FakeStore(poison))
     b.commit(0, 100)
-    await b.until(lambda: b.store.cursor() == 100)
+    await b.until(lambda: b.store.get_cursor() == 100)
     assert b.store.kept == [k for k in range(100) if k not in poison]
     assert b.store.largest == 16
     letters = letters_of(b.journal)[::-1]
@@ -187,14 +187,14 @@ async def test_refused_readings_are_dead_lettered_and_all_others_stored(bench, p
 async def test_a_poison_point_costs_few_writes(bench):
     b = bench(FakeStore([700]), settings=WriterSettings(batch=1024))
     b.commit(0, 1024)
-    await b.until(lambda: b.store.cursor() == 1024)
+    await b.until(lambda: b.store.get_cursor() == 1024)
     assert b.store.calls <= 2 * 10 + 2
 
 
 async def test_pauses_double_and_end(bench):
     b = bench(FakeStore(failures=[StorageUnavailableError("away")] * 9))
     b.commit(0, 3)
-    await b.until(lambda: b.store.cursor() == 3)
+    await b.until(lambda: b.store.get_cursor() == 3)
     assert b.store.kept == [0, 1, 2]
     bounds = [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert all(top / 2 <= pause <= top for pause, top in zip(b.pauses, bounds, strict=True)), (
@@ -208,7 +208,7 @@ async def test_what_the_store_asks_for_is_waited(bench, wish, pause):
     busy = StorageUnavailableError("429", retry_after_s=wish)
     b = bench(FakeStore(failures=[busy]))
     b.commit(0, 3)
-    await b.until(lambda: b.store.cursor() == 3)
+    await b.until(lambda: b.store.get_cursor() == 3)
     assert b.pauses == [pause]
 
 
@@ -223,7 +223,7 @@ async def test_a_transient_error_of_the_journal_is_retried(bench):
 
     b.read = read
     b.commit(0, 3)
-    await b.until(lambda: b.store.cursor() == 3)
+    await b.until(lambda: b.store.get_cursor() == 3)
     assert len(b.pauses) == 2
 
 
@@ -246,12 +246,12 @@ async def test_a_dead_letter_that_cannot_be_kept_stops_the_cursor(bench):
 
     async def refusing(letters):
         if refusals:
-            assert b.store.cursor() == 1
+            assert b.store.get_cursor() == 1
             raise refusals.pop()
         await write_dead_letters(letters)
 
     b.write_dead_letters = refusing
-    await b.until(lambda: b.store.cursor() == 3)
+    await b.until(lambda: b.store.get_cursor() == 3)
     assert b.store.kept == [0, 2]
     assert len(letters_of(b.journal)) == 1
     assert len(b.pauses) == 3
@@ -261,6 +261,6 @@ async def test_cancelled_anywhere_it_goes_on_at_the_cursor(bench):
     b = bench(FakeStore([40]), settings=WriterSettings(batch=7))
     b.commit(0, 100)
     for calls in range(1, 40, 3):
-        await b.until(lambda n=calls: b.store.calls >= n or b.store.cursor() == 100)
-    await b.until(lambda: b.store.cursor() == 100)
+        await b.until(lambda n=calls: b.store.calls >= n or b.store.get_cursor() == 100)
+    await b.until(lambda: b.store.get_cursor() == 100)
     assert b.store.kept == [k for k in range(100) if k != 40]

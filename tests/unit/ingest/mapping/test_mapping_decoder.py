@@ -190,7 +190,7 @@ class TestTime:
         assert self.reading(local, zone="America/New_York").time == NOW
         assert self.reading(local, zone="none", context=site).flags == ("time_replaced",)
 
-    def test_late_is_judged_and_ancient_is_refused(self):
+    def test_late_is_evaluated_and_ancient_is_refused(self):
         late = self.reading("2026-09-20T00:00:00Z")
         assert late.flags == ("late",)
         assert may_alert(late)

@@ -81,7 +81,7 @@ def test_guesses_are_marked_and_stated_facts_are_named():
 def test_voc_without_unit_is_left_to_a_person():
     text = text_of("a/b7/c", {"pm25": 7, "tvoc": 300})
     assert "tvoc" not in json.dumps(fields(tomllib.loads(text)["mapping"][0]))
-    assert '# ["tvoc"] is some measure of VOC' in text
+    assert '# ["tvoc"] measures VOC; see' in text
     for quantity in ("tvoc_ppb", "tvoc_ugm3", "voc_index"):
         assert quantity in text
     with pytest.raises(SuggestError, match="VOC value without unit"):
@@ -187,7 +187,7 @@ def test_one_bare_value_a_topic():
     assert "when" not in entry
     entry = suggested("home/r7/spores/state", b"7.1", columns="pm1")
     assert (entry["topic"], entry["field"][0]["quantity"]) == ("home/{id}/{metric}/state", "pm1")
-    with pytest.raises(SuggestError, match='columns: "spores" is no known quantity'):
+    with pytest.raises(SuggestError, match='columns: "spores" is not a known quantity'):
         text_of("home/r7/spores", b"7.1", columns="spores")
 
 

@@ -46,7 +46,7 @@ class AmbientTrack:
     baseline: NDArray[np.float64]
 
     @classmethod
-    def empty(cls, rooms: int) -> AmbientTrack:
+    def create(cls, rooms: int) -> AmbientTrack:
         """Return the state before anything has arrived."""
         return cls(np.full(rooms, np.nan), np.full(rooms, np.nan), np.zeros(rooms), np.zeros(rooms))
 
@@ -66,7 +66,7 @@ class AmbientTrack:
             self.peak[room] = excess.max()
             self.peak_time[room] = begin + 60.0 * int(np.argmax(excess))
 
-    def truth(self, event: Ambient, room: int, device: Device) -> Truth:
+    def make_truth(self, event: Ambient, room: int, device: Device) -> Truth:
         """Return the truth for a device in a room."""
         return Truth(
             session=event.id,
@@ -84,7 +84,7 @@ class AmbientTrack:
         )
 
 
-def witness(session: Session, device: Device, plume: Plume | None, start: float) -> Seen:
+def observe_session(session: Session, device: Device, plume: Plume | None, start: float) -> Seen:
     """Return a session as a perfect observer at a sensor would measure it, without baseline."""
     arrival = peak_time = math.nan
     peak = own = 0.0
@@ -126,14 +126,14 @@ def witness(session: Session, device: Device, plume: Plume | None, start: float)
     return Seen(truth, at, own, max(known))
 
 
-def known_until(truth: Truth, finish: float) -> Truth:
+def drop_unknown(truth: Truth, finish: float) -> Truth:
     """Remove what is not known yet at `finish`."""
     if truth.arrival >= finish:
         return replace(truth, arrival=math.nan, peak_time=math.nan, peak_excess=0.0)
     return truth
 
 
-def fault_truth(device: Device, fault: Fault) -> Truth:
+def make_fault_truth(device: Device, fault: Fault) -> Truth:
     """Return the truth about a device's fault."""
     name = f"{fault.kind}:{fault.channel}" if fault.channel else fault.kind
     return Truth(
