@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from storage.registry import Registry
 
 _REPLAY: Final = "replay"
+_LASTS_S: Final = 6 * 3600.0
+"""A device event that lasts this long after its answer is reported again."""
 _LATE_RECHECK_S: Final = 60.0
 """Seconds until an incident opened by late readings is checked again."""
 _OUTCOME_REASONS: Final = {
@@ -257,6 +259,17 @@ class AlertEngine:
                 self._escalator.await_answer(tx, incident, now)
         return found
 
+    def report_lasting(self, tx: sqlite3.Connection, now: float) -> None:
+        """Open a new incident for each device event that lasts long after its answer."""
+        for event in repository.load_lasting(tx, now - _LASTS_S):
+            over = replace(event, phase=EventPhase.ENDED, end=now, time=now)
+            new_id = event.id + repository.AGAIN
+            again = replace(
+                event, id=new_id, phase=EventPhase.ALERTED, onset=now, alerted=now, time=now
+            )
+            self._on_event(tx, over, now, now, 0.0)
+            self._on_event(tx, again, now, now, 0.0)
+
     def close_former(self, tx: sqlite3.Connection, now: float) -> None:
         """Close open incidents in closed schools and record why; nobody is notified."""
         former = json.dumps(list(self.registry.former))
@@ -337,15 +350,17 @@ class AlertEngine:
         self, tx: sqlite3.Connection, event: Event, at: float, now: float, step_s: float
     ) -> list[AlertRecord]:
         event = self._add_device_name(event)
-        known = repository.find_phase(tx, event.id)
-        if known is not None and known[0] is EventPhase.ENDED:
-            return []
+        known = repository.find_event(tx, event.id)
+        if known is not None:
+            if known["phase"] == EventPhase.ENDED:
+                return []
+            event = replace(event, id=known["id"], onset=known["onset"])
         room = self._find_room(event)
         late = self._is_late(event.alerted + step_s, now)
         incident, given = None, None
         asks = room is not None and self._wants_notice(event, room)
-        if known is not None and known[1] is not None:
-            incident = self._load(tx, known[1])
+        if known is not None and known["incident"] is not None:
+            incident = self._load(tx, known["incident"])
             given = inputs.Detected(event, at, asks=asks)
         elif room is not None and event.kind in ROUTED and not event.explained_by:
             incident = repository.load_open(tx, event.kind, room.id)

@@ -25,6 +25,8 @@ from detection.channels import MASS_OF_N03
 from detection.quantities import FINE_PARTICLES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from storage.reading import Reading
 
 DOUBTS: Final = 4
@@ -92,55 +94,56 @@ class Contradictions:
 
     def add(self, reading: Reading) -> bool:
         """Add a live reading that may alert; return whether two devices are sending."""
-        now, time = reading.received, min(reading.time, reading.received)
-        self.began = min(self.began, now)
+        now, time, is_timed = reading.received, reading.time, reading.is_timed
+        time = min(time, now)
         if now - self.confirmed > _LEARNED_S or now < self.received:
-            self.late_s, self.since, self.newest = math.inf, now, time
-            self.goes_back = False
+            self.late_s, self.since, self.newest, self.goes_back = math.inf, now, time, False
+            self.began = min(self.began, now)
         late, is_learning = now - time, now - self.since < _LEARNED_S
-        if is_learning:
-            self.late_s = min(self.late_s, late)
-        is_usual = abs(late - self.late_s) <= _WITHIN_S
+        if is_learning and late < self.late_s:
+            self.late_s = late
+        is_usual = -_WITHIN_S <= late - self.late_s <= _WITHIN_S
         if is_usual:
             self.confirmed = now
-        goes_back = self.newest - time > _WITHIN_S
-        doubtful = goes_back and (is_usual or reading.is_timed > self.is_timed)
-        self.goes_back |= doubtful and is_learning
-        doubtful &= not self.goes_back
-        self.newest, self.is_timed = max(self.newest, time), reading.is_timed
-        crowd = late <= self.late_s + _OLD_S and self._crowds(now)
-        self.received = now
-        doubtful |= not goes_back and self._jumps(reading, time)
+        if self.newest - time > _WITHIN_S:
+            doubtful = is_usual or is_timed > self.is_timed
+            self.goes_back |= doubtful and is_learning
+            doubtful &= not self.goes_back
+        else:
+            doubtful = self._jumps(reading.values, now, time)
+        self.newest = max(self.newest, time)
+        self.received, self.is_timed = now, is_timed
+        crowd = late <= self.late_s + _OLD_S and self._crowds(int(now))
         return crowd or (doubtful and self.doubts.add(now, _APART_S))
 
-    def _jumps(self, reading: Reading, time: float) -> bool:
+    def _jumps(self, values: Mapping[str, float], now: float, time: float) -> bool:
         """Return whether the air jumped back."""
-        key = next((key for key in FINE_PARTICLES if key in reading.values), None)
-        if key is None:
-            return False
-        now, fine, before = reading.received, reading.values[key], self.fine
-        if key == FINE_PARTICLES[-1]:
-            fine *= MASS_OF_N03
-        gap = max(now - self.fine_received, time - self.time)
+        fine = values.get(FINE_PARTICLES[0])
+        if fine is None:
+            key = next((key for key in FINE_PARTICLES if key in values), None)
+            if key is None:
+                return False
+            fine = values[key] * (MASS_OF_N03 if key == FINE_PARTICLES[-1] else 1.0)
+        rise, gap, forward = fine - self.fine, now - self.fine_received, time - self.time
+        low = self.fine if rise > 0 else fine
         self.fine, self.time, self.fine_received = fine, time, now
-        low, high = (before, fine) if before < fine else (fine, before)
-        if not 0 < gap <= _WITHIN_S or not high - low >= max(_JUMP_UG_M3, _JUMP_SHARE * low):
+        if not abs(rise) >= _JUMP_UG_M3 or abs(rise) < _JUMP_SHARE * low:
             return False
-        rises = fine > before
-        back = rises is not self.rose and now - self.jumped <= _WITHIN_S
-        self.rose, self.jumped = rises, now
-        return back
+        if not 0 < max(gap, forward) <= _WITHIN_S:
+            return False
+        rose, self.rose = self.rose, rise > 0
+        jumped, self.jumped = self.jumped, now
+        return rose is not self.rose and now - jumped <= _WITHIN_S
 
-    def _crowds(self, now: float) -> bool:
+    def _crowds(self, second: int) -> bool:
         """Count a reading; return whether the last minute was crowded."""
-        second = int(now)
         if second == self.second:
             self.count += 1
             return False
         is_crowded = self.count > max(_PER_S, 2 * self.usual)
         passed = abs(second - self.second)
         self.crowded_s = max(self.crowded_s + (2 if is_crowded else 0) - passed, 0)
-        if now - self.began < _LEARNED_S:
+        if second - self.began < _LEARNED_S:
             self.crowded_s = 0
         self.usual += _LEARN * (self.count - self.usual)
         self.second, self.count = second, 1

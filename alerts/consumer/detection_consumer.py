@@ -37,7 +37,7 @@ from alerts.incidents.threshold_adjustments import SensorThresholds
 from detection.alert_rules import AlertBudgets
 from detection.events import Detail, Event, EventKind, EventPhase
 from detection.liveness import Liveness, LivenessSettings
-from language.messages import build_fact, parse_facts
+from language.messages import build_fact
 from storage.journal import (
     Snapshot,
     load_cursor,
@@ -124,27 +124,8 @@ class Outages:
 
 def _find_lost_outages(connection: sqlite3.Connection, followed: Collection[str]) -> list[Event]:
     """Return the open outages whose event ids are not among `followed`, oldest first."""
-    rows = connection.execute(
-        "SELECT id, sensor, onset, alerted, model_version, details FROM alert_event"
-        " WHERE kind = ? AND phase IN (?, ?) ORDER BY onset",
-        (EventKind.OFFLINE.value, EventPhase.ALERTED.value, EventPhase.UPDATED.value),
-    ).fetchall()
-    return [
-        Event(
-            kind=EventKind.OFFLINE,
-            phase=EventPhase.UPDATED,
-            peak_time=row["onset"],
-            end=None,
-            confidence=1.0,
-            probabilities={EventKind.OFFLINE.value: 1.0},
-            evidence={},
-            time=row["alerted"],
-            details=parse_facts(row.pop("details")),
-            **row,
-        )
-        for row in map(dict, rows)
-        if row["id"] not in followed
-    ]
+    outages = repository.load_running(connection, "kind = 'offline'")
+    return [event for event in outages if event.id.rstrip(repository.AGAIN) not in followed]
 
 
 def _build_end(event: Event, at: float) -> Event:

@@ -23,6 +23,7 @@ from alerts.incidents.silences import LONGEST_S, read_silence
 from alerts.policy import LONGEST_COOLDOWN_S, REPEAT_WINDOW_S, VAPING, Severity
 from detection.events import (
     ChannelEvidence,
+    Event,
     EventKind,
     EventPhase,
     Evidence,
@@ -36,11 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from alerts.incidents.silences import Silence
-    from detection.events import Event
     from language.messages import Fact, Parameter
     from storage.registry import Registry
 
 
+AGAIN: Final = "+"
 ARRIVED: Final = (Happened.ARRIVED, Happened.ARRIVED_TOO)
 """History entries that record an arrival."""
 _FIELDS: Final = tuple(
@@ -83,10 +84,52 @@ def is_disputed(tx: sqlite3.Connection, incident: Incident) -> bool:
     return row is not None
 
 
-def find_phase(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str | None] | None:
-    """Return the last phase of an event and its incident, or None for an unknown event."""
-    row = tx.execute("SELECT phase, incident FROM alert_event WHERE id = ?", (event_id,)).fetchone()
-    return None if row is None else (EventPhase(row["phase"]), row["incident"])
+def find_event(tx: sqlite3.Connection, event_id: str) -> sqlite3.Row | None:
+    """Return an event's id, onset, phase and incident, or None for an unknown event.
+
+    When an event is reported again, it continues with `AGAIN` appended to its id.
+    """
+    found: sqlite3.Row | None = tx.execute(
+        "SELECT id, onset, phase, incident FROM alert_event WHERE id >= ?1 AND id < ?1 || ','"
+        " ORDER BY id DESC",
+        (event_id,),
+    ).fetchone()
+    return found
+
+
+def load_lasting(tx: sqlite3.Connection, answered_by: float) -> list[Event]:
+    """Return the device events that last although people answered them by this time.
+
+    A low battery does not count, because devices rarely report it.
+    """
+    return load_running(
+        tx,
+        "kind IN ('tamper', 'sensor_fault', 'offline') AND model_version NOT LIKE '%low_battery'"
+        " AND incident IN (SELECT id FROM incident WHERE answered_at <= ?)",
+        answered_by,
+    )
+
+
+def load_running(tx: sqlite3.Connection, where: str, *arguments: object) -> list[Event]:
+    """Return the events that are not over, oldest first."""
+    rows = tx.execute(
+        "SELECT * FROM alert_event WHERE phase IN ('alerted', 'updated') AND "  # noqa: S608 - our conditions
+        f"{where} ORDER BY onset",
+        arguments,
+    )
+    return [_read_event(row, read_evidence(row)) for row in rows.fetchall()]
+
+
+def _read_event(row: sqlite3.Row, found: Evidence) -> Event:
+    names = ("sensor", "onset", "alerted", "peak_time", "end", "confidence", "model_version", "id")
+    return Event(
+        kind=EventKind(row["kind"]),
+        phase=EventPhase.UPDATED,
+        probabilities=found.probabilities,
+        evidence=found.channels,
+        details=found.details,
+        **{name: row[name] for name in names},
+    )
 
 
 def is_answered(tx: sqlite3.Connection, event_id: str) -> bool:

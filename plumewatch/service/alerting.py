@@ -200,12 +200,13 @@ class Alerting:
         return self._resources.run_until_stored.failing.get("incidents", "")
 
     async def _keep_operations(self) -> None:
-        """Keep incidents of ongoing service faults open, and close incidents of closed schools."""
+        """Keep incidents of ongoing faults open, and close incidents of closed schools."""
         base, operations = self._resources, self._operations
 
         def store() -> None:
             with transaction(base.state) as tx:
                 self.engine.close_former(tx, base.clock())
+                self.engine.report_lasting(tx, base.clock())
                 operations.store(tx, self.engine)
 
         while True:

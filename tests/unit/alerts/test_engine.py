@@ -157,6 +157,35 @@ def test_an_event_that_ended_stays_ended(tx, engine, make_event):
     assert (stored.events(tx), stored.incidents(tx)) == before
 
 
+@pytest.mark.parametrize(
+    ("kind", "version", "again"),
+    [
+        ("offline", "m", True),
+        ("sensor_fault", "m", True),
+        ("tamper", "m", True),
+        ("sensor_fault", "device-low_battery", False),
+        ("vape", "m", False),
+    ],
+)
+def test_a_fault_that_lasts_for_hours_after_its_answer_is_reported_again(
+    tx, engine, make_event, kind, version, again
+):
+    event = make_event(kind=EventKind(kind), model_version=version)
+    (first,) = engine.on_events(tx, [event], 1000.0)
+    verdict = Verdict.CONFIRMED if kind in {"tamper", "vape"} else Verdict.FIXED
+    engine.record_feedback(tx, first.incident, "x", verdict, 1100.0)
+    sent = set()
+    for hours in (1, 5, 7, 8):
+        engine.report_lasting(tx, 1100.0 + 3600 * hours)
+        engine.on_time(tx, 1100.0 + 3600 * hours)
+        sent |= {hours} if len(stored.incidents(tx)) == 2 else set()
+    assert sent == ({7, 8} if again else set())
+    engine.on_events(tx, [replace(event, phase=EventPhase.ENDED, end=40_000.0)], 40_000.0)
+    assert set(stored.events(tx, "phase")) == {"ended"}
+    assert len(set(stored.notices(tx, "incident"))) == 1 + again
+    assert repository.load(tx, first.incident).status == "resolved"
+
+
 def replayed(registry, policy, words, size):
     tx = sqlite.connect(":memory:")
     sqlite.migrate(tx, schema.COMPONENT, schema.SCRIPTS)
