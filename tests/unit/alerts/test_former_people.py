@@ -38,7 +38,10 @@ room = "r"
 id = "ap"
 name = "AP"
 """
-TABLES = ("staff_password", "staff_totp", "api_token", "own_channel", "staff_session", "invite")
+TABLES = (
+    *("staff_password", "staff_totp", "staff_recovery", "api_token", "own_channel"),
+    *("staff_session", "invite"),
+)
 
 
 def lee(name="Lee", email=""):
@@ -52,6 +55,7 @@ def give_all(tx, person):
     api_tokens.make(tx, "screen", person, [api_tokens.Scope.READ], by="ad", days=9, now=NOW)
     own_channels.add(tx, person, ChannelKind.PUSH, ("topic", "", ""), "phone", NOW)
     sessions.start(tx, person, NOW, 9 * 86_400.0)
+    tx.execute("INSERT INTO staff_recovery VALUES (?, ?)", (person.encode(), person))
     passwords.make_invite(tx, person, NOW)
 
 

@@ -154,6 +154,15 @@ def test_check_names_a_group_through_which_nobody_can_join(tmp_path, group, emai
     assert state is not State.WARNING or "{site}" in found[0].remedy
 
 
+def save_joined(folder, days):
+    """Store people of the directory; `days` has the days since 1970 of each last sign-in."""
+    with closing(connect(DataPaths(folder).state)) as db:
+        prepare_state(db)
+        with transaction(db) as tx:
+            for person, day in days.items():
+                save_person(tx, DirectoryPerson(person, "A", ("pw",), day * 86_400.0))
+
+
 @pytest.mark.parametrize(
     ("group", "joined", "state"),
     [
@@ -166,10 +175,7 @@ def test_check_before_anyone_has_joined_from_the_directory(tmp_path, group, join
     config = configuration(tmp_path, {**GOOD, "group": [group] if group else []})
     config = config.model_copy(update={"data_dir": tmp_path})
     if joined:
-        with closing(connect(DataPaths(tmp_path).state)) as db:
-            prepare_state(db)
-            with transaction(db) as tx:
-                save_person(tx, DirectoryPerson("a@school.example", "A", ("pw",), 0.0))
+        save_joined(tmp_path, {"a@school.example": 0.0})
     (found,) = check_notifiers(config, 0.0)
     assert found.state is state
     assert ("first sign-in" in found.remedy) is (state is State.WARNING)
@@ -180,11 +186,7 @@ def test_check_names_people_who_have_not_signed_in_for_long(tmp_path):
     own = {**GOOD, "group": [{"group": "pw", "role": "staff"}], "absent_days": 30}
     own |= {"issuer": f"http://127.0.0.1:{free_port()}", "groups_claim": "groups"}
     config = configuration(tmp_path, own).model_copy(update={"data_dir": tmp_path})
-    with closing(connect(DataPaths(tmp_path).state)) as db:
-        prepare_state(db)
-        with transaction(db) as tx:
-            for person, days in (("a@school.example", 21), ("b@school.example", 19)):
-                save_person(tx, DirectoryPerson(person, "A", ("pw",), -days * 86_400.0))
+    save_joined(tmp_path, {"a@school.example": -21.0, "b@school.example": -19.0})
     (found,) = [one for one in check_sign_in(config, 0.0) if "20 days" in one.sentence]
     assert "a@school.example" in found.sentence
     assert "b@school.example" not in found.sentence
