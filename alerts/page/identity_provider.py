@@ -252,10 +252,8 @@ class IdentityProvider:
                     claim=own.groups_claim,
                 )
             )
-        groups, name = (
-            claims.get(own.groups_claim) if own.groups_claim else None,
-            claims.get("name"),
-        )
+        groups = claims.get(own.groups_claim) if own.groups_claim else None
+        name = claims.get("name")
         listed = groups if isinstance(groups, list) else [groups]
         return Identity(
             email=email,

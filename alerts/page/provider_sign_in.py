@@ -101,10 +101,8 @@ class ProviderPages(SignInGroup):
     async def _sign_in(
         self, request: Request, provider: IdentityProvider, begun: dict[str, Any], after: str
     ) -> Response:
-        address, limit = (
-            make_address_key(find_client(request)),
-            self._context.access.limits.provider,
-        )
+        address = make_address_key(find_client(request))
+        limit = self._context.access.limits.provider
         wait = limit.take(address, self._now())
         if wait > 0:
             return await self._refuse_too_many(request, after, "", wait)

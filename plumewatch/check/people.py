@@ -86,10 +86,8 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     if not config.bells:
         return
     begin, days = datetime.fromtimestamp(now, UTC), _LOOK_AHEAD.days
-    incidents, quiet = (
-        list_paged_labels(config.build_registry().rooms.values()),
-        build_quiet_hours(config),
-    )
+    incidents = list_paged_labels(config.build_registry().rooms.values())
+    quiet = build_quiet_hours(config)
     found = list(
         find_coverage_gaps(config.build_roster(), incidents, begin, begin + _LOOK_AHEAD, quiet)
     )
@@ -175,10 +173,8 @@ def _find_notify_files(config: PlumewatchConfig) -> Mapping[Secret, Path]:
 
 def _build_policy(config: PlumewatchConfig) -> AlertPolicy:
     """Build the alert policy, with people of the directory and channels from people's pages."""
-    policy, state = (
-        add_directory(build_alert_policy(config), config),
-        DataPaths(config.data_dir).state,
-    )
+    policy = add_directory(build_alert_policy(config), config)
+    state = DataPaths(config.data_dir).state
     return OwnChannels(state, read_gateways(config)).add_to(policy) if state.exists() else policy
 
 

@@ -132,8 +132,6 @@ def _build_source(config: PlumewatchConfig, reader_file: Path) -> DataSource:
     from dashboards.build import DataSource
 
     series = config.timeseries
-    user, password = (
-        f"{series.database}_reader",
-        load_secret_at("reader", reader_file).reveal(),
-    )
+    user = f"{series.database}_reader"
+    password = load_secret_at("reader", reader_file).reveal()
     return DataSource(series.url.rstrip("/"), series.database, user, password)

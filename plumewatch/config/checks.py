@@ -94,10 +94,8 @@ def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     known, several = {site.id for site in config.sites}, len(config.sites) > 1
     names = {site.name: site.id for site in config.sites if site.name and site.id}
-    what, named = (
-        "must be the id of a school: %(known)s",
-        ("bells", "holiday", "term", "shift"),
-    )
+    what = "must be the id of a school: %(known)s"
+    named = ("bells", "holiday", "term", "shift")
     for section in (*named, *(("room", "zone") if known else ())):
         entries: list[Any] = config.zones if section == "zone" else getattr(config, section)
         for path, entry in draft.iterate_tables(section, entries):

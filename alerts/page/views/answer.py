@@ -240,10 +240,8 @@ class AnswerPages(PageGroup):
             for n in shown["notices"]
             if declined and n["created_at"] >= said[-1]["at"] and n["person"] != grant.person
         )
-        rules, seen = (
-            self._context.access.sign_in,
-            await self._context.read(find_last_sign_in, grant.person),
-        )
+        rules = self._context.access.sign_in
+        seen = await self._context.read(find_last_sign_in, grant.person)
         is_due = seen is not None and self._context.settings.clock() - seen >= rules.warned_s
         until = self._context.times.write_when((seen or 0.0) + rules.absent_s)
         answer: dict[str, Any] = {

@@ -328,11 +328,9 @@ class ConfigPages(PageGroup):
     async def _list(
         self, request: Request, errors: Sequence[str] = (), status: int = 200
     ) -> Response:
-        form, session, version = (
-            self._find_form(request),
-            request.state.session,
-            await self._read_version(),
-        )
+        form = self._find_form(request)
+        session = request.state.session
+        version = await self._read_version()
         tree = self._build_tree(version)
         return self._context.render(
             request,
