@@ -225,6 +225,7 @@ def test_never_under_a_service_that_runs(used, tmp_path, capsys, force):
         ("journal.db", "DELETE FROM journal WHERE offset = 7", "conservation"),
         ("journal.db", "DELETE FROM journal WHERE offset > 60", "conservation"),
         ("journal.db", "UPDATE journal SET body = x'80' WHERE offset = 9", "conservation"),
+        ("journal.db", "UPDATE journal SET received = 0 WHERE offset = 9", "conservation"),
         ("journal.db", "UPDATE sqlite_sequence SET seq = 20 WHERE name = 'journal'", "cursor"),
         ("state.db", "UPDATE consumer SET position = 100000", "cursor detector"),
         (
@@ -246,6 +247,29 @@ def test_what_does_not_add_up_is_found(used, copied, name, statement, part):
 
 
 @pytest.mark.attack
+def test_a_log_beside_a_database_is_found(copied):
+    (copied / "state.db-wal").write_bytes(b"")
+    (fault,) = [proof for proof in verify(copied, DATABASES) if not proof.ok]
+    assert (fault.part, fault.sentence) == ("state.db-wal", "is not in the manifest")
+
+
+@pytest.mark.needs("sqlite3")
+async def test_an_index_that_is_damaged_is_repaired(used, tmp_path):
+    path = tmp_path / "data/state.db"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        (page,) = db.execute(
+            "SELECT pageno FROM dbstat WHERE name = 'sqlite_autoindex_incident_1'"
+        ).fetchone()
+        (incident,) = db.execute("SELECT id FROM incident").fetchone()
+    content = bytearray(path.read_bytes())
+    content[content.index(incident.encode(), (page - 1) * 4096)] ^= 1
+    path.write_bytes(content)
+    code, output = await asyncio.to_thread(back_up, used, tmp_path / "b")
+    assert (code, "LACKS state.db" in output, "FAULT" in output) == (1, True, False), output
+    async with running(load(used)):
+        assert list(path.parent.glob("state.db.corrupt-*"))
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "state.db", "state.db-wal"])
 def test_a_pipe_is_not_read(used, copied, name):
     (copied / name).unlink(missing_ok=True)
