@@ -9,7 +9,7 @@ dashboard's. The value ``"auto"`` removes an argument. ``shared.toml`` has texts
 by name.
 
 In every text, names in braces are replaced. Their values come from `dashboards.queries.FRAGMENTS`,
-from the panel's `fill`, or from its `quantities`. Each quantity has its own queries and unit:
+or from the panel's `quantities`. Each quantity has its own queries and unit:
 ``{quantity}`` is its key, ``{mean}`` selects it, and ``{basis}`` is the source of its guideline.
 """
 
@@ -261,7 +261,7 @@ def _panel(
 ) -> Json:
     (kind,) = given.keys() & _KINDS.keys()
     merged = {**defaults.get(kind, {}), **of_row, **given}
-    own = {**words, **merged.pop("fill", {})}
+    own = {**words}
     quantities = {_label(key): key for key in merged.pop("quantities", ())}
     if quantities:
         own |= _of_quantity(*next(iter(quantities.items()))) | {"labels": ", ".join(quantities)}

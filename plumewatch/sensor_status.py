@@ -55,7 +55,6 @@ _RECORDED: Final = {
     "late": CountKind.LATE,
     "clock_faults": CountKind.CLOCK,
     "faulty": CountKind.FAULT,
-    "skipped": CountKind.SKIPPED,
 }
 """Fields of the ``sensor_health`` records of the series."""
 

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from language.plain_text import escape
 from storage.journal import DeadLetter
-from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
 
 MAX_LETTERS: Final = 1_000
 """Maximum number of dead letters to read at once."""
@@ -53,12 +51,6 @@ def find_dead_letters(
         (reason, source, before, max(1, min(limit, MAX_LETTERS))),
     )
     return [StoredDeadLetter(int(row[0]), DeadLetter(*tuple(row)[1:])) for row in rows]
-
-
-def delete_dead_letters(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
-    """Delete dead letters, for example after their content has been stored."""
-    with transaction(connection) as tx:
-        tx.executemany("DELETE FROM dead_letter WHERE id = ?", [(n,) for n in numbers])
 
 
 def count_dead_letters(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:

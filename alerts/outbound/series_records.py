@@ -22,7 +22,7 @@ from detection.events import EventKind, join_details
 from language.messages import parse_facts
 from storage.errors import translate_errors
 from storage.sqlite import connect, load_scripts, transaction
-from storage.timeseries.records import CLASSES, Record
+from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,9 +42,8 @@ _FINE: Final = ("pm25", "pm1", "n03", "n05")
 
 _EVENT: Final = """
     SELECT onset AS at, sensor AS of_sensor, room AS of_room, kind AS of_kind, probabilities,
-        alerted, peak_time, "end", confidence, "end" - onset AS duration_s,
-        masked, thc_likely, late,
-        phase, incident, evidence, details, model_version
+        "end", confidence, "end" - onset AS duration_s,
+        phase, incident, evidence, details
     FROM alert_event WHERE id = ?
 """
 _INCIDENT: Final = """
@@ -59,16 +58,16 @@ _INCIDENT: Final = """
         resolved_at - opened_at AS resolved_s, sensor, status, verdict, suppressed_by,
         (SELECT cause FROM incident_feedback WHERE incident = i.id ORDER BY seq DESC LIMIT 1)
             AS cause,
-        (SELECT count(*) FROM alert_event WHERE incident = i.id) AS detections,
-        notices, notices_failed, people
+        notices, people
     FROM incident i, (
         SELECT count(*) FILTER (WHERE status = 'sent') AS notices,
-            count(*) FILTER (WHERE status = 'failed') AS notices_failed,
             count(DISTINCT person) FILTER (WHERE status = 'sent') AS people
         FROM outbox WHERE incident = ?1
     ) WHERE id = ?1
 """
-_NO_FIELDS: Final = frozenset({"at", "of_sensor", "of_room", "of_kind", "probabilities", "details"})
+_NO_FIELDS: Final = frozenset(
+    {"at", "of_sensor", "of_room", "of_kind", "probabilities", "evidence", "details"}
+)
 
 
 class DueEntry(NamedTuple):
@@ -179,8 +178,6 @@ def _build_event(db: sqlite3.Connection, key: str) -> Record | None:
     sentence = read_evidence(row).describe(row["of_kind"])
     said = {"sentence": sentence, "detail": join_details(parse_facts(row["details"]))}
     fields |= {name: text for name, text in said.items() if text}
-    chances = json.loads(row["probabilities"])
-    fields |= {f"p_{kind}": float(chances[kind]) for kind in CLASSES if kind in chances}
     half_s = _find_fine_half_s(json.loads(row["evidence"]))
     if half_s is not None:
         fields["fine_half_s"] = half_s

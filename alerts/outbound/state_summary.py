@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from alerts.incidents import threshold_adjustments
 from alerts.outbound.sensor_conditions import Condition, find_condition, load_active_faults
 from detection.events import join_details
 from detection.liveness import SensorLife, SensorState
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from alerts.outbound.sensor_conditions import ActiveFaults
-    from detection.alert_rules import ThresholdReport
     from storage.journal import Snapshot
     from storage.registry import Sensor
 
@@ -40,14 +38,12 @@ class StateSummary:
     """Values from the state database that samples need."""
 
     active_faults: Mapping[str, ActiveFaults] = field(default_factory=dict)
-    thresholds: Mapping[str, ThresholdReport] = field(default_factory=dict)
 
     @classmethod
     def read(cls, connection: sqlite3.Connection) -> StateSummary:
         """Read the summary; blocks, and raises `sqlite3.Error` on failure."""
         return cls(
             load_active_faults(connection),
-            threshold_adjustments.load_thresholds(connection),
         )
 
 
@@ -134,7 +130,6 @@ class StateRecorder:
                 "period_s": period,
                 "online": float(life.state is SensorState.ALIVE),
                 "online_s": min(self._online_s[name], period),
-                "interval_s": life.interval_s,
                 "expected": float(max(life.expected - self._expected.get(name, 0), 0)),
                 **{k: float(max(n - before.get(k, 0), 0)) for k, n in self._counts[name].items()},
             }
@@ -181,9 +176,4 @@ def _build_state_fields(sensor: str, stored: StateSummary) -> Fields:
     }
     if active and active.details:
         fields["fault"] = join_details(active.details)
-    threshold = stored.thresholds.get(sensor)
-    if threshold is not None:
-        fields |= {"level": threshold.level, "budget": threshold.budget}
-        if threshold.expected is not None:
-            fields["expected_false_alarms"] = threshold.expected
     return fields

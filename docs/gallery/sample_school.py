@@ -27,7 +27,6 @@ from alerts.notify import outbox
 from alerts.outbound.sensor_conditions import ActiveFaults, Condition
 from alerts.outbound.state_summary import StateRecorder, StateSummary
 from alerts.secrets import Secret
-from detection.alert_rules import ThresholdReport
 from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPhase
 from detection.liveness import SensorLife, SensorState
 from language.messages import build_fact
@@ -343,7 +342,6 @@ class _ServiceRecords:
         faults = ActiveFaults(1, False, (_DRIFT,), {Condition.DRIFTING: drifts})  # noqa: FBT003
         return StateSummary(
             {_DRIFTING: faults} if self._now > drifts else {},
-            {name: ThresholdReport(2.2, 2.2, 0.5, 0.3, 0.0, 12.0) for name in self._sensors},
         )
 
 

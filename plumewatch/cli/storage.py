@@ -11,7 +11,6 @@ import typer
 from language.messages import count_noun
 from plumewatch.cli.options import (
     CONFIG,
-    REFUSED,
     ConfigOption,
     ForceOption,
     Site,
@@ -91,20 +90,6 @@ def storage_setup(
             paths[writes].write_text(f"{account.secret}\n", encoding="utf-8")
     for path in paths.values():
         echo(f"its secret is in {path}")
-
-
-@storage_app.command("retry", epilog=list_examples("plumewatch storage retry"))
-def storage_retry(*, config: ConfigOption = CONFIG) -> int | None:
-    """Retry storing readings that the store refused, once you have fixed the cause."""
-    from storage.timeseries.writer import retry_refused
-
-    site = Site.load(config)
-    with site.read(site.paths.journal):
-        pass  # the journal must exist: retrying does not create it
-    with site.open_series() as series, show_progress("storing again"):
-        stored, refused = retry_refused(site.paths.journal, series)
-    echo(f"{stored} dead letters stored, {refused} refused again")
-    return REFUSED if refused else None
 
 
 @export_app.command(

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 Key = Literal["sensor", "room", "kind"]
 """The subject of a record. The registry adds the site, building and floor of its room or sensor."""
 
-CLASSES: Final = ("vape", "smoke", "spray", "steam", "voc", "dust")
-"""Kinds of events for which a probability is stored."""
-
 
 class RecordError(ValueError):
     """A record does not match its measurement; this is a bug."""
@@ -103,15 +100,9 @@ _ALL: Final = (
         "onset of the event",
         ("sensor", "room", "kind"),
         {
-            "alerted": "time of the decision, Unix seconds",
-            "peak_time": "time of the peak, Unix seconds",
             "end": "end of the event, Unix seconds; absent while ongoing",
             "duration_s": "from onset to end, seconds; absent while ongoing",
             "confidence": "0 to 1",
-            "masked": "1 if another source was active along with the vaping",
-            "thc_likely": "1 if cannabis is likely",
-            "late": "1 if it arrived too late to notify anyone",
-            **{f"p_{kind}": f"probability of {kind} at the decision" for kind in CLASSES},
             "fine_half_s": (
                 "from the peak until the rise in fine particles fell by half, seconds; absent"
                 " before that"
@@ -122,9 +113,7 @@ _ALL: Final = (
             "phase": "`alerted`, `updated` or `ended`",
             "incident": "id of its incident, if it has one",
             "sentence": "why, in one sentence",
-            "evidence": "JSON: channel to baseline, peak excess, rise and decay in seconds",
             "detail": "further description",
-            "model_version": "version of the detector",
         },
         kept=QUARTER_HOUR,
     ),
@@ -149,9 +138,7 @@ _ALL: Final = (
             "acknowledged_s": "from the first delivered notice to the acknowledgment, seconds",
             "arrived_s": "from the first delivered notice to the first arrival, seconds",
             "resolved_s": "from opening to resolution, seconds",
-            "detections": "events in it",
             "notices": "notices delivered",
-            "notices_failed": "notices that failed permanently",
             "people": "people who received a notice",
         },
         {
@@ -178,7 +165,6 @@ _ALL: Final = (
             "period_s": "length of the period, seconds",
             "online": "1 if it is alive at the end of the period",
             "online_s": "seconds of the period in which it was alive, sampled once a minute",
-            "interval_s": "seconds between its readings, registered or learned",
             "expected": "readings received, and those missing by its usual interval",
             "received": "readings received",
             "missing": "readings missing by its sequence numbers",
@@ -186,13 +172,9 @@ _ALL: Final = (
             "late": "late readings",
             "clock_faults": "readings with a wrong time",
             "faulty": "readings that report a faulty quantity",
-            "skipped": "readings the detector could not use",
             "last_seen": "receipt of its last live reading, Unix seconds",
             "faults": "active events of kind `sensor_fault`",
             "tamper": "1 if an event of kind `tamper` is active",
-            "level": "alert threshold, log-odds of vaping",
-            "expected_false_alarms": "expected false alarms a week at its threshold",
-            "budget": "tolerated false alarms a week",
             "condition_since": "when its condition began, Unix seconds",
             "urgency": "urgency of a visit: 0 if none is needed, 6 for the most urgent",
             "changed": "1 if its condition changed since the previous record",

@@ -26,25 +26,18 @@ import asyncio
 import logging
 import random
 import time
-from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from storage.dead_letters import delete_dead_letters, find_dead_letters
-from storage.errors import BatchRefusedError, StorageError, is_transient, translate_errors
+from storage.errors import BatchRefusedError, StorageError, is_transient
 from storage.journal import DeadLetter
-from storage.reading import Reading
-from storage.sqlite import InThread, connect
-from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Awaitable, Callable, Iterator, Sequence
-    from pathlib import Path
 
-    from storage.timeseries import Series
+    from storage.sqlite import InThread
 
 log = logging.getLogger(__name__)
 
@@ -265,32 +258,3 @@ class SeriesWriter(Generic[S]):
             log.warning("storing into %s again", self._name)
         self.state.failing = ""
         self._pause_s = 0.0
-
-
-_BATCH = 500
-
-
-def retry_refused(journal: Path, series: Series) -> tuple[int, int]:
-    """Retry refused readings and records; return how many were stored and refused again."""
-    with closing(connect(journal)) as connection, translate_errors(journal):
-        readings = _retry(connection, REASON, Reading, series.write)
-        records = _retry(connection, RECORD_REASON, Record, series.record)
-    return readings[0] + records[0], readings[1] + records[1]
-
-
-def _retry(
-    connection: sqlite3.Connection, reason: str, kind: type[T], store: Callable[[Sequence[T]], None]
-) -> tuple[int, int]:
-    stored = refused = before = 0
-    while letters := find_dead_letters(connection, reason=reason, before=before, limit=_BATCH):
-        before = letters[-1].id
-        found: dict[int, T] = {}
-        for number, letter in letters:
-            with suppress(msgspec.MsgspecError):  # its payload was cut off
-                found[number] = msgspec.json.decode(letter.payload, type=kind)
-        bad = {id(item) for item, _ in bisect_rejected(store, list(found.values()))}
-        done = [number for number, item in found.items() if id(item) not in bad]
-        delete_dead_letters(connection, done)
-        stored += len(done)
-        refused += len(letters) - len(done)
-    return stored, refused

@@ -311,7 +311,7 @@ class TestHealth:
         assert sorted(series.read_health(T, T + 1), key=lambda r: r.sensor)[::-1] == records
 
     def test_what_is_no_number_is_left_out_and_what_does_not_fit_is_refused(self, series):
-        fields = {"online": 1.0, "interval_s": math.nan}
+        fields = {"online": 1.0, "last_seen": math.nan}
         series.record([Record("sensor_health", T, fields, sensor="s")])
         assert series.read_health(T, T + 1)[0].fields == {"online": 1.0}
         for wrong in (

@@ -10,10 +10,8 @@ from ingest.recordings import read_recordings
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_series
-from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from storage.timeseries.influx_http import InfluxSettings
-from storage.timeseries.writer import REASON, RECORD_REASON
 from tests.support.command import plumewatch
 from tests.support.influx import influxql
 
@@ -143,34 +141,3 @@ class TestExport:
         code, words = embedded.run("export", "readings", *arguments)
         assert code == 2
         assert message in words
-
-
-class TestRetry:
-    def test_what_was_refused_is_stored_when_it_is_put_right(self, site):
-        import msgspec
-
-        readings = some(7)
-        record = {
-            "measurement": "sensor_health",
-            "time": NOW,
-            "fields": {"online": 1.0},
-            "sensor": "s1",
-        }
-        letters = [
-            DeadLetter(NOW, f"journal/{k}/s", REASON, "why", "x", 9, msgspec.json.encode(r))
-            for k, r in enumerate(readings)
-        ]
-        letters.append(
-            DeadLetter(NOW, "record/1/", RECORD_REASON, "why", "x", 9, msgspec.json.encode(record))
-        )
-        cut = DeadLetter(NOW, "journal/9/s", REASON, "why", "x", 9999, b'{"sensor":"s1","ti')
-        other = DeadLetter(NOW, "t", "bad_json", "why", "", 2, b"{}")
-        with Journal(DataPaths(site.config.data_dir).journal) as journal:
-            journal.commit([], [*letters, cut, other])
-        code, output = site.run("storage", "retry")
-        assert (code, output) == (1, "8 dead letters stored, 1 refused again\n")
-        assert len(stored(site)) == 7
-        with site.series() as series:
-            assert series.read_health(NOW, NOW + 1)
-        with Journal(DataPaths(site.config.data_dir).journal) as journal:
-            assert journal.count_dead_letters() == {REASON: 1, "bad_json": 1}

@@ -24,7 +24,6 @@ from alerts.outbound.sensor_conditions import ActiveFaults, Condition
 from alerts.outbound.state_summary import StateRecorder, StateSummary
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
-from detection.alert_rules import ThresholdReport
 from detection.events import Detail, EventKind, EventPhase
 from detection.liveness import SensorLife, SensorState
 from detection.quantities import COLUMNS
@@ -59,10 +58,7 @@ _SIMULATED = 1_789_390_800.0  # 2026-09-14T13:00:00Z, a Monday
 _THINNED_S = 10.0
 _BATCH = 500
 _FROZEN = build_fact(Detail.FROZEN, quantity="pm25", amount=7.0, time=1800.0)
-_COUNTED = (
-    *("received", "missing", "duplicates", "late", "clock_faults", "faulty"),
-    "skipped",
-)
+_COUNTED = ("received", "missing", "duplicates", "late", "clock_faults", "faulty")
 _LATE = (
     (_TAMPERED, EventKind.TAMPER, (build_fact(Detail.TAMPERED),), 5_400.0, 0.0),
     (SILENT, EventKind.SENSOR_FAULT, (_FROZEN,), 5_300.0, 0.0),
@@ -279,7 +275,6 @@ def _service(
             counts[name].update(missing=k % 35 == n, late=k % 250 == n)
         stored = StateSummary(
             faults if now > end - 5_300 else {},
-            {name: ThresholdReport(2.2, 2.2, 0.5, 0.3, 0.0, 12.0) for name in counts},
         )
         found += recorder.collect(now, _lives(registry, last, now, start), stored)
     return found

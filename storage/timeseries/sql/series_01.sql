@@ -38,7 +38,7 @@ CREATE TABLE stale (
 CREATE TABLE sensor_health (
     sensor TEXT NOT NULL,
     time INTEGER NOT NULL,
-    period_s REAL, online REAL, online_s REAL, interval_s REAL, expected REAL, received REAL, missing REAL, duplicates REAL, late REAL, clock_faults REAL, faulty REAL, skipped REAL, last_seen REAL, faults REAL, tamper REAL, level REAL, expected_false_alarms REAL, budget REAL, condition_since REAL, urgency REAL, changed REAL, state TEXT, fault TEXT, condition TEXT, condition_before TEXT, room_name TEXT, room_choice TEXT,
+    period_s REAL, online REAL, online_s REAL, expected REAL, received REAL, missing REAL, duplicates REAL, late REAL, clock_faults REAL, faulty REAL, last_seen REAL, faults REAL, tamper REAL, condition_since REAL, urgency REAL, changed REAL, state TEXT, fault TEXT, condition TEXT, condition_before TEXT, room_name TEXT, room_choice TEXT,
     PRIMARY KEY (sensor, time)
 ) WITHOUT ROWID;
 CREATE INDEX sensor_health_time ON sensor_health (time);

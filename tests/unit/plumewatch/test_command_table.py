@@ -59,7 +59,6 @@ CALLS = {
     "restore": "restore --verify {backup}",
     "export readings": "export readings --from 2026-09-01 --out {new}.csv",
     "storage setup": "storage setup",
-    "storage retry": "storage retry",
     "dashboards build": "dashboards build --out {new}",
     "dashboards push": "dashboards push --url http://127.0.0.1:{port} --token-file {payload}",
     "replay": "replay {readings} --alerts {new}.csv",
