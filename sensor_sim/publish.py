@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sensor_sim.wire import WireMessage
 
 _RETRY_S: Final = 0.25
-_TRIES: Final = 120
+_TRIES: Final = 8
 """How often to try a broker that does not answer yet."""
 _WINDOW: Final = 64
 _LOGGER: Final = logging.getLogger("sensor_sim.mqtt")

@@ -1,28 +1,32 @@
-"""Check that the broker answers and queues messages."""
+"""Check that the broker answers and queues messages, and when certificates expire."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.examine import accepts_anonymous, examine
+from language.messages import count_noun
 from plumewatch.check.result import CheckResult, State, fault, ok, warn
 from plumewatch.config.settings import read_broker_settings
 from plumewatch.service.web_server import is_loopback
+from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ingest.mqtt.examine import BrokerFacts
     from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.config.sections.broker import BrokerConfig
 
 _NEARLY_FULL: Final = 0.8
 
 
 def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Connect to the broker, and try its queue."""
-    del now
+    """Connect to the broker, try its queue, and read its certificates."""
     broker = config.broker
     try:
         facts = asyncio.run(examine(read_broker_settings(config), trial=broker.canary))
@@ -40,6 +44,8 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
                 "it accepts connections without an account: anyone who reaches it can publish",
                 "set allow_anonymous false, give each sensor an account; see deploy/mosquitto.conf",
             )
+    if broker.tls:
+        yield from check_certificates(broker, now)
 
 
 def _suggest_remedy(config: PlumewatchConfig, error: BrokerError) -> str:
@@ -98,3 +104,37 @@ def check_queue(config: PlumewatchConfig, facts: BrokerFacts) -> Iterator[CheckR
             "start the service, which reads them; then raise max_queued_messages there"
             " and in the configuration",
         )
+
+
+_DAY_S: Final = 86_400.0
+_SOON_DAYS: Final = 30.0
+_TIMEOUT_S: Final = 5.0
+
+
+def check_certificates(broker: BrokerConfig, now: float) -> Iterator[CheckResult]:
+    """Check when the certificates of the broker's listener and of its CA file expire."""
+    try:
+        from cryptography import x509  # noqa: PLC0415 - an extra
+    except ImportError:
+        return
+    fetch = partial(ssl.get_server_certificate, (broker.host, broker.port), timeout=_TIMEOUT_S)
+    threads = BoundedThreads("certificate", threads=1)
+    sources: dict[str, Callable[[], bytes]] = {
+        "broker certificate": lambda: threads.call(fetch, 2 * _TIMEOUT_S).encode()
+    }
+    if broker.ca_file is not None:
+        sources["broker ca_file"] = broker.ca_file.read_bytes
+    remedy = "renew it, then systemctl restart mosquitto"
+    for part, read in sources.items():
+        try:
+            expires = min(c.not_valid_after_utc for c in x509.load_pem_x509_certificates(read()))
+        except (OSError, ValueError, BoundedCallError) as error:
+            yield warn(part, f"cannot be read: {error}", "openssl x509 -noout -dates shows one")
+            continue
+        days = (expires.timestamp() - now) / _DAY_S
+        if days <= 0:
+            yield fault(part, f"expired {count_noun(round(-days), 'day')} ago", remedy)
+        elif days < _SOON_DAYS:
+            yield warn(part, f"expires in {count_noun(round(days), 'day')}", remedy)
+        else:
+            yield ok(part, f"is valid for {count_noun(round(days), 'day')}")

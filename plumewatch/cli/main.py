@@ -16,6 +16,7 @@ from plumewatch.cli import (
     retention,
     run,
     sensors,
+    simulate,
     storage,
 )
 from plumewatch.cli.options import Commands
@@ -38,7 +39,7 @@ app = typer.Typer(
 for part in (
     *(setup.app, run.app, sensors.app, decode.app, people.app),
     *(reports.app, retention.app, backup.app, storage.app, dashboards.app),
-    *(replay.app, segments.app, stream.app),
+    *(replay.app, simulate.app, segments.app, stream.app),
 ):
     app.add_typer(part)
 

@@ -16,7 +16,7 @@ app = typer.Typer()
 
 
 @app.command(
-    rich_help_panel="History",
+    rich_help_panel="Simulation and history",
     epilog=list_examples(
         "plumewatch replay readings.csv.gz --alerts alerts.csv --events events.csv",
         "plumewatch replay monday.csv tuesday.csv --alerts alerts.csv --config plumewatch.toml",

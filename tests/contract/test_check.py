@@ -8,6 +8,7 @@ import re
 import shlex
 import socket
 import subprocess
+import time
 import warnings
 from contextlib import closing
 
@@ -16,13 +17,14 @@ import pytest
 from alerts.access import own_channels
 from ingest.mqtt.examine import BrokerFacts
 from plumewatch.check import people
-from plumewatch.check.broker import check_queue
+from plumewatch.check.broker import check_certificates, check_queue
 from plumewatch.check.machine import check_clock
 from plumewatch.check.people import check_page
 from plumewatch.check.result import State
 from plumewatch.check.sensors import check_intervals
 from plumewatch.cli.run import run_check
 from plumewatch.config.load import load
+from plumewatch.config.sections.broker import BrokerConfig
 from plumewatch.service.data_folder import prepare_state
 from storage import audit
 from storage.files import FolderLock, find_service_start
@@ -163,6 +165,33 @@ class TestBroker:
         (trial,) = problems(found, "broker queue")
         assert trial["state"] == "warn"
         assert "plumewatch/canary/#" in trial["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("days", "state", "message"),
+    [(1, "warn", "expires in 1 day"), (90, "ok", "valid for 90 days")],
+)
+def test_certificates_of_a_broker(checked, tmp_path, days, state, message):
+    cert, key = certificate(tmp_path, days=days)
+    lines = f"certfile {cert}\nkeyfile {key}\nallow_anonymous true"
+    with Mosquitto(lines) as broker:
+        trusted = f'tls = true\nca_file = "{cert}"'
+        _, found = checked(port=broker.port, broker=trusted)
+    for part in ("broker certificate", "broker ca_file"):
+        (line,) = [f for f in found if f["part"] == part]
+        assert line["state"] == state
+        assert message in line["sentence"]
+    assert next(f for f in found if f["part"] == "broker")["state"] == "ok"
+
+
+def test_a_certificate_that_is_over_and_one_that_is_none(tmp_path):
+    cert, _ = certificate(tmp_path, days=100)
+    broker = BrokerConfig(port=free_port(), tls=True, ca_file=cert)
+    unreachable, over = check_certificates(broker, time.time() + 104 * 86_400)
+    assert (over.state, over.sentence) == (State.FAULT, "expired 4 days ago")
+    assert unreachable.state is State.WARNING
+    cert.write_text("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n")
+    assert [*check_certificates(broker, NOW)][1].state is State.WARNING
 
 
 def test_a_certificate_that_is_not_trusted(checked, tmp_path):

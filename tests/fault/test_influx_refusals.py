@@ -94,7 +94,7 @@ async def test_a_schema_of_another_program(course, server):
     c.series.write([], 0)  # as in a new file with the cursor
     await c.drain()
     assert c.journal.count_dead_letters() == {"series_refused": COUNT}  # the earlier ones
-    assert len(c.series.between(0.0, 4e9)) == COUNT
+    assert len(c.series.read_between(0.0, 4e9)) == COUNT
 
 
 async def test_a_clock_or_retention_that_does_not_fit(course, server):

@@ -28,7 +28,6 @@ from rich.text import Text
 from detection.events import EventKind, EventPhase, describe_evidence
 from language.messages import _
 from language.plain_text import escape
-from plumewatch.cli.demo.simulator import SPEED, START
 from plumewatch.cli.demo.truth import TruthScore
 from plumewatch.cli.options import CONFIG
 from plumewatch.config.editor import ConfigEditor
@@ -47,6 +46,11 @@ if TYPE_CHECKING:
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig
 
+SPEED: Final = 20.0
+_SEED: Final = 11
+_START: Final = datetime(2026, 9, 14, 9, 30, tzinfo=UTC)
+"""A Monday morning during the term."""
+_DAYS: Final = 2.0
 _UNANSWERED: Final = 3
 """Every third push, and all later ones about the same room, are left to the person who tries the
 demo."""
@@ -156,7 +160,7 @@ class Demo:
     def _clock(self) -> float:
         """Return the simulated school's time, which starts with the simulator's first message."""
         elapsed = 0.0 if self._began is None else time.monotonic() - self._began
-        return START.timestamp() + elapsed * SPEED
+        return _START.timestamp() + elapsed * SPEED
 
     def _receive_clock(self) -> float:
         if self._began is None and self._service.ingestion.source.state.received:
@@ -188,9 +192,11 @@ class Demo:
         )
 
     async def _simulate(self, broker_port: int, stop: asyncio.Event) -> None:
+        words = f"simulate --seed {_SEED} --days {_DAYS} --speed {SPEED} --activity demo --truth"
+        words += f" --start {_START.isoformat()} --publish 127.0.0.1:{broker_port}"
         simulator = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "plumewatch.cli.demo.simulator"),
-            *(str(self._folder / CONFIG.name), str(broker_port)),
+            *(sys.executable, "-m", "plumewatch", *words.split()),
+            *("--config", str(self._folder / CONFIG.name)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -24,7 +24,7 @@ _SENSORS_A_BUCKET: Final = 1000
 
 
 @app.command(
-    rich_help_panel="History",
+    rich_help_panel="Simulation and history",
     epilog=list_examples(
         "plumewatch segments history",
         "plumewatch segments history --every 5",

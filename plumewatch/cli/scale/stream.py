@@ -43,7 +43,7 @@ _SENTENCES: Final = {
 
 
 @app.command(
-    rich_help_panel="History",
+    rich_help_panel="Simulation and history",
     epilog=list_examples(
         "plumewatch stream history --checkpoint state --events events --master 'local[2]' --once",
         "plumewatch stream --kafka k1:9092 --config plumewatch.toml --checkpoint s --events e",

@@ -37,6 +37,7 @@ NOT_HERE = {
 FAILS_HERE = {
     "setup": 2,  # has a contract test with a broker
     "staff remove-second-factor": 1,  # nobody has one
+    "simulate": 3,  # no broker
     "dashboards push": 2,  # no InfluxDB here; the contract test has one
 }
 
@@ -62,6 +63,7 @@ CALLS = {
     "dashboards build": "dashboards build --out {new}",
     "dashboards push": "dashboards push --url http://127.0.0.1:{port} --token-file {payload}",
     "replay": "replay {readings} --alerts {new}.csv",
+    "simulate": "simulate --days 0.001 --publish 127.0.0.1:{port}",
     "segments": "segments {new}",
 }
 """Arguments of each command in a school with one incident."""
