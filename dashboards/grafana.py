@@ -31,7 +31,6 @@ _DEADLINE_S: Final = 60.0
 _LATER: Final = frozenset({408, 429})
 """Status codes after which a later retry may work."""
 _COUNTED: Final = frozenset({"id", "version"})
-"""Keys that Grafana sets itself."""
 
 
 class GrafanaError(Exception):

@@ -354,7 +354,6 @@ _LABELS: Final = Words(
         "rh": mark("humidity"),
     }
 )
-"""Everyday names of quantities."""
 
 
 def describe_evidence(event: Event) -> str:

@@ -79,7 +79,6 @@ _TABLE: Final = (
 )
 
 QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType({q.key: q for q in _TABLE})
-"""All quantities by key, in column order."""
 
 FINE_PARTICLES: Final = ("pm25", "pm1", "pm4", "pm10", "n03")
 """Quantities that show fine particles, in order of preference. A sensor without any of them cannot

@@ -324,4 +324,3 @@ WRITERS: Final[dict[str, Callable[[Sheet, Path], None]]] = {
     ),
     "xlsx": _write_xlsx,
 }
-"""Formats for programs."""

@@ -49,7 +49,6 @@ NAMES: Final = frozenset(
         *(mark("sensors"), mark("sensors down"), mark("1/10 sensors"), mark("opened")),
     )
 )
-"""Columns, codes and units of tables."""
 _KINDS: Final = {
     "vape": mark("vaping"),
     "vape_and_smoke_per_school_day": mark("vaping and smoke per school day"),
@@ -78,7 +77,6 @@ ABOUT: Final = {
     "response": mark("response times, for all and by group"),
     "sensors": mark("one row per sensor"),
 }
-"""All reports and what they contain."""
 
 
 def translate(name: str) -> str:

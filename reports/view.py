@@ -42,7 +42,6 @@ _OF_CODES: Final = ("kinds", "false_causes", "actions")
 _CODES: Final = (
     *("kind", "severity", "state", "outcome", "false_cause", "responder_role", "by", "value"),
 )
-"""Columns that contain codes."""
 _PLACE: Final = "place"
 _PRINTED: Final = {
     "incidents": (

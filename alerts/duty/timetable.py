@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DAY_MIN: Final = 1440
-"""Minutes in a day on the clock."""
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """Names of the days, in the order of `date.weekday`."""
 _UTC: Final = ZoneInfo("UTC")

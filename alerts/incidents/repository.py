@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 AGAIN: Final = "+"
 ARRIVED: Final = (Happened.ARRIVED, Happened.ARRIVED_TOO)
-"""History entries that record an arrival."""
 _FIELDS: Final = tuple(
     f.name for f in fields(Incident) if f.name not in ("detections", "suppressed_by")
 )

@@ -82,7 +82,6 @@ KIND_WORDS: Final = Words(
         EventKind.SERVICE: mark("Plumewatch needs attention"),
     }
 )
-"""Event kinds as notice titles."""
 NOTICE_WORDS: Final = Words(NoticeReason.list_texts())
 
 

@@ -82,8 +82,6 @@ class PageContext(Visibility):
         self.cookie = name_cookie(secure=settings.access.secure_cookie)
         self._templates = build_environment(settings, self.times, nav=NAV, Right=Right)
 
-    # session and rights
-
     async def find_session(self, request: Request) -> Session | None:
         """Return the session of a request, or None, and keep it for templates."""
         request.state.session = None
@@ -194,8 +192,6 @@ class PageContext(Visibility):
         request.state.form = await read_form(request, size)
         if not session.allows(get_text(request.state.form, "form_token")):
             raise HTTPException(403, _("This form has expired. Go back, reload and try again."))
-
-    # state database
 
     async def run_in_thread(
         self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
@@ -319,8 +315,6 @@ class PageContext(Visibility):
         """Return a field's cleaned free text, and why it is refused (empty if accepted)."""
         text = clean_text(get_text(form, name))
         return text, find_fault(text[:_MAX_FREE_TEXT])
-
-    # responses
 
     def render(
         self,

@@ -96,7 +96,6 @@ _WORDS: Final = {
         }
     ),
 }
-"""Words that templates show for codes."""
 
 
 @dataclass(frozen=True, slots=True)

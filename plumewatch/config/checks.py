@@ -33,7 +33,6 @@ _DAYS: Final = (
 )
 _NAMES: Final = frozenset(DECODERS)
 _NOTIFIABLE_ROLES: Final = ("staff", "facilities", "admin")
-"""Roles that can be notified of incidents."""
 GOOGLE: Final = "accounts.google.com"
 ENTRA: Final = frozenset(
     {"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn"}

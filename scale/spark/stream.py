@@ -62,7 +62,6 @@ KEPT_SHARDS: Final = 64
 """Shards that a Python worker keeps in memory."""
 _TYPES: Final = {"Int64": "long", "Float64": "double", "String": "string", "Boolean": "boolean"}
 COLUMNS: Final = ", ".join(f"`{name}` {_TYPES[str(kind)]}" for name, kind in SCHEMA.items())
-"""`scale.history.SCHEMA` as a Spark schema."""
 PACKED: Final = "shard int, block binary"
 _EVENT_ROW: Final = (
     "shard int, id string, sensor string, kind string, phase string, time double, event string"

@@ -238,7 +238,6 @@ _HIT_SHAPE: Final = 0.06
 median of 1.6 and a 99th percentile of 113 µg/m³ (recording in a laboratory)."""
 
 _RESPONSE: Final = (0.5, 2.0)
-"""Smallest and largest gain of a unit."""
 
 
 def _unit_matrix(rng: np.random.Generator, part: PmPart) -> NDArray[np.float64]:

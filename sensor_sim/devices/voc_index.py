@@ -149,7 +149,6 @@ class VocIndexPort:
         ticks = (np.clip(raw, SRAW_MINIMUM + 1, SRAW_MINIMUM + 32_767) - SRAW_MINIMUM).astype(
             np.float32
         )
-        # MOX model, sigmoid.
         gas = (ticks - (self._mean + self._offset)) / (-(self._std + STD_BONUS)) * INDEX_GAIN
         shape = _ONE / (_ONE + _exp(np.clip(SIGMOID_K * (gas - SIGMOID_X0), _F(-50), _F(50))))
         # For the default offset of 100 the shift of the positive branch is (500 - 5*100)/4 = 0.

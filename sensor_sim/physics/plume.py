@@ -207,7 +207,6 @@ def _release(
 ) -> None:
     n = target.shape[1]
     kernel = _expand(response, horizon)
-    # Fade out over the last tenth to avoid a step.
     tail = max(horizon // 10, 1)
     kernel[:, -tail:] *= np.linspace(1, 0, tail, dtype=np.float32)
     shots = [(at + e.duration_s / 2, share) for at, share in zip(e.times_s, e.shares, strict=True)]

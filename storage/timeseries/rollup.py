@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 LEVELS: Final = (MINUTE, QUARTER_HOUR)
 ROWS: Final = 5_000
-"""Rows deleted in one transaction."""
 _NS: Final = 1_000_000_000
 _QUARTER_NS: Final = QUARTER_HOUR.step_s * _NS
 _SETTLED_S: Final = 60.0

@@ -133,8 +133,6 @@ class ConfigPages(PageGroup):
             return await self._list(request, [str(error)], 409)
         return RedirectResponse(f"/settings/{form.slug}?saved=yes", 303)
 
-    # shared by all settings pages
-
     def _count_change(self, session: Session) -> None:
         now, is_admin = self._context.settings.clock(), session.may(Right.SETTINGS)
         self._context.count_change(session.person, now, is_admin=is_admin)

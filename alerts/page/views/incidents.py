@@ -58,8 +58,6 @@ class IncidentPages(PageGroup):
         self._engine = context.engine
         self._pictures = build_pictures(context)
 
-    # pages
-
     @serves("/incidents", one_school=True, of_any_size=True)
     async def _index(
         self, request: Request, fault: str = "", done: str = "", unsure: Collection[str] = ()
@@ -183,8 +181,6 @@ class IncidentPages(PageGroup):
         if picture is None:
             raise HTTPException(404, _("This incident doesn't exist."))
         return Response(picture, media_type="image/svg+xml")
-
-    # actions
 
     @serves("/incidents/{id}/acknowledge", Right.ANSWER, methods=("POST",))
     async def _acknowledge(self, request: Request) -> Response:

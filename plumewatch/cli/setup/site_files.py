@@ -41,7 +41,6 @@ OF_EVERY_SITE: Final = (
 )
 """Files that every site gets in addition to its configuration."""
 IGNORE: Final = "ignore"
-"""The decoder that stores nothing."""
 _HEADING: Final = "# Written by `plumewatch setup`. docs/settings.md lists every key."
 _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
