@@ -242,8 +242,8 @@ def is_alerted_vaping(episodes: Episodes) -> Flags:
 
 def count_stages(age: Floats) -> Floats:
     """Count how often an episode of this age is classified: at 30 s, then each time it doubles."""
-    asked: Floats = np.floor(np.log2(np.maximum(age, 15.0) / 15.0))
-    return asked
+    stages: Floats = np.floor(np.log2(np.maximum(age, 15.0) / 15.0))
+    return stages
 
 
 def count_moments(age: Floats) -> Floats:
@@ -252,8 +252,8 @@ def count_moments(age: Floats) -> Floats:
     A young pulse is scored at almost every reading. Later it is scored about eight times per
     doubling of its age, whatever the sensor's interval.
     """
-    judged: Floats = np.floor(8.0 * np.log2(np.maximum(age, 0.0) / 8.0 + 1.0))
-    return judged
+    moments: Floats = np.floor(8.0 * np.log2(np.maximum(age, 0.0) / 8.0 + 1.0))
+    return moments
 
 
 BUDGET: Final = 1.0

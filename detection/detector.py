@@ -454,8 +454,8 @@ class Detector:
     def _end_over(self, here: _Round, over: Flags, age: Floats) -> None:
         """End episodes that are over, and possible vaping that is no longer scored."""
         episode, time, x = here.episode, here.time, here.x
-        judged = over | (age > SCORED_S)
-        for i in (alert_rules.is_possible(episode) & judged).nonzero()[0].tolist():
+        final = over | (age > SCORED_S)
+        for i in (alert_rules.is_possible(episode) & final).nonzero()[0].tolist():
             self._end_possible(here, i)
         for i in over.nonzero()[0].tolist():
             self._end(here, i)
@@ -483,13 +483,13 @@ class Detector:
         if np.count_nonzero(alerted):
             alerted &= time - episode["peak_at"][due] >= alert_rules.THC_FROM_S
             episode["thc_log_odds"][due[alerted]] = self._model.score_thc(f[alerted])
-        judged = take(episode, due)
+        scored = take(episode, due)
         above = score - (self._model.level + self.thresholds.get_offsets(rows))
-        may_alert = ~(alert_rules.is_faint(judged) | alert_rules.is_early(judged, f))
+        may_alert = ~(alert_rules.is_faint(scored) | alert_rules.is_early(scored, f))
         self.thresholds.observe(rows[may_alert], time[may_alert], score[may_alert])
-        unclear = alert_rules.is_ambiguous(judged, f)
+        unclear = alert_rules.is_ambiguous(scored, f)
         passes = above >= 0.0
-        near = passes | alert_rules.is_near(judged, self._model.level)
+        near = passes | alert_rules.is_near(scored, self._model.level)
         return np.array([passes & ~unclear, near, unclear]) & may_alert
 
     def _end_sessions(self, here: _Round) -> None:

@@ -92,7 +92,7 @@ def build_statuses(
         is_blind = since is not None and (life.last_seen or 0.0) - since > _BLIND_S
         statuses[sensor.id] = SensorStatus(
             state=life.state.value,
-            heard=life.last_seen,
+            last_seen=life.last_seen,
             interval_s=life.interval_s,
             counts=tally.get_counts(sensor.id),
             no_particles_since=since if is_blind else None,
@@ -129,16 +129,16 @@ def read_statuses(
     registry, paths = config.build_registry(), DataPaths(config.data_dir)
     tally = ReadingCounts()
     outages = Outages({s.id: s.interval_s for s in registry.sensors.values()}, LivenessSettings())
-    judged = outages.open(connection)
+    evaluated = outages.open(connection)
     counted = restore_counts(connection, tally, registry) or 0
     started = find_service_start(paths.lock) or math.inf
-    for entry in _read_since(paths.journal, min(judged, counted)):
+    for entry in _read_since(paths.journal, min(evaluated, counted)):
         if entry.offset > counted and entry.reading.sensor in registry.sensors:
             tally.add(entry.reading)
         if entry.reading.received >= started:
             outages.on_restart()
             started = math.inf
-        if entry.offset > judged:
+        if entry.offset > evaluated:
             outages.step([entry.reading])
     found = build_statuses(registry, outages.get_liveness(), tally, _read_fields(connection))
     seen = _read_latest(config)

@@ -198,13 +198,13 @@ def write_clock(moment: float, zone: str, now: float | None = None) -> str:
     'Mon 10:05 AM'
     'Sep 7 10:05 AM'
     """
-    told = datetime.fromtimestamp(moment, ZoneInfo(zone))
-    clock = write_date(told, "clock")
-    today = told if now is None else datetime.fromtimestamp(now, ZoneInfo(zone))
-    days = abs((today.date() - told.date()).days)
+    local = datetime.fromtimestamp(moment, ZoneInfo(zone))
+    clock = write_date(local, "clock")
+    today = local if now is None else datetime.fromtimestamp(now, ZoneInfo(zone))
+    days = abs((today.date() - local.date()).days)
     if not days:
         return clock
-    return f"{write_date(told, 'weekday' if days < _WEEK_DAYS else 'month and day')} {clock}"
+    return f"{write_date(local, 'weekday' if days < _WEEK_DAYS else 'month and day')} {clock}"
 
 
 def render(notice: Notice, scheme: str = "") -> tuple[str, str]:

@@ -52,7 +52,7 @@ class SensorStatus:
     """
 
     state: str
-    heard: float | None
+    last_seen: float | None
     interval_s: float
     counts: Mapping[str, int] = field(default_factory=dict)
     poll_error: str = ""
@@ -65,7 +65,7 @@ class SensorStatus:
         if seen is None:
             return self
         state = "silent" if self.state == "never heard" else self.state
-        return replace(self, state=state, heard=max(seen, self.heard or seen))
+        return replace(self, state=state, last_seen=max(seen, self.last_seen or seen))
 
     @property
     def has_problems(self) -> bool:

@@ -85,7 +85,7 @@ def _read_statuses(
 def _check_silence(
     config: PlumewatchConfig, statuses: Mapping[str, SensorStatus], now: float
 ) -> Iterator[CheckResult]:
-    latest = {name: s.heard for name, s in statuses.items() if s.heard is not None}
+    latest = {name: s.last_seen for name, s in statuses.items() if s.last_seen is not None}
     started = find_service_start(DataPaths(config.data_dir).lock)
     if started is None:
         now = max(latest.values(), default=now)  # when the service stopped

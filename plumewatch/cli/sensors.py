@@ -44,7 +44,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
                 name,
                 _describe_state(found, site),
                 room.full_name if room else "",
-                "never" if found.heard is None else site.format_time(found.heard),
+                "never" if found.last_seen is None else site.format_time(found.last_seen),
                 f"{found.interval_s:.3g} s",
                 ", ".join(f"{key} {n:,}" for key, n in found.counts.items()),
                 *([_describe_poll(found, site)] if polled else []),

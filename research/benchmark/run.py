@@ -119,22 +119,25 @@ def evaluate(
     once for each of `people`, so its run time depends on the longest stream, not on their sum.
     """
     cases = [
-        (told, program, r, s) for told in people for program, r in recordings for s in r.series
+        (feedback, program, r, s)
+        for feedback in people
+        for program, r in recordings
+        for s in r.series
     ]
     series: list[Series] = []
     truths: list[list[Happening]] = []
     rooms: dict[int, Room] = {}
-    for row, (told, _, recording, whole) in enumerate(cases):
-        series.append(whole.select_after(recording.spans[0][0] - 86_400.0 * LEAD_IN_DAYS[told]))
+    for row, (feedback, _, recording, whole) in enumerate(cases):
+        series.append(whole.select_after(recording.spans[0][0] - 86_400.0 * LEAD_IN_DAYS[feedback]))
         truths.append([h for h in recording.happenings if h.sensor == whole.sensor.name])
-        if told != COLD:
-            rooms[row] = Room(truths[row], float(series[row].time[0]), told == ANSWERED)
+        if feedback != COLD:
+            rooms[row] = Room(truths[row], float(series[row].time[0]), feedback == ANSWERED)
     staff = People(rooms)
     events = run_detector(
         series, Detector(model, staff if rooms else None), staff.adjust_thresholds
     )
     results = []
-    for (told, program, recording, one), truth, mine in zip(cases, truths, events, strict=True):
+    for (feedback, program, recording, one), truth, mine in zip(cases, truths, events, strict=True):
         spans = recording.spans
         alerts = select_vape_alerts(mine)
         seen = select_vape_alerts(mine, (EventKind.VAPE, EventKind.POSSIBLE))
@@ -145,7 +148,7 @@ def evaluate(
         ]
         by_floor = tuple((s.n_found, s.n_false) for s in scores)
         results.append(
-            Result(recording.name, program, method, scores[0], by_floor, told, with_possible)
+            Result(recording.name, program, method, scores[0], by_floor, feedback, with_possible)
         )
         part = one.select_after(spans[0][0] - _RULE_LEAD_S)
         for key, (_, rule) in (peers.RULES if method == SHIPPED else {}).items():

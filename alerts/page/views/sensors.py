@@ -128,17 +128,17 @@ class SensorPages(PageGroup):
             values = seen.values if seen else {}
             time = compute_sensor_time(days[sensor.id])
             faulty, status = active.get(sensor.id), statuses.get(sensor.id)
-            state, heard = fields.get("state", "not checked yet"), seen.time if seen else None
+            state, last_seen = fields.get("state", "not checked yet"), seen.time if seen else None
             if status is not None:
-                status = status.with_stored(heard)
-                state, heard = status.state, status.heard
+                status = status.with_stored(last_seen)
+                state, last_seen = status.state, status.last_seen
             rows.append(
                 {
                     "sensor": sensor,
                     "room": context.registry.rooms.get(sensor.room),
                     "state": state,
-                    "silent_since": heard if state in _DOWN else None,
-                    "checked_until": heard if state in _DOWN and record is None else None,
+                    "silent_since": last_seen if state in _DOWN else None,
+                    "checked_until": last_seen if state in _DOWN and record is None else None,
                     "first_step": _find_first_step(state, status, faulty),
                     "seen": seen.time if seen else None,
                     "online": time.availability.value,

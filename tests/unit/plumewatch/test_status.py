@@ -98,8 +98,8 @@ def test_readings_since_the_last_snapshot_count_at_once(stored):
         )
     _, text = run(stored, "status", "--json")
     first, second = map(json.loads, text.splitlines())
-    assert (first["heard"], first["counts"]["readings"]) == (NOW + 250, 6)
-    assert (second["state"], second["heard"]) == ("alive", NOW + 250)
+    assert (first["last_seen"], first["counts"]["readings"]) == (NOW + 250, 6)
+    assert (second["state"], second["last_seen"]) == ("alive", NOW + 250)
     _, checked = run(stored, "check")
     assert "has never reported" not in checked
 
@@ -122,7 +122,7 @@ def test_a_sensor_known_only_from_the_series_was_heard_then(stored):
     with SqliteSeries(stored.parent / "plumewatch-data/series.db") as series:
         series.write([Reading("s2", NOW - 3 * 86_400, NOW, {"pm25": 4.0})])
     second = json.loads(run(stored, "status", "--json")[1].splitlines()[1])
-    assert (second["state"], second["heard"]) == ("silent", NOW - 3 * 86_400)
+    assert (second["state"], second["last_seen"]) == ("silent", NOW - 3 * 86_400)
     said = [found.sentence for found in check_sensors(load(stored), NOW + 240)]
     assert "s2: silent, longest for 3 days" in said
     assert not any("never heard" in sentence for sentence in said)
@@ -170,7 +170,7 @@ def test_status_as_json(stored):
         "sensor": "s1",
         "room": "r",
         "state": "alive",
-        "heard": NOW + 240,
+        "last_seen": NOW + 240,
         "interval_s": 60.0,
         "counts": {"readings": 5, "late": 4, "skipped": 2},
         "poll_error": "",
@@ -182,7 +182,7 @@ def test_status_as_json(stored):
         "sensor": "s2",
         "room": "r",
         "state": "never heard",
-        "heard": None,
+        "last_seen": None,
         "interval_s": 5.0,
         "counts": {},
         "poll_error": "HTTP status 500",
