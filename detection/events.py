@@ -286,8 +286,8 @@ class Evidence:
         (percent, first), *others = odds
         own = EventKind.VAPE if kind == EventKind.POSSIBLE else kind
         if own in self.probabilities and own != ranked[0][0]:
-            said = f"{why[:1].upper()}{why[1:]}. " if why else ""
-            return said + _("Could also be %(kind)s", kind=first)
+            intro = f"{why[:1].upper()}{why[1:]}. " if why else ""
+            return intro + _("Could also be %(kind)s", kind=first)
         likely = _("%(percent)s%% likely %(kind)s", percent=percent, kind=first)
         if others:
             percent, other = others[0]
@@ -378,17 +378,17 @@ def describe_evidence(event: Event) -> str:
 def _why(evidence: Mapping[str, ChannelEvidence], details: Iterable[Fact]) -> str:
     """Describe the channels that moved, then those that did not, then the details."""
     moved, still = [], dict[_Still, list[str]]()
-    said = set[str]()
+    mentioned = set[str]()
     for key, channel in evidence.items():
         label, movement = _LABELS.get(key) or QUANTITY_WORDS[key], _movement(key, channel)
         if isinstance(movement, _Still):
             still.setdefault(movement, []).append(label)
         else:
-            said.add(label)
+            mentioned.add(label)
             moved.append(_("%(quantity)s %(moved)s", quantity=label, moved=movement))
     for movement, labels in still.items():
-        names = [label for label in dict.fromkeys(labels) if label not in said]
-        said.update(names)
+        names = [label for label in dict.fromkeys(labels) if label not in mentioned]
+        mentioned.update(names)
         if names:
             words = plural(*_STILL_WORDS[movement], len(names))
             moved.append(words % {"quantities": join_words(names)})

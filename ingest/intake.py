@@ -234,18 +234,18 @@ class Intake:
         readers = self._topics.get(message.topic)
         if readers is None:
             readers = self.find_decoders(message.topic)
-        asked: list[str] = []
+        read_by: list[str] = []
         try:
-            readings = self._decode(message, readers, decoder, asked)
+            readings = self._decode(message, readers, decoder, read_by)
             if permits is not None:
                 self._check_sender(readings, permits)
         except DecodeError as error:
-            return self._reject_unread(message, error, asked, decoder)
+            return self._reject_unread(message, error, read_by, decoder)
         except Exception as error:  # noqa: BLE001 - one bad message never stops the others
             detail = f"{type(error).__name__}: {error}"
-            name = asked[-1] if asked else decoder
+            name = read_by[-1] if read_by else decoder
             return self._reject(message, Reason.DECODER_FAILED, detail, name)
-        name = asked[-1]
+        name = read_by[-1]
         return self._accept(message, name, readings)
 
     def _accept(self, message: Message, decoder: str, readings: Sequence[Reading]) -> Outcome:
@@ -288,13 +288,13 @@ class Intake:
             self.reading_counts.add_flooded(sensor)
 
     def _decode(
-        self, message: Message, readers: tuple[Decoder, ...], decoder: str, asked: list[str]
+        self, message: Message, readers: tuple[Decoder, ...], decoder: str, read_by: list[str]
     ) -> list[Reading]:
         context = self.config.context
         if decoder or not readers:
             check_topic(message.topic, context.limits)
             readers = find_candidates(message.topic, decoder, self._routes)
-        return read_first(readers, message, context, asked)
+        return read_first(readers, message, context, read_by)
 
     def _find_new(
         self, readings: Iterable[Reading], message: Message | None = None, decoder: str = ""
@@ -347,17 +347,17 @@ class Intake:
         return self._find_new(context.states.joiner.close(context.limits))
 
     def _reject_unread(
-        self, message: Message, error: DecodeError, asked: list[str], decoder: str
+        self, message: Message, error: DecodeError, read_by: list[str], decoder: str
     ) -> Outcome:
         """Reject a message that was not decoded.
 
         List its topic as unmatched if it has no decoder, or if only mappings were tried and the
         conditions of none hold.
         """
-        unread = not asked and error.reason is Reason.UNKNOWN_TOPIC
+        unread = not read_by and error.reason is Reason.UNKNOWN_TOPIC
         if unread or isinstance(error, GuardError):
             self._note(self.unmatched, message.topic, message, "")
-        name = asked[-1] if asked else decoder
+        name = read_by[-1] if read_by else decoder
         return self._reject(message, error.reason, error.detail, name)
 
     def on_stored(self, readings: Iterable[Reading], copies: Iterable[Reading] = ()) -> None:
@@ -467,12 +467,12 @@ def find_candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, 
 
 
 def read_first(
-    readers: tuple[Decoder, ...], message: Message, context: Context, asked: list[str]
+    readers: tuple[Decoder, ...], message: Message, context: Context, read_by: list[str]
 ) -> Readings:
     """Try decoders in order until one accepts the message; append the names tried to `asked`."""
     last = readers[-1]
     for decoder in readers:
-        asked.append(decoder.name)
+        read_by.append(decoder.name)
         try:
             if len(message.payload) > context.limits.payload_bytes:
                 check_size(message.payload, _find_max_bytes(decoder, message.topic, context))

@@ -84,10 +84,10 @@ def send_weekly(
         if key in sent or not is_due(since, now, config.get_zone(site)):
             continue
         try:
-            done.said.append(_send(config, now, site, to))
+            done.messages.append(_send(config, now, site, to))
             done.sent.append(key)
         except _REFUSALS as error:
-            done.said.append(f"no weekly summary{site and f' of {site}'} was sent: {error}")
+            done.messages.append(f"no weekly summary{site and f' of {site}'} was sent: {error}")
             done.failed = True
     return done
 

@@ -325,14 +325,14 @@ class School:
     def select_place(self, place: Place) -> School:
         """Return the school with only a place's rooms and sensors; raise `PlaceError`."""
         here = [*self.registry.rooms.values(), *self.registry.former.values()]
-        for what, key, asked in (
+        for what, key, wanted in (
             ("site", "site_id", place.site),
             ("building", "building", place.building),
         ):
             known = {getattr(room, key): getattr(room, what) for room in here}
-            if asked and asked not in known:
-                raise PlaceError(_describe_unknown(what, asked, known))
-            here = [room for room in here if asked in ("", getattr(room, key))]
+            if wanted and wanted not in known:
+                raise PlaceError(_describe_unknown(what, wanted, known))
+            here = [room for room in here if wanted in ("", getattr(room, key))]
         ids = {room.id for room in here}
         sensors = (s for s in self.registry.sensors.values() if s.room in ids)
         names = {room.site for room in here}
@@ -387,13 +387,13 @@ class School:
                         yield DutySpan(found.person, *span, shift.id)
 
 
-def _describe_unknown(what: str, asked: str, known: Mapping[str, str]) -> str:
+def _describe_unknown(what: str, wanted: str, known: Mapping[str, str]) -> str:
     """Write the message for an unknown place; `known` has display names by accepted name."""
     there = (repr(key) if key == name else f"{key!r} ({name})" for key, name in known.items())
     near = suggest_name(
-        asked, {**{name: key for key, name in known.items()}, **{k: k for k in known}}
+        wanted, {**{name: key for key, name in known.items()}, **{k: k for k in known}}
     )
-    return f"no {what} {asked!r}; there is {', '.join(sorted(there, key=make_sort_key))}{near}"
+    return f"no {what} {wanted!r}; there is {', '.join(sorted(there, key=make_sort_key))}{near}"
 
 
 def get_day_bounds(day: date, zone: ZoneInfo) -> tuple[float, float]:

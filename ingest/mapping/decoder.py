@@ -279,17 +279,19 @@ class _Mapped:
         events, faults = self._find_events(view)
         if not raw and not events and not faults:
             raise PayloadError(Reason.NO_MEASUREMENT, "nothing measured and nothing to report")
-        said: Noted = {"events": events, "flags": flags}
+        extra: Noted = {"events": events, "flags": flags}
         is_state = not raw and not faults and {"online", "offline"}.issuperset(events)
         if (seq := self._find_sequence(view)) is not None:
-            said["seq"] = seq
+            extra["seq"] = seq
         window_s = self._config.join_s
         if window_s is None:
             return [
-                context.validate(sensor, message, raw, stamp, faults=faults, state=is_state, **said)
+                context.validate(
+                    sensor, message, raw, stamp, faults=faults, state=is_state, **extra
+                )
             ]
         raw |= dict.fromkeys(faults)
-        return context.join(sensor, message, raw, stamp, window_s=window_s, **said)
+        return context.join(sensor, message, raw, stamp, window_s=window_s, **extra)
 
     def _measure(self, view: View) -> dict[str, object]:
         """Return the value of each quantity, or None for a fault.

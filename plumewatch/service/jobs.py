@@ -49,7 +49,7 @@ class LastRun(msgspec.Struct, frozen=True):
 class Done(msgspec.Struct):
     """What a run did: lines for the log, the mails that were sent, and whether any failed."""
 
-    said: list[str] = []
+    messages: list[str] = []
     sent: list[str] = []
     failed: bool = False
 
@@ -91,7 +91,7 @@ class WeeklySummary:
         if now < self._next_try or not any(is_due(last.at, now, zone) for zone in self._zones):
             return
         done = await self._run_job(last, now)
-        log.info("%s", "\n".join(done.said) or "no weekly summary is due here")
+        log.info("%s", "\n".join(done.messages) or "no weekly summary is due here")
         self._tries = (self._tries + 1) % _MAX_TRIES if done.failed else 0
         left = LastRun(now)
         if self._tries:

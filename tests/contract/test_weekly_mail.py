@@ -74,7 +74,7 @@ def test_the_mail_arrives_with_subject_and_lines_in_the_schools_language(
     mail_server, school, language, subject, line
 ):
     inbox, port = mail_server()
-    (done,) = send_weekly(school(port, language), 0.0, NOW).said
+    (done,) = send_weekly(school(port, language), 0.0, NOW).messages
     assert done.startswith("weekly summary sent to mailto-")
     (mail, other) = (mail for _, _, mail in inbox.mails)
     assert [(s, r) for s, r, _ in inbox.mails] == [(FROM, [TO]), (FROM, [ALSO_TO])]
@@ -141,6 +141,6 @@ async def test_a_service_sends_each_school_a_mail_and_compares_them_with_the_wee
 
 def test_a_server_that_refuses_the_recipient_is_reported(mail_server, school):
     inbox, port = mail_server(refuses=True)
-    (said,) = send_weekly(school(port, "en"), 0.0, NOW).said
+    (said,) = send_weekly(school(port, "en"), 0.0, NOW).messages
     assert said.startswith("no weekly summary was sent: ")
     assert inbox.mails == []

@@ -173,28 +173,28 @@ class IncidentApi(PageGroup):
     """Incidents for programs."""
 
     @operation("/incidents", Scope.READ, Incidents, query=IncidentQuery)
-    async def index(self, _request: Request, asked: IncidentQuery) -> Incidents:
+    async def index(self, _request: Request, query: IncidentQuery) -> Incidents:
         """List incidents, newest first."""
-        _check_words("status", asked.status, Status)
-        _check_words("kind", asked.kind, EventKind)
-        start, end = read_bounds(asked.start, asked.end)
+        _check_words("status", query.status, Status)
+        _check_words("kind", query.kind, EventKind)
+        start, end = read_bounds(query.start, query.end)
         found = await self._context.read(
             queries.find_incidents,
-            statuses=asked.status,
-            kinds=asked.kind,
-            room=asked.room,
+            statuses=query.status,
+            kinds=query.kind,
+            room=query.room,
             start=start,
             end=end,
-            updated=asked.updated_since.timestamp() if asked.updated_since else None,
-            before=_read_position(asked.cursor),
-            limit=asked.limit + 1,
+            updated=query.updated_since.timestamp() if query.updated_since else None,
+            before=_read_position(query.cursor),
+            limit=query.limit + 1,
             rooms=self._context.rooms,
         )
-        shown = self._context.add_place_names(found[: asked.limit])
-        more = len(found) > asked.limit
+        shown = self._context.add_place_names(found[: query.limit])
+        more = len(found) > query.limit
         return Incidents(
             items=[IncidentSummary(**self._summarize(row)) for row in shown],
-            next=_link_next(asked, shown[-1]) if more else None,
+            next=_link_next(query, shown[-1]) if more else None,
         )
 
     @operation("/incidents/{id}", Scope.READ, Incident)
@@ -316,9 +316,9 @@ def _check_words(name: str, given: Sequence[str], known: Any) -> None:
         raise build_invalid([(name, f"one or more of {', '.join(allowed)}")])
 
 
-def _link_next(asked: IncidentQuery, last: Mapping[str, Any]) -> str:
+def _link_next(query: IncidentQuery, last: Mapping[str, Any]) -> str:
     raw = json.dumps([last["opened_at"], last["id"]]).encode()
-    again = asked.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    again = query.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     chosen = {k: ",".join(v) if isinstance(v, list | tuple) else v for k, v in again.items()}
     chosen["cursor"] = base64.urlsafe_b64encode(raw).decode()
     return f"{PREFIX}/incidents?{urlencode(chosen, safe=',:')}"

@@ -192,14 +192,14 @@ def operation(
 
     def mark(handler: Callable[..., Awaitable[BaseModel | Response]]) -> Any:
         async def serve(pages: Any, request: Request) -> Response:
-            asked: list[Model] = [_read_query(query or Model, request)]
-            if isinstance(asked[0], OfSite) and asked[0].site:
+            inputs: list[Model] = [_read_query(query or Model, request)]
+            if isinstance(inputs[0], OfSite) and inputs[0].site:
                 context: PageContext = pages._context  # noqa: SLF001 - its own group's context
-                context.show_only(find_site(context, asked[0].site))
-            asked = asked if query else []
+                context.show_only(find_site(context, inputs[0].site))
+            inputs = inputs if query else []
             if body is not None:
-                asked.append(await _read_body_of(body, request))
-            found = await handler(pages, request, *asked)
+                inputs.append(await _read_body_of(body, request))
+            found = await handler(pages, request, *inputs)
             if isinstance(found, Response):
                 return found
             return Response(found.model_dump_json(by_alias=True), status, media_type=JSON)

@@ -71,17 +71,17 @@ class ReportApi(PageGroup):
         return Reports(items=[_summarize(job) for job in list_own_reports(self._context, request)])
 
     @operation("/reports", Scope.REPORTS, Report, body=ReportRequest, method="POST", status=202)
-    async def start(self, request: Request, asked: ReportRequest) -> Report:
+    async def start(self, request: Request, body: ReportRequest) -> Report:
         """Request a report. It is created in the background."""
-        given: dict[str, Any] = asked.model_dump(mode="json")
+        given: dict[str, Any] = body.model_dump(mode="json")
         periods = [k for k in ("week", "month", "term", "school_year") if given[k]]
-        if len(periods) > 1 or (periods and (asked.first or asked.last)):
+        if len(periods) > 1 or (periods and (body.first or body.last)):
             raise build_invalid([("body", "give either first and last, or one period")])
         typed = dict.fromkeys(FIELDS, "") | {k: v for k, v in given.items() if k in FIELDS and v}
-        typed |= {"name": asked.report, "kind": asked.format, "span": "".join(periods)}
+        typed |= {"name": body.report, "kind": body.format, "span": "".join(periods)}
         typed |= {"start": given["first"] or "", "end": given["last"] or ""}
-        if asked.site:
-            typed["site"] = find_site(self._context, asked.site).id
+        if body.site:
+            typed["site"] = find_site(self._context, body.site).id
         try:
             job = start_report(self._context, typed, request.state.session.person)
         except ReportError as error:

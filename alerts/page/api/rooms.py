@@ -119,7 +119,7 @@ class RoomApi(PageGroup):
         )
 
     @operation("/rooms", Scope.READ, Rooms, query=OfSite)
-    async def list_rooms(self, _request: Request, _asked: OfSite) -> Rooms:
+    async def list_rooms(self, _request: Request, _query: OfSite) -> Rooms:
         """List rooms with their current state."""
         return Rooms(items=await self._load_rooms())
 
@@ -129,11 +129,11 @@ class RoomApi(PageGroup):
         return (await self._load_rooms([self._context.find_room(request)]))[0]
 
     @operation("/sensors", Scope.READ, Sensors, query=SensorQuery)
-    async def list_sensors(self, _request: Request, asked: SensorQuery) -> Sensors:
+    async def list_sensors(self, _request: Request, query: SensorQuery) -> Sensors:
         """List registered sensors with their newest reading."""
         latest = await self._context.run_in_thread(self._context.settings.series.read_latest)
         found = self._context.registry.sensors.values()
-        chosen = [s for s in found if not asked.room or s.room == asked.room]
+        chosen = [s for s in found if not query.room or s.room == query.room]
         lives = self._context.read_pipeline().sensors
         return Sensors(
             items=[self._summarize(s, lives.get(s.id), latest.get(s.id)) for s in chosen]

@@ -92,19 +92,19 @@ class ReadingApi(PageGroup):
     """Readings for programs."""
 
     @operation("/readings", Scope.READINGS, Readings, query=ReadingsQuery, kinds=(JSON, CSV))
-    async def get_readings(self, _request: Request, asked: ReadingsQuery) -> Response:
+    async def get_readings(self, _request: Request, query: ReadingsQuery) -> Response:
         """Get readings of sensors, or averages over `step` seconds."""
         registry = self._context.registry
         known = {**registry.sensors, **registry.former_sensors}
-        if unknown := [sensor for sensor in asked.sensors if sensor not in known]:
+        if unknown := [sensor for sensor in query.sensors if sensor not in known]:
             raise build_invalid([("sensors", f"no such sensor: {', '.join(unknown)[:200]}")])
-        chosen = dict.fromkeys(asked.sensors or known)
-        sensors = [s for s in chosen if asked.room in ("", known[s].room)]
-        if any(key not in COLUMNS for key in asked.quantities):
+        chosen = dict.fromkeys(query.sensors or known)
+        sensors = [s for s in chosen if query.room in ("", known[s].room)]
+        if any(key not in COLUMNS for key in query.quantities):
             raise build_invalid([("quantities", f"one or more of {', '.join(COLUMNS)}")])
-        start, end = read_bounds(asked.start, asked.end)
-        _check_size(end - start, asked.step, len(sensors))
-        keys = tuple(dict.fromkeys(asked.quantities)) or COLUMNS
+        start, end = read_bounds(query.start, query.end)
+        _check_size(end - start, query.step, len(sensors))
+        keys = tuple(dict.fromkeys(query.quantities)) or COLUMNS
         rows: list[dict[str, Any]] = []
         for sensor in sensors:
             room = registry.place_of(known[sensor].room)
@@ -113,19 +113,19 @@ class ReadingApi(PageGroup):
                 "site": room.site_id if room else "",
                 "site_name": room.site if room else "",
             }
-            rows += await self._context.run_in_thread(self._read_rows, place, asked, keys)
-        return await self._context.run_in_thread(_write_answer, rows, asked, keys)
+            rows += await self._context.run_in_thread(self._read_rows, place, query, keys)
+        return await self._context.run_in_thread(_write_answer, rows, query, keys)
 
     def _read_rows(
-        self, place: Mapping[str, str], asked: ReadingsQuery, keys: Sequence[str]
+        self, place: Mapping[str, str], query: ReadingsQuery, keys: Sequence[str]
     ) -> list[dict[str, Any]]:
-        start, end = asked.start.timestamp(), asked.end.timestamp()
+        start, end = query.start.timestamp(), query.end.timestamp()
         series, sensor = self._context.settings.series, place["sensor"]
-        if asked.step is None:
+        if query.step is None:
             times, columns = series.read_window(sensor, start, end)
         else:
             times, columns = series.aggregate_readings(
-                sensor, start, end, asked.step, asked.aggregate, keys
+                sensor, start, end, query.step, query.aggregate, keys
             )
         shown = [key for key in keys if key in columns]
         return [
@@ -140,18 +140,18 @@ class ReadingApi(PageGroup):
 
 
 def _write_answer(
-    rows: Sequence[Mapping[str, Any]], asked: ReadingsQuery, keys: Sequence[str]
+    rows: Sequence[Mapping[str, Any]], query: ReadingsQuery, keys: Sequence[str]
 ) -> Response:
     found = set().union(*rows)
     shown = [key for key in keys if key in found]
-    if asked.format == "csv":
+    if query.format == "csv":
         text = io.StringIO()
         writer = csv.DictWriter(text, ["sensor", "site", "site_name", "time", *shown])
         writer.writeheader()
         writer.writerows(msgspec.to_builtins(rows))
         return Response(text.getvalue(), media_type=CSV)
     units = {key: QUANTITIES[key].unit for key in shown}
-    answer = {"step": asked.step, "units": units, "items": rows}
+    answer = {"step": query.step, "units": units, "items": rows}
     return Response(msgspec.json.encode(answer), media_type=JSON)
 
 

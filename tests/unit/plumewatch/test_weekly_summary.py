@@ -169,7 +169,7 @@ def test_the_summary_of_last_week_arrives_with_what_changed(school):
     with Receiver() as receiver:
         (school / "weekly").write_text(receiver.url)
         (school / "weekly").chmod(0o600)
-        (done,) = send_weekly(load(school / "plumewatch.toml"), 0.0, now).said
+        (done,) = send_weekly(load(school / "plumewatch.toml"), 0.0, now).messages
         (push,) = eventually(lambda: receiver.pushes, "the summary")
     assert done.startswith("weekly summary sent to json-")
     assert push["title"] == "Lincoln High: week of September 21, 2026"
