@@ -469,7 +469,7 @@ def find_candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, 
 def read_first(
     readers: tuple[Decoder, ...], message: Message, context: Context, read_by: list[str]
 ) -> Readings:
-    """Try decoders in order until one accepts the message; append the names tried to `asked`."""
+    """Try decoders in order until one accepts the message; append the names tried to `read_by`."""
     last = readers[-1]
     for decoder in readers:
         read_by.append(decoder.name)

@@ -76,7 +76,7 @@ def write_timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) 
     others = {grade(kind, p, lasted_s, 0): words for p, lasted_s, words in _CASES}
     remind, reopen = plan_reminder("", 0.0, policy.timings, seq=1, round_=1)
     lines = [
-        f"An alert of {kind} in {room.short_name}: {severity}. If nobody responds:",
+        f"{kind} alert in {room.short_name}, severity {severity}. If nobody responds:",
         *_list_steps(policy, room, kind, severity, at),
     ]
     for other, words in others.items():

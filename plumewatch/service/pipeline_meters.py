@@ -195,7 +195,7 @@ def declare_alerts(
     text = "Whether alerts are decided in memory because the state cannot be written."
     yield gauge("alerting_from_memory", text, lambda: memory.active)
     text = "Incidents and notices that a regular check found stuck."
-    yield counter("forgotten", text, lambda: dict(sorted(stuck.items())), labels=("what",))
+    yield counter("stuck", text, lambda: dict(sorted(stuck.items())), labels=("what",))
     text = "Attempts to deliver a notice."
     yield counter("deliveries", text, lambda: dict(sorted(outcomes.items())), labels=("outcome",))
     text = "Evidence pictures for notices; late, failed, left out: notice sent without one."

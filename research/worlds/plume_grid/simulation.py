@@ -2,8 +2,8 @@
 
 Only the excess over a room's background is simulated, so clean air enters through the door; the
 background drifts separately. An inlet measures the ceiling cell around its sensor. A cell of
-0.6-3.3 m³ is not a point, so its excess over the room's mean fluctuates lognormally. A real plume
-needs time to cross a cell in which air here mixes at once, so everything arrives 2-20 s late.
+0.6-3.3 m³ is not a point, so its excess over the room's mean fluctuates lognormally. Air in a
+cell mixes at once here, but a real plume needs time to cross it. So everything arrives 2-20 s late.
 """
 
 from __future__ import annotations

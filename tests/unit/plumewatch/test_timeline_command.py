@@ -55,7 +55,7 @@ def test_the_settings_show_in_the_timeline(school):
     code, text = printed(path, room="N2-boys", at="2026-09-07T10:05")
     assert code == 0
     assert text.splitlines()[:8] == [
-        "An alert of vape in Boys' restroom: warning. If nobody responds:",
+        "vape alert in Boys' restroom, severity warning. If nobody responds:",
         "            receiver staff: no route matches: default receiver",
         "      0:00  nearest: Ms. Lee",
         "            Ms. Lee: staff, always on duty",
