@@ -176,15 +176,8 @@ class IncidentMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([60.0, 900.0]), later=st.sampled_from([0.0, 100.0]))
     def silence(self, seconds, later):
         with sqlite.transaction(self.db) as tx:
-            silences.add(
-                tx,
-                labels={"room": "a"},
-                owner="Lee",
-                reason="work",
-                starts_at=self.now + later,
-                ends_at=self.now + later + seconds,
-                now=self.now,
-            )
+            begin = self.now + later
+            stored.add_silence(tx, {"room": "a"}, begin, begin + seconds, now=self.now)
 
     @rule()
     def end_silences(self):

@@ -16,7 +16,7 @@ import pytest
 from alerts.duty.roster import Receiver, Roster
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason, TransientNotifyError
-from alerts.incidents import schema, silences
+from alerts.incidents import schema
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
@@ -71,15 +71,7 @@ def scenario():
         return work
 
     def silenced(_engine, tx, now):
-        silences.add(
-            tx,
-            labels={"room": "f"},
-            owner="lee",
-            reason="work",
-            starts_at=now,
-            ends_at=now + 60,
-            now=now,
-        )
+        stored.add_silence(tx, {"room": "f"}, now, now + 60, owner="lee")
 
     happens = {
         1: handle(make_event("a", 0, 0)),

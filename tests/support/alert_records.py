@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from alerts.incidents import repository
+from alerts.incidents import repository, silences
 from alerts.notify import outbox
 from alerts.notify.notice import Notice
 from language.messages import parse_params
@@ -71,6 +71,11 @@ def change_incidents(tx, *which, **changed):
     for incident in incidents(tx):
         if not which or incident.id in which:
             repository.save(tx, replace(incident, **changed))
+
+
+def add_silence(tx, labels, starts_at, ends_at, **more):
+    given = {"owner": "ap", "reason": "painting", "now": starts_at, **more}
+    return silences.add(tx, labels=labels, starts_at=starts_at, ends_at=ends_at, **given)
 
 
 def deliver(tx, engine, now, after_s=0.0):

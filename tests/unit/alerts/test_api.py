@@ -41,8 +41,7 @@ def page(open_page, series):
 
 
 def token_of(page, *scopes, person="ap", days=30.0):
-    with sqlite.transaction(page.db) as tx:
-        return api_tokens.make(tx, "test", person, scopes or ALL, by="ad", days=days, now=page.now)
+    return page.make_token(person, *scopes, name="test", days=days)
 
 
 def bearer(token):

@@ -213,17 +213,8 @@ def test_an_incident_has_lasted_as_long_as_before_the_step(make_site, step):
 def test_a_silence_lasts_as_many_hours_as_were_chosen(disk, registry, step):
     with transaction(disk) as tx:
         for starts, ends in ((START, START + 7200.0), (START + 9000.0, START + 9600.0)):
-            silences.add(
-                tx,
-                labels={"room": "r1"},
-                owner="ap",
-                reason="cleaning",
-                starts_at=starts,
-                ends_at=ends,
-                now=START,
-                registry=registry,
-                is_admin=True,
-            )
+            more = {"now": START, "registry": registry, "is_admin": True}
+            stored.add_silence(tx, {"room": "r1"}, starts, ends, **more)
         now = START + 3000.0 + step
         move_deadlines(tx, now, step)
         spans = [(s.starts_at - step, s.ends_at - step) for s in silences.list_recent(tx, now)]

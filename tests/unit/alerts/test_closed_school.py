@@ -7,7 +7,6 @@ from datetime import date
 
 import pytest
 
-from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
 from alerts.history_words import write_line
 from alerts.incidents import repository
@@ -103,9 +102,7 @@ async def test_a_closed_school_stays_in_comparisons_and_filters(closed):
     assert "Boys" in figures
     assert "South High (closed)" in figures
     assert "/rooms/south-boys" not in figures
-    with sqlite.transaction(closed.db) as tx:
-        token = api_tokens.make(tx, "t", "all-an", list(Scope), by="x", days=7, now=closed.now)
-    bearer = {"Authorization": f"Bearer {token}"}
+    bearer = {"Authorization": f"Bearer {closed.make_token('all-an')}"}
 
     async def read(path):
         return (await closed.client.get(f"/api/v1/{path}", headers=bearer)).json()
@@ -133,11 +130,7 @@ async def test_a_closed_school_stays_in_comparisons_and_filters(closed):
 )
 async def test_the_token_of_a_closed_school_is_refused_with_the_reason(closed, person, sites, why):
     limit = None if sites is None else frozenset(sites)
-    with sqlite.transaction(closed.db) as tx:
-        token = api_tokens.make(
-            tx, "t", person, [Scope.READ], by="x", days=7, now=closed.now, sites=limit
-        )
-    bearer = {"Authorization": f"Bearer {token}"}
+    bearer = {"Authorization": f"Bearer {closed.make_token(person, Scope.READ, sites=limit)}"}
     answer = await closed.client.get("/api/v1/incidents", headers=bearer)
     assert answer.status_code == (403 if why else 200)
     assert why in answer.text

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
-from alerts.incidents import silences
 from alerts.incidents.incident import Verdict
 from alerts.notify.notice import KIND_WORDS, render
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
@@ -324,19 +323,13 @@ def test_a_device_fault_is_for_facilities_and_its_end_for_those_notified(school,
 
 def silence(school, t, seconds, begin=None, **labels):
     """Return a function that adds a silence at a time on the timeline."""
-    starts = t if begin is None else begin
-    school.at(
-        t,
-        lambda tx, now: silences.add(
-            tx,
-            labels=labels or {"room": "n2-boys"},
-            owner="lee",
-            reason="painting",
-            starts_at=now - t + starts,
-            ends_at=now - t + starts + seconds,
-            now=now,
-        ),
-    )
+
+    def add(tx, now):
+        starts = now if begin is None else now - t + begin
+        place = labels or {"room": "n2-boys"}
+        stored.add_silence(tx, place, starts, starts + seconds, owner="lee", now=now)
+
+    school.at(t, add)
 
 
 def test_a_silenced_incident_is_recorded_and_notified_at_the_end(school, say):

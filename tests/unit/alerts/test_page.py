@@ -11,7 +11,7 @@ import pytest
 from argon2 import PasswordHasher
 from starlette.applications import Starlette
 
-from alerts.access import passwords
+from alerts.access import api_tokens, passwords
 from alerts.access.passwords import Hasher
 from alerts.engine import AlertEngine
 from alerts.incidents import repository
@@ -92,6 +92,11 @@ class Page:
         """Submit a form on a page as the signed-in person."""
         data = {"form_token": await self.form_token(start), **form}
         return await self.client.post(path, data=data)
+
+    def make_token(self, person, *scopes, name="t", **more):
+        given = {"by": "ad", "days": 7, "now": self.now, **more}
+        with sqlite.transaction(self.db) as tx:
+            return api_tokens.make(tx, name, person, scopes or list(api_tokens.Scope), **given)
 
     def browse(self, address="127.0.0.1", **headers):
         """Open another browser with this client address."""

@@ -15,10 +15,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
-from alerts.access import api_tokens
 from alerts.page.api.docs import OPERATIONS, build_api_document
 from alerts.page.api.operation import PREFIX
-from storage import sqlite
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.unit.alerts.test_page import NOW
@@ -218,8 +216,7 @@ async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
 ):
     page = open_page(open_reading=False, series=series)
     incident = page.incident(make_event)
-    with sqlite.transaction(page.db) as tx:
-        token = api_tokens.make(tx, "fuzz", person, api_tokens.Scope, by=person, days=1, now=NOW)
+    token = page.make_token(person)
     real = {
         "/incidents": incident,
         "/rooms": "n2-boys",

@@ -9,7 +9,6 @@ from starlette.requests import Request
 
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
-from alerts.incidents import silences
 from alerts.page import guard
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
 from alerts.policy import AlertPolicy, StaffMember
@@ -18,6 +17,7 @@ from detection.events import Detail
 from language.messages import build_fact
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
+from tests.support.alert_records import add_silence
 from tests.unit.alerts.test_page import NOW, Page
 
 pytestmark = pytest.mark.attack
@@ -82,15 +82,7 @@ async def test_hostile_names_are_text_on_every_page(page, make_event):
     )
     with sqlite.transaction(page.db) as tx:
         page.engine.acknowledge(tx, incident, EVIL, NOW, channel=EVIL)
-        silences.add(
-            tx,
-            labels={"room": "r1"},
-            owner=EVIL,
-            reason=EVIL,
-            starts_at=NOW,
-            ends_at=NOW + 60,
-            now=NOW,
-        )
+        add_silence(tx, {"room": "r1"}, NOW, NOW + 60, owner=EVIL, reason=EVIL)
         token = action_tokens.issue(tx, incident, "ad", Action.ACKNOWLEDGE, NOW)
     await page.sign_in("ad")
     paths = (

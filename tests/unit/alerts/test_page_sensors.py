@@ -7,7 +7,6 @@ from html import unescape
 
 import pytest
 
-from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
 from alerts.page.rendering import draw_code
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
@@ -64,10 +63,7 @@ async def test_a_sensor_with_readings_was_heard_and_its_shares_say_until_when(
     for path in ("/sensors/s1/device", "/api/v1/sensors/s1"):
         headers = {}
         if path.startswith("/api"):
-            with sqlite.transaction(page.db) as tx:
-                asked = {"by": "ad", "days": 1, "now": page.now}
-                token = api_tokens.make(tx, "t", "ap", [Scope.READ], **asked)
-            headers = {"Authorization": f"Bearer {token}"}
+            headers = {"Authorization": f"Bearer {page.make_token('ap', Scope.READ)}"}
         shown = (await page.client.get(path, headers=headers)).text
         assert "ever heard" not in shown, path
         assert "ilent" in shown, path

@@ -28,7 +28,7 @@ from alerts.secrets import Secret
 from plumewatch.config.editor import ConfigEditor
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor, Site
-from tests.support.alert_records import change_incidents
+from tests.support.alert_records import add_silence, change_incidents
 from tests.unit.alerts.test_page import NOW
 from tests.unit.alerts.test_page_reports import MAKES
 from tests.unit.alerts.test_page_settings import send
@@ -91,11 +91,6 @@ def pipeline():
     )
 
 
-def screen_token(tx, person, sites=None):
-    more = {"by": "all-ad", "days": 30, "now": NOW, "sites": sites}
-    return api_tokens.make(tx, "office", person, [Scope.WALL], **more)
-
-
 @pytest.fixture
 def district(open_page, make_event, tmp_path):
     page = open_page(
@@ -108,19 +103,12 @@ def district(open_page, make_event, tmp_path):
     with sqlite.transaction(page.db) as tx:
         events = [make_event(NOW - 5, sensor=sensor.id) for sensor in SENSORS]
         records = page.engine.on_events(tx, events, NOW)
-        page.silence = silences.add(
-            tx,
-            labels={"room": "south-boys"},
-            owner="south-ap",
-            reason="painting",
-            starts_at=NOW + 60,
-            ends_at=NOW + 3600,
-            now=NOW,
-        )
+        place = {"room": "south-boys"}
+        page.silence = add_silence(tx, place, NOW + 60, NOW + 3600, owner="south-ap", now=NOW)
         page.token = action_tokens.issue(
             tx, records[1].incident, "north-ap", Action.ACKNOWLEDGE, NOW
         )
-        screen_token(tx, "south-ap", frozenset({"south"}))
+    page.make_token("south-ap", Scope.WALL, sites=frozenset({"south"}))
     page.north, page.south = (record.incident for record in records)
     return page
 
@@ -152,9 +140,8 @@ async def test_no_route_shows_anything_of_another_school(district, account):
     page = district
     await page.sign_in(account)
     token = await page.form_token("/account")
-    with sqlite.transaction(page.db) as tx:
-        api_tokens.make(tx, "south", "south-ap", list(Scope), by="all-ad", days=7, now=NOW)
-        bearer = api_tokens.make(tx, "sync", account, list(Scope), by="all-ad", days=7, now=NOW)
+    page.make_token("south-ap", name="south")
+    bearer = page.make_token(account)
     seen = 0
     for route in page.app.routes:
         if not isinstance(route, Route) or "live" in route.path or route.path == "/sign-out":
@@ -266,15 +253,7 @@ async def test_the_helpdesk_cannot_silence_a_school_by_tests(open_page, district
     assert await begun(["n0", "n1", "n2", "n3", "south-boys"]) == [303, 303, 303, 409, 303]
     with sqlite.transaction(page.db) as tx:
         for room in ("n4", "n5", "n6", "n7"):
-            silences.add(
-                tx,
-                labels={"room": room},
-                owner="north-ad",
-                reason="painting",
-                starts_at=NOW,
-                ends_at=NOW + 3600,
-                now=NOW,
-            )
+            add_silence(tx, {"room": room}, NOW, NOW + 3600, owner="north-ad")
     await page.client.post("/commission/n0/stop", data=form)
     assert await begun(["n8", "n0"]) == [303, 409]
 
@@ -306,8 +285,7 @@ async def test_a_silence_of_a_school_is_its_own(district):
 async def test_a_screen_that_shows_no_room_any_more_says_so_and_not_that_all_is_well(
     district, by, site
 ):
-    with sqlite.transaction(district.db) as tx:
-        token = screen_token(tx, by, site and frozenset({site}))
+    token = district.make_token(by, Scope.WALL, sites=site and frozenset({site}))
     await district.client.post("/wall/open", data={"token": token})
     answer = await district.client.get("/wall")
     assert (answer.status_code, "This screen is not set up" in answer.text) == (403, True)
@@ -355,10 +333,8 @@ async def test_tokens_and_screens_do_not_follow_a_person_to_another_school(distr
 
 async def test_a_renamed_school_keeps_its_tokens_and_screens(open_page, district):
     own = frozenset({"north"})
-    with sqlite.transaction(district.db) as tx:
-        more = {"by": "all-ad", "days": 7, "now": NOW, "sites": own}
-        token = api_tokens.make(tx, "t", "all-an", [Scope.READ], **more)
-        screen = screen_token(tx, "all-an", own)
+    token = district.make_token("all-an", Scope.READ, sites=own)
+    screen = district.make_token("all-an", Scope.WALL, sites=own)
     sites = (replace(SITES[0], name="Northfield Prep"), SITES[1])
     rooms = (replace(ROOMS[0], site="Northfield Prep"), ROOMS[1])
     page = open_page(POLICY, Registry.build(rooms, SENSORS, sites), open_reading=False)
@@ -371,9 +347,7 @@ async def test_a_renamed_school_keeps_its_tokens_and_screens(open_page, district
 
 
 async def test_a_program_asks_for_one_site_by_its_id(district):
-    with sqlite.transaction(district.db) as tx:
-        more = {"by": "all-ad", "days": 7, "now": NOW}
-        token = api_tokens.make(tx, "t", "all-ad", list(Scope), **more)
+    token = district.make_token("all-ad")
 
     async def asked(path, **query):
         headers = {"Authorization": f"Bearer {token}"}
@@ -396,8 +370,7 @@ async def test_a_program_asks_for_one_site_by_its_id(district):
 async def test_another_school_does_not_use_up_tokens(district, monkeypatch):
     monkeypatch.setattr(api_tokens, "MAX_TOKENS", 1)
     monkeypatch.setattr(api_tokens, "MAX_TOKENS_IN_ALL", 4)
-    with sqlite.transaction(district.db) as tx:
-        api_tokens.make(tx, "south", "south-ap", [Scope.READ], by="", days=7, now=NOW)
+    district.make_token("south-ap", Scope.READ)
     await district.sign_in("north-ad")
     form = {"form_token": await district.form_token("/tokens"), "name": "x", "days": "90"}
     form |= {"scope.read": "on", "person": "north-an"}
@@ -660,10 +633,7 @@ async def test_a_report_belongs_to_the_schools_that_it_is_about(reporting, site,
     key = re.search(r'href="/reports/([^"]+)"', shown)[1]
     limit = None if sites is None else frozenset(sites)
     ids = None if sites is None else frozenset(s.id for s in SITES if s.name in sites)
-    with sqlite.transaction(page.db) as tx:
-        token = api_tokens.make(
-            tx, "t", "all-an", [Scope.REPORTS], by="", days=7, now=NOW, sites=ids
-        )
+    token = page.make_token("all-an", Scope.REPORTS, sites=ids)
     bearer = {"Authorization": f"Bearer {token}"}
     listed = (await page.client.get("/api/v1/reports", headers=bearer)).json()
     assert [report["id"] for report in listed.get("items", ())] == ([key] if is_there else [])

@@ -4,9 +4,7 @@ import re
 
 import pytest
 
-from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
-from alerts.incidents import silences
 from alerts.incidents.incident import Status
 from detection.events import EventKind
 from storage import sqlite
@@ -55,8 +53,7 @@ async def test_a_revoked_screen_is_closed(page):
 
 @pytest.mark.parametrize(("scope", "days"), [(Scope.READ, 30), (Scope.WALL, -1)])
 async def test_only_a_token_for_the_wall_that_has_not_expired_opens_it(page, scope, days):
-    with sqlite.transaction(page.db) as tx:
-        token = api_tokens.make(tx, "t", "ap", [scope], by="ad", days=days, now=page.now)
+    token = page.make_token("ap", scope, days=days)
     assert (await page.client.post("/wall/open", data={"token": token})).status_code == 403
     page.client.cookies.set("plumewatch_wall", token)
     assert (await page.client.get("/wall")).status_code == 403
@@ -96,15 +93,8 @@ async def test_possible_vaping_is_shown_and_asks_for_nobody(page, make_event):
 def silence(page, kind="", *, begins_in=-60.0, **place):
     labels = place | ({"kind": kind} if kind else {})
     with sqlite.transaction(page.db) as tx:
-        return silences.add(
-            tx,
-            labels=labels,
-            owner="ap",
-            reason="painting",
-            starts_at=page.now + begins_in,
-            ends_at=page.now + begins_in + 7260.0,
-            now=page.now - 60.0,
-        )
+        begin = page.now + begins_in
+        return stored.add_silence(tx, labels, begin, begin + 7260.0, now=page.now - 60.0)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 
 from alerts.duty.roster import Roster, Route, parse_matchers
 from alerts.engine import AlertEngine
-from alerts.incidents import silences
 from alerts.incidents.incident import Status
 from alerts.policy import STAFF, Severity, build_role_receivers
 from detection.events import EventKind, EventPhase
@@ -92,8 +91,7 @@ def test_a_silence_mutes_what_is_detected_next(tx, engine, make_event, begins, r
     if responds:
         engine.acknowledge(tx, stored.incidents(tx)[0].id, "ap", 1010.0)
     before = stored.notices(tx)
-    when = {"starts_at": 1020.0, "ends_at": 2000.0, "now": 1020.0}
-    silences.add(tx, labels={"kind": "vape", "room": "n2-boys"}, owner="ap", reason="paint", **when)
+    stored.add_silence(tx, {"kind": "vape", "room": "n2-boys"}, 1020.0, 2000.0)
     engine.on_events(tx, [make_event(1100.0)], 1100.0)
     assert stored.notices(tx) == before
     assert stored.incidents(tx)[0].kind is EventKind.VAPE
