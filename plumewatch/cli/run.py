@@ -18,7 +18,7 @@ from plumewatch.cli.options import (
     list_examples,
 )
 from plumewatch.cli.printer import echo, print_json, show_progress
-from plumewatch.config.faults import NO_SCHOOL, ConfigError, merge_repeated
+from plumewatch.config.faults import NO_SCHOOL, ConfigError, find_line, merge_repeated
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -71,7 +71,8 @@ def run_check(
         for found, where, text in merge_repeated(error.faults, error.tree):
             sentence, remedy = text, f"change {where}"
             if not where.startswith((f"{FOLDER}/", *TABLES)):
-                remedy += f" in {path}"
+                line = find_line(path.read_text("utf-8"), found.path) if error.tree else 0
+                remedy += f" in {path}" + (f", line {line}" if line else "")
             remedy = found.remedy or remedy
             if found == NO_SCHOOL or found.path == str(path):
                 sentence, remedy = found.value, found.allowed

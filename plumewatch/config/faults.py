@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _LINE: Final = re.compile(r": (line \d+)")
 _VARIED: Final = re.compile(r"'[^']*'|\d+")
+_NUMBER_WANTED: Final = re.compile("^must be (?=a (whole )?number$)")
+_LEADING_NUMBER: Final = re.compile(r"'\s*([+-]?\d+(?:\.\d+)?)")
 _MAX_ALIKE: Final = 3
 """If more than this many faults of a column differ only in names and numbers, report one."""
 _AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
@@ -49,7 +51,9 @@ class ConfigFault(NamedTuple):
         """The value, and what is allowed or wrong: "'x' is already used by y"."""
         allowed = self.allowed
         if self.value[:1] == "'":
-            allowed = re.sub(r"^must be (?=a (whole )?number$)", "is not ", allowed)
+            allowed, is_number = _NUMBER_WANTED.subn("is not ", allowed)
+            if is_number and (found := _LEADING_NUMBER.match(self.value)):
+                allowed += f"; did you mean {found[1]}?"
         return f"{self.value}{' ' if allowed.startswith('is ') else ': '}{allowed}"
 
 
@@ -136,6 +140,23 @@ def locate(path: str, tree: Mapping[str, Any]) -> str:
         number = str(sum(1 for _ in places))
     where = f"[[{head}]] {name or _format_keys([number])}"
     return ": ".join(filter(None, (file, where, _format_keys(rest))))
+
+
+def find_line(text: str, path: str) -> int:
+    r"""Return the line of a key in TOML text; 0 if it is not found.
+
+    >>> find_line('site = "x"\n[web]\nport = 1\n[[room]]\n[[room]]\nname = 2', "room.1.name")
+    6
+    """
+    *tables, key = path.split(".")
+    at, section = 0, ""
+    for name in tables:
+        section = section if name.isdigit() else f"{section}.{name}".lstrip(".")
+        heading = re.compile(rf"^\[\[?{re.escape(section)}\]", re.MULTILINE)
+        found = [*heading.finditer(text, at)][int(name) if name.isdigit() else 0 :]
+        at = found[0].start() if found else at
+    line = re.compile(rf"^\s*{re.escape(key)}\s*=", re.MULTILINE).search(text, at)
+    return text.count("\n", 0, line.end()) + 1 if line else 0
 
 
 def _format_keys(rest: Iterable[str]) -> str:

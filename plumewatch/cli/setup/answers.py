@@ -23,7 +23,7 @@ from plumewatch.config.faults import (
     locate,
     suggest_access,
 )
-from plumewatch.config.sections.common import FilePath, Name, TimeZone, Url
+from plumewatch.config.sections.common import FilePath, Name, Number, TimeZone, Url
 from plumewatch.config.sections.staff import Role
 from storage.errors import StorageUnavailableError
 
@@ -89,7 +89,7 @@ class Answers(BaseModel, extra="forbid", frozen=True):
     username: str = ""
     password_file: FilePath | None = None
     password: _Hidden = ""
-    listen_s: Annotated[float, Field(ge=1, le=3600)] = 20.0
+    listen_s: Annotated[Number, Field(ge=1, le=3600)] = 20.0
     influx: InfluxAnswer | None = None
     rooms: dict[str, str] = {}
     columns: dict[Annotated[str, AfterValidator(check_filter)], str] = {}

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from detection.alert_rules import BUDGET
-from plumewatch.config.sections.common import FalseAlarms, FilePath, Flag, Url
+from plumewatch.config.sections.common import FalseAlarms, FilePath, Flag, Number, Url, Whole
 
 
 class DetectionConfig(BaseModel, extra="forbid", frozen=True):
@@ -20,21 +20,21 @@ class DetectionConfig(BaseModel, extra="forbid", frozen=True):
 class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     """When staff are notified."""
 
-    cooldown_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
+    cooldown_s: Annotated[Number, Field(ge=0, le=3600)] = 300.0
     """Seconds after a notice during which there are no others about the same room and kind."""
-    escalate_after_s: Annotated[float, Field(ge=30, le=3600)] = 90.0
+    escalate_after_s: Annotated[Number, Field(ge=30, le=3600)] = 90.0
     """Seconds without an acknowledgment until the next people are paged; half as long for critical,
     four times as long for info."""
-    acknowledged_for_s: Annotated[float, Field(ge=60, le=86_400)] = 600.0
+    acknowledged_for_s: Annotated[Number, Field(ge=60, le=86_400)] = 600.0
     """Seconds after an acknowledgment until the responder is reminded to report an outcome."""
-    late_after_s: Annotated[float, Field(ge=60, le=86_400)] = 600.0
+    late_after_s: Annotated[Number, Field(ge=60, le=86_400)] = 600.0
     """If a detection's readings arrive more than this many seconds later, it is recorded as late
     and pages nobody."""
-    notices_per_hour: Annotated[int, Field(ge=2, le=1000)] = 12
+    notices_per_hour: Annotated[Whole, Field(ge=2, le=1000)] = 12
     """Maximum notices per person per hour; further ones are combined, except critical ones."""
-    storm_rooms: Annotated[int, Field(ge=1, le=1000)] = 3
+    storm_rooms: Annotated[Whole, Field(ge=1, le=1000)] = 3
     """Number of rooms on a floor that get separate notices; further rooms are combined."""
-    offline_after: Annotated[int, Field(ge=2, le=100)] = 3
+    offline_after: Annotated[Whole, Field(ge=2, le=100)] = 3
     """Number of missed intervals after which a sensor counts as silent, at least one minute. After
     one more interval, it is reported offline."""
     allow_private_targets: Flag = False

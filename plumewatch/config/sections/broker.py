@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from plumewatch.config.sections.common import FilePath, Flag, Port
+from plumewatch.config.sections.common import FilePath, Flag, Port, Whole
 
 
 class BrokerConfig(BaseModel, extra="forbid", frozen=True):
@@ -30,6 +30,6 @@ class BrokerConfig(BaseModel, extra="forbid", frozen=True):
     canary: Flag = True
     """Publish and await a test message every 10 s; set to false if the broker disconnects clients
     that publish without permission."""
-    max_queued_messages: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
+    max_queued_messages: Annotated[Whole, Field(ge=1, le=1_000_000_000)] = 1_000_000
     """The queue limit for the service, as configured at the broker; you are warned before the
     queue is full."""

@@ -95,10 +95,12 @@ SITE_ID: Final = r"^[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,63}$"
 """A site's id must be usable as the name of a file and a folder, and must not begin with a dot."""
 SiteId = Annotated[str, Field(pattern=SITE_ID)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
-Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
 Flag = Annotated[bool, Strict()]
+Number = Annotated[float, Strict()]
+Whole = Annotated[int, Strict()]
+Port = Annotated[Whole, Field(ge=1, le=65535)]
 Url = Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")]
-FalseAlarms = Annotated[float, Field(ge=0.05, le=50)]
+FalseAlarms = Annotated[Number, Field(ge=0.05, le=50)]
 TimeZone = Annotated[str, AfterValidator(check_time_zone)]
 FilePath = Annotated[Path, AfterValidator(_resolve_path)]
 """A path; a relative path starts at the configuration's folder (the validation context)."""

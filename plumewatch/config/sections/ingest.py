@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from ingest.topics import check_filter
-from plumewatch.config.sections.common import FilePath, Flag, Id, Port, Proxies
+from plumewatch.config.sections.common import FilePath, Flag, Id, Number, Port, Proxies
 
 MqttFilter = Annotated[str, AfterValidator(check_filter)]
 
@@ -36,7 +36,7 @@ class SourceConfig(BaseModel, extra="forbid", frozen=True):
     """File with the shared secret of Verkada's webhook."""
     sensors: Annotated[list[Id], Field(max_length=10_000)] = []
     """Ids of the sensors that it may send readings for; if empty, all sensors with its decoder."""
-    rate_per_s: Annotated[float, Field(ge=0.1, le=10_000)] = 50.0
+    rate_per_s: Annotated[Number, Field(ge=0.1, le=10_000)] = 50.0
     """Messages per second over time; bursts may have twice as many."""
 
 
@@ -47,7 +47,7 @@ class PollConfig(BaseModel, extra="forbid", frozen=True):
     """Id of its `[[sensor]]`, which names the format in `decoder`."""
     url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$", max_length=512)]
     """Address that returns the values; without user and password."""
-    every_s: Annotated[float, Field(ge=1, le=3600)] = 5.0
+    every_s: Annotated[Number, Field(ge=1, le=3600)] = 5.0
     """Seconds between requests."""
     user: Annotated[str, Field(max_length=64)] = ""
     """User name of HTTP Basic."""

@@ -13,11 +13,13 @@ from plumewatch.config.sections.common import (
     FilePath,
     Id,
     Name,
+    Number,
     PastDate,
     SiteId,
     TimeZone,
     Url,
     WallTime,
+    Whole,
 )
 
 Role = Literal["staff", "facilities", "analyst", "helpdesk", "admin"]
@@ -111,7 +113,7 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     With Google, leave it out: groups come from Google's API."""
     group: Annotated[list[GroupConfig], Field(max_length=500)] = []
     """Roles by group; without any, roles and sites are those of `[[staff]]`."""
-    absent_days: Annotated[int, Field(ge=7, le=400)] = 90
+    absent_days: Annotated[Whole, Field(ge=7, le=400)] = 90
     """Days without a sign-in after which people who joined through a group are removed, until they
     sign in again. *People* and `plumewatch check` name them from two thirds of it on."""
     second_factor: Annotated[list[Role], Field(max_length=5)] = []
@@ -162,7 +164,7 @@ class SensorConfig(BaseModel, extra="forbid", frozen=True):
     """Format, or `mapping:NAME`, if the topic does not determine it."""
     aliases: Annotated[list[Name], Field(max_length=8)] = []
     """Other names under which it publishes."""
-    interval_s: Annotated[float, Field(ge=0.5, le=3600)] = 5.0
+    interval_s: Annotated[Number, Field(ge=0.5, le=3600)] = 5.0
     """Seconds between readings; determines when the sensor counts as offline."""
     timezone: TimeZone | None = None
     """Time zone of time stamps without one; by default the school's."""

@@ -6,15 +6,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from plumewatch.config.sections.common import FilePath
+from plumewatch.config.sections.common import FilePath, Number, Whole
 
 
 class JournalConfig(BaseModel, extra="forbid", frozen=True):
     """How long the journal keeps accepted readings, independently of the time series."""
 
-    keep_days: Annotated[float, Field(ge=1, le=366)] = 7.0
+    keep_days: Annotated[Number, Field(ge=1, le=366)] = 7.0
     """Days to keep readings. Readings that a consumer has not read yet are kept longer."""
-    max_mb: Annotated[float, Field(ge=100, le=10_000_000)] = 8_000.0
+    max_mb: Annotated[Number, Field(ge=100, le=10_000_000)] = 8_000.0
     """Size limit; beyond it, the oldest readings are deleted, even if they are not in the time
     series yet."""
 
@@ -34,16 +34,16 @@ class TimeseriesConfig(BaseModel, extra="forbid", frozen=True):
     """File with the token or password."""
     ca_file: FilePath | None = None
     """Certificates to trust instead of the system's."""
-    raw_days: Annotated[int, Field(ge=2, le=36_500)] = 30
+    raw_days: Annotated[Whole, Field(ge=2, le=36_500)] = 30
     """Days to keep readings; at least `journal.keep_days`."""
-    minute_days: Annotated[int, Field(ge=2, le=36_500)] = 730
+    minute_days: Annotated[Whole, Field(ge=2, le=36_500)] = 730
     """Days to keep 1-minute averages; at least `raw_days`."""
-    quarter_hour_days: Annotated[int, Field(ge=2, le=36_500)] = 1_826
+    quarter_hour_days: Annotated[Whole, Field(ge=2, le=36_500)] = 1_826
     """Days to keep 15-minute averages and events; at least `minute_days`."""
 
 
 class RetentionConfig(BaseModel, extra="forbid", frozen=True):
     """How long incidents are kept, with notices and responses. For readings, see `timeseries`."""
 
-    incident_days: Annotated[int, Field(ge=30, le=36_500)] = 1_826
+    incident_days: Annotated[Whole, Field(ge=30, le=36_500)] = 1_826
     """Age in days from which `plumewatch retention --apply` deletes incidents."""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field
 
 from detection.events import EventKind
-from plumewatch.config.sections.common import FilePath, Flag, Port, Proxies, Url
+from plumewatch.config.sections.common import FilePath, Flag, Number, Port, Proxies, Url, Whole
 
 
 class WebConfig(BaseModel, extra="forbid", frozen=True):
@@ -54,7 +54,7 @@ class WatchdogConfig(BaseModel, extra="forbid", frozen=True):
 
     ping_url_file: FilePath | None = None
     """File with the address to ping while all parts work."""
-    ping_every_s: Annotated[float, Field(ge=10, le=3600)] = 60.0
+    ping_every_s: Annotated[Number, Field(ge=10, le=3600)] = 60.0
     """Seconds between pings."""
 
 
@@ -69,5 +69,5 @@ class ReportsConfig(BaseModel, extra="forbid", frozen=True):
     """File with the Apprise URL, such as `mailtos://`, that gets a summary each Monday at 6:00."""
     weekly_to_staff: Flag = False
     """Also send each school's summary, from the same mail server, to its staff with an `email`."""
-    school_year_month: Annotated[int, Field(ge=1, le=12)] = 7
+    school_year_month: Annotated[Whole, Field(ge=1, le=12)] = 7
     """First month of the school year, 1 to 12."""

@@ -148,6 +148,10 @@ class TestExamples:
             " mapping 'acme' and its example must agree: correct one of them"
         )
         assert remedy.strip().startswith("do: change [[mapping]] acme: example")
+        lines = config(base=STARTER.replace("= 5", '= "5 s"', 1)).read_text().splitlines()
+        number = lines.index('interval_s = "5 s"') + 1
+        found = call("check", "--config", config(base=STARTER.replace("= 5", '= "5 s"', 1)))
+        assert f"plumewatch.toml, line {number}\n" in found.stdout
 
     FAULTY = MAPPING.replace("0.01,", "65535,").replace(
         "values = { pm25 = 10 }", 'faults = ["pm25"]'
