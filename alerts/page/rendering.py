@@ -328,6 +328,10 @@ def build_environment(
     settings: StaffPageSettings, times: Times, **shared: Any
 ) -> jinja2.Environment:
     """Create the environment of all templates; `shared` contains additional globals."""
+
+    def find_name(person: str) -> str:
+        return settings.engine.policy.find_name(person)  # the policy changes at sign-ins
+
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -356,7 +360,7 @@ def build_environment(
         channel=write_channel,
         word=translate,
         share=format_share,
-        person=settings.engine.policy.find_name,
+        person=find_name,
     )
     made.globals.update(
         school=settings.school.name,
@@ -381,7 +385,7 @@ def build_environment(
         may_set=settings.config is not None,
         undelivered=explain_undelivered,
         quantity_words=QUANTITY_WORDS,
-        line_words=partial(write_line, name_of=settings.engine.policy.find_name),
+        line_words=partial(write_line, name_of=find_name),
         action_words=ACTION_WORDS,
         cause_words=CAUSE_WORDS,
         kind_words=KIND_WORDS,

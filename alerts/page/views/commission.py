@@ -65,7 +65,8 @@ class CommissionPages(PageGroup):
             if found:
                 at = max((test.at for test in found if test), default=None)
                 passed = all(test.is_right for test in found if test)
-                rooms.append((room, None if None in found else at, passed))
+                is_done = all(test.is_done for test in found if test)
+                rooms.append((room, None if None in found else at, passed, is_done))
         rooms.sort(key=lambda row: (row[1] or 0.0, make_sort_key(row[0].short_name)))
         return context.render(request, "commission_list.html", rooms=rooms)
 
@@ -220,7 +221,8 @@ class CommissionPages(PageGroup):
             sensors=sensors,
             scanned=scanned if any(sensor.id == scanned for sensor in sensors) else "",
             untested=[sensor.id for sensor in sensors if find_valid_test(tests, sensor) is None],
-            tested_at=max((test.at for test in found), default=None),
+            undone=[test.sensor for test in found if not test.is_done],
+            tested_at=max((test.at for test in found if test.is_done), default=None),
             verdicts=[(describe_result(test), test.is_right) for test in found],
         )
 

@@ -128,6 +128,26 @@ async def test_a_verdict_is_kept_with_each_sensor_and_a_new_one_is_untested(open
     assert "s1: not tested yet" not in room
 
 
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        ({"has_particles": False}, "s2 sent no valid particle values during the test"),
+        ({"interval_s": None}, "s2 sent nothing during the test"),
+    ],
+)
+async def test_a_test_that_measured_nothing_could_not_be_done(open_page, result, why):
+    page = open_page()
+    nothing = {"said": {step.name: [] for step in STEPS}, "right": False, **result}
+    keep(page, sensors=[RESULT["sensors"][0], {**RESULT["sensors"][1], **nothing}])
+    page.now = 1_789_000_000.0 + 86_400
+    await page.sign_in("fm")
+    assert "could not be done" in (await page.client.get("/commission")).text
+    shown = (await page.client.get("/commission/n2-boys")).text
+    assert why in shown
+    assert "The test of s2 could not be done" in shown
+    assert "could not be done" in (await page.client.get("/sensors/s2/device")).text
+
+
 async def test_a_test_that_is_stopped_silences_no_longer(page):
     await page.sign_in("fm")
     await press(page, "begin")

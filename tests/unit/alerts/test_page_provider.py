@@ -473,6 +473,11 @@ async def test_a_changed_group_changes_the_role_at_the_next_sign_in(join, provid
     await sign_in(page, provider, "sub-new")
     assert page.engine.policy.find_member("new@school.example").role == "admin"
     assert page.engine.policy.find_sites("new@school.example") is None
+    form = {"form_token": await page.form_token("/tokens"), "name": "Screen", "days": "30"}
+    form |= {"person": "new@school.example", "scope.wall": "yes"}
+    await page.client.post("/tokens", data=form)
+    shown = (await page.client.get("/tokens")).text
+    assert "acts as N. Custodian; created by N. Custodian" in shown
 
 
 async def test_an_administrator_removes_a_person_of_the_directory(join):
