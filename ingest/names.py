@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -27,7 +28,8 @@ _CONVERT: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
     own: {unit: (factor, addend) for unit, (factor, addend) in units.items()}
     for own, units in _TABLE["convert"].items()
 }
-_WORDS: Final = {word: quantity for quantity, words in _TABLE["words"].items() for word in words}
+WORDS: Final = {word: quantity for quantity, words in _TABLE["words"].items() for word in words}
+"""Quantities by the names that mean them alone."""
 _UNIT_IN_NAME: Final = re.compile(
     r"(?:[\s_.(\[]+|(?<=[a-z0-9])(?=[um]gm3|pp[bm]|pct|[hk]pa))"
     r"(ug_?/?m3|µg/m³|μg/m³|mg_?/?m3|mg/m³|ppb|ppm|pct|percent|%rh|%|celsius|fahrenheit|deg_?[cf]"
@@ -43,7 +45,7 @@ _PM_OF: Final = ("pm10", "pm1", "pm25", "pm4")
 _VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^volatile_organic_.*")
 _ELSEWHERE: Final = frozenset(_TABLE["elsewhere"])
 _UNIT_FIRST: Final = {"fahrenheit": "degF", "celsius": "degC", "kelvin": "K"}
-_NEED_UNIT: Final = frozenset({"light", "luminosity", "batt", "t"})
+_NEED_UNIT: Final = frozenset({"light", "luminosity", "batt", "t", "h"})
 """Names that mean a quantity only with a unit. Without one, they may be volts or a time."""
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MAX_NAME: Final = 64
@@ -146,13 +148,14 @@ def _look_up(name: str, unit: str | None) -> Meaning | None:
 
 
 def _look_up_word(word: str, given: str | None) -> Meaning | None:
-    key = re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_").removesuffix("_value")
+    plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().lower()
+    key = re.sub(r"[^a-z0-9]+", "_", plain).strip("_").removesuffix("_value")
     key = re.sub("_idx$", "_index", key)
     first, joined, rest = key.partition("_")
     if joined and first in _UNIT_FIRST:
         given, key = given or _UNIT_FIRST[first], rest
     if not is_of_room(key):
-        return _look_up_key(key, given) if key in _WORDS else None
+        return _look_up_key(key, given) if key in WORDS else None
     last = "_".join(key.split("_")[-2:]) if key.endswith("_index") else key.rpartition("_")[2]
     return _look_up_key(key, given) or _look_up_key(last, given, whole=False)
 
@@ -179,7 +182,7 @@ def _look_up_key(key: str, unit: str | None, *, whole: bool = True) -> Meaning |
         return _fit("voc_index", unit) if unit == "index" else None
     if (not unit and key in _NEED_UNIT) or not (whole or len(key) > 6 or key in _SHORT):
         return None
-    return _fit(_WORDS[key], unit) if key in _WORDS else None
+    return _fit(WORDS[key], unit) if key in WORDS else None
 
 
 _SHORT: Final = frozenset({"co2", "rtemp", "rhumid", "rssi"})
@@ -200,6 +203,18 @@ def describe_unknown(names: Iterable[str], noun: str) -> str:
     return f"unknown {noun}{plural} {keys}: use {quantities}" if found else ""
 
 
+def replace_comma(text: str) -> str:
+    """Return a number with a decimal comma as one with a point; the unit behind it stays.
+
+    >>> replace_comma("12,3 µg/m³"), replace_comma("1.234,5")
+    ('12.3 µg/m³', '1.234,5')
+    """
+    return _COMMA.sub(r"\1.", text)
+
+
+_COMMA: Final = re.compile(r"^(\s*[+-]?\d+),(?=\d)")
+
+
 def split_unit(text: str) -> tuple[str, str | None]:
     """Split a number and the text behind it; the second part is None if there is no such text.
 
@@ -213,6 +228,7 @@ def split_unit(text: str) -> tuple[str, str | None]:
 _WITH_UNIT: Final = re.compile(
     r"([+-]?\d{1,12}(?:\.\d{0,12})?(?:[eE][+-]?\d{1,3})?)(?:\s+|(?=[^\d\s.+-]))(\S.{0,47})"
 )
+USUAL_QUANTITIES: Final = ("pm25", "pm1", "pm10", "tvoc_ppb", "voc_index", "rh", "temp", "co2")
 UNIT_KEYS: Final = ("unit", "u", "units", "uom")
 
 

@@ -136,7 +136,10 @@ class Routes:
         aliases: Mapping[str, str] | None = None,
     ) -> None:
         self._routes = tuple(routes)
-        self._mappings = {mapping.name: mapping for mapping in mappings}
+        ordered = sorted(
+            mappings, key=lambda mapping: not {"+", "#"}.isdisjoint("".join(mapping.topics))
+        )
+        self._mappings = {mapping.name: mapping for mapping in ordered}
         self._folded: dict[str, Decoder] = {}
         self._joined: dict[str, Decoder] = {}
         sensors = (registry or Registry()).sensors

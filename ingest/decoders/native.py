@@ -37,7 +37,7 @@ from ingest.decoding import (
     read_state,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.names import describe_unknown
+from ingest.names import USUAL_QUANTITIES, describe_unknown
 from ingest.validation import (
     USUAL,
     Message,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "plumewatch/v1/"
 _MAX_SEQ: Final = 2**63 - 1
+_KEYS: Final = frozenset({"time", "seq", "sensor", "events", *QUANTITIES})
 _UNTIMED: Final = ("no_time",)
 _DECODE: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -146,8 +147,14 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
         if sensor:
             check_same_device(named, sensor)
     events, more = _find_events(content.get("events"))
-    if not (values or faults or events or more) and (misnamed := describe_unknown(content, "key")):
-        raise PayloadError(Reason.NO_MEASUREMENT, misnamed)
+    if not (values or faults or events or more):
+        unknown = [repr(key[:32]) for key in content if key not in _KEYS]
+        misnamed = describe_unknown(content, "key")
+        if unknown and not misnamed:
+            use = ", ".join(USUAL_QUANTITIES)
+            misnamed = f"none of the keys {', '.join(unknown[:6])} is known: use {use}, ..."
+        if misnamed:
+            raise PayloadError(Reason.NO_MEASUREMENT, misnamed)
     return context.validate(
         sensor or named or make_sensor_id(message.topic),
         message,

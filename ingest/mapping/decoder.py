@@ -31,7 +31,7 @@ from ingest.mapping.source import (
     parse,
 )
 from ingest.mapping.times import read_time
-from ingest.names import find_conversion, find_unit, split_unit
+from ingest.names import find_conversion, find_unit, replace_comma, split_unit
 from ingest.topics import TopicFilter
 from ingest.validation import (
     Readings,
@@ -101,13 +101,14 @@ def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Contex
 
 
 class _Field:
-    __slots__ = ("_config", "_is_exact", "_read", "_unit", "_when", "key", "terms")
+    __slots__ = ("_comma", "_config", "_is_exact", "_read", "_unit", "_when", "key", "terms")
 
-    def __init__(self, config: FieldConfig) -> None:
+    def __init__(self, config: FieldConfig, decimal: str) -> None:
         for place, value, allowed in check_field(config.quantity, config):
             raise ValueError(f"{place}: {value}: must be {allowed}")
         factor, addend = find_conversion(config.quantity, config.unit) or (1.0, 0.0)
         self._config = config
+        self._comma = decimal == ","
         self._unit = find_unit(config.unit)
         self._read = compile_source(config)
         self._when = compile_conditions(config.when)
@@ -154,6 +155,7 @@ class _Field:
             key = str(raw).lower() if type(raw) is bool else str(raw)
             return words.get(key) if type(raw) in (str, int, bool) and len(key) <= 128 else None
         if type(raw) is str:
+            raw = replace_comma(raw) if self._comma else raw
             behind = split_unit(raw)[1]
             if behind and find_unit(behind) != self._unit:
                 return None
@@ -194,7 +196,7 @@ class _Mapped:
         self.patterns = tuple(topic.pattern for topic in self._topics)
         self.needs_topic = not any(part.topic for part in config.sensor_or)
         self._when = compile_conditions(config.when)
-        self._fields = [(field.quantity, _Field(field)) for field in config.field]
+        self._fields = [(field.quantity, _Field(field, config.decimal)) for field in config.field]
         self._names = [_Name(config.sensor), *(_Name([part]) for part in config.sensor_or)]
         times = [config.time] if config.time else []
         self._times = [(t, compile_source(t), _zone(t)) for t in (*times, *config.time_or)]

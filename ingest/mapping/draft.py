@@ -51,6 +51,10 @@ class SuggestError(ValueError):
     """There is nothing to suggest; the message explains why in one sentence."""
 
 
+class ColumnsError(SuggestError):
+    """The names of the columns, or the layout of the frame, are missing or wrong."""
+
+
 def format_toml(value: object) -> str:
     r"""Return a value as TOML on one line.
 
@@ -115,6 +119,7 @@ class Draft:
     fields: list[Entry] = field(default_factory=list)
     events: list[Entry] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
+    _sensors: dict[str, None] = field(default_factory=dict)
 
     def format(self, samples: Mapping[int, bytes], received: float, zone: tzinfo = UTC) -> str:
         """Return the mapping as TOML, with the first samples it reads as examples.
@@ -124,7 +129,7 @@ class Draft:
         made = {n: self.make_example(sample, received, zone) for n, sample in samples.items()}
         shown = {n: entry for n, entry in made.items() if isinstance(entry, Entry)}
         if not shown:
-            raise SuggestError("no sample holds a value that the suggestion could show")
+            raise SuggestError(f"the suggestion reads no sample: {next(iter(made.values()))}")
         examples = list(shown.values())[:_EXAMPLES]
         self.questions += [
             f"Sample {n} is no example: {why}." for n, why in made.items() if isinstance(why, str)
@@ -145,7 +150,7 @@ class Draft:
         for entry in examples:
             lines += ["", "[[mapping.example]]", *entry.render_lines()]
         lines += ["", "# Each sensor then gets a room:"]
-        for sensor in dict.fromkeys(entry.values["sensor"] for entry in examples):
+        for sensor in self._sensors:
             lines += ["# [[sensor]]", f"# id = {format_toml(sensor)}", '# room = "..."']
         text = "\n".join(lines) + "\n"
         _verify(text, zone)
@@ -165,7 +170,7 @@ class Draft:
                 reading = self._read(shown, received, zone)
         except DecodeError as error:
             return error.detail
-        except (ValueError, StopIteration):
+        except (ValueError, IndexError):
             return "it gives no reading"
         shown |= {"received": received, "sensor": reading.sensor}
         if not NO_TIME & set(reading.flags):
@@ -186,14 +191,16 @@ class Draft:
                 "example": [{**shown, "received": received, "rejected": "no_measurement"}],
             }
         )
-        return next(iter(read_example(compile_mapping(mapping), mapping.example[0], zone)))
+        readings = read_example(compile_mapping(mapping), mapping.example[0], zone)
+        self._sensors |= dict.fromkeys(reading.sensor for reading in readings)
+        return readings[0]
 
 
 def fix_topic(text: str, topic: str) -> str:
     """Return a suggestion that reads this topic alone, without its captures."""
     mapping = tomllib.loads(text)["mapping"][0]
     fixed: dict[str, object] = {"topic": topic}
-    if "capture" in mapping["sensor"]:
+    if "capture" in mapping["sensor"] and "each" not in mapping:
         fixed["sensor"] = {"fixed": mapping["example"][0]["sensor"]}
     for key, value in fixed.items():
         old, new = (f"\n{key} = {format_toml(part)}" for part in (mapping[key], value))

@@ -12,13 +12,14 @@ from __future__ import annotations
 import base64
 import re
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from ingest.errors import DecodeError
-from ingest.mapping.draft import SuggestError, start_draft
+from ingest.mapping.draft import ColumnsError, SuggestError, start_draft
 from ingest.mapping.source import parse
 from ingest.mapping.suggest import (
     add_time,
+    check_column,
     find_ids,
     look_up,
     name_of,
@@ -89,7 +90,9 @@ def propose(
             topic, samples, received=received, name=name, zone=zone, columns=columns, alone=alone
         )
     except SuggestError as error:
-        raise SuggestError(_describe(frames) if frames else str(error)) from error
+        if frames:
+            raise ColumnsError(_describe(frames)) from error
+        raise
 
 
 def _draft_layout(topic: str, name: str, layout: str, frames: Mapping[int, _Frame]) -> Draft:
@@ -102,20 +105,34 @@ def _draft_layout(topic: str, name: str, layout: str, frames: Mapping[int, _Fram
     for text in re.split(r"[,;]", layout):
         part = _PART.fullmatch(text.strip())
         if part is None:
-            raise SuggestError(f"{text.strip()!r} in the layout: write it as in {_FORM!r}")
+            raise ColumnsError(f"{text.strip()!r} in the layout: write it as in {_FORM!r}")
+        _check_part(part, offset, frames)
         if not _add_part(draft, part, offset):
             skipped.append(f"  {part['name'] or 'no name'}, offset {offset}")
         offset += int(part["type"][1:]) // 8
     if not draft.fields:
-        raise SuggestError("no name in the layout is a known quantity")
+        raise ColumnsError("no name in the layout is a known quantity")
     if offset > len(first.content):
-        raise SuggestError(f"the layout has {offset} bytes, the frame {len(first.content)}")
+        raise ColumnsError(f"the layout has {offset} bytes, the frame {len(first.content)}")
     binary = {"encoding": first.encoding, "path": write_path(first.path), "min_length": offset}
     draft.head.add("binary", {key: value for key, value in binary.items() if value != []})
     if rest := len(first.content) - offset:
         skipped.append(f"  the last {rest} bytes")
     draft.questions += ["Left out:", *skipped] if skipped else []
     return draft
+
+
+def _check_part(part: re.Match[str], offset: int, frames: Mapping[int, _Frame]) -> None:
+    """Raise a `ColumnsError` if no frame has the constant, or if the name seems misspelt."""
+    check_column(part["name"] or "")
+    end = offset + int(part["type"][1:]) // 8
+    order: Literal["little", "big"] = "little" if part["little"] else "big"
+    there = {int.from_bytes(frame.content[offset:end], order) for frame in frames.values()}
+    if part["equals"] and int(part["equals"]) not in there:
+        values = ", ".join(map(str, sorted(there)))
+        raise ColumnsError(
+            f"{part[0]!r} in the layout: at offset {offset}, the frames have {values}"
+        )
 
 
 def _add_part(draft: Draft, part: re.Match[str], offset: int) -> bool:
@@ -165,21 +182,25 @@ def _find_frame(sample: bytes, size: int) -> _Frame | None:
     In JSON, it is the text with `size` bytes, or else the one with a usual name. Without a layout
     (`size` is 0), it may be any text that looks like a frame.
     """
-    if any((sign < 32 and sign not in b"\t\r\n") or sign > 126 for sign in sample):
+    try:
+        text = sample.decode().strip()
+    except UnicodeDecodeError:
+        text = "\0"
+    if any(sign < " " and sign not in "\t\r\n" for sign in text):
         return _Frame("raw", "raw", (), sample, {})
     try:
         content: Any = parse("json", sample, Limits())
     except DecodeError:
         content = None
     if type(content) not in (dict, list):
-        found = dict(_decode(sample.decode().strip()))
+        found = dict(_decode(text))
         return next((_Frame("text", name, (), frame, {}) for name, frame in found.items()), None)
     leaves: Leaves = {path: [value] for path, value in walk(content)}
     ids = find_ids(leaves)
     frames = []
-    for path, (text, *_) in leaves.items():
-        for encoding, frame in _decode(text) if type(text) is str else ():
-            likely = path not in ids and not text.isdigit() and len(frame) in _USUAL_SIZE
+    for path, (value, *_) in leaves.items():
+        for encoding, frame in _decode(value) if type(value) is str else ():
+            likely = path not in ids and not value.isdigit() and len(frame) in _USUAL_SIZE
             fits = len(frame) == size and path not in ids
             named = name_of(path).lower() in _KEYS
             if fits or named or (likely and not size):

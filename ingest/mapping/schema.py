@@ -252,6 +252,7 @@ class MappingBody(_Part):
     """Which messages a mapping reads, and where it finds their parts."""
 
     format: Literal["json", "text", "pairs", "form", "csv", "raw"] = "json"
+    decimal: Literal[".", ","] = "."
     when: Conditions = []
     each: EachConfig | None = None
     binary: BinaryConfig | None = None

@@ -17,6 +17,7 @@ from ingest.decoding import decode_text, load_json, load_pairs
 from ingest.errors import PayloadError, Reason
 from ingest.mapping.schema import Ends, Pick
 from ingest.mapping.times import find_form
+from ingest.names import replace_comma
 from ingest.validation import parse_number
 
 if TYPE_CHECKING:
@@ -52,12 +53,14 @@ def parse(form: str, payload: bytes, limits: Limits) -> Any:
 def parse_csv(payload: bytes) -> tuple[list[str], list[list[str]]]:
     """Return the column names (empty if CSV has no header) and the lines of values."""
     text = decode_text(payload, _MAX_TEXT)
-    separator = max(",;\t", key=text.count)
+    separator = next((sign for sign in ";\t" if sign in text), ",")
     names: list[str] = []
     lines = []
     try:
         for cells in csv.reader(text.splitlines(), delimiter=separator, skipinitialspace=True):
-            if any(parse_number(cell) is not None or find_form(cell) for cell in cells):
+            if any(
+                parse_number(replace_comma(cell)) is not None or find_form(cell) for cell in cells
+            ):
                 lines.append(cells)
             else:
                 names = names or cells

@@ -18,21 +18,35 @@ from datetime import UTC
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from detection.quantities import QUANTITIES, describe_unit, is_unlikely
+from detection.quantities import FINE_PARTICLES, QUANTITIES, describe_unit, is_unlikely
 from ingest.errors import DecodeError
-from ingest.mapping.draft import USUAL_UNIT, Draft, Entry, SuggestError, format_toml, start_draft
+from ingest.mapping.draft import (
+    USUAL_UNIT,
+    ColumnsError,
+    Draft,
+    Entry,
+    SuggestError,
+    format_toml,
+    start_draft,
+)
 from ingest.mapping.schema import Pick
 from ingest.mapping.source import follow_path, parse, parse_csv
 from ingest.mapping.times import find_form, is_time
 from ingest.names import (
+    UNIT_KEYS,
+    USUAL_QUANTITIES,
+    WORDS,
     find_conversion,
     find_quantity,
     find_unit,
     find_units,
+    is_of_room,
     list_units,
+    replace_comma,
     split_unit,
 )
 from ingest.validation import Limits, parse_number, parse_time
+from language.plain_text import suggest_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +68,12 @@ _PLAIN: Final = frozenset({"value", "val", "v", "reading", "current", "state"})
 _IDENTITY: Final = frozenset(
     {"sensor_id", "device_id", "deviceid", "device", "sensor", "mac", "serial", "serialno", "id"}
     | {"sn", "eui", "deveui", "dev_eui", "uid", "uuid", "node", "dev", "station", "name"}
+    | {"gerät", "geraet", "gerat", "kennung", "equipo", "dispositivo", "aparato"}
 )
+_DECIMAL_COMMA: Final = re.compile(r"[+-]?\d{1,6},(?:\d{1,2}|\d{4,})(?:\D.*)?")
+"""Matches a number with a decimal comma. Three digits behind it may be thousands."""
+_SEVERAL: Final = frozenset({*FINE_PARTICLES, "tvoc_ppb", "tvoc_ugm3", "voc_index"})
+"""Quantities that a device has once, so that a second one is another device's."""
 _SIZE: Final = re.compile(r"(?<=_)p(?=\d)", re.IGNORECASE)
 _NOT_AIR: Final = frozenset({"rssi", "battery", "light"})
 _SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
@@ -131,13 +150,21 @@ class _Suggestion(NamedTuple):
         """Draft a mapping; also return the samples it reads."""
         read = {n: found for n, sample in self.samples.items() if (found := _parse_any(sample))}
         if not read:
-            raise SuggestError("neither JSON, key=value text, a form, CSV nor a number")
+            is_xml = all(s.lstrip()[:1] == b"<" for s in self.samples.values())
+            raise SuggestError(
+                "XML is not read: let the device or a gateway send JSON"
+                if is_xml
+                else "neither JSON, key=value text, a form, CSV nor a number"
+            )
         form = next(iter(read.values()))[0]
         alike = {n: self.samples[n] for n, found in read.items() if found[0] == form}
         contents = [read[n][1] for n in alike]
         others = [n for n in self.samples if n not in alike]
-        if form == "text":
-            draft = self._draft_bare_value()
+        each = find_devices(contents[0])
+        if self._is_bare(form, contents[0]):
+            draft = self._draft_bare_value(form, contents)
+        elif each is not None:
+            draft = self._draft_devices(each, contents)
         elif form == "csv":
             headers = [n for n in others if b"=" not in self.samples[n]][:1]
             others = [n for n in others if n not in headers]
@@ -154,50 +181,92 @@ class _Suggestion(NamedTuple):
         path = write_path(next(iter(ids), ()))
         return start_draft(self.topic, self.name, form, [*ids.values()], path, metric)
 
-    def _draft_bare_value(self) -> Draft:
-        """Draft a mapping for bare values; the topic or `columns` names their quantity."""
+    def _find_metric(self) -> int:
+        """Return the topic level that names a quantity, or -1."""
         levels = self.topic.split("/")
         places = [i for i, level in enumerate(levels) if look_up(level) or _may_be_voc(level)]
         if self.columns and not places:
             places = [i for i, level in enumerate(levels) if level.lower() not in _PLAIN]
-        if not places:
-            raise SuggestError(
+        return places[-1] if places else -1
+
+    def _is_bare(self, form: str, content: Any) -> bool:
+        """Return whether a payload has one value, which its topic names."""
+        names = [name_of(path) for path, _ in walk(content)]
+        is_named = any(look_up(name) or _may_be_voc(name) for name in names)
+        has_one = not is_named and _find_bare(content) is not None
+        return form == "text" or (has_one and self._find_metric() >= 0)
+
+    def _draft_bare_value(self, form: str, contents: list[Any]) -> Draft:
+        """Draft a mapping for bare values; the topic or `columns` names their quantity."""
+        place, leaves = self._find_metric(), _collect(contents)
+        if place < 0:
+            raise ColumnsError(
                 "a bare value, and no level of the topic is the name of a known quantity; name it"
                 " as columns, such as pm25"
             )
-        place = places[-1]
-        word = levels[place]
-        meaning = look_up(self.columns or word)
+        path = _find_bare(contents[0]) or ()
+        word = self.topic.split("/")[place]
+        meaning = look_up(self.columns or word, _find_unit(path, leaves[path][0], contents))
         if meaning is None and not _may_be_voc(self.columns or word):
-            raise SuggestError(f"columns: {format_toml(self.columns)} is not a known quantity")
+            raise ColumnsError(
+                f"columns: {format_toml(self.columns or word)} is not a known quantity"
+            )
         if meaning is None:
             raise SuggestError(
                 f"{format_toml(word)} measures VOC in ppb, ug/m3 or as an index; see the data sheet"
             )
-        draft = self._start("text", {}, metric=place)
+        draft = self._start(form, find_ids(leaves), metric=place)
+        _use_comma(draft, leaves)
+        add_time(leaves, draft)
         draft.head.add("join_s", 1.0, "a sensor's values within this many seconds are one reading")
         if "{metric}" in draft.head.values["topic"]:
             condition = [{"capture": "metric", "equals": word}]
             draft.head.add("when", condition, "other topics of this device need their own mapping")
-        draft.fields.append(meaning.make_field(()))
+        draft.fields.append(meaning.make_field(path))
+        return draft
+
+    def _draft_devices(self, each: Steps, contents: list[Any]) -> Draft:
+        """Draft a mapping for messages with several devices, in the list or object at `each`."""
+        found = [f for c in contents if type(f := follow_path(c, each)) in (dict, list)]
+        members = [i for f in found for i in (f.values() if type(f) is dict else f)]
+        items = [item for item in members if _find_measured(item)]
+        draft = self._draft_values("json", items)
+        head, key = draft.head, {"capture": "key"}
+        head.values.pop("when", None)
+        head.add("each", {"path": write_path(each)}, "guess: each of these is a device")
+        if each:
+            head.add("when", [{"path": write_path(each), "present": True}])
+        if ids := find_ids(_collect(items)):
+            head.add("sensor", {"path": write_path(next(iter(ids)))}, "guess: names the device")
+        elif all(type(f) is dict and not any(map(str.isdigit, f)) for f in found):
+            head.add("sensor", key, "guess: the member's name is the device's")
+        elif "time" not in head.values:
+            own = head.values["sensor"]
+            head.add("sensor", [own, key], "guess: the message's name and the place in it")
+        if "time" not in head.values:
+            add_time(_collect(contents), draft)
+            if "time" in head.values:
+                head.values["time"]["outer"] = True
         return draft
 
     def _draft_columns(self, samples: list[bytes], lines: list[list[str]]) -> Draft:
         """Draft a mapping for CSV; a header or `columns` names the columns."""
         width = len(lines[0])
-        headers = (",".join(found) for sample in samples if (found := parse_csv(sample)[0]))
-        header = self.columns or next(headers, "")
-        names = [part.strip() for part in re.split(r"[,;\t]", header)] if header else []
+        headers = (found for sample in samples if (found := parse_csv(sample)[0]))
+        given = [part.strip() for part in re.split(r"[,;\t]", self.columns)]
+        names = given if self.columns else [part.strip() for part in next(headers, [])]
         if names and len(names) != width:
-            raise SuggestError(f"columns: {len(names)} names for {width} columns")
+            raise ColumnsError(f"columns: {len(names)} names for {width} columns")
+        for one, value in zip(names, lines[0], strict=True) if self.columns else ():
+            check_column(one, value)
         names = names or [f"column {place}" for place in range(1, width + 1)]
         keys = [f"{one} {k + 1}" if one in names[:k] else one for k, one in enumerate(names)]
         rows = [dict(zip(keys, line, strict=False)) for line in lines]
         try:
             draft = self._draft_values("csv", rows)
         except SuggestError as error:
-            raise SuggestError(
-                f"{error}; give their names as columns, such as time,pm25,rh"
+            raise ColumnsError(
+                f"{error}; give their names as columns, such as time,pm25,rh (- for one to skip)"
             ) from error
         draft.head.values.pop("when", None)
         for entry in (draft.head, *draft.fields, *draft.events):
@@ -209,13 +278,10 @@ class _Suggestion(NamedTuple):
 
     def _draft_values(self, form: str, contents: list[Any]) -> Draft:
         """Draft a mapping for payloads with several named values."""
-        leaves: Leaves = {}
-        for content in contents:
-            for path, value in walk(content):
-                if path in leaves or len(leaves) < _MAX_LEAVES:
-                    leaves.setdefault(path, []).append(value)
+        leaves = _collect(contents)
         ids = find_ids(leaves)
         draft = self._start(form, ids)
+        _use_comma(draft, leaves)
         taken = {*ids, add_time(leaves, draft)}
         lines = [
             _describe(path, values[0])
@@ -223,11 +289,16 @@ class _Suggestion(NamedTuple):
             if path not in taken and not self._add(draft, path, leaves, contents)
         ]
         if not draft.fields and not draft.events:
-            found = "; ".join(line.strip() for line in lines[:5])
+            found = "; ".join(line.strip() for line in lines[:8])
             raise SuggestError(
                 "no name in it is a known quantity"
                 + (f"; there is {found}" if found else "")
                 + ("; a VOC value without unit, see the data sheet" if draft.questions else "")
+                + (
+                    f"; names that are read: {', '.join(USUAL_QUANTITIES)}, ..."
+                    if form != "csv"
+                    else ""
+                )
             )
         if lines:
             draft.questions += ["Left out:", *lines]
@@ -259,8 +330,74 @@ class _Suggestion(NamedTuple):
                 "be converted to another. Add a [[mapping.field]] for it.",
             ]
         else:
-            return value is None or is_time(word, value)
+            is_unit = word.lower() in UNIT_KEYS and find_unit(value) is not None
+            return value is None or is_unit or is_time(word, value)
         return True
+
+
+def _collect(contents: list[Any]) -> Leaves:
+    leaves: Leaves = {}
+    for content in contents:
+        for path, value in walk(content):
+            if path in leaves or len(leaves) < _MAX_LEAVES:
+                leaves.setdefault(path, []).append(value)
+    return leaves
+
+
+def _use_comma(draft: Draft, leaves: Leaves) -> None:
+    """If numbers have decimal commas, add that to the draft, and replace them in `leaves`."""
+    texts = (v.strip() for values in leaves.values() for v in values if type(v) is str)
+    if any(map(_DECIMAL_COMMA.fullmatch, texts)):
+        draft.head.add("decimal", ",", "guess: by the numbers")
+        for path, values in leaves.items():
+            leaves[path] = [replace_comma(v) if type(v) is str else v for v in values]
+
+
+def _find_bare(content: Any) -> Steps | None:
+    """Return the path of the first number whose name means nothing (``value``), or None."""
+    found = (p for p, v in walk(content) if p and parse_number(v) is not None)
+    return next((p for p in found if type(p[-1]) is str and p[-1].lower() in _PLAIN), None)
+
+
+def _find_measured(item: Any) -> set[str]:
+    """Return the quantities that an object measures, unless it is one value with its name."""
+    if type(item) is not dict or _pick(item) is not None:
+        return set()
+    found = (look_up(name_of(path)) for path, _ in walk(item))
+    return {meaning.quantity for meaning in found if meaning}
+
+
+def find_devices(content: Any, path: Steps = ()) -> Steps | None:
+    """Return the path of a list or object with several devices, or None.
+
+    Several objects that measure the same quantity are devices. In an object, this must be a
+    quantity that a device measures once, since a device may have two chips that measure the
+    temperature.
+    """
+    if type(content) not in (dict, list) or len(path) > _DEPTH:
+        return None
+    inner = content.items() if type(content) is dict else ()
+    members = [v for k, v in inner if is_of_room(k)] if type(content) is dict else content
+    measured = [found for item in members if (found := _find_measured(item))]
+    if len(measured) > 1:
+        shared = set.intersection(*measured)
+        if shared and (type(content) is list or shared & _SEVERAL):
+            return path
+    found_inside = (find_devices(value, (*path, key)) for key, value in inner)
+    return next((found for found in found_inside if found is not None), None)
+
+
+def check_column(name: str, value: object = None) -> None:
+    """Raise a `ColumnsError` if a person seems to have misspelt the name of a column."""
+    if len(name) < 4 or look_up(name) or _may_be_voc(name) or is_time(name, value):
+        return
+    digits = re.sub(r"\D", "", name)
+    known = {*QUANTITIES, "time", *(word for word in WORDS if look_up(word))}
+    near = suggest_name(name, sorted(k for k in known if re.sub(r"\D", "", k) == digits))
+    if near and name.lower() not in _IDENTITY:
+        raise ColumnsError(
+            f"{name!r} is not a known quantity{near} Give another name, or - to leave it out"
+        )
 
 
 def _parse_any(payload: bytes) -> tuple[str, Any] | None:
@@ -294,8 +431,11 @@ def walk(content: Any, path: Steps = ()) -> Iterator[tuple[Steps, Any]]:
     elif type(content) is list:
         for place, item in enumerate(content[:64]):
             step = _pick(item)
-            if step is not None or place < 4:
-                yield from walk(item, (*path, place if step is None else step))
+            if step is not None:
+                rest = {key: value for key, value in item.items() if key != step.where}
+                yield from walk(rest, (*path, step))
+            elif place < 4:
+                yield from walk(item, (*path, place))
     else:
         yield path, content
 
@@ -303,7 +443,7 @@ def walk(content: Any, path: Steps = ()) -> Iterator[tuple[Steps, Any]]:
 def _pick(item: Any) -> Pick | None:
     """Return a step that finds a list item by the member that names its quantity, or None."""
     for key, value in item.items() if type(item) is dict else ():
-        named = type(value) is str and len(value) <= 64 and look_up(value)
+        named = type(value) is str and len(value) <= 64 and (look_up(value) or _may_be_voc(value))
         if named and 0 < len(key) <= 128:
             return Pick(where=key, equals=value)
     return None
@@ -338,7 +478,9 @@ def add_time(leaves: Leaves, draft: Draft) -> Steps | None:
                 " boot?): receive time is used"
             )
             continue
-        note = "guess: by its magnitude"
+        note = "guess: by its magnitude" if form.startswith("unix") else "guess: by its form"
+        if form.startswith("%m"):
+            note = "guess: month first, in the zone of the site"
         if form == "iso8601":
             has_zone = parse_time(value, 0.0) is not None
             note = "" if has_zone else "guess: it has no zone, so the zone of the site"

@@ -23,10 +23,21 @@ _NAMES: Final = frozenset(
 )
 _SHORT: Final = frozenset(
     {"t", "tm", "tst", "at", "when", "stamp", "unixtime", "utctime", "devicetime", "localtime"}
-    | {"tsms", "timems", "timestampms", "epochms"}
     | {"measuredat", "sampledat", "recordedat", "createdat"}
+    | {"zeit", "zeitstempel", "messzeit", "uhrzeit", "datum", "fecha", "fechahora", "hora"}
 )
 """Names that mean a time only if the value looks like one."""
+_UNIT: Final = re.compile("(?:ms|us|ns|utc|s)$")
+_WRITTEN: Final = (
+    "%d.%m.%Y %H:%M:%S",
+    "%d.%m.%Y %H:%M",
+    "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S",
+)
+"""Dates as people write them. Where both fit, the month comes first."""
+_DAY_AND_TIME: Final = re.compile(r"\d{1,2}([./])\d{1,2}\1\d{4} .{4,11}")
 _PLAUSIBLE_S: Final = (1e9, 4_102_444_800.0)
 """From 2001 to 2100."""
 _DIRECTIVE: Final = re.compile("%(.?)")
@@ -61,7 +72,10 @@ def find_form(value: object) -> str:
     """
     plain = parse_number(value)
     if type(value) is str and plain is None:
-        return "iso8601" if parse_time(value, 0.0, UTC) is not None else ""
+        if parse_time(value, 0.0, UTC) is not None:
+            return "iso8601"
+        forms = _WRITTEN if _DAY_AND_TIME.fullmatch(value.strip()) else ()
+        return next((f for f in forms if read_time(value, f, 0.0, UTC) is not None), "")
     if plain is None:
         return ""
     low, high = _PLAUSIBLE_S
@@ -75,7 +89,8 @@ def is_time(name: str, value: object) -> bool:
     (True, False, True)
     """
     word = name.lower().replace("_", "")
-    return word in _NAMES or (word in _SHORT and find_form(value) != "")
+    known = {word, _UNIT.sub("", word)}
+    return word in _NAMES or (not known.isdisjoint(_NAMES | _SHORT) and find_form(value) != "")
 
 
 def read_time(value: object, form: str, received: float, zone: tzinfo | None) -> float | None:

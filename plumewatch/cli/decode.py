@@ -28,7 +28,7 @@ import typer
 
 from ingest.errors import DecodeError, PayloadError, Reason, RefusedError
 from plumewatch.cli.options import REFUSED, Site, list_examples
-from plumewatch.cli.printer import echo, print_json
+from plumewatch.cli.printer import ask_person, can_ask, echo, print_json
 from plumewatch.config.faults import list_known
 from plumewatch.errors import UsageError
 
@@ -274,9 +274,15 @@ def mapping_suggest(
     from datetime import UTC
 
     from ingest.decoders import find_decoder
-    from ingest.mapping.draft import SuggestError
+    from ingest.decoding import Context
+    from ingest.intake import find_likely_decoders
+    from ingest.mapping.draft import ColumnsError, SuggestError, format_toml
     from ingest.mapping.frames import propose
+    from ingest.validation import Message
+    from plumewatch.cli.setup.answers import ask_until_valid
 
+    if not topic:
+        raise UsageError("give the MQTT topic of the payloads: --topic site/n2/as-17/state")
     samples = [] if files else split_samples(sys.stdin.buffer.read())
     zone = Site.load(config).config.get_zone() if config else UTC
     for file in files or ():
@@ -284,10 +290,25 @@ def mapping_suggest(
             samples += split_samples(opened.read(_MAX_OF_A_SAMPLE))
 
     received = float(round(time.time()))
+
+    def propose_with(columns: str) -> str:
+        return propose(topic, samples, received=received, name=name, zone=zone, columns=columns)
+
     try:
-        text = propose(topic, samples, received=received, name=name, zone=zone, columns=columns)
+        try:
+            text = propose_with(columns)
+        except ColumnsError as error:
+            if not can_ask():
+                raise SuggestError(f"option --columns: {error}") from error
+            echo(str(error), err=True)
+            text = ask_until_valid(lambda: ask_person("Columns"), propose_with)
     except SuggestError as error:
-        raise RefusedError(f"no suggestion: {error}") from error
+        message = Message(topic, samples[0] if samples else b"", received)
+        advice = ""
+        if likely := find_likely_decoders(message, Context(zone=zone)):
+            route = f"topic = {format_toml(topic)}, decoder = {format_toml(likely[0])}"
+            advice = f"; decoder {format_toml(likely[0])} reads it: add [[route]] {route}"
+        raise RefusedError(f"no suggestion: {error}{advice}") from error
     if (known := find_decoder(topic)) is not None:
         sys.stderr.write(
             f"decoder {known.name!r} already reads this topic; a mapping takes precedence\n"

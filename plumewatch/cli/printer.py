@@ -105,3 +105,14 @@ def show_progress(what: str, total: float | None = None) -> Iterator[Callable[..
     )
     with parts.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         yield partial(bar.update, bar.add_task(what, total=total))
+
+
+def ask_person(text: str, default: str = "", *, hidden: bool = False) -> str:
+    """Ask a person."""
+    asked = typer.prompt(text, default=default, show_default=bool(default), hide_input=hidden)
+    return str(asked).strip()
+
+
+def can_ask() -> bool:
+    """Return whether a person is at the terminal."""
+    return sys.stdin.isatty()

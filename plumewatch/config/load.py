@@ -15,7 +15,7 @@ from language.plain_text import suggest_name
 from language.value_errors import describe_allowed
 from plumewatch.config.checks import find_cross_faults
 from plumewatch.config.draft import Draft
-from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault, suggest_access
+from plumewatch.config.faults import NO_SCHOOL, NO_SENSOR, ConfigError, ConfigFault, suggest_access
 from plumewatch.config.model import DATA_DIR, PlumewatchConfig
 from plumewatch.config.sites import join_sites, normalize, read_toml
 
@@ -62,9 +62,9 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
         draft = Draft(PlumewatchConfig.model_validate(tree, context=base))
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        without = _has_no_school(tree)
-        faults += [NO_SCHOOL] if without else []
-        shown = (e for e in errors if not (without and e["loc"] in (("room",), ("sensor",))))
+        missing = _find_missing(tree)
+        faults += [missing] if missing else []
+        shown = (e for e in errors if not (missing and e["loc"] in (("room",), ("sensor",))))
         faults += (_build_fault(e, tree) for e in shown)
         draft = Draft.from_config(
             _build_valid_part(PlumewatchConfig, tree, base), [e["loc"] for e in errors]
@@ -135,11 +135,14 @@ def _find_model(annotation: Any) -> type[BaseModel] | None:
     return next((m for inner in get_args(annotation) if (m := _find_model(inner))), None)
 
 
-def _has_no_school(tree: ConfigTree) -> bool:
+def _find_missing(tree: ConfigTree) -> ConfigFault | None:
+    """Return the fault of a district without schools or sensors; otherwise None."""
     staff = tree.get("staff")
     people = staff if isinstance(staff, list) else []
     is_district = tree.is_district or any(isinstance(p, dict) and "sites" in p for p in people)
-    return is_district and not (tree.get("sites") or tree.get("room") or tree.get("sensor"))
+    if not is_district or tree.get("room") or tree.get("sensor"):
+        return None
+    return NO_SENSOR if tree.get("sites") else NO_SCHOOL
 
 
 def _build_fault(error: Any, tree: ConfigTree) -> ConfigFault:

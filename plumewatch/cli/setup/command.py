@@ -7,7 +7,7 @@ import re
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import typer
@@ -15,13 +15,14 @@ import typer
 from ingest.errors import RefusedError
 from language.plain_text import pluralize
 from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site, list_examples
-from plumewatch.cli.printer import echo, print_table, show_progress
+from plumewatch.cli.printer import ask_person, can_ask, echo, print_table, show_progress
 from plumewatch.config.faults import ConfigError, ConfigFault, list_some
 from plumewatch.errors import UnreachableError, UsageError
 from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from zoneinfo import ZoneInfo
 
     from ingest.mqtt.connection import BrokerSettings
     from ingest.validation import Message
@@ -37,6 +38,8 @@ app = typer.Typer()
 _UNREAD_SHOWN: Final = 30
 _NUMBERED: Final = re.compile(r"[^/]*\d[^/]*(?=/)")
 """Matches the levels of a topic that differ between devices of the same kind."""
+_QUESTIONS: Final = 8
+"""After this many kinds of unlabeled topics, `setup` only lists the others."""
 _SLOWEST_S: Final = 120.0
 """If `setup` listens for less time, a message warns that slow sensors may be missing."""
 _SET_CLOCK: Final = "set its clock to UTC by NTP, or let it send no time: late readings never alert"
@@ -169,7 +172,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
 
     from alerts.access.passwords import generate_password
     from plumewatch.cli.setup.answers import ask, read_answers
-    from plumewatch.cli.setup.discovery import check_connection, discover
+    from plumewatch.cli.setup.discovery import check_connection
     from plumewatch.cli.setup.influx import prepare
     from plumewatch.cli.setup.site_files import (
         build_files,
@@ -184,7 +187,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     given = _read_given(path) if path.exists() else {}
     if answers_file is not None:
         answers = read_answers(answers_file, given)
-    elif sys.stdin.isatty():
+    elif can_ask():
         answers = ask(
             ask_person, lambda found: asyncio.run(check_connection(_build_broker(found))), given
         )
@@ -194,8 +197,9 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     _check_folder(folder)
     data_dir = read_toml(path).get("data_dir", "") if path.exists() else ""
     influx = prepare(answers.influx, None if answers_file else ask_person)
-    discovery = discover(
-        _listen(settings, answers.listen_s), ZoneInfo(answers.timezone), columns=answers.columns
+    messages = _listen(settings, answers.listen_s)
+    discovery = _discover(
+        messages, ZoneInfo(answers.timezone), answers.columns, asks=answers_file is None
     )
     sensors = find_air_sensors(discovery)
     places = find_places(sensors, answers.rooms)
@@ -220,7 +224,6 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
     from alerts.page.config_file import Edit
     from ingest.validation import fold_id
     from plumewatch.cli.setup.answers import Answers, read_answers
-    from plumewatch.cli.setup.discovery import discover
     from plumewatch.cli.setup.rooms import Place, find_room_ids
     from plumewatch.cli.setup.site_files import (
         build_entry,
@@ -241,7 +244,8 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
     editor = ConfigEditor(path, site.paths.config_history, lambda: None)
     version = editor.read()
     messages = _listen(read_broker_settings(config), answers.listen_s)
-    discovery = discover(messages, config.get_zone(), version.whole, answers.columns)
+    asks = answers_file is None and can_ask()
+    discovery = _discover(messages, config.get_zone(), answers.columns, version.whole, asks=asks)
     known = {fold_id(name) for sensor in config.sensor for name in (sensor.id, *sensor.aliases)}
     discovery.sensors = {
         name: sensor for name, sensor in discovery.sensors.items() if fold_id(name) not in known
@@ -252,7 +256,7 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
     if not places:
         echo(f"no sensor to add to {path} was found in {answers.listen_s:g} s")
         return DONE
-    if answers_file is None and sys.stdin.isatty():
+    if asks:
         places = _ask_places(sensors)
     if len(config.sites) > 1:
         echo(f"complete these lines and add them to {path.with_name('sensors.csv')}:")
@@ -291,12 +295,6 @@ def _write(files: SiteFiles, folder: Path, influx: PreparedInflux | None) -> Non
         files.secret |= influx.set_up()
     for path in files.write(folder):
         echo(f"wrote {path}")
-
-
-def ask_person(text: str, default: str = "", *, hidden: bool = False) -> str:
-    """Ask a person."""
-    asked = typer.prompt(text, default=default, show_default=bool(default), hide_input=hidden)
-    return str(asked).strip()
 
 
 def _check_folder(folder: Path) -> None:
@@ -346,6 +344,31 @@ def _listen(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
     return messages
 
 
+def _discover(
+    messages: Sequence[Message],
+    zone: ZoneInfo,
+    columns: Mapping[str, str],
+    base: Mapping[str, Any] | None = None,
+    *,
+    asks: bool,
+) -> Discovery:
+    """Find the sensors in messages; ask for the names of columns until they fit or are skipped."""
+    from plumewatch.cli.setup.discovery import discover
+
+    columns = dict(columns)
+    while True:
+        found = discover(messages, zone, base, columns)
+        asked: dict[str, str] = {}
+        for topic, question in found.unlabeled.items() if asks else ():
+            first, slash, rest = topic.partition("/")
+            asked.setdefault(first + slash + _NUMBERED.sub("+", rest), question)
+        shape = next((shape for shape in asked if columns.get(shape) != ""), None)
+        if shape is None or len(columns) >= _QUESTIONS:
+            return found
+        echo(f"{shape}: {asked[shape]}")
+        columns[shape] = ask_person("Columns or layout; empty to skip")
+
+
 def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     from ingest.mapping.examples import MEANING
 
@@ -357,6 +380,12 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     head = ("Sensor", "Read by", "Interval", "Lacks", "Building", "Floor", "Room")
     if rows:
         print_table(head, (({}, row) for row in rows))
+    for mapping in discovery.base.get("mapping", ()):
+        decoder = f"mapping:{mapping['name']}"
+        if shared := [name for name in places if discovery.sensors[name].decoder == decoder]:
+            fields = mapping.get("field", ())
+            units = ", ".join(f"{one['quantity']} in {one['unit']}" for one in fields)
+            echo(f"{list_some(shared)}: read with the units of {decoder}, which exists: {units}")
     _print_units(discovery, places)
     _print_misnamed(discovery)
     if vague := [name for name in places if "gas or PM1" in discovery.sensors[name].lacks]:
@@ -411,6 +440,8 @@ def _print_units(discovery: Discovery, places: Mapping[str, Place]) -> None:
 
     for name in places:
         sensor = discovery.sensors[name]
+        if faulty := sorted(sensor.quantities - sensor.valid):
+            echo(f"{name}: no valid value of {', '.join(faulty)}: check the device and its unit")
         for quantity in sensor.unlikely:
             echo(
                 f"{name}: {describe_unit(quantity)}; name its unit in a mapping (docs/mappings.md)"

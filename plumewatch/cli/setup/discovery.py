@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 import statistics
 import time
@@ -21,12 +22,18 @@ from ingest.decoding import Context, States
 from ingest.errors import DecodeError, Reason
 from ingest.intake import decode_message, find_candidates, find_likely_decoders
 from ingest.integrity import UnlikelyValues
-from ingest.mapping.draft import SuggestError, fix_topic, format_toml
+from ingest.mapping.draft import (
+    USUAL_UNIT,
+    ColumnsError,
+    SuggestError,
+    find_guessed_units,
+    fix_topic,
+)
 from ingest.mapping.examples import find_lacks
 from ingest.mapping.frames import propose
 from ingest.mqtt.connection import make_client, open_connection
 from ingest.topics import TopicFilter, matches_topic
-from ingest.validation import Message
+from ingest.validation import Message, parse_number
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import build_routes
 from plumewatch.config.load import parse
@@ -61,6 +68,7 @@ class DiscoveredSensor:
     """A sensor that publishes.
 
     - `model`: model of a reference device, or empty.
+    - `valid`: those of its quantities that had a valid value.
     - `times`: times of its live readings, Unix seconds.
     - `has_own_alarm`: whether the device sent its own vape alarm.
     - `unlikely`: quantities whose values look like another unit.
@@ -75,6 +83,7 @@ class DiscoveredSensor:
     model: str = ""
     topics: set[str] = field(default_factory=set)
     quantities: set[str] = field(default_factory=set)
+    valid: set[str] = field(default_factory=set)
     has_time: bool = False
     has_own_alarm: bool = False
     times: list[float] = field(default_factory=list)
@@ -118,6 +127,7 @@ class Discovery:
     - `columns`: columns of CSV, or the layout of frames, by topic filter.
     - `mappings`: proposed mappings, as TOML.
     - `unread`: the reason for each topic that cannot be read.
+    - `unlabeled`: why a topic is not read whose columns or layout a person could name.
     - `base`: the existing configuration; topics that it reads need no route or mapping.
     """
 
@@ -126,6 +136,7 @@ class Discovery:
     routes: list[dict[str, str]] = field(default_factory=list)
     mappings: list[str] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
+    unlabeled: dict[str, str] = field(default_factory=dict)
     base: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -205,9 +216,10 @@ def _propose(
     with contextlib.suppress(DecodeError):
         decode_message(message, replace(context, states=States()), "", _build_routes(found))
         is_read = True
+    trusted = [one for one in found.base.get("mapping", ()) if _matches(one, topic)]
     shared = [one for one in map(_parse_mapping, found.mappings) if _matches(one, topic)]
-    if is_read and not shared:
-        return  # the existing configuration reads it
+    if is_read and not shared and not trusted:
+        return  # a route or format of the existing configuration reads it
     likely = find_likely_decoders(message, replace(context, states=States()))
     named = [name for name in likely if name != "generic"]
     if len(named) == 1 and not columns and not is_read:
@@ -223,18 +235,20 @@ def _propose(
             alone=False,
         )
         if is_read:
-            fields = _find_fields(_parse_mapping(text))
-            if any(fields <= _find_fields(one) for one in shared):
+            if _is_read_alike(found, text, context, trusts_units=not shared):
                 return  # another device's or value's mapping reads it
             text = fix_topic(text, topic)
-        # the first mapping that reads a message counts, so those of one device come first
-        mappings = [text, *found.mappings] if is_read else [*found.mappings, text]
-        _build_routes(replace(found, mappings=mappings))
+        _build_routes(replace(found, mappings=[*found.mappings, text]))
     except (SuggestError, ConfigError) as error:
         if not is_read:
             found.unread[topic] = str(error).partition("\n")[0]
+            if (
+                isinstance(error, ColumnsError)
+                and parse_number(samples[-1].decode("latin1")) is None
+            ):
+                found.unlabeled[topic] = str(error)
         return
-    found.mappings[:] = mappings
+    found.mappings.append(text)
 
 
 def _parse_mapping(text: str) -> dict[str, Any]:
@@ -246,10 +260,23 @@ def _matches(mapping: Mapping[str, Any], topic: str) -> bool:
     return TopicFilter(mapping["topic"]).match(topic) is not None
 
 
-def _find_fields(mapping: Mapping[str, Any]) -> set[str]:
-    """Return the fields and events of a mapping, to compare them with those of another device."""
-    parts = (*mapping.get("field", ()), *mapping.get("event", ()))
-    return {format_toml({**part, "missing": []}) for part in parts}
+def _is_read_alike(found: Discovery, text: str, context: Context, *, trusts_units: bool) -> bool:
+    """Return whether the known mappings read from a message what its own mapping would read.
+
+    With `trusts_units`, a person may have corrected the units that the proposal only guesses.
+    """
+    own = _parse_mapping(text)["example"][0]
+    usual = {q for q, _, why in find_guessed_units(text) if why.startswith(USUAL_UNIT)}
+    states = States()
+    payload = own["payload"].encode() if "payload" in own else bytes.fromhex(own["payload_hex"])
+    message = Message(own["topic"], payload, own["received"])
+    readings = decode_message(message, replace(context, states=states), "", _build_routes(found))
+    readings += states.joiner.close(context.limits)
+    values = next((r.values for r in readings if r.sensor == own["sensor"]), {})
+    return all(
+        key in values and (math.isclose(values[key], value) or (trusts_units and key in usual))
+        for key, value in own.get("values", {}).items()
+    )
 
 
 def _build_routes(found: Discovery) -> Routes:
@@ -273,6 +300,7 @@ def _collect(
         known = found.sensors.setdefault(reading.sensor, new)
         known.topics.add(topic)
         known.quantities |= {*reading.values, *reading.faults}
+        known.valid |= {*reading.values}
         known.has_own_alarm |= "vendor_vape" in reading.events
         known.has_time |= not {"no_time", "time_replaced"} & set(reading.flags)
         if live and reading.values:

@@ -75,6 +75,35 @@ class TestSuggest:
             "decoder 'tasmota' already reads this topic; a mapping takes precedence\n"
         )
 
+    LINE = "2026-09-21T14:13:10Z,7,41\n"
+
+    def test_a_terminal_is_asked_until_the_columns_are_right(self, call, tmp_path, monkeypatch):
+        monkeypatch.setattr("plumewatch.cli.decode.can_ask", lambda: True)
+        (tmp_path / "line").write_text(self.LINE)
+        answers = iter(["time,pm25", "time,pm25,humidty", "time,pm25,humidity"])
+        monkeypatch.setattr("plumewatch.cli.decode.ask_person", lambda _text: next(answers))
+        result = call("mapping", "suggest", "--topic", "lab/b7/x", tmp_path / "line")
+        assert (result.exit_code, [*answers]) == (0, [])
+        assert "2 names for 3 columns" in result.stderr
+        assert "did you mean 'humidity'" in result.stderr
+        assert 'quantity = "rh"' in result.stdout
+
+    def test_a_script_is_told_the_option(self, call):
+        result = call("mapping", "suggest", "--topic", "lab/b7/x", input=self.LINE)
+        assert result.exit_code == 1
+        assert "--columns" in result.stderr
+
+    def test_a_missing_topic_is_named(self, call):
+        result = call("mapping", "suggest", input=self.PAYLOAD)
+        assert result.exit_code == 2
+        assert "--topic" in result.stderr
+
+    def test_a_decoder_that_reads_the_payload_is_named(self, call):
+        line = "air,device=b7 pm25=7.1,rh=44.2 1790000000000000000\n"
+        result = call("mapping", "suggest", "--topic", "telegraf/b7/x", input=line)
+        assert result.exit_code == 1
+        assert 'decoder "influx" reads it: add [[route]] topic = "telegraf/b7/x"' in result.stderr
+
     @pytest.mark.parametrize("payload", ["", "hello", "{}", '{"tvoc": 3}'])
     def test_nothing_understood(self, call, payload):
         result = call("mapping", "suggest", "--topic", "lab/b7/x", input=payload)

@@ -16,6 +16,7 @@ import pytest
 from ingest.intake import Intake, OutcomeKind
 from ingest.validation import Message
 from plumewatch.check.machine import check_clock
+from plumewatch.cli.setup.command import _discover
 from plumewatch.cli.setup.discovery import DiscoveredSensor
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.ingest_settings import build_intake_config
@@ -202,7 +203,7 @@ def test_setup_reads_each_device_in_its_own_units_and_by_its_own_keys(setup, tmp
     ran, _ = setup(sent)
     config = load(tmp_path / "site/plumewatch.toml")
     assert "\ndiy/b2/data: units are guessed" in ran.out, ran.out
-    assert config.mapping[-1].topic == "diy/{id}/data"
+    assert config.mapping[0].topic == "diy/{id}/data"
     intake = Intake(build_intake_config(config, dedupe_window=8))
     outcomes = [intake.on_message(message) for message in sent[:5]]
     readings = [reading for outcome in outcomes for reading in outcome.readings]
@@ -214,6 +215,46 @@ def test_setup_reads_each_device_in_its_own_units_and_by_its_own_keys(setup, tmp
         "b3": of_b,
         "c3": {"pm25": 5.1, "rh": 41},
     }
+
+
+def test_setup_again_reads_a_new_device_in_its_own_units(setup, tmp_path):
+    """A mapping that exists reads devices of its shape, except those that send something else."""
+
+    def send(**payloads):
+        return [
+            Message(f"diy/{name}/data", (payload % n).encode(), MONDAY + 5 * n)
+            for n in range(1, 4)
+            for name, payload in payloads.items()
+        ]
+
+    setup(send(a1='{"pm25": "7.%d ug/m3", "hum": 41}'))
+    path = tmp_path / "site/plumewatch.toml"
+    path.write_text(path.read_text().replace('quantity = "rh"', 'quantity = "rh"\nrange = [0, 99]'))
+    more = {"a2": '{"pm25": "0.004%d mg/m3", "hum": 41}', "a3": '{"pm25": "5.%d ug/m3", "hum": 40}'}
+    more["a4"] = '{"pm25": "6.%d ug/m3", "pm1": 3, "hum": 40}'
+    again, _ = setup(send(**more))
+    shared = "a3: read with the units of mapping:diy-a1-data, which exists: pm25 in ug/m3, rh in %"
+    assert f"\n{shared}\n" in again.out
+    config = load(path)
+    assert {mapping.topic for mapping in config.mapping} == {
+        *("diy/{id}/data", "diy/a2/data", "diy/a4/data")
+    }
+    intake = Intake(build_intake_config(config, dedupe_window=8))
+    readings = [r for m in send(**more)[:3] for r in intake.on_message(m).readings]
+    assert [reading.values["pm25"] for reading in readings] == [4.1, 5.1, 6.1]
+    assert readings[2].values["pm1"] == 3
+
+
+def test_a_person_is_asked_for_columns_until_they_fit(monkeypatch, capsys):
+    answers = iter(["time,pm25,humidty", "time,pm25,humidity", ""])
+    monkeypatch.setattr("plumewatch.cli.setup.command.ask_person", lambda _text: next(answers))
+    sent = [Message(f"lab/u{n}/csv", b"1789344000;7.5;41", MONDAY) for n in (1, 2)]
+    sent += [Message("lns/x1/up", b"030032007b660852", MONDAY), Message("a/b1/c", b"7", MONDAY)]
+    found = _discover(sent, ZoneInfo("UTC"), {}, asks=True)
+    assert [*found.sensors] == ["u1", "u2"]
+    assert [*answers] == []
+    assert "lab/+/csv: 'humidty' is not a known quantity; did you mean" in capsys.readouterr().out
+    assert _discover(sent, ZoneInfo("UTC"), {}, asks=False).sensors == {}
 
 
 def of_words(words):

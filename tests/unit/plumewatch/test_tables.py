@@ -222,11 +222,23 @@ def test_a_pipe_or_a_device_is_refused_without_reading_it(tmp_path, name, kind):
         load(path)
 
 
-@pytest.mark.parametrize("text", [DISTRICT, DISTRICT.replace("district =", "site =")])
-def test_a_district_without_a_school_says_what_to_do(call, tmp_path, text):
-    ran = call("check", "--config", write(tmp_path, text))
+NO_SCHOOL = "FAULT schools: the district has no school yet\n      do: put schools.csv"
+NO_SENSOR = "FAULT sensors: the schools have no sensor yet\n      do: add a line for each sensor"
+
+
+@pytest.mark.parametrize(
+    ("text", "tables", "fault"),
+    [
+        (DISTRICT, {}, NO_SCHOOL),
+        (DISTRICT.replace("district =", "site ="), {}, NO_SCHOOL),
+        (DISTRICT, {"schools": b"site,name\nn,North\n"}, NO_SENSOR),
+        (DISTRICT, {"schools": b"site,name\nn,North\n", "sensors": b"sensor,room\n"}, NO_SENSOR),
+    ],
+)
+def test_a_district_without_schools_or_sensors_says_what_to_do(call, tmp_path, text, tables, fault):
+    ran = call("check", "--config", write(tmp_path, text, **tables))
     assert ran.exit_code == 2
-    assert ran.stdout.startswith("FAULT schools: the district has no school yet\n      do: put sch")
+    assert ran.stdout.startswith(fault)
     assert ran.stdout.count("\n") == 2
 
 

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from ingest.mapping.decoder import compile_mapping
-from ingest.mapping.draft import SuggestError
+from ingest.mapping.draft import ColumnsError, SuggestError
 from ingest.mapping.examples import find_failures
 from ingest.mapping.frames import propose
 from ingest.mapping.schema import MappingConfig, check_mapping
@@ -72,8 +72,13 @@ def test_lines_of_csv_without_a_header():
     assert is_right(entry)
     with pytest.raises(SuggestError, match=r"column 2.*12.3.*as columns"):
         suggested("hall/b7/air", f"{TIME},12.3,41")
-    with pytest.raises(SuggestError, match="2 names for 3 columns"):
+    with pytest.raises(ColumnsError, match="2 names for 3 columns"):
         suggested("hall/b7/air", f"{TIME},12.3,41", columns="time,pm25")
+    misspelt = "'humidty' is not a known quantity; did you mean 'humidity'.*- to leave it out"
+    with pytest.raises(ColumnsError, match=misspelt):
+        suggested("hall/b7/air", f"{TIME},12.3,41", columns="time,pm25,humidty")
+    entry, _ = suggested("hall/b7/air", f"{TIME},12.3,41,7,8", columns="time,pm25,-,,door")
+    assert [f["quantity"] for f in entry["field"]] == ["pm25"]
 
 
 def test_what_was_not_taken_is_listed():
@@ -137,6 +142,8 @@ def test_the_device_and_the_time_beside_a_frame():
         ("pm25:u7", "'pm25:u7' in the layout: write it as in 'type:u8"),
         ("x:u8, y:u16", "no name in the layout is a known quantity"),
         ("pm25:u16, rh:u32", "the layout has 6 bytes, the frame 5"),
+        ("type:u8=3, pm25:u16", "'type:u8=3' in the layout: at offset 0, the frames have 2"),
+        ("pm25:u16, humidty:u8", "'humidty' is not a known quantity; did you mean 'humidity'"),
         ("", "a frame of 12 bytes"),
     ],
 )
@@ -144,6 +151,125 @@ def test_a_layout_that_does_not_fit_is_explained(layout, message):
     sample = FRAMES[0].hex().encode() if layout else b"AAcIAAAcADcIShAr"
     with pytest.raises(SuggestError, match=message):
         propose("hall/b7/up", [sample], received=NOW, columns=layout)
+
+
+EUROPEAN = {"pm25": 12.3, "temp": 21.5, "rh": 45.0}
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "unit"),
+    [
+        (
+            "schule/wc/jungen-1/luft",
+            (
+                '{"gerät": "jungen-1", "zeit": "2026-09-21T14:13:10Z", "messwerte": {"feinstaub": '
+                '"12,3 µg/m³", "temperatur": "21,5 °C", "luftfeuchte": "45,0 %"}}'
+            ),
+            "as the payload says",
+        ),
+        (
+            "escuela/equipo-1/aire",
+            (
+                '{"fecha": "2026-09-21T14:13:10Z", "polvo_fino": "12,3", "temperatura": "21,5",'
+                ' "humedad": 45}'
+            ),
+            "",
+        ),
+        ("dust/unit-1/csv", "21.09.2026 14:13:10;12,3;21,5;45", ""),
+        ("dust/unit-1/csv", "Zeit;PM2,5;Temp;Feuchte\n21.09.2026 14:13:10;12,3;21,5;45", ""),
+        ("dust/unit-1/x", "PM2.5=12,3; temp=21,5; rh=45; time=2026-09-21 14:13:10", ""),
+    ],
+)
+def test_decimal_commas_and_names_in_other_languages(topic, payload, unit):
+    entry, text = suggested(topic, payload, columns="time;pm25;temp;rh" if "csv" in topic else "")
+    assert entry["decimal"] == ","
+    assert entry["example"][0]["values"] == EUROPEAN
+    assert entry["example"][0]["time"] == NOW - 10
+    assert unit in text
+    assert is_right(entry)
+
+
+def test_a_thousands_separator_is_no_decimal_comma():
+    entry, _ = suggested("a/b7/c", '{"pm25": 7, "co2": "1,234"}')
+    assert "decimal" not in entry
+    assert [f["quantity"] for f in entry["field"]] == ["pm25"]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "form"),
+    [
+        ("9/21/2026 2:13:10 PM", "%m/%d/%Y %I:%M:%S %p"),
+        ("09/21/2026 14:13:10", "%m/%d/%Y %H:%M:%S"),
+        ("21/09/2026 14:13:10", "%d/%m/%Y %H:%M:%S"),
+        ("21.9.2026 14:13:10", "%d.%m.%Y %H:%M:%S"),
+    ],
+)
+def test_dates_as_people_write_them(stamp, form):
+    entry, text = suggested("a/b7/c", json.dumps({"when": stamp, "pm25": 7}))
+    assert entry["time"]["formats"] == [form]
+    assert entry["example"][0]["time"] == NOW - 10
+    assert ("guess: month first" in text) == form.startswith("%m")
+
+
+@pytest.mark.parametrize(
+    ("payload", "unit"),
+    [
+        ('{"value": 7.1, "unit": "mg/m3", "ts": 1790000000000}', "mg/m3"),
+        ('{"val": 7.1}', "ug/m3"),
+        ("7.1 mg/m³", "mg/m3"),
+    ],
+)
+def test_one_value_a_topic_with_its_unit(payload, unit):
+    entry, _ = suggested("hvac/b1/rm112/pm2_5", payload)
+    assert entry["topic"] == "hvac/b1/{id}/{metric}"
+    assert entry["when"] == [{"capture": "metric", "equals": "pm2_5"}]
+    assert [(f["quantity"], f["unit"]) for f in entry["field"]] == [("pm25", unit)]
+    assert is_right(entry)
+
+
+DEVICES = {"aa:01": {"pm25": 7, "rh": 44}, "aa:02": {"pm25": 9, "rh": 41}}
+LISTED = [{"mac": name, **values} for name, values in DEVICES.items()]
+
+
+@pytest.mark.parametrize(
+    ("content", "each", "sensors"),
+    [
+        ({"gateway": "GW4", "ts": NOW, "devices": LISTED}, ["devices"], [*DEVICES]),
+        ({"ts": NOW, "data": {"sensors": DEVICES}}, ["data", "sensors"], [*DEVICES]),
+        (LISTED, [], [*DEVICES]),
+        ({"ts": NOW, "ports": [*DEVICES.values()]}, ["ports"], ["gw4:0", "gw4:1"]),
+    ],
+)
+def test_several_devices_in_one_message(content, each, sensors):
+    entry, text = suggested("site/gw4/batch", json.dumps(content))
+    assert entry["topic"] == "site/{id}/batch"
+    assert entry["each"]["path"] == each
+    assert [f["path"] for f in entry["field"]] == [["pm25"], ["rh"]]
+    assert ("time" in entry) == isinstance(content, dict)
+    assert [f'# id = "{sensor}"' in text for sensor in sensors] == [True, True]
+    assert is_right(entry)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"sht": {"temp": 20, "rh": 44}, "bme": {"temp": 21, "rh": 41}, "pms": {"pm25": 7}},
+        {"indoor": {"pm25": 7}, "outdoor": {"pm25": 9}},
+        {"sensors": [{"type": "sps30", "pm25": 7}, {"type": "sht", "temp": 20}]},
+    ],
+)
+def test_parts_of_one_device_are_no_devices(content):
+    entry, _ = suggested("site/gw4/batch", json.dumps(content))
+    assert "each" not in entry
+
+
+def test_values_with_names_and_units_in_a_list():
+    values = {"PM2.5": (7, "µg/m³"), "TVOC": (210, "ppb"), "Temperature": (71.2, "F")}
+    listed = [{"name": n, "value": v, "unit": u} for n, (v, u) in values.items()]
+    entry, text = suggested("a/b7/c", json.dumps({"measurements": listed}))
+    found = {f["quantity"]: f["unit"] for f in entry["field"]}
+    assert found == {"pm25": "ug/m3", "tvoc_ppb": "ppb", "temp": "degF"}
+    assert "Left out" not in text
 
 
 @pytest.mark.parametrize("sample", [b"out of order", b'{"dev": "24e124725c140001"}'])
