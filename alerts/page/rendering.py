@@ -354,7 +354,7 @@ def build_environment(
         ahead=times.write_ahead,
         iso=lambda t: datetime.fromtimestamp(t, UTC).isoformat(),
         path=lambda text: quote(text, safe=""),
-        looks_like=lambda quantity: capitalize(describe_unit(quantity)),
+        describe_unit=lambda quantity: capitalize(describe_unit(quantity)),
         floor_name=format_floor,
         headline=write_headline,
         channel=write_channel,
