@@ -184,6 +184,20 @@ def write_headline(incident: Mapping[str, Any]) -> str:
     return KIND_WORDS.get(kind, kind)
 
 
+def write_status(incident: Mapping[str, Any], time: str) -> str:
+    """Return an incident's headline with the time of its onset, until there is an answer."""
+    values = {"what": write_headline(incident), "time": time}
+    if incident["verdict"]:
+        return values["what"]
+    if incident["status"] == "resolved":
+        return _("%(what)s at %(time)s", **values)
+    if incident["cleared_at"] is None:
+        return _("%(what)s since %(time)s", **values)
+    if incident["status"] == "acknowledged":
+        return _("%(what)s at %(time)s (over, not yet reported)", **values)
+    return _("%(what)s at %(time)s (over, not yet checked)", **values)
+
+
 def list_answers(kind: str) -> dict[str, Any]:
     """Return the answers that people can give for a kind of incident, with their labels."""
     choices = find_answer_choices(EventKind(kind))
@@ -357,6 +371,7 @@ def build_environment(
         describe_unit=lambda quantity: capitalize(describe_unit(quantity)),
         floor_name=format_floor,
         headline=write_headline,
+        status=write_status,
         channel=write_channel,
         word=translate,
         share=format_share,

@@ -35,7 +35,7 @@ from alerts.incidents.incident import Status
 from alerts.page.guard import find_client, get_text, read_form, refuse_for_now
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import Access, PageGroup, serves
-from alerts.page.rendering import list_answers, write_headline
+from alerts.page.rendering import list_answers, write_status
 from alerts.page.views.incidents import build_pictures, build_question, read_replaces, read_verdict
 from language.messages import _
 from storage.errors import StorageError
@@ -224,17 +224,6 @@ class AnswerPages(PageGroup):
         by, name_of = shown["acknowledged_by"], self._context.policy.find_name
         said = [h for h in shown["history"] if h["who"] == grant.person]
         declined = bool(said) and said[-1]["what"] == Happened.DECLINED
-        is_over = shown["status"] == Status.RESOLVED.value
-        since = {
-            "what": write_headline(shown),
-            "time": self._context.times.write_when(shown["onset"]),
-        }
-        if shown["verdict"]:
-            headline = since["what"]
-        elif is_over:
-            headline = _("%(what)s at %(time)s", **since)
-        else:
-            headline = _("%(what)s since %(time)s", **since)
         asked = (
             n["person"]
             for n in shown["notices"]
@@ -251,7 +240,7 @@ class AnswerPages(PageGroup):
             else "",
             "room": shown["room_name"],
             "place": shown["place"],
-            "what": headline,
+            "what": write_status(shown, self._context.times.write_when(shown["onset"])),
             "answers": list_answers(shown["kind"]),
             "answered": bool(shown["verdict"]),
             "why": shown["events"][0]["why"]["sentence"] if shown["events"] else "",
@@ -260,7 +249,7 @@ class AnswerPages(PageGroup):
             "here": grant.person in shown["there"],
             "first_there": name_of(shown["there"][0]) if shown["there"] else "",
             "awaited": shown["awaited"],
-            "over": is_over,
+            "over": shown["status"] == Status.RESOLVED.value,
             "verdict": shown["verdict"] or "",
             "cause": shown["cause"] or "",
             "answered_by": ""
