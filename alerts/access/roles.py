@@ -67,6 +67,6 @@ def list_roles_with(right: Right) -> str:
     """List the roles that have a right.
 
     >>> list_roles_with(Right.SENSORS)
-    'facilities, helpdesk and admin'
+    'facilities, helpdesk and administrator'
     """
     return join_words(ROLE_WORDS[role] for role, rights in RIGHTS.items() if right in rights)
