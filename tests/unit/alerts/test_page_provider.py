@@ -391,7 +391,7 @@ async def test_groups_decide_the_role_and_a_removed_one_loses_it(start, provider
     page = start(GROUPS, groups_claim="groups")
     provider.change = {"groups": ["others", "pw-admins", "pw-staff"]}
     await sign_in(page, provider)
-    assert "Role: admin." in (await page.client.get("/account")).text
+    assert "Role: administrator." in (await page.client.get("/account")).text
     assert (await page.client.get("/tokens")).status_code == 200
     provider.change = {"groups": ["pw-staff"]}
     await sign_in(page, provider)
@@ -569,7 +569,7 @@ async def test_sessions_and_tokens_end_with_the_groups(start, provider, groups, 
     await sign_in(page, provider)
     page.client = before
     shown = (await page.client.get("/account")).text
-    assert ("Role: staff." in shown, "Role: admin." in shown) == (scopes is not None, False)
+    assert ("Role: staff." in shown, "Role: administrator." in shown) == (scopes is not None, False)
     found = api_tokens.find(page.db, token)
     assert (found and found.scopes) == scopes
     await other.aclose()
@@ -586,7 +586,7 @@ async def test_google_is_asked_for_the_groups_that_its_tokens_lack(start, provid
     page = start(GROUPS, groups_url=f"{provider.url}/directory")
     provider.groups = ["others", "more", "pw-admins"]
     await sign_in(page, provider)
-    assert "Role: admin." in (await page.client.get("/account")).text
+    assert "Role: administrator." in (await page.client.get("/account")).text
     provider.groups = []
     answer = await sign_in(page, provider)
     assert (answer.status_code, "(claim groups: none)" in answer.text) == (403, True)
