@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from alerts.outbound.sensor_conditions import Condition, find_condition, load_active_faults
+from alerts.outbound.sensor_conditions import Condition, find_condition
 from detection.events import join_details
 from detection.liveness import SensorLife, SensorState
 from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Mapping
 
     from alerts.outbound.sensor_conditions import ActiveFaults
@@ -27,24 +26,11 @@ if TYPE_CHECKING:
     Counts = dict[str, dict[str, int]]
     Fields = dict[str, float | str]
     Lives = Mapping[str, SensorLife]
+    Active = Mapping[str, ActiveFaults]
 
 HEALTH_EVERY_S: Final = 300.0
 """Seconds between two records of a sensor."""
 SUMMED: Final = ("period_s", "online_s", "expected", "received", "missing")
-
-
-@dataclass(frozen=True, slots=True)
-class StateSummary:
-    """Values from the state database that samples need."""
-
-    active_faults: Mapping[str, ActiveFaults] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, connection: sqlite3.Connection) -> StateSummary:
-        """Read the summary; blocks, and raises `sqlite3.Error` on failure."""
-        return cls(
-            load_active_faults(connection),
-        )
 
 
 class _Recorded(msgspec.Struct):
@@ -104,7 +90,7 @@ class StateRecorder:
         found = _Recorded(self._counts, self._expected, self._conditions, self._hours)
         return msgspec.json.encode(found)
 
-    def collect(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
+    def collect(self, now: float, lives: Lives, active: Active) -> list[Record]:
         """Return the records that are due, covering the time since the last call."""
         elapsed = max(now - self._since, 0.0)
         due: list[Record] = []
@@ -113,11 +99,11 @@ class StateRecorder:
                 self._online_s[name] += elapsed
         if now >= self._health_due or now < self._health_since:
             self._health_due = (now // HEALTH_EVERY_S + 1) * HEALTH_EVERY_S
-            due += self.collect_health(now, lives, stored)
+            due += self.collect_health(now, lives, active)
         self._since = now
         return due
 
-    def collect_health(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
+    def collect_health(self, now: float, lives: Lives, active: Active) -> list[Record]:
         """Return records for each registered sensor, covering the time since the last ones."""
         period = max(now - self._health_since, 0.0)
         counts, self._counts = self._counts, self.counts()
@@ -136,8 +122,8 @@ class StateRecorder:
             self._expected[name] = life.expected
             if life.last_seen is not None:
                 fields["last_seen"] = life.last_seen
-            fields |= self._build_condition(sensor, life, stored, now)
-            fields |= _build_state_fields(name, stored)
+            fields |= self._build_condition(sensor, life, active.get(name), now)
+            fields |= _build_fault_fields(active.get(name))
             records.append(Record("sensor_health", now, fields, sensor=name))
             if period:
                 records.append(add_to_hour(self._hours, records[-1], self._health_since))
@@ -146,10 +132,10 @@ class StateRecorder:
         return records
 
     def _build_condition(
-        self, sensor: Sensor, life: SensorLife, stored: StateSummary, now: float
+        self, sensor: Sensor, life: SensorLife, active: ActiveFaults | None, now: float
     ) -> Fields:
         """Return a sensor's condition, when it began, and the previous condition if it changed."""
-        condition, begun = find_condition(life, stored.active_faults.get(sensor.id))
+        condition, begun = find_condition(life, active)
         before = self._conditions.get(sensor.id)
         if begun is None:
             begun = before[1] if before and before[0] is condition else now
@@ -168,8 +154,7 @@ class StateRecorder:
         return fields
 
 
-def _build_state_fields(sensor: str, stored: StateSummary) -> Fields:
-    active = stored.active_faults.get(sensor)
+def _build_fault_fields(active: ActiveFaults | None) -> Fields:
     fields: Fields = {
         "faults": float(active.faults if active else 0),
         "tamper": float(bool(active and active.tampered)),

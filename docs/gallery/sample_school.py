@@ -25,7 +25,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents.incident import ActionClass, Verdict
 from alerts.notify import outbox
 from alerts.outbound.sensor_conditions import ActiveFaults, Condition
-from alerts.outbound.state_summary import StateRecorder, StateSummary
+from alerts.outbound.state_summary import StateRecorder
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPhase
 from detection.liveness import SensorLife, SensorState
@@ -316,7 +316,7 @@ class _ServiceRecords:
         fine = self._end - _FINE_DAYS * 86_400.0
         while self._now < self._end:
             self._now += 3600.0 if self._now < fine else 60.0
-            yield from recorder.collect(self._now, self._lives(), self._stored())
+            yield from recorder.collect(self._now, self._lives(), self._faults())
 
     def _reports(self, sensor: str) -> int:
         """Return how often a sensor has reported."""
@@ -337,12 +337,10 @@ class _ServiceRecords:
             lives[name] = SensorLife(state, seen, sensor.interval_s, self._reports(name))
         return lives
 
-    def _stored(self) -> StateSummary:
+    def _faults(self) -> dict[str, ActiveFaults]:
         drifts = self._end - _DRIFTING_DAYS * 86_400.0
         faults = ActiveFaults(1, False, (_DRIFT,), {Condition.DRIFTING: drifts})  # noqa: FBT003
-        return StateSummary(
-            {_DRIFTING: faults} if self._now > drifts else {},
-        )
+        return {_DRIFTING: faults} if self._now > drifts else {}
 
 
 def make_school(folder: Path, weeks: int, seed: int) -> list[Record]:

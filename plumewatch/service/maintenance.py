@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from alerts.outbound import series_records
-from alerts.outbound.state_summary import StateSummary
+from alerts.outbound.sensor_conditions import load_active_faults
 from language.messages import count_noun
 from plumewatch.sensor_status import save_counts
 from plumewatch.service.data_folder import RETENTION_CLOCK, reserve_space
@@ -28,6 +28,7 @@ from storage.sqlite import transaction
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from alerts.outbound.sensor_conditions import ActiveFaults
     from alerts.outbound.state_summary import StateRecorder
     from detection.liveness import SensorLife
     from plumewatch.service.consumers import DetectionLoop, SeriesWriters
@@ -193,11 +194,14 @@ class Maintenance:
         await self._add(self.recorder.collect)
 
     async def _add(
-        self, sample: Callable[[float, Mapping[str, SensorLife], StateSummary], list[Record]]
+        self,
+        sample: Callable[
+            [float, Mapping[str, SensorLife], Mapping[str, ActiveFaults]], list[Record]
+        ],
     ) -> None:
         base = self.resources
-        stored = await base.run_until_stored("measurements", StateSummary.read, base.state)
-        records = sample(base.clock(), self.detection.get_liveness(), stored)
+        active = await base.run_until_stored("measurements", load_active_faults, base.state)
+        records = sample(base.clock(), self.detection.get_liveness(), active)
         dropped = await base.run_until_stored(
             "measurements", _append, base.state, records, self.recorder.export()
         )

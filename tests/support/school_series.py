@@ -21,7 +21,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.outbound import series_records
 from alerts.outbound.sensor_conditions import ActiveFaults, Condition
-from alerts.outbound.state_summary import StateRecorder, StateSummary
+from alerts.outbound.state_summary import StateRecorder
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import Detail, EventKind, EventPhase
@@ -273,10 +273,8 @@ def _service(
             last[reading.sensor] = reading.received
         for n, name in enumerate(counts):
             counts[name].update(missing=k % 35 == n, late=k % 250 == n)
-        stored = StateSummary(
-            faults if now > end - 5_300 else {},
-        )
-        found += recorder.collect(now, _lives(registry, last, now, start), stored)
+        active = faults if now > end - 5_300 else {}
+        found += recorder.collect(now, _lives(registry, last, now, start), active)
     return found
 
 
