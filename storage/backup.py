@@ -156,14 +156,14 @@ def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
         with (folder / MANIFEST).open("rb") as file:
             manifest = _Manifest.model_validate_json(file.read(_LARGEST))
     except OSError as error:
-        yield Proof("manifest", ok=False, sentence=f"{folder} holds no backup: {error}")
+        yield Proof("manifest", ok=False, sentence=f"{folder} contains no backup: {error}")
         return
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]["msg"]
         yield Proof("manifest", ok=False, sentence=f"cannot be read: {fault}")
         return
     if JOURNAL not in manifest.files or not manifest.files.keys() <= schemas.keys():
-        yield Proof("manifest", ok=False, sentence="names other files than those of this program")
+        yield Proof("manifest", ok=False, sentence="lists files that this program does not use")
         return
     if manifest.sha256 != manifest.compute_digest():
         yield Proof("manifest", ok=False, sentence="is not what was written")
@@ -214,7 +214,7 @@ def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) ->
         needed = _list_objects(own)
     if versions or found != needed:
         raise StorageCorruptError(
-            f"{path.name}: its tables, views or triggers are not those of this program"
+            f"{path.name}: its tables, views or triggers differ from what this program creates"
         )
 
 

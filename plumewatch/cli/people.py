@@ -138,7 +138,7 @@ def _ask_password(name: str) -> str:
     if not sys.stdin.isatty():
         return sys.stdin.readline(8 * LONGEST).rstrip("\r\n")
     password = getpass.getpass(f"New password of {name}: ")
-    if password != getpass.getpass("The same again: "):
+    if password != getpass.getpass("Repeat the password: "):
         raise RefusedError("the two passwords differ")
     return password
 

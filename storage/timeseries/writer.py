@@ -247,7 +247,7 @@ class SeriesWriter(Generic[S]):
         if not (is_transient(error) or isinstance(error, BatchRefusedError)):
             raise error
         if not self.state.failing:
-            log.error("cannot store into %s, trying on: %s", self._name, error)
+            log.error("cannot store into %s, retrying: %s", self._name, error)
         self.state.failing = str(error) or type(error).__name__
         self._pause_s = min(max(_FIRST_PAUSE_S, self._pause_s * 2), _LAST_PAUSE_S)
         wish = min(getattr(error, "retry_after_s", None) or 0.0, _LONGEST_WISH_S)
