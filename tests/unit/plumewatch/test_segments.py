@@ -55,7 +55,7 @@ def test_what_is_new_lands_once(site, tmp_path):
     assert stored["building"].to_list() == ["North", "South", "", "North"]
     assert stored["model"].to_list() == ["sen55", "sen55", "", "sen55"]
     assert stored["room"].to_list() == ["r0", "r1", "", "r0"]
-    assert stored["judged"].to_list() == [True, True, False, True]
+    assert stored["evaluated"].to_list() == [True, True, False, True]
 
 
 def test_what_overtook_another_waits_over_the_end_of_a_run(site, tmp_path):
