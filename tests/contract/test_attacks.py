@@ -6,8 +6,10 @@ without the attack. Suspicion never prevents an alert: a plume forged under a se
 evaluated like any other, and its incident mentions a second sender.
 """
 
+import gzip
 import itertools
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -23,13 +25,12 @@ from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.integrity import BURST
 from ingest.validation import Message, may_alert
-from sensor_sim.wire import WireMessage
+from sensor_sim.wire import SimulatedDevice, WireMessage
 from storage.journal import STATE_SCRIPTS
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, migrate, transaction
 from tests.support.alert_records import notices
-from tests.support.attacks import Flood, Garbage, Replay, Spoof, apply_to_messages
-from tests.support.plumes import START, readings_of_puff
+from tests.support.plumes import START, puff, readings_of_puff
 
 pytestmark = pytest.mark.attack
 
@@ -42,13 +43,85 @@ ROOMS = (
     Room("n1-girls", "Girls N1", "1", "North", "Lincoln High"),
 )
 REGISTRY = Registry.build(ROOMS, (Sensor(QUIET, "n2-boys"), Sensor(VAPED, "n1-girls")))
+BIG = 100_000
+GARBAGE = (
+    b"",
+    random.Random(0).randbytes(200),
+    b"\x00" * 64,
+    b"hello, is this thing on?",
+    b'{"time":"2026-09-07T10:05:00Z","pm25":7.',
+    b'{"pm25":7.1,}',
+    b"[1,2,3]",
+    b"42",
+    b"null",
+    b'{"seq":1}',
+    b'{"pm25":NaN}',
+    b'{"pm25":-Infinity}',
+    b'{"pm25":1e999}',
+    b'{"pm25":-5}',
+    b'{"rh":65535,"temp":-1000}',
+    b'{"pm25":"7.1"}',
+    b'{"pm25":true}',
+    b'{"pm25":{"value":7.1}}',
+    b'{"pm25":7.1,"pm25":900}',
+    b'{"time":"1970-01-01T00:00:12Z","pm25":7.1}',
+    b'{"time":"2099-01-01T00:00:00Z","pm25":7.1}',
+    b'{"time":"yesterday","pm25":7.1}',
+    b'{"pm25":' + b"9" * 5_000 + b"}",
+    b"[" * BIG,
+    b'{"a":' * (BIG // 5),
+    b'{"a":0' + b',"b":1' * (BIG // 6) + b"}",
+    b"[{}" + b",{}" * (BIG // 3) + b"]",
+    b'{"pm25":7.1,"image":"' + b"A" * BIG + b'"}',
+    gzip.compress(b" " * BIG, mtime=0),
+    b'{"pm25":7.1,"room":"\xff\xfe\xc0\xaf"}',
+    b'\xef\xbb\xbf{"pm25":7.1}',
+    b'{"pm25":7.1,"sensor":"a\\nlevel=error b"}',
+    b'{"pm25":7.1,"sensor":"=1+1"}',
+)
+"""Payloads that are no readings, or decompression bombs."""
+
+
+def replayed():
+    """Return one sensor's recorded messages later, byte for byte."""
+    old = [m for m in honest() if m.sensor == QUIET and START + 100 <= m.sent < START + 200]
+    return [replace(message, sent=message.sent + 300) for message in old]
+
+
+def spoofed(sensor, every_s, duration_s=60.0, claims=""):
+    """Return a forged plume on a sensor's topic; `claims` is a different id in the payload."""
+    device = SimulatedDevice(sensor)
+    for k in range(int(duration_s / every_s)):
+        at = AT + k * every_s
+        fine = 4 + puff(k * every_s, 400.0)
+        values = {"pm1": 0.9 * fine, "pm25": fine, "pm10": 1.05 * fine, "voc_index": 150.0}
+        message = device.make_reading(at, at, values)
+        body = json.loads(message.payload) | ({"sensor": claims} if claims else {})
+        yield replace(message, payload=json.dumps(body).encode())
+
+
+def flooded(retain):
+    """Return many readings a second from unregistered sensors."""
+    for k in range(4_000):
+        at = AT + k / 200
+        body = {"time": round(at, 3), "seq": k // 200, "pm25": float(k * 7 % 900)}
+        topic = f"plumewatch/v1/flood-{k % 200:06d}/reading"
+        yield WireMessage(topic, json.dumps(body).encode(), 1, retain, at)
+
+
+def garbage(sensor):
+    topic = f"plumewatch/v1/{sensor}/reading"
+    for k in range(100):
+        yield WireMessage(topic, GARBAGE[k % len(GARBAGE)], 1, False, AT + k / 5)
+
+
 ON_THE_WIRE = {
-    "spoof": (Spoof(QUIET, AT, every_s=1.0), QUIET),
-    "spoof, other id inside": (Spoof(QUIET, AT, claims=VAPED), QUIET),
-    "replay": (Replay(QUIET, START + 100, START + 200, AT), QUIET),
-    "flood": (Flood(AT, 20.0, 200.0, sensors=200), ""),
-    "flood that stays": (Flood(AT, 20.0, 200.0, sensors=200, retain=True), ""),
-    "garbage": (Garbage(QUIET, AT, 20.0, 5.0, big_bytes=100_000), QUIET),
+    "spoof": (lambda: spoofed(QUIET, 1.0), QUIET),
+    "spoof, other id inside": (lambda: spoofed(QUIET, 1.0, claims=VAPED), QUIET),
+    "replay": (replayed, QUIET),
+    "flood": (lambda: flooded(retain=False), ""),
+    "flood that stays": (lambda: flooded(retain=True), ""),
+    "garbage": (lambda: garbage(QUIET), QUIET),
 }
 """Attacks, and the sensor in each one's integrity incident (none for a service incident)."""
 
@@ -64,6 +137,10 @@ def honest():
     vaped = readings_of_puff(VAPED, seconds=LENGTH_S, onset_s=PUFF_S)
     messages = [wire(r, 5_000) for r in quiet] + [wire(r, 9_000) for r in vaped]
     return sorted(messages, key=lambda m: m.sent)
+
+
+def beside_honest(forged):
+    return sorted([*honest(), *forged], key=lambda m: m.sent)
 
 
 class School:
@@ -141,8 +218,8 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ON_THE_WIRE)
 def test_an_attack_is_an_integrity_incident_and_silences_no_other_room(name, school, undisturbed):
-    attack, victim = ON_THE_WIRE[name]
-    attacked = school().receive(apply_to_messages(honest(), [attack]))
+    forge, victim = ON_THE_WIRE[name]
+    attacked = school().receive(beside_honest(forge()))
     assert [a for a in attacked.alerts_of("vape") if a[0] == VAPED] == undisturbed
     assert {sensor for sensor, _ in attacked.alerts_of("vape")} <= {VAPED, victim}
     kind = "integrity" if victim else "service"
@@ -152,13 +229,9 @@ def test_an_attack_is_an_integrity_incident_and_silences_no_other_room(name, sch
 
 def test_what_is_forged_under_the_name_of_a_sensor_is_found_and_all_of_it_kept(school):
     """Forge a plume, floods, garbage and `offline` under the sensor's name while people vape."""
-    attacks = [
-        Spoof(VAPED, AT, every_s=0.2, duration_s=120),
-        Garbage(VAPED, AT, 20.0, 5.0, big_bytes=10_000),
-    ]
     gone = WireMessage(f"plumewatch/v1/{VAPED}/status", b"offline", 1, True, AT + 19.0)
-    messages = [*apply_to_messages(honest(), attacks), gone]
-    attacked = school().receive(sorted(messages, key=lambda m: m.sent))
+    forged = [*spoofed(VAPED, 0.2, 120.0), *garbage(VAPED), gone]
+    attacked = school().receive(beside_honest(forged))
     assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {VAPED}
     from_sensor = [r for r in attacked.stored if r.sensor == VAPED and r.values]
     assert len(from_sensor) >= len([m for m in honest() if VAPED in m.topic]) + 600
@@ -208,7 +281,7 @@ def test_what_is_left_out_unread_is_reported(school):
 def test_a_flood_hides_no_plume_of_the_sensor_itself(school, per_s, lasts_s, content):
     """The sensor's own readings are evaluated, the flood is not, and somebody is notified."""
     forged = flood_of(VAPED, per_s, AT, lasts_s, **content)
-    attacked = school().receive(sorted([*honest(), *forged], key=lambda m: m.sent))
+    attacked = school().receive(beside_honest(forged))
     ((sensor, at),) = attacked.alerts_of("vape")
     assert sensor == VAPED
     assert AT < at < AT + 60
@@ -256,7 +329,7 @@ def test_forged_air_of_other_quantities_hides_no_plume_in_silence(school, conten
                 body = {"time": own.sent + 200, **number, **content}
                 payload = json.dumps(body).encode()
                 forged.append(WireMessage(topic, payload, 0, False, own.sent + after, VAPED))
-    attacked = school().receive(sorted([*honest(), *forged], key=lambda m: m.sent))
+    attacked = school().receive(beside_honest(forged))
     ((sensor, at),) = attacked.alerts_of("integrity")
     assert sensor == VAPED
     assert at < AT + 15

@@ -19,7 +19,6 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxSettings
-from storage.timeseries.records import MEASUREMENTS
 from tests.support import grafana
 from tests.support.influx import influxql
 from tests.support.school_series import SILENT, ZONE
@@ -228,18 +227,6 @@ def test_text_on_colors_can_be_read():
     } <= checked
 
 
-def test_only_known_measurements_and_fields_are_asked_for():
-    known = {"received", "n", "sensor", "site", "building", "floor", "room", "model", "kind"}
-    known |= {f"{key}{suffix}" for key in QUANTITIES for suffix in ("", "_min", "_max")}
-    known |= {field.name for table in MEASUREMENTS.values() for field in table.fields}
-    known |= {"m1", "m15", "reading", "reading_1m", "reading_15m", "id", *MEASUREMENTS}
-    for dashboard in BUILT.values():
-        for _, target in grafana.questions(dashboard):
-            quoted = set(re.findall(r'"([^"]+)"', target["query"]))
-            named = set(re.findall(r'AS "([^"]+)"', target["query"]))
-            assert quoted - named <= known, target["query"]
-
-
 def test_links_lead_to_the_staff_page_and_between_dashboards():
     text = json.dumps(BUILT)
     assert "${staff_page}/incidents/${__value.raw:percentencode}" in text
@@ -386,18 +373,6 @@ def test_a_phone_shows_the_columns_that_matter_without_scrolling(name, title, la
     shown = columns[: columns.index(last) + 1]
     assert shown[0] == "room"
     assert sum(widths[column] for column in shown) <= PHONE, widths
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "error"),
-    [("ask", "SELECT {nothing}", KeyError), ("wdith", 4, TypeError), ("kind", "number", TypeError)],
-)
-def test_a_definition_that_names_something_unknown_is_refused(monkeypatch, key, value, error):
-    board = boards.read("now")
-    board["row"][0]["panel"][0][key] = value
-    monkeypatch.setattr(boards, "read", lambda _name: board)
-    with pytest.raises(error):
-        boards.build("now", DashboardSettings())
 
 
 def test_every_condition_of_a_sensor_has_a_name_a_color_and_a_section_of_the_docs():

@@ -66,28 +66,3 @@ def test_a_clock_that_is_set_back_is_followed(minutes):
     minutes.step(batch_of([0, 0], [1000, 1010], [5, 5]))
     (found,) = minutes.step(batch_of([0, 0, 1], [500, 510, 1100], [5, 9, 2]))
     assert found.high[0, PM25] == 9.0
-
-
-@pytest.mark.parametrize(
-    ("n", "every", "step"),
-    [(400, 2.0, 1), (400, 2.0, 2), (400, 2.0, 5), (400, 2.0, 13), (30_000, 0.02, 900)],
-)
-def test_any_split_gives_the_same_bits(n, every, step):
-    rng = np.random.default_rng(5)
-    times = np.cumsum(rng.exponential(every, n))
-    pm25 = np.where(rng.random(n) < 0.1, np.nan, np.round(rng.normal(5, 2, n), 1))
-    batch = batch_of(rng.integers(0, 4, n), times, pm25)
-    whole, parts = Minutes(), Minutes()
-    for name in "abcd":
-        whole.assign_row(name)
-        parts.assign_row(name)
-    expected = whole.step(batch)
-    found = []
-    for a in range(0, n, step):
-        part = slice(a, a + step)
-        found += parts.step(ReadingBatch(batch.sensor[part], batch.time[part], batch.values[part]))
-    assert len(found) == len(expected) > 5
-    for one, other in zip(found, expected, strict=True):
-        assert (one.start, one.closed) == (other.start, other.closed)
-        for key in ("rows", "count", "low", "high", "zigzag"):
-            np.testing.assert_array_equal(getattr(one, key), getattr(other, key))

@@ -16,17 +16,6 @@ def add(joiner, at=0.0, sensor="s", stamp=None, retained=False, **raw):
     return joiner.add(sensor, stamp, message, LIMITS, raw)
 
 
-def test_a_window_joins_what_comes_within_it():
-    j = Joiner(1.0)
-    assert add(j, pm25=1) == []
-    assert add(j, 0.9, rh=40) == []
-    assert j.next_deadline() == NOW + 1.0
-    assert j.on_time(NOW + 0.99, LIMITS) == []
-    (reading,) = j.on_time(NOW + 1.0, LIMITS)
-    assert (reading.time, reading.values) == (NOW, {"pm25": 1.0, "rh": 40.0})
-    assert j.next_deadline() is None
-
-
 def test_a_later_message_of_any_sensor_closes_it():
     j = Joiner(1.0)
     add(j, pm25=1)

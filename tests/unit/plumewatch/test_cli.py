@@ -6,7 +6,6 @@ import re
 import pytest
 
 from plumewatch.config.load import load
-from tests.support.broker import free_port
 from tests.unit.plumewatch.test_replay import recording
 
 NATIVE = "plumewatch/v1/b2/reading"
@@ -99,72 +98,9 @@ class TestReplay:
         )
         assert said in result.stderr.splitlines()
 
-    def test_with_a_configuration(self, call, tmp_path, puffs):
-        call("init", tmp_path / "p.toml")
-        done = call(
-            "replay", puffs, "--alerts", tmp_path / "a.csv", "--config", tmp_path / "p.toml"
-        )
-        assert done.exit_code == 0
-
     def test_missing_files_are_all_named(self, call, tmp_path, puffs):
         result = call(
             "replay", tmp_path / "x.csv", puffs, tmp_path / "y.csv", "--alerts", tmp_path / "a.csv"
         )
         assert result.exit_code == 2
         assert result.stderr == f"{tmp_path}/x.csv: no such file\n{tmp_path}/y.csv: no such file\n"
-
-
-class TestCheck:
-    """Checks without a broker; the end-to-end tests have one."""
-
-    def config(self, tmp_path, **lines):
-        port, page = free_port(), free_port()
-        text = (
-            'site = "S"\ntimezone = "UTC"\n'
-            + "".join(f"{key} = {value}\n" for key, value in lines.items() if "." not in key)
-            + f"[broker]\nport = {port}\n[web]\nport = {page}\n"
-            + '[[room]]\nid = "r"\nname = "R"\nbuilding = "B"\n[[sensor]]\nid = "s"\nroom = "r"\n'
-            + '[[staff]]\nid = "ap"\nname = "AP"\n'
-            + lines.get("staff.notify", "")
-        )
-        path = tmp_path / "plumewatch.toml"
-        path.write_text(text)
-        return path
-
-    def findings(self, result):
-        return [json.loads(line) for line in result.stdout.splitlines()]
-
-    def test_faults_of_the_configuration(self, call, tmp_path):
-        path = self.config(tmp_path, color='"red"', data_dir="7")
-        result = call("check", "--config", path, "--json")
-        assert result.exit_code == 2
-        assert {f["part"] for f in self.findings(result)} == {"color", "data_dir"}
-        assert all(f["state"] == "FAULT" for f in self.findings(result))
-        text = call("check", "--config", path).stdout
-        assert "FAULT color: unknown key" in text
-
-    def test_every_part_is_tried(self, call, tmp_path):
-        (tmp_path / "url").write_text("ntfy://127.0.0.1/topic-s3cret")
-        (tmp_path / "url").chmod(0o600)
-        path = self.config(
-            tmp_path,
-            **{"staff.notify": 'notify = [{ url_file = "url" }]\n'},
-        )
-        result = call("check", "--config", path, "--json")
-        assert result.exit_code == 3
-        found = {f["part"]: f for f in self.findings(result)}
-        found.pop("damaged files", None)  # without the sqlite3 program
-        assert list(found) == [
-            "configuration",
-            "broker",
-            "store",
-            "clock",
-            "notifiers",
-            "staff page",
-        ]
-        assert "is not reachable" in found["broker"]["sentence"]
-        assert [f["part"] for f in found.values() if f["state"] == "FAULT"] == [
-            "broker",
-            "notifiers",
-        ]
-        assert "s3cret" not in result.stdout

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from ingest.decoders import DECODERS
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import (
     build_intake_config,
@@ -34,7 +33,6 @@ GOOD = {
     "route": [{"topic": "lora/+/up", "decoder": "milesight"}],
     "ingest": {"decoders": ["airgradient"], "topics": ["site/#"]},
 }
-NAMES = frozenset(DECODERS)
 
 
 def parsed(**more):

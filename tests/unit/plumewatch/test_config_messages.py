@@ -74,10 +74,6 @@ def message(tmp_path, *changes):
         (("notify = []", 'notify = "x"'), "such as notify = [{ url_file ="),
         (("notify = []", 'notify = ["x"]'), "such as notify = [{ url_file ="),
         (("notify = []", 'quiet_hours = "22-6"'), 'quiet_hours = [{ start = "22:00"'),
-        (
-            ('id = "n2-girls-1"', 'id = "n2-boys-1"'),
-            "[[sensor]] number 1 (this is [[sensor]] number 2)",
-        ),
         (("[[room]]", SHIFT), "with two digits: 08:00"),
         (("[[room]]", SHIFT), "receiver: 'nobody'"),
         (("[[room]]", SHIFT), "people: 'no one'"),

@@ -104,13 +104,6 @@ class TestSuggest:
         assert result.exit_code == 1
         assert 'decoder "influx" reads it: add [[route]] topic = "telegraf/b7/x"' in result.stderr
 
-    @pytest.mark.parametrize("payload", ["", "hello", "{}", '{"tvoc": 3}'])
-    def test_nothing_understood(self, call, payload):
-        result = call("mapping", "suggest", "--topic", "lab/b7/x", input=payload)
-        assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.startswith("no suggestion: ")
-        assert result.stderr.count("\n") == 1
-
 
 COMPANION = """
 [[mapping]]

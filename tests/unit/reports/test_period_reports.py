@@ -1,7 +1,6 @@
 """Test reports on a week, month or term: correct days, and comparison with the previous period."""
 
 import re
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,12 +10,9 @@ import pytest
 from language.messages import use_language
 from plumewatch.config.load import load
 from plumewatch.report_request import ReportRequest, gather_facts
-from reports.read import read_recorded_from
 from reports.school import SchoolTimes
 from reports.summary import make_summary
-from reports.text import format_percent
 from reports.view import view_summary
-from storage.sqlite import connect
 from tests.support.command import report as write_report
 from tests.support.school_year import moment
 from tests.unit.reports.conftest import FIRST, view_of
@@ -102,24 +98,6 @@ def test_a_week_beside_the_week_before(make):
     change = {m: value for (item, m), value in now.items() if item == "per_school_day"}
     assert 0 < change["count"] <= now["incidents_air", "value"]  # on school days
     assert change["period_before"] == change["count_before"] / change["days_before"]
-
-
-def test_uptime_of_the_week_before_is_beside_it_in_words(make, config, school):
-    with closing(connect(school / "plumewatch-data/state.db", read_only=True)) as state:
-        began = read_recorded_from(state)
-    share = figures(make(start=str(began), end="2026-10-25"))["availability", "value"]
-    found = figures(make(week="2026-W44"))
-    assert found["availability", "period_before"] == share != found["availability", "value"]
-    view = view_of(config, NOW, week="2026-W44")
-    output = format_percent(share)
-    label = "Sensor-hours online / expected"
-    (tile,) = (tile for tile in view["tiles"] if tile["label"] == label)
-    (row,) = (row for row in view["figures"] if row[0] == label)
-    assert tile["rest"].endswith(f"; before {output}")
-    assert (
-        dict(zip(view["figure_heads"], row, strict=True))["in the week of October 19, 2026"]
-        == output
-    )
 
 
 def test_what_is_not_on_record_is_not_compared(make, config):

@@ -1,15 +1,11 @@
 """Test how recorded refusals of InfluxDB 1.6.7, 1.12.4, 2.8.0 and 3 Core are classified."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning, classify_answer, find_code, find_message
-from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from tests.support.fake_server import FakeServer
 
 FOLDER = Path(__file__).parents[2] / "support/influx_exchanges"
 RECORDED = [
@@ -84,35 +80,3 @@ def test_a_recorded_answer(exchange):
         assert meaning == expected(exchange["server"], exchange["name"])
     elif exchange["name"] not in NO_JSON:
         assert meaning is None
-
-
-def recorded(server, name):
-    (found,) = [a for a in RECORDED if (a["server"], a["name"]) == (server, name)]
-    return found
-
-
-def said(server, name):
-    """Return the client's error for an answer."""
-    answer = recorded(server, name)
-    version = server if server[0] != "2" else f"v{server}"
-
-    def reply(_method, path, *_):
-        if path == "/ping":
-            return 204, {"X-Influxdb-Version": version}, b""
-        return answer["status"], answer["headers"], answer["answer"].encode()
-
-    with FakeServer(reply) as stub:
-        http = InfluxHttp(InfluxSettings(stub.url, "air", org="school", secret="secret"))
-        ask = partial(http.query, "SELECT 1")
-        if answer["path"] != "/query":
-            ask = partial(http.write, b"x y=1 1")
-        with pytest.raises((StorageUnavailableError, BatchRefusedError)) as caught:
-            ask()
-        return type(caught.value), str(caught.value).replace(stub.url, "URL")
-
-
-@pytest.mark.parametrize("server", ["1.6.7", "1.12.4", "2.8.0"])
-def test_a_value_of_another_type_is_refused_and_not_taken_for_the_clock(server):
-    kind, words = said(server, "write types in conflict")
-    assert kind is BatchRefusedError
-    assert "field type conflict" in words

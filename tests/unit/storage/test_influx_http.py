@@ -5,13 +5,9 @@ import urllib.parse
 import pytest
 
 from storage.errors import BatchRefusedError, StorageUnavailableError
-from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from tests.support.broker import free_port
 from tests.support.fake_server import FakeServer
-
-REGISTRY = Registry.build([Room("r", "R", "", "B", "S")], [Sensor("s", "r")])
-
 
 OF_3 = {"db": "air", "precision": "nanosecond", "accept_partial": "true"}
 

@@ -85,15 +85,3 @@ def test_a_holder_that_is_no_service(path):
     assert f"process {os.getpid()} (restore) on " in find_holder(path)
     assert find_service_start(path) is None
     lock.release()
-
-
-def test_a_holder_whose_file_is_deleted_or_replaced_learns_of_it(path):
-    one, two = FolderLock(path), FolderLock(path)
-    one.take()
-    assert one.is_in_place()
-    path.unlink()
-    assert not one.is_in_place()
-    two.take()
-    assert (one.is_in_place(), two.is_in_place()) == (False, True)
-    for lock in (one, two):
-        lock.release()

@@ -2,7 +2,6 @@
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,6 @@ from storage.errors import (
     is_transient,
     translate,
 )
-from storage.sqlite import RunUntilStored
-
-
-async def inline(work, *arguments):
-    return work(*arguments)
 
 
 def sqlite_error(cause):
@@ -68,30 +62,3 @@ def wrapped(error):
 )
 def test_only_a_disk_that_refuses_for_a_while_is_transient(error, transient):
     assert is_transient(error) is transient
-
-
-async def test_it_retries_until_the_disk_has_room_and_reports_it_meanwhile():
-    run = RunUntilStored(inline, Path("state.db"), retry_s=0.0)
-    seen = []
-
-    def work(value):
-        seen.append(dict(run.failing))
-        if len(seen) < 3:
-            raise sqlite_error(full)
-        return value
-
-    assert await run("counts", work, 7) == 7
-    assert seen[:2] == [{}, {"counts": "database or disk is full"}]
-    assert run.failing == {}
-    assert run.last_failure > 0.0
-
-
-async def test_a_permanent_error_is_raised_at_once():
-    run = RunUntilStored(inline, Path("state.db"), retry_s=0.0)
-
-    def work():
-        raise sqlite_error(no_column)
-
-    with pytest.raises(StorageUnavailableError, match=r"state\.db: no such column: b"):
-        await run("counts", work)
-    assert run.failing == {}
