@@ -417,32 +417,6 @@ def test_pages_are_sane_for_keyboards_and_screen_readers(site, browser):
     assert [c for c in complaints if "404 (Not Found)" not in c] == []
 
 
-def test_an_answered_incident_leaves_no_empty_part_and_charts_have_distinct_ticks(site, browser):
-    with sqlite.transaction(site.db) as tx:
-        site.engine.record_feedback(tx, site.incident, "fox", Verdict.CONFIRMED, site.now - 200)
-    browser.get(f"{site.url}/sign-in?next=/incidents/{site.incident}")
-    sign_in(browser)
-    empty = browser.execute_script(
-        "const card = document.querySelector('section.actions').getBoundingClientRect();"
-        "const parts = [...document.querySelectorAll('section.actions .chips')];"
-        "return Math.min(...parts.map(p => p.getBoundingClientRect().left)) - card.left;"
-    )
-    assert empty < 40
-    browser.get(f"{site.url}/rooms/n2-boys")
-    wait_for(browser, lambda: texts(browser, ".charts[data-drawn] figcaption"))
-    assert ", ".join(texts(browser, ".charts figcaption, .charts .marks")).startswith(
-        "PM2.5, µg/m³, VOC index, Humidity, %, Shaded: "
-    )
-    ticks = browser.execute_script(
-        "const plots = [...document.querySelectorAll('.charts')].flatMap(box => box.plots);"
-        "return plots.map(plot => plot.axes.map(axis => axis._values));"
-    )
-    assert len(ticks) == 3
-    for labels in (axis for axes in ticks for axis in axes):
-        assert len(set(labels)) == len(labels) <= 12
-        assert len(labels) > 1
-
-
 @on_a_desktop
 @pytest.mark.parametrize("code", ["en", "es"])
 def test_the_header_of_a_desk_is_one_row_and_shows_the_focus(site, browser, code):

@@ -155,7 +155,7 @@ from detection.model import Model
 from plumewatch.service.app import Service
 from plumewatch.service.resources import ServiceError
 from tests.support.in_process import one_room
-Model.shipped()  # another user cannot import what that needs
+Model.load_shipped()  # another user cannot import what that needs
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 for home in sys.argv[1:]:
     try:

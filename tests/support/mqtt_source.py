@@ -32,7 +32,7 @@ class RunningSource:
 
     def __init__(self, broker, topics=(TOPIC,), *, tls=None, clock=time.time, **more):
         self.full, self.refused = False, 0
-        self.readings, self.letters, self.found = [], [], []
+        self.readings, self.found = [], []
         self.held = asyncio.Event()
         self.held.set()
         self.commits = GroupCommit(self._commit, first_retry_s=0.01)
@@ -48,13 +48,12 @@ class RunningSource:
     def kept(self):
         return [reading.seq for reading in self.readings]
 
-    async def _commit(self, readings, letters):
+    async def _commit(self, readings, _letters):
         await self.held.wait()
         if self.full:
             self.refused += 1
             raise StorageUnavailableError("database or disk is full")
         self.readings += readings
-        self.letters += letters
 
     async def __aenter__(self):
         async def run():

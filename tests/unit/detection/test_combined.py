@@ -4,10 +4,8 @@ import zlib
 
 import msgspec
 import numpy as np
-import pytest
 
-from detection.combined import CombinedDetector, CombinedState, Stream
-from detection.errors import SnapshotError
+from detection.combined import CombinedDetector, Stream
 from detection.model import Model
 from detection.quantities import COLUMNS
 from tests.support.recorded import of_the_service, recorded, registry
@@ -115,8 +113,3 @@ def test_names_that_grow_in_place_are_looked_up_again():
         at = np.array([names.index(n) for n in part.names], np.int32)
         second.step(Stream(names, at[part.sensor], part.time, part.received, part.values, {}))
     assert sorted(second.plumes.names) == sorted(first.plumes.names)
-
-
-def test_a_state_that_is_none_is_refused():
-    with pytest.raises(SnapshotError):
-        CombinedDetector.restore(CombinedState(b"", b"", b"", 0.0), place)

@@ -6,7 +6,6 @@ import pytest
 from detection.channels import WARM_UP_S, ReadingBatch
 from detection.detector import GAP_S, SCORED_S, SILENT_S, Detector
 from detection.episodes import FEATURES
-from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase
 from detection.model import KINDS, Forest, Model
 from detection.quantities import COLUMN_INDEX, COLUMNS
@@ -301,8 +300,3 @@ def test_silence_ends_an_episode_the_same_by_time_and_by_reading():
     b = by_time.step(first) + by_time.on_time(time[-1] + SILENT_S + 1)
     assert a == b
     assert by_time.episodes_running == 0
-
-
-def test_a_snapshot_of_something_else_is_refused():
-    with pytest.raises(SnapshotError):
-        Detector.restore(b"PK\x03\x04 nothing")

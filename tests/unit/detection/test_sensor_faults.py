@@ -5,7 +5,6 @@ import pytest
 
 from detection.channels import ReadingBatch
 from detection.combined import MinuteDetectors
-from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase, describe_evidence, join_details
 from tests.support.minutes import DAY_S, START, Air, slow_of, step_all
 
@@ -336,11 +335,3 @@ def test_a_silent_sensor_ends_its_fault():
     assert phases(events) == ["alerted", "ended"]
     assert events[-1].time == pytest.approx(START + FROM + 9 * HOUR, abs=600)
     assert events[-1].end == pytest.approx(START + FROM + 3 * HOUR, abs=600)
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"garbage", b"\x92\x02\x90", b"\x92\x01\x90", b"\x92\x01\x93\x80\x80\x80"]
-)
-def test_garbage_is_no_snapshot(body):
-    with pytest.raises(SnapshotError):
-        MinuteDetectors.restore(body, slow_of)

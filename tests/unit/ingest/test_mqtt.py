@@ -18,7 +18,7 @@ from ingest.mqtt.connection import BrokerSettings
 from ingest.mqtt.examine import examine
 from ingest.mqtt.intake_loop import CANARY_TOPICS, Arrivals, Canary, CanarySettings, SourceState
 from ingest.mqtt.link import AT_LEAST_ONCE, DUP, RETAIN
-from ingest.mqtt.source import MqttSource, Subscriptions
+from ingest.mqtt.source import Subscriptions
 from storage.reading import ClockSteps
 from tests.support.broker import Mosquitto, free_port
 from tests.support.mqtt_source import TOPIC, RunningSource, send
@@ -38,13 +38,6 @@ class TestArrivals:
         assert [m.packet for m in group] == [3, 4]
         assert [(m.duplicate, m.retained) for m in group] == [(True, False), (False, True)]
         assert {m.received for m in group} == {7.0}
-
-    async def test_a_topic_that_is_no_text_arrives_and_is_refused(self, arrivals):
-        arrivals.on_publish(b"a/\xff\xfe", b"{}", AT_LEAST_ONCE, 1)
-        (message,) = await arrivals.group()
-        outcome = Intake().on_message(message)
-        assert outcome.dead_letter.reason == "bad_topic"
-        assert outcome.dead_letter.topic.isprintable()
 
     async def test_groups_are_bounded(self, arrivals):
         for k in range(intake_loop.MAX_GROUP + 10):
@@ -142,21 +135,6 @@ async def test_nothing_is_acknowledged_while_the_disk_refuses(broker):
         assert running.commits.failing == ""
 
 
-async def test_what_was_not_acknowledged_comes_again_to_the_next_one(broker):
-    with Publisher(broker.port) as publisher:
-        async with RunningSource(broker) as first:
-            send(publisher, range(10))
-            await until(lambda: first.state.acknowledged == 10)
-            first.full = True
-            send(publisher, range(10, 40))
-            await until(lambda: first.refused >= 2)
-        send(publisher, range(40, 50))
-        publisher.settle()
-    async with RunningSource(broker) as again:
-        await until(lambda: again.state.acknowledged == 40)
-    assert first.kept + again.kept == list(range(50))
-
-
 async def test_topics_that_are_not_wanted_any_more_are_given_up(broker, tmp_path):
     """Without an UNSUBSCRIBE, the session would keep them forever."""
     other = "plumewatch/v1/b3/reading"
@@ -173,17 +151,6 @@ async def test_topics_that_are_not_wanted_any_more_are_given_up(broker, tmp_path
     assert again.kept == [1, 3]
     settings = BrokerSettings(port=broker.port, client_id="under-test")
     assert Subscriptions(held, settings).get_filters() == (TOPIC,)
-
-
-async def test_bad_messages_are_acknowledged_with_a_dead_letter(broker):
-    async with RunningSource(broker) as running:
-        with Publisher(broker.port) as publisher:
-            for k in range(60):
-                publisher.send(TOPIC, b"no json %d" % k)
-            send(publisher, [1])
-            await until(lambda: running.state.acknowledged == 61)
-    assert len(running.letters) == 60
-    assert running.kept == [1]
 
 
 async def test_joined_values_are_acknowledged_once_their_reading_is_kept(broker):
@@ -223,16 +190,6 @@ async def test_probe(broker):
     with pytest.raises(BrokerError, match=f"127.0.0.1:{port} is not reachable: [A-Z]") as refused:
         await examine(BrokerSettings(port=port), trial=False)
     assert refused.value.reason is BrokerReason.UNREACHABLE
-
-
-async def test_a_refused_user_ends_it_at_once():
-    with Mosquitto(users={"plumewatch": "right"}) as broker:
-        settings = BrokerSettings(port=broker.port, username="plumewatch", password="guessed")
-        source = MqttSource(settings, [TOPIC], Intake(), None, time.time)
-        with pytest.raises(BrokerError, match="wrong name or password") as refused:
-            await asyncio.wait_for(source.run(), 60)
-        assert refused.value.reason is BrokerReason.REFUSED
-        assert "guessed" not in str(refused.value) + repr(settings)
 
 
 class Mute:

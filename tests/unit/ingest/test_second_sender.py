@@ -90,7 +90,6 @@ def exception(at):
     return at % 60 == 0 or abs(air(at)["pm25"] - air(at - 1)["pm25"]) > 2.0
 
 
-HOUR = [reading(10.0 * k, own=10.0 * k - 3_600.0) for k in range(360)]
 HONEST = {
     "a reading a second": device(1.0),
     "ten a second, as always": device(0.1, timed=False),

@@ -13,7 +13,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from plumewatch.service.resources import ServiceError
 from plumewatch.service.run import LOG_LINE
 from plumewatch.service.web_server import (
     ConnectionBounds,
@@ -198,13 +197,6 @@ async def test_addresses_of_one_ipv6_network_have_one_share():
     shares.release("2001:db8::1")
     assert shares.take("2001:db8::ff")
     assert shares.take("2001:db8:0:1::1")
-
-
-def test_a_port_that_is_taken():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(ServiceError, match=f"page: cannot listen on 127.0.0.1:{port}"):
-            WebServer("page", Starlette(), "127.0.0.1", port)
 
 
 GARBAGE = {

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sqlite3
 from types import SimpleNamespace
 
 import pytest
@@ -65,7 +64,6 @@ class Bench:
     def __init__(self, monkeypatch):
         self.now = NOW
         self.entries = []
-        self.hops, self.remembered = 0, False
         attempted = asyncio.Event()
         attempted.set()
         ingestion = SimpleNamespace(
@@ -76,7 +74,7 @@ class Bench:
         alerting = SimpleNamespace(engine=None, commit=self.run, changes=ChangeSignal())
         resources = SimpleNamespace(
             journal=SimpleNamespace(
-                read_recent=lambda after, _limit: self.entries[after:] if self.remembered else None,
+                read_recent=lambda *_: None,
                 read=lambda after, _limit: (self.entries[after:], len(self.entries)),
             ),
             run_until_stored=self.named,
@@ -94,10 +92,7 @@ class Bench:
         self.loop = DetectionLoop(resources, ingestion, alerting, self.external)
 
     async def run(self, work, *arguments):
-        while True:
-            self.hops += 1
-            with contextlib.suppress(sqlite3.OperationalError):
-                return work(*arguments)
+        return work(*arguments)
 
     async def named(self, _what, work, *arguments):
         return await self.run(work, *arguments)
@@ -177,29 +172,3 @@ async def test_what_was_read_before_a_step_is_decided_as_of_then(bench, by_s):
         bench.store(1, clock_step=by_s)
         await until(lambda: bench.loop.position == 4)
     assert bench.consumer.steps == [(1, 0), (3, by_s), (4, 0)]
-
-
-async def test_a_batch_in_memory_is_judged_and_committed_in_one_call_of_the_thread(bench):
-    bench.remembered = True
-    bench.store(3)
-    async with running(bench.loop):
-        await until(lambda: bench.loop.position == 3)
-    assert bench.hops == 2  # one to open, one to evaluate
-
-
-async def test_a_batch_is_stepped_once_though_the_disk_refuses_its_commit(bench):
-    stepped, refusals = [], [sqlite3.OperationalError("disk full")] * 2
-    commit = bench.consumer.commit
-
-    def refused(*batch):
-        if refusals:
-            raise refusals.pop()
-        return commit(*batch)
-
-    bench.consumer.commit = refused
-    bench.consumer.on_step = lambda: stepped.append(bench.loop.undecided)
-    bench.store(1)
-    async with running(bench.loop):
-        await until(lambda: bench.loop.position == 1)
-    assert stepped == [None]
-    assert bench.loop.undecided is None

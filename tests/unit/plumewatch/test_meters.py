@@ -1,12 +1,8 @@
 """Test the text that Prometheus reads."""
 
-import re
-from pathlib import Path
-
 from prometheus_client import Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from docs import reference
 from plumewatch.service.meters import Meter, Meters
 from storage.errors import StorageUnavailableError
 
@@ -57,11 +53,3 @@ def test_a_number_that_cannot_be_read_leaves_the_others(caplog):
         assert "plumewatch_y 1" in meters.format_metrics()
         assert "plumewatch_x" not in meters.format_metrics()
     assert caplog.text.count("x cannot be read: disk I/O error") == 1
-
-
-def test_what_the_page_for_operators_alerts_on_is_given():
-    page = (Path(__file__).parents[3] / "docs/operating.md").read_text(encoding="utf-8")
-    (table,) = re.findall(r"\| expression \| meaning \|\n(.*?)\n\n", page, re.DOTALL)
-    asked = set(re.findall(r"plumewatch_\w+", table))
-    assert len(asked) > 10
-    assert asked <= set(re.findall(r"`(plumewatch_\w+)`", "\n".join(reference.make_metrics())))

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,11 +14,6 @@ from starlette.routing import Route
 from plumewatch.config.sections.web import WebConfig
 from plumewatch.service.staff_page import is_on_loopback
 from plumewatch.service.web_server import ConnectionBounds, WebServer, wrap_for_proxies
-
-DEPLOY = Path(__file__).parents[3] / "deploy"
-
-
-HELD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\na"
 
 
 async def client_of(request):

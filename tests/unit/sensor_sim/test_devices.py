@@ -8,10 +8,8 @@ import pytest
 from detection.quantities import COLUMNS, QUANTITIES
 from sensor_sim.devices.faults import plan_faults
 from sensor_sim.devices.models import MODELS
-from sensor_sim.devices.pm import PmUnit
 from sensor_sim.school import draw_school
 from sensor_sim.simulate import simulate
-from sensor_sim.streams import stream
 
 START = 1_789_000_000.0
 
@@ -32,23 +30,6 @@ def test_a_model_reports_its_channels_within_range_and_nothing_else(model):
         assert ((seen >= QUANTITIES[c].low) & (seen <= QUANTITIES[c].high)).all(), c
     assert np.all(np.diff(trace.time) > 0)
     assert np.all(np.diff(trace.sent) >= 0)
-
-
-def test_coincidence_moves_particles_up_and_loses_no_mass():
-    unit = PmUnit.draw(stream(1, "u"), "opcn3")
-    channels = unit.part.channels
-    level = np.array([0.0, 5.0, 60.0, 600.0], np.float32)
-    signal = np.outer([0.8, 1.0, 1.0, 12.0, 0.1, 0.0, 0.0, 0.0], level).astype(np.float32)
-    before = signal.copy()
-    unit.apply_coincidence(signal, 0.0)
-    pm1, pm25, pm10, n05, n10 = map(channels.index, ("pm1", "pm25", "pm10", "n05", "n10"))
-    assert (signal[[pm25, pm10]] == before[[pm25, pm10]]).all()
-    kept = signal[pm1, 1:] / before[pm1, 1:]
-    assert (np.diff(kept) < 0).all()
-    assert 0.2 < kept[-1] < 0.6
-    assert (signal[n10, 1:] > before[n10, 1:]).all()
-    assert (signal[n05, 1:] < before[n05, 1:]).all()
-    assert (signal[n05] >= signal[n10]).all()
 
 
 def test_faults_are_rare_and_repeatable():

@@ -95,17 +95,6 @@ def test_a_corrupt_record_is_quarantined_and_counted(path, make_readings, damage
         assert journal.commit(make_readings(1)) == 5
 
 
-def test_a_corrupt_record_is_counted_once_by_two_readers_at_once(path, make_readings):
-    with Journal(path) as one, Journal(path) as other:
-        one.commit(make_readings(2))
-        spoil(path, 1, crc=0)
-        body = b"bad"
-        one._quarantine(1, body)
-        other._quarantine(1, body)
-        assert one.corrupt_records + other.corrupt_records == 1
-        assert one.count_dead_letters() == {"corrupt_record": 1}
-
-
 def test_a_corrupt_record_is_passed_even_when_it_cannot_be_moved(path, make_readings, monkeypatch):
     with Journal(path) as journal:
         journal.commit(make_readings(2))
