@@ -15,7 +15,6 @@ not have to wait, so that an attacker behind the same router cannot silence a se
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -104,7 +103,7 @@ def find_by_token(sources: Sequence[HttpSource], authorization: str) -> HttpSour
     if scheme.lower() == "basic":
         try:
             name, _, token = base64.b64decode(token, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             return None
     elif scheme.lower() != "bearer":
         return None

@@ -40,6 +40,7 @@ def basic(name, token):
         ("Basic", None),
         ("Basic !!!!", None),
         ("Basic " + base64.b64encode(b"\xff\xfe:x").decode(), None),
+        ("Basic \xe9", None),
         ("Digest token-of-one-0000", None),
         ("Bearer töken", None),
     ],
