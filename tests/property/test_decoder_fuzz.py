@@ -5,7 +5,6 @@ formats with state have bounded memory.
 """
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,28 +14,19 @@ from detection.quantities import QUANTITIES
 from ingest.decoders import DECODERS
 from ingest.intake import Intake, OutcomeKind
 from ingest.validation import Message
+from tests.contract.test_decoders import load, payload_of
 from tests.support.fuzz import MUTATIONS, NOW, check, fuzz, trees
 
 pytestmark = pytest.mark.attack
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "decoders"
 ROUNDS = -(-MUTATIONS // len(DECODERS))
-
-
-def samples(name):
-    for case in json.loads((GOLDEN / name / "cases.json").read_text(encoding="utf-8")):
-        for item in (case, *case.get("before", [])):
-            if "hex" in item:
-                yield item["topic"], bytes.fromhex(item["hex"])
-            else:
-                text = json.dumps(item["json"]) if "json" in item else item["text"]
-                yield item["topic"], text.encode()
 
 
 @pytest.mark.timeout(max(300, ROUNDS // 10))
 @pytest.mark.parametrize("name", DECODERS)
 def test_mutations(name):
-    fuzz(list(samples(name)), ROUNDS, name)
+    cases = (one for case in load(name, ("cases",)) for one in (case, *case.get("before", [])))
+    fuzz([(one["topic"], payload_of(one)) for one in cases], ROUNDS, name)
 
 
 KEYS = st.text(max_size=10) | st.sampled_from(

@@ -48,7 +48,6 @@ def readings_of_puff(
     onset_s: float = 150.0,
     seconds: float = 300.0,
     every_s: float = 2.0,
-    delay_s: float = 0.25,
     top: float = 180.0,
     more_s: Sequence[float] = (),
 ) -> list[Reading]:
@@ -63,5 +62,5 @@ def readings_of_puff(
             "pm10": round(values["pm10"] + 1.02 * fine, 1),
         }
         time = start + at
-        readings.append(Reading(sensor, time, time + delay_s, moved, seq=seq))
+        readings.append(Reading(sensor, time, time + 0.25, moved, seq=seq))
     return readings

@@ -196,14 +196,3 @@ def test_a_new_budget_takes_effect_at_once_and_the_same_changes_nothing():
     assert levels.explain(0).level > level + 0.3
     levels.set_budget(0, 1.0)
     assert levels.explain(0).level == pytest.approx(level, abs=0.01)
-
-
-def test_changed_rows_are_reported_until_they_are_marked():
-    levels = fresh(n=3)
-    assert levels.find_changed().tolist() == []
-    levels.set_feedback(2, 0.25)
-    levels.watch(ROW, np.array([10.0]), np.array([0.0]))
-    assert levels.find_changed().tolist() == [0, 2]
-    levels.mark_reported(np.array([0]))
-    assert levels.find_changed().tolist() == [2]
-    assert AlertThresholds.from_array(levels.to_array(), MODEL).find_changed().tolist() == []

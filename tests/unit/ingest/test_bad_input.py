@@ -90,9 +90,3 @@ def test_a_bridges_description_may_be_large_but_not_endless(intake):
     size, out = describe(2000)
     assert size > 1_048_576
     assert out.dead_letter.reason == "too_large"
-
-
-def test_retained_is_stored_but_silent(intake):
-    message = Message(TOPIC, b'{"pm25": 900}', NOW, retained=True)
-    (reading,) = intake.on_message(message).readings
-    assert "retained" in reading.flags

@@ -9,15 +9,6 @@ from plumewatch.cli.options import check_output
 from plumewatch.errors import UsageError
 
 
-def test_a_new_name_and_with_force_an_existing_one(tmp_path):
-    path = tmp_path / "r.csv"
-    check_output(path, force=False)
-    path.touch()
-    check_output(path, force=True)
-    with pytest.raises(UsageError, match="--force"):
-        check_output(path, force=False)
-
-
 @pytest.mark.parametrize("what", ["folder", "no folder", "pipe", "link", "broken link", "device"])
 def test_what_is_not_a_file_is_never_replaced(tmp_path, what):
     path = tmp_path / "r.csv"

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from detection.quantities import COLUMNS, QUANTITIES
-from sensor_sim.devices.faults import plan_faults
 from sensor_sim.devices.models import MODELS
 from sensor_sim.school import draw_school
 from sensor_sim.simulate import simulate
@@ -30,16 +29,6 @@ def test_a_model_reports_its_channels_within_range_and_nothing_else(model):
         assert ((seen >= QUANTITIES[c].low) & (seen <= QUANTITIES[c].high)).all(), c
     assert np.all(np.diff(trace.time) > 0)
     assert np.all(np.diff(trace.sent) >= 0)
-
-
-def test_faults_are_rare_and_repeatable():
-    plan = [
-        plan_faults(1, f"s{i}", ["pm25"], b, 0.0, 86_400.0) for i in range(40) for b in range(5)
-    ]
-    flat = [f for faults in plan for f in faults]
-    assert 0.2 < len(flat) / 200 < 1.2
-    assert {f.kind for f in flat} >= {"gap", "restart"}
-    assert plan[3] == plan_faults(1, "s0", ["pm25"], 3, 0.0, 86_400.0)
 
 
 def test_gs601_rates_vaping_itself_and_sends_frames_at_once():

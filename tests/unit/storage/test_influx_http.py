@@ -6,7 +6,6 @@ import pytest
 
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from tests.support.broker import free_port
 from tests.support.fake_server import FakeServer
 
 OF_3 = {"db": "air", "precision": "nanosecond", "accept_partial": "true"}
@@ -140,12 +139,6 @@ def test_a_statement_that_changes_something_is_not_in_the_address():
     assert headers["Content-Type"].startswith("application/x-www-form-urlencoded")
 
 
-def test_a_user_and_password_of_1x():
-    with answering(204) as server:
-        http(server.url, username="plume").write(b"x y=1 1")
-    assert server.requests[-1][3]["Authorization"] == "Basic cGx1bWU6aHVudGVyMg=="
-
-
 @pytest.mark.parametrize(
     ("answers", "version"),
     [
@@ -167,13 +160,6 @@ def test_another_program_is_not_mistaken_for_an_influxdb(body):
         pytest.raises(StorageUnavailableError, match="not an InfluxDB 1, 2 or 3"),
     ):
         http(server.url).get_server()
-
-
-def test_nobody_there():
-    url = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(StorageUnavailableError, match="does not answer") as caught:
-        http(url).write(b"x y=1 1")
-    assert "refused" in str(caught.value)
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b'{"a":1}', b'{"results":[1]}'])
