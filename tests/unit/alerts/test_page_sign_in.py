@@ -280,6 +280,15 @@ async def test_one_click_is_for_this_machine_alone(open_page):
         assert (await remote.post("/sign-in", data={"account": "ap"})).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [(("Origin", b"http://["), 403), (("Content-Length", b"\xb2"), 413)],
+)
+async def test_a_header_that_is_none_is_refused(open_page, header, status):
+    answer = await open_page().client.post("/sign-in", content=b"account=ap", headers=[header])
+    assert answer.status_code == status
+
+
 async def test_names_and_passwords_stay_out_of_the_log(open_page, caplog):
     page = open_page()
     caplog.set_level("DEBUG")
