@@ -13,10 +13,13 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from alerts.access import api_tokens, sessions
 from alerts.access.passwords import remove_person
 from alerts.access.sign_in_rules import fold_address
 from alerts.duty.roster import Receiver
 from alerts.policy import StaffMember
+from storage import audit
+from storage.audit import AuditKind
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
@@ -90,6 +93,26 @@ def bind_account(tx: sqlite3.Connection, person: str, email: str, account: Provi
     tx.execute(
         "INSERT OR REPLACE INTO provider_account VALUES (?, ?, ?, ?, ?)", (person, email, *account)
     )
+
+
+def end_earlier(tx: sqlite3.Connection, account: ProviderAccount, person: str, now: float) -> bool:
+    """End what an account has as anybody but this person; return whether there was anything.
+
+    People of the directory are removed. Configured people keep their binding, so that an
+    administrator must release their address before another account can sign in with it.
+    """
+    query = "SELECT person FROM provider_account WHERE issuer = ? AND client = ? AND subject = ?"
+    earlier = {one for (one,) in tx.execute(query, account)} - {person}
+    had_tokens = {token.person for token in api_tokens.list_tokens(tx)} & earlier
+    why = "the account signs in as someone else"
+    for one in sorted(earlier):
+        api_tokens.limit(tx, one, "", frozenset())
+        if remove(tx, one):
+            remove_person(tx, one, why, now)
+        elif sessions.end_all(tx, one, now) or one in had_tokens:
+            detail = {"what": "signed out", "person": one, "why": why}
+            audit.append(tx, AuditKind.SETTINGS, "service", detail, now)
+    return bool(earlier)
 
 
 class Directory:

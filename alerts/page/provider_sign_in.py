@@ -123,6 +123,9 @@ class ProviderPages(SignInGroup):
         account = ProviderAccount(
             provider.settings.issuer, provider.settings.client_id, found.subject
         )
+        person, now, write = member.id if member else email, self._now(), self._context.write
+        if await write(lambda tx: directory.end_earlier(tx, account, person, now)):
+            await self._context.run_in_thread(self._context.settings.notices.read_channels)
         if member is None or is_of_directory(member.id):
             member = await self._update_directory(email, found, account)
         refusal = self._find_refusal(provider, found, member)

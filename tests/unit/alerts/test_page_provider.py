@@ -513,6 +513,42 @@ async def test_an_address_that_passes_on_inherits_nothing(join, provider, change
     assert len(removals(page)) == 1
 
 
+@pytest.mark.parametrize(("groups", "status"), [(["others"], 403), (["pw-lincoln"], 200)])
+async def test_an_account_with_another_address_is_one_person(join, provider, groups, status):
+    page, _ = await join(["pw-admins"])
+    give_person(page.db, "new@school.example")
+    async with page.browse() as other:
+        page.client, before = other, page.client
+        provider.change = {"email": "newer@school.example", "groups": groups}
+        assert (await sign_in(page, provider, "sub-new")).status_code == status
+        page.client = before
+        assert await person_of(page) == ""
+    assert page.engine.policy.find_member("new@school.example") is None
+    assert list_left(page.db, "new@school.example") == []
+    people = [person.id for person in directory.list_people(page.db)]
+    assert people == ["newer@school.example"] * (status == 200)
+    assert [one["person"] for one in removals(page)] == ["new@school.example"]
+
+
+async def test_a_configured_address_that_its_account_lost_has_no_sessions(start, provider):
+    page = start()
+    await sign_in(page, provider)
+    give_person(page.db, "ap")
+    provider.change = {"email": "fm@school.example"}
+    async with page.browse() as other:
+        page.client, before = other, page.client
+        for _ in range(2):
+            assert (await sign_in(page, provider)).status_code == 200
+        assert await person_of(page) == "F. Manager"
+        page.client = before
+    assert await person_of(page) == ""
+    assert not {"staff_session", "api_token"} & {table for (table,) in list_left(page.db, "ap")}
+    details = [json.loads(entry.detail) for entry in audit.read_entries(page.db)]
+    assert [one["person"] for one in details if one.get("what") == "signed out"] == ["ap"]
+    provider.change = {"sub": "sub-heir"}
+    assert (await sign_in(page, provider)).status_code == 403
+
+
 def removals(page):
     details = [json.loads(entry.detail) for entry in audit.read_entries(page.db)]
     return [one for one in details if one.get("what") == "removed"]
