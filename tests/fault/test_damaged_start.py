@@ -227,12 +227,12 @@ async def test_a_damaged_value_is_reported_once_and_starts_over(filled, caplog, 
     config, _ = filled
     named = "SELECT name FROM detector_snapshot WHERE name NOT LIKE '% damaged'"
     with contextlib.closing(sqlite3.connect(config.data_dir / "state.db")) as db, db:
-        small = ("retention clock", "hours on duty", "room tests")
+        small = ("retention clock", "room tests")
         for name in (*small, "last weekly summary"):
             db.execute("INSERT OR REPLACE INTO detector_snapshot VALUES (?, 0, '', '')", (name,))
         db.execute(f"UPDATE detector_snapshot SET body = {body}")  # noqa: S608
         names = {name for (name,) in db.execute(named)}
-    assert {"detector", "liveness", "retention clock", "hours on duty"} < names
+    assert {"detector", "liveness", "retention clock"} < names
     reported = set()
     for _ in range(2):
         caplog.clear()
@@ -243,4 +243,4 @@ async def test_a_damaged_value_is_reported_once_and_starts_over(filled, caplog, 
         found = {r.args[0] for r in caplog.records if "set aside" in r.getMessage()}
         assert found.isdisjoint(reported)
         reported |= found
-    assert {"detector", "liveness", "retention clock", "hours on duty"} < reported <= names
+    assert {"detector", "liveness", "retention clock"} < reported <= names
