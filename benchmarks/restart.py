@@ -221,8 +221,8 @@ def main() -> int:
     broken: list[str] = []
     with tempfile.TemporaryDirectory() as scratch, course(options, Path(scratch)) as (made, port):
         with rig.publisher(port, rig.steady, 20, 7_200, 1):
-            for what, (stored, judged) in starts(made):
-                print(f"  {what}: stored after {stored:.1f} s, judged after {judged:.1f} s")
+            for what, (stored, evaluated) in starts(made):
+                print(f"  {what}: stored after {stored:.1f} s, evaluated after {evaluated:.1f} s")
                 sys.stdout.flush()
                 if stored >= _GOAL_S:
                     broken.append(f"{what}: {stored:.1f} s until a message is stored")

@@ -92,7 +92,7 @@ def generate(folder: Path, sensors: int, seconds: int) -> list[Path]:
                         floor=empty,
                         room="sensor",
                         model=empty,
-                        judged=pl.lit(value=True),
+                        evaluated=pl.lit(value=True),
                         **{key: key for key in COLUMNS},
                         events=pl.lit(None, pl.String()),
                         faults=pl.lit(None, pl.String()),

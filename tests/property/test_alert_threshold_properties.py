@@ -51,7 +51,7 @@ def take(levels, rows, time, dt, score):
 
 
 def same(a, b):
-    np.testing.assert_array_equal(a.array(), b.array())
+    np.testing.assert_array_equal(a.to_array(), b.to_array())
 
 
 @settings(max_examples=6)
