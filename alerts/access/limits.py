@@ -10,9 +10,12 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from storage.rate_limit import Bound, RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MAX_PROVEN: Final = 10_000
 _CLIENT: Final = (Bound(5, 60.0), Bound(30, 3600.0))
@@ -49,14 +52,13 @@ class TryLimit:
     _proven: dict[str, None] = field(default_factory=dict)
     """Addresses with a successful sign-in, the most recent last."""
 
-    def take(self, address: str, account: str, now: float) -> float:
-        """Count an attempt and return 0.0, or return how many seconds to wait."""
+    def take(self, address: str, accounts: Iterable[str], now: float) -> float:
+        """Count an attempt on accounts and return 0.0, or return how many seconds to wait."""
         mine = make_address_key(address)
         limits = [(self._clients, mine)]
         if mine not in self._proven:
             limits.append((self._all, ""))
-            if account:
-                key = _make_account_key(account)
+            for key in map(_make_account_key, accounts):
                 is_slowed = self._accounts.wait_s(key, now) > 0
                 limits.append(
                     (self._slowed, f"{mine} {key}") if is_slowed else (self._accounts, key)

@@ -82,10 +82,11 @@ class AccountPages(SignInGroup):
         session, now = request.state.session, self._now()
         if not self._has_password(request):
             raise HTTPException(403, _("You sign in without a password on this page."))
-        if self._limit.take(find_client(request), session.person, now) > 0:
+        if self._limit.take(find_client(request), [session.person], now) > 0:
             fault = _("Too many failed attempts. Wait a few minutes.")
             return await self._account(request, fault, 429)
-        member = await self._check_password(session.person, get_text(request.state.form, "old"))
+        own = [member for member in self._context.policy.staff if member.id == session.person]
+        member = await self._check_password(own, get_text(request.state.form, "old"))
         if member is None:
             return await self._account(request, _("The current password is wrong."), 403)
         self._limit.record_success(find_client(request), session.person)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import secrets
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode
@@ -33,7 +34,7 @@ from storage.audit import AuditKind
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
 
@@ -48,6 +49,8 @@ _MAX_WAITING: Final = 8
 _CODE_S: Final = 300.0
 """Time to enter the code after the password, in seconds."""
 _MAX_CODES: Final = 5
+_MAX_NAMESAKES: Final = 4
+"""Maximum people whose passwords are tried for a name; others sign in with their id."""
 _LONGEST_PATH: Final = 1500
 _LONGEST_TOKEN: Final = 64
 _MAX_PENDING: Final = 1000
@@ -80,25 +83,40 @@ class SignInGroup(PageGroup):
         now = self._now()
         audit.append(tx, kind, actor, {"address": find_client(request), **detail}, now)
 
-    async def _check_password(self, account: str, password: str) -> StaffMember | None:
-        member = self._find_member(account)
-        person = "" if member is None else member.id
-        kept = await self._context.read(load_hash, person)
-        hasher = self._context.access.hasher
-        is_right = await self._hash(lambda: hasher.verify(kept, password))
-        return member if is_right else None
+    async def _check_password(
+        self, people: Sequence[StaffMember], password: str
+    ) -> StaffMember | None:
+        """Return the one of these people whose password this is, or None.
 
-    def _find_member(self, account: str) -> StaffMember | None:
-        wanted = account.casefold()
-        staff = self._context.policy.staff
-        by_id = [m for m in staff if m.id.casefold() == wanted]
-        found = by_id or [m for m in staff if m.name.casefold() == wanted]
-        return found[0] if len(found) == 1 else None
+        It takes the same time for everybody, whether or not they share their name.
+        """
+        kept = [await self._context.read(load_hash, member.id) for member in people]
+        verify = self._context.access.hasher.verify
+        idle = max(map(len, self._list_by_name().values()), default=1) - len(people)
+        tried = [*kept, *[None] * idle]
+        fits = await self._hash(lambda: [verify(one, password) for one in tried])
+        right = [member for member, is_right in zip(people, fits, strict=False) if is_right]
+        return right[0] if len(right) == 1 else None
 
-    def _name_account(self, account: str) -> str:
-        """Return the id that attempts on an account are counted under."""
-        member = self._find_member(account)
-        return account if member is None else member.id
+    def _find_people(self, account: str) -> Sequence[StaffMember]:
+        return self._list_by_name().get(account.casefold(), ())
+
+    def _list_by_name(self) -> dict[str, list[StaffMember]]:
+        """Return people by id, and by name if they can use a password; a few for each.
+
+        The person with the id comes first, then people of all schools, so that nobody locks an
+        administrator out with further people of the same name.
+        """
+        policy, rules = self._context.policy, self._context.access.sign_in
+        found: dict[str, list[StaffMember]] = defaultdict(list)
+        for member in policy.staff:
+            name = member.name if rules.may_use_password(member.id) else member.id
+            for key in {member.id.casefold(), name.casefold()}:
+                found[key].append(member)
+        for key, people in found.items():
+            people.sort(key=lambda m: (m.id.casefold() != key, policy.find_sites(m.id) is not None))
+            del people[_MAX_NAMESAKES:]
+        return found
 
     async def _hash(self, work: Callable[[], _T]) -> _T:
         """Run in the single password thread, to limit memory when many people sign in at once."""
@@ -241,19 +259,20 @@ class SignInPages(SignInGroup):
         form = await read_form(request)
         after = keep_inside(get_text(form, "after"))
         account = " ".join(get_text(form, "account").split())[:80]
-        tried = self._find_member(account)  # don't log the text, which may be a password
-        actor = tried.id if tried else "unknown"
+        people = self._find_people(account)
+        actor = people[0].id if len(people) == 1 else "unknown"  # the text may be a password
         if self._is_one_click(request):
             member = self._context.policy.find_member(account)
         else:
-            wait = self._limit.take(find_client(request), self._name_account(account), self._now())
+            counted = [member.id for member in people] or [account]
+            wait = self._limit.take(find_client(request), counted, self._now())
             if wait > 0:
                 return await self._refuse_too_many(request, after, account, wait, actor)
-            member = await self._check_password(account, get_text(form, "password"))
+            member = await self._check_password(people, get_text(form, "password"))
         if member is None:
-            has_password = await self._context.read(load_hash, actor) is not None
-            reason = Refusal.WRONG_PASSWORD if has_password else Refusal.NO_PASSWORD
-            reason = reason if tried else Refusal.UNKNOWN_ACCOUNT
+            has_password = [await self._context.read(load_hash, one.id) for one in people]
+            reason = Refusal.WRONG_PASSWORD if any(has_password) else Refusal.NO_PASSWORD
+            reason = reason if people else Refusal.UNKNOWN_ACCOUNT
             fault = _("Wrong name or password.")
             return await self._refuse(request, actor, reason, after, fault, account)
         response = RedirectResponse(after, 303)
@@ -290,7 +309,7 @@ class SignInPages(SignInGroup):
         require_same_origin(request)
         given, member = get_text(await read_form(request), "code"), pending.member
         limits, now = self._context.access.limits, self._now()
-        wait = self._limit.take(find_client(request), member.id, now)
+        wait = self._limit.take(find_client(request), [member.id], now)
         wait = wait or limits.codes.take(member.id, now)
         if wait > 0:
             return await self._refuse_too_many(request, pending.after, "", wait, member.id)
@@ -327,7 +346,7 @@ class SignInPages(SignInGroup):
         require_same_origin(request)
         form, now = await read_form(request), self._now()
         token, new = get_text(form, "token")[:_LONGEST_TOKEN], get_text(form, "new")
-        wait = self._limit.take(find_client(request), "", now)
+        wait = self._limit.take(find_client(request), (), now)
         if wait > 0:
             return await self._refuse_too_many(request, "/", "", wait)
         member = self._context.policy.find_member(

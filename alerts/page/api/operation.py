@@ -153,7 +153,7 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     token = await context.read(api_tokens.find, text.strip())
     member = None if token is None else context.policy.find_member(token.person)
     if token is None or member is None or now >= token.expires_at:
-        if (wait := limits.api.take(find_client(request), "", now)) > 0:
+        if (wait := limits.api.take(find_client(request), (), now)) > 0:
             raise refuse_for_now(
                 wait, "At most 5 requests a minute with a token that is not valid."
             )

@@ -195,7 +195,7 @@ class AnswerPages(PageGroup):
         member = None if grant is None else self._context.policy.find_member(grant.person)
         if grant is None or member is None or (actions and grant.action not in actions):
             address = find_client(request)
-            wait = self._limit.take(address, "", now)
+            wait = self._limit.take(address, (), now)
             if wait > 0:  # only keeps the log readable: tokens cannot be guessed anyway
                 raise refuse_for_now(wait, _("Too many invalid links. Wait a few minutes."))
             _LOG.warning("a token from %s was refused", address)

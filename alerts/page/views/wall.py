@@ -64,7 +64,7 @@ class WallPages(PageGroup):
         token = get_text(await read_form(request), "token").strip()
         if not await self._context.find_screen(token):
             settings = self._context.settings
-            wait = settings.access.limits.api.take(find_client(request), "", settings.clock())
+            wait = settings.access.limits.api.take(find_client(request), (), settings.clock())
             raise HTTPException(429 if wait > 0 else 403, _("This link no longer works."))
         response = Response(status_code=204)
         response.set_cookie(

@@ -89,43 +89,43 @@ def test_sessions_of_one_person_are_bounded_and_over_ones_leave(tx):
 def test_all_addresses_together():
     limit = TryLimit()
     for n in range(60):
-        assert limit.take(f"10.0.0.{n}", f"a{n}", 0.0) == 0.0
-    assert limit.take("10.9.9.9", "new", 1.0) == 59.0
+        assert limit.take(f"10.0.0.{n}", [f"a{n}"], 0.0) == 0.0
+    assert limit.take("10.9.9.9", ["new"], 1.0) == 59.0
 
 
 @pytest.mark.attack
 def test_wrong_tries_on_an_account_slow_others_down_but_lock_nobody_out():
     limit = TryLimit()
     for n in range(10):
-        assert limit.take(f"10.0.0.{n}", "lee", 0.0) == 0.0
-    tries = [limit.take("10.0.0.1", "lee", 1.0) for _ in range(3)]
+        assert limit.take(f"10.0.0.{n}", ["lee"], 0.0) == 0.0
+    tries = [limit.take("10.0.0.1", ["lee"], 1.0) for _ in range(3)]
     assert tries == [0.0, 0.0, 60.0]  # two a minute from each address, for password and code
-    assert limit.take("10.9.9.9", "lee", 3.0) == 0.0
-    assert limit.take("10.9.9.9", "fox", 4.0) == 0.0
-    assert limit.take("10.0.0.1", "lee", 62.0) == 0.0
+    assert limit.take("10.9.9.9", ["lee"], 3.0) == 0.0
+    assert limit.take("10.9.9.9", ["fox"], 4.0) == 0.0
+    assert limit.take("10.0.0.1", ["lee"], 62.0) == 0.0
 
 
 def test_where_somebody_has_signed_in_others_cannot_lock_them_out():
     limit = TryLimit()
-    assert limit.take("10.0.0.1", "lee", 0.0) == 0.0
+    assert limit.take("10.0.0.1", ["lee"], 0.0) == 0.0
     limit.record_success("10.0.0.1", "lee")
     for n in range(60):
-        limit.take(f"10.1.0.{n}", "lee", 1.0)
+        limit.take(f"10.1.0.{n}", ["lee"], 1.0)
     for n in range(60):
-        limit.take(f"10.2.0.{n}", f"a{n}", 1.0)
-    assert limit.take("10.0.0.2", "lee", 2.0) > 0.0
-    assert [limit.take("10.0.0.1", "lee", 2.0) for _ in range(6)] == [0.0] * 5 + [60.0]
+        limit.take(f"10.2.0.{n}", [f"a{n}"], 1.0)
+    assert limit.take("10.0.0.2", ["lee"], 2.0) > 0.0
+    assert [limit.take("10.0.0.1", ["lee"], 2.0) for _ in range(6)] == [0.0] * 5 + [60.0]
 
 
 def test_a_success_forgets_what_was_wrong_of_the_account_alone():
     limit = TryLimit()
     for _ in range(4):
-        limit.take("10.0.0.1", "lee", 0.0)
-    limit.take("10.0.0.1", "fox", 0.0)
+        limit.take("10.0.0.1", ["lee"], 0.0)
+    limit.take("10.0.0.1", ["fox"], 0.0)
     limit.record_success("10.0.0.1", "fox")
-    assert limit.take("10.0.0.1", "fox", 0.0) == 0.0
+    assert limit.take("10.0.0.1", ["fox"], 0.0) == 0.0
     assert (
-        limit.take("10.0.0.1", "fox", 0.0) > 0.0
+        limit.take("10.0.0.1", ["fox"], 0.0) > 0.0
     )  # a correct password does not reset the limit for other accounts
 
 
@@ -133,12 +133,12 @@ def test_a_clock_that_is_set_back_locks_nobody_out():
     limit, reads = TryLimit(), Limits().token_reads
     day = 86_400.0
     for n in range(60):
-        limit.take(f"10.0.0.{n}", f"a{n}", day)
+        limit.take(f"10.0.0.{n}", [f"a{n}"], day)
     for _ in range(5):
-        limit.take("10.0.1.1", "lee", 2 * day)
+        limit.take("10.0.1.1", ["lee"], 2 * day)
     for n in range(1200):
         assert reads.take("token", day + n) == 0.0
-    assert limit.take("10.0.2.1", "fox", 100.0) == 0.0
+    assert limit.take("10.0.2.1", ["fox"], 100.0) == 0.0
     assert [limit.take("10.0.1.1", "", 100.0) for _ in range(6)] == [0.0] * 5 + [60.0]
     assert reads.take("token", 100.0) == 0.0
 

@@ -448,6 +448,15 @@ async def test_a_person_of_a_mapped_group_exists_from_the_first_sign_in_on(join)
     assert (await page.client.get("/people/new@school.example")).status_code == 200
 
 
+async def test_who_joins_locks_nobody_out_of_their_name(join, provider):
+    page, _ = await join(["pw-lincoln"])
+    provider.change = {"groups": ["pw-lincoln"], "name": "Ad Min"}
+    assert (await sign_in(page, provider, "sub-new")).status_code == 200
+    page.client.cookies.clear()
+    assert (await page.sign_in("Ad Min")).status_code == 303
+    assert (await page.client.get("/tokens")).status_code == 200
+
+
 @pytest.mark.parametrize("groups", [[], ["others"], ["pw-old"]])
 async def test_nobody_joins_without_a_group_that_names_schools(join, groups):
     page, answer = await join(groups)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from alerts.incidents import repository
 from alerts.policy import AlertPolicy, StaffMember
 from plumewatch.service.web_server import wrap_for_proxies
 from storage import audit, sqlite
-from tests.unit.alerts.test_page import HOST, PASSWORD
+from tests.unit.alerts.test_page import HASHER, HOST, PASSWORD
 
 pytestmark = pytest.mark.attack
 
@@ -121,6 +122,64 @@ async def test_guesses_by_id_and_by_name_are_guesses_at_one_account(open_page):
             assert (await other.post("/sign-in", data=form)).status_code == 403
     for account, status in (("ap", 403), ("A. Principal", 403), ("ap", 429)):
         assert (await page.sign_in(account, "guess")).status_code == status
+
+
+NORTH = [StaffMember(f"north-{n}", "Nurse") for n in range(5)]
+OTHERS = [
+    StaffMember("nurse", "Office"),
+    StaffMember("south-nurse", "nurse", "admin"),
+    StaffMember("clerk", "Clerk"),
+]
+
+
+@pytest.fixture
+def namesakes():
+    """Return a policy with nurses of one school, and two people who are listed later."""
+    policy = AlertPolicy(staff=(*NORTH, *OTHERS))
+    sites = {member.id: frozenset({"North"}) for member in NORTH}
+    sites |= dict.fromkeys(member.id for member in OTHERS)
+    return replace(policy, roster=replace(policy.get_roster(), sites=sites))
+
+
+@pytest.mark.parametrize("person", ["nurse", "south-nurse", "north-0"])
+async def test_among_people_of_one_name_the_password_decides(open_page, namesakes, person):
+    page = open_page(namesakes)
+    with sqlite.transaction(page.db) as tx:
+        passwords.store_hash(tx, person, HASHER.hash(NEW), page.now)
+    assert (await page.sign_in("Nurse", NEW)).status_code == 303
+    assert sessions.count_by_person(page.db, page.now) == {person: 1}
+    page.client.cookies.clear()
+    assert (await page.sign_in("Nurse", PASSWORD)).status_code == 403
+    await page.sign_in(person, NEW)
+    answer = await page.act("/account/password", old=PASSWORD, new=NEW)
+    assert answer.status_code == 403
+
+
+async def test_a_guess_at_a_shared_name_is_a_guess_at_each_of_its_people(open_page, namesakes):
+    page = open_page(namesakes)
+    for n in range(10):
+        async with page.browse(f"10.0.0.{n}") as other:
+            form = {"account": "nurse", "password": "guess"}
+            assert (await other.post("/sign-in", data=form)).status_code == 403
+    tries = [(await page.sign_in("south-nurse", "guess")).status_code for _ in range(3)]
+    assert tries == [403, 403, 429]
+
+
+async def test_how_long_a_sign_in_takes_tells_nothing_of_names(open_page, namesakes):
+    asked = []
+
+    class Spy:
+        hash = HASHER.hash
+
+        def verify(self, kept, password):
+            asked.append(kept)
+            return HASHER.verify(kept, password)
+
+    page = open_page(namesakes, hasher=Spy())
+    for account in ("Nurse", "clerk", "nobody"):
+        asked.clear()
+        assert (await page.sign_in(account, "guess")).status_code == 403
+        assert len(asked) == 4
 
 
 async def test_guesses_at_once_are_no_way_around(open_page):
