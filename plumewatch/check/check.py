@@ -29,6 +29,7 @@ from plumewatch.config.faults import list_some
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
+from plumewatch.service.stored_values import describe_damage
 from storage.errors import StorageCorruptError, StorageError
 
 if TYPE_CHECKING:
@@ -99,6 +100,9 @@ def _run_check(
         return  # `check_store` reports it
     except (StorageError, sqlite3.Error) as error:
         yield fault("store", str(error), f"ls -l {config.data_dir}: this account must read it")
+    except Exception:
+        if not describe_damage(DataPaths(config.data_dir).state):
+            raise
 
 
 _OF_DEMO: Final = (check_store, check_series, check_duty)

@@ -26,6 +26,7 @@ from plumewatch.config.sections.common import US_ZONES
 from plumewatch.config.settings import read_influx_settings
 from plumewatch.sensor_clock import compute_offset, explain_shift, find_shift
 from plumewatch.service.data_folder import refuse_older
+from plumewatch.service.stored_values import describe_damage
 from storage.errors import (
     SchemaTooNewError,
     SchemaTooOldError,
@@ -152,6 +153,12 @@ def _check_space(config: PlumewatchConfig, free_gb: float) -> CheckResult:
 def _check_database(path: Path) -> Iterator[CheckResult]:
     try:
         refuse_older(path)
+        if path.name == "state.db" and (found := describe_damage(path)):
+            yield fault(
+                "store",
+                f"{path}: damaged values: {found}",
+                "restart the service: it sets them aside, and their part starts over",
+            )
     except SchemaTooOldError:
         return  # the service upgrades it at its next start
     except SchemaTooNewError as error:

@@ -59,6 +59,7 @@ def backup(
     with show_progress("copying"):
         lacks = back_up(site.paths.root, path, _format_stamp(now), openers=OPENERS)
     sound = _verify(path)
+    sound = sound and not _name_damage(path)
     for name, why in lacks.items():
         echo(f"LACKS {name}: {why}; restart the service, which repairs it")
     echo(f"wrote {path}")
@@ -81,7 +82,9 @@ def restore(
 ) -> int:
     """Verify a backup and put it in place; the service must not run."""
     sound = _verify(source)
+    damaged = sound and _name_damage(source)
     if verify or not sound:
+        sound = sound and not damaged
         word = "sound" if sound else "not sound"
         echo(f"{source} is {word}; nothing was changed")
         return DONE if sound else REFUSED
@@ -112,6 +115,15 @@ def _verify(folder: Path) -> bool:
         echo(f"{'ok   ' if proof.ok else 'FAULT'} {proof.part}: {proof.sentence}")
         sound = sound and proof.ok
     return sound
+
+
+def _name_damage(folder: Path) -> bool:
+    """Print the damaged values of a sound backup; restoring it is still possible."""
+    from plumewatch.service.stored_values import describe_damage
+
+    if found := describe_damage(folder / "state.db"):
+        echo(f"FAULT state.db: damaged values, set aside at the next start: {found}")
+    return bool(found)
 
 
 def _restore(folder: Path, site: Site, *, force: bool) -> None:

@@ -32,6 +32,7 @@ from plumewatch.service.data_folder import (
     reserve_space,
     use_reserved_space,
 )
+from plumewatch.service.stored_values import set_damage_aside
 from storage.errors import (
     StorageCorruptError,
     StorageError,
@@ -177,7 +178,7 @@ class Resources:
         self.state = open_and_repair_state(self.paths.state)
         self.is_open = True
         lost = report_absent(self.journal, absent)
-        damaged = find_set_aside(self.paths.root) - before
+        damaged = find_set_aside(self.paths.root) - before | set_damage_aside(self.state)
         record_start(self.state, self.config, now, lost, damaged)
         cursor = max(self.series.get_cursor(), load_cursor(self.state, CONSUMER))
         reconcile_journal(self.journal, cursor)

@@ -298,6 +298,15 @@ class TestStore:
         assert "newer version" in line["sentence"]
         assert "alerts 99" in line["sentence"]
 
+    def test_a_damaged_value(self, checked, tmp_path):
+        (tmp_path / "plumewatch-data").mkdir()
+        with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
+            prepare_state(db)
+            db.execute("INSERT INTO directory_person VALUES ('ada', 'Ada', '5', 1, NULL)")
+        _, found = checked()
+        (line,) = problems(found, "store")
+        assert line["sentence"].endswith("directory_person.provider_groups of id ada")
+
     def test_a_database_of_another_program(self, checked, tmp_path):
         folder = tmp_path / "plumewatch-data"
         folder.mkdir()

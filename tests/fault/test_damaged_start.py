@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 
 from alerts import sensor_tests
+from alerts.incidents import repository
+from alerts.page.queries import load_incident
 from storage import audit
 from storage.audit import AuditKind
 from storage.reading import Reading
@@ -244,3 +246,88 @@ async def test_a_damaged_value_is_reported_once_and_starts_over(filled, caplog, 
         assert found.isdisjoint(reported)
         reported |= found
     assert {"detector", "liveness", "retention clock"} < reported <= names
+
+
+TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+DAMAGED_VALUES = {
+    "silence.labels": ["[1]", 'z"room":"n2-boys"}', "{}", '{"room":5}', "[" * 3000],
+    "silence.ends_at": [9e999],
+    "directory_person.provider_groups": ["Z", "5", "[1,null,[]]", "[" * 3000 + "]" * 3000],
+    "directory_person.name": [b"Ad\xe1"],
+    "api_token.sites": ["5"],
+    "own_channel.made_at": [9e999],
+    "staff_session.provider_groups": ["{"],
+    "escalation_step.ring": ["Z", '{"name":"nearesu","people":[]}'],
+    "outbox.notice": ["Z", "{}"],
+    "incident.kind": ["vapd", b"vap\xe5"],
+    "incident.onset": [9e999],
+    "incident.suppression": ["Z", "[]"],
+    "incident_history.what": ["openee"],
+    "incident_history.detail": ["[]"],
+    "alert_event.kind": ["vapd"],
+    "alert_event.phase": ["endee"],
+    "alert_event.evidence": ["Z", "[]", '{"pm25":[1]}', b"{\xff}"],
+    "alert_event.decided_probabilities": ["[", '{"vape":"x"}'],
+    "alert_event.details": ["5", '[{"code":"unknowm"}]'],
+    "sensor_test.result": ["Z", "[]"],
+}
+ROWS = """
+INSERT INTO silence (labels, owner, reason, created_at, starts_at, ends_at)
+    VALUES ('{"room":"n2-boys"}', 'ap', 'x', 1, 1, unixepoch() - 60);
+INSERT INTO directory_person VALUES ('ada', 'Ada', '["staff"]', unixepoch(), NULL);
+INSERT INTO api_token (hash, name, person, scopes, made_by, made_at, expires_at, sites)
+    VALUES (x'00', 'x', 'ap', 'read', 'ap', 1, 2e9, '["north"]');
+INSERT INTO own_channel (person, kind, address, p256dh, auth, label, made_at)
+    VALUES ('ap', 'push', 'x', '', '', '', 1);
+INSERT INTO staff_session VALUES (x'00', 'ap', 1, 2e9, '["staff"]', 'a@b.c');
+INSERT INTO escalation_step (incident, seq, round, action, due_at, ring)
+    SELECT id, 99, 1, 'tell', 2e9, '{"name":"nobody","people":[]}' FROM incident;
+INSERT INTO outbox (incident, person, target, channel, reason, priority, notice, created_at,
+    due_at, expires_at, status)
+    SELECT id, 'ap', 'x', 'push', 'opened', 'high', json_object('incident', id,
+    'reason', 'opened', 'kind', kind, 'room', room, 'floor', '', 'building', '', 'since', onset),
+    1, 2e9, 3e9, 'due' FROM incident;
+INSERT INTO sensor_test VALUES ('n2-boys-1', 1, 'n2-boys', 0, 'ap',
+    '{"interval_s":null,"has_particles":false,"level_moved":false}');
+"""
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [(where, value) for where, found in DAMAGED_VALUES.items() for value in found],
+)
+async def test_a_damaged_value_of_a_row(filled, caplog, where, value):
+    """The value is named and set aside; its incident stays, and a plume is detected."""
+    config, _ = filled
+    table, column = where.split(".")
+    path = config.data_dir / "state.db"
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.executescript(ROWS)
+        (incidents,) = db.execute("SELECT count(*) FROM incident").fetchone()
+        assert incidents
+        for (name,) in db.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?", (table,)
+        ).fetchall():
+            db.execute(f"DROP TRIGGER {name}")
+        triggers = db.execute(TRIGGERS).fetchall()
+        assert triggers
+        value = f"CAST(x'{value.hex()}' AS TEXT)" if isinstance(value, bytes) else repr(value)
+        value = "9e999" if value == "inf" else value
+        assert db.execute(f"UPDATE {table} SET {column} = {value}").rowcount  # noqa: S608
+    caplog.clear()
+    for is_reported in (True, False):
+        async with running(config) as service:
+            await assert_works(service)
+            assert (f'"damaged": "{where}"' in details_of_start(service)) is is_reported
+            with state_database(service) as db:
+                assert db.execute("SELECT count(*) FROM incident").fetchone()[0] == incidents
+                (found,) = db.execute(
+                    "SELECT count(*) FROM detector_snapshot WHERE name LIKE ? || ' %damaged'",
+                    (where,),
+                ).fetchone()
+                assert found
+                assert sorted(map(tuple, db.execute(TRIGGERS))) == sorted(triggers)
+                for (incident,) in db.execute("SELECT id FROM incident").fetchall():
+                    assert repository.load(db, incident)
+                    assert load_incident(db, incident)

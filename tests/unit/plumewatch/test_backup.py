@@ -270,6 +270,20 @@ async def test_an_index_that_is_damaged_is_repaired(used, tmp_path):
         assert list(path.parent.glob("state.db.corrupt-*"))
 
 
+async def test_a_damaged_value_is_named_and_can_be_restored(used, tmp_path):
+    path = tmp_path / "data/state.db"
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO silence VALUES (7, '[1]', 'ap', 'x', 1, 1, 9e9, '', '')")
+    fault = "FAULT state.db: damaged values, set aside at the next start: silence.labels of id 7\n"
+    code, output = await asyncio.to_thread(back_up, used, tmp_path / "b")
+    assert (code, fault in output) == (1, True), output
+    copied = tmp_path / "b" / COPY
+    ran = await asyncio.to_thread(plumewatch, "restore", "--verify", copied)
+    assert (ran.code, fault in ran.out, "is not sound" in ran.out) == (1, True, True), ran.out
+    code, output = await asyncio.to_thread(restore, used, copied, force=True)
+    assert (code, fault in output) == (0, True), output
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "state.db", "state.db-wal"])
 def test_a_pipe_is_not_read(used, copied, name):
     (copied / name).unlink(missing_ok=True)
