@@ -8,6 +8,8 @@ Only two devices under one name do this, again and again:
   readings without time stamps alternate with old ones that have one.
 - *Readings crowd*: for most of a minute, more than `_PER_S` readings arrive each second, and more
   than twice as many as usual.
+- *Readings are lost*: newer and older particle readings alternate as they arrive, and no numbers
+  explain it.
 
 A device may jump once. So jumps are *doubts*, and only `DOUBTS` of them within `DOUBT_S` are
 reported. Doubts within `_APART_S` count once, because stored readings without time stamps may all
@@ -37,6 +39,8 @@ _JUMP_UG_M3: Final = 20.0
 _JUMP_SHARE: Final = 2.0
 _LEARNED_S: Final = 200.0
 _OLD_S: Final = 60.0
+_LIVE_S: Final = 15.0
+_LOST_S: Final = 60.0
 _PER_S: Final = 3
 _CROWDED_S: Final = 40
 _LEARN: Final = 1 / 256
@@ -48,9 +52,9 @@ class Doubts:
 
     times: list[float] = field(default_factory=list)
 
-    def add(self, now: float, apart_s: float = 0.0) -> bool:
+    def add(self, now: float, apart_s: float = 0.0, within_s: float = DOUBT_S) -> bool:
         """Add a doubt, unless the last one was less than `apart_s` ago; return whether many."""
-        recent = [at for at in self.times if 0 <= now - at < DOUBT_S]
+        recent = [at for at in self.times if 0 <= now - at < within_s]
         if not recent or now - recent[-1] >= apart_s:
             recent = [*recent[1 - DOUBTS :], now]
         self.times = recent
@@ -71,6 +75,8 @@ class Contradictions:
     `began`: receive time of the first reading.
     `second`, `count`: last second with readings, and how many; `usual` is the usual number.
     `crowded_s`: number of crowded seconds, less the other seconds since.
+    `fine_newest`, `fine_seq`: latest time of fine particles, and the number of that reading.
+    `has_passed`: whether it came after the last lost reading.
     """
 
     newest: float = -math.inf
@@ -90,7 +96,11 @@ class Contradictions:
     count: int = 0
     usual: float = 1.0
     crowded_s: int = 0
+    fine_newest: float = -math.inf
+    fine_seq: int | None = None
+    has_passed: bool = False
     doubts: Doubts = field(default_factory=Doubts)
+    lost: Doubts = field(default_factory=Doubts)
 
     def add(self, reading: Reading) -> bool:
         """Add a live reading that may alert; return whether two devices are sending."""
@@ -99,6 +109,7 @@ class Contradictions:
         if now - self.confirmed > _LEARNED_S or now < self.received:
             self.late_s, self.since, self.newest, self.goes_back = math.inf, now, time, False
             self.began = min(self.began, now)
+            self.fine_newest = min(self.fine_newest, time)
         late, is_learning = now - time, now - self.since < _LEARNED_S
         if is_learning and late < self.late_s:
             self.late_s = late
@@ -108,13 +119,27 @@ class Contradictions:
         if self.newest - time > _WITHIN_S:
             doubtful = is_usual or is_timed > self.is_timed
             self.goes_back |= doubtful and is_learning
-            doubtful &= not self.goes_back
+            if self.goes_back:
+                doubtful = self._jumps(reading.values, now, time)
         else:
             doubtful = self._jumps(reading.values, now, time)
+        is_lost = not reading.values.keys().isdisjoint(FINE_PARTICLES) and self._loses(reading)
         self.newest = max(self.newest, time)
         self.received, self.is_timed = now, is_timed
         crowd = late <= self.late_s + _OLD_S and self._crowds(int(now))
-        return crowd or (doubtful and self.doubts.add(now, _APART_S))
+        return crowd or is_lost or (doubtful and self.doubts.add(now, _APART_S))
+
+    def _loses(self, reading: Reading) -> bool:
+        """Return whether readings of fine particles are lost again and again."""
+        now, seq, time = reading.received, reading.seq, min(reading.time, reading.received)
+        if time >= self.fine_newest:
+            self.has_passed = self.has_passed or time > self.fine_newest
+            self.fine_newest, self.fine_seq = time, seq
+            return False
+        in_order = seq is None or self.fine_seq is None or seq >= self.fine_seq
+        is_lost = in_order and now - time <= _LIVE_S and self.has_passed
+        self.has_passed = False
+        return is_lost and self.lost.add(now, within_s=_LOST_S)
 
     def _jumps(self, values: Mapping[str, float], now: float, time: float) -> bool:
         """Return whether the air jumped back."""

@@ -22,7 +22,7 @@ import numpy as np
 from detection.channels import FOLLOWED_KEYS
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
-from detection.quantities import COLUMN_INDEX, COLUMNS
+from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES
 from storage.reading import Reading  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
@@ -181,6 +181,9 @@ def _get_number(reading: Reading) -> int:
 
 CLOCK_SET_BACK_S: Final = 60.0
 """If the receive time drops by more than this, in seconds, the clock was set back."""
+_NEAR_S: Final = 15.0
+"""A reading that is older than the last one by at most this is slightly older."""
+_CONTINUES_S: Final = 60.0
 
 
 class _Snapshot(msgspec.Struct):
@@ -191,7 +194,8 @@ class _Snapshot(msgspec.Struct):
     last_adjustment: int
     order: bytes
     newest_received: float
-    on_our_clock: list[str]
+    on_our_clock: dict[str, float]
+    newest_fine: dict[str, float]
 
 
 class ReadingSelector:
@@ -199,7 +203,14 @@ class ReadingSelector:
 
     `skipped` counts readings that came too late, by sensor. If a sensor's reading has no time
     stamp, the service's clock is used. Once its readings have time stamps again, they are used,
-    even if they are earlier.
+    even if they are earlier. If they are more than slightly earlier, they are used once no reading
+    without a time stamp has arrived for `_CONTINUES_S`, because some devices send old averages in
+    between, and so might a forger.
+
+    If a sensor reports fine particles, only readings with them decide about its time. One without
+    them is skipped if it is old, and a particle reading that is slightly older than one without
+    them is used nevertheless. Otherwise, anyone who sends temperatures under the sensor's name
+    could hide a plume.
     """
 
     def __init__(
@@ -213,7 +224,8 @@ class ReadingSelector:
         self._reorder = Reorder()
         self._newest_received = float("-inf")
         self._newest_passed: dict[str, float] = {}
-        self._on_our_clock: set[str] = set()
+        self._on_our_clock: dict[str, float] = {}
+        self._newest_fine: dict[str, float] = {}
 
     def snapshot(self, last_adjustment: int) -> bytes:
         """Return the state, including the number of the last threshold adjustment."""
@@ -223,7 +235,8 @@ class ReadingSelector:
                 last_adjustment,
                 self._reorder.snapshot(),
                 self._newest_received,
-                sorted(self._on_our_clock),
+                self._on_our_clock,
+                self._newest_fine,
             )
         )
 
@@ -239,7 +252,7 @@ class ReadingSelector:
         self._newest_passed = self.detectors.plumes.get_times()
         self._reorder = reorder
         self._newest_received = found.newest_received
-        self._on_our_clock = set(found.on_our_clock)
+        self._on_our_clock, self._newest_fine = found.on_our_clock, found.newest_fine
         return found.last_adjustment
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
@@ -263,15 +276,18 @@ class ReadingSelector:
     def _move_clock(self, now: float, by_s: float) -> list[Event]:
         """Continue after our clock was set, and shift all times taken from it."""
         self._newest_received = now
-        for sensor, at in self._newest_passed.items():
-            if at > now or sensor in self._on_our_clock:
-                self._newest_passed[sensor] = at + by_s
+        for newest in (self._newest_passed, self._newest_fine, self._on_our_clock):
+            for sensor, at in newest.items():
+                if at > now or sensor in self._on_our_clock:
+                    newest[sensor] = at + by_s
         return self.detectors.move_clock(now, by_s, self._on_our_clock)
 
     def _start_again(self, now: float) -> list[Event]:
         """Start over for sensors with readings after `now`: our clock was set back."""
         self._newest_received = now
         self._newest_passed = {s: at for s, at in self._newest_passed.items() if at <= now}
+        self._newest_fine = {s: at for s, at in self._newest_fine.items() if at <= now}
+        self._on_our_clock = {s: min(at, now) for s, at in self._on_our_clock.items()}
         return self.detectors.set_back(now)
 
     def _evaluate(self, readings: Sequence[Reading]) -> list[Event]:
@@ -292,18 +308,28 @@ class ReadingSelector:
         """Record a reading's time; return False if the sensor must continue at an earlier time."""
         sensor = reading.sensor
         newest = self._newest_passed.get(sensor, float("-inf"))
-        had_ours, has_air = sensor in self._on_our_clock, _has_air_values(reading)
-        if has_air or newest < 0:
-            if reading.is_timed:
-                self._on_our_clock.discard(sensor)
+        untimed, has_air = self._on_our_clock.get(sensor), _has_air_values(reading)
+        has_fine = not reading.values.keys().isdisjoint(FINE_PARTICLES)
+        decides = has_fine or (has_air and sensor not in self._newest_fine)
+        at = min(reading.time, reading.received)
+        goes_back = False
+        if at <= newest and reading.is_timed and decides:
+            is_near = newest - at <= _NEAR_S
+            if untimed is not None:
+                goes_back = is_near or reading.received - untimed > _CONTINUES_S
             else:
-                self._on_our_clock.add(sensor)
+                goes_back = has_fine and is_near and at > self._newest_fine.get(sensor, at)
+        if decides or newest < 0:
+            if not reading.is_timed:
+                self._on_our_clock[sensor] = reading.received
+            elif at > newest or goes_back:
+                self._on_our_clock.pop(sensor, None)
         if not has_air:
             return True
-        at = min(reading.time, reading.received)
-        goes_back = at <= newest and had_ours and reading.is_timed
         if at > newest or goes_back:
             self._newest_passed[sensor] = at
+            if has_fine:
+                self._newest_fine[sensor] = at
         else:
             self.skipped[sensor] += 1
         return not goes_back

@@ -361,3 +361,38 @@ def test_clean_air_without_numbers_hides_no_plume_in_silence(
     assert at < START + PUFF_S + 30
     assert attacked.notified_people() == {"fm"}
     assert all(map(may_alert, attacked.stored))
+
+
+@pytest.mark.parametrize(
+    ("stamped", "delay_s", "content", "moved_s", "every_s"),
+    [
+        (True, 1.5, {"temp": 21.5}, 100, 1.0),
+        (True, 0.5, {"co2": 600}, 0, 1.0),
+        (True, 2.5, {"n10": 1}, 0, 0.4),
+        (False, 0.05, {"co2": 600}, -590, 1.0),
+        (False, 0.05, {"co2": 600}, -590, 20.0),
+        (False, 0.05, {"pm25": 4.0}, -590, 20.0),
+        (False, 0.05, {"pm25": 4.0}, -590, 0.9),
+    ],
+)
+@pytest.mark.parametrize("numbered", [True, False])
+@pytest.mark.parametrize("begins_s", [3.0, 400.0])
+def test_forged_time_stamps_hide_no_plume(
+    school, stamped, delay_s, content, moved_s, every_s, numbered, begins_s
+):
+    """The forged readings try to make the sensor's own ones look old, or to end its episodes."""
+    topic, left_out = f"plumewatch/v1/{VAPED}/reading", {"time"} if not stamped else set()
+    left_out |= set() if numbered else {"seq"}
+    messages = []
+    for r in readings_of_puff(VAPED, seconds=LENGTH_S, onset_s=PUFF_S, top=300):
+        body = json.loads(wire(r, 9_000).payload)
+        payload = json.dumps({key: body[key] for key in body.keys() - left_out}).encode()
+        messages.append(WireMessage(topic, payload, 1, False, r.time + delay_s, VAPED))
+    for k in range(int((LENGTH_S - begins_s) / every_s)):
+        at = START + begins_s + 0.3 + k * every_s
+        payload = json.dumps({"time": at + moved_s, **content}).encode()
+        messages.append(WireMessage(topic, payload, 0, False, at, VAPED))
+    attacked = school().receive(sorted(messages, key=lambda m: m.sent))
+    ((sensor, at),) = attacked.alerts_of("vape")
+    assert sensor == VAPED
+    assert START + PUFF_S < at < START + PUFF_S + 60
