@@ -313,17 +313,20 @@ class Detector:
         self._received += by_s
         return ended
 
-    def go_back(self, sensor: str, time: float, received: float) -> list[Event]:
+    def go_back(
+        self, sensor: str, time: float, received: float, since_s: float | None = None
+    ) -> list[Event]:
         """Let a sensor continue at an earlier time; return the events that end.
 
         Call this when a sensor sends time stamps again after its readings were dated at receipt.
-        The reading at `time` then follows the previous one by the interval between their receipts.
+        The reading at `time` then follows the previous one by `since_s` seconds, or by the interval
+        between their receipts.
         Alerted episodes end only if the sensor goes back by more than `_NEAR_S`.
         """
         row = self._rows.get(sensor)
         if row is None:
             return []
-        since = max(received - self._received[row], _MIN_S)
+        since = max(received - self._received[row] if since_s is None else since_s, _MIN_S)
         by_s = time - since - self._baselines.state.time[row]
         if -by_s > _NEAR_S or not self._in_episode[row]:
             return self._move(np.array([row]), by_s)

@@ -296,11 +296,13 @@ class ReadingSelector:
         for reading in readings:
             if not self._may_alert(reading):
                 continue
+            fine = self._newest_fine.get(reading.sensor, float("inf"))
             if not self._follow(reading):
                 events += self._show(shown)
                 shown = []
                 at = min(reading.time, reading.received)
-                events += self.detectors.go_back(reading.sensor, at, reading.received)
+                since_s = at - fine if at > fine else None
+                events += self.detectors.go_back(reading.sensor, at, reading.received, since_s)
             shown.append(reading)
         return events + self._show(shown)
 

@@ -368,6 +368,7 @@ def test_clean_air_without_numbers_hides_no_plume_in_silence(
     [
         (True, 1.5, {"temp": 21.5}, 100, 1.0),
         (True, 0.5, {"co2": 600}, 0, 1.0),
+        (True, 0.303, {"tvoc_ppb": 100}, 290, 1.0),
         (True, 2.5, {"n10": 1}, 0, 0.4),
         (False, 0.05, {"co2": 600}, -590, 1.0),
         (False, 0.05, {"co2": 600}, -590, 20.0),
