@@ -116,12 +116,10 @@ class Contradictions:
         is_usual = -_WITHIN_S <= late - self.late_s <= _WITHIN_S
         if is_usual:
             self.confirmed = now
-        if self.newest - time > _WITHIN_S:
-            doubtful = is_usual or is_timed > self.is_timed
-            self.goes_back |= doubtful and is_learning
-            if self.goes_back:
-                doubtful = self._jumps(reading.values, now, time)
-        else:
+        is_back = self.newest - time > _WITHIN_S
+        doubtful = is_back and (is_usual or is_timed > self.is_timed)
+        self.goes_back |= doubtful and is_learning
+        if self.goes_back or not is_back:
             doubtful = self._jumps(reading.values, now, time)
         is_lost = not reading.values.keys().isdisjoint(FINE_PARTICLES) and self._loses(reading)
         self.newest = max(self.newest, time)
