@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-import subprocess
 import time
 
 import pytest
@@ -77,24 +75,6 @@ async def test_stopped_while_the_disk_is_full(config, disk):
     assert settled.cancelled()
     with Journal(service.paths.journal) as journal:
         assert journal.get_last_offset() == 0
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Mount a 24 MB file system at the service's data folder; needs permission to mount."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("needs the right to mount a file system")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("a file system cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def fill(folder):

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import subprocess
 import threading
 import time
 
@@ -107,18 +106,6 @@ async def test_a_clock_or_retention_that_does_not_fit(course, server):
         await until(lambda: c.series.get_cursor() == 9_000)
     assert "refuses current readings as older than it keeps: its clock is wrong" in c.faults[0]
     assert_all_stored(c, 9_000)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Mount a file system of 24 MB."""
-    home = tmp_path / "small"
-    home.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(home)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount")
-    yield home
-    subprocess.run(["umount", "-l", str(home)], check=True)
 
 
 async def test_a_full_disk(course, small_disk):
