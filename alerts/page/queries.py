@@ -57,7 +57,8 @@ _MAX_MISSED: Final = 200
 _MISSED: Final = (
     "missed_at IS NOT NULL AND acknowledged_at IS NULL AND verdict IS NULL AND status = 'resolved'"
 )
-_OPEN: Final = " AND i.id IN (SELECT id FROM incident WHERE status <> 'resolved')"
+_OPEN_STATUSES: Final = ("open", "notified", "acknowledged")
+_OPEN: Final = "i.id IN (SELECT id FROM incident WHERE status <> 'resolved')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +106,9 @@ def load_rooms(
 
     `intervals` maps sensors to their learned seconds between readings.
     """
-    opened = [
-        _add_state(row)
-        for row in _fetch(
-            db,
-            "SELECT i.*, (SELECT cause FROM incident_feedback f WHERE f.incident = i.id"
-            "  ORDER BY seq DESC LIMIT 1) AS cause FROM incident i WHERE status <> 'resolved'"
-            " ORDER BY onset",
-        )
-    ]
+    opened = sorted(
+        find_open_incidents(db, limit=-1), key=lambda i: (-LEVELS.index(i["level"]), i["onset"])
+    )
     event_rows = _fetch(
         db,
         "SELECT '' AS id, room, kind, onset, 'notable' AS level, '' AS state,"
@@ -123,7 +118,6 @@ def load_rooms(
         now - 3600.0,
         now - _EVENT_SHOWN_S,
     )
-    opened.sort(key=lambda row: LEVELS.index(row["level"]), reverse=True)
     incidents = {row["room"]: row for row in opened}
     events = {row["room"]: row for row in reversed(event_rows)}
     known = [(s.find_state(now), s) for s in reversed(silences.list_recent(db, now))]
@@ -222,6 +216,17 @@ def group_rooms(states: Sequence[RoomState]) -> dict[str, dict[str, dict[str, li
     return sites
 
 
+def write_position(incident: Mapping[str, Any]) -> str:
+    """Return an incident's position among all incidents, from which the next page continues."""
+    return f"{incident['opened_at']!r} {incident['id']}"
+
+
+def parse_position(text: str) -> tuple[float, str]:
+    """Parse a position, or return that of the first page if empty; raise ValueError if invalid."""
+    at, _space, last = text.partition(" ")
+    return float(at or math.inf), last
+
+
 def find_incidents(
     db: sqlite3.Connection,
     *,
@@ -243,17 +248,18 @@ def find_incidents(
     are returned. `answer` is a verdict, ``none``, or ``missed`` if nobody responded either, and
     `number` is part of the id. None and empty arguments do not filter.
     """
-    few = "" if not statuses or "resolved" in statuses else _OPEN  # uses an index
+    is_open = statuses and "resolved" not in statuses
+    few = _MISSED if answer == "missed" else _OPEN if is_open else "1"  # uses an index
     found = db.execute(
-        f"{_INCIDENT} WHERE opened_at >= :start AND opened_at < :end{few}"  # noqa: S608 - constants
+        f"{_INCIDENT} WHERE {few} AND opened_at >= :start AND opened_at < :end"  # noqa: S608 - constants
         " AND (:room = '' OR room = :room)"
         " AND (:rooms IS NULL OR room IN (SELECT value FROM json_each(:rooms)))"
         " AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))"
         " AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds)))"
         " AND (:updated IS NULL"
         "  OR i.id IN (SELECT incident FROM incident_history WHERE at >= :updated))"
-        f" AND CASE :answer WHEN '' THEN 1 WHEN 'missed' THEN {_MISSED}"
-        " WHEN 'none' THEN verdict IS NULL ELSE verdict = :answer END"
+        " AND CASE :answer WHEN '' THEN 1 WHEN 'none' THEN verdict IS NULL"
+        " WHEN 'missed' THEN 1 ELSE verdict = :answer END"
         " AND instr(id, :number) > 0"
         " AND (opened_at < :last_at OR (opened_at = :last_at AND id < :last))"
         " ORDER BY opened_at DESC, id DESC LIMIT :limit",
@@ -279,8 +285,7 @@ def find_open_incidents(
     db: sqlite3.Connection, *, room: str = "", rooms: str | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:
     """Return open incidents; incidents that need a response come first."""
-    asked = ("open", "notified", "acknowledged")
-    found = find_incidents(db, statuses=asked, room=room, rooms=rooms, limit=limit)
+    found = find_incidents(db, statuses=_OPEN_STATUSES, room=room, rooms=rooms, limit=limit)
     return sorted(found, key=_rank)
 
 
@@ -288,13 +293,7 @@ def find_missed_incidents(
     db: sqlite3.Connection, *, rooms: str | None = None
 ) -> list[dict[str, Any]]:
     """Return incidents that nobody responded to or has reported on, newest first."""
-    found = db.execute(
-        f"{_INCIDENT} WHERE {_MISSED}"  # noqa: S608 - constants
-        " AND (:rooms IS NULL OR room IN (SELECT value FROM json_each(:rooms)))"
-        " ORDER BY opened_at DESC, id DESC LIMIT :limit",
-        {"rooms": rooms, "limit": _MAX_MISSED},
-    )
-    return [_add_state(dict(row)) for row in found]
+    return find_incidents(db, answer="missed", rooms=rooms, limit=_MAX_MISSED)
 
 
 def find_last_delivery(db: sqlite3.Connection, *, rooms: str | None = None) -> float | None:

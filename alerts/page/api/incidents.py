@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import math
 from datetime import UTC, datetime
@@ -317,20 +315,14 @@ def _check_words(name: str, given: Sequence[str], known: Any) -> None:
 
 
 def _link_next(query: IncidentQuery, last: Mapping[str, Any]) -> str:
-    raw = json.dumps([last["opened_at"], last["id"]]).encode()
     again = query.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     chosen = {k: ",".join(v) if isinstance(v, list | tuple) else v for k, v in again.items()}
-    chosen["cursor"] = base64.urlsafe_b64encode(raw).decode()
+    chosen["cursor"] = queries.write_position(last)
     return f"{PREFIX}/incidents?{urlencode(chosen, safe=',:')}"
 
 
 def _read_position(cursor: str) -> tuple[float, str]:
-    if not cursor:
-        return math.inf, ""
     try:
-        at, last = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
-        if isinstance(last, str) and last.isprintable() and math.isfinite(at):
-            return float(at), last
-    except (binascii.Error, ValueError, TypeError):
-        pass
-    raise build_invalid([("cursor", "is not valid; begin without one")])
+        return queries.parse_position(cursor)
+    except ValueError:
+        raise build_invalid([("cursor", "is not valid; begin without one")]) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
@@ -66,7 +67,9 @@ class IncidentPages(PageGroup):
         chosen = {name: asked.get(name, "").strip()[:_LONGEST] for name in _FILTERS}
         is_filtered = any(chosen.values())
         site = asked.get("site", "")[:_LONGEST]
-        opened = []
+        opened, before = [], queries.parse_position("")
+        with suppress(ValueError):
+            before = queries.parse_position(asked.get("before", ""))
         if not is_filtered:
             opened = await context.read(queries.find_open_incidents, rooms=context.rooms)
         found = await context.read(
@@ -78,11 +81,11 @@ class IncidentPages(PageGroup):
             number=chosen["number"],
             start=self._parse_midnight(chosen["from"], -math.inf),
             end=self._parse_midnight(chosen["to"], math.inf, days=1),
-            before=_parse_position(asked.get("before", "")),
+            before=before,
             limit=_SHOWN + 1,
             rooms=context.rooms,
         )
-        shown, last = context.add_place_names(found[:_SHOWN]), found[:_SHOWN][-1:]
+        shown = context.add_place_names(found[:_SHOWN])
         return context.render(
             request,
             "incidents.html",
@@ -93,7 +96,7 @@ class IncidentPages(PageGroup):
             is_filtered=is_filtered,
             filters=urlencode({k: v for k, v in {**chosen, "site": site}.items() if v}),
             of_school=urlencode({"site": site} if site else {}),
-            older=f"{last[0]['opened_at']!r} {last[0]['id']}" if len(found) > _SHOWN else "",
+            older=queries.write_position(found[_SHOWN - 1]) if len(found) > _SHOWN else "",
             places=sorted(
                 ((room.id, room.full_name) for room in context.registry.rooms.values()),
                 key=lambda one: make_sort_key(one[1]),
@@ -238,14 +241,6 @@ def build_pictures(context: PageContext) -> IncidentPictures:
     return IncidentPictures(
         settings.database, context.registry, settings.series, context.policy.zone
     )
-
-
-def _parse_position(text: str) -> tuple[float, str]:
-    at, _space, last = text.partition(" ")
-    try:
-        return float(at), last
-    except ValueError:
-        return math.inf, ""
 
 
 def read_verdict(form: FormData, kind: str) -> tuple[Verdict, str]:
