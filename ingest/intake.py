@@ -35,6 +35,7 @@ from ingest.integrity import FINDINGS, Floods, Integrity, ReadingCounts
 from ingest.topics import matches_topic
 from ingest.validation import Message, check_size, check_topic, fold_id, is_usable
 from storage.journal import DeadLetter
+from storage.registry import Quarantined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -87,19 +88,6 @@ def make_rejection(
         payload=message.payload[:max_bytes],
     )
     return Outcome(OutcomeKind.REJECTED, decoder, (), letter)
-
-
-@dataclass(slots=True)
-class Quarantined:
-    """An unregistered sensor or a topic without a decoder; `name` is the sensor id or the topic."""
-
-    name: str
-    topic: str
-    decoder: str
-    first_seen: float
-    last_seen: float
-    count: int
-    sample: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,7 +404,7 @@ class Intake:
         if entry is None:
             if seen is self.quarantine:
                 self._integrity.on_unregistered(now)
-            seen[name] = Quarantined(name, topic, decoder, now, now, 1, sample)
+            seen[name] = Quarantined(name, now, now, 1, decoder, topic, sample)
             return
         seen.move_to_end(name)
         if topic:

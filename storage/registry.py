@@ -121,6 +121,22 @@ class Sensor:
     interval_s: float = 5.0
 
 
+@dataclass(slots=True)
+class Quarantined:
+    """An unregistered sensor or a topic without a decoder; `name` is the sensor id or the topic.
+
+    `decoder` is empty if unknown, and `sample` is the start of the last payload.
+    """
+
+    name: str
+    first_seen: float
+    last_seen: float
+    count: int
+    decoder: str = ""
+    topic: str = ""
+    sample: bytes = b""
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
     """All rooms and sensors by id, and all sites by name."""

@@ -175,8 +175,7 @@ _QUIET_HOURS: Final = Field(
         _DAYS_OF_WEEK,
     ),
 )
-
-_PERSON: Final = (
+NEW_PERSON: Final = (
     Field("name", mark("Name"), help=mark("Others see it. Prefer a job title to a person's name.")),
     Field("role", mark("Role"), Kind.CHOICE, lambda _tree: _ROLES, default="staff"),
     Field(
@@ -188,17 +187,7 @@ _PERSON: Final = (
         needs_choices=True,
     ),
 )
-ADD_PERSON: Final = Form(
-    "person",
-    "staff",
-    mark("People and channels"),
-    mark("person"),
-    mark("Next, you get a link for their password and choose how alerts reach them."),
-    Right.SETTINGS,
-    _PERSON,
-    id_from=("name",),
-    unique=("name",),
-)
+"""Fields of a new person; details follow on the person's page."""
 FORMS: Final = (
     Form(
         "duty",
@@ -245,7 +234,7 @@ FORMS: Final = (
         mark("Who gets alerts, and who signs in."),
         Right.SETTINGS,
         (
-            *_PERSON,
+            *NEW_PERSON,
             Field(
                 "email",
                 mark("E-mail address"),

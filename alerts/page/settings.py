@@ -13,7 +13,7 @@ from alerts.access.sign_in_rules import SignInRules
 from alerts.incidents.repository import ChangeSignal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from alerts.engine import AlertEngine
@@ -23,22 +23,8 @@ if TYPE_CHECKING:
     from alerts.page.report_jobs import ReportJobs
     from alerts.policy import StaffMember
     from reports.school import School
+    from storage.registry import Quarantined
     from storage.timeseries import Series
-
-
-@dataclass(frozen=True, slots=True)
-class QuarantinedSensor:
-    """An unregistered sensor that sends data; `decoder` is empty if unknown.
-
-    `is_closed` means that it belongs to a closed school.
-    """
-
-    sensor: str
-    first_seen: float
-    last_seen: float
-    count: int
-    decoder: str = ""
-    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +60,17 @@ class SensorStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class UnmatchedTopic:
-    """A topic that no decoder or mapping reads; `sample` is the start of its last payload."""
-
-    topic: str
-    first_seen: float
-    last_seen: float
-    count: int
-    sample: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class PipelineStatus:
-    """Sensors of the pipeline, and what it could not use."""
+    """Sensors of the pipeline, and what it could not use, latest first.
+
+    `closed` are the sensors of `quarantine` that belong to closed schools.
+    """
 
     dead_letters: Mapping[str, int] = field(default_factory=dict)
-    quarantine: Sequence[QuarantinedSensor] = ()
-    unmatched: Sequence[UnmatchedTopic] = ()
+    quarantine: Sequence[Quarantined] = ()
+    unmatched: Sequence[Quarantined] = ()
     sensors: Mapping[str, SensorStatus] = field(default_factory=dict)
+    closed: Collection[str] = ()
 
 
 class Pipeline(Protocol):

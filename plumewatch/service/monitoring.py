@@ -8,12 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from alerts.outbound.state_summary import StateRecorder
-from alerts.page.settings import (
-    Pipeline,
-    PipelineStatus,
-    QuarantinedSensor,
-    UnmatchedTopic,
-)
+from alerts.page.settings import Pipeline, PipelineStatus
 from ingest.validation import fold_id
 from plumewatch.config.settings import read_ping_url
 from plumewatch.sensor_status import build_statuses, count_for_records
@@ -27,7 +22,6 @@ from reports.rows import name_rooms
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingest.intake import Intake
     from plumewatch.service.alerting import Alerting
     from plumewatch.service.consumers import DetectionLoop, SeriesWriters
     from plumewatch.service.ingestion import Ingestion
@@ -127,14 +121,9 @@ class Monitoring(Pipeline):
         intake, dead_letters = self._intake, self.meters.kept.get("dead_letters")
         return PipelineStatus(
             dead_letters=dead_letters if isinstance(dead_letters, dict) else {},
-            quarantine=[
-                QuarantinedSensor(
-                    *(q.name, q.first_seen, q.last_seen, q.count, q.decoder),
-                    is_closed=fold_id(q.name) in self._closed,
-                )
-                for q in reversed(intake.quarantine.values())
-            ],
-            unmatched=list_unmatched(intake),
+            quarantine=[*reversed(intake.quarantine.values())],
+            unmatched=[*reversed(intake.unmatched.values())],
+            closed={name for name in intake.quarantine if fold_id(name) in self._closed},
             sensors=build_statuses(
                 intake.config.context.registry,
                 self._detection.get_liveness(),
@@ -142,9 +131,3 @@ class Monitoring(Pipeline):
                 self._ingestion.list_sensor_fields(),
             ),
         )
-
-
-def list_unmatched(intake: Intake) -> list[UnmatchedTopic]:
-    """Return the topics that no decoder reads, latest first."""
-    newest = reversed(intake.unmatched.values())
-    return [UnmatchedTopic(q.name, q.first_seen, q.last_seen, q.count, q.sample) for q in newest]

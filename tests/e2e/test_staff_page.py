@@ -26,13 +26,13 @@ from alerts.incidents.repository import ChangeSignal
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
-from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
+from alerts.page.settings import PipelineStatus, SensorStatus
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, EventKind, EventPhase
 from plumewatch.service.data_folder import prepare_state
 from storage import sqlite
-from storage.registry import Registry, Room, Sensor
+from storage.registry import Quarantined, Registry, Room, Sensor
 from storage.timeseries import LatestReading
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.events import make_event
@@ -150,7 +150,7 @@ class Site:
                 hasher=hasher,
                 pipeline=lambda: PipelineStatus(
                     {"bad_json": 3, "out_of_range": 1},
-                    (QuarantinedSensor("tasmota-9F3A", self.now - 7000, self.now - 4, 1412),),
+                    (Quarantined("tasmota-9F3A", self.now - 7000, self.now - 4, 1412),),
                     sensors={"pw-0": SensorStatus("alive", self.now - 4, 5.0)},
                 ),
                 school="Lincoln High School",

@@ -23,7 +23,7 @@ from alerts.page.forms import Kind, build_fields, find_changes
 from alerts.page.guard import FormSize, get_text
 from alerts.page.page_context import explain_role
 from alerts.page.page_group import Access, PageGroup, serves
-from alerts.page.setting_forms import ADD_PERSON, FORMS, LIMITED, UNREGISTERED
+from alerts.page.setting_forms import FORMS, LIMITED, NEW_PERSON, UNREGISTERED
 from alerts.page.sign_in import keep_inside
 from alerts.page.views.people import invite, is_own, render_person
 from alerts.policy import STAFF, StaffMember
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from alerts.page.guard import Session
 
 _DUTY: Final = "duty"
+_PEOPLE: Final = "people"
 _NEW: Final = "new"
 _LONGEST: Final = 1500
 """Maximum characters of an entry, before and after a change, in the audit log."""
@@ -109,8 +110,8 @@ class ConfigPages(PageGroup):
             return await self._render_form(request, form, version, index, typed, beside, others)
         except ConfigFileError as error:
             return await self._render_form(request, form, version, index, typed, {}, [str(error)])
-        if form is ADD_PERSON and edits[0].entry is not None:
-            made = edits[0].entry
+        made = edits[0].entry
+        if form.slug == _PEOPLE and index is None and made:
             member = StaffMember(made["id"], made["name"], made.get("role", STAFF))
             return await render_person(self._context, request, member, link=link)
         after = keep_inside(get_text(request.state.form, "after"))
@@ -141,16 +142,18 @@ class ConfigPages(PageGroup):
         """Return a request's form, the configuration, and the entry's index (None if it is new)."""
         form, version = self._find_form(request), await self._read_version()
         index = self._find_index(request, form, version)
+        if form.slug == _PEOPLE and index is None:
+            return replace(form, fields=NEW_PERSON), version, None
         in_table = index is not None and version.is_of_table(form.section, index)
         hidden = {f.key for f in form.fields if in_table and f.kind is Kind.ROWS}
-        if form.slug == "people" and self._context.sites is not None:
+        if form.slug == _PEOPLE and self._context.sites is not None:
             hidden.add("email")  # it decides who signs in as this person
         if hidden:
             form = replace(form, fields=tuple(f for f in form.fields if f.key not in hidden))
         return form, version, index
 
     def _may_remove(self, form: Form, version: ConfigVersion, index: int) -> bool:
-        is_limited = self._context.sites is not None and form.slug == "people"
+        is_limited = self._context.sites is not None and form.slug == _PEOPLE
         return form.may_add and not is_limited and not version.is_of_table(form.section, index)
 
     def _get_config(self) -> ConfigFile:
@@ -170,18 +173,18 @@ class ConfigPages(PageGroup):
 
     def _find_form(self, request: Request) -> Form:
         """Return the form in a path; raise 404, or 403 if the role is not allowed to change it."""
-        form = next(
-            (f for f in (*FORMS, ADD_PERSON) if f.slug == request.path_params["form"]), None
-        )
+        form = next((f for f in FORMS if f.slug == request.path_params["form"]), None)
         if form is None:
             raise HTTPException(404, _("This setting doesn't exist."))
-        entry = request.path_params.get("entry", "")
-        of_people = form.slug == "people" or (form is ADD_PERSON and entry == _NEW)
-        if self._context.sites is not None and not (form.own or form.slug == _DUTY or of_people):
+        if not self._is_open(form):
             raise HTTPException(404, _("This setting doesn't exist."))
         if not (request.state.session.may(form.right) or form.own):
             raise HTTPException(403, explain_role(form.right))
         return form
+
+    def _is_open(self, form: Form) -> bool:
+        """Return whether a person of some schools can open a form at all."""
+        return self._context.sites is None or form.own or form.slug in {_DUTY, _PEOPLE}
 
     def _list_visible(
         self, session: Session, form: Form, version: ConfigVersion
@@ -191,7 +194,7 @@ class ConfigPages(PageGroup):
         if self._context.sites is not None and form.slug == _DUTY:
             shifts = {shift.get("id") for shift in self._limit_tree(tree)["shift"]}
             found = [(k, entry) for k, entry in found if entry.get("shift") in shifts]
-        if form.slug == "people" and self._context.sites is not None:
+        if form.slug == _PEOPLE and self._context.sites is not None:
             return [(k, entry) for k, entry in found if is_own(self._context, entry)]
         if session.may(form.right) and (self._context.sites is None or form.slug == _DUTY):
             return found
@@ -206,7 +209,7 @@ class ConfigPages(PageGroup):
     def _find_index(self, request: Request, form: Form, version: ConfigVersion) -> int | None:
         """Return the index of the entry in a path (None if it is new); raise 404 if missing."""
         text, session = request.path_params["entry"], request.state.session
-        if text == _NEW and form.may_add and (form.slug != "people" or self._context.sites is None):
+        if text == _NEW and form.may_add:
             return None
         visible = {
             str(k): k
@@ -244,8 +247,8 @@ class ConfigPages(PageGroup):
             audit.append(tx, AuditKind.SETTINGS, request.state.session.person, detail, now)
             if form.section == "staff" and not (edit.entry and old):  # removed or added
                 remove_account(tx, str({**old, **new}.get("id", "")), now)
-            is_new = form is ADD_PERSON
-            link = invite(self._context, tx, request, str(new["id"])) if is_new else ""
+            is_added = form.slug == _PEOPLE and edit.index is None
+            link = invite(self._context, tx, request, str(new["id"])) if is_added else ""
             config.commit(change)  # last, so that nothing is recorded if it fails
             return link
 
@@ -270,7 +273,7 @@ class ConfigPages(PageGroup):
         self, form: Form, old: Mapping[str, Any], typed: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """Limit a person to the requester's schools; raise 403 if other schools are chosen."""
-        if form.slug not in {ADD_PERSON.slug, "people"} or self._context.sites is None:
+        if form.slug != _PEOPLE or self._context.sites is None:
             return typed
         own = self._context.find_site_ids(self._context.sites) or frozenset()
         asked = typed.get("sites") or old.get("sites") or sorted(own)
@@ -301,13 +304,13 @@ class ConfigPages(PageGroup):
         return {}
 
     def _build_tree(self, version: ConfigVersion) -> dict[str, Any]:
-        unknown = self._context.read_pipeline().quarantine
-        unregistered = [s.sensor for s in unknown if not s.is_closed]
+        found = self._context.read_pipeline()
+        unregistered = [q.name for q in found.quarantine if q.name not in found.closed]
         return {**self._limit_tree(version.whole), UNREGISTERED: unregistered}
 
     @serves("/settings", Access.STAFF)
     async def _index(self, request: Request) -> Response:
-        session, sees_all = request.state.session, self._context.sites is None
+        session = request.state.session
         version = None if self._context.settings.config is None else await self._read_version()
         return self._context.render(
             request,
@@ -315,9 +318,7 @@ class ConfigPages(PageGroup):
             forms=[
                 (f, self._count_visible(session, f, version))
                 for f in FORMS
-                if version
-                and (session.may(f.right) or f.own)
-                and (sees_all or f.own or f.slug in {_DUTY, "people"})
+                if version and (session.may(f.right) or f.own) and self._is_open(f)
             ],
             errors=[_(_NOT_HERE) if version is None else version.problem],
         )
@@ -348,7 +349,6 @@ class ConfigPages(PageGroup):
                 for k, entry in self._list_visible(session, form, version)
             ],
             may_change=session.may(form.right),
-            has_details=self._context.sites is None,
             version=version.hash,
             problem=version.problem,
             errors=[*errors, version.problem],
@@ -357,7 +357,7 @@ class ConfigPages(PageGroup):
                 for m in self._context.own_staff
                 if is_of_directory(m.id)
             ],
-            absent=await self._list_absent() if form.slug == "people" else {},
+            absent=await self._list_absent() if form.slug == _PEOPLE else {},
             done=_("Saved.") if "saved" in request.query_params else "",
         )
 

@@ -46,12 +46,6 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 20
 _NOTICES_S: Final = 7 * 86_400.0
-
-
-_SUMS: Final = Words(
-    {"missing": mark("Missing"), "late": mark("Late"), "clock_faults": mark("Wrong clock")}
-)
-"""Columns shown only if a sensor has such a problem."""
 _DOWN: Final = ("silent", "offline")
 _FIRST_STEPS: Final = Words(
     {
@@ -92,11 +86,6 @@ class SensorPages(PageGroup):
             has_labels=not context.is_for_this_computer,
             sites=context.permitted.list_sites(),
             rows=rows,
-            noted=[
-                (key, words)
-                for key, words in _SUMS.items()
-                if any(row["sums"].get(key) for row in rows)
-            ],
             span=span,
             visible=dead_letters.make_visible,
         )
@@ -110,8 +99,6 @@ class SensorPages(PageGroup):
     ) -> list[dict[str, Any]]:
         context = self._context
         series = context.settings.series
-        found = series.sum_health(tuple(_SUMS), start, end, context.registry.sensors)
-        totals = {name: dict(zip(_SUMS, sums, strict=True)) for name, sums in found.items()}
         days: defaultdict[str, list[SensorDay]] = defaultdict(list)
         for day in read_sensor_days(
             series, context.registry.sensors, start, end, context.times.zone
@@ -143,7 +130,6 @@ class SensorPages(PageGroup):
                     "seen": seen.time if seen else None,
                     "online": time.availability.value,
                     "received": time.completeness.value,
-                    "sums": totals.get(sensor.id, {}),
                     "battery": values.get("battery"),
                     "rssi": values.get("rssi"),
                     "tamper": faulty is not None and faulty.tampered,

@@ -26,7 +26,7 @@ def known(setup, policy):  # noqa: F811
 
     async def add(name="B. Principal", **form):
         await setup.sign_in("ad")
-        answer = await send(setup, "/settings/person/new", name=name, **form)
+        answer = await send(setup, "/settings/people/new", name=name, **form)
         assert answer.status_code == 200, answer.text
         made = tree(setup)["staff"][-1]
         member = StaffMember(made["id"], made["name"], made.get("role", "staff"))
@@ -51,8 +51,8 @@ async def test_a_person_is_added_by_name_and_role_without_any_address(known):
     page, add = known
     await page.sign_in("ad")
     listed = (await page.client.get("/settings/people")).text
-    assert 'href="/settings/person/new"' in listed
-    form = (await page.client.get("/settings/person/new")).text
+    assert 'href="/settings/people/new"' in listed
+    form = (await page.client.get("/settings/people/new")).text
     assert not re.search(r"ntfy|mailto|://", re.sub(r"<head>.*?</head>", "", form, flags=re.DOTALL))
     passwords.store_hash(page.db, "b-principal", "of a former person of this id", page.now)
     answer, link = await add(role="facilities")
@@ -141,7 +141,7 @@ async def test_only_administrators_invite_and_change_others(open_page, person):
     for path in ("/people/ad/invite", "/people/ad/channels", "/people/ad/channels/1/remove"):
         assert (await page.client.post(path, data=token)).status_code == 403
     assert (await page.client.get("/people/ad")).status_code == 403
-    assert (await page.client.post("/settings/person/new", data=token)).status_code in {403, 404}
+    assert (await page.client.post("/settings/people/new", data=token)).status_code in {403, 404}
     assert (await page.client.post(f"/people/{person}/invite", data=token)).status_code == 403
 
 

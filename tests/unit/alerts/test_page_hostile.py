@@ -10,13 +10,13 @@ from starlette.requests import Request
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
 from alerts.page import guard
-from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
+from alerts.page.settings import PipelineStatus, SensorStatus
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import Detail
 from language.messages import build_fact
 from storage import sqlite
-from storage.registry import Registry, Room, Sensor
+from storage.registry import Quarantined, Registry, Room, Sensor
 from tests.support.alert_records import add_silence
 from tests.unit.alerts.test_page import NOW, Page
 
@@ -62,8 +62,8 @@ async def page(database):
     )
     status = PipelineStatus(
         {EVIL: 2},
-        (QuarantinedSensor(EVIL, NOW - 9, NOW, 3, EVIL),),
-        (UnmatchedTopic(EVIL, NOW - 9, NOW, 3, EVIL.encode()),),
+        (Quarantined(EVIL, NOW - 9, NOW, 3, EVIL),),
+        (Quarantined(EVIL, NOW - 9, NOW, 3, sample=EVIL.encode()),),
         {"s1": SensorStatus(EVIL, NOW, 5.0, {EVIL: 3})},
     )
     page = Page(database, registry, policy, school=EVIL, pipeline=lambda: status)

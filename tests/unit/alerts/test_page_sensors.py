@@ -9,13 +9,13 @@ import pytest
 
 from alerts.access.api_tokens import Scope
 from alerts.page.rendering import draw_code
-from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
+from alerts.page.settings import PipelineStatus, SensorStatus
 from alerts.page.views.sensors import list_labels
 from detection.events import Detail, EventKind
 from language.messages import build_fact
 from reports.rows import SensorDay
 from storage import sqlite
-from storage.registry import Registry, Room, Sensor, Site
+from storage.registry import Quarantined, Registry, Room, Sensor, Site
 from tests.unit.alerts.test_page import NOW
 
 
@@ -111,8 +111,8 @@ async def test_a_sensor_that_is_not_checked_yet_has_its_page(open_page):
 
 async def test_unknown_sensors_by_name_and_format(open_page):
     unknown = (
-        QuarantinedSensor("n2-<new>", NOW - 60, NOW - 3, 12, "tasmota"),
-        QuarantinedSensor("joined", NOW - 60, NOW - 3, 1_200),
+        Quarantined("n2-<new>", NOW - 60, NOW - 3, 12, "tasmota"),
+        Quarantined("joined", NOW - 60, NOW - 3, 1_200),
     )
     page = open_page(pipeline=lambda: PipelineStatus(quarantine=unknown))
     text = (await page.client.get("/sensors")).text
@@ -126,7 +126,7 @@ async def test_unknown_sensors_by_name_and_format(open_page):
 
 
 async def test_a_flood_of_names_leaves_the_registered_in_sight(open_page):
-    unknown = [QuarantinedSensor(f"ghost-{n}", NOW - 60, NOW - 3, 1) for n in range(1_000)]
+    unknown = [Quarantined(f"ghost-{n}", NOW - 60, NOW - 3, 1) for n in range(1_000)]
     page = open_page(pipeline=lambda: PipelineStatus(quarantine=unknown))
     text = (await page.client.get("/sensors")).text
     assert text.count("ghost-") == 20

@@ -21,13 +21,13 @@ from alerts.page import visibility
 from alerts.page.forms import build_fields
 from alerts.page.report_jobs import ReportJobs
 from alerts.page.setting_forms import FORMS
-from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
+from alerts.page.settings import PipelineStatus, SensorStatus
 from alerts.page.views import board
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, build_role_receivers
 from alerts.secrets import Secret
 from plumewatch.config.editor import ConfigEditor
 from storage import sqlite
-from storage.registry import Registry, Room, Sensor, Site
+from storage.registry import Quarantined, Registry, Room, Sensor, Site
 from tests.support.alert_records import add_silence, change_incidents
 from tests.unit.alerts.test_page import NOW
 from tests.unit.alerts.test_page_reports import MAKES
@@ -86,7 +86,7 @@ class Series:
 def pipeline():
     return PipelineStatus(
         {"bad_json": 2},
-        quarantine=(QuarantinedSensor("south-new", NOW, NOW, 3),),
+        quarantine=(Quarantined("south-new", NOW, NOW, 3),),
         sensors={s.id: SensorStatus("silent", NOW, 5.0) for s in SENSORS},
     )
 
@@ -512,10 +512,10 @@ async def test_figures_of_sensors_are_those_of_the_school_shown(open_page, monke
         other: SensorStatus("alive", NOW, 5.0),
     }
     unknown = (
-        QuarantinedSensor("new", NOW, NOW, 3),
-        QuarantinedSensor("old", NOW, NOW, 3, is_closed=True),
+        Quarantined("new", NOW, NOW, 3),
+        Quarantined("old", NOW, NOW, 3),
     )
-    status = PipelineStatus(quarantine=unknown, sensors=lives)
+    status = PipelineStatus(quarantine=unknown, sensors=lives, closed={"old"})
     registry = Registry.build(ROOMS, SENSORS, SITES)
     page = open_page(POLICY, registry, pipeline=lambda: status, series=Series())
 
@@ -679,7 +679,7 @@ def managed(open_page, tmp_path):
 async def test_an_administrator_adds_people_of_the_own_school(managed):
     await managed.sign_in("north-ad")
     shown = [(await managed.client.get(path)).text for path in ("/settings", "/settings/people")]
-    form = (await managed.client.get("/settings/person/new")).text
+    form = (await managed.client.get("/settings/people/new")).text
     assert "/settings/people" in shown[0]
     assert not re.search(r'class="fine">[^<]*north', shown[1])  # the only school is not named
     assert "Principal of north" in shown[1]
@@ -687,7 +687,7 @@ async def test_an_administrator_adds_people_of_the_own_school(managed):
     assert "Joined nowhere" not in shown[1]
     assert "All schools" not in form
     before = managed.staff()
-    answer = await send(managed, "/settings/person/new", name="New", role="admin")
+    answer = await send(managed, "/settings/people/new", name="New", role="admin")
     assert "/welcome#" in answer.text
     new = {"id": "new", "name": "New", "role": "admin", "sites": ["north"]}
     assert managed.staff() == [*before, new]
@@ -784,20 +784,16 @@ async def test_an_administrator_of_a_school_gives_nobody_another_school(managed)
     before = managed.staff()
     numbers = {entry["id"]: k for k, entry in enumerate(before)}
     for sites in (["south"], ["*"], ["north", "south"], ["North High"]):
-        answer = await send(managed, "/settings/person/new", name="New", sites=sites)
+        answer = await send(managed, "/settings/people/new", name="New", sites=sites)
         assert answer.status_code in {400, 403}
         assert not OF_SOUTH.search(answer.text)
     form = {"id": "south-ap", "name": "New", "email": "ap@south.example", "sites": ["*"]}
-    for person in ("new", numbers["south-ap"]):
-        for path in (f"/settings/people/{person}", f"/settings/people/{person}/remove"):
-            answer = await send(managed, path, look="/settings/person/new", **form)
-            assert answer.status_code == 404
-    for number in numbers.values():
-        for path in (f"/settings/person/{number}", f"/settings/person/{number}/remove"):
-            answer = await send(managed, path, look="/settings/person/new", **form)
-            assert answer.status_code == 404
+    other = f"/settings/people/{numbers['south-ap']}"
+    for path in (other, f"{other}/remove", "/settings/people/new/remove"):
+        answer = await send(managed, path, look="/settings/people/new", **form)
+        assert answer.status_code == 404
     for person in ("south-ap", "all-ad", "all-an"):
-        answer = await send(managed, f"/people/{person}/invite", look="/settings/person/new")
+        answer = await send(managed, f"/people/{person}/invite", look="/settings/people/new")
         assert answer.status_code == 404
     assert managed.staff() == before
 
@@ -818,7 +814,7 @@ async def test_a_new_person_of_a_school_is_nobody_who_is_there_or_was(managed, n
     await managed.sign_in("north-ad")
     taken = {entry[key].casefold() for entry in managed.staff() for key in ("id", "name")}
     form = {"name": name, "id": "all-ad", "email": "all-ad@x.example", "role": "admin"}
-    answer = await send(managed, "/settings/person/new", **form)
+    answer = await send(managed, "/settings/people/new", **form)
     assert answer.status_code == 200
     new = managed.staff()[-1]
     assert new["id"] not in taken

@@ -8,7 +8,6 @@ import pytest
 from alerts.page.settings import PipelineStatus
 from ingest.intake import Intake, IntakeConfig
 from ingest.validation import Message
-from plumewatch.service.monitoring import list_unmatched
 from tests.unit.alerts.test_page import NOW
 
 NASTY = "</pre><script>alert(1)</script>\u202e"
@@ -21,7 +20,8 @@ def start(open_page):
     intake.on_message(Message("site/<b>7/state", payload, NOW - 60))
     intake.on_message(Message("void/1", b"\x00\x01\xff", NOW - 10))
     intake.on_message(Message("w" * 900, b"?", NOW - 8))
-    return partial(open_page, pipeline=lambda: PipelineStatus(unmatched=list_unmatched(intake)))
+    unmatched = [*reversed(intake.unmatched.values())]
+    return partial(open_page, pipeline=lambda: PipelineStatus(unmatched=unmatched))
 
 
 @pytest.mark.parametrize(("person", "shown"), [("fm", True), ("ap", False)])

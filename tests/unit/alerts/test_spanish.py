@@ -11,7 +11,7 @@ from alerts.access.own_channels import OwnChannels, choose_language
 from alerts.incidents.incident import Verdict
 from alerts.notify.notice import NoticeReason, render
 from alerts.notify.trial_notices import send_trials
-from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
+from alerts.page.settings import PipelineStatus, SensorStatus
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence
@@ -19,6 +19,7 @@ from detection.liveness import SensorState
 from ingest.errors import Reason
 from ingest.integrity import CountKind
 from storage import sqlite
+from storage.registry import Quarantined
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.health_parts import NOW
@@ -135,8 +136,8 @@ def status():
         counts = dict.fromkeys(CountKind, 1)
         return PipelineStatus(
             dict.fromkeys(Reason, 1),
-            [QuarantinedSensor("n9", NOW, NOW, 1, "native")],
-            [UnmatchedTopic("n9", NOW, NOW, 1, b"")],
+            [Quarantined("n9", NOW, NOW, 1, "native")],
+            [Quarantined("n9", NOW, NOW, 1)],
             {
                 f"s{k}": SensorStatus(s, NOW, 5.0, counts, no_particles_since=NOW)
                 for k, s in enumerate(SensorState, 1)
