@@ -12,10 +12,8 @@ import asyncio
 import logging
 import os
 import socket
-import sqlite3
 import time
 from collections import deque
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -24,30 +22,21 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from alerts.page import queries
 from alerts.page.guard import SecurityHeaders, is_local
 from ingest.integrity import CountKind
-from storage import sqlite
-from storage.errors import StorageError
 from storage.http_client import RequestError, find_reach, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from alerts.operations import Operations
     from alerts.secrets import Secret
-    from ingest.commit import GroupCommit
     from ingest.integrity import ReadingCounts
-    from ingest.mqtt.source import MqttSource
-    from plumewatch.service.consumers import DetectionLoop
+    from plumewatch.service.consumers import DetectionLoop, SeriesWriters
+    from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.meters import Meters
-    from storage.reading import Reading
-    from storage.sqlite import RunUntilStored
-    from storage.timeseries.records import Record
-    from storage.timeseries.writer import SeriesWriter
+    from plumewatch.service.resources import Resources
 
 log = logging.getLogger(__name__)
 
@@ -107,46 +96,15 @@ class Lateness:
         )
 
 
-class OutboxState:
-    """Outbox and open incidents as last read; None while the database is unreadable."""
-
-    def __init__(self, database: Path, clock: Callable[[], float]) -> None:
-        self.waiting: int | None = None
-        self.oldest_s: float | None = None
-        self.open_incidents: int | None = None
-        self._database = database
-        self._clock = clock
-        self._failing = False
-
-    def refresh(self) -> None:
-        """Read the database again; this blocks."""
-        try:
-            with closing(sqlite.connect(self._database, read_only=True)) as db:
-                found = queries.count_waiting(db, self._clock())
-        except (StorageError, sqlite3.Error) as error:
-            if not self._failing:
-                log.warning("the outbox cannot be read for health and metrics: %s", error)
-            self._failing = True
-            self.waiting = self.oldest_s = self.open_incidents = None
-            return
-        self._failing = False
-        self.waiting, self.oldest_s, self.open_incidents = found
-
-
 @dataclass(slots=True)
 class Health:
     """Reports the state of a running service, by part."""
 
-    monotonic: Callable[[], float]
-    source: MqttSource
-    commits: GroupCommit
-    writer: SeriesWriter[Reading]
-    records: SeriesWriter[Record]
-    retrying: RunUntilStored
-    hanging: Callable[[], dict[str, str]]
+    resources: Resources
+    ingestion: Ingestion
     detection: DetectionLoop
-    queue_limit: int
-    operations: Operations
+    writers: SeriesWriters
+    monotonic: Callable[[], float] = time.monotonic
     lateness: Lateness = field(default_factory=Lateness)
     _groups: int = 0
     _groups_since: float = field(init=False)
@@ -177,36 +135,38 @@ class Health:
 
         Call this every `STALLED_S`.
         """
-        now, commits = self.monotonic(), self.commits
+        now, commits = self.monotonic(), self.ingestion.commits
         if commits.groups != self._groups or not commits.waiting or commits.failing:
             self._groups, self._groups_since = commits.groups, now
         elif now - self._groups_since > STALLED_S:
             return False
-        return now - max(self.detection.beat, self.retrying.last_failure) <= STALLED_S
+        retried = self.resources.run_until_stored.last_failure
+        return now - max(self.detection.beat, retried) <= STALLED_S
 
     def find_failing(self) -> dict[str, str]:
         """Return the storage work that is failing, with the reasons."""
         series = {
-            "series": self.writer.state.failing,
-            "records of the series": self.records.state.failing,
+            "series": self.writers.readings.state.failing,
+            "records of the series": self.writers.records.state.failing,
         }
         return self._find_disk_failures() | {what: why for what, why in series.items() if why}
 
     def is_queue_near_limit(self) -> bool:
         """Return whether the broker's queue is nearly full."""
-        return (self.source.state.broker_stored or 0) >= _NEAR * self.queue_limit
+        limit = self.resources.config.broker.max_queued_messages
+        return (self.ingestion.source.state.broker_stored or 0) >= _NEAR * limit
 
     def _check_broker(self) -> Part:
-        state = self.source.state
+        state = self.ingestion.source.state
         if not state.connected:
             return Part("broker", ok=False, detail=state.last_error or "not connected")
         if state.refused_topics:
             return Part("broker", ok=False, detail=f"refuses {', '.join(state.refused_topics)}")
-        faults = self.operations.describe_broker_faults()
+        faults = self.ingestion.operations.describe_broker_faults()
         return Part("broker", ok=True, detail=faults or "connected and subscribed")
 
     def _check_canary(self) -> Part:
-        canary = self.source.canary
+        canary = self.ingestion.source.canary
         if canary is None:
             return Part("canary", ok=True, detail="switched off")
         now = self.monotonic()
@@ -223,13 +183,13 @@ class Health:
         return Part("detector", seconds <= MAX_LAG_S and self.is_moving(), detail)
 
     def _find_disk_failures(self) -> dict[str, str]:
-        failing = self.hanging() | self.retrying.failing
-        if self.commits.failing:
-            failing["journal"] = self.commits.failing
+        failing = self.resources.find_hanging() | self.resources.run_until_stored.failing
+        if why := self.ingestion.commits.failing:
+            failing["journal"] = why
         return dict(sorted(failing.items()))
 
     def _find_store_failure(self) -> str:
-        return self.writer.state.failing or self.records.state.failing
+        return self.writers.readings.state.failing or self.writers.records.state.failing
 
 
 def _describe(parts: Iterable[Part]) -> str:

@@ -74,16 +74,14 @@ class Meter:
 class Meters(Collector):
     """All meters of a service; `refresh` reads from disk, and may block."""
 
-    def __init__(self, meters: Iterable[Meter], refresh: Callable[[], None]) -> None:
+    def __init__(self, meters: Iterable[Meter]) -> None:
         self.meters = tuple(meters)
         self.kept: dict[str, Value] = {}
         """Values of meters that block, by name."""
-        self._refresh = refresh
         self._unreadable: set[str] = set()
 
     def refresh(self) -> None:
         """Read the meters that block; call this in a thread."""
-        self._refresh()
         self.kept = {meter.name: self._read(meter) for meter in self.meters if meter.blocks}
 
     def format_metrics(self) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from alerts.outbound.state_summary import StateRecorder
@@ -13,7 +10,7 @@ from ingest.validation import fold_id
 from plumewatch.config.settings import read_ping_url
 from plumewatch.sensor_status import build_statuses, count_for_records
 from plumewatch.service import pipeline_meters as declared
-from plumewatch.service.health import Health, OutboxState, Watchdog
+from plumewatch.service.health import Health, Watchdog
 from plumewatch.service.maintenance import Deletion, Maintenance
 from plumewatch.service.meters import Meters
 from plumewatch.service.resources import Task, run_after
@@ -39,24 +36,12 @@ class Monitoring(Pipeline):
         alerting: Alerting,
         writers: SeriesWriters,
     ) -> None:
-        config, clock, registry = resources.config, resources.clock, resources.registry
+        config, registry = resources.config, resources.registry
         self._ingestion = ingestion
         self._intake = intake = ingestion.intake
         self._detection = detection
         self._closed = config.list_closed_names()
-        queue_limit = config.broker.max_queued_messages
-        self.health = health = Health(
-            monotonic=time.monotonic,
-            source=ingestion.source,
-            commits=ingestion.commits,
-            writer=writers.readings,
-            records=writers.records,
-            retrying=resources.run_until_stored,
-            hanging=resources.find_hanging,
-            detection=detection,
-            queue_limit=queue_limit,
-            operations=ingestion.operations,
-        )
+        self.health = health = Health(resources, ingestion, detection, writers)
         self.watchdog = Watchdog(
             health,
             read_ping_url(config),
@@ -64,31 +49,14 @@ class Monitoring(Pipeline):
             config.alerts.allow_private_targets,
         )
         self.deletion = Deletion(resources)
-        outbox = OutboxState(resources.paths.state, clock)
-        meters = chain(
-            declared.declare_service(health, resources, detection),
-            declared.declare_outlook(lambda: shutil.disk_usage(config.data_dir).free),
-            declared.declare_broker(ingestion.source, queue_limit),
-            declared.declare_intake(ingestion.source, intake, ingestion.http_ingest.answers),
-            declared.declare_polls(ingestion.polls),
-            declared.declare_storage(
-                journal=resources.journal,
-                series=resources.series,
-                writer=writers.readings,
-                records=writers.records,
-                detection=detection,
-                commits=ingestion.writer.seconds,
-            ),
-            declared.declare_alerts(
-                detection,
-                alerting.memory,
-                alerting.stuck,
-                alerting.deliveries,
-                alerting.pictures.counters if alerting.pictures else {},
-            ),
-            declared.declare_outbox(outbox),
+        self.meters = Meters(
+            (
+                *declared.declare_service(resources, detection, health),
+                *declared.declare_ingestion(resources, ingestion),
+                *declared.declare_storage(resources, ingestion, detection, writers),
+                *declared.declare_alerts(resources, detection, alerting),
+            )
         )
-        self.meters = Meters(meters, outbox.refresh)
         recorder = StateRecorder(
             registry.sensors,
             lambda: count_for_records(registry, intake.reading_counts),

@@ -6,40 +6,34 @@ metrics. No label names a room, a sensor or a person: numbers are totals for the
 
 from __future__ import annotations
 
+import shutil
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from alerts.page.queries import count_waiting
 from ingest.integrity import CountKind
 from plumewatch import __version__
 from plumewatch.service.meters import Meter, Value
+from storage.sqlite import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
-    from prometheus_client import Histogram
-
-    from alerts.consumer.memory_alerts import MemoryAlerts
-    from ingest.http.poll import HttpPolls
-    from ingest.intake import Intake
-    from ingest.mqtt.source import MqttSource
-    from plumewatch.service.alerting import Deliveries
-    from plumewatch.service.consumers import DetectionLoop
-    from plumewatch.service.health import Health, OutboxState
+    from plumewatch.service.alerting import Alerting
+    from plumewatch.service.consumers import DetectionLoop, SeriesWriters
+    from plumewatch.service.health import Health
+    from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.resources import Resources
-    from storage.journal import Journal
-    from storage.reading import Reading
-    from storage.timeseries import Series
-    from storage.timeseries.records import Record
-    from storage.timeseries.writer import SeriesWriter
 
 
 gauge, counter = Meter, partial(Meter, kind="counter")
 
 
 def declare_service(
-    health: Health, resources: Resources, detection: DetectionLoop
+    resources: Resources, detection: DetectionLoop, health: Health
 ) -> Iterator[Meter]:
-    """Return the meters of the program and its readiness."""
+    """Yield the meters of the program and its readiness."""
     version, part = ("version",), ("part",)
     yield gauge("build_info", "Version of the program.", lambda: {__version__: 1}, labels=version)
 
@@ -59,15 +53,15 @@ def declare_service(
     text = "Storage work that is currently failing."
     yield gauge("failing", text, lambda: dict.fromkeys(health.find_failing(), 1), labels=("what",))
 
+    text = "Free space for the data folder, bytes."
+    folder = resources.config.data_dir
+    yield gauge("disk_free_bytes", text, lambda: shutil.disk_usage(folder).free, blocks=True)
 
-def declare_outlook(disk_free: Callable[[], float]) -> Iterator[Meter]:
-    """Return the meters that warn of problems to come."""
-    yield gauge("disk_free_bytes", "Free space for the data folder, bytes.", disk_free, blocks=True)
 
-
-def declare_broker(source: MqttSource, queue_limit: int) -> Iterator[Meter]:
-    """Return the meters of the connection to the broker."""
-    state, canary = source.state, source.canary
+def declare_ingestion(resources: Resources, ingestion: Ingestion) -> Iterator[Meter]:
+    """Yield the meters of the broker, of messages, and of the readings in them."""
+    source, tally = ingestion.source, ingestion.intake.reading_counts
+    state, canary, broker = source.state, source.canary, resources.config.broker
     yield gauge("broker_connected", "Whether the broker is connected.", lambda: state.connected)
     text = "Connections made to the broker."
     yield counter("broker_connections", text, lambda: state.connections)
@@ -76,16 +70,9 @@ def declare_broker(source: MqttSource, queue_limit: int) -> Iterator[Meter]:
     text = "Messages that the broker reports as stored."
     yield gauge("broker_stored_messages", text, lambda: state.broker_stored)
     text = "Queue limit of the broker, as configured."
-    yield gauge("broker_queue_limit_messages", text, lambda: queue_limit)
+    yield gauge("broker_queue_limit_messages", text, lambda: broker.max_queued_messages)
     if canary is not None:
         yield counter("canaries_returned", "Canaries that came back.", lambda: canary.returned)
-
-
-def declare_intake(
-    source: MqttSource, intake: Intake, http_answers: Mapping[tuple[str, int], int]
-) -> Iterator[Meter]:
-    """Return the meters of messages and the readings in them."""
-    tally, state = intake.reading_counts, source.state
     text = "MQTT messages received."
     yield counter("messages_received", text, lambda: state.received)
     text = "MQTT messages acknowledged."
@@ -94,7 +81,7 @@ def declare_intake(
     yield counter("messages_dropped", text, lambda: state.dropped_qos0)
 
     def messages() -> Value:
-        return dict[tuple[str, ...], float](sorted(intake.counters.items()))
+        return dict[tuple[str, ...], float](sorted(ingestion.intake.counters.items()))
 
     labels = ("outcome", "reason", "decoder")
     text = "Messages by outcome, rejected ones also by reason; without flooded messages."
@@ -113,16 +100,14 @@ def declare_intake(
     )
 
     def answers() -> dict[tuple[str, ...], float]:
-        return {(name, str(status)): n for (name, status), n in http_answers.items()}
+        found = ingestion.http_ingest.answers.items()
+        return {(name, str(status)): n for (name, status), n in found}
 
     text = "Responses of HTTP ingest."
     yield counter("http_answers", text, answers, labels=("source", "status"))
 
-
-def declare_polls(polls: HttpPolls) -> Iterator[Meter]:
-    """Return the meters of devices that are polled over HTTP."""
-
     def requests() -> Value:
+        polls = ingestion.polls
         return dict[str, float](polls.requests) if polls.sensors else None
 
     text = "Polls of devices over HTTP."
@@ -130,22 +115,18 @@ def declare_polls(polls: HttpPolls) -> Iterator[Meter]:
 
 
 def declare_storage(
-    *,
-    journal: Journal,
-    series: Series,
-    writer: SeriesWriter[Reading],
-    records: SeriesWriter[Record],
-    detection: DetectionLoop,
-    commits: Histogram,
+    resources: Resources, ingestion: Ingestion, detection: DetectionLoop, writers: SeriesWriters
 ) -> Iterator[Meter]:
-    """Return the meters of the journal and its consumers."""
+    """Yield the meters of the journal and its consumers."""
+    journal, series = resources.journal, resources.series
+    readings, records = writers.readings.state, writers.records.state
     text = "Readings evaluated by the detector."
     yield counter("readings_detected", text, lambda: detection.counts.readings)
-    yield counter("readings_stored", "Readings stored in the series.", lambda: writer.state.stored)
+    yield counter("readings_stored", "Readings stored in the series.", lambda: readings.stored)
     text = "Readings that the time-series store refused."
-    yield counter("readings_refused_by_store", text, lambda: writer.state.refused)
+    yield counter("readings_refused_by_store", text, lambda: readings.refused)
     text = "Records that the series refused."
-    yield counter("records_refused_by_store", text, lambda: records.state.refused)
+    yield counter("records_refused_by_store", text, lambda: records.refused)
     text = "Readings deleted from the journal before they were stored in the series."
     yield counter(
         "readings_deleted_unread",
@@ -170,7 +151,7 @@ def declare_storage(
     )
 
     def lag() -> Value:
-        unstored = max(detection.last_offset - writer.state.cursor, 0)
+        unstored = max(detection.last_offset - readings.cursor, 0)
         return {"detector": detection.measure_lag()[0], "series": unstored}
 
     text = "Readings that a consumer is behind the journal."
@@ -178,22 +159,19 @@ def declare_storage(
     text = "Age of the oldest reading not yet evaluated."
     yield gauge("detector_lag_seconds", text, lambda: detection.measure_lag()[1])
     text = "Duration of a journal commit, including its fsync."
-    yield Meter("commit_duration_seconds", text, lambda: commits, kind="histogram")
+    yield Meter("commit_duration_seconds", text, lambda: ingestion.writer.seconds, kind="histogram")
 
 
 def declare_alerts(
-    detection: DetectionLoop,
-    memory: MemoryAlerts,
-    stuck: Mapping[str, int],
-    deliveries: Deliveries,
-    pictures: Mapping[str, int],
+    resources: Resources, detection: DetectionLoop, alerting: Alerting
 ) -> Iterator[Meter]:
-    """Return the meters of events, alerts and notices."""
-    counts, outcomes = detection.counts, deliveries.outcomes
+    """Yield the meters of events, alerts and notices."""
+    counts, outcomes, stuck = detection.counts, alerting.deliveries.outcomes, alerting.stuck
+    pictures = alerting.pictures.counters if alerting.pictures else {}
     yield counter("events", "Events of the detector.", lambda: counts.events)
     yield counter("alerts", "Alerts.", lambda: counts.alerts)
     text = "Whether alerts are decided in memory because the state cannot be written."
-    yield gauge("alerting_from_memory", text, lambda: memory.active)
+    yield gauge("alerting_from_memory", text, lambda: alerting.memory.active)
     text = "Incidents and notices that a regular check found stuck."
     yield counter("stuck", text, lambda: dict(sorted(stuck.items())), labels=("what",))
     text = "Attempts to deliver a notice."
@@ -202,14 +180,17 @@ def declare_alerts(
     labels = ("outcome",)
     yield counter("pictures", text, lambda: dict(sorted(pictures.items())), labels=labels)
     text = "Upper bound of the time from the deciding reading to the first delivered notice."
-    yield Meter("reading_to_notice_seconds", text, lambda: deliveries.latency, kind="histogram")
+    yield Meter(
+        "reading_to_notice_seconds", text, lambda: alerting.deliveries.latency, kind="histogram"
+    )
 
+    def read_outbox(column: int) -> float:
+        with closing(connect(resources.paths.state, read_only=True)) as db:
+            return count_waiting(db, resources.clock())[column]
 
-def declare_outbox(outbox: OutboxState) -> Iterator[Meter]:
-    """Return the meters of notices and incidents in the state database."""
     text = "Notices waiting or being sent."
-    yield gauge("outbox_depth_notices", text, lambda: outbox.waiting)
+    yield gauge("outbox_depth_notices", text, partial(read_outbox, 0), blocks=True)
     text = "Age of the oldest notice waiting or being sent."
-    yield gauge("outbox_oldest_seconds", text, lambda: outbox.oldest_s)
+    yield gauge("outbox_oldest_seconds", text, partial(read_outbox, 1), blocks=True)
     text = "Incidents that are not resolved."
-    yield gauge("open_incidents", text, lambda: outbox.open_incidents)
+    yield gauge("open_incidents", text, partial(read_outbox, 2), blocks=True)

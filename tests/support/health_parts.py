@@ -10,10 +10,13 @@ from prometheus_client import Histogram
 from alerts.operations import Operations
 from ingest.intake import Intake
 from ingest.mqtt.intake_loop import Canary, CanarySettings, SourceState
+from plumewatch.config.model import PlumewatchConfig
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.sections.broker import BrokerConfig
 from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.alerting import Deliveries
 from plumewatch.service.consumers import DetectionCounts
-from plumewatch.service.health import Health, OutboxState
+from plumewatch.service.health import Health
 from plumewatch.service.meters import Meters
 from storage.errors import StorageUnavailableError
 from storage.timeseries.writer import WriterState
@@ -56,48 +59,45 @@ class Parts:
         self.deliveries = Deliveries()
         self.stuck: dict[str, int] = {}
         self.intake = Intake()
-        self.polls = SimpleNamespace(sensors=(), requests={}, failing={})
         self.source = SimpleNamespace(state=self.state, canary=self.canary)
-        self.outbox = OutboxState(folder / "no-state.db", lambda: NOW)
-        self.health = Health(
-            monotonic=lambda: self.monotonic,
+        resources = SimpleNamespace(
+            config=PlumewatchConfig.model_construct(
+                data_dir=folder, broker=BrokerConfig(max_queued_messages=1000)
+            ),
+            paths=DataPaths(folder),
+            clock=lambda: NOW,
+            started=NOW,
+            journal=self.journal,
+            series=SimpleNamespace(repairs=0),
+            run_until_stored=self.retrying,
+            find_hanging=dict,
+        )
+        ingestion = SimpleNamespace(
             source=self.source,
+            intake=self.intake,
             commits=self.commits,
-            writer=self.writer,
-            records=self.records,
-            retrying=self.retrying,
-            hanging=dict,
-            detection=self.detection,
-            queue_limit=1000,
             operations=Operations(lambda: NOW),
+            http_ingest=SimpleNamespace(answers={}),
+            polls=SimpleNamespace(sensors=(), requests={}),
+            writer=SimpleNamespace(seconds=Histogram("commit", "", registry=None)),
+        )
+        alerting = SimpleNamespace(
+            memory=SimpleNamespace(active=False),
+            stuck=self.stuck,
+            deliveries=self.deliveries,
+            pictures=SimpleNamespace(counters={"made": 1}),
+        )
+        writers = SimpleNamespace(readings=self.writer, records=self.records)
+        self.health = Health(
+            resources, ingestion, self.detection, writers, monotonic=lambda: self.monotonic
         )
         self.meters = Meters(
             (
-                *declared.declare_service(
-                    self.health, SimpleNamespace(started=NOW), self.detection
-                ),
-                *declared.declare_outlook(lambda: 5e9),
-                *declared.declare_broker(self.source, 1000),
-                *declared.declare_intake(self.source, self.intake, {}),
-                *declared.declare_polls(self.polls),
-                *declared.declare_storage(
-                    journal=self.journal,
-                    series=SimpleNamespace(repairs=0),
-                    writer=self.writer,
-                    records=self.records,
-                    detection=self.detection,
-                    commits=Histogram("commit", "", registry=None),
-                ),
-                *declared.declare_alerts(
-                    self.detection,
-                    SimpleNamespace(active=False),
-                    self.stuck,
-                    self.deliveries,
-                    {"made": 1},
-                ),
-                *declared.declare_outbox(self.outbox),
-            ),
-            self.outbox.refresh,
+                *declared.declare_service(resources, self.detection, self.health),
+                *declared.declare_ingestion(resources, ingestion),
+                *declared.declare_storage(resources, ingestion, self.detection, writers),
+                *declared.declare_alerts(resources, self.detection, alerting),
+            )
         )
 
     def dead_letters(self):

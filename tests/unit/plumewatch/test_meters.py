@@ -8,7 +8,7 @@ from storage.errors import StorageUnavailableError
 
 
 def exposition(*meters):
-    return Meters(meters, lambda: None).format_metrics()
+    return Meters(meters).format_metrics()
 
 
 def test_prometheus_reads_what_is_written():
@@ -48,7 +48,7 @@ def test_a_number_that_cannot_be_read_leaves_the_others(caplog):
     def read():
         raise StorageUnavailableError("disk I/O error")
 
-    meters = Meters((Meter("x", "X.", read), Meter("y", "Y.", lambda: 1)), lambda: None)
+    meters = Meters((Meter("x", "X.", read), Meter("y", "Y.", lambda: 1)))
     for _ in range(3):
         assert "plumewatch_y 1" in meters.format_metrics()
         assert "plumewatch_x" not in meters.format_metrics()
