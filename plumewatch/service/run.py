@@ -29,6 +29,7 @@ from plumewatch.service.web_server import Listening
 from storage.files import FolderLock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from plumewatch.config.model import PlumewatchConfig
@@ -66,16 +67,20 @@ def serve(path: Path) -> None:
 
 
 class Running:
-    """Runs services of the configuration at `path`, one after another."""
+    """Runs services of the configuration at `path`, one after another.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    `service` is the current one. `make_service` gets a configuration and, by name, what services
+    pass on to each other.
+    """
+
+    def __init__(self, path: Path, make_service: Callable[..., Service] = Service) -> None:
+        self._path, self._make_service = path, make_service
         config = _read(path)
         self._lock = FolderLock(DataPaths(config.data_dir).lock)
         self._listening = Listening()
         history = DataPaths(config.data_dir).config_history
         self._config_file = ConfigEditor(path, history, self._reload)
-        self._service = self._build_service(config)
+        self.service = self._build_service(config)
         self._next: Service | None = None
         self._over = asyncio.Event()
         self._reload_task: asyncio.Task[None] | None = None
@@ -87,7 +92,7 @@ class Running:
         """Serve until SIGINT or SIGTERM; reload the configuration on SIGHUP."""
         loop = asyncio.get_running_loop()
         for number in _STOP:
-            loop.add_signal_handler(number, self._end)
+            loop.add_signal_handler(number, self.end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         try:
             await self._serve()
@@ -99,29 +104,26 @@ class Running:
         before: PlumewatchConfig | None = None
         while True:
             try:
-                await self._service.run(self._over)
+                await self.service.run(self._over)
             except (ServiceError, AlertError) as error:
                 if (
                     before is None
                     or self._ending
-                    or self._service.ingestion.source.state.connections
+                    or self.service.ingestion.source.state.connections
                 ):
                     raise
                 log.error("cannot run with the new configuration; using the old one: %s", error)  # noqa: TRY400 - one line
                 self._next, before = self._rebuild_service(before), None
             else:
-                before = self._service.config
+                before = self.service.config
             if self._next is None or self._ending:
                 return
-            self._service, self._next = self._next, None
+            self.service, self._next = self._next, None
             self._over.clear()
 
     def _build_service(self, config: PlumewatchConfig) -> Service:
-        return Service(
-            config,
-            lock=self._lock,
-            config_file=self._config_file,
-            listening=self._listening,
+        return self._make_service(
+            config, lock=self._lock, config_file=self._config_file, listening=self._listening
         )
 
     def _rebuild_service(self, config: PlumewatchConfig) -> Service:
@@ -130,7 +132,8 @@ class Running:
         except ConfigError as error:
             raise ServiceError(f"the old configuration can no longer be used: {error}") from error
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End the service, and `serve`; if that takes too long, kill the process."""
         self._ending = True
         self._over.set()
         abandon = threading.Timer(_ENDS_S, _abandon)
@@ -143,7 +146,7 @@ class Running:
             self._reload_task = asyncio.get_running_loop().create_task(self._read_and_replace())
 
     async def _read_and_replace(self) -> None:
-        loop, now = asyncio.get_running_loop(), self._service.config
+        loop, now = asyncio.get_running_loop(), self.service.config
         await asyncio.sleep(max(0.0, self._replaced_at + _MIN_BETWEEN_S - loop.time()))
         service = None
         while self._again:
@@ -158,7 +161,7 @@ class Running:
             return
         self._replaced_at = loop.time()
         log.info("restarting with the configuration of %s", self._path)
-        self._service.monitoring.watchdog.reloading = True
+        self.service.monitoring.watchdog.reloading = True
         self._next = service
         self._over.set()
 

@@ -11,40 +11,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
 import socket
 import sys
 import time
 import tomllib
 from collections import Counter
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.text import Text
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from detection.events import EventKind, EventPhase, describe_evidence
 from language.messages import _
 from language.plain_text import escape
 from plumewatch.cli.demo.truth import TruthScore
 from plumewatch.cli.options import CONFIG
-from plumewatch.config.editor import ConfigEditor
-from plumewatch.config.load import load, parse
 from plumewatch.config.paths import DataPaths
 from plumewatch.errors import UnreachableError
 from plumewatch.service.app import Service
 from plumewatch.service.resources import Observer, ServiceError
-from plumewatch.service.web_server import Listening
+from plumewatch.service.run import Running
+from plumewatch.service.web_server import WebServer
 from storage.http_client import Reach, RequestError, request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from starlette.requests import Request
+
     from alerts.engine import AlertRecord
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig
+    from storage.registry import Registry
 
 SPEED: Final = 20.0
 _SEED: Final = 11
@@ -75,47 +78,34 @@ class Demo:
         self._left = ""
         self._alerts: dict[str, list[tuple[str, float]]] = {}
         self._pushes = 0
-        self._changed = asyncio.Event()
-        self._listening = Listening()
-        self._config_file = ConfigEditor(
-            folder / CONFIG.name,
-            DataPaths(folder / "data").config_history,
-            self._changed.set,
-        )
 
     async def run(self, seconds: float) -> None:
         """Run until Ctrl-C, or for `seconds` if above 0; raises `UnreachableError` on failure."""
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        receiver = await asyncio.start_server(self._receive_push, "127.0.0.1", 0)
-        push_port = receiver.sockets[0].getsockname()[1]
+        app = Starlette(routes=[Route("/", self._receive_push, methods=["POST"])])
+        phones = WebServer("push receiver", app, "127.0.0.1", 0)
         with socket.create_server(("127.0.0.1", 0)) as free:
             broker_port = int(free.getsockname()[1])
-        config = self._write_config(broker_port, push_port)
+        self._write_config(broker_port, phones.port)
         self._console.print(
             f"Plumewatch demo: a simulated school, {SPEED:.0f} times faster than real time."
             f" Times below are school time. Staff page: http://127.0.0.1:{self._port}"
         )
-        self._registry = config.build_registry()
-        async with _run_broker(broker_port), receiver:
-            self._service = self._build_service(config)
+        async with _run_broker(broker_port):
+            self._running = Running(self._folder / CONFIG.name, self._make_service)
             if seconds > 0:
-                loop.call_later(seconds, stop.set)
-            failed = None
+                asyncio.get_running_loop().call_later(seconds, self._running.end)
+            work = (phones.serve(), self._show(), self._simulate(broker_port))
+            tasks = [asyncio.create_task(one) for one in work]
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._show(stop), name="summary")
-                    group.create_task(self._simulate(broker_port, stop), name="simulator")
-                    group.create_task(self._serve(stop), name="service")
-            except* ServiceError as errors:
-                failed = errors.exceptions[0]
-            if failed is not None:
-                raise UnreachableError(str(failed))
-        for task in self._staff:
-            task.cancel()
-        counters = self._service.detection.counts
+                await self._running.serve()
+            finally:
+                for task in (*tasks, *self._staff):
+                    task.cancel()
+                ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, ServiceError):
+                raise error
+        counters = self._running.service.detection.counts
         self._console.print(f"simulator's truth: {self._truth.describe(self._clock())}")
         if text := self._truth.explain(len(self._registry.rooms), self._clock()):
             self._console.print(text)
@@ -125,7 +115,7 @@ class Demo:
             " several events, and several vaping sessions in a room"
         )
 
-    def _build_service(self, config: PlumewatchConfig) -> Service:
+    def _make_service(self, config: PlumewatchConfig, **passed: Any) -> Service:
         return Service(
             config,
             clock=self._clock,
@@ -133,29 +123,12 @@ class Demo:
             one_click=True,
             observer=Observer(self._on_events, self._on_alerts),
             banner=self._build_banner,
-            config_file=self._config_file,
-            listening=self._listening,
+            **passed,
         )
 
-    async def _serve(self, stop: asyncio.Event) -> None:
-        """Run the service; after a change on the page, run a new one with the new configuration."""
-        stopped = asyncio.ensure_future(stop.wait())
-        try:
-            while not stop.is_set():
-                self._changed.clear()
-                changed = asyncio.ensure_future(self._changed.wait())
-                over = asyncio.Event()
-                for end in (stopped, changed):
-                    end.add_done_callback(partial(_set, over))
-                await self._service.run(over)
-                changed.cancel()
-                if not self._changed.is_set():
-                    return
-                config = load(self._folder / CONFIG.name)
-                self._service, self._registry = self._build_service(config), config.build_registry()
-        finally:
-            stopped.cancel()
-            self._listening.close()
+    @property
+    def _registry(self) -> Registry:
+        return self._running.service.resources.registry
 
     def _clock(self) -> float:
         """Return the simulated school's time, which starts with the simulator's first message."""
@@ -163,25 +136,22 @@ class Demo:
         return _START.timestamp() + elapsed * SPEED
 
     def _receive_clock(self) -> float:
-        if self._began is None and self._service.ingestion.source.state.received:
+        if self._began is None and self._running.service.ingestion.source.state.received:
             self._began = time.monotonic()
         return self._clock()
 
-    def _write_config(self, broker_port: int, push_port: int) -> PlumewatchConfig:
+    def _write_config(self, broker_port: int, push_port: int) -> None:
         text = _SCHOOL.read_text(encoding="utf-8").replace(
             "[broker]\n", f"[web]\nport = {self._port}\n[broker]\nport = {broker_port}\n"
         )
-        tree = tomllib.loads(text)
-        secrets = self._folder / "secrets"
-        secrets.mkdir(mode=0o700, exist_ok=True)
-        for person in tree["staff"]:
+        secrets, data = self._folder / "secrets", DataPaths(self._folder / "data")
+        for folder in (secrets, data.root):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        for person in tomllib.loads(text)["staff"]:
             address = secrets / f"{person['id']}-push"
             address.write_text(f"ntfy://127.0.0.1:{push_port}/{person['id']}\n", encoding="utf-8")
         (self._folder / CONFIG.name).write_text(text, encoding="utf-8")
-        config = parse(tree, base=self._folder)
-        config.data_dir.mkdir(mode=0o700, exist_ok=True)
-        DataPaths(config.data_dir).demo.touch()
-        return config
+        data.demo.touch()
 
     def _build_banner(self) -> str:
         return _(
@@ -191,7 +161,8 @@ class Demo:
             found=self._truth.describe(self._clock()),
         )
 
-    async def _simulate(self, broker_port: int, stop: asyncio.Event) -> None:
+    async def _simulate(self, broker_port: int) -> None:
+        """Run the simulator, and end the demo with it."""
         words = f"simulate --seed {_SEED} --days {_DAYS} --speed {SPEED} --activity demo --truth"
         words += f" --start {_START.isoformat()} --publish 127.0.0.1:{broker_port}"
         simulator = await asyncio.create_subprocess_exec(
@@ -199,55 +170,27 @@ class Demo:
             *("--config", str(self._folder / CONFIG.name)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        ended = asyncio.ensure_future(self._follow(simulator))
-        stopped = asyncio.ensure_future(stop.wait())
+        assert simulator.stdout is not None  # noqa: S101 - it is a pipe
         try:
-            await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+            async for line in simulator.stdout:
+                self._truth.add_line(line.decode(errors="replace").strip())
+            if await simulator.wait():
+                raise ServiceError("the simulator ended; its message is above")
         finally:
-            stopped.cancel()
+            self._running.end()
             with contextlib.suppress(ProcessLookupError):
                 simulator.terminate()
-            errors = await ended
-        if not stop.is_set():
-            stop.set()
-            if simulator.returncode:
-                last = errors.decode(errors="replace").strip().splitlines()[-1:]
-                raise ServiceError(f"the simulator ended: {(last or ['without a message'])[0]}")
+            await simulator.wait()
 
-    async def _follow(self, simulator: asyncio.subprocess.Process) -> bytes:
-        truth, errors = simulator.stdout, simulator.stderr
-        assert truth is not None  # noqa: S101 - both are pipes
-        assert errors is not None  # noqa: S101
-        failures = asyncio.ensure_future(errors.read())
-        async for line in truth:
-            self._truth.add_line(line.decode(errors="replace").strip())
-        return await failures
-
-    async def _receive_push(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, ValueError, TimeoutError):
-            async with asyncio.timeout(10):
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                lines = (line.partition(": ") for line in head.split("\r\n"))
-                headers = {name.lower(): value for name, _, value in lines}
-                length = int(headers["content-length"])
-                body = json.loads(await reader.readexactly(min(length, 65_536)))
-                writer.write(
-                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-                    b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
-                )
-                await writer.drain()
-                self._pushes += 1
-                person = body.get("topic", "")
-                title = body.get("title", "")
-                self._note("push received", f"{title} (to {person})", "magenta")
-                place = title.partition(": ")[0]
-                self._answer(person, place, json.loads(headers.get("x-actions", "[]")))
-        writer.close()
+    async def _receive_push(self, request: Request) -> JSONResponse:
+        body, actions = await request.json(), request.headers.get("x-actions", "[]")
+        self._pushes += 1
+        person, title = body.get("topic", ""), body.get("title", "")
+        self._note("push received", f"{title} (to {person})", "magenta")
+        self._answer(person, title.partition(": ")[0], json.loads(actions))
+        return JSONResponse({})
 
     def _answer(self, person: str, place: str, actions: Sequence[Mapping[str, Any]]) -> None:
         """Let simulated staff press the first button of a push, for most pushes."""
@@ -263,7 +206,7 @@ class Demo:
         task.add_done_callback(self._staff.discard)
 
     async def _respond(self, person: str, action: Mapping[str, Any]) -> None:
-        name = self._service.alerting.engine.policy.find_name(person)
+        name = self._running.service.alerting.engine.policy.find_name(person)
         try:
             await asyncio.sleep(_PRESS_S)
             taken = await self._post("/answer", action["body"])
@@ -317,15 +260,12 @@ class Demo:
         stamp = datetime.fromtimestamp(self._clock(), UTC).strftime("%H:%M:%S")
         self._console.print(Text.assemble((f"{stamp} ", "dim"), (f"{what}  ", style), escape(text)))
 
-    async def _show(self, stop: asyncio.Event) -> None:
-        """Print a summary now and then, until the demo ends."""
+    async def _show(self) -> None:
+        """Print a summary now and then, until cancelled."""
         before, at = 0, time.monotonic()
-        while not stop.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_SUMMARY_S):
-                    await stop.wait()
-                    return
-            counters, now = self._service.detection.counts, time.monotonic()
+        while True:
+            await asyncio.sleep(_SUMMARY_S)
+            counters, now = self._running.service.detection.counts, time.monotonic()
             rate = max(counters.readings - before, 0) / (now - at)
             before, at = counters.readings, now
             kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self._kinds.items()))
@@ -337,10 +277,6 @@ class Demo:
             )
             if text := self._truth.explain_once(len(self._registry.rooms), self._clock()):
                 self._console.print(text)
-
-
-def _set(event: asyncio.Event, _done: object) -> None:
-    event.set()
 
 
 @contextlib.asynccontextmanager
