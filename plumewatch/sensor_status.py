@@ -1,21 +1,16 @@
-"""State, counts and failed polls of each sensor, kept across restarts.
+"""State and counts of each sensor, kept across restarts.
 
 Counts and states are stored with the detectors' snapshot once a minute. After a crash, the readings
 since then are counted again from the journal; the counts of up to a minute's duplicates are lost.
-Other fields of `SensorStatus` that ingest knows (`Ingestion.list_sensor_fields`) are stored with
-the counts for commands outside the service; a new service does not read them.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import msgspec
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from alerts.consumer.detection_consumer import Outages
 from alerts.page.settings import SensorStatus
@@ -31,9 +26,10 @@ from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from ingest.http.poll import PollFailure
     from plumewatch.config.model import PlumewatchConfig
     from storage.journal import JournalEntry
     from storage.registry import Registry
@@ -41,7 +37,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _COUNTS: Final = "sensor counts"
-_FIELDS: Final = "sensor fields"
 _BATCH: Final = 2_000
 _MAX_SINCE: Final = 500_000
 """Maximum number of readings counted since the last snapshot; a service saves one every minute."""
@@ -58,17 +53,6 @@ _RECORDED: Final = {
 }
 """Fields of the ``sensor_health`` records of the series."""
 
-Fields = Mapping[str, Mapping[str, Any]]
-"""Some fields of `SensorStatus`, by sensor and name."""
-
-
-class SavedCounts(NamedTuple):
-    """Counts of readings up to a journal offset (`ReadingCounts.snapshot`), and sensor fields."""
-
-    counts: bytes
-    offset: int
-    fields: Fields
-
 
 def count_for_records(registry: Registry, tally: ReadingCounts) -> dict[str, dict[str, int]]:
     """Return the counts of each registered sensor, by field of its records in the series."""
@@ -82,9 +66,9 @@ def build_statuses(
     registry: Registry,
     lives: Mapping[str, SensorLife],
     tally: ReadingCounts,
-    more: Fields,
+    polls: Mapping[str, PollFailure] = MappingProxyType({}),
 ) -> dict[str, SensorStatus]:
-    """Join all known data of every registered sensor, in registry order."""
+    """Join all known data of every registered sensor, in registry order; `polls` fail now."""
     statuses = {}
     for sensor in registry.sensors.values():
         life = lives.get(sensor.id) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
@@ -97,17 +81,16 @@ def build_statuses(
             counts=tally.get_counts(sensor.id),
             no_particles_since=since if is_blind else None,
             unlikely=tally.unlikely.list_quantities(sensor.id),
-            **more.get(sensor.id, {}),
+            poll_error=polls[sensor.id].reason if sensor.id in polls else "",
+            poll_failing_since=polls[sensor.id].since if sensor.id in polls else None,
         )
     return statuses
 
 
-def save_counts(connection: sqlite3.Connection, saved: SavedCounts) -> None:
-    """Store counts and fields of sensors."""
+def save_counts(connection: sqlite3.Connection, counts: bytes, offset: int) -> None:
+    """Store the counts of readings up to a journal offset (`ReadingCounts.snapshot`)."""
     with transaction(connection) as tx:
-        save_snapshot(tx, _COUNTS, Snapshot(saved.offset, "", saved.counts))
-        body = msgspec.json.encode(saved.fields)
-        save_snapshot(tx, _FIELDS, Snapshot(0, "", body))
+        save_snapshot(tx, _COUNTS, Snapshot(offset, "", counts))
 
 
 def restore_counts(
@@ -140,7 +123,7 @@ def read_statuses(
             started = math.inf
         if entry.offset > evaluated:
             outages.step([entry.reading])
-    found = build_statuses(registry, outages.get_liveness(), tally, _read_fields(connection))
+    found = build_statuses(registry, outages.get_liveness(), tally)
     seen = _read_latest(config)
     return {sensor: status.with_stored(seen.get(sensor)) for sensor, status in found.items()}
 
@@ -179,11 +162,3 @@ def _read_since(journal: Path, after: int, most: int = _MAX_SINCE) -> Iterator[J
         while at < last:
             entries, at = reader.read(at, _BATCH)
             yield from entries
-
-
-def _read_fields(connection: sqlite3.Connection) -> Fields:
-    """Return the stored fields that this version knows."""
-    decode = msgspec.json.Decoder(dict[str, dict[str, Any]]).decode
-    found = restore_snapshot(connection, _FIELDS, lambda stored: decode(stored.body)) or {}
-    known = {field.name for field in fields(SensorStatus)}
-    return {sensor: {k: v for k, v in of.items() if k in known} for sensor, of in found.items()}

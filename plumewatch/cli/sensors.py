@@ -36,7 +36,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
 
     site = Site.load(config)
     registry = site.config.build_registry()
-    rows, polled = [], bool(site.config.ingest.poll)
+    rows = []
     with site.read(site.paths.state) as state:
         for name, found in read_statuses(state, site.config).items():
             room = registry.find_room(name)
@@ -47,13 +47,12 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
                 "never" if found.last_seen is None else site.format_time(found.last_seen),
                 f"{found.interval_s:.3g} s",
                 ", ".join(f"{key} {n:,}" for key, n in found.counts.items()),
-                *([_describe_poll(found, site)] if polled else []),
             )
             fields = {"sensor": name, "room": registry.sensors[name].room, **asdict(found)}
+            del fields["poll_error"], fields["poll_failing_since"]  # the service alone knows them
             rows.append((fields, cells))
-    columns = ("Sensor", "State", "Room", "Last reading", "Reports every")
-    more = ("Counts", "Polling") if polled else ("Counts",)
-    print_table((*columns, *more), rows, as_json=as_json)
+    columns = ("Sensor", "State", "Room", "Last reading", "Reports every", "Counts")
+    print_table(columns, rows, as_json=as_json)
     if as_json:
         return
     started = find_service_start(site.paths.lock)
@@ -72,12 +71,6 @@ def _describe_state(found: SensorStatus, site: Site) -> str:
     since = found.no_particles_since
     blind = [] if since is None else [f"no particles since {site.format_time(since)}"]
     return ", ".join([found.state, *blind, *map(describe_unit, found.unlikely)])
-
-
-def _describe_poll(found: SensorStatus, site: Site) -> str:
-    if not found.poll_error or found.poll_failing_since is None:
-        return ""
-    return f"failing since {site.format_time(found.poll_failing_since)}: {found.poll_error}"
 
 
 @app.command(

@@ -169,7 +169,7 @@ class Service:
         if self.resources.is_open:
             try:
                 self.detection.save_snapshot()
-                save_counts(self.resources.state, self.ingestion.save_point())
+                save_counts(self.resources.state, *self.ingestion.save_point())
             except sqlite3.Error as error:
                 log.warning("some counts of the last minute are lost: %s", error)
         self.writers.close()

@@ -26,7 +26,6 @@ from plumewatch.config.ingest_settings import (
     read_polled_sensors,
 )
 from plumewatch.config.settings import read_broker_settings
-from plumewatch.sensor_status import SavedCounts
 from plumewatch.service.resources import Task
 from plumewatch.service.web_server import WebServer, is_loopback
 from storage.errors import translate_errors
@@ -157,17 +156,9 @@ class Ingestion:
             behind = [e.reading for e in entries if e.offset > counted]
             self.intake.restore(behind, counted=False)
 
-    def list_sensor_fields(self) -> dict[str, dict[str, object]]:
-        """Return what ingest knows about sensors besides counts, as fields of `SensorStatus`."""
-        return {
-            sensor: {"poll_error": failure.reason, "poll_failing_since": failure.since}
-            for sensor, failure in self.polls.failing.items()
-        }
-
-    def save_point(self) -> SavedCounts:
-        """Return what to save: counts up to a journal offset, and fields of sensors."""
-        counted = self.intake.reading_counts.snapshot()
-        return SavedCounts(counted, self.writer.stored_offset, self.list_sensor_fields())
+    def save_point(self) -> tuple[bytes, int]:
+        """Return the counts of readings to save, and the journal offset that they reach."""
+        return self.intake.reading_counts.snapshot(), self.writer.stored_offset
 
     def listen_for_http(self) -> None:
         """Bind the address of HTTP ingest if it has sources; raises `ServiceError`."""

@@ -183,7 +183,7 @@ class Maintenance:
         """Save the detectors' state and the counts; return the state's journal offset."""
         run = self.resources.run_until_stored
         snapshot_offset = await run("snapshot", self.detection.save_snapshot)
-        await run("counts", save_counts, self.resources.state, self.ingestion.save_point())
+        await run("counts", save_counts, self.resources.state, *self.ingestion.save_point())
         return snapshot_offset
 
     async def measure(self) -> None:

@@ -96,6 +96,6 @@ class Monitoring(Pipeline):
                 intake.config.context.registry,
                 self._detection.get_liveness(),
                 intake.reading_counts,
-                self._ingestion.list_sensor_fields(),
+                self._ingestion.polls.failing,
             ),
         )

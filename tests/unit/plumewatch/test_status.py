@@ -18,7 +18,7 @@ from plumewatch.check.result import State
 from plumewatch.check.sensors import check_sensors
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.sensor_status import SavedCounts, read_statuses, save_counts
+from plumewatch.sensor_status import read_statuses, save_counts
 from plumewatch.service.data_folder import NEWEST
 from storage.audit import find_account
 from storage.files import FolderLock
@@ -78,9 +78,7 @@ def stored(config_path):
     for reading in readings:
         tally.add(reading)
     tally.add_skipped({"s1": 2, "s2": 1})
-    polls = {"poll_error": "HTTP status 500", "poll_failing_since": NOW + 60}
-    more = {"s2": {**polls, "of_a_later_version": 1}}
-    save_counts(connection, SavedCounts(tally.snapshot(), len(readings), more))
+    save_counts(connection, tally.snapshot(), len(readings))
     connection.close()
     return config_path
 
@@ -173,8 +171,6 @@ def test_status_as_json(stored):
         "last_seen": NOW + 240,
         "interval_s": 60.0,
         "counts": {"readings": 5, "late": 4, "skipped": 2},
-        "poll_error": "",
-        "poll_failing_since": None,
         "no_particles_since": None,
         "unlikely": [],
     }
@@ -185,8 +181,6 @@ def test_status_as_json(stored):
         "last_seen": None,
         "interval_s": 5.0,
         "counts": {},
-        "poll_error": "HTTP status 500",
-        "poll_failing_since": NOW + 60,
         "no_particles_since": None,
         "unlikely": [],
     }
@@ -201,7 +195,7 @@ def test_a_sensor_that_has_sent_no_particles_for_a_day_is_named(stored):
             tally.add(Reading(sensor, at, at, {"tvoc_ppb": 90.0}))
             lives.on_item(sensor, at, alive=True)
     with closing(connect(DataPaths(config.data_dir).state)) as db:
-        save_counts(db, SavedCounts(tally.snapshot(), 5, {}))
+        save_counts(db, tally.snapshot(), 5)
         with transaction(db) as tx:
             save_snapshot(tx, LIVENESS, Snapshot(5, "", lives.snapshot()))
         found = read_statuses(db, config)
@@ -217,7 +211,7 @@ def test_values_in_another_unit_are_said(stored):
     for k in range(6):
         tally.add(Reading("s2", NOW + k, NOW + k, {"pm25": 0.006 + k / 1000, "temp": 70.0}))
     with closing(connect(DataPaths(config.data_dir).state)) as db:
-        save_counts(db, SavedCounts(tally.snapshot(), 5, {}))
+        save_counts(db, tally.snapshot(), 5)
     _, printed = run(stored, "status", "--json")
     assert json.loads(printed.splitlines()[1])["unlikely"] == ["temp", "pm25"]
     assert "mg/m³" in run(stored, "status")[1]
