@@ -335,10 +335,11 @@ class PageContext(Visibility):
         content["schools"], content["school_shown"], content["one_school"] = getattr(
             request.state, "schools", ((), None, False)
         )
-        fill = partial(copy_context().run, self._fill, template, content)
+        fill = partial(copy_context().run, self.fill, template, content)
         return _FilledInThread(fill, self.threads, status_code)
 
-    def _fill(self, template: str, content: Mapping[str, Any]) -> str:
+    def fill(self, template: str, content: Mapping[str, Any]) -> str:
+        """Return the HTML of a template, which a script can show; blocks."""
         return agree(self._templates.get_template(template).render(content))
 
 

@@ -43,6 +43,7 @@ from language.messages import (
     capitalize,
     get_language,
     gettext,
+    join_words,
     mark,
     plural,
     write_date,
@@ -392,6 +393,7 @@ def build_environment(
         states=STATES,
         icon=draw_icon,
         draw_code=draw_code,
+        join_words=join_words,
         script_messages=write_script_messages,
         languages=LANGUAGES,
         cannot_reach=lambda: write_unreachable(

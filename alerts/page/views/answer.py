@@ -91,7 +91,7 @@ class AnswerPages(PageGroup):
 
     @serves("/answer", Access.PUBLIC)
     async def _page(self, request: Request) -> Response:
-        return self._context.render(request, "answer.html")
+        return self._context.render(request, "answer.html", s=None)
 
     @serves("/answer/look", Access.PUBLIC, methods=("POST",))
     @_in_json
@@ -259,9 +259,13 @@ class AnswerPages(PageGroup):
             "asked": list(dict.fromkeys(map(name_of, asked))),
             "state": shown["state"],
             "you": name_of(grant.person),
+            "may_report": "feedback" in more or grant.action is Action.FEEDBACK,
             **more,
         }
-        return JSONResponse(answer, headers=_ANYWHERE)
+        page = await self._context.run_in_thread(
+            self._context.fill, "answer_state.html", {"s": answer}
+        )
+        return JSONResponse({**answer, "page": page}, headers=_ANYWHERE)
 
 
 def _read_channel(form: FormData) -> str:
