@@ -25,6 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from alerts.notify.outbox import ANSWER_PATH
 from alerts.page.account import AccountPages
 from alerts.page.api.docs import API, ApiDocs
 from alerts.page.api.operation import PREFIX, build_problem
@@ -34,7 +35,7 @@ from alerts.page.provider_sign_in import ProviderPages
 from alerts.page.rendering import write_unreachable
 from alerts.page.sign_in import SignInPages
 from alerts.page.views.air import AirPages
-from alerts.page.views.answer import AnswerPages
+from alerts.page.views.answer import AnswerPages, build_refusal
 from alerts.page.views.board import BoardPages
 from alerts.page.views.charts import RoomPages
 from alerts.page.views.commission import CommissionPages
@@ -157,8 +158,8 @@ class _Errors:
     async def on_http_error(self, request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             raise error
-        if _is_api(request):
-            return build_problem(error)
+        if found := _write_json(request, error):
+            return found
         status, headers, detail = error.status_code, error.headers, error.detail
         if status == HTTPStatus.SEE_OTHER:
             return Response(status_code=status, headers=headers)
@@ -174,18 +175,25 @@ class _Errors:
 
     async def on_fault(self, request: Request, _error: Exception) -> Response:
         detail = _("Something went wrong. See the service's log for details.")
-        if _is_api(request):
-            return build_problem(HTTPException(500, detail))
-        return self._context.render(request, "error.html", 500, detail=detail)
+        found = _write_json(request, HTTPException(500, detail))
+        return found or self._context.render(request, "error.html", 500, detail=detail)
 
     async def on_storage_error(self, request: Request, error: Exception) -> Response:
         _LOG.warning("page %s: %s", request.url.path, error or type(error).__name__)
         phone = self._context.settings.header.help_phone
         detail = write_unreachable(_("The database cannot be read right now."), phone)
-        if _is_api(request):
-            return build_problem(HTTPException(503, detail, {"Retry-After": "5"}))
-        return self._context.render(request, "error.html", 503, detail=detail)
+        if _is_answer(request):
+            detail = _("Your response could not be stored. Try again in a moment.")
+        found = _write_json(request, HTTPException(503, detail, {"Retry-After": "5"}))
+        return found or self._context.render(request, "error.html", 503, detail=detail)
 
 
-def _is_api(request: Request) -> bool:
-    return request.url.path.startswith(f"{PREFIX}/")
+def _write_json(request: Request, error: HTTPException) -> Response | None:
+    """Return an error for a program or a script; None if a person reads it."""
+    if request.url.path.startswith(f"{PREFIX}/"):
+        return build_problem(error)
+    return build_refusal(error) if _is_answer(request) else None
+
+
+def _is_answer(request: Request) -> bool:
+    return request.method == "POST" and request.url.path.startswith(ANSWER_PATH)

@@ -17,7 +17,6 @@ token.
 from __future__ import annotations
 
 import logging
-import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -38,10 +37,10 @@ from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import list_answers, write_status
 from alerts.page.views.incidents import build_pictures, build_question, read_replaces, read_verdict
 from language.messages import _
-from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    import sqlite3
+    from collections.abc import Callable
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
@@ -65,20 +64,11 @@ class _FurtherError(HTTPException):
         self.more = more
 
 
-def _in_json(handler: Callable[[AnswerPages, Request], Awaitable[Response]]) -> Any:
-    async def answer(pages: AnswerPages, request: Request) -> Response:
-        try:
-            return await handler(pages, request)
-        except HTTPException as error:
-            headers = {**_ANYWHERE, **(error.headers or {})}
-            more = error.more if isinstance(error, _FurtherError) else {}
-            return JSONResponse({"error": error.detail, **more}, error.status_code, headers=headers)
-        except (StorageError, sqlite3.Error, TimeoutError) as error:
-            _LOG.warning("a response could not be stored: %s", error or type(error).__name__)
-            message = _("Your response could not be stored. Try again in a moment.")
-            return JSONResponse({"error": message}, 503, headers={**_ANYWHERE, "Retry-After": "5"})
-
-    return answer
+def build_refusal(error: HTTPException) -> Response:
+    """Return an error as the script and the notices' buttons read it."""
+    more = error.more if isinstance(error, _FurtherError) else {}
+    headers = {**_ANYWHERE, **(error.headers or {})}
+    return JSONResponse({"error": error.detail, **more}, error.status_code, headers=headers)
 
 
 class AnswerPages(PageGroup):
@@ -94,7 +84,6 @@ class AnswerPages(PageGroup):
         return self._context.render(request, "answer.html", s=None)
 
     @serves("/answer/look", Access.PUBLIC, methods=("POST",))
-    @_in_json
     async def _look(self, request: Request) -> Response:
         _, token, grant = await self._check_grant(request)
         incident = await self._context.read(repository.load, grant.incident)
@@ -113,7 +102,6 @@ class AnswerPages(PageGroup):
         return await self._send_state(grant, feedback=feedback)
 
     @serves("/answer", Access.PUBLIC, methods=("POST",))
-    @_in_json
     async def _acknowledge(self, request: Request) -> Response:
         form, token, grant = await self._check_grant(request, Action.ACKNOWLEDGE)
         engine, now = self._context.engine, self._context.settings.clock()
@@ -131,28 +119,24 @@ class AnswerPages(PageGroup):
         return await self._send_state_after_press(token, grant)
 
     @serves("/answer/evidence", Access.PUBLIC, methods=("POST",))
-    @_in_json
     async def _evidence(self, request: Request) -> Response:
         _, _, grant = await self._check_grant(request)
         picture = await self._context.run_in_thread(self._pictures.draw_svg, grant.incident)
         return Response(picture or b"", media_type="image/svg+xml")
 
     @serves("/answer/decline", Access.PUBLIC, methods=("POST",))
-    @_in_json
     async def _decline(self, request: Request) -> Response:
         form, token, grant = await self._check_grant(request, Action.ACKNOWLEDGE)
         await self._act(grant, token, self._context.engine.decline, channel=_read_channel(form))
         return await self._send_state(grant)
 
     @serves("/answer/arrive", Access.PUBLIC, methods=("POST",))
-    @_in_json
     async def _arrive(self, request: Request) -> Response:
         form, token, grant = await self._check_grant(request, Action.ACKNOWLEDGE, Action.FEEDBACK)
         await self._act(grant, token, self._context.engine.arrive, channel=_read_channel(form))
         return await self._send_state_after_press(token, grant)
 
     @serves("/answer/feedback", Access.PUBLIC, methods=("POST",))
-    @_in_json
     async def _feedback(self, request: Request) -> Response:
         form, token, grant = await self._check_grant(request, Action.FEEDBACK)
         kind = (await self._context.load_incident(grant.incident))["kind"]
