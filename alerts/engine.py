@@ -36,7 +36,7 @@ from alerts.incidents.repository import find_lasting_mute, find_mute
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
-from alerts.notify.notice_writer import NoticeWriter, find_next_deferral, release_deferred
+from alerts.notify.notice_writer import NoticeWriter, release_deferred
 from alerts.policy import ROUTED, Severity, get_repeat_window_s
 from detection.events import Detail, EventKind, EventPhase, is_device_alarm
 from language.messages import Fact, build_fact
@@ -60,10 +60,6 @@ _LASTS_S: Final = 6 * 3600.0
 """A device event that lasts this long after its answer is reported again."""
 _LATE_RECHECK_S: Final = 60.0
 """Seconds until an incident opened by late readings is checked again."""
-_OUTCOME_REASONS: Final = {
-    effects.NotifyTaken: NoticeReason.TAKEN,
-    effects.NotifyRecovered: NoticeReason.RECOVERED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +122,13 @@ class AlertEngine:
 
     def next_deadline(self, tx: sqlite3.Connection) -> float | None:
         """Return when `on_time` next has work to do, or None."""
-        due = (
-            repository.find_next_deadline(tx),
-            escalation.find_next_deadline(tx),
-            find_next_deferral(tx),
-        )
-        return min((at for at in due if at is not None), default=None)
+        due: float | None = tx.execute(
+            "SELECT min(at) FROM (SELECT min(next_deadline) AS at FROM incident"
+            " WHERE next_deadline IS NOT NULL UNION ALL"
+            " SELECT min(due_at) FROM escalation_step WHERE done_at IS NULL UNION ALL"
+            " SELECT min(due_at) FROM held_notice WHERE done_at IS NULL)"
+        ).fetchone()[0]
+        return due
 
     def acknowledge(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
@@ -461,7 +458,7 @@ class AlertEngine:
                 case effects.Page():
                     records.append(self._page(tx, incident, effect, now))
                 case effects.Stop():
-                    escalation.stop_steps(tx, incident.id, effect.why, effect.at)
+                    escalation.finish_steps(tx, incident.id, effect.why, effect.at)
                     if effect.unsent:
                         outbox_rows.cancel_unsent(tx, incident.id, effect.why, effect.at)
                         release_deferred(tx, incident.id, effect.at, "cancelled")
@@ -473,14 +470,11 @@ class AlertEngine:
                 case effects.NotifyAgain():
                     note, reason = build_fact(Note.RESPONDING), NoticeReason.AGAIN
                     notices.notify_responder(tx, incident, effect.at, reason, note, effect.onset)
-                case effects.NotifyTaken() | effects.NotifyRecovered():
-                    only = effect.only if isinstance(effect, effects.NotifyTaken) else ""
-                    occasion = str(
-                        escalation.find_last_round(escalation.load_steps(tx, incident.id))[0]
-                    )  # a new number each time the incident is acknowledged
-                    notices.notify_outcome(
-                        tx, incident, _OUTCOME_REASONS[type(effect)], effect.at, occasion, only=only
-                    )
+                case effects.NotifyOutcome(reason, at, only):
+                    steps = escalation.load_steps(tx, incident.id)
+                    # a new number each time the incident is acknowledged
+                    occasion = str(escalation.find_last_round(steps)[0])
+                    notices.notify_outcome(tx, incident, reason, at, occasion, only=only)
                 case effects.StartCooldown():
                     repository.start_cooldown(
                         tx, incident.kind, incident.room, effect.until, effect.severity

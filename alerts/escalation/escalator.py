@@ -11,8 +11,7 @@ The most recent responder for a room is paged first, with twice the time to resp
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -107,18 +106,6 @@ def plan(
     return [*steps, EscalationStep(incident, number, round_, Action.END, due, NOBODY)]
 
 
-def plan_reminder(
-    incident: str, at: float, timings: EscalationTimings, *, seq: int, round_: int
-) -> list[EscalationStep]:
-    """Return the steps that remind a responder and, without an answer, restart the chain."""
-    remind = at + timings.acknowledged_for_s
-    reopen = remind + timings.reminded_for_s
-    return [
-        EscalationStep(incident, seq, round_, Action.REMIND, remind, NOBODY),
-        EscalationStep(incident, seq + 1, round_, Action.REOPEN, reopen, NOBODY),
-    ]
-
-
 def add_steps(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
     """Store steps."""
     tx.executemany(
@@ -142,33 +129,9 @@ def load_steps(tx: sqlite3.Connection, incident: str) -> list[EscalationStep]:
 def _select(tx: sqlite3.Connection, which: str, argument: object) -> list[EscalationStep]:
     rows = tx.execute(f"SELECT * FROM escalation_step WHERE {which}", (argument,))  # noqa: S608 - ours
     return [
-        EscalationStep(
-            row["incident"],
-            row["seq"],
-            row["round"],
-            Action(row["action"]),
-            row["due_at"],
-            msgspec.json.decode(row["ring"], type=Ring),
-            row["done_at"],
-        )
-        for row in rows.fetchall()
+        msgspec.convert({**row, "ring": msgspec.json.decode(row["ring"])}, EscalationStep)
+        for row in map(dict, rows.fetchall())
     ]
-
-
-def find_next_deadline(tx: sqlite3.Connection) -> float | None:
-    """Return when the next step is due, or None."""
-    sql = "SELECT min(due_at) FROM escalation_step WHERE done_at IS NULL"
-    found: float | None = tx.execute(sql).fetchone()[0]
-    return found
-
-
-def finish_step(tx: sqlite3.Connection, step: EscalationStep, now: float, outcome: str) -> None:
-    """Mark a step as run, with its outcome."""
-    tx.execute(
-        "UPDATE escalation_step SET done_at = ?, outcome = ?"
-        " WHERE incident = ? AND seq = ? AND done_at IS NULL",
-        (now, outcome, step.incident, step.seq),
-    )
 
 
 def shift_steps(tx: sqlite3.Connection, incident: str, by_s: float) -> None:
@@ -179,12 +142,14 @@ def shift_steps(tx: sqlite3.Connection, incident: str, by_s: float) -> None:
     )
 
 
-def stop_steps(tx: sqlite3.Connection, incident: str, why: str, now: float) -> None:
-    """End the pending steps of an incident."""
+def finish_steps(
+    tx: sqlite3.Connection, incident: str, outcome: str, now: float, seq: int | None = None
+) -> None:
+    """End an incident's pending steps, or only step `seq`, with an outcome."""
     tx.execute(
-        "UPDATE escalation_step SET done_at = ?, outcome = ?"
-        " WHERE incident = ? AND done_at IS NULL",
-        (now, why, incident),
+        "UPDATE escalation_step SET done_at = ?1, outcome = ?2"
+        " WHERE incident = ?3 AND seq = coalesce(?4, seq) AND done_at IS NULL",
+        (now, outcome, incident, seq),
     )
 
 
@@ -201,11 +166,6 @@ def _find_next(steps: Iterable[EscalationStep], *, after: int = 0) -> Escalation
 def _list_notified(steps: Iterable[EscalationStep]) -> list[EscalationStep]:
     """Return finished `NOTIFY` steps, including steps that were stopped before they ran."""
     return [s for s in steps if s.action is Action.NOTIFY and s.done_at is not None]
-
-
-def _find_current_round(steps: Iterable[EscalationStep]) -> int:
-    """Return the round of the last ring that was notified; 0 before the first."""
-    return max((s.round for s in _list_notified(steps)), default=0)
 
 
 def _list_rings(steps: Iterable[EscalationStep]) -> tuple[Ring, ...]:
@@ -301,54 +261,50 @@ class Escalator:
                     # check again before the mute ends, because people can end a silence early
                     shift_steps(tx, incident.id, min(muted.until - now, _MUTED_RECHECK_S))
             case Action.END:
-                finish_step(tx, due, now, "no response")
+                finish_steps(tx, incident.id, "no response", now, due.seq)
                 delivered = outbox_rows.find_people_notified(tx, incident.id)
                 what = Happened.NO_RESPONSE if delivered else Happened.UNDELIVERED
                 repository.note(tx, incident.id, now, what)
                 if not delivered:
                     outbox_rows.retry_refused(tx, incident.id, now)
             case Action.REMIND:
-                finish_step(tx, due, now, "reminded")
+                finish_steps(tx, incident.id, "reminded", now, due.seq)
                 self._remind(tx, incident, now)
             case Action.REOPEN:
-                finish_step(tx, due, now, "no answer")
+                finish_steps(tx, incident.id, "no answer", now, due.seq)
                 self.begin(tx, incident, now)
 
     def reschedule(
         self, tx: sqlite3.Connection, incident: Incident, before: Severity, now: float
     ) -> None:
-        """Reschedule pending steps for a higher severity, and add its extra rounds."""
+        """Plan the pending steps again for a higher severity, with its extra rounds."""
         timings, steps = self._policy.timings, load_steps(tx, incident.id)
-        pending = [step for step in steps if step.done_at is None]
-        wait = timings.find_wait_s(incident.severity)
-        earlier = max((s.done_at or 0.0 for s in _list_notified(steps)), default=-math.inf)
-        due, round_ = max(now, earlier + wait), _find_current_round(steps)
-        for step in pending:
-            if step.action is Action.NOTIFY:
-                if step.round > round_:
-                    due = max(due, earlier + timings.repeat_after_s)
-                _set_due_time(tx, step, due)
-                earlier, due, round_ = due, due + wait, step.round
-        ends = [step for step in pending if step.action is Action.END]
         more = timings.count_rounds(incident.severity) - timings.count_rounds(before)
-        if not more:
-            for end in ends:
-                _set_due_time(tx, end, due)
+        done = [step for step in steps if step.done_at is not None]
+        is_over = done == steps
+        if not steps or (is_over and not more):
             return
-        for end in ends:
-            finish_step(tx, end, now, "rescheduled")
-        seq, last = find_last_round(steps)
-        further = plan(
+        asked = _list_notified(steps)
+        round_ = asked[-1].round if asked else steps[0].round
+        behind = sum(step.round == round_ for step in asked)
+        planned = plan(
             incident.id,
-            _list_rings(steps),
+            [s.ring for s in steps if s.round == round_ and s.action is Action.NOTIFY],
             incident.severity,
-            max(due, earlier + timings.repeat_after_s) if pending else due,
+            now,
             timings,
-            seq=seq + 1,
-            first_round=last + 1,
-            rounds=more,
+            seq=len(done) + 1 - behind,
+            first_round=round_,
+            rounds=steps[-1].round - round_ + 1 + more,
         )
-        add_steps(tx, further)
+        due, rest = now, planned[behind:]
+        if asked and not is_over:
+            wait_s = rest[0].due_at - planned[behind - 1].due_at
+            due = max(now, (asked[-1].done_at or now) + wait_s)
+        later_s = due - rest[0].due_at
+        pending = "DELETE FROM escalation_step WHERE incident = ? AND done_at IS NULL"
+        tx.execute(pending, (incident.id,))
+        add_steps(tx, [replace(step, due_at=step.due_at + later_s) for step in rest])
 
     def warn_on_duty(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
         """Warn the people on duty that vaping in a room may go undetected."""
@@ -364,8 +320,16 @@ class Escalator:
     def await_answer(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         """Schedule the responder's reminder, and the restart of the chain."""
         seq, round_ = find_last_round(load_steps(tx, incident.id))
-        timings = self._policy.timings
-        add_steps(tx, plan_reminder(incident.id, at, timings, seq=seq + 1, round_=round_))
+        remind = at + self._policy.timings.acknowledged_for_s
+        reopen = remind + self._policy.timings.reminded_for_s
+        due = ((Action.REMIND, remind), (Action.REOPEN, reopen))
+        add_steps(
+            tx,
+            [
+                EscalationStep(incident.id, seq + k, round_, action, due_at, NOBODY)
+                for k, (action, due_at) in enumerate(due, start=1)
+            ],
+        )
 
     def advance_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Notify the round's next ring now if a notice failed and no other is sent or pending.
@@ -373,10 +337,10 @@ class Escalator:
         The next round keeps its scheduled time, so a brief provider outage uses up no rounds.
         """
         steps = load_steps(tx, incident_id)
-        following = _find_next(steps)
-        if following is None or following.action is not Action.NOTIFY:
+        following, asked = _find_next(steps), _list_notified(steps)
+        if following is None or following.action is not Action.NOTIFY or not asked:
             return
-        is_same_round = following.round == _find_current_round(steps)
+        is_same_round = following.round == asked[-1].round
         if is_same_round and not outbox_rows.is_on_its_way(tx, incident_id):
             shift_steps(tx, incident_id, min(now - following.due_at, 0.0))
 
@@ -404,7 +368,7 @@ class Escalator:
         notified = self._notices.page(tx, incident, people, now, round_=due.round, note=note)
         following = _find_next(load_steps(tx, incident.id), after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
-        finish_step(tx, due, now, "notified" if notified else "nobody notified")
+        finish_steps(tx, incident.id, "notified" if notified else "nobody notified", now, due.seq)
         if notified:
             what = Happened.PAGED if due.seq == 1 else Happened.ESCALATED
             repository.note(tx, incident.id, now, what, **_list_asked(due.ring))
@@ -426,13 +390,6 @@ class Escalator:
         reminded = self._notices.notify_responder(tx, incident, now, NoticeReason.REMINDER, note)
         what = Happened.REMINDED if reminded else Happened.NOT_REMINDED
         repository.note(tx, incident.id, now, what, person=incident.acknowledged_by)
-
-
-def _set_due_time(tx: sqlite3.Connection, step: EscalationStep, due_at: float) -> None:
-    tx.execute(
-        "UPDATE escalation_step SET due_at = ? WHERE incident = ? AND seq = ?",
-        (due_at, step.incident, step.seq),
-    )
 
 
 def _list_asked(ring: Ring) -> dict[str, Parameter]:

@@ -9,6 +9,7 @@ from alerts.incidents.history import Record
 
 if TYPE_CHECKING:
     from alerts.incidents.incident import Detection
+    from alerts.notify.notice import NoticeReason
     from alerts.policy import Severity
 
 
@@ -21,9 +22,10 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class NotifyTaken:
-    """Send the responder's name to everyone who was paged, or only to person `only`, if set."""
+class NotifyOutcome:
+    """Tell everyone who was paged, or only person `only`, who responds or that it is over."""
 
+    reason: NoticeReason
     at: float
     only: str = ""
 
@@ -54,11 +56,6 @@ class StartCooldown:
 
 
 @dataclass(frozen=True, slots=True)
-class _AtMoment:
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
 class SeverityRaised:
     """The incident became more severe: send deferred pages and reschedule the next steps."""
 
@@ -66,12 +63,11 @@ class SeverityRaised:
     before: Severity
 
 
-class NotifyRecovered(_AtMoment):
-    """Notify everyone who was paged that the incident is over."""
-
-
-class ScheduleAckDeadline(_AtMoment):
+@dataclass(frozen=True, slots=True)
+class ScheduleAckDeadline:
     """Schedule a reminder to the responder in case they do not report in time."""
+
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,6 @@ Effect = (
     | ScheduleAckDeadline
     | StartCooldown
     | EndCooldown
-    | NotifyTaken
+    | NotifyOutcome
     | NotifyAgain
-    | NotifyRecovered
 )

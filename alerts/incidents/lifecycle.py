@@ -36,6 +36,7 @@ from alerts.errors import FeedbackError
 from alerts.incidents import effects, inputs
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import SYSTEM, Detection, Incident, Status, find_answer_choices
+from alerts.notify.notice import NoticeReason
 from alerts.policy import HEALTH, LONGEST_COOLDOWN_S, PRESENCE, grade
 from detection.events import EventKind, EventPhase
 from language.messages import defer
@@ -284,7 +285,9 @@ def _on_delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> 
         lasts = compute_cooldown_s(incident.kind, incident.repeats, rules)
         result = result.add_effects(effects.StartCooldown(given.at + lasts, incident.severity))
     if incident.status is Status.ACKNOWLEDGED and incident.acknowledged_by != given.person:
-        result = result.add_effects(effects.NotifyTaken(given.at, given.person))
+        result = result.add_effects(
+            effects.NotifyOutcome(NoticeReason.TAKEN, given.at, given.person)
+        )
     return result
 
 
@@ -313,7 +316,7 @@ def _assign(incident: Incident, by: str, record: Record) -> Step:
         record,
         effects.Stop("acknowledged", record.at, unsent=True),
         effects.ScheduleAckDeadline(record.at),
-        effects.NotifyTaken(record.at),
+        effects.NotifyOutcome(NoticeReason.TAKEN, record.at),
     )
 
 
@@ -398,7 +401,7 @@ def _close(incident: Incident, record: Record, *, unsent: bool = False) -> Step:
     )
     result = Step(following, (record, effects.Stop("resolved", record.at, unsent=unsent)))
     if incident.kind in HEALTH and incident.paged:
-        result = result.add_effects(effects.NotifyRecovered(record.at))
+        result = result.add_effects(effects.NotifyOutcome(NoticeReason.RECOVERED, record.at))
     return result
 
 

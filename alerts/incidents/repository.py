@@ -177,13 +177,6 @@ def load_first_due(tx: sqlite3.Connection, now: float) -> Incident | None:
     return found[0] if found else None
 
 
-def find_next_deadline(tx: sqlite3.Connection) -> float | None:
-    """Return the earliest deadline of any incident, or None."""
-    row = tx.execute("SELECT min(next_deadline) FROM incident WHERE next_deadline IS NOT NULL")
-    deadline: float | None = row.fetchone()[0]
-    return deadline
-
-
 def save(tx: sqlite3.Connection, incident: Incident) -> None:
     """Insert or update an incident; at most one per kind and room can be open."""
     row = {name: getattr(incident, name) for name in _FIELDS}

@@ -1,9 +1,8 @@
 """Draw the evidence picture: the air readings around an event, small enough for a phone.
 
 The picture has panels for fine particles (or the sensor's substitute), VOC and humidity. They share
-one time axis in the school's time zone. The marks for onset, alert and end differ in line pattern
-and head shape, so they can be told apart without color. The line has gaps where readings are
-missing.
+one time axis in the school's time zone. The lines for onset, alert and end have different patterns,
+so they can be told apart without color. The curve has gaps where readings are missing.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from detection.events import format_span
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.messages import Words, _, capitalize, mark, write_date
 from reports import look
-from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
+from reports.drawing import Box, Drawing, Item, Line, Text, cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +53,7 @@ _TOP: Final = 66.0
 _PLOT: Final = 62.0
 _PITCH: Final = 94.0
 _HEADER: Final = 21.0
-_FOOT: Final = 30.0
+_FOOT: Final = 12.0
 _MAX_POINTS: Final = 500
 
 _INK: Final = look.color_on_white("ink")
@@ -69,7 +68,7 @@ _MARK_LINES: Final[dict[str, tuple[str, float, tuple[tuple[float, float], ...]]]
     "alert": (_ALERT, 1.8, ()),
     "end": (_INK, 1.2, ((1.2, 3),)),
 }
-"""Color, width and dash pattern of each vertical line."""
+"""Color, width and dash pattern of the vertical lines."""
 _STEPS_S: Final = (
     *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
     *(3600, 7200, 14_400, 43_200, 86_400),
@@ -217,10 +216,10 @@ def _draw_head(facts: EvidenceFacts) -> list[Item]:
     ):
         words = f"{_MARK_WORDS[name]} {when}" if when else _("ongoing")
         if when:
-            items += _draw_mark(name, left + 5, 46.0, 60.0)
-            left += 14
+            items.append(_draw_mark(name, left + 3, 46.0, 60.0))
+            left += 10
         items.append(Text(left, 58, words, 11, _INK, bold=name == "alert"))
-        left += 6.4 * len(words) + 6
+        left += 6.4 * len(words) + 8
     return items
 
 
@@ -228,17 +227,9 @@ def _write_clock(moment: float, zone: str, form: str) -> str:
     return write_date(datetime.fromtimestamp(moment, ZoneInfo(zone)), form)
 
 
-def _draw_mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
-    """Draw a vertical line with a head; pattern and shape identify it without color."""
+def _draw_mark(name: str, x: float, top: float, bottom: float) -> Line:
     color, width, dashes = _MARK_LINES[name]
-    line = Line(((x, top), (x, bottom)), color, width, *dashes)
-    if name == "onset":  # its head is at the bottom, away from the alert's head
-        head = ((x - 4.5, bottom), (x + 4.5, bottom), (x, bottom - 7))
-        return [line, Polygon(head, look.color_on_white("card"), _INK, 1.2)]
-    if name == "alert":
-        head = ((x - 5, top), (x + 5, top), (x, top + 8))
-        return [line, Polygon(head, _ALERT, _ALERT)]
-    return [line, Box(x - 4, top, 8, 7, _INK)]
+    return Line(((x, top), (x, bottom)), color, width, *dashes)
 
 
 def _draw_panel(facts: EvidenceFacts, panel: _Panel, x: _Axis, top: float) -> list[Item]:
@@ -264,50 +255,40 @@ def _draw_panel(facts: EvidenceFacts, panel: _Panel, x: _Axis, top: float) -> li
         items.append(Line(((_LEFT, y(base)), (_RIGHT, y(base))), _FINE, 1.0, (7, 3)))
     for name, moment in (("onset", facts.onset), ("alert", facts.alerted), ("end", facts.end)):
         if moment is not None and (name != "end" or moment <= x.high):
-            items += _draw_mark(name, x(moment), upper, lower)
+            items.append(_draw_mark(name, x(moment), upper, lower))
     for piece in _cut_at_gaps(panel):
         points = tuple((x(t), y(v)) for t, v in piece)
         if len(points) > 1:
             items.append(Line(points, _DATA, 1.8))
         if len(points) == 1 or panel.time.size <= 40:
-            items += [_draw_dot(px, py) for px, py in points]
+            items += [Box(px - 1.7, py - 1.7, 3.4, 3.4, _DATA) for px, py in points]
     return items
 
 
-def _draw_dot(x: float, y: float) -> Polygon:
-    r = 1.7
-    points = ((x - r, y), (x, y - r), (x + r, y), (x, y + r))
-    return Polygon(points, _DATA, _DATA, 1.2)
-
-
 def _write_levels(facts: EvidenceFacts, panel: _Panel, base: float | None) -> str:
-    """Describe the baseline and the value farthest from it since the onset."""
+    """Describe the baseline, and the value farthest from it since the onset."""
     since = panel.values[panel.time >= facts.onset]
     if since.size == 0:
-        return "" if base is None else _("baseline %(n)s", n=_write_value(panel.key, base))
+        return "" if base is None else _("baseline %(n)s", n=_shorten(base))
     if base is None:
-        return _("highest %(n)s", n=_write_value(panel.key, float(since.max())))
+        return _("highest %(n)s", n=_shorten(since.max()))
     far = float(since[np.argmax(np.abs(since - base))])
-    before, then = _write_value(panel.key, base), _write_value(panel.key, far)
-    if before == then:
-        return _("steady at %(n)s", n=before)
-    if far > base:
-        return _("baseline %(n)s, highest %(far)s", n=before, far=then)
-    return _("baseline %(n)s, lowest %(far)s", n=before, far=then)
-
-
-def _write_value(key: str, value: float) -> str:
-    if abs(value) >= 1e4:
-        return _shorten(float(f"{value:.3g}"))
-    digits = 1 if QUANTITIES[key].resolution < 1 and abs(value) < 10 else 0
-    return f"{value:.{digits}f}"
+    levels = {"n": _shorten(base), "far": _shorten(far)}
+    if far < base:
+        return _("baseline %(n)s, lowest %(far)s", **levels)
+    return _("baseline %(n)s, highest %(far)s", **levels)
 
 
 def _shorten(value: float) -> str:
+    """Write a value with three digits.
+
+    >>> [_shorten(value) for value in (0, 41.34, 184.2, 1250, 25_000, 3e6)]
+    ['0', '41.3', '184', '1250', '25k', '3M']
+    """
     for least, unit, sign in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= least:
-            return f"{value / unit:g}{sign}"
-    return f"{value:g}"
+            return f"{value / unit:.3g}{sign}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _choose_ticks(panel: _Panel, base: float | None) -> list[float]:
@@ -318,13 +299,10 @@ def _choose_ticks(panel: _Panel, base: float | None) -> list[float]:
     if panel.key in PANELS[0]:
         low, high = min(low, 0.0), max(high, 20.0)
     else:
-        spare = max(_MIN_SPAN[panel.key] - (high - low), 0.0)
-        low, high = low - spare / 2, high + spare / 2
         q = QUANTITIES[panel.key]
-        if low < q.low:
-            low, high = q.low, high + q.low - low
-        if high > q.high:
-            low, high = max(low + q.high - high, q.low), q.high
+        low, high = np.clip((low, high), q.low, q.high)
+        spare = max(_MIN_SPAN[panel.key] - (high - low), 0.0)
+        low, high = max(low - spare / 2, q.low), min(high + spare / 2, q.high)
     rough = (high - low) / 3
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
@@ -375,10 +353,4 @@ def _draw_time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]
         # Apart from the labels of the vertical axis, half a line higher.
         if _LEFT + 3.1 * len(text) < px + 2 and px < _RIGHT - 18:
             items.append(Text(px, y + 16, text, 11, _FINE, "middle"))
-    foot = bottom + _FOOT - 9
-    items.append(Line(((12, foot - 4), (39, foot - 4)), _FINE, 1.0, (7, 3)))
-    items.append(Text(45, foot, _("baseline"), 11, _FINE))
-    name = datetime.fromtimestamp(facts.onset, zone).tzname() or ""
-    zone_words = _("time: %(zone)s", zone=name if name.isalpha() else zone.key)
-    items.append(Text(_RIGHT, foot, zone_words, 11, _FINE, "end"))
     return items

@@ -161,10 +161,10 @@ class Notice(msgspec.Struct, frozen=True):
     incident: str
     reason: NoticeReason
     kind: str
-    room: str
-    floor: str
-    building: str
-    since: float
+    room: str = ""
+    floor: str = ""
+    building: str = ""
+    since: float = 0.0
     evidence: Evidence | None = None
     zone: str = "UTC"
     link: str = ""

@@ -18,7 +18,6 @@ incident.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from alerts.duty.shifts import ClockHours
     from alerts.incidents.incident import Incident
     from alerts.incidents.inputs import Feedback
-    from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
+    from alerts.policy import AlertPolicy, StaffMember
     from detection.events import Evidence
     from language.messages import Fact
     from storage.registry import Registry, Room
@@ -56,14 +55,6 @@ class Cause(StrEnum):
     QUIET = "quiet"
     BUDGET = "budget"
     STORM = "storm"
-
-
-@dataclass(frozen=True, slots=True)
-class Deferral:
-    """Why and until when a page is deferred."""
-
-    cause: Cause
-    until: float
 
 
 _DIGEST_NOTES: Final = {
@@ -134,7 +125,6 @@ class NoticeWriter:
         *,
         round_: int = 1,
         note: Fact | None = None,
-        throttle: bool = True,
     ) -> int:
         """Page people once per round; return how many count as notified.
 
@@ -142,15 +132,17 @@ class NoticeWriter:
         """
         notified = 0
         for member in filter(None, map(self._policy.find_member, people)):
-            held = None
-            if throttle and member.targets:
-                timings, registry = self._policy.timings, self._registry
-                held = find_deferral(tx, member, incident, at, timings, registry)
+            held = self._find_deferral(tx, member, incident, at) if member.targets else None
             if held is None:
                 notified += self._page_now(tx, incident, member, at, round_, note)
-            else:
-                _defer(tx, member.id, incident.id, round_, held, at)
-                notified += held.cause is Cause.STORM
+                continue
+            cause, until = held
+            tx.execute(
+                "INSERT INTO held_notice (person, incident, round, cause, held_at, due_at)"
+                " VALUES (?,?,?,?,?,?) ON CONFLICT (person, incident, round) DO NOTHING",
+                (member.id, incident.id, round_, cause.value, at, until),
+            )
+            notified += cause is Cause.STORM
         return notified
 
     def _page_now(
@@ -160,7 +152,7 @@ class NoticeWriter:
         member: StaffMember,
         at: float,
         round_: int,
-        note: Fact | None,
+        note: Fact | None = None,
     ) -> bool:
         notice = self._build_notice(tx, incident, NoticeReason.OPENED, member, at, note=note)
         return self._notify(tx, notice, member, at, "" if round_ == 1 else str(round_))
@@ -168,34 +160,52 @@ class NoticeWriter:
     def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         """Send the deferred notices of an incident now."""
         for person, round_ in release_deferred(tx, incident.id, at):
-            self.page(tx, incident, (person,), at, round_=round_, throttle=False)
+            if (member := self._policy.find_member(person)) is not None:
+                self._page_now(tx, incident, member, at, round_)
 
     def flush(self, tx: sqlite3.Connection, now: float) -> None:
         """Send the deferred notices that are due, combined by person and cause."""
-        while (found := _load_due(tx, now)) is not None:
-            person, cause, waiting = found
+        while rows := _load_due(tx, now):
+            person, cause = rows[0]["person"], Cause(rows[0]["cause"])
+            waiting = "person = ? AND cause = ? AND done_at IS NULL"
             member = self._policy.find_member(person)
-            quiet = None if member is None else find_quiet_end(member.quiet, now)
-            loaded = [(repository.load(tx, i), round_) for i, round_ in waiting]
-            left = [(i, r) for i, r in loaded if i is not None]
-            urgent = any(i.severity is Severity.CRITICAL for i, _ in left)
-            if quiet is not None and not urgent and cause is not Cause.QUIET:
-                _postpone(tx, person, cause, quiet)
+            loaded = ((repository.load(tx, row["incident"]), row["round"]) for row in rows)
+            left = [(incident, round_) for incident, round_ in loaded if incident is not None]
+            urgent = any(i.severity is Severity.CRITICAL for i, _round in left)
+            quiet = None if member is None or urgent else find_quiet_end(member.quiet, now)
+            if quiet is not None and cause is not Cause.QUIET:
+                tx.execute(
+                    f"UPDATE held_notice SET cause = 'quiet', due_at = ? WHERE {waiting}",  # noqa: S608 - a constant
+                    (quiet, person, cause.value),
+                )
                 continue
             sent_with, sent_as = "", "nothing left"
-            if member is not None and len(left) == 1 and left[0][0].is_open:
-                incident, round_ = left[0]
-                note = build_fact(Note.DEFERRED) if cause is Cause.QUIET else None
-                self._page_now(tx, incident, member, now, round_, note)
-                sent_with, sent_as = incident.id, "opened"
-            elif member is not None and left:
-                incidents = list({i.id: i for i, _ in left}.values())
-                code = member.language or self._policy.language
-                notice = self._build_digest(incidents, cause, code, now)
-                occasion = f"{now:.0f} {cause}"
-                self._notify(tx, notice, member, now, occasion)
-                sent_with, sent_as = notice.incident, f"{notice.reason.value}:{occasion}"
-            _mark_sent(tx, person, cause, now, sent_with=sent_with, sent_as=sent_as)
+            if member is not None and left:
+                sent_with, sent_as = self._send_deferred(tx, member, left, cause, now)
+            tx.execute(
+                f"UPDATE held_notice SET done_at = ?, sent_with = ?, sent_as = ? WHERE {waiting}",  # noqa: S608 - a constant
+                (now, sent_with, sent_as, person, cause.value),
+            )
+
+    def _send_deferred(
+        self,
+        tx: sqlite3.Connection,
+        member: StaffMember,
+        left: list[tuple[Incident, int]],
+        cause: Cause,
+        now: float,
+    ) -> tuple[str, str]:
+        """Send a person's deferred notices as one; return its incident and outbox reason."""
+        incident, round_ = left[0]
+        if len(left) == 1 and incident.is_open:
+            note = build_fact(Note.DEFERRED) if cause is Cause.QUIET else None
+            self._page_now(tx, incident, member, now, round_, note)
+            return incident.id, "opened"
+        incidents = list({i.id: i for i, _round in left}.values())
+        notice = self._build_digest(incidents, cause, member.language or self._policy.language, now)
+        occasion = f"{now:.0f} {cause}"
+        self._notify(tx, notice, member, now, occasion)
+        return notice.incident, f"{notice.reason.value}:{occasion}"
 
     def _build_digest(
         self, incidents: list[Incident], cause: Cause, code: str, now: float
@@ -207,9 +217,6 @@ class NoticeWriter:
             incident=last.id,
             reason=NoticeReason.DIGEST,
             kind=last.kind.value,
-            room="",
-            floor="",
-            building="",
             since=min(i.onset for i in incidents),
             lines=write_lines(incidents, rooms, zone, now),
             zone=zone,
@@ -393,6 +400,66 @@ class NoticeWriter:
             written=now,
         )
 
+    def _find_deferral(
+        self, tx: sqlite3.Connection, member: StaffMember, incident: Incident, at: float
+    ) -> tuple[Cause, float] | None:
+        """Return why and until when to defer a page; None if it can be sent now."""
+        person, room, gather_s = member.id, incident.room, self._policy.timings.gather_s
+        if incident.severity is Severity.CRITICAL:
+            if not self._is_storm(tx, person, room, at):
+                return None
+            sent_at = tx.execute(
+                "SELECT max(done_at) FROM held_notice WHERE person = ? AND cause = 'storm'"
+                " AND done_at > ?",
+                (person, at - gather_s),
+            ).fetchone()[0]
+            return Cause.STORM, at if sent_at is None else sent_at + gather_s
+        if (until := find_quiet_end(member.quiet, at)) is not None:
+            return Cause.QUIET, until
+        if (until := self._find_budget_end(tx, person, room, at)) is not None:
+            return Cause.BUDGET, until
+        return (Cause.STORM, at + gather_s) if self._is_storm(tx, person, room, at) else None
+
+    def _find_budget_end(
+        self, tx: sqlite3.Connection, person: str, room: str, at: float
+    ) -> float | None:
+        """Return until when a used-up hourly budget defers notices, or None.
+
+        Notices about any one other room use up at most half of the budget.
+        """
+        rows = tx.execute(
+            "SELECT min(o.created_at) AS at, i.room FROM outbox o"
+            " JOIN incident i ON i.id = o.incident WHERE o.person = ? AND o.created_at > ?"
+            " AND o.status NOT IN ('cancelled', 'failed')"
+            " GROUP BY o.incident, o.reason ORDER BY at DESC",
+            (person, at - _HOUR_S),
+        )
+        most, by_room = self._policy.timings.notices_per_hour, Counter[str]()
+        used: list[float] = []
+        for row in rows:
+            by_room[row["room"]] += 1
+            if row["room"] == room or by_room[row["room"]] <= most // 2:
+                used.append(row["at"])
+        return used[most - 1] + _HOUR_S if len(used) >= most else None
+
+    def _is_storm(self, tx: sqlite3.Connection, person: str, where: str, at: float) -> bool:
+        room = find_place(self._registry, where)
+        if not room.building:
+            return False
+        rows = tx.execute(
+            "SELECT DISTINCT i.room FROM outbox o JOIN incident i ON i.id = o.incident"
+            " WHERE o.person = ? AND o.created_at > ? AND o.reason GLOB 'opened*' AND i.room <> ?"
+            " AND o.status NOT IN ('cancelled', 'failed')",
+            (person, at - STORM_S, room.id),
+        )
+        others = [find_place(self._registry, row["room"]) for row in rows]
+        building = [o for o in others if (o.site, o.building) == (room.site, room.building)]
+        floor, most = (
+            [o for o in building if o.floor == room.floor],
+            self._policy.timings.storm_rooms,
+        )
+        return len(floor) >= most or len(building) >= 2 * most
+
     def _list_open_issues(self, incident: Incident, evidence: Evidence | None) -> list[Fact]:
         """Return notes on problems that may remain after an incident has ended."""
         if incident.running and incident.resolved_by != SYSTEM:
@@ -423,140 +490,22 @@ class NoticeWriter:
         ]
 
 
-def find_quiet_end(quiet: Sequence[ClockHours], at: float) -> Deferral | None:
-    """Return the longest quiet-hours deferral that applies at a time, or None."""
+def find_quiet_end(quiet: Sequence[ClockHours], at: float) -> float | None:
+    """Return when the longest quiet hours that apply at a time end, or None."""
     moment = datetime.fromtimestamp(at, UTC)
     spans = (span for hours in quiet for span in hours.find_spans(moment, moment))
-    until = max((span.end.timestamp() for span in spans if span.contains(moment)), default=None)
-    return None if until is None else Deferral(Cause.QUIET, until)
+    return max((span.end.timestamp() for span in spans if span.contains(moment)), default=None)
 
 
-def find_deferral(
-    tx: sqlite3.Connection,
-    member: StaffMember,
-    incident: Incident,
-    at: float,
-    timings: EscalationTimings,
-    registry: Registry,
-) -> Deferral | None:
-    """Return why and until when to defer a page; None if it can be sent now."""
-    person, critical = member.id, incident.severity is Severity.CRITICAL
-    if not critical:
-        held = find_quiet_end(member.quiet, at) or _find_budget_end(
-            tx, person, incident.room, at, timings
-        )
-        if held is not None:
-            return held
-    if not _is_storm(tx, person, incident.room, at, timings, registry):
-        return None
-    if not critical:
-        return Deferral(Cause.STORM, at + timings.gather_s)
-    row = tx.execute(
-        "SELECT max(done_at) AS at FROM held_notice WHERE person = ? AND cause = 'storm'"
-        " AND done_at > ?",
-        (person, at - timings.gather_s),
-    ).fetchone()
-    return Deferral(Cause.STORM, at if row["at"] is None else row["at"] + timings.gather_s)
-
-
-def _find_budget_end(
-    tx: sqlite3.Connection, person: str, room: str, at: float, timings: EscalationTimings
-) -> Deferral | None:
-    """Return the deferral if the hourly budget is used up, or None.
-
-    Notices about any one other room use up at most half of the budget.
-    """
+def _load_due(tx: sqlite3.Connection, now: float) -> list[sqlite3.Row]:
+    """Return the deferred rows of the person and cause that are due first; empty if none are."""
     rows = tx.execute(
-        "SELECT min(o.created_at) AS at, i.room FROM outbox o JOIN incident i ON i.id = o.incident"
-        " WHERE o.person = ? AND o.created_at > ? AND o.status NOT IN ('cancelled', 'failed')"
-        " GROUP BY o.incident, o.reason ORDER BY at DESC",
-        (person, at - _HOUR_S),
-    )
-    most, by_room, used = timings.notices_per_hour, Counter[str](), list[float]()
-    for row in rows:
-        by_room[row["room"]] += 1
-        if row["room"] == room or by_room[row["room"]] <= most // 2:
-            used.append(row["at"])
-    return Deferral(Cause.BUDGET, used[most - 1] + _HOUR_S) if len(used) >= most else None
-
-
-def _is_storm(
-    tx: sqlite3.Connection,
-    person: str,
-    where: str,
-    at: float,
-    timings: EscalationTimings,
-    registry: Registry,
-) -> bool:
-    room = find_place(registry, where)
-    if not room.building:
-        return False
-    rows = tx.execute(
-        "SELECT DISTINCT i.room FROM outbox o JOIN incident i ON i.id = o.incident"
-        " WHERE o.person = ? AND o.created_at > ? AND o.reason GLOB 'opened*' AND i.room <> ?"
-        " AND o.status NOT IN ('cancelled', 'failed')",
-        (person, at - STORM_S, room.id),
-    )
-    others = [find_place(registry, row["room"]) for row in rows]
-    building = [o for o in others if (o.site, o.building) == (room.site, room.building)]
-    floor = [o for o in building if o.floor == room.floor]
-    return len(floor) >= timings.storm_rooms or len(building) >= 2 * timings.storm_rooms
-
-
-def _defer(
-    tx: sqlite3.Connection, person: str, incident: str, round_: int, held: Deferral, now: float
-) -> None:
-    """Defer a page, unless it is already deferred."""
-    tx.execute(
-        "INSERT INTO held_notice (person, incident, round, cause, held_at, due_at)"
-        " VALUES (?,?,?,?,?,?) ON CONFLICT (person, incident, round) DO NOTHING",
-        (person, incident, round_, held.cause.value, now, held.until),
-    )
-
-
-def _load_due(
-    tx: sqlite3.Connection, now: float
-) -> tuple[str, Cause, list[tuple[str, int]]] | None:
-    """Return the next due person and cause, with the incident and round of each row, or None."""
-    row = tx.execute(
-        "SELECT person, cause FROM held_notice WHERE done_at IS NULL AND due_at <= ?"
-        " ORDER BY due_at, person LIMIT 1",
+        "SELECT h.* FROM held_notice h JOIN (SELECT person, cause FROM held_notice"
+        " WHERE done_at IS NULL AND due_at <= ? ORDER BY due_at, person LIMIT 1)"
+        " USING (person, cause) WHERE done_at IS NULL ORDER BY held_at, incident, round",
         (now,),
-    ).fetchone()
-    if row is None:
-        return None
-    rows = tx.execute(
-        "SELECT incident, round FROM held_notice WHERE person = ? AND cause = ?"
-        " AND done_at IS NULL ORDER BY held_at, incident, round",
-        (row["person"], row["cause"]),
     )
-    return row["person"], Cause(row["cause"]), [(r["incident"], r["round"]) for r in rows]
-
-
-def _mark_sent(
-    tx: sqlite3.Connection,
-    person: str,
-    cause: Cause,
-    now: float,
-    *,
-    sent_with: str,
-    sent_as: str,
-) -> None:
-    """Record which notice included the deferred rows of a person and cause."""
-    tx.execute(
-        "UPDATE held_notice SET done_at = ?, sent_with = ?, sent_as = ?"
-        " WHERE person = ? AND cause = ? AND done_at IS NULL",
-        (now, sent_with, sent_as, person, cause.value),
-    )
-
-
-def _postpone(tx: sqlite3.Connection, person: str, cause: Cause, held: Deferral) -> None:
-    """Defer a person's rows again, with a new cause and due time."""
-    tx.execute(
-        "UPDATE held_notice SET cause = ?, due_at = ?"
-        " WHERE person = ? AND cause = ? AND done_at IS NULL",
-        (held.cause.value, held.until, person, cause.value),
-    )
+    return rows.fetchall()
 
 
 def release_deferred(
@@ -577,9 +526,3 @@ def has_deferred(tx: sqlite3.Connection, incident: str) -> bool:
         "SELECT 1 FROM held_notice WHERE incident = ? AND done_at IS NULL", (incident,)
     ).fetchone()
     return row is not None
-
-
-def find_next_deferral(tx: sqlite3.Connection) -> float | None:
-    """Return when the next deferred notice is due; None if there is none."""
-    row = tx.execute("SELECT min(due_at) AS at FROM held_notice WHERE done_at IS NULL").fetchone()
-    return None if row["at"] is None else float(row["at"])

@@ -1,12 +1,10 @@
-"""Send notices as POST requests, with a limit on concurrent requests per service."""
+"""Send notices as POST requests."""
 
 from __future__ import annotations
 
-import asyncio
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from storage.http_client import (
     Answer,
     NoAnswerInTimeError,
@@ -17,25 +15,11 @@ from storage.http_client import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
 _MAX_BYTES: Final = 65_536
 _LONGEST_S: Final = 60.0
 _LATER: Final = frozenset({408, 425, 429})
-
-
-async def send_in_place(
-    places: asyncio.Semaphore, send: Callable[[], Awaitable[None]], timeout_s: float
-) -> None:
-    """Run `send` if the service has a free slot; otherwise raise a ``BUSY`` error."""
-    if places.locked():
-        raise TransientNotifyError(NotifyReason.BUSY, "earlier notices are still being sent")
-    try:
-        async with asyncio.timeout(timeout_s), places:
-            await send()
-    except TimeoutError:
-        reason = f"no complete answer in {timeout_s:g} s"
-        raise TransientNotifyError(NotifyReason.TIMEOUT, reason) from None
 
 
 async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> Answer:
@@ -62,18 +46,19 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_priva
         raise TransientNotifyError(NotifyReason.CONNECTION, str(error)) from None
 
 
-def raise_for_status(answer: Answer, permanent: Mapping[int, NotifyReason]) -> None:
-    """Raise an error for a response other than 2xx.
+def build_status_error(status: int, retry_after_s: float | None) -> NotifyError:
+    """Return the error for an HTTP status other than 2xx.
 
-    `permanent` maps status codes, or their first digits, to reasons of permanent errors. All other
-    errors are transient, and so are 408, 425 and 429.
+    It is transient for 5xx, 408, 425 and 429, and otherwise permanent.
     """
-    status, detail = answer.status, f"HTTP {answer.status}"
-    if 200 <= status < 300:
-        return
-    reason = permanent.get(status) or permanent.get(status // 100)
-    if reason is not None and status not in _LATER:
-        raise PermanentNotifyError(reason, detail)
-    limited = status == HTTPStatus.TOO_MANY_REQUESTS
-    reason = NotifyReason.RATE_LIMITED if limited else NotifyReason.SERVER_ERROR
-    raise TransientNotifyError(reason, detail, retry_after_s=answer.retry_after_s)
+    detail = f"HTTP {status}"
+    if status < 500 and status not in _LATER:
+        return PermanentNotifyError(NotifyReason.REFUSED, detail)
+    reason = NotifyReason.RATE_LIMITED if status == 429 else NotifyReason.SERVER_ERROR
+    return TransientNotifyError(reason, detail, retry_after_s=retry_after_s)
+
+
+def raise_for_status(answer: Answer) -> None:
+    """Raise an error for a response other than 2xx."""
+    if not 200 <= answer.status < 300:
+        raise build_status_error(answer.status, answer.retry_after_s)

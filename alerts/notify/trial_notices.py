@@ -38,8 +38,6 @@ async def send_trials(
             incident="test",
             reason=NoticeReason.TEST,
             kind="vape",
-            room="",
-            floor="",
             building=site,
             since=now,
             zone=policy.zone,

@@ -91,8 +91,8 @@ async def test_nobody_listens(provider, target):
     assert caught.value.reason is NotifyReason.CONNECTION
 
 
-async def test_a_hung_provider_is_cut_off_and_delays_no_other(provider, target):
-    other = Provider()
+async def test_a_hung_provider_is_cut_off_and_delays_no_other(provider):
+    other, target = Provider(), Secret(f"json://127.0.0.1:{provider.port}/{SECRET}")
     try:
         go_on = threading.Event()
         provider.answers = [answer(200, go_on=go_on)] * 4

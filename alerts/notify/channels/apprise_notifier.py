@@ -44,7 +44,7 @@ from alerts.channels import OWN_SERVERS, SERVICES
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.channels import ntfy
 from alerts.notify.notice import NoticeReason, Priority, render
-from alerts.notify.post import send_in_place
+from alerts.notify.post import build_status_error
 from alerts.secrets import find_channel, find_scheme
 from language.plain_text import suggest_name
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
@@ -77,7 +77,7 @@ _WORKBOOK: Final = {
 }
 """A report's attachment, sent in place of the picture."""
 _AT_ONCE: Final = 4
-"""Maximum concurrent sends per provider, including abandoned sends still in progress."""
+"""Maximum concurrent sends per provider through Apprise, including abandoned sends."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -117,7 +117,6 @@ class AppriseNotifier:
         self._settings = settings or NotifySettings()
         self._direct = {**dict.fromkeys(ntfy.SCHEMES, self._post_ntfy), **(direct or {})}
         self._threads: dict[str, BoundedThreads] = {}
-        self._places: dict[str, asyncio.Semaphore] = {}
         _prepare_apprise()
 
     def __repr__(self) -> str:
@@ -125,8 +124,7 @@ class AppriseNotifier:
 
     def find_busy_channels(self) -> frozenset[str]:
         """Return the channels that cannot take another notice."""
-        full = {name for name, threads in self._threads.items() if threads.full}
-        return frozenset(full | {name for name, one in self._places.items() if one.locked()})
+        return frozenset(name for name, threads in self._threads.items() if threads.full)
 
     def accepts_picture(self, target: Secret) -> bool:
         """Return whether the service accepts text and picture in one request."""
@@ -160,8 +158,12 @@ class AppriseNotifier:
         scheme, channel = find_scheme(target), find_channel(target)
         if scheme in self._direct:
             send = self._direct[scheme]
-            places = self._places.setdefault(channel, asyncio.Semaphore(_AT_ONCE))
-            await send_in_place(places, lambda: send(target, notice, picture), timeout_s)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await send(target, notice, picture)
+            except TimeoutError:
+                reason = f"no complete answer in {timeout_s:g} s"
+                raise TransientNotifyError(NotifyReason.TIMEOUT, reason) from None
             return
         if faults := _find_faults(target, self._settings):
             raise faults[0]
@@ -397,9 +399,4 @@ def _parse_error(messages: Iterable[str]) -> NotifyError:
     if not status:
         reason = NotifyReason.TIMEOUT if timed_out else NotifyReason.CONNECTION
         return TransientNotifyError(reason, "no answer")
-    detail = f"HTTP {status}"
-    if status == 429:
-        return TransientNotifyError(NotifyReason.RATE_LIMITED, detail, retry_after_s=retry_after)
-    if status >= 500 or status in {408, 425}:
-        return TransientNotifyError(NotifyReason.SERVER_ERROR, detail, retry_after_s=retry_after)
-    return PermanentNotifyError(NotifyReason.REFUSED, detail)
+    return build_status_error(status, retry_after)

@@ -30,7 +30,6 @@ _PRIORITIES: Final = {
     Priority.URGENT: "max",
 }
 _QUOTA_CODE: Final = 42_908
-_PERMANENT: Final = {3: NotifyReason.REFUSED, 4: NotifyReason.REFUSED}
 _OPTIONS: Final = frozenset({"email", "icon", "tags"})
 """Address options that are passed on to ntfy."""
 
@@ -52,7 +51,7 @@ async def send(
         answer = await post(url, body, headers, allow_private=allow_private)
         if _read_code(answer.body) == _QUOTA_CODE:
             raise PermanentNotifyError(NotifyReason.QUOTA, "the daily quota is used up")
-        raise_for_status(answer, _PERMANENT)
+        raise_for_status(answer)
 
 
 def _build_server(address: Any) -> str:

@@ -36,6 +36,7 @@ _TTL_S: Final = 3600
 """Push services drop notices not delivered within this time, in seconds."""
 _RECORD: Final = 4096
 _MAX_TEXT: Final = 900
+_GONE: Final = (404, 410)
 _URGENCY: Final = {Priority.QUIET: "low", Priority.NORMAL: "normal"}
 
 
@@ -139,13 +140,6 @@ def write_message(notice: Notice) -> bytes:
     return json.dumps(shown, ensure_ascii=False).encode()
 
 
-_PERMANENT: Final = {
-    404: NotifyReason.TARGET_GONE,
-    410: NotifyReason.TARGET_GONE,
-    4: NotifyReason.REFUSED,
-}
-
-
 @dataclass(eq=False)
 class WebPush:
     """Sends notices to browsers.
@@ -174,12 +168,10 @@ class WebPush:
         answer = await post(
             subscription.endpoint, sealed, headers, allow_private=self.allow_private
         )
-        try:
-            raise_for_status(answer, _PERMANENT)
-        except PermanentNotifyError as error:
-            if error.reason is NotifyReason.TARGET_GONE:
-                self.browsers.gone.append(subscription.endpoint)
-            raise
+        if answer.status in _GONE:
+            self.browsers.gone.append(subscription.endpoint)
+            raise PermanentNotifyError(NotifyReason.TARGET_GONE, f"HTTP {answer.status}")
+        raise_for_status(answer)
 
     def _encrypt_notice(
         self, subscription: Subscription, notice: Notice

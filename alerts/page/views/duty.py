@@ -128,10 +128,10 @@ class DutyPages(PageGroup):
         member = self._context.policy.find_member(person)
         if member is None or not member.targets:
             return _("no notification address")
-        quiet = None if severity == Severity.CRITICAL else find_quiet_end(member.quiet, at)
-        if quiet is None:
+        until = None if severity == Severity.CRITICAL else find_quiet_end(member.quiet, at)
+        if until is None:
             return ""
-        return _("quiet hours until %(time)s", time=self._context.times.write_when(quiet.until))
+        return _("quiet hours until %(time)s", time=self._context.times.write_when(until))
 
     def _find_chains(self, now: float) -> tuple[dict[str, str], list[dict[str, Any]]]:
         """Return why each person is on duty, and for each case the chains with their rooms.

@@ -28,7 +28,7 @@ RULES = Rules(cooldown_s=300.0, runs_chain=False)
 """Rules of a replay, in which nobody is paged."""
 ASKING = Rules(cooldown_s=300.0)
 SILENCE = build_fact("silence", silence=3, owner="Lee")
-TAKEN = ["Stop", "ScheduleAckDeadline", "NotifyTaken"]
+TAKEN = ["Stop", "ScheduleAckDeadline", "NotifyOutcome"]
 CONFIRMED, EXPIRED = ("feedback", 1200, Verdict.CONFIRMED), ("ack expired", 1900)
 A, U, E = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED
 
@@ -88,7 +88,7 @@ def kinds(effects):
         (
             [(A, 1000), ("ack", 1001), ("delivered", 1002)],
             Status.ACKNOWLEDGED,
-            ["Page", *TAKEN, "StartCooldown", "NotifyTaken"],
+            ["Page", *TAKEN, "StartCooldown", "NotifyOutcome"],
         ),
         ([(A, 1000), (E, 1030), ("tick", 1149)], Status.OPEN, ["Page"]),
         ([(A, 1000), (E, 1030), ("tick", 1150)], Status.RESOLVED, ["Page", "Stop"]),

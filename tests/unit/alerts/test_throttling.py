@@ -186,7 +186,7 @@ def test_people_not_yet_notified_come_before_those_who_were(make_event):
                 " FROM outbox WHERE id = 1",
                 (n,),
             )
-        notices.page(tx, incident, ["fox"], school.start, throttle=False)
+        notices.page(tx, incident, ["fox"], school.start)
         rows = outbox_rows.lease(
             tx, school.start, owner="t", lease_s=60, limit=3, free=lambda _channel: 9
         )

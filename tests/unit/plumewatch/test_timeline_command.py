@@ -47,37 +47,25 @@ def printed(path, **asked):
     return ran.code, ran.out
 
 
-LONG = "If it lasts over two minutes, or is the third within an hour"
-
-
 def test_the_settings_show_in_the_timeline(school):
-    path = school("acknowledged_for_s = 900")
-    code, text = printed(path, room="N2-boys", at="2026-09-07T10:05")
+    code, text = printed(school(), room="N2-boys", at="2026-09-07T10:05")
     assert code == 0
-    assert text.splitlines()[:8] == [
+    assert text.splitlines() == [
         "vape alert in Boys' restroom, severity warning. If nobody responds:",
         "            receiver staff: no route matches: default receiver",
         "      0:00  nearest: Ms. Lee",
         "            Ms. Lee: staff, always on duty",
-        "      0:10  Ms. Lee: second channel, if the first has not delivered",
         "     10:00  nearest: Ms. Lee (round 2)",
         "     20:00  nearest: Ms. Lee (round 3)",
         "     22:00  recorded: nobody responded",
     ]
-    assert [line for line in text.splitlines() if line.startswith(("Below", "After", "If"))] == [
-        "Below 70%, it is info. If nobody responds:",
-        f"{LONG}, it is critical. If nobody responds:",
-        "If somebody acknowledges:",
-    ]
-    assert "      8:00  recorded: nobody responded" in text
-    assert "     15:00  no answer: the responder is reminded" in text
 
 
 def test_quiet_hours_and_who_is_asked_instead(school):
     _, text = printed(school(), room="N2-boys", at="2026-09-07T18:00")
     assert "Ms. Lee: quiet hours until Tue 7:00 AM, notified then\n" in text
     _, critical = printed(school(), room="N2-boys", kind="smoke", at="2026-09-07T18:00")
-    assert "quiet hours" not in critical.partition("Below 70%")[0]
+    assert "quiet hours" not in critical
 
 
 def test_what_is_asked_for_wrongly_is_named_at_once(school, capsys):
