@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from alerts.channels import OWN_SERVERS, SERVICES
@@ -122,14 +123,8 @@ def find_channel(target: Secret) -> str:
     name = find_scheme(target)
     if name not in OWN_SERVERS:
         return make_target_id(target).partition("-")[0]
-    server = (
-        target.reveal()
-        .partition("://")[2]
-        .partition("/")[0]
-        .partition("?")[0]
-        .rpartition("@")[2]
-        .lower()
-    )
+    place = re.split("[/?]", target.reveal().partition("://")[2])[0]
+    server = place.rpartition("@")[2].lower()
     return f"{name}-{Secret(server or name).compute_fingerprint()[:6]}"
 
 

@@ -119,11 +119,11 @@ def read_statuses(
         if entry.offset > counted and entry.reading.sensor in registry.sensors:
             tally.add(entry.reading)
         if entry.reading.received >= started:
-            outages.on_restart()
+            outages.liveness.skip_gap()
             started = math.inf
         if entry.offset > evaluated:
             outages.step([entry.reading])
-    found = build_statuses(registry, outages.get_liveness(), tally)
+    found = build_statuses(registry, outages.liveness.get_liveness(), tally)
     seen = _read_latest(config)
     return {sensor: status.with_stored(seen.get(sensor)) for sensor, status in found.items()}
 

@@ -75,32 +75,24 @@ class Outages:
     def __init__(self, intervals: Mapping[str, float], settings: LivenessSettings | None) -> None:
         self._intervals = {} if settings is None else intervals
         self._settings = settings or LivenessSettings()
-        self._liveness = Liveness(self._intervals, self._settings)
+        self.liveness = Liveness(self._intervals, self._settings)
         self._lost: list[Event] = []
 
     def open(self, connection: sqlite3.Connection) -> int:
         """Restore the stored state and return the journal position that it covers."""
 
         def restore(stored: Snapshot) -> int:
-            self._liveness = Liveness.restore(stored.body, self._intervals, self._settings)
+            self.liveness = Liveness.restore(stored.body, self._intervals, self._settings)
             return stored.position
 
         position = restore_snapshot(connection, LIVENESS, restore) or 0
         if self._intervals:
-            self._lost = _find_lost_outages(connection, self._liveness.open_outage_ids())
+            self._lost = _find_lost_outages(connection, self.liveness.open_outage_ids())
         return position
 
     def save(self, tx: sqlite3.Connection, position: int) -> None:
         """Store the state with the journal position that it covers."""
-        save_snapshot(tx, LIVENESS, Snapshot(position, "", self._liveness.snapshot()))
-
-    def get_liveness(self) -> Mapping[str, SensorLife]:
-        """Return the liveness of the sensors; empty if it is not tracked."""
-        return self._liveness.get_liveness()
-
-    def on_restart(self) -> None:
-        """Exclude the gap before each sensor's next reading when learning its interval."""
-        self._liveness.skip_gap()
+        save_snapshot(tx, LIVENESS, Snapshot(position, "", self.liveness.snapshot()))
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
         """Return end events for the outages that these readings end."""
@@ -110,7 +102,7 @@ class Outages:
             if reading.events:
                 word = next((e for e in reading.events if e in ("online", "offline")), "")
             alive = reading.measured and _NOT_LIVE_FLAGS.isdisjoint(reading.flags)
-            events += self._liveness.on_item(
+            events += self.liveness.on_item(
                 reading.sensor, reading.received, alive=alive, status=word
             )
         return events
@@ -119,7 +111,7 @@ class Outages:
         """Return events for outages that began by `now`, and end events for lost outages."""
         lost, self._lost = self._lost, []
         events = [_build_end(event, now) for event in lost]
-        return events + self._liveness.on_time(now, broker_healthy=broker_healthy)
+        return events + self.liveness.on_time(now, broker_healthy=broker_healthy)
 
 
 def _find_lost_outages(connection: sqlite3.Connection, followed: Collection[str]) -> list[Event]:
@@ -386,7 +378,7 @@ class DetectionConsumer:
 
     def get_liveness(self) -> Mapping[str, SensorLife]:
         """Return the liveness of the registered sensors; empty if it is not tracked."""
-        return self._outages.get_liveness()
+        return self._outages.liveness.get_liveness()
 
     def _decide(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float | None, step_s: float

@@ -7,7 +7,7 @@ past midnight belongs to the day it started.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from alerts.duty.reasons import Reason
 from alerts.duty.timetable import (
@@ -22,16 +22,9 @@ from alerts.duty.timetable import (
 from language.messages import Fact, build_fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from datetime import date, datetime
     from zoneinfo import ZoneInfo
-
-
-class Hours(Protocol):
-    """The hours of a shift."""
-
-    def find_spans(self, start: datetime, end: datetime) -> Iterable[Span]:
-        """Return the spans that touch [start, end]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +105,7 @@ class Shift:
     id: str
     receiver: str
     people: tuple[str, ...]
-    hours: Hours
+    hours: LessonHours | ClockHours
     zone: ZoneInfo
     zones: tuple[str, ...] = ()
     site: str = ""

@@ -341,7 +341,7 @@ class Escalator:
         if following is None or following.action is not Action.NOTIFY or not asked:
             return
         is_same_round = following.round == asked[-1].round
-        if is_same_round and not outbox_rows.is_on_its_way(tx, incident_id):
+        if is_same_round and not outbox_rows.has_notices(tx, incident_id, on_their_way=True):
             shift_steps(tx, incident_id, min(now - following.due_at, 0.0))
 
     def decline(

@@ -67,9 +67,9 @@ class Step:
     incident: Incident
     effects: tuple[Effect, ...] = ()
 
-    def add_effects(self, *more: Effect) -> Step:
-        """Append effects."""
-        return Step(self.incident, (*self.effects, *more))
+    def change(self, *more: Effect, **fields: Any) -> Step:
+        """Change fields of the incident, and append effects."""
+        return Step(replace(self.incident, **fields), (*self.effects, *more))
 
 
 def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step:  # noqa: C901 - one arm an input
@@ -139,16 +139,13 @@ def _find_resolve_due(kind: EventKind, detections: tuple[Detection, ...]) -> flo
     return max(d.heard_at + (silent_s if d.running else quiet_s) for d in detections)
 
 
-def _mute(step: Step, at: float, mute: Mute) -> Step:
-    incident = replace(step.incident, held_until=mute.until, suppressed_by=mute.by)
-    return Step(incident, step.effects).add_effects(
-        Record(at, SYSTEM, Happened.HELD, {"mute": mute.by})
-    )
-
-
-def _page(step: Step, at: float, detection: Detection) -> Step:
-    incident = replace(step.incident, paged=True, held_until=None, suppressed_by=None)
-    return Step(incident, step.effects).add_effects(effects.Page(detection, at))
+def _notify(step: Step, at: float, detection: Detection, mute: Mute | None) -> Step:
+    """Page people about a detection unless the incident is muted."""
+    if mute is None:
+        page = effects.Page(detection, at)
+        return step.change(page, paged=True, held_until=None, suppressed_by=None)
+    held = Record(at, SYSTEM, Happened.HELD, {"mute": mute.by})
+    return step.change(held, held_until=mute.until, suppressed_by=mute.by)
 
 
 def _open(given: inputs.Detected, new: inputs.NewIncident) -> Step:
@@ -174,9 +171,7 @@ def _open(given: inputs.Detected, new: inputs.NewIncident) -> Step:
     if new.again_of:
         seen["again_after"] = new.again_of
     opened = Step(incident, (Record(at, SYSTEM, Happened.OPENED, seen),))
-    if not given.asks:
-        return opened
-    return _mute(opened, at, given.mute) if given.mute else _page(opened, at, detection)
+    return _notify(opened, at, detection, given.mute) if given.asks else opened
 
 
 def _describe_event(event: Event) -> dict[str, Parameter]:
@@ -196,33 +191,31 @@ def _on_detected(incident: Incident, given: inputs.Detected) -> Step:
         return _become_likely(incident, given, now)
     known[event.id] = now
     detections = tuple(known.values())
-    following = replace(
-        incident,
+    result = Step(incident).change(
         detections=detections,
         onset=min(d.onset for d in detections),
         confidence=max(d.confidence for d in detections),
     )
-    result = Step(following)
     if before is None:
-        result = result.add_effects(Record(at, SYSTEM, Happened.JOINED, _describe_event(event)))
+        result = result.change(Record(at, SYSTEM, Happened.JOINED, _describe_event(event)))
     if event.phase is EventPhase.ENDED:
-        result = result.add_effects(Record(at, SYSTEM, Happened.ENDED, {"sensor": event.sensor}))
+        result = result.change(Record(at, SYSTEM, Happened.ENDED, {"sensor": event.sensor}))
     if not incident.is_open:
         return result
     due = _find_resolve_due(incident.kind, detections)
-    following = replace(following, resolve_due=due, cleared_at=None)
     free = incident.held_until is None or at >= incident.held_until
     unpaged = incident.status is Status.OPEN and not incident.paged
     is_news = before is None and now.running and given.asks
     may_page = is_news and unpaged and free
-    result = _regrade(Step(following, result.effects), at, send_deferred=not may_page)
-    if not may_page:
-        latest = max(d.alerted for d in incident.detections)
-        separate = is_news and now.alerted - latest > _ONE_REPORT_S
-        if separate and incident.status is Status.ACKNOWLEDGED and given.mute is None:
-            result = result.add_effects(effects.NotifyAgain(at, now.onset))
-        return result
-    return _mute(result, at, given.mute) if given.mute else _page(result, at, now)
+    result = result.change(resolve_due=due, cleared_at=None)
+    result = _regrade(result, at, send_deferred=not may_page)
+    if may_page:
+        return _notify(result, at, now, given.mute)
+    latest = max(d.alerted for d in incident.detections)
+    separate = is_news and now.alerted - latest > _ONE_REPORT_S
+    if separate and incident.status is Status.ACKNOWLEDGED and given.mute is None:
+        result = result.change(effects.NotifyAgain(at, now.onset))
+    return result
 
 
 def _become_likely(incident: Incident, given: inputs.Detected, now: Detection) -> Step:
@@ -230,8 +223,7 @@ def _become_likely(incident: Incident, given: inputs.Detected, now: Detection) -
     event, at = given.event, given.at
     detections = (*incident.detections, now)
     responding = incident.status is Status.ACKNOWLEDGED
-    following = replace(
-        incident,
+    result = Step(incident).change(
         kind=event.kind,
         paged=responding,
         held_until=None,
@@ -242,17 +234,18 @@ def _become_likely(incident: Incident, given: inputs.Detected, now: Detection) -
         severity=grade(event.kind, event.confidence, 0.0, incident.repeats),
         resolve_due=_find_resolve_due(event.kind, detections),
     )
-    record = Record(
-        at, SYSTEM, Happened.LIKELY, _describe_event(event) | {"severity": following.severity}
-    )
+    seen = _describe_event(event) | {"severity": result.incident.severity}
+    result = result.change(Record(at, SYSTEM, Happened.LIKELY, seen))
     if responding:
-        again = () if given.mute else (effects.NotifyAgain(at, now.onset),)
-        return Step(following, (record, *again))
-    following = replace(
-        following, onset=now.onset, opened_at=at, notified_at=None, status=Status.OPEN
+        return result if given.mute else result.change(effects.NotifyAgain(at, now.onset))
+    result = result.change(
+        effects.Stop("likely", at, unsent=True),
+        onset=now.onset,
+        opened_at=at,
+        notified_at=None,
+        status=Status.OPEN,
     )
-    result = Step(following, (record, effects.Stop("likely", at, unsent=True)))
-    return _mute(result, at, given.mute) if given.mute else _page(result, at, now)
+    return _notify(result, at, now, given.mute)
 
 
 def _regrade(step: Step, at: float, *, send_deferred: bool) -> Step:
@@ -264,30 +257,26 @@ def _regrade(step: Step, at: float, *, send_deferred: bool) -> Step:
     change: dict[str, Parameter] = {"severity": severity, "before": incident.severity}
     record = Record(at, SYSTEM, Happened.SEVERITY, change)
     held_until = None if incident.held_until is None else min(incident.held_until, at)
-    following = replace(incident, severity=severity, held_until=held_until)
-    result = Step(following, step.effects).add_effects(record)
+    result = step.change(record, severity=severity, held_until=held_until)
     waiting = incident.paged and incident.status is not Status.ACKNOWLEDGED
     if send_deferred and waiting and held_until is None:
-        result = result.add_effects(effects.SeverityRaised(at, incident.severity))
+        result = result.change(effects.SeverityRaised(at, incident.severity))
     return result
 
 
 def _on_delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> Step:
     first = incident.notified_at is None
-    following = replace(
-        incident,
+    notified: dict[str, Parameter] = {"person": given.person, "channel": given.channel}
+    result = Step(incident).change(
+        Record(given.at, SYSTEM, Happened.NOTIFIED, notified),
         status=Status.NOTIFIED if incident.status is Status.OPEN else incident.status,
         notified_at=given.at if first else incident.notified_at,
     )
-    notified: dict[str, Parameter] = {"person": given.person, "channel": given.channel}
-    result = Step(following, (Record(given.at, SYSTEM, Happened.NOTIFIED, notified),))
     if first and incident.is_open:  # a digest sent after the end starts no cooldown
         lasts = compute_cooldown_s(incident.kind, incident.repeats, rules)
-        result = result.add_effects(effects.StartCooldown(given.at + lasts, incident.severity))
+        result = result.change(effects.StartCooldown(given.at + lasts, incident.severity))
     if incident.status is Status.ACKNOWLEDGED and incident.acknowledged_by != given.person:
-        result = result.add_effects(
-            effects.NotifyOutcome(NoticeReason.TAKEN, given.at, given.person)
-        )
+        result = result.change(effects.NotifyOutcome(NoticeReason.TAKEN, given.at, given.person))
     return result
 
 
@@ -304,19 +293,16 @@ def _on_acknowledged(incident: Incident, given: inputs.Acknowledged) -> Step:
 def _assign(incident: Incident, by: str, record: Record) -> Step:
     """Make a person the responder, stop paging, and tell others who is responding."""
     first = incident.acknowledged_at is None
-    following = replace(
-        incident,
+    return Step(incident).change(
+        record,
+        effects.Stop("acknowledged", record.at, unsent=True),
+        effects.ScheduleAckDeadline(record.at),
+        effects.NotifyOutcome(NoticeReason.TAKEN, record.at),
         status=Status.ACKNOWLEDGED,
         acknowledged_at=record.at if first else incident.acknowledged_at,
         acknowledged_by=by,
         held_until=None,
         missed_at=None,
-    )
-    return Step(following).add_effects(
-        record,
-        effects.Stop("acknowledged", record.at, unsent=True),
-        effects.ScheduleAckDeadline(record.at),
-        effects.NotifyOutcome(NoticeReason.TAKEN, record.at),
     )
 
 
@@ -327,13 +313,12 @@ def _on_arrived(incident: Incident, given: inputs.Arrived) -> Step:
     record = _record_response(given, Happened.ARRIVED if first else Happened.ARRIVED_TOO)
     following = replace(incident, arrived_at=given.at) if first else incident
     if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
-        return _assign(
-            following, given.by, _record_response(given, Happened.ACKNOWLEDGED)
-        ).add_effects(record)
+        acknowledged = _record_response(given, Happened.ACKNOWLEDGED)
+        return _assign(following, given.by, acknowledged).change(record)
     result = Step(following, (record,))
     if incident.is_open and not incident.verdict:  # restart the wait for the next answer
         stop = effects.Stop("arrived", given.at, unsent=False)
-        result = result.add_effects(stop, effects.ScheduleAckDeadline(given.at))
+        result = result.change(stop, effects.ScheduleAckDeadline(given.at))
     return result
 
 
@@ -341,15 +326,15 @@ def _on_declined(incident: Incident, given: inputs.Declined) -> Step:
     record = _record_response(given, Happened.DECLINED)
     if not incident.is_responder(given.by) or incident.verdict:
         return Step(incident, (record,))
-    following = replace(incident, status=Status.NOTIFIED, acknowledged_by="")
-    return Step(following, (record, effects.Stop("declined", given.at, unsent=True)))
+    stop = effects.Stop("declined", given.at, unsent=True)
+    return Step(incident).change(record, stop, status=Status.NOTIFIED, acknowledged_by="")
 
 
 def _on_ack_expired(incident: Incident, at: float) -> Step:
     if incident.status is not Status.ACKNOWLEDGED:
         return Step(incident)
     record = Record(at, SYSTEM, Happened.ACK_EXPIRED, {"person": incident.acknowledged_by})
-    return Step(replace(incident, status=Status.NOTIFIED), (record,))
+    return Step(incident).change(record, status=Status.NOTIFIED)
 
 
 def _on_chain_ended(incident: Incident, at: float) -> Step:
@@ -382,7 +367,7 @@ def _on_resolved(incident: Incident, given: inputs.Resolved) -> Step:
     record = _record_response(given, Happened.RESOLVED)
     if given.because:
         record = Record(given.at, SYSTEM, Happened.RESOLVED, given.because)
-    return _close(incident, record, unsent=True).add_effects(*_end_cooldown(incident))
+    return _close(incident, record, unsent=True).change(*_end_cooldown(incident))
 
 
 def _end_cooldown(incident: Incident) -> tuple[Effect, ...]:
@@ -392,26 +377,25 @@ def _end_cooldown(incident: Incident) -> tuple[Effect, ...]:
 
 def _close(incident: Incident, record: Record, *, unsent: bool = False) -> Step:
     unsent = unsent or incident.kind in HEALTH
-    following = replace(
-        incident,
+    result = Step(incident).change(
+        record,
+        effects.Stop("resolved", record.at, unsent=unsent),
         status=Status.RESOLVED,
         resolved_at=record.at,
         resolved_by=record.who,
         held_until=None,
     )
-    result = Step(following, (record, effects.Stop("resolved", record.at, unsent=unsent)))
     if incident.kind in HEALTH and incident.paged:
-        result = result.add_effects(effects.NotifyOutcome(NoticeReason.RECOVERED, record.at))
+        result = result.change(effects.NotifyOutcome(NoticeReason.RECOVERED, record.at))
     return result
 
 
 def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
     find_answer_choices(incident.kind).check(given.verdict, given.cause)
     answered_at = given.at if incident.answered_at is None else incident.answered_at
-    following = replace(incident, verdict=given.verdict, answered_at=answered_at)
+    result = Step(incident).change(verdict=given.verdict, answered_at=answered_at)
     if incident.is_open and incident.cleared_at is not None:
-        following = replace(following, resolve_due=given.at, cleared_at=None)
-    result = Step(following)
+        result = result.change(resolve_due=given.at, cleared_at=None)
     if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
         # a person who reports a finding was there, so this acknowledges the incident too
         result = _on_acknowledged(result.incident, inputs.Acknowledged(given.by, given.at))
@@ -419,10 +403,10 @@ def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
     if incident.verdict not in (None, given.verdict):
         found["before"] = incident.verdict.value
     params = {name: value for name, value in found.items() if value}
-    result = result.add_effects(Record(given.at, given.by, Happened.FEEDBACK, params))
+    result = result.change(Record(given.at, given.by, Happened.FEEDBACK, params))
     if incident.is_open:
-        result = result.add_effects(effects.Stop("feedback", given.at, unsent=True))
-    return result.add_effects(*_end_cooldown(incident))
+        result = result.change(effects.Stop("feedback", given.at, unsent=True))
+    return result.change(*_end_cooldown(incident))
 
 
 def _on_followed(incident: Incident, given: inputs.Followed) -> Step:
@@ -435,7 +419,7 @@ def _on_followed(incident: Incident, given: inputs.Followed) -> Step:
     ):
         if (before or "") != (now or ""):
             change = {what.value: now or ""} | ({"before": before} if before else {})
-            result = result.add_effects(Record(given.at, given.by, what, change))
+            result = result.change(Record(given.at, given.by, what, change))
     return result
 
 
@@ -445,8 +429,8 @@ def _on_tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
     at, mute = given.at, given.mute
     if at >= incident.resolve_due:
         if rules.runs_chain and _is_awaiting_answer(incident):
-            waiting = replace(incident, resolve_due=math.inf, cleared_at=at)
-            return Step(waiting, (Record(at, SYSTEM, Happened.CLEARED),))
+            cleared = Record(at, SYSTEM, Happened.CLEARED)
+            return Step(incident).change(cleared, resolve_due=math.inf, cleared_at=at)
         because = {"because": "no_news" if incident.running else "quiet"}
         record = Record(at, SYSTEM, Happened.RESOLVED, because)
         return _close(incident, record)
@@ -456,13 +440,12 @@ def _on_tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
         return result
     running = [d for d in incident.detections if d.running]
     if not running:
-        return Step(replace(incident, held_until=None), result.effects)
-    if mute is None:
-        result = _page(result.add_effects(Record(at, SYSTEM, Happened.RELEASED)), at, running[-1])
-    elif mute.by == incident.suppressed_by:
-        result = Step(replace(incident, held_until=mute.until), result.effects)
+        result = result.change(held_until=None)
+    elif mute is not None and mute.by == incident.suppressed_by:
+        result = result.change(held_until=mute.until)
     else:
-        result = _mute(result, at, mute)
+        released = () if mute else (Record(at, SYSTEM, Happened.RELEASED),)
+        result = _notify(result.change(*released), at, running[-1], mute)
     return result
 
 

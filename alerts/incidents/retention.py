@@ -71,8 +71,7 @@ def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> None:
     for trigger in triggers:
         tx.execute(f"DROP TRIGGER {trigger['name']}")
     for table, column in (("action_token", "incident"), ("incident", "id")):
-        if tx.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
-            sql = f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))"  # noqa: S608 - our names
-            tx.execute(sql, (chosen,))
+        sql = f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))"  # noqa: S608 - our names
+        tx.execute(sql, (chosen,))
     for trigger in triggers:
         tx.execute(trigger["sql"])

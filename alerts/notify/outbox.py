@@ -129,18 +129,14 @@ def cancel_earlier_rounds(tx: sqlite3.Connection, alert: Notice, person: str, no
     )
 
 
-def is_on_its_way(tx: sqlite3.Connection, incident: str) -> bool:
-    """Return whether a notice of an incident was sent or is pending."""
+def has_notices(tx: sqlite3.Connection, incident: str, *, on_their_way: bool = False) -> bool:
+    """Return whether an incident has notices, or any that were sent or are pending."""
     found = tx.execute(
-        "SELECT 1 FROM outbox WHERE incident = ? AND status IN ('due', 'leased', 'sent')",
-        (incident,),
+        "SELECT 1 FROM outbox WHERE incident = ?"
+        " AND (NOT ? OR status IN ('due', 'leased', 'sent'))",
+        (incident, on_their_way),
     )
     return found.fetchone() is not None
-
-
-def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
-    """Return whether the outbox has any row for an incident."""
-    return tx.execute("SELECT 1 FROM outbox WHERE incident = ?", (incident,)).fetchone() is not None
 
 
 def find_people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str]]:

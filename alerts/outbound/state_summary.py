@@ -34,10 +34,12 @@ SUMMED: Final = ("period_s", "online_s", "expected", "received", "missing")
 
 
 class _Recorded(msgspec.Struct):
-    counts: dict[str, dict[str, int]]
-    expected: dict[str, int]
-    conditions: dict[str, tuple[Condition, float]]
-    hours: dict[str, Record]
+    """What the next service continues from."""
+
+    counts: dict[str, dict[str, int]] = {}
+    expected: dict[str, int] = {}
+    conditions: dict[str, tuple[Condition, float]] = {}
+    hours: dict[str, Record] = {}
 
 
 def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Record:
@@ -68,27 +70,23 @@ class StateRecorder:
     _since: float = 0.0
     _health_since: float = 0.0
     _health_due: float = 0.0
-    _counts: Counts = field(default_factory=dict)
-    _expected: dict[str, int] = field(default_factory=dict)
-    _conditions: dict[str, tuple[Condition, float]] = field(default_factory=dict)
-    _hours: dict[str, Record] = field(default_factory=dict)
+    _recorded: _Recorded = field(default_factory=_Recorded)
     _online_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def begin(self, now: float) -> None:
         """Start counting now."""
         self._since = self._health_since = self._health_due = now
-        self._counts = self.counts()
+        self._recorded.counts = self.counts()
 
     def restore(self, stored: Snapshot) -> None:
         """Continue the last service's counts, so that records add up even if it was killed."""
         before = msgspec.json.decode(stored.body, type=_Recorded)
-        self._counts, self._expected = {**self._counts, **before.counts}, before.expected
-        self._conditions, self._hours = before.conditions, before.hours
+        before.counts = {**self._recorded.counts, **before.counts}
+        self._recorded = before
 
     def export(self) -> bytes:
         """Return the state for the next service to continue from; store it with the records."""
-        found = _Recorded(self._counts, self._expected, self._conditions, self._hours)
-        return msgspec.json.encode(found)
+        return msgspec.json.encode(self._recorded)
 
     def collect(self, now: float, lives: Lives, active: Active) -> list[Record]:
         """Return the records that are due, covering the time since the last call."""
@@ -106,7 +104,8 @@ class StateRecorder:
     def collect_health(self, now: float, lives: Lives, active: Active) -> list[Record]:
         """Return records for each registered sensor, covering the time since the last ones."""
         period = max(now - self._health_since, 0.0)
-        counts, self._counts = self._counts, self.counts()
+        counts, now_counted = self._recorded.counts, self.counts()
+        self._recorded.counts = now_counted
         records = []
         for name, sensor in self.sensors.items():
             life = lives.get(name) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
@@ -116,17 +115,20 @@ class StateRecorder:
                 "period_s": period,
                 "online": float(life.state is SensorState.ALIVE),
                 "online_s": min(self._online_s[name], period),
-                "expected": float(max(life.expected - self._expected.get(name, 0), 0)),
-                **{k: float(max(n - before.get(k, 0), 0)) for k, n in self._counts[name].items()},
+                "expected": float(max(life.expected - self._recorded.expected.get(name, 0), 0)),
+                **{
+                    k: float(max(n - before.get(k, 0), 0))
+                    for k, n in self._recorded.counts[name].items()
+                },
             }
-            self._expected[name] = life.expected
+            self._recorded.expected[name] = life.expected
             if life.last_seen is not None:
                 fields["last_seen"] = life.last_seen
             fields |= self._build_condition(sensor, life, active.get(name), now)
             fields |= _build_fault_fields(active.get(name))
             records.append(Record("sensor_health", now, fields, sensor=name))
             if period:
-                records.append(add_to_hour(self._hours, records[-1], self._health_since))
+                records.append(add_to_hour(self._recorded.hours, records[-1], self._health_since))
         self._health_since = now
         self._online_s.clear()
         return records
@@ -136,10 +138,10 @@ class StateRecorder:
     ) -> Fields:
         """Return a sensor's condition, when it began, and the previous condition if it changed."""
         condition, begun = find_condition(life, active)
-        before = self._conditions.get(sensor.id)
+        before = self._recorded.conditions.get(sensor.id)
         if begun is None:
             begun = before[1] if before and before[0] is condition else now
-        self._conditions[sensor.id] = condition, begun
+        self._recorded.conditions[sensor.id] = condition, begun
         fields: Fields = {
             "condition": condition.value,
             "condition_since": begun,

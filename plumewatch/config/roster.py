@@ -24,7 +24,6 @@ from plumewatch.config.sites import ALL
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from alerts.duty.shifts import Hours
     from plumewatch.config.sections.duty import (
         BellsConfig,
         DutySections,
@@ -163,7 +162,7 @@ def number_weekdays(days: Sequence[str] | None) -> frozenset[int]:
     return frozenset(map(WEEKDAYS.index, WEEKDAYS if days is None else days))
 
 
-def _build_hours(entry: ShiftConfig, timetable: Timetable) -> Hours:
+def _build_hours(entry: ShiftConfig, timetable: Timetable) -> LessonHours | ClockHours:
     days = number_weekdays(entry.days)
     if entry.start is not None and entry.end is not None:
         return ClockHours(

@@ -165,7 +165,7 @@ class AppriseNotifier:
                 reason = f"no complete answer in {timeout_s:g} s"
                 raise TransientNotifyError(NotifyReason.TIMEOUT, reason) from None
             return
-        if faults := _find_faults(target, self._settings):
+        if faults := check_target(target, self._settings):
             raise faults[0]
         threads = self._threads.setdefault(channel, BoundedThreads("notify", _AT_ONCE))
         await send_bounded(
@@ -173,7 +173,7 @@ class AppriseNotifier:
         )
 
     async def _post_ntfy(self, target: Secret, notice: Notice, picture: bytes | None) -> None:
-        if faults := _find_faults(target, self._settings):
+        if faults := check_target(target, self._settings):
             raise faults[0]
         private = self._settings.allow_private
         await ntfy.send(
@@ -248,10 +248,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
     """Return the faults that can be found without sending; they do not contain the address."""
-    return _find_faults(target, settings or NotifySettings())
-
-
-def _find_faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
+    settings = settings or NotifySettings()
     _prepare_apprise()
     url = target.reveal()
     scheme = find_scheme(target)

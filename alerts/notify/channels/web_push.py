@@ -162,8 +162,6 @@ class WebPush:
         a refusal (other 4xx), and `TransientNotifyError` for any other failure.
         """
         subscription = Subscription.from_target(target)
-        if subscription.find_fault():
-            raise PermanentNotifyError(NotifyReason.BAD_TARGET, "not a complete subscription")
         sealed, headers = await asyncio.to_thread(self._encrypt_notice, subscription, notice)
         answer = await post(
             subscription.endpoint, sealed, headers, allow_private=self.allow_private

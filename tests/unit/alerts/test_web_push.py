@@ -212,9 +212,9 @@ GOOD = {
         ({"endpoint": ""}, "not an address"),
         ({"endpoint": "http://10.0.0.1/x"}, "without TLS"),
         ({"endpoint": "https://user@push.example"}, "no user name"),
-        ({"p256dh": "!"}, "not base64url"),
-        ({"p256dh": encode_base64url(b"short")}, "length"),
-        ({"p256dh": encode_base64url(b"\x04" + b"x" * 64)}, "P-256"),
+        ({"p256dh": "!"}, "key is not valid"),
+        ({"p256dh": encode_base64url(b"short")}, "key is not valid"),
+        ({"p256dh": encode_base64url(b"\x04" + b"x" * 64)}, "key is not valid"),
         ({"auth": encode_base64url(b"short")}, "length"),
     ],
 )
