@@ -263,7 +263,10 @@ def build_role_receivers(people: Iterable[tuple[str, str]]) -> dict[str, Receive
     roles: dict[str, list[str]] = {STAFF: [], FACILITIES: []}
     for person, role in people:
         roles.setdefault(role, []).append(person)
-    return {role: Receiver(role, tuple(ids), catch_all=tuple(ids)) for role, ids in roles.items()}
+    return {
+        role: Receiver(role, tuple(ids), catch_all=tuple(ids), is_role=True)
+        for role, ids in roles.items()
+    }
 
 
 def _build_role_roster(staff: tuple[StaffMember, ...]) -> Roster:

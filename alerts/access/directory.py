@@ -157,27 +157,20 @@ def add_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) ->
         sites = {one.id: own.sites for one, own in new.items()}
         roster = replace(
             roster,
-            receivers=_extend_receivers(roster, policy.staff, members),
+            receivers=_extend_receivers(roster, members),
             everyone=(*roster.everyone, *(m.id for m in members if m.role != "helpdesk")),
             sites={**roster.sites, **sites},
         )
     return replace(policy, staff=(*policy.staff, *members), roster=roster)
 
 
-def _extend_receivers(
-    roster: Roster, staff: Iterable[StaffMember], new: Iterable[StaffMember]
-) -> dict[str, Receiver]:
+def _extend_receivers(roster: Roster, new: Iterable[StaffMember]) -> dict[str, Receiver]:
     """Add people to the built-in receivers of their roles, but not to configured receivers."""
-    found, by_role = dict(roster.receivers), dict[str, tuple[str, ...]]()
-    for member in staff:
-        by_role[member.role] = (*by_role.get(member.role, ()), member.id)
+    found, rostered = dict(roster.receivers), {shift.receiver for shift in roster.shifts}
     for member in new:
-        own = by_role.get(member.role, ())
-        before = found.get(member.role, Receiver(member.role))
-        if before.catch_all == own and not before.leads:
-            everyone = (*own, member.id)
-            is_rostered = any(shift.receiver == member.role for shift in roster.shifts)
-            people = () if is_rostered else everyone
-            found[member.role] = Receiver(member.role, people, catch_all=everyone)
-            by_role[member.role] = everyone
+        before = found.get(member.role, Receiver(member.role, is_role=True))
+        if before.is_role:
+            everyone = (*before.catch_all, member.id)
+            people = () if member.role in rostered else everyone
+            found[member.role] = replace(before, people=people, catch_all=everyone)
     return found

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
-from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
 from argon2 import PasswordHasher
@@ -92,7 +91,7 @@ class Hasher:
 
     def __init__(self, argon2: PasswordHasher | None = None) -> None:
         self._argon2 = argon2 or PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
-        self._nobody = _make_dummy_hash(self._argon2)
+        self._nobody = self._argon2.hash(secrets.token_urlsafe())
 
     def hash(self, password: str) -> str:
         """Return the hash of a password."""
@@ -105,16 +104,6 @@ class Hasher:
         except (VerificationError, InvalidHashError):
             return False
         return kept is not None
-
-
-def _make_dummy_hash(argon2: PasswordHasher) -> str:
-    """Return a hash that no password matches but that takes the usual time to verify."""
-    salt, digest = (
-        b64encode(secrets.token_bytes(size)).decode().rstrip("=")
-        for size in (argon2.salt_len, argon2.hash_len)
-    )
-    costs = f"m={argon2.memory_cost},t={argon2.time_cost},p={argon2.parallelism}"
-    return f"$argon2id$v=19${costs}${salt}${digest}"
 
 
 def set_password(tx: sqlite3.Connection, person: str, kept: str, now: float) -> int:

@@ -306,6 +306,8 @@ class Receiver:
     people: tuple[str, ...] = ()
     leads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     catch_all: tuple[str, ...] = ()
+    is_role: bool = False
+    """Whether it is everyone with a role, rather than configured."""
 
 
 @dataclass(frozen=True, slots=True)

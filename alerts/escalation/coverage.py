@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from storage.registry import Room
 
 
-class CoverageGap(NamedTuple):
-    """A class period, or part of one, when no one on duty would be notified about a room.
+class Gap(NamedTuple):
+    """A class period, or part of one, when no one on duty would be notified about `rooms` (ids).
 
     `people` are on duty but have no address or are in their quiet hours.
     """
 
-    room: str
     start: datetime
     end: datetime
     people: tuple[str, ...]
+    rooms: tuple[str, ...]
 
 
 def list_paged_labels(rooms: Iterable[Room]) -> list[Mapping[str, str]]:
@@ -47,12 +47,11 @@ def find_coverage_gaps(
     start: datetime,
     end: datetime,
     quiet: Mapping[str, Sequence[ClockHours]] | None = None,
-) -> Iterator[CoverageGap]:
+) -> Iterator[Gap]:
     """Yield the coverage gaps of class periods that overlap [start, end), in time order.
 
-    `incidents` are the labels of possible incidents. Kinds in a room that have the same receivers
-    share one gap. `quiet` maps people to their quiet hours, when they are notified only of critical
-    incidents.
+    `incidents` are the labels of possible incidents. `quiet` maps people to their quiet hours, when
+    they are notified only of critical incidents.
     """
     hours = quiet or {}
     routed: dict[tuple[str, tuple[str, ...]], list[Mapping[str, str]]] = {}
@@ -67,6 +66,7 @@ def find_coverage_gaps(
     for lesson, site in _list_lessons(roster, start, end):
         for at, until in _split_lesson(roster.shifts, lesson, hours):
             away = {p for p, found in hours.items() if find_quiet_end(found, at.timestamp())}
+            rooms: dict[tuple[str, ...], dict[str, None]] = {}
             for (room, receivers), alike in routed.items():
                 if alike[0].get("site", "") != site:
                     continue
@@ -81,7 +81,9 @@ def find_coverage_gaps(
                     continue
                 critical = (one.get("severity") == Severity.CRITICAL.value for one in alike)
                 if not reachable or not all(critical):
-                    yield CoverageGap(room, at, until, tuple(sorted(names)))
+                    rooms.setdefault(tuple(sorted(names)), {})[room] = None
+            for names_of, of in rooms.items():
+                yield Gap(at, until, names_of, tuple(of))
 
 
 def _list_lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[Span, str]]:
@@ -113,15 +115,6 @@ class Stretch(NamedTuple):
     people: tuple[str, ...]
 
 
-class Gap(NamedTuple):
-    """A time when no one on duty would be notified about `rooms`, given by id."""
-
-    start: datetime
-    end: datetime
-    people: tuple[str, ...]
-    rooms: tuple[str, ...]
-
-
 def find_stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Stretch]:
     """Yield the stretches that begin in [start, end), in order; adjacent periods are joined."""
     spans = [(span.start, span.end) for span in shift.find_spans(start, end)]
@@ -144,16 +137,13 @@ def find_stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Str
         yield last
 
 
-def join_gaps(gaps: Iterable[CoverageGap]) -> list[Gap]:
-    """Combine simultaneous gaps of several rooms, and gaps of adjacent periods."""
-    rooms: dict[tuple[datetime, datetime, tuple[str, ...]], dict[str, None]] = {}
+def join_gaps(gaps: Iterable[Gap]) -> list[Gap]:
+    """Combine the gaps of adjacent periods; `gaps` are in time order."""
+    found: dict[tuple[tuple[str, ...], ...], list[Gap]] = {}
     for gap in gaps:
-        rooms.setdefault((gap.start, gap.end, gap.people), {})[gap.room] = None
-    found: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Gap]] = {}
-    for (start, end, people), named in sorted(rooms.items(), key=lambda one: one[0]):
-        alike = found.setdefault((people, tuple(named)), [])
-        if alike and alike[-1].end == start:
-            alike[-1] = alike[-1]._replace(end=end)
+        alike = found.setdefault((gap.people, gap.rooms), [])
+        if alike and alike[-1].end == gap.start:
+            alike[-1] = alike[-1]._replace(end=gap.end)
         else:
-            alike.append(Gap(start, end, people, tuple(named)))
+            alike.append(gap)
     return sorted(chain.from_iterable(found.values()))

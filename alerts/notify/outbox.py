@@ -43,8 +43,8 @@ class OutboxRow:
     notice: Notice
     occasion: str
     expires_at: float
-    attempt: int = 0
-    lease_owner: str = ""
+    attempt: int
+    lease_owner: str
 
 
 def add_notice(
@@ -104,18 +104,13 @@ def take_fallbacks(tx: sqlite3.Connection, now: float, refused: int | None) -> l
     return [_read_row(row) for row in sorted(rows, key=lambda row: int(row["id"]))]
 
 
-def _read_row(row: sqlite3.Row, attempt: int = 0, owner: str = "") -> OutboxRow:
+def _read_row(row: sqlite3.Row) -> OutboxRow:
+    names = ("id", "incident", "person", "target", "channel", "expires_at", "lease_owner")
     return OutboxRow(
-        row["id"],
-        row["incident"],
-        row["person"],
-        row["target"],
-        row["channel"],
-        msgspec.json.decode(row["notice"], type=Notice),
-        row["reason"].partition(":")[2],
-        row["expires_at"],
-        attempt,
-        owner,
+        **{name: row[name] for name in names},
+        notice=msgspec.json.decode(row["notice"], type=Notice),
+        occasion=row["reason"].partition(":")[2],
+        attempt=row["attempts"],
     )
 
 
@@ -189,24 +184,18 @@ def lease(
         " ELSE 3 END, turn, due_at, id",
         (now, json.dumps(list(sending))),
     )
-    taken: Counter[str] = Counter()
-    rows: list[sqlite3.Row] = []
+    taken, chosen = Counter[str](), list[int]()
     for row in due:
-        if len(rows) == limit:
-            break
-        if taken[row["channel"]] < free(row["channel"]):
+        if len(chosen) < limit and taken[row["channel"]] < free(row["channel"]):
             taken[row["channel"]] += 1
-            rows.append(row)
-    leased = []
-    for row in rows:
-        attempt = int(row["attempts"]) + 1
-        tx.execute(
-            "UPDATE outbox SET status = 'leased', lease_owner = ?, lease_until = ?, attempts = ?"
-            " WHERE id = ?",
-            (owner, now + lease_s, attempt, row["id"]),
-        )
-        leased.append(_read_row(row, attempt, owner))
-    return leased
+            chosen.append(row["id"])
+    leased = tx.execute(
+        "UPDATE outbox SET status = 'leased', lease_owner = ?, lease_until = ?,"
+        " attempts = attempts + 1 WHERE id IN (SELECT value FROM json_each(?)) RETURNING *",
+        (owner, now + lease_s, json.dumps(chosen)),
+    )
+    found = {row["id"]: _read_row(row) for row in leased.fetchall()}
+    return [found[row] for row in chosen]
 
 
 def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:

@@ -101,7 +101,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     first = (start.astimezone(config.get_zone()) for start in starts[:_SHOWN])
     when = ", ".join(f"{start:%a %Y-%m-%d %H:%M}" for start in first)
     when += ", ..." * (len(starts) > _SHOWN)
-    rooms = list_some(dict.fromkeys(gap.room for gap in found))
+    rooms = list_some(dict.fromkeys(room for gap in found for room in gap.rooms))
     yield warn(
         "duty",
         f"in the next {count_noun(days, 'day')}, nobody on duty would be notified at"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
@@ -114,7 +115,7 @@ def _build_receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> di
     rostered = {shift.receiver for shift in sections.shift}
     found = build_role_receivers((person.id, person.role) for person in staff)
     for role in rostered & found.keys():
-        found[role] = Receiver(role, catch_all=found[role].catch_all)
+        found[role] = replace(found[role], people=())
     for entry in sections.receiver:
         found[entry.id] = Receiver(
             entry.id,

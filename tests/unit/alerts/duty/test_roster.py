@@ -13,7 +13,7 @@ from alerts.duty.reasons import write_reason
 from alerts.duty.roster import Receiver, Roster, Route, Zone, ZoneMap, parse_matchers
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
 from alerts.duty.timetable import Bells, Period, Timetable
-from alerts.escalation.coverage import CoverageGap, find_coverage_gaps, join_gaps
+from alerts.escalation.coverage import Gap, find_coverage_gaps, join_gaps
 
 ZONE = ZoneInfo("America/New_York")
 EVERY_DAY = frozenset(range(7))
@@ -243,10 +243,9 @@ def gaps_of(found, *rooms, days=2):
 
 def test_gaps_are_periods_without_anybody_in_reach():
     found = roster(lessons("a", "1", "north-2"), timetables={"": TIMETABLE})
-    assert [(when, gap.room) for when, gap in gaps_of(found, ("North", "2"), ("Annex", ""))] == [
-        ("Mon 08:00-10:00", "Annex"),
-        ("Mon 10:00-12:00", "North2"),
-        ("Mon 10:00-12:00", "Annex"),
+    assert [(when, gap.rooms) for when, gap in gaps_of(found, ("North", "2"), ("Annex", ""))] == [
+        ("Mon 08:00-10:00", ("Annex",)),
+        ("Mon 10:00-12:00", ("North2", "Annex")),
     ]  # none on Tuesday, a holiday
 
 
@@ -274,9 +273,9 @@ def test_somebody_without_an_address_is_as_good_as_nobody():
 def test_gaps_of_adjacent_periods_are_one_for_the_same_rooms_and_people():
     first, second, third = (datetime(2026, 9, 7, hour, tzinfo=UTC) for hour in (12, 13, 14))
     gaps = [
-        CoverageGap(room, start, end, people)
+        Gap(start, end, people, rooms)
         for start, end in ((first, second), (second, third))
-        for room, people in (("a", ()), ("b", ("lee",)), ("c", ()))
+        for rooms, people in ((("a", "c"), ()), (("b",), ("lee",)))
     ]
     assert join_gaps(gaps) == [
         (first, third, (), ("a", "c")),
