@@ -470,7 +470,8 @@ class AlertEngine:
                 case effects.NotifyAgain():
                     note, reason = build_fact(Note.RESPONDING), NoticeReason.AGAIN
                     notices.notify_responder(tx, incident, effect.at, reason, note, effect.onset)
-                case effects.NotifyOutcome(reason, at, only):
+                case effects.NotifyOutcome(at, only, is_over):
+                    reason = NoticeReason.RECOVERED if is_over else NoticeReason.TAKEN
                     steps = escalation.load_steps(tx, incident.id)
                     # a new number each time the incident is acknowledged
                     occasion = str(escalation.find_last_round(steps)[0])

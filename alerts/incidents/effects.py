@@ -9,7 +9,6 @@ from alerts.incidents.history import Record
 
 if TYPE_CHECKING:
     from alerts.incidents.incident import Detection
-    from alerts.notify.notice import NoticeReason
     from alerts.policy import Severity
 
 
@@ -23,11 +22,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class NotifyOutcome:
-    """Tell everyone who was paged, or only person `only`, who responds or that it is over."""
+    """Tell everyone who was paged, or only person `only`, who responds, or that it `is_over`."""
 
-    reason: NoticeReason
     at: float
     only: str = ""
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,6 @@ from alerts.errors import FeedbackError
 from alerts.incidents import effects, inputs
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import SYSTEM, Detection, Incident, Status, find_answer_choices
-from alerts.notify.notice import NoticeReason
 from alerts.policy import HEALTH, LONGEST_COOLDOWN_S, PRESENCE, grade
 from detection.events import EventKind, EventPhase
 from language.messages import defer
@@ -276,7 +275,7 @@ def _on_delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> 
         lasts = compute_cooldown_s(incident.kind, incident.repeats, rules)
         result = result.change(effects.StartCooldown(given.at + lasts, incident.severity))
     if incident.status is Status.ACKNOWLEDGED and incident.acknowledged_by != given.person:
-        result = result.change(effects.NotifyOutcome(NoticeReason.TAKEN, given.at, given.person))
+        result = result.change(effects.NotifyOutcome(given.at, given.person))
     return result
 
 
@@ -297,7 +296,7 @@ def _assign(incident: Incident, by: str, record: Record) -> Step:
         record,
         effects.Stop("acknowledged", record.at, unsent=True),
         effects.ScheduleAckDeadline(record.at),
-        effects.NotifyOutcome(NoticeReason.TAKEN, record.at),
+        effects.NotifyOutcome(record.at),
         status=Status.ACKNOWLEDGED,
         acknowledged_at=record.at if first else incident.acknowledged_at,
         acknowledged_by=by,
@@ -386,7 +385,7 @@ def _close(incident: Incident, record: Record, *, unsent: bool = False) -> Step:
         held_until=None,
     )
     if incident.kind in HEALTH and incident.paged:
-        result = result.change(effects.NotifyOutcome(NoticeReason.RECOVERED, record.at))
+        result = result.change(effects.NotifyOutcome(record.at, is_over=True))
     return result
 
 

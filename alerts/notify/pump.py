@@ -28,7 +28,7 @@ import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import repository
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from alerts.engine import AlertEngine
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.outbox import OutboxRow
     from alerts.notify.pictures import NoticePictures
+    from alerts.policy import AlertPolicy
     from alerts.secrets import Secret
     from storage.reading import StepOf
 
@@ -97,6 +97,21 @@ def compute_backoff_s(
     return whole / 2 + uniform(0.0, whole / 2)
 
 
+class DeliveryEngine(Protocol):
+    """Handles delivery outcomes, in the caller's transaction."""
+
+    policy: AlertPolicy
+
+    def record_delivery(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
+        """Record that a notice reached a person."""
+
+    def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
+        """Try the next channel for undelivered notices that are due, and for notice `refused`."""
+
+    def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
+        """Escalate now if a notice failed for good and nobody else was notified."""
+
+
 @dataclass(eq=False, repr=False)
 class OutboxPump:
     """Sends the notices in the outbox.
@@ -107,7 +122,7 @@ class OutboxPump:
     """
 
     database: Path | sqlite3.Connection
-    engine: AlertEngine
+    engine: DeliveryEngine
     notifier: Notifier
     wake: asyncio.Event
     _: KW_ONLY
