@@ -35,6 +35,7 @@ from storage.timeseries.sqlite import SqliteSeries
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import date
+    from pathlib import Path
     from zoneinfo import ZoneInfo
 
     from alerts.duty.shifts import Shift
@@ -55,21 +56,26 @@ def read_broker_settings(config: PlumewatchConfig) -> BrokerSettings:
     """Read the broker's settings; raises `ConfigError` for unreadable secrets or certificates."""
     broker = config.broker
     password = read_secret(config, "broker.password")
-    try:
-        tls = ssl.create_default_context(cafile=broker.ca_file) if broker.tls else None
-    except OSError as error:
-        allowed = f"must be a readable certificate file ({error})"
-        remedy = suggest_access(broker.ca_file, error)
-        fault = ConfigFault("broker.ca_file", str(broker.ca_file), allowed, remedy)
-        raise ConfigError([fault]) from error
     return BrokerSettings(
         host=broker.host,
         port=broker.port,
         client_id=broker.client_id or make_client_id(),
         username=broker.username,
         password="" if password is None else password.reveal(),
-        tls=tls,
+        tls=load_certificates("broker.ca_file", broker.ca_file) if broker.tls else None,
     )
+
+
+def load_certificates(path: str, file: Path | None) -> ssl.SSLContext:
+    """Return a TLS context that trusts a file, or the system; raises `ConfigError`."""
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as error:
+        allowed, remedy = (
+            f"must be a readable certificate file ({error})",
+            suggest_access(file, error),
+        )
+        raise ConfigError([ConfigFault(path, str(file), allowed, remedy)]) from error
 
 
 def read_ping_url(config: PlumewatchConfig) -> Secret | None:

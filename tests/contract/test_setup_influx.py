@@ -50,7 +50,7 @@ def set_up(tmp_path):
             f'site = "S"\nbroker = "127.0.0.1:{free_port()}"\ntest_notice = false\n'
             f"[influx]\n{lines}"
         )
-        with mock.patch("plumewatch.cli.setup.command._listen", return_value=[READING]):
+        with mock.patch("plumewatch.cli.setup.site._listen", return_value=[READING]):
             words = ("--folder", tmp_path / "site", "--answers", tmp_path / "answers.toml")
             return plumewatch("setup", *words)
 

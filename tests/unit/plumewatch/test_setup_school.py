@@ -16,8 +16,8 @@ import pytest
 from ingest.intake import Intake, OutcomeKind
 from ingest.validation import Message
 from plumewatch.check.machine import check_clock
-from plumewatch.cli.setup.command import _discover
 from plumewatch.cli.setup.discovery import DiscoveredSensor
+from plumewatch.cli.setup.site import _discover
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.ingest_settings import build_intake_config
 from plumewatch.config.load import load
@@ -48,7 +48,7 @@ def setup(tmp_path, received):
 
     def run(messages=received):
         with mock.patch(
-            "plumewatch.cli.setup.command._listen", side_effect=lambda *_: messages
+            "plumewatch.cli.setup.site._listen", side_effect=lambda *_: messages
         ) as listened:
             ran = plumewatch("setup", "--folder", tmp_path / "site", "--answers", answers)
         return ran, listened.called
@@ -247,7 +247,7 @@ def test_setup_again_reads_a_new_device_in_its_own_units(setup, tmp_path):
 
 def test_a_person_is_asked_for_columns_until_they_fit(monkeypatch, capsys):
     answers = iter(["time,pm25,humidty", "time,pm25,humidity", ""])
-    monkeypatch.setattr("plumewatch.cli.setup.command.ask_person", lambda _text: next(answers))
+    monkeypatch.setattr("plumewatch.cli.setup.site.ask_person", lambda _text: next(answers))
     sent = [Message(f"lab/u{n}/csv", b"1789344000;7.5;41", MONDAY) for n in (1, 2)]
     sent += [Message("lns/x1/up", b"030032007b660852", MONDAY), Message("a/b1/c", b"7", MONDAY)]
     found = _discover(sent, ZoneInfo("UTC"), {}, asks=True)
