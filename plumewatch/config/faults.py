@@ -108,8 +108,8 @@ SOMEBODY: Final = defer("must name at least one person")
 LEFT_OUT: Final = defer("must be left out")
 
 
-def locate(path: str, tree: Mapping[str, Any]) -> str:
-    """Write the path of a key as in the file: tables by heading, entries by id.
+def locate(path: str, tree: Mapping[str, Any], *, by_number: bool = False) -> str:
+    """Write the path of a key as in the file: tables by heading, entries by id or number.
 
     >>> tree = {"broker": {}, "sensor": [{"id": "n2-boys"}, {"room": "x"}]}
     >>> [locate(p, tree) for p in ("broker.port", "sensor.0.room", "sensor.1.id", "site")]
@@ -131,7 +131,8 @@ def locate(path: str, tree: Mapping[str, Any]) -> str:
         return f"[{head}] {_format_keys(rest)}"
     number = rest.pop(0)
     entry = value[int(number)] if number.isdigit() and int(number) < len(value) else None
-    name = (entry.get("id") or entry.get("name")) if isinstance(entry, dict) else None
+    names = {} if by_number or not isinstance(entry, dict) else entry
+    name = names.get("id") or names.get("name")
     file = find_file(tree, head, number)
     if file and not file.endswith(".toml"):  # a CSV table, with its own columns
         rest[:1] = [_COLUMNS.get((head, key), key) for key in rest[:1]]

@@ -41,7 +41,7 @@ def compile_mappings(config: PlumewatchConfig) -> tuple[Decoder, ...]:
         for k, failure in find_failures(decoder, mapping.example, config.get_zone())
     ]
     if faults:
-        raise ConfigError(faults, config.build_tree())
+        raise ConfigError(faults, config.tree)
     return decoders
 
 

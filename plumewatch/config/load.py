@@ -69,7 +69,7 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
         draft = Draft.from_config(
             _build_valid_part(PlumewatchConfig, tree, base), [e["loc"] for e in errors]
         )
-    draft.config.set_files(tree.files)
+    draft.config.set_tree(tree)
     faults += find_cross_faults(draft)
     if faults:
         raise ConfigError(faults, tree)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field, PrivateAttr
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from alerts.duty.roster import Roster
 
 DATA_DIR: Final = Path("plumewatch-data")
-_ENTRY: Final = re.compile(r"([a-z_.]+)\.(\d+)\.?(.*)")
 
 
 class PlumewatchConfig(DutySections, BaseModel):
@@ -88,35 +86,20 @@ class PlumewatchConfig(DutySections, BaseModel):
     route: Annotated[list[RouteConfig], Field(max_length=256)] = []
     """Decoders of user-defined topics."""
 
-    _files: dict[tuple[str, int], str] = PrivateAttr(default_factory=dict)
+    _tree: ConfigTree = PrivateAttr(default_factory=lambda: ConfigTree({}))
 
-    def set_files(self, files: dict[tuple[str, int], str]) -> None:
-        """Set the files of entries that are not in the main file, by section and number."""
-        self._files = files
+    @property
+    def tree(self) -> ConfigTree:
+        """The configuration as it was read, to locate faults."""
+        return self._tree
 
-    def build_tree(self) -> ConfigTree:
-        """Return all keys and values, to locate faults."""
-        tree = ConfigTree(self.model_dump())
-        tree.files = self._files
-        return tree
+    def set_tree(self, tree: ConfigTree) -> None:
+        """Keep the configuration as it was read."""
+        self._tree = tree
 
     def locate_entry(self, path: str) -> str:
-        """Return how to name an entry in a sentence: by number if `path` is its own id or name.
-
-        The configuration may still have faults.
-        """
-        head, number, key = _ENTRY.fullmatch(path).groups()  # type: ignore[union-attr]
-        entries: Any = self
-        for part in head.split("."):
-            entries = getattr(entries, {"zone": "zones"}.get(part, part))
-        own = () if key in ("id", "name") else ("id", "name")
-        names = {name: getattr(entries[int(number)], name, None) for name in own}
-        tree: Any = [{}] * int(number) + [names]
-        for part in reversed(head.split(".")):
-            tree = {part: tree}
-        found = ConfigTree(tree)
-        found.files = self._files
-        return locate(path, found)
+        """Return how to name an entry in a sentence: by number if `path` is its own id or name."""
+        return locate(path, self._tree, by_number=path.endswith((".id", ".name")))
 
     def get_zone(self, site: str = "") -> ZoneInfo:
         """Return the time zone of a site, by default the zone of the whole installation."""
@@ -157,7 +140,7 @@ class PlumewatchConfig(DutySections, BaseModel):
             return None
         listed = {
             k
-            for (section, k), file in self._files.items()
+            for (section, k), file in self._tree.files.items()
             if section == "staff" and file.startswith("people.csv")
         }
         return frozenset(m.id for k, m in enumerate(self.staff) if k in listed or not m.email)

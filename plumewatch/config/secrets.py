@@ -70,4 +70,4 @@ class SecretReader:
     def check(self) -> None:
         """Raise `ConfigError` with the faults, if there are any."""
         if self.faults:
-            raise ConfigError(self.faults, self._config.build_tree())
+            raise ConfigError(self.faults, self._config.tree)

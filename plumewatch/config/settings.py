@@ -269,7 +269,7 @@ def check_settings(config: PlumewatchConfig) -> None:
         except ConfigError as error:
             faults += error.faults
     if faults:
-        raise ConfigError(faults, config.build_tree())
+        raise ConfigError(faults, config.tree)
 
 
 def read_influx_settings(
