@@ -18,7 +18,7 @@ from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_school
 from plumewatch.errors import UsageError
-from plumewatch.format_time import TimeError, parse_time
+from plumewatch.format_time import parse_time
 from plumewatch.service.data_folder import open_series, open_state
 from reports.facts import gather
 from reports.files import REPORTS, ReportTooLongError, write_report
@@ -77,7 +77,9 @@ def make_report(
     Raises `UsageError`, `ReportTooLongError`, `StorageError` or `OSError`.
     """
     path = request.choose_path()
-    _check(request, path)
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix in FORMATS and suffix != request.kind:
+        raise UsageError(f"{path}: ends in .{suffix}, and --format is {request.kind}")
     facts = gather_facts(config, request, now)
     detail: dict[str, str | float | None] = {
         "report": request.name,
@@ -123,17 +125,6 @@ def gather_facts(config: PlumewatchConfig, request: ReportRequest, now: float) -
     return replace(facts, period=period, before=before, year_before=year_before)
 
 
-def _check(request: ReportRequest, path: Path) -> None:
-    if request.name not in REPORTS:
-        raise UsageError(f"no report {request.name!r}; there is {', '.join(REPORTS)}")
-    if request.kind not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise UsageError(f"--format {request.kind} is not available: choose one of {known}")
-    kind = path.suffix.lower().removeprefix(".")
-    if kind in FORMATS and kind != request.kind:
-        raise UsageError(f"{path}: ends in .{kind}, and --format is {request.kind}")
-
-
 def find_window(
     config: PlumewatchConfig, request: ReportRequest
 ) -> tuple[float, float, Period | None]:
@@ -141,27 +132,17 @@ def find_window(
     school = build_school(config, request.site)
     zone = school.zone
     named = {kind: text for kind in KINDS if (text := getattr(request, kind))}
-    days = {"--from": request.start, "--to": request.end}
-    given = [flag for flag, text in days.items() if text]
-    ways = [" with ".join(given)] * bool(given) + [_name_flag(kind) for kind in named]
-    if len(ways) != 1:
-        given_ways = " and ".join(ways) or "no time"
-        raise UsageError(f"{given_ways} given: ask for exactly one of {_WAYS}")
+    if len(named) + bool(request.start or request.end) != 1:
+        raise UsageError(f"ask for exactly one of {_WAYS}")
     for kind, text in named.items():
         try:
             period = school.times.parse_period(kind, text)
         except PeriodError as error:
             raise UsageError(f"{_name_flag(kind)}: {error}") from error
         return (*_find_times(zone, period), period)
-    if len(given) != len(days):
-        raise UsageError(f"{given[0]} is given alone: --from goes with --to")
-    option = "--from"
-    try:
-        start = parse_time(request.start, zone)
-        option = "--to"
-        end = parse_time(request.end, zone, end=True)
-    except TimeError as error:
-        raise UsageError(f"{option}: {error}") from error
+    if not request.start or not request.end:
+        raise UsageError("--from goes with --to")
+    start, end = parse_time(request.start, zone), parse_time(request.end, zone, end=True)
     if end <= start:
         raise UsageError(
             f"--from {request.start} is after --to {request.end}: give the earlier one as --from"

@@ -47,7 +47,10 @@ def report(
     month: Annotated[str, typer.Option(help="A month (2026-11).")] = "",
     term: Annotated[str, typer.Option(help='A term of the configuration ("Fall 2026").')] = "",
     school_year: Annotated[str, typer.Option(help="A school year (2026/27).")] = "",
-    kind: Annotated[str, typer.Option("--format", help="csv, xlsx, pdf or parquet.")] = "csv",
+    kind: Annotated[
+        Literal["csv", "xlsx", "pdf", "parquet"],
+        typer.Option("--format", help="csv, xlsx, pdf or parquet."),
+    ] = "csv",
     out: Annotated[
         Path | None, typer.Option(help="File; by default named after report, time and place.")
     ] = None,

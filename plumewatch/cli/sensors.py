@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import structs
 
 from ingest.errors import RefusedError
 from plumewatch.check.result import list_places
@@ -130,14 +131,5 @@ def dead_letters(
 def _list_fields(found: StoredDeadLetter) -> dict[str, Any]:
     from storage.dead_letters import make_visible
 
-    letter = found.letter
-    return {
-        "id": found.id,
-        "received": letter.received,
-        "topic": letter.topic,
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "decoder": letter.decoder,
-        "size": letter.size,
-        "payload": make_visible(letter.payload),
-    }
+    letter = structs.asdict(found.letter)
+    return {"id": found.id, **letter, "payload": make_visible(found.letter.payload)}

@@ -63,13 +63,11 @@ log = logging.getLogger(__name__)
 
 STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {
     "state": journal.STATE_SCRIPTS,
-    **{
-        part.COMPONENT: part.SCRIPTS
-        for part in (
-            *(schema, access, audit, series_records),
-            sensor_tests,
-        )
-    },
+    schema.COMPONENT: schema.SCRIPTS,
+    access.COMPONENT: access.SCRIPTS,
+    audit.COMPONENT: audit.SCRIPTS,
+    series_records.COMPONENT: series_records.SCRIPTS,
+    sensor_tests.COMPONENT: sensor_tests.SCRIPTS,
 }
 """Schema scripts of each component of the state database, in the order of creation."""
 

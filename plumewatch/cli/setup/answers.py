@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -16,15 +15,10 @@ from ingest.errors import BrokerError
 from ingest.topics import check_filter
 from language.plain_text import suggest_name
 from language.value_errors import describe_allowed
-from plumewatch.config.faults import (
-    ConfigError,
-    ConfigFault,
-    describe_toml_fault,
-    locate,
-    suggest_access,
-)
+from plumewatch.config.faults import ConfigError, ConfigFault, locate
 from plumewatch.config.sections.common import FilePath, Name, Number, TimeZone, Url
 from plumewatch.config.sections.staff import Role
+from plumewatch.config.sites import read_toml
 from storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -113,19 +107,11 @@ def parse_address(text: str) -> tuple[str, int, bool]:
 
 
 def read_answers(path: Path, given: Mapping[str, str] | None = None) -> Answers:
-    """Read answers from a TOML file; paths in it are relative to it. Raises `ConfigError`.
+    """Read answers from a TOML file; paths in it are relative to it.
 
-    `given` has answers for keys that the file leaves out.
+    `given` has answers for keys that the file leaves out. Raises `ConfigError` or `OSError`.
     """
-    try:
-        tree = {**(given or {}), **tomllib.loads(path.read_text(encoding="utf-8"))}
-    except OSError as error:
-        why = error.strerror or "unreadable"
-        allowed = suggest_access(path, error) or "must be a readable file"
-        raise ConfigError([ConfigFault(str(path), why, allowed)]) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        fault = ConfigFault(str(path), describe_toml_fault(path.read_bytes(), error), "TOML")
-        raise ConfigError([fault]) from error
+    tree = {**(given or {}), **read_toml(path)}
     try:
         return Answers.model_validate(tree, context=path.resolve().parent)
     except ValidationError as error:

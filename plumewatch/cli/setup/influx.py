@@ -82,12 +82,6 @@ class PreparedInflux:
             "ca_file": admin.ca_file and str(admin.ca_file),
         }
 
-    def list_secret_files(self) -> list[str]:
-        """Return the paths of the secrets that will be written."""
-        if self.wanted:
-            return [TOKEN, READER]
-        return [TOKEN] if self.admin.secret else []
-
     def set_up(self) -> dict[str, str]:
         """Set up the server; return the secrets by file."""
         if self.note:
@@ -96,10 +90,8 @@ class PreparedInflux:
             self.admin, Retention(), self.wanted, lambda step: echo(f"InfluxDB: {step}")
         )
         secrets = [account.secret for account in accounts.values()] or [self.admin.secret]
-        return {
-            name: f"{secret}\n"
-            for name, secret in zip(self.list_secret_files(), secrets, strict=False)
-        }
+        pairs = zip((TOKEN, READER), filter(None, secrets), strict=False)
+        return {name: f"{secret}\n" for name, secret in pairs}
 
 
 def find_nearby() -> str:

@@ -286,12 +286,12 @@ def test_part_of_the_school(school, tmp_path, capsys):
     for wrong, output in (
         ({"building": "East"}, "there is 'North', 'South'"),
         ({"site": "x"}, "there is 'Lincoln High'"),
-        ({"kind": "doc"}, "choose one of csv, xlsx, pdf"),
+        ({"kind": "doc"}, "'doc' is not one of"),
         ({"end": "2026-01-01"}, "is after --to 2026-01-01: give"),
         ({"out": out}, "exists already"),
         ({"out": tmp_path / "no" / "x.csv"}, "not a file in an existing folder"),
         ({"kind": "xlsx"}, "ends in .csv, and --format is xlsx"),
-        ({"start": "yesterday"}, "--from: 'yesterday' is not a time: write"),
+        ({"start": "yesterday"}, "'yesterday' is not a time: write"),
         ({"end": "9999-12-31"}, "not a time between"),
     ):
         asked = {"name": "incidents", **window, "out": tmp_path / "x.csv", **wrong}
