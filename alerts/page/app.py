@@ -101,11 +101,9 @@ def create_app(settings: StaffPageSettings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        if settings.processes.reports is not None:
-            await asyncio.to_thread(settings.processes.reports.open)
+        await asyncio.to_thread(settings.reports.open)
         yield
-        if settings.processes.reports is not None:
-            await settings.processes.reports.close()
+        await settings.reports.close()
         context.threads.shutdown(wait=False, cancel_futures=True)
 
     app = _App(
@@ -180,7 +178,7 @@ class _Errors:
 
     async def on_storage_error(self, request: Request, error: Exception) -> Response:
         _LOG.warning("page %s: %s", request.url.path, error or type(error).__name__)
-        phone = self._context.settings.header.help_phone
+        phone = self._context.settings.help_phone
         detail = write_unreachable(_("The database cannot be read right now."), phone)
         if _is_answer(request):
             detail = _("Your response could not be stored. Try again in a moment.")

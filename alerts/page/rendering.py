@@ -380,14 +380,14 @@ def build_environment(
     )
     made.globals.update(
         school=settings.school.name,
-        banner=settings.header.banner,
+        banner=settings.banner,
         spans=tuple(SPANS),
         quantities=QUANTITIES,
         kind_names=KIND_NAMES,
         answers_of=list_answers,
         max_note=MAX_NOTE,
         max_case_number=MAX_CASE_NUMBER,
-        grafana_url=settings.header.grafana_url,
+        grafana_url=settings.grafana_url,
         language=get_language,
         time_zone=lambda: times.zone.key,
         states=STATES,
@@ -396,9 +396,7 @@ def build_environment(
         join_words=join_words,
         script_messages=write_script_messages,
         languages=LANGUAGES,
-        cannot_reach=lambda: write_unreachable(
-            _("Can't reach Plumewatch."), settings.header.help_phone
-        ),
+        cannot_reach=lambda: write_unreachable(_("Can't reach Plumewatch."), settings.help_phone),
         may_set=settings.config is not None,
         undelivered=explain_undelivered,
         quantity_words=QUANTITY_WORDS,

@@ -121,28 +121,6 @@ class NoticeSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class PageProcesses:
-    """Work that pages hand to separate processes."""
-
-    evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]]
-    """Evaluates a sensor test, given its room, the start times of its steps, and the tester;
-    returns an error message."""
-    reports: ReportJobs | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderSettings:
-    """Settings for the header of every page."""
-
-    banner: Callable[[], str] = str
-    """Returns a line to show above the rooms, such as a simulation notice, or an empty string."""
-    grafana_url: str = ""
-    """Address of our Grafana dashboards, without a trailing slash; empty for no links."""
-    help_phone: str = ""
-    """Phone number to call if the service does not respond; empty if none."""
-
-
-@dataclass(frozen=True, slots=True)
 class StaffPageSettings:
     """Everything that `create_app` needs; callables run in the event loop and must be fast."""
 
@@ -153,9 +131,17 @@ class StaffPageSettings:
     school: School
     pipeline: Pipeline
     notices: NoticeSettings
-    processes: PageProcesses
+    reports: ReportJobs
+    evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]]
+    """Evaluates a sensor test in its own process, given its room, the start times of its steps, and
+    the tester; returns an error message."""
     access: AccessSettings = field(default_factory=AccessSettings)
-    header: HeaderSettings = field(default_factory=HeaderSettings)
+    banner: Callable[[], str] = str
+    """Returns a line to show above the rooms, such as a simulation notice, or an empty string."""
+    grafana_url: str = ""
+    """Address of our Grafana dashboards, without a trailing slash; empty for no links."""
+    help_phone: str = ""
+    """Phone number to call if the service does not respond; empty if none."""
     config: ConfigFile | None = None
     """The configuration file that people can change on the page; None if they can't."""
     changes: ChangeSignal = field(default_factory=ChangeSignal)

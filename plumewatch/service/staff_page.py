@@ -15,9 +15,7 @@ from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
 from alerts.page.settings import (
     AccessSettings,
-    HeaderSettings,
     NoticeSettings,
-    PageProcesses,
     StaffPageSettings,
 )
 from plumewatch.config.secrets import read_secret
@@ -70,14 +68,12 @@ def build_staff_page(
                 push_key=push_key.public if push_key else "",
                 allow_private_targets=config.alerts.allow_private_targets,
             ),
-            processes=PageProcesses(
-                partial(evaluate_in_process, config),
-                ReportJobs(
-                    paths.reports,
-                    (sys.executable, "-m", "plumewatch.report_request"),
-                    config.model_dump_json(by_alias=True),
-                    clock,
-                ),
+            evaluate_room=partial(evaluate_in_process, config),
+            reports=ReportJobs(
+                paths.reports,
+                (sys.executable, "-m", "plumewatch.report_request"),
+                config.model_dump_json(by_alias=True),
+                clock,
             ),
             access=AccessSettings(
                 open_reading=demo,
@@ -88,9 +84,9 @@ def build_staff_page(
                 hosts=config.web.hosts,
                 limits=listening.limits,
             ),
-            header=HeaderSettings(
-                banner, config.web.grafana_url.rstrip("/"), config.web.help_phone
-            ),
+            banner=banner,
+            grafana_url=config.web.grafana_url.rstrip("/"),
+            help_phone=config.web.help_phone,
             config=config_file,
             changes=alerting.changes,
             clock=clock,

@@ -5,11 +5,10 @@ from dataclasses import dataclass, fields
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
+from alerts.page.report_jobs import TooManyJobsError
 from alerts.page.settings import (
     AccessSettings,
-    HeaderSettings,
     NoticeSettings,
-    PageProcesses,
     PipelineStatus,
     StaffPageSettings,
 )
@@ -18,8 +17,6 @@ from reports.school import School, SchoolTimes
 _GROUPS = {
     "access": AccessSettings,
     "notices": NoticeSettings,
-    "processes": PageProcesses,
-    "header": HeaderSettings,
 }
 
 
@@ -39,6 +36,20 @@ async def _evaluate_nothing(_room, _starts, _person):
     return "tests are not evaluated here"
 
 
+class _BusyReports:
+    def start(self, *_):
+        raise TooManyJobsError
+
+    def list_jobs(self, *_):
+        return []
+
+    def open(self):
+        pass
+
+    async def close(self):
+        pass
+
+
 class CountedWakes(asyncio.Event):
     """An event that counts how often it is set."""
 
@@ -54,6 +65,7 @@ def page_settings(*, engine, school="Plumewatch", times=None, **given):
         "send_test": _send_nothing,
         "read_channels": lambda: None,
         "evaluate_room": _evaluate_nothing,
+        "reports": _BusyReports(),
         **given,
     }
     pipeline = SimpleNamespace(

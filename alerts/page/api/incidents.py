@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -24,6 +24,7 @@ from alerts.page.api.operation import (
     Words,
     build_invalid,
     operation,
+    to_moment,
 )
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup
@@ -277,15 +278,8 @@ class IncidentApi(PageGroup):
         unknown = Room(row["room"], row["room_name"], "", "", "")
         room = self._context.registry.place_of(row["room"]) or unknown
         return {key: row[key] for key in IncidentSummary.model_fields} | {
-            "onset": datetime.fromtimestamp(row["onset"], UTC),
-            "room": {
-                "id": room.id,
-                "name": room.name,
-                "floor": room.floor,
-                "building": room.building,
-                "site": room.site_id,
-                "site_name": room.site,
-            },
+            "onset": to_moment(row["onset"]),
+            "room": describe_place(room),
             "acknowledged_by": self._find_person(row["acknowledged_by"]),
             "cause": row["cause"] or "",
         }
@@ -294,6 +288,12 @@ class IncidentApi(PageGroup):
         if not person or self._context.policy.find_member(person) is None:
             return None
         return Person(id=person, name=self._context.policy.find_name(person))
+
+
+def describe_place(room: Room) -> dict[str, str]:
+    """Return the fields of a `Place`."""
+    own = {key: getattr(room, key) for key in ("id", "name", "floor", "building")}
+    return own | {"site": room.site_id, "site_name": room.site}
 
 
 def _fill(model: type[_Model], row: Mapping[str, Any], **more: object) -> _Model:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from alerts.access.api_tokens import Scope
-from alerts.page.api.incidents import Place
+from alerts.page.api.incidents import Place, describe_place
 from alerts.page.api.operation import (
     Model,
     Number,
@@ -151,9 +151,7 @@ class RoomApi(PageGroup):
         registry = self._context.registry
         return [
             Room(
-                **{k: getattr(s.room, k) for k in ("id", "name", "floor", "building")},
-                site=s.room.site_id,
-                site_name=s.room.site,
+                **describe_place(s.room),
                 kind=s.room.kind,
                 state=s.level,
                 text=s.text,

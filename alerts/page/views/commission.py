@@ -170,7 +170,7 @@ class CommissionPages(PageGroup):
         )
 
     async def _evaluate(self, room: str, running: RunningTest) -> None:
-        evaluate = self._context.settings.processes.evaluate_room
+        evaluate = self._context.settings.evaluate_room
         try:
             await asyncio.sleep(_SETTLE_S)
             running.error = await evaluate(room, running.starts, running.person)

@@ -59,7 +59,7 @@ class PushPages(PageGroup):
 
     @serves("/offline", Access.PUBLIC)
     async def _offline(self, request: Request) -> Response:
-        texts, phone = [], self._context.settings.header.help_phone
+        texts, phone = [], self._context.settings.help_phone
         for code in LANGUAGES:
             with use_language(code):
                 sentence = write_unreachable(_("Can't reach Plumewatch."), phone)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from alerts.page.page_context import PageContext
-    from alerts.page.report_jobs import Job, ReportJobs
+    from alerts.page.report_jobs import Job
     from reports.school import Period, SchoolTimes
 
 MEDIA: Final = {
@@ -54,14 +54,6 @@ class ReportError(ValueError):
         self.is_for_now = is_for_now
 
 
-def get_report_jobs(context: PageContext) -> ReportJobs:
-    """Return the service's report jobs; raise 404 if it creates no reports."""
-    jobs = context.settings.processes.reports
-    if jobs is None:
-        raise HTTPException(404, _("This service does not create reports."))
-    return jobs
-
-
 def start_report(
     context: PageContext,
     typed: Mapping[str, str],
@@ -69,7 +61,6 @@ def start_report(
     names: Iterable[str] = tuple(ABOUT),
 ) -> Job:
     """Start one of the reports `names` with a form's fields; raise `ReportError` if refused."""
-    jobs = get_report_jobs(context)
     if typed["name"] not in names or typed["kind"] not in FORMATS:
         raise ReportError(_("This report doesn't exist."))
     schools = context.permitted.list_sites(with_closed=True)
@@ -88,7 +79,8 @@ def start_report(
     fields = {key: typed[key] for key in ("name", "kind", "site", "building")}
     fields |= asked | {"language": get_language()}
     try:
-        return jobs.start(fields, person, title, frozenset({about.name}) if about else None)
+        sites = frozenset({about.name}) if about else None
+        return context.settings.reports.start(fields, person, title, sites)
     except TooManyJobsError:
         fault = _("Two reports are already in progress. Wait for one of them to finish.")
         raise ReportError(fault, is_for_now=True) from None
@@ -96,7 +88,7 @@ def start_report(
 
 def list_own_reports(context: PageContext, request: Request) -> list[Job]:
     """Return the signed-in person's reports about the schools that they can see."""
-    return get_report_jobs(context).list_jobs(request.state.session.person, context.sites)
+    return context.settings.reports.list_jobs(request.state.session.person, context.sites)
 
 
 def find_own_report(context: PageContext, request: Request) -> Job:

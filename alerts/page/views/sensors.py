@@ -21,6 +21,7 @@ from alerts.outbound.sensor_conditions import Condition, load_active_faults
 from alerts.page.guard import get_session
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
+from alerts.page.settings import SensorStatus
 from alerts.page.views.charts import read_span
 from alerts.page.views.commission import describe_result
 from alerts.sensor_tests import find_valid_test
@@ -39,10 +40,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from alerts.outbound.sensor_conditions import ActiveFaults
-    from alerts.page.settings import PipelineStatus, SensorStatus
+    from alerts.page.settings import PipelineStatus
     from reports.rows import SensorDay
     from storage.registry import Registry
-    from storage.timeseries.records import Record
 
 _SHOWN: Final = 20
 _NOTICES_S: Final = 7 * 86_400.0
@@ -61,7 +61,7 @@ _FIRST_STEPS: Final = Words(
         "data": mark("Open its page to see which data is wrong."),
     }
 )
-"""What to do first, by condition or problem."""
+"""What to do first, by condition or problem, most urgent first."""
 _RECENT_S: Final = 900.0
 
 
@@ -104,29 +104,23 @@ class SensorPages(PageGroup):
             series, context.registry.sensors, start, end, context.times.zone
         ):
             days[day.sensor].append(day)
-        newest: dict[str, Record] = {
-            record.sensor: record for record in series.read_health(end - _RECENT_S, end + 60.0)
-        }
+        checked = {record.sensor for record in series.read_health(end - _RECENT_S, end + 60.0)}
         latest = series.read_latest()
         rows = []
         for sensor in context.registry.sensors.values():
-            record, seen = newest.get(sensor.id), latest.get(sensor.id)
-            fields: Mapping[str, Any] = record.fields if record else {}
+            seen, faulty = latest.get(sensor.id), active.get(sensor.id)
             values = seen.values if seen else {}
             time = compute_sensor_time(days[sensor.id])
-            faulty, status = active.get(sensor.id), statuses.get(sensor.id)
-            state, last_seen = fields.get("state", "not checked yet"), seen.time if seen else None
-            if status is not None:
-                status = status.with_stored(last_seen)
-                state, last_seen = status.state, status.last_seen
+            life = statuses.get(sensor.id) or SensorStatus("not checked yet", None, 0.0)
+            life = life.with_stored(seen.time if seen else None)
             rows.append(
                 {
                     "sensor": sensor,
                     "room": context.registry.rooms.get(sensor.room),
-                    "state": state,
-                    "silent_since": last_seen if state in _DOWN else None,
-                    "checked_until": last_seen if state in _DOWN and record is None else None,
-                    "first_step": _find_first_step(state, status, faulty),
+                    "state": life.state,
+                    "silent_since": life.last_seen if life.state in _DOWN else None,
+                    "is_checked": sensor.id in checked,
+                    "first_step": _find_first_step(life, faulty),
                     "seen": seen.time if seen else None,
                     "online": time.availability.value,
                     "received": time.completeness.value,
@@ -134,9 +128,7 @@ class SensorPages(PageGroup):
                     "rssi": values.get("rssi"),
                     "tamper": faulty is not None and faulty.tampered,
                     "fault": join_details(faulty.details) if faulty else "",
-                    "life": status,
-                    "has_problems": status is not None and status.has_problems,
-                    "no_particles": status is not None and status.no_particles_since is not None,
+                    "life": life,
                 }
             )
         return sorted(rows, key=_rank)
@@ -159,7 +151,7 @@ class SensorPages(PageGroup):
             (_("Silent"), states["silent"], "attention"),
             (_("Offline"), states["offline"], "attention"),
             (_("Never heard"), states["never heard"], "attention"),
-            (_("With data problems"), sum(row["has_problems"] for row in rows), "attention"),
+            (_("With data problems"), sum(row["life"].has_problems for row in rows), "attention"),
         ]
         shared = [
             (_("Unregistered"), len(pipeline.quarantine), "attention"),
@@ -240,22 +232,20 @@ def list_labels(registry: Registry, page_url: str) -> list[tuple[str, str, str]]
     ]
 
 
-def _find_first_step(state: str, status: SensorStatus | None, active: ActiveFaults | None) -> str:
+def _find_first_step(life: SensorStatus, active: ActiveFaults | None) -> str:
     """Return the first step to fix a sensor's most urgent problem, or an empty string."""
-    known = set(active.since) if active else set()
-    found = (
-        (Condition.TAMPERED, active is not None and active.tampered),
-        ("poll", status is not None and bool(status.poll_error)),
-        (Condition.SILENT, state in _DOWN),
-        (Condition.NEVER_HEARD, state == "never heard"),
-        *((one, one in known) for one in Condition),
-        ("unit", status is not None and bool(status.unlikely)),
-        ("particles", status is not None and status.no_particles_since is not None),
-        ("data", status is not None and status.has_problems),
-    )
-    return next((_FIRST_STEPS[key] for key, applies in found if applies), "")
+    found: dict[str, object] = {
+        "poll": life.poll_error,
+        Condition.SILENT: life.state in _DOWN,
+        Condition.NEVER_HEARD: life.state == "never heard",
+        "unit": life.unlikely,
+        "particles": life.no_particles_since is not None,
+        "data": life.has_problems,
+        **dict.fromkeys(active.since if active else (), True),
+    }
+    return next((words for key, words in _FIRST_STEPS.items() if found.get(key)), "")
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
-    is_well = not (row["tamper"] or row["fault"] or row["no_particles"])
+    is_well = not (row["tamper"] or row["fault"] or row["life"].no_particles_since is not None)
     return is_well, row["state"] == "alive", row["online"] or 0.0
