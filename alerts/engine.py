@@ -476,12 +476,16 @@ class AlertEngine:
                     # a new number each time the incident is acknowledged
                     occasion = str(escalation.find_last_round(steps)[0])
                     notices.notify_outcome(tx, incident, reason, at, occasion, only=only)
-                case effects.StartCooldown():
-                    repository.start_cooldown(
-                        tx, incident.kind, incident.room, effect.until, effect.severity
+                case effects.StartCooldown(until, severity):  # it never shortens a cooldown
+                    tx.execute(
+                        "INSERT INTO cooldown VALUES (?, ?, ?, ?) ON CONFLICT (kind, room)"
+                        " DO UPDATE SET severity = excluded.severity,"
+                        " until = max(until, excluded.until)",
+                        (incident.kind.value, incident.room, until, severity.value),
                     )
                 case effects.EndCooldown():
-                    repository.end_cooldown(tx, incident.kind, incident.room)
+                    ended = "DELETE FROM cooldown WHERE kind = ? AND room = ?"
+                    tx.execute(ended, (incident.kind.value, incident.room))
         return records
 
     def _page(

@@ -65,9 +65,8 @@ def load_latest(connection: sqlite3.Connection) -> dict[str, SensorTest]:
     rows = connection.execute(
         "SELECT sensor, max(at), room, is_right, who, result FROM sensor_test GROUP BY sensor"
     )
-    return {
-        row[0]: SensorTest(row[0], row[1], row[2], bool(row[3]), row[4], row[5]) for row in rows
-    }
+    tests = (SensorTest(*row) for row in rows)
+    return {test.sensor: test._replace(is_right=bool(test.is_right)) for test in tests}
 
 
 def find_valid_test(tests: Mapping[str, SensorTest], sensor: Sensor) -> SensorTest | None:

@@ -51,7 +51,7 @@ from storage.sqlite import transaction
 if TYPE_CHECKING:
     import sqlite3
     from collections import Counter
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from alerts.engine import AlertEngine, AlertRecord
     from alerts.incidents.threshold_adjustments import ThresholdAdjustment
@@ -87,7 +87,9 @@ class Outages:
 
         position = restore_snapshot(connection, LIVENESS, restore) or 0
         if self._intervals:
-            self._lost = _find_lost_outages(connection, self.liveness.open_outage_ids())
+            followed = self.liveness.open_outage_ids()
+            outages = repository.load_running(connection, "kind = 'offline'")
+            self._lost = [e for e in outages if e.id.rstrip(repository.AGAIN) not in followed]
         return position
 
     def save(self, tx: sqlite3.Connection, position: int) -> None:
@@ -110,19 +112,12 @@ class Outages:
     def on_time(self, now: float, *, broker_healthy: bool) -> list[Event]:
         """Return events for outages that began by `now`, and end events for lost outages."""
         lost, self._lost = self._lost, []
-        events = [_build_end(event, now) for event in lost]
+        why = build_fact(Detail.STATE_LOST)
+        events = [
+            replace(e, phase=EventPhase.ENDED, end=now, time=now, details=(*e.details, why))
+            for e in lost
+        ]
         return events + self.liveness.on_time(now, broker_healthy=broker_healthy)
-
-
-def _find_lost_outages(connection: sqlite3.Connection, followed: Collection[str]) -> list[Event]:
-    """Return the open outages whose event ids are not among `followed`, oldest first."""
-    outages = repository.load_running(connection, "kind = 'offline'")
-    return [event for event in outages if event.id.rstrip(repository.AGAIN) not in followed]
-
-
-def _build_end(event: Event, at: float) -> Event:
-    details = (*event.details, build_fact(Detail.STATE_LOST))
-    return replace(event, phase=EventPhase.ENDED, end=at, time=at, details=details)
 
 
 class BatchResult(NamedTuple):

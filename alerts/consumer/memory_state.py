@@ -33,14 +33,8 @@ _TABLES: Final = (  # referenced tables come first
     "outbox",
 )
 
-_FOREIGN_KEYS: Final = {
-    "alert_event": "incident",
-    "incident_history": "incident",
-    "escalation_step": "incident",
-    "held_notice": "incident",
-    "outbox": "incident",
-}
-"""Each table's foreign key column; it is named after the table that it references."""
+_OF_INCIDENT: Final = frozenset(_TABLES) - {"incident", "cooldown"}
+"""Tables whose rows belong to an incident, named in their column ``incident``."""
 
 
 class Change(NamedTuple):
@@ -90,24 +84,18 @@ def mark_carried_over(memory: sqlite3.Connection, changes: Iterable[Change]) -> 
 def apply_changes(tx: sqlite3.Connection, changes: Iterable[Change]) -> int:
     """Write changes to the disk; return how many were left out because of conflicts."""
     left_out = 0
-    clashed: set[tuple[str, object]] = set()
+    clashed: set[object] = set()
     for change in changes:
-        applied = False
-        if _find_owner(tx, change) not in clashed:
+        applied, owner = False, None
+        if change.table in _OF_INCIDENT:
+            owner = change.new[_list_columns(tx, change.table).index("incident")]
+        if owner not in clashed:
             with suppress(sqlite3.IntegrityError):
                 applied = _write(tx, change, change.table)
         left_out += not applied
-        if not applied and change.old is None:
-            clashed.add((change.table, change.new[0]))
+        if change.table == "incident" and not applied and change.old is None:
+            clashed.add(change.new[0])
     return left_out
-
-
-def _find_owner(tx: sqlite3.Connection, change: Change) -> tuple[str, object] | None:
-    """Return the table and key of the row that a changed row depends on, or None."""
-    column = _FOREIGN_KEYS.get(change.table)
-    if column is None:
-        return None
-    return column, change.new[_list_columns(tx, change.table).index(column)]
 
 
 def _write(connection: sqlite3.Connection, change: Change, table: str) -> bool:

@@ -14,6 +14,7 @@ hides an incident.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
@@ -370,19 +371,14 @@ class Roster:
         """Group people on duty by distance from the incident, nearest first, each person once."""
         start = self.zones.find_zone(labels)
         steps = {} if start is None else self.zones.measure_distances(start)
-        reached = (
-            (self.zones.find_nearest(steps, one.zones), one)
-            for one in on_duty
-            if one.site in ("", labels.get("site", "")) and self.serves(one.person, labels)
-        )
-        by_distance = sorted(
-            ((far, one) for far, one in reached if far is not None), key=lambda item: item[0]
-        )
         nearest: dict[str, tuple[int, OnDuty]] = {}
-        for far, one in by_distance:
-            nearest.setdefault(one.person, (far, one))
+        for one in on_duty:
+            far = self.zones.find_nearest(steps, one.zones)
+            is_here = one.site in ("", labels.get("site", "")) and self.serves(one.person, labels)
+            if far is not None and is_here and far < nearest.get(one.person, (math.inf,))[0]:
+                nearest[one.person] = (far, one)
         rings: dict[int, list[Candidate]] = {}
-        for far, one in nearest.values():
+        for far, one in sorted(nearest.values(), key=lambda item: item[0]):
             where = {"zones": far} if one.zones else {}
             candidate = Candidate(one.person, Fact(one.why.code, one.why.params | where))
             rings.setdefault(far, []).append(candidate)

@@ -40,9 +40,9 @@ class LessonHours:
         for day in list_days_around(start, end, self.timetable.zone):
             if day.weekday() not in self.weekdays:
                 continue
-            for period in self.timetable.find_periods(day):
-                if not self.periods or period.name in self.periods:
-                    yield self.timetable.build_span(day, period)
+            for name, span in self.timetable.list_periods(day):
+                if not self.periods or name in self.periods:
+                    yield span
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,10 +105,6 @@ class Bells:
     first: date | None = None
     last: date | None = None
 
-    def applies_weekly(self, day: date) -> bool:
-        """Return whether the schedule applies to a date because of its weekday."""
-        return day.weekday() in self.weekdays and is_within(day, self.first, self.last)
-
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
@@ -118,28 +114,26 @@ class Timetable:
     bells: tuple[Bells, ...] = ()
     holidays: frozenset[date] = frozenset()
 
-    def find_periods(self, day: date) -> tuple[Period, ...]:
+    def list_periods(self, day: date) -> list[tuple[str, Span]]:
         """Return a date's periods, from its special or weekly schedule; none on holidays."""
         if day in self.holidays:
-            return ()
+            return []
         special = [b for b in self.bells if day in b.dates]
-        schedules = special or [b for b in self.bells if b.applies_weekly(day)]
-        return tuple(period for b in schedules for period in b.periods)
+        weekly = (
+            b for b in self.bells if day.weekday() in b.weekdays and is_within(day, b.first, b.last)
+        )
+        return [
+            (p.name, Span(*(find_instant(self.zone, day, at) for at in (p.start, p.end))))
+            for b in special or weekly
+            for p in b.periods
+        ]
 
     def find_lessons(self, start: datetime, end: datetime) -> Iterator[Span]:
         """Yield periods that touch [start, end), day by day."""
         for day in list_days_around(start, end, self.zone):
-            for period in self.find_periods(day):
-                span = self.build_span(day, period)
+            for _name, span in self.list_periods(day):
                 if span.start < end and span.end > start:
                     yield span
-
-    def build_span(self, day: date, period: Period) -> Span:
-        """Return a period on a date as a span of instants."""
-        return Span(
-            find_instant(self.zone, day, period.start),
-            find_instant(self.zone, day, period.end),
-        )
 
 
 def list_days_around(start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[date]:

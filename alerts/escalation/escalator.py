@@ -168,11 +168,6 @@ def _list_notified(steps: Iterable[EscalationStep]) -> list[EscalationStep]:
     return [s for s in steps if s.action is Action.NOTIFY and s.done_at is not None]
 
 
-def _list_rings(steps: Iterable[EscalationStep]) -> tuple[Ring, ...]:
-    """Return the rings of a stored chain; empty if none is stored."""
-    return tuple(s.ring for s in steps if s.round == 1 and s.action is Action.NOTIFY)
-
-
 class Escalator:
     """Notifies people, ring by ring."""
 
@@ -196,7 +191,8 @@ class Escalator:
         With `anew`, the chain is planned again, because the incident's kind may have changed.
         """
         steps = load_steps(tx, incident.id)
-        rings, responder = () if anew else _list_rings(steps), None
+        chain = (s.ring for s in steps if s.round == 1 and s.action is Action.NOTIFY)
+        rings, responder = () if anew else tuple(chain), None
         if not rings:
             rings = self._policy.plan_rings(find_labels(incident, self._registry), now)
             responder = self.find_responder(tx, incident, now)
@@ -221,7 +217,7 @@ class Escalator:
         add_steps(tx, planned)
         while (due := _find_next(load_steps(tx, incident.id))) is not None and due.due_at <= now:
             self.run(tx, incident, due, now, note)
-        if _is_nobody_notified(tx, incident):
+        if not outbox_rows.has_notices(tx, incident.id) and not has_deferred(tx, incident.id):
             repository.note(tx, incident.id, now, Happened.NOBODY_NOTIFIED)
 
     def find_responder(
@@ -402,7 +398,3 @@ def _remove_person(rings: Iterable[Ring], person: str) -> Iterator[Ring]:
         people = tuple(c for c in ring.people if c.person != person)
         if people:
             yield Ring(ring.name, people)
-
-
-def _is_nobody_notified(tx: sqlite3.Connection, incident: Incident) -> bool:
-    return not outbox_rows.has_notices(tx, incident.id) and not has_deferred(tx, incident.id)

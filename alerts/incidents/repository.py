@@ -409,23 +409,6 @@ def find_silence(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -
     return next((s for s in map(read_silence, rows) if s.mutes(labels)), None)
 
 
-def start_cooldown(
-    tx: sqlite3.Connection, kind: EventKind, room: str, until: float, severity: Severity
-) -> None:
-    """Mute new incidents of a kind in a room until `until`; never shorten a cooldown."""
-    tx.execute(
-        "INSERT INTO cooldown (kind, room, until, severity) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (kind, room) DO UPDATE SET severity = excluded.severity,"
-        " until = max(until, excluded.until)",
-        (kind.value, room, until, severity.value),
-    )
-
-
-def end_cooldown(tx: sqlite3.Connection, kind: EventKind, room: str) -> None:
-    """End the cooldown of a kind and room."""
-    tx.execute("DELETE FROM cooldown WHERE kind = ? AND room = ?", (kind.value, room))
-
-
 def _select(tx: sqlite3.Connection, where: str, *arguments: object) -> list[Incident]:
     rows = tx.execute(f"SELECT * FROM incident WHERE {where}", arguments).fetchall()  # noqa: S608 - our conditions
     return [_read_incident(tx, row) for row in rows]

@@ -98,11 +98,6 @@ class EvidenceFacts:
     site: str = ""
     """The site, if there are several; shown on the second line because a long first line is cut."""
 
-    @property
-    def what(self) -> str:
-        """Return the kind in words."""
-        return KIND_WORDS.get(self.kind, self.kind)
-
 
 class _Panel(NamedTuple):
     key: str
@@ -156,7 +151,8 @@ def draw(facts: EvidenceFacts, time: ArrayLike, values: Mapping[str, ArrayLike])
         items.append(Text(middle, _TOP + _PITCH / 2, text, 12, _FINE, "middle"))
     items += _draw_time_axis(facts, x, bottom)
     since = write_clock(facts.onset, facts.zone)
-    state = _("%(what)s since %(time)s", what=facts.what, time=since)
+    what = KIND_WORDS.get(facts.kind, facts.kind)
+    state = _("%(what)s since %(time)s", what=what, time=since)
     title = _("%(place)s: %(state)s", place=facts.room, state=state)
     return Drawing(_WIDTH, bottom + _FOOT, title, facts.sentence, tuple(items))
 
@@ -203,7 +199,9 @@ def _draw_head(facts: EvidenceFacts) -> list[Item]:
     day = write_date(datetime.fromtimestamp(facts.onset, ZoneInfo(facts.zone)), "short date")
     where = ", ".join(part for part in (facts.room, facts.place) if part)
     sensor = _("sensor %(sensor)s", sensor=facts.sensor)
-    about = " · ".join(filter(None, (facts.site, facts.what, day, sensor)))
+    about = " · ".join(
+        filter(None, (facts.site, KIND_WORDS.get(facts.kind, facts.kind), day, sensor))
+    )
     items: list[Item] = [
         Text(12, 21, cut(where, _WIDTH - 24, 15.5), 15, _INK, bold=True),
         Text(12, 38, cut(about, _WIDTH - 24, 11), 11, _FINE),

@@ -77,12 +77,13 @@ def write_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> Fact
         return build_fact(
             Note.TIMES_IN_ROOM, n=len(incidents), room=first.short_name or "Plumewatch", kind=kind
         )
-    if len({(r.site, r.building, r.floor) for r in rooms}) == 1 and first.floor:
+    floors = {(r.site, r.building, r.floor) for r in rooms}
+    if len(floors) == 1 and first.floor:
         building, floor = first.whole_building, first.floor
         return build_fact(Note.ROOMS_ON_FLOOR, n=n, kind=kind, building=building, floor=floor)
-    if len({(r.site, r.building) for r in rooms}) == 1 and first.building:
+    if len({place[:2] for place in floors}) == 1 and first.building:
         return build_fact(Note.ROOMS_IN_BUILDING, n=n, kind=kind, building=first.whole_building)
-    if len({r.site for r in rooms}) == 1 and first.names_site:
+    if len({site for site, *_ in floors}) == 1 and first.names_site:
         return build_fact(Note.ROOMS_IN_BUILDING, n=n, kind=kind, building=first.site)
     return build_fact(Note.ROOMS, n=n, kind=kind)
 

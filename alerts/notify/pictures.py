@@ -27,7 +27,6 @@ from storage import sqlite
 from storage.registry import format_floor, join_place
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
     from reports.drawing import Drawing
@@ -78,9 +77,8 @@ class IncidentPictures:
                 " e.incident WHERE e.incident = ? ORDER BY e.alerted, e.id LIMIT 1",
                 (incident_id,),
             ).fetchone()
-        return None if row is None else self._read_facts(row)
-
-    def _read_facts(self, row: sqlite3.Row) -> EvidenceFacts:
+        if row is None:
+            return None
         room = self.registry.rooms.get(row["place"])
         over = row["phase"] == EventPhase.ENDED.value
         last = row["end"] if row["end"] is not None else row["last_heard"]

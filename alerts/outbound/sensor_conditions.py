@@ -41,10 +41,10 @@ class Condition(StrEnum):
 class ActiveFaults(NamedTuple):
     """A sensor's faults and tampering that have not ended; `details` describes the faults."""
 
-    faults: int
-    tampered: bool
-    details: tuple[Fact, ...]
-    since: Mapping[Condition, float]
+    faults: int = 0
+    tampered: bool = False
+    details: tuple[Fact, ...] = ()
+    since: Mapping[Condition, float] = {}
 
 
 def load_active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults]:
@@ -54,9 +54,7 @@ def load_active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults
         "SELECT sensor, kind, details, onset FROM alert_event WHERE phase IN ('alerted', 'updated')"
         " AND kind IN ('sensor_fault', 'tamper') ORDER BY onset"
     ):
-        before = found.get(row["sensor"]) or ActiveFaults(
-            faults=0, tampered=False, details=(), since={}
-        )
+        before = found.get(row["sensor"], ActiveFaults())
         details = parse_facts(row["details"])
         condition = _find_event_condition(row["kind"], details)
         is_fault = condition is not Condition.TAMPERED

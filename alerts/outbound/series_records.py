@@ -26,7 +26,7 @@ from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from storage.timeseries import Series
@@ -38,7 +38,7 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Record)
 _ROWS: Final = 20_000
 _FINE: Final = ("pm25", "pm1", "n03", "n05")
-"""Fine-particle channels; their decay shows how fast the air is exchanged."""
+"""Fine-particle channels; the time in which half of their rise decays shows the air exchange."""
 
 _EVENT: Final = """
     SELECT onset AS at, sensor AS of_sensor, room AS of_room, kind AS of_kind, probabilities,
@@ -178,18 +178,13 @@ def _build_event(db: sqlite3.Connection, key: str) -> Record | None:
     sentence = read_evidence(row).describe(row["of_kind"])
     said = {"sentence": sentence, "detail": join_details(parse_facts(row["details"]))}
     fields |= {name: text for name, text in said.items() if text}
-    half_s = _find_fine_half_s(json.loads(row["evidence"]))
-    if half_s is not None:
-        fields["fine_half_s"] = half_s
+    evidence = json.loads(row["evidence"])
+    decays = [evidence[key][3] for key in _FINE if key in evidence and evidence[key][3] is not None]
+    if decays:
+        fields["fine_half_s"] = decays[0]
     room, sensor = row["of_room"] or "", row["of_sensor"]
     room = "" if room == sensor else room
     return Record("event", row["at"], fields, sensor=sensor, room=room, kind=row["of_kind"], id=key)
-
-
-def _find_fine_half_s(evidence: Mapping[str, Sequence[float | None]]) -> float | None:
-    """Return how long it took for half of the rise in fine particles to decay, or None."""
-    found = (evidence[key][3] for key in _FINE if key in evidence)
-    return next((half for half in found if half is not None), None)
 
 
 def _build_incident(db: sqlite3.Connection, key: str) -> Record | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from alerts.outbound.sensor_conditions import Condition, find_condition
+from alerts.outbound.sensor_conditions import ActiveFaults, Condition, find_condition
 from detection.events import join_details
 from detection.liveness import SensorLife, SensorState
 from storage.timeseries.records import Record
@@ -19,7 +19,6 @@ from storage.timeseries.records import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from alerts.outbound.sensor_conditions import ActiveFaults
     from storage.journal import Snapshot
     from storage.registry import Sensor
 
@@ -157,10 +156,11 @@ class StateRecorder:
 
 
 def _build_fault_fields(active: ActiveFaults | None) -> Fields:
+    found = active or ActiveFaults()
     fields: Fields = {
-        "faults": float(active.faults if active else 0),
-        "tamper": float(bool(active and active.tampered)),
+        "faults": float(found.faults),
+        "tamper": float(found.tampered),
     }
-    if active and active.details:
-        fields["fault"] = join_details(active.details)
+    if found.details:
+        fields["fault"] = join_details(found.details)
     return fields

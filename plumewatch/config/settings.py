@@ -312,10 +312,7 @@ def build_school(config: PlumewatchConfig, site: str = "") -> School:
     timetable = build_timetable(config, zone, site)
 
     def lessons_on(day: date) -> list[Lesson]:
-        periods = [
-            (period.name, timetable.build_span(day, period))
-            for period in timetable.find_periods(day)
-        ]
+        periods = timetable.list_periods(day)
         return [Lesson(s.start.timestamp(), s.end.timestamp(), name) for name, s in periods]
 
     own_terms = select_entries(config.term, site)

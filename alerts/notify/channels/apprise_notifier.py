@@ -168,9 +168,18 @@ class AppriseNotifier:
         if faults := check_target(target, self._settings):
             raise faults[0]
         threads = self._threads.setdefault(channel, BoundedThreads("notify", _AT_ONCE))
-        await send_bounded(
-            threads, lambda: _send(target, notice, picture, timeout_s, self._settings), timeout_s
-        )
+        try:
+            await threads.run(
+                lambda: _send(target, notice, picture, timeout_s, self._settings), timeout_s
+            )
+        except NotifyError:
+            raise
+        except BusyError as error:
+            raise TransientNotifyError(NotifyReason.BUSY, str(error)) from None
+        except DeadlineExceededError as error:
+            raise TransientNotifyError(NotifyReason.TIMEOUT, str(error)) from None
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            raise TransientNotifyError(NotifyReason.LIBRARY, type(error).__name__) from None
 
     async def _post_ntfy(self, target: Secret, notice: Notice, picture: bytes | None) -> None:
         if faults := check_target(target, self._settings):
@@ -179,23 +188,6 @@ class AppriseNotifier:
         await ntfy.send(
             target, _build_service(target.reveal()), notice, picture, allow_private=private
         )
-
-
-async def send_bounded(threads: BoundedThreads, work: Callable[[], None], timeout_s: float) -> None:
-    """Run a blocking send within `timeout_s` seconds.
-
-    Raises the `NotifyError` of `work`, or one with reason ``LIBRARY``, ``BUSY`` or ``TIMEOUT``.
-    """
-    try:
-        await threads.run(work, timeout_s)
-    except NotifyError:
-        raise
-    except BusyError as error:
-        raise TransientNotifyError(NotifyReason.BUSY, str(error)) from None
-    except DeadlineExceededError as error:
-        raise TransientNotifyError(NotifyReason.TIMEOUT, str(error)) from None
-    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
-        raise TransientNotifyError(NotifyReason.LIBRARY, type(error).__name__) from None
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from alerts.incidents import repository, silences
+from alerts.incidents import silences
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.incident import Status
 from alerts.policy import LONG_S, Severity
@@ -95,7 +95,7 @@ def test_deadlines_move_and_what_happened_stays(make_site, policy):
     waiting, incident = stored.notices(watched.state, *DEADLINES), only_incident(watched.state)
     due, moved = incident.next_deadline(), [tuple(at - 3600.0 for at in row) for row in waiting]
     with transaction(watched.state) as tx:
-        repository.start_cooldown(tx, EventKind.VAPE, "r", 100.0, Severity.WARNING)
+        tx.execute("INSERT INTO cooldown VALUES ('vape', 'r', 100.0, 'warning')")
         move_deadlines(tx, waiting[0][0] - 3601.0, -3600.0)
     assert stored.notices(watched.state, *DEADLINES) == moved
     assert (
