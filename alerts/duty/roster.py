@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -279,14 +279,12 @@ class ZoneMap:
 
     def measure_distances(self, start: str) -> dict[str, int]:
         """Return the distance from a zone to each zone reachable from it."""
-        found = {start: 0}
-        waiting = deque([start])
-        while waiting:
-            here = waiting.popleft()
+        found, reached = {start: 0}, [start]
+        for here in reached:  # grows meanwhile
             for there in sorted(self._next.get(here, ())):
                 if there not in found:
                     found[there] = found[here] + 1
-                    waiting.append(there)
+                    reached.append(there)
         return found
 
     def find_nearest(self, steps: Mapping[str, int], zones: Iterable[str]) -> int | None:

@@ -115,26 +115,23 @@ class Stretch(NamedTuple):
     people: tuple[str, ...]
 
 
-def find_stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Stretch]:
-    """Yield the stretches that begin in [start, end), in order; adjacent periods are joined."""
+def find_stretches(shift: Shift, start: datetime, end: datetime) -> list[Stretch]:
+    """Return the stretches that begin in [start, end), in order; adjacent periods are joined."""
     spans = [(span.start, span.end) for span in shift.find_spans(start, end)]
     spans += [(one.start, one.end) for one in shift.overrides if one.add and not one.remove]
-    last: Stretch | None = None
+    found: list[Stretch] = []
     for begin, over in sorted(spans):
         if not start <= begin < end:
             continue
         for at, until in pairwise([begin, *sorted(set(shift.find_edges(begin, over))), over]):
             people = tuple(one.person for one in shift.find_on_duty(at))
-            if last is not None and at < last.end:
+            if found and at < found[-1].end:
                 continue  # someone was added during the shift itself
-            if last is not None and (last.end, last.people) == (at, people):
-                last = last._replace(end=until)
-                continue
-            if last is not None:
-                yield last
-            last = Stretch(shift, at, until, people)
-    if last is not None:
-        yield last
+            if found and (found[-1].end, found[-1].people) == (at, people):
+                found[-1] = found[-1]._replace(end=until)
+            else:
+                found.append(Stretch(shift, at, until, people))
+    return found
 
 
 def join_gaps(gaps: Iterable[Gap]) -> list[Gap]:

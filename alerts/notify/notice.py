@@ -106,7 +106,6 @@ class Note(Coded):
             " are notified again in %(left)d min."
         ),
     )
-    ANSWERED_LAST = "answered_last", mark("%(name)s answered the last alert here at %(time)s.")
     RESPONDED_LAST = (
         "responded_last",
         mark("%(name)s responded to the last alert here at %(time)s."),

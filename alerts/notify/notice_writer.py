@@ -482,7 +482,7 @@ class NoticeWriter:
             return []
         return [
             build_fact(
-                Note.ANSWERED_LAST if before.answered_at else Note.RESPONDED_LAST,
+                Note.RESPONDED_LAST,
                 name=self._policy.find_name(before.acknowledged_by),
                 time=at,
                 zone=find_place(self._registry, before.room).zone or self._policy.zone,

@@ -60,7 +60,7 @@ async def test_only_the_responder_is_pushed_after_an_answer(tmp_path):
             await until(lambda: len(dean.pushes) == 2)
             push = dean.pushes[-1]
             assert f"{VAPE} again since " in push["title"]
-            assert push["message"].startswith("dean answered the last alert here at ")
+            assert push["message"].startswith("dean responded to the last alert here at ")
             with state_database(service) as db:
                 assert incidents(db, "status")[0] == "resolved"
                 assert incidents(db, "again_of") == ["", first]
