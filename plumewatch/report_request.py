@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from alerts.page.report_jobs import Order
 from language.messages import use_language
-from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_school
 from plumewatch.errors import UsageError
@@ -32,6 +28,7 @@ from storage.sqlite import transaction
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
+    from plumewatch.config.model import PlumewatchConfig
     from reports.facts import Facts
     from reports.school import Period, School
 
@@ -185,19 +182,15 @@ def _find_earlier(
     return found
 
 
-def main() -> None:
-    """Make a report, or print why it failed."""
-    os.nice(10)
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
-    config = PlumewatchConfig.model_validate_json(order.config)
-    request = replace(msgspec.convert(order.fields, ReportRequest), out=Path(order.path))
+def make_for_page(
+    config: PlumewatchConfig, fields: dict[str, str], path: str, person: str, now: float
+) -> str:
+    """Make a report for the page, from fields of a `ReportRequest`; return why it failed."""
+    request = replace(msgspec.convert(fields, ReportRequest), out=Path(path))
     try:
-        make_report(config, request, order.now, who=order.person)
+        make_report(config, request, now, who=person)
     except (UsageError, ReportTooLongError) as error:
-        sys.stdout.write(str(error))
+        return str(error)
     except (StorageError, sqlite3.Error, OSError):
-        sys.stdout.write("State or series cannot be read at the moment.")
-
-
-if __name__ == "__main__":
-    main()
+        return "State or series cannot be read at the moment."
+    return ""

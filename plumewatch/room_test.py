@@ -1,15 +1,9 @@
-"""Evaluate the commissioning test of a room.
-
-The page runs this in a separate process (``python -m plumewatch.room_test``), so that a test
-doesn't delay alerts.
-"""
+"""Evaluate the commissioning test of a room, in a process of its own."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import sys
 from contextlib import closing, contextmanager
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +23,6 @@ from detection.alert_rules import AlertBudgets
 from detection.commissioning import STEPS, Timing
 from detection.model import Model
 from detection.quantities import FINE_PARTICLES
-from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_alert_policy
 from plumewatch.replay import build_replay_policy, replay
@@ -42,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from plumewatch.config.model import PlumewatchConfig
+
 
 SETTLE_S: Final = 5.0
 """Time until the last reading of a test is stored."""
@@ -49,8 +44,9 @@ _BEFORE_S: Final = 3_600.0
 """How long before the test the replay begins, so that the detector learns the baseline."""
 
 
-def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who: str) -> None:
-    """Evaluate a test with steps at `timings`, and adjust thresholds."""
+def evaluate(config: PlumewatchConfig, room: str, starts: Sequence[float], who: str) -> None:
+    """Evaluate a test whose steps began at `starts`, and adjust thresholds."""
+    timings = [Timing(s, at, at + s.seconds) for s, at in zip(STEPS, starts, strict=True)]
     start, end = timings[0].start, timings[-1].end
     sensors = [sensor.id for sensor in config.sensor if sensor.room == room]
     journal = DataPaths(config.data_dir).journal
@@ -159,23 +155,3 @@ def _evaluate(
         "right": commissioning.is_right(detected),
         "level_moved": adjustment,
     }
-
-
-class _Order(msgspec.Struct, frozen=True):
-    config: str
-    room: str
-    starts: list[float]
-    person: str
-
-
-def main() -> None:
-    """Evaluate the test that is described on standard input."""
-    os.nice(10)
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
-    config = PlumewatchConfig.model_validate_json(order.config)
-    timings = [Timing(s, at, at + s.seconds) for s, at in zip(STEPS, order.starts, strict=True)]
-    evaluate(config, order.room, timings, order.person)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,9 @@
-"""Send last week's summary; the service runs ``python -m plumewatch.weekly_summary``.
-
-It reads JSON from standard input: the configuration, and the times of the last run and this one. It
-runs at the lowest priority.
-"""
+"""Send last week's summary, in a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import sqlite3
-import sys
 import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,9 +15,8 @@ from alerts.errors import NotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.secrets import Secret, make_target_id
-from language.messages import to_json, use_language
+from language.messages import use_language
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import add_directory, build_alert_policy
 from plumewatch.errors import UsageError
@@ -37,6 +29,8 @@ from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from plumewatch.config.model import PlumewatchConfig
 
 
 _TIMEOUT_S: Final = 60.0
@@ -122,17 +116,9 @@ def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tupl
             yield site.id, Secret(urlunsplit(url._replace(query=query, path="")))
 
 
-def main() -> None:
-    """Send the summaries, and print the result."""
-    os.nice(19)
-    order = json.load(sys.stdin.buffer)
-    config = PlumewatchConfig.model_validate_json(order["config"])
+def run(config: PlumewatchConfig, since: float, now: float, sent: Sequence[str]) -> Done:
+    """Send the summaries; a failure is reported like a refused mail."""
     try:
-        done = send_weekly(config, order["since"], order["now"], order["sent"])
+        return send_weekly(config, since, now, sent)
     except (ConfigError, StorageError, sqlite3.Error, OSError) as error:
-        done = Done([f"no weekly summary was sent: {error}"], failed=True)
-    sys.stdout.write(to_json(done))
-
-
-if __name__ == "__main__":
-    main()
+        return Done([f"no weekly summary was sent: {error}"], failed=True)

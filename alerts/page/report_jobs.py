@@ -8,17 +8,14 @@ Each job runs in its own low-priority process, so that a long report never delay
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
 _LOG: Final = logging.getLogger(__name__)
@@ -32,16 +29,6 @@ _LONGEST_S: Final = 900.0
 
 class TooManyJobsError(Exception):
     """Too many reports are in progress or kept."""
-
-
-class Order(msgspec.Struct, frozen=True):
-    """Input of the report process: `config` is JSON; `fields` have the command line's names."""
-
-    config: str
-    fields: dict[str, str]
-    path: str
-    person: str
-    now: float
 
 
 @dataclass
@@ -64,15 +51,14 @@ class Job:
 
 @dataclass(eq=False, repr=False)
 class ReportJobs:
-    """Starts report processes and follows them.
+    """Starts reports in processes of their own, and keeps their files.
 
-    `command` reads an `Order` as JSON from its standard input, and writes the file that it names or
-    prints why it cannot. `folder` is emptied by `open`.
+    `make` gets the fields of a report, named as on the command line, the path of its file, the
+    person and the time; it returns why the report failed. `folder` is emptied by `open`.
     """
 
     folder: Path
-    command: Sequence[str]
-    config: str
+    make: Callable[[Mapping[str, str], str, str, float], Awaitable[str]]
     clock: Callable[[], float]
     _jobs: dict[str, Job] = field(init=False, default_factory=dict)
 
@@ -112,8 +98,7 @@ class ReportJobs:
         path = self.folder / f"{key}{os.path.splitext(name)[1]}"  # noqa: PTH122 - a name, no path
         job = Job(key, person, name, path, self.clock(), sites)
         self._jobs[key] = job
-        order = Order(self.config, dict(fields), str(path), person, job.asked_at)
-        job.task = asyncio.create_task(self._make(job, msgspec.json.encode(order)), name="report")
+        job.task = asyncio.create_task(self._make(job, fields), name="report")
         return job
 
     def list_jobs(self, person: str, sites: frozenset[str] | None = None) -> list[Job]:
@@ -132,31 +117,16 @@ class ReportJobs:
             job.path.unlink(missing_ok=True)
             del self._jobs[job.id]
 
-    async def _make(self, job: Job, order: bytes) -> None:
+    async def _make(self, job: Job, fields: Mapping[str, str]) -> None:
         try:
             async with asyncio.timeout(_LONGEST_S):
-                await self._follow(job, order)
+                job.error = await self.make(fields, str(job.path), job.person, job.asked_at)
         except TimeoutError:
             job.error = "The report took longer than 15 minutes."
         except OSError as error:
-            job.error = f"The report could not be started: {error.strerror}."
+            _LOG.warning("a report was not made: %s", error)
         finally:
             job.state = "ready" if not job.error and job.path.exists() else "failed"
             job.error = job.error or (
                 "" if job.state == "ready" else "The report could not be created."
             )
-
-    async def _follow(self, job: Job, order: bytes) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *self.command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            said, _nothing = await process.communicate(order)
-            job.error = said.decode()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()

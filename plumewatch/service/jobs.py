@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
 import random
-import sys
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +12,7 @@ import msgspec
 
 from alerts.notify.pump import PumpSettings, compute_backoff_s
 from language.messages import _
+from plumewatch.service.process import run_in_process
 from storage.journal import Snapshot, restore_snapshot, save_snapshot
 from storage.sqlite import transaction
 
@@ -100,18 +98,14 @@ class WeeklySummary:
         await base.run_until_stored(_SUMMARY, _save, base.state, left)
 
     async def _run_job(self, last: LastRun, now: float) -> Done:
-        config = self._resources.config.model_dump_json(by_alias=True)
-        given = {"config": config, "since": last.at, "now": now, "sent": last.sent}
-        command = (sys.executable, "-m", "plumewatch.weekly_summary")
+        order = (self._resources.config, last.at, now, last.sent)
         try:
-            out = await _run(command, json.dumps(given).encode(), _LONGEST_S)
-            return msgspec.json.decode(out, type=Done)
+            async with asyncio.timeout(_LONGEST_S):
+                return await run_in_process(Done, "plumewatch.weekly_summary:run", *order)
         except TimeoutError:
             return Done([f"{_SUMMARY} was not run: it took too long"])
         except OSError as error:
             return Done([f"{_SUMMARY} was not run: {error}"], failed=True)
-        except msgspec.DecodeError:
-            return Done([f"{_SUMMARY} was not run: see the log"], failed=True)
 
 
 def _read(stored: Snapshot) -> LastRun:
@@ -127,37 +121,13 @@ async def evaluate_in_process(
     config: PlumewatchConfig, room: str, starts: Sequence[float], person: str
 ) -> str:
     """Evaluate a test whose steps began at `starts`; return an error message, or nothing."""
-    order = {
-        "config": config.model_dump_json(by_alias=True),
-        "room": room,
-        "starts": list(starts),
-        "person": person,
-    }
     try:
-        command = (sys.executable, "-m", "plumewatch.room_test")
-        await _run(command, json.dumps(order).encode(), _LONGEST_OF_PAGE_S, asyncio.subprocess.PIPE)
+        async with asyncio.timeout(_LONGEST_OF_PAGE_S):
+            order = (config, room, starts, person)
+            await run_in_process(type(None), "plumewatch.room_test:evaluate", *order)
     except TimeoutError:
         return _("The test was not evaluated: it took too long.")
-    except ChildProcessError:
+    except OSError:
         log.exception("a room test was not evaluated")
         return _("The test was not evaluated. See the service's log for details.")
     return ""
-
-
-async def _run(
-    command: Sequence[str], order: bytes, longest_s: float, stderr: int | None = None
-) -> bytes:
-    """Return what a command prints for an order; with `stderr`, raise if the command fails."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=stderr)
-    try:
-        async with asyncio.timeout(longest_s):
-            out, said = await process.communicate(order)
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    if process.returncode and stderr is not None:
-        raise ChildProcessError(said.decode("utf-8", "replace")[-2000:])
-    return out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import build_identity_provider, build_school, build_sign_in_rules
 from plumewatch.service.health import HealthPages
 from plumewatch.service.jobs import evaluate_in_process
+from plumewatch.service.process import run_in_process
 from plumewatch.service.web_server import WebServer, is_loopback
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def build_staff_page(
             evaluate_room=partial(evaluate_in_process, config),
             reports=ReportJobs(
                 paths.reports,
-                (sys.executable, "-m", "plumewatch.report_request"),
-                config.model_dump_json(by_alias=True),
+                partial(run_in_process, str, "plumewatch.report_request:make_for_page", config),
                 clock,
             ),
             access=AccessSettings(

@@ -7,6 +7,7 @@ import math
 import statistics
 from contextlib import closing
 from dataclasses import replace
+from itertools import accumulate
 
 import msgspec
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from alerts import sensor_tests
 from alerts.incidents import threshold_adjustments
 from detection import commissioning
-from detection.commissioning import STEPS, Timing, find_adjustment
+from detection.commissioning import STEPS, find_adjustment
 from detection.model import Model
 from detection.quantities import COLUMNS
 from plumewatch.config.load import load
@@ -124,11 +125,8 @@ def commissioned(site):
         with Journal(site.parent / "plumewatch-data/journal.db") as journal:
             if come := sorted(readings, key=lambda r: r.received):
                 journal.commit(come)
-        timings, at = [], START
-        for step in STEPS:
-            timings.append(Timing(step, at, at + step.seconds))
-            at += step.seconds
-        evaluate(load(site), room, timings, "me")
+        starts = list(accumulate((step.seconds for step in STEPS[:-1]), initial=START))
+        evaluate(load(site), room, starts, "me")
         with state(site) as db:
             (test,) = (test for test in sensor_tests.load_latest(db).values() if test.room == room)
         return json.loads(test.result)

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import sys
 
 import pytest
 
@@ -18,7 +17,7 @@ from storage.reading import Reading
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.unit.alerts.test_page import NOW
-from tests.unit.alerts.test_page_reports import MAKES
+from tests.unit.alerts.test_page_reports import make
 
 API = "/api/v1"
 DAY_S = 86_400.0
@@ -112,7 +111,7 @@ REQUESTS = {
 async def test_every_operation_succeeds_and_answers_as_the_document_says(
     open_page, series, make_event, tmp_path, operation
 ):
-    jobs = ReportJobs(tmp_path / "made", (sys.executable, "-c", MAKES), "{}", lambda: NOW)
+    jobs = ReportJobs(tmp_path / "made", make, lambda: NOW)
     jobs.open()
     page = open_page(open_reading=False, series=series, reports=jobs)
     token, known = token_of(page, person="ad"), {"rooms": "n2-boys", "sensors": "s1"}

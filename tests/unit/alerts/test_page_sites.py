@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import sys
 import tomllib
 from dataclasses import replace
 
@@ -30,7 +29,7 @@ from storage import sqlite
 from storage.registry import Quarantined, Registry, Room, Sensor, Site
 from tests.support.alert_records import add_silence, change_incidents
 from tests.unit.alerts.test_page import NOW
-from tests.unit.alerts.test_page_reports import MAKES
+from tests.unit.alerts.test_page_reports import make
 from tests.unit.alerts.test_page_settings import send
 
 SITES = (
@@ -604,7 +603,7 @@ async def test_a_wall_shows_one_school_if_asked_and_else_all(district, monkeypat
 @pytest.fixture
 async def reporting(open_page, district, tmp_path):
     """Open a district whose reports are created at once."""
-    jobs = ReportJobs(tmp_path / "made", (sys.executable, "-c", MAKES), "{}", lambda: NOW)
+    jobs = ReportJobs(tmp_path / "made", make, lambda: NOW)
     jobs.open()
     yield open_page(POLICY, district.engine.registry, open_reading=False, reports=jobs)
     await jobs.close()

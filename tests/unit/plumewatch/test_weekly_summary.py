@@ -1,9 +1,9 @@
 """Test the weekly summary: when it is due, its contents, and its delivery."""
 
 import asyncio
+import pkgutil
 from contextlib import suppress
 from datetime import date, datetime, timedelta
-from io import BytesIO, StringIO
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
@@ -32,11 +32,8 @@ def run_service(monkeypatch, tmp_path):
     def run(config, *runs, refused=()):
         sent, now, end, refused = [], 0.0, 0.0, list(refused)
 
-        async def run_job(_command, order, _longest_s):
-            monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(order)))
-            monkeypatch.setattr("sys.stdout", out := StringIO())
-            weekly_summary.main()
-            return out.getvalue().encode()
+        async def run_job(_result, work, *order):
+            return pkgutil.resolve_name(work)(*order)
 
         def send(_config, now, site, _to):
             if site in refused:
@@ -54,10 +51,9 @@ def run_service(monkeypatch, tmp_path):
         async def run_until_stored(_name, work, *given):
             return work(*given)
 
-        monkeypatch.setattr(jobs, "_run", run_job)
+        monkeypatch.setattr(jobs, "run_in_process", run_job)
         monkeypatch.setattr(jobs.asyncio, "sleep", sleep)
         monkeypatch.setattr(weekly_summary, "_send", send)
-        monkeypatch.setattr(weekly_summary.os, "nice", lambda _more: None)
         path = tmp_path / "state.db"
         fill_state(path, FIRST, 0, 0)
         with open_state(path) as state:

@@ -4,22 +4,20 @@ import csv
 import json
 import re
 import subprocess
-import sys
 import zipfile
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
-import msgspec
 import polars as pl
 import pytest
 
-from alerts.page.report_jobs import Order
 from language.plain_text import restore
 from plumewatch.config.load import load
 from plumewatch.config.settings import build_school
 from plumewatch.service.data_folder import open_series, open_state
+from plumewatch.service.process import run_in_process
 from reports import tables
 from reports.documents import render_pdf
 from reports.facts import gather
@@ -331,22 +329,15 @@ def test_columns_are_documented_and_stable():
     assert {f"`{SMALL}`", f"`{WITHHELD}`"} <= {*re.findall("`[^`]+`", summary_columns["note"])}
 
 
-def test_the_program_of_the_staff_page_writes_the_same(school, write, state, tmp_path):
+async def test_the_process_of_the_staff_page_writes_the_same(school, write, state, tmp_path):
     config = load(school / "plumewatch.toml")
     fields = {"name": "sensors", "kind": "csv", "start": str(FIRST), "end": "2026-11-08"}
     for asked, made in ((fields, True), ({**fields, "building": "East"}, False)):
         path = tmp_path / f"{made}.csv"
-        order = Order(
-            config.model_dump_json(by_alias=True), asked, str(path), "an", moment(FIRST) + 3456000.0
-        )
-        done = subprocess.run(
-            [sys.executable, "-m", "plumewatch.report_request"],
-            input=msgspec.json.encode(order),
-            capture_output=True,
-            check=True,
-        )
+        order = (asked, str(path), "an", moment(FIRST) + 3456000.0)
+        why = await run_in_process(str, "plumewatch.report_request:make_for_page", config, *order)
         assert path.exists() == made
-        assert done.stdout == b"" if made else b"East" in done.stdout
+        assert why == "" if made else "East" in why
     assert (tmp_path / "True.csv").read_bytes() == write("sensors", "csv").read_bytes()
     assert "an" in {e.actor for e in audit.read_entries(state, 3)}
 
