@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
 from alerts.access.passwords import generate_password
-from alerts.secrets import Secret
-from language.messages import LANGUAGES, Coded, Words, mark
+from alerts.secrets import Secret, find_scheme, write_channel
+from language.messages import LANGUAGES, Coded, Words, _, capitalize, mark
 from storage.errors import StorageError
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from alerts.policy import AlertPolicy
@@ -136,12 +137,20 @@ class Subscription(NamedTuple):
 
 
 class OwnChannel(NamedTuple):
-    """A person's channel, without its secrets."""
+    """A person's channel; without a gateway, it has no target."""
 
     id: int
     kind: str
     label: str
     made_at: float
+    target: Secret | None
+
+    def write_name(self) -> str:
+        """Name the channel for people to read."""
+        if self.kind == ChannelKind.OTHER:
+            return capitalize(self.label)
+        words = CHANNEL_WORDS[self.kind]
+        return f"{words} ({self.label})" if self.label else words
 
 
 class OwnChannels:
@@ -155,11 +164,11 @@ class OwnChannels:
     def add_to(self, policy: AlertPolicy) -> AlertPolicy:
         """Add each person's own channels after the configured ones, and their language."""
         with closing(connect(self._database, read_only=True)) as db:
-            found, chosen = load_targets(db, self._gateways), load_languages(db)
+            found, chosen = load_channels(db, self._gateways), load_languages(db)
         staff = tuple(
             replace(
                 m,
-                targets=(*m.targets, *found.get(m.id, ())),
+                targets=(*m.targets, *(c.target for c in found.get(m.id, ()) if c.target)),
                 language=chosen.get(m.id, m.language),
             )
             for m in policy.staff
@@ -225,24 +234,25 @@ def forget(tx: sqlite3.Connection, endpoint: str) -> None:
     tx.execute("DELETE FROM own_channel WHERE address = ? AND kind = 'browser'", (endpoint,))
 
 
-def list_channels(db: sqlite3.Connection, person: str) -> list[OwnChannel]:
-    """Return the channels of a person."""
-    rows = db.execute(
-        "SELECT id, kind, label, made_at FROM own_channel WHERE person = ? ORDER BY id", (person,)
-    )
-    return [OwnChannel(*row) for row in rows]
-
-
-def load_targets(db: sqlite3.Connection, gateways: Gateways) -> dict[str, tuple[Secret, ...]]:
-    """Return the addresses of all channels, by person."""
-    found: dict[str, tuple[Secret, ...]] = {}
-    rows = db.execute("SELECT person, kind, address, p256dh, auth FROM own_channel ORDER BY id")
-    for person, kind, address, *keys in rows:
+def load_channels(db: sqlite3.Connection, gateways: Gateways) -> dict[str, list[OwnChannel]]:
+    """Return the channels that people set up, by person, oldest first."""
+    found: dict[str, list[OwnChannel]] = {}
+    columns = "person, id, kind, label, made_at, address, p256dh, auth"
+    for person, number, kind, label, made_at, address, *keys in db.execute(
+        f"SELECT {columns} FROM own_channel ORDER BY id"  # noqa: S608 - constants only
+    ):
         is_browser = kind == ChannelKind.BROWSER
-        one = Subscription(address, *keys).to_target() if is_browser else None
-        one = one or gateways.build_target(kind, address)
-        found[person] = (*found.get(person, ()), *([one] if one else []))
+        target = Subscription(address, *keys).to_target() if is_browser else None
+        target = target or gateways.build_target(kind, address)
+        found.setdefault(person, []).append(OwnChannel(number, kind, label, made_at, target))
     return found
+
+
+def name_target(target: Secret, own: Sequence[OwnChannel]) -> str:
+    """Name a person's address for people to read; it is configured unless it is in `own`."""
+    name = next((channel.write_name() for channel in own if channel.target == target), "")
+    scheme = capitalize(write_channel(find_scheme(target)))
+    return name or _("%(channel)s, from the configuration", channel=scheme)
 
 
 def choose_language(tx: sqlite3.Connection, person: str, language: str) -> None:

@@ -117,6 +117,10 @@ def test_a_screen_with_its_link_shows_rooms_live_and_no_names(site, browser):
     find(browser, "input[name='scope.wall']").click()
     press(browser, "form.stack button.primary")
     link = find(browser, "#link").get_attribute("value")
+    for field in ("#token", "#link"):
+        assert find(browser, field).rect["width"] > 250, "wide enough to read"
+    find(browser, "#link + button").click()
+    assert find(browser, "#link + button").text == "Copied"
     browser.delete_all_cookies()
     browser.get(link.replace("http://127.0.0.1:8420", site.url))
     wait_for(browser, lambda: browser.current_url == f"{site.url}/wall")

@@ -177,6 +177,11 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
       if (news && region.textContent !== news.dataset.announce) region.textContent = news.dataset.announce;
     });
     document.body.addEventListener("htmx:afterRequest", (e) => stale(!e.detail.successful));
+    document.body.addEventListener("click", ({ target }) => {
+      if (!target.matches(".copied button")) return;
+      target.previousElementSibling.select();
+      if (document.execCommand("copy")) target.textContent = _("Copied");
+    });
     document.body.addEventListener("htmx:sendError", () => stale(true));
   });
 })();

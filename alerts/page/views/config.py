@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access.directory import is_of_directory, list_people
+from alerts.access.own_channels import load_channels, name_target
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
 from alerts.errors import ConfigFaultsError, ConfigFileError
@@ -74,7 +75,15 @@ class ConfigPages(PageGroup):
                 429, _("Wait a minute before the next test."), {"Retry-After": "60"}
             )
         results = await self._context.settings.notices.send_test(member)
-        return self._context.render(request, "settings_test.html", member=member, results=results)
+        gateways = self._context.settings.notices.gateways
+        return self._context.render(
+            request,
+            "settings_test.html",
+            member=member,
+            results=results,
+            channels=(await self._context.read(load_channels, gateways)).get(member.id, []),
+            name_target=name_target,
+        )
 
     @serves("/settings/{form}/{entry}", Access.STAFF)
     async def _one(self, request: Request) -> Response:
@@ -349,6 +358,7 @@ class ConfigPages(PageGroup):
                 for k, entry in self._list_visible(session, form, version)
             ],
             may_change=session.may(form.right),
+            reachable={m.id for m in self._context.policy.staff if m.targets},
             version=version.hash,
             problem=version.problem,
             errors=[*errors, version.problem],

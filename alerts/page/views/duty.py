@@ -79,6 +79,7 @@ class DutyPages(PageGroup):
             "week.html",
             days=days,
             every_day=[each for each, n in skipped.items() if n > 1],
+            room_count=len(context.registry.rooms),
             today=today,
             first=first,
             before=first - timedelta(days=7),

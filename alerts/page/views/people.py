@@ -207,20 +207,25 @@ async def render_person(
     """Render a person's page; a new link or ntfy topic is shown only once."""
     notices, session = context.settings.notices, request.state.session
     server = notices.gateways.push.rstrip("/")
-    configured, _entry = await _find_configured(context, member.id)
+    number, _entry = await _find_configured(context, member.id)
+    own = (await context.read(own_channels.load_channels, notices.gateways)).get(member.id, [])
     return context.render(
         request,
         "person.html",
         400 if errors else 200,
         errors=errors,
         member=member,
-        channels=await context.read(own_channels.list_channels, member.id),
-        others=len(member.targets),
+        channels=own,
+        configured=[
+            own_channels.name_target(target, own)
+            for target in member.targets
+            if target not in {channel.target for channel in own}
+        ],
         kinds=_list_kinds(notices.gateways, request),
         no_sender=notices.gateways.list_missing(),
         may_add_shift=context.sites is None,
         channel_words=CHANNEL_WORDS,
-        number=configured,
+        number=number,
         server=server.partition("://")[2],
         topic=topic,
         topic_address=f"{server}/{topic}",

@@ -190,12 +190,16 @@ async def test_the_page_makes_the_topic_of_a_phone_and_sends_a_test(page_of, cap
     assert "data:image/svg+xml" in answer.text
     assert topic not in (await page.client.get("/people/an")).text
     assert topic not in caplog.text + "".join(e.detail for e in audit.read_entries(page.db))
-    await send(page, "/settings/test", look="/people/an", person="an")
+    sent = await send(page, "/settings/test", look="/people/an", person="an")
     assert tested == [f"ntfys://ntfy.sh/{topic}"]
+    assert "Push notifications on a phone: delivered." in sent.text
 
 
 async def test_people_set_up_and_remove_their_own_channels(page_of):
     page = page_of()
+    await page.sign_in("ap")
+    shown = (await page.client.get("/people/ap")).text
+    assert "<li>Web hook, from the configuration</li>" in shown
     await page.sign_in("an")
     assert 'href="/people/an"' in (await page.client.get("/account")).text
     assert (
@@ -204,9 +208,10 @@ async def test_people_set_up_and_remove_their_own_channels(page_of):
     (target,) = page.engine.policy.find_member("an").targets
     assert target.reveal() == "mailtos://user:marked-password@smtp.example?to=me@school.example"
     shown = (await page.client.get("/people/an")).text
-    assert "me@school.example" in shown
+    assert "E-mail (me@school.example)" in shown
+    assert "from the configuration" not in shown
     assert "marked-password" not in shown
-    (own,) = own_channels.list_channels(page.db, "an")
+    (own,) = own_channels.load_channels(page.db, Gateways())["an"]
     removed = await page.act(f"/people/an/channels/{own.id}/remove")
     assert removed.status_code == 303
     assert page.engine.policy.find_member("an").targets == ()
@@ -231,7 +236,7 @@ async def test_what_is_no_channel_is_refused(page_of, form, words):
     answer = await page.act("/people/an/channels", **form)
     assert (answer.status_code, words in answer.text) == (400, True)
     assert "kx7" not in answer.text
-    assert own_channels.list_channels(page.db, "an") == []
+    assert "an" not in own_channels.load_channels(page.db, Gateways())
 
 
 async def test_administrators_alone_give_the_url_of_another_service(page_of, caplog):
@@ -259,4 +264,5 @@ async def test_two_people_may_share_an_address(page_of, database):
     for person in ("an", "ap"):
         await page.act(f"/people/{person}/channels", kind="email", to="office@school.example")
     with closing(page.db):
-        assert all(len(own_channels.list_channels(page.db, p)) == 1 for p in ("an", "ap"))
+        found = own_channels.load_channels(page.db, Gateways())
+    assert {person: len(own) for person, own in found.items()} == {"an": 1, "ap": 1}

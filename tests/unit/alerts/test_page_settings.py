@@ -294,21 +294,23 @@ async def test_send_me_a_test(open_page):
 
     async def send_test(member):
         asked.append(member.id)
-        error = PermanentNotifyError("refused") if member.id == "ad" else None
-        return [TrialNotice(member.id, 1, error)]
+        error = PermanentNotifyError("refused") if member.id == "fm" else None
+        return [TrialNotice(member.id, k, error) for k, _ in enumerate(member.targets, start=1)]
 
     page = open_page(send_test=send_test)
     await page.sign_in("ap")
     answer = await send(page, "/settings/test", look="/account")
-    assert "Channel 1: delivered" in answer.text
+    assert "Web hook, from the configuration: delivered." in answer.text
     assert (await send(page, "/settings/test", look="/account", person="ad")).status_code == 403
     await page.sign_in("ad")
+    answer = await send(page, "/settings/test", look="/account", person="fm")
+    assert "Web hook, from the configuration: not delivered (the service refused it)" in answer.text
+    assert '<p><a href="/people/fm">F. Manager</a></p>' in answer.text
     answer = await send(page, "/settings/test", look="/account")
-    assert "not delivered (the service refused it)" in answer.text
-    for _ in range(2):
-        await send(page, "/settings/test", look="/account", person="ap")
+    assert "No channel yet" in answer.text
+    await send(page, "/settings/test", look="/account", person="ap")
     assert (await send(page, "/settings/test", look="/account")).status_code == 429
-    assert asked == ["ap", "ad", "ap", "ap"]
+    assert asked == ["ap", "fm", "ad", "ap"]
 
 
 async def test_who_is_removed_leaves_no_password_to_the_next_of_the_name(setup):

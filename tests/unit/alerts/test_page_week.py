@@ -44,15 +44,25 @@ async def test_a_week_shows_who_is_on_duty_and_gaps_in_red(week):
     assert "7:00 AM – 4:00 PM" in monday
     assert 'class="gap"' not in monday
     gap = " ".join(re.sub(r"<[^>]+>", " ", tuesday[tuesday.index('class="gap"') :]).split())
-    assert gap.startswith('class="gap"> Nobody on duty can be reached 8:00 AM – 9:00 AM: Girls N1')
     reason = "A. Principal: no notification address"
-    assert f"Boys N2 (floor 2, North) {reason}" in gap
+    hours = "8:00 AM – 9:00 AM"
+    assert gap.startswith(f'class="gap"> Nobody on duty can be reached {hours}: all rooms {reason}')
     assert 'class="gap"' not in sunday  # without class periods
     week(TEXT.replace('people = ["fm"]', 'people = ["fm"]\ndays = ["wed"]'))
     both = (await page.client.get("/duty/week")).text
     assert both.count('class="gap"') == 2
     assert both.count(reason) == 1, "columns are narrow, so a repeated reason is above them"
     assert reason in both.partition('<div class="week">')[0]
+    routes = """
+        [routing]
+        receiver = "staff"
+        [[routing.routes]]
+        matchers = ['room="n2-boys"', 'kind="vape"']
+        receiver = "facilities"
+        """
+    week(TEXT.replace('people = ["fm"]', 'people = ["fm"]\ndays = ["mon"]') + routes)
+    some = day((await page.client.get("/duty/week")).text, "2026-09-08")
+    assert "<summary>1 room</summary>Girls N1 <span" in " ".join(some.split())
     week(TEXT.replace('start = "07:00"', 'start = "00:00"').replace('"16:00"', '"00:00"'))
     assert ">all day · hall" in day((await page.client.get("/duty/week")).text, "2026-09-08")
     assert 'href="/duty/week?from=2026-09-14"' in shown
