@@ -247,6 +247,7 @@ SCRATCH_SENSORS: Final = BLOCK + BLOCK // 4
 """Maximum number of sensors advanced together, including neighbors without a reading."""
 WARM_UP_S: Final = 20.0
 """A sensor is not scored before it has reported for this long."""
+MIN_S: Final = 0.001
 NOISE_GAIN: Final = 0.02
 HELD: Final = 6.0
 """Factor by which baselines rise more slowly during an episode."""
@@ -273,7 +274,10 @@ _IN_PLACE: Final = 24
 """With at least this many neighboring sensors, updating in place is cheaper than a copy."""
 
 
-@dataclass(frozen=True, slots=True)
+_NONE: Final = np.zeros(0, np.intp)
+
+
+@dataclass(slots=True)
 class Baselines:
     """State of `n` sensors between readings; every other field is a view of `block`.
 
@@ -290,8 +294,11 @@ class Baselines:
         Mean absolute step of `OPENERS` outside episodes, at least `FLOOR`.
     time, first : shape (n,)
         Event time of the last and the first reading, Unix seconds.
+    particle_time : shape (n,)
+        Event time of the last reading with particles; NaN before the first.
     interval, count : shape (n,)
-        Smoothed reporting interval in seconds, and number of readings since the last gap.
+        Smoothed reporting interval in seconds, and number of readings since the last gap. Once a
+        sensor has sent particles, only readings with particles count.
     smoothed : shape (len(BANK), len(BANK_TAU_S), n)
         Signals of the filter bank for each time constant.
     """
@@ -304,6 +311,7 @@ class Baselines:
     noise: Floats
     time: Floats
     first: Floats
+    particle_time: Floats
     interval: Floats
     count: Floats
     smoothed: Floats
@@ -313,8 +321,8 @@ class Baselines:
         """Return the state stored in a block."""
         start = 2 * K + 1
         after = start + len(FLOOR)
-        time, first, interval, count = block[after : after + 4]
-        smoothed = block[after + 4 :].reshape(len(BANK), BANK_TAU_S.size, block.shape[1])
+        time, first, particle_time, interval, count = block[after : after + 5]
+        smoothed = block[after + 5 :].reshape(len(BANK), BANK_TAU_S.size, block.shape[1])
         return cls(
             block,
             block[: K + 1],
@@ -324,13 +332,14 @@ class Baselines:
             block[start:after],
             time,
             first,
+            particle_time,
             interval,
             count,
             smoothed,
         )
 
 
-WIDTH: Final = 2 * K + 1 + len(FLOOR) + 4 + len(BANK) * BANK_TAU_S.size
+WIDTH: Final = 2 * K + 1 + len(FLOOR) + 5 + len(BANK) * BANK_TAU_S.size
 """Numbers stored for each sensor."""
 
 
@@ -455,8 +464,23 @@ class BaselineTracker:
         state.last[:, rows] = state.smoothed[..., rows] = np.nan
         state.local[rows] = state.baseline[FINE, rows]
 
+    def compute_dt(self, rows: NDArray[np.integer], time: Floats, absent: Flags) -> Floats:
+        """Return the seconds since each sensor's last reading; NaN before the first.
+
+        Particles follow particles: no reading without them (`absent`) makes one with them look old.
+        """
+        dt: Floats = time - self.state.particle_time[rows]
+        since = time - self.state.time[rows]
+        return np.where(absent, since, np.where(np.isnan(dt), np.maximum(since, MIN_S), dt))
+
     def advance(
-        self, rows: NDArray[np.integer], in_episode: Flags, time: Floats, dt: Floats, x: Floats
+        self,
+        rows: NDArray[np.integer],
+        in_episode: Flags,
+        time: Floats,
+        dt: Floats,
+        x: Floats,
+        absent: NDArray[np.intp] = _NONE,
     ) -> Change | None:
         """Advance sensors by one reading each.
 
@@ -466,12 +490,23 @@ class BaselineTracker:
             Rows of the sensors, distinct and ascending.
         in_episode, time, dt, x : ndarray, shape (n,), (n,), (n,), (n, len(CHANNELS))
             As in the function `advance`, with one row per sensor.
+        absent : ndarray of int
+            Positions of the readings without particles.
 
         Returns
         -------
         Change or None
             Changes of the sensors in an episode; None if there are none.
         """
+        if absent.size:
+            state, others = self.state, rows[absent]
+            before = state.particle_time[others]
+            partial = others[~np.isnan(before)]
+            interval, count = state.interval[partial], state.count[partial]
+            change = self.advance(rows, in_episode, time, dt, x)
+            state.particle_time[others] = before
+            state.interval[partial], state.count[partial] = interval, count
+            return change
         changes: list[Change] = []
         for start in range(0, rows.size, BLOCK):
             part = slice(start, start + BLOCK)
@@ -589,6 +624,7 @@ def advance(
     interval, count = state.interval, state.count
     interval += (dt - interval) * np.maximum(2.0 - count, 0.2)
     state.time[:] = time
+    state.particle_time[:] = time
     count += 1.0
     return change
 

@@ -9,13 +9,15 @@ ends.
 
 Time comes from the readings: when they stop, so does the detector, until `on_time` advances it. Any
 split of a stream into batches gives the same events. A sensor is not scored before it has reported
-for `WARM_UP_S`. A reading that is not newer than its sensor's last is ignored.
+for `WARM_UP_S`. A reading that is not newer than its sensor's last is ignored and counted
+(`Detector.skipped`). Readings with particles are compared only with each other: whatever a sensor
+sends in between, or somebody else under its name, makes none of them old.
 """
 
 from __future__ import annotations
 
 import io
-import math
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
@@ -25,7 +27,7 @@ import numpy as np
 
 from detection import alert_rules
 from detection.alert_rules import AlertThresholds
-from detection.channels import FINE, WIDTH, BaselineTracker, select_channels
+from detection.channels import FINE, MIN_S, WIDTH, BaselineTracker, select_channels
 from detection.episodes import (
     ALERTED,
     EPISODE,
@@ -73,7 +75,6 @@ _WHY_POSSIBLE: Final = ((), (build_fact(Detail.LARGE_PLUME),), (build_fact(Detai
 """Details of a possible-vaping event by reason. `_NEAR`: the pulse scored just below the threshold.
 `_LARGE`: it is large. `_RARE`: its sensor reports too rarely to rule out a spray."""
 _NEAR_S: Final = 60.0
-_MIN_S: Final = 0.001
 _FORMAT: Final = 1
 
 
@@ -137,6 +138,7 @@ class Detector:
         self._states = np.zeros((16, self._model.units))
         self._received = np.full(16, -np.inf)
         self.names: list[str] = []
+        self.skipped: Counter[str] = Counter()
         self.thresholds = AlertThresholds(self._model.level)
 
     @property
@@ -313,24 +315,23 @@ class Detector:
         self._received += by_s
         return ended
 
-    def go_back(
-        self, sensor: str, time: float, received: float, since_s: float | None = None
-    ) -> list[Event]:
+    def go_back(self, sensor: str, time: float, received: float) -> list[Event]:
         """Let a sensor continue at an earlier time; return the events that end.
 
         Call this when a sensor sends time stamps again after its readings were dated at receipt.
-        The reading at `time` then follows the previous one by `since_s` seconds, or by the interval
-        between their receipts.
+        The reading at `time` then follows the previous one by the interval between their receipts.
         Alerted episodes end only if the sensor goes back by more than `_NEAR_S`.
         """
         row = self._rows.get(sensor)
         if row is None:
             return []
-        since = max(received - self._received[row] if since_s is None else since_s, _MIN_S)
-        by_s = time - since - self._baselines.state.time[row]
+        state, since = self._baselines.state, max(received - self._received[row], MIN_S)
+        particles_at = state.particle_time[row]
+        by_s = time - since - (state.time[row] if np.isnan(particles_at) else particles_at)
         if -by_s > _NEAR_S or not self._in_episode[row]:
             return self._move(np.array([row]), by_s)
-        self._baselines.state.time[row] += by_s
+        state.time[row] += by_s
+        state.particle_time[row] += by_s
         return []
 
     def _move(self, rows: NDArray[np.intp], by_s: float) -> list[Event]:
@@ -340,14 +341,10 @@ class Detector:
         ended = self._end_silent(rows[known], after_s=0.0)
         for name in TIMES:
             self._episodes[name][rows] += by_s
-        self._baselines.state.time[rows] += by_s
-        self._baselines.state.first[rows] += by_s
+        state = self._baselines.state
+        for times in (state.time, state.particle_time, state.first):
+            times[rows] += by_s
         return ended
-
-    def get_times(self) -> dict[str, float]:
-        """Return the time of each sensor's last reading, Unix seconds."""
-        times = zip(self.names, self._baselines.state.time.tolist(), strict=False)
-        return {name: time for name, time in times if math.isfinite(time)}
 
     def _running_rows(self) -> NDArray[np.intp]:
         return self._in_episode.nonzero()[0]
@@ -361,17 +358,21 @@ class Detector:
         events: list[tuple[int, Event]],
     ) -> None:
         """Process one reading from each of several sensors, in ascending order of rows."""
-        dt = time - self._baselines.state.time[rows]
-        if not (dt.size and dt.min() > 0.0 and dt.max() <= SILENT_S):
+        absent = np.isnan(x[:, FINE]).nonzero()[0]
+        dt = time - self._baselines.state.particle_time[rows]
+        if absent.size or not (dt.size and dt.min() > 0.0 and dt.max() <= SILENT_S):
+            dt = self._baselines.compute_dt(rows, time, np.isnan(x[:, FINE]))
             keep = ~(dt <= 0)
+            self.skipped.update(self.names[row] for row in rows[~keep].tolist())
             at, rows, time, x, dt = at[keep], rows[keep], time[keep], x[keep], dt[keep]
             if not rows.size:
                 return
             dt = self._restart_after_gaps(at, rows, time, dt, events)
+            absent = np.isnan(x[:, FINE]).nonzero()[0]
 
         self.thresholds.watch(rows, time, dt)
         in_episode = self._in_episode[rows]
-        change = self._baselines.advance(rows, in_episode, time, dt, x)
+        change = self._baselines.advance(rows, in_episode, time, dt, x, absent)
         if change is None:
             return
         b = change.reading

@@ -223,14 +223,19 @@ def _begin(
 
 
 def end_reached(episode: Episodes, time: Floats, x: Floats) -> NDArray[np.bool_]:
-    """Return whether all channels were normal for `QUIET_S`, or `LONGEST_S` passed since onset."""
+    """Return whether all channels were normal for `QUIET_S`, or `LONGEST_S` passed since onset.
+
+    Only a reading with particles can show that they are normal, if the sensor sends them.
+    """
     baseline = episode["baseline"][:, OPENERS]
     highest = episode["highest"][:, OPENERS] - baseline
     out = x[:, OPENERS] - baseline > np.maximum(RISE[OPENERS], 0.25 * highest)
     since = episode["back_since"]
-    since = np.where(out.any(axis=1), np.nan, np.where(np.isnan(since), time, since))
+    unknown = np.isnan(x[:, FINE]) & ~np.isnan(episode["baseline"][:, FINE])
+    since = np.where(out.any(axis=1), np.nan, np.where(np.isnan(since) & ~unknown, time, since))
     episode["back_since"] = since
-    over: NDArray[np.bool_] = (time - since >= QUIET_S) | (time - episode["onset"] > LONGEST_S)
+    over: NDArray[np.bool_] = (time - since >= QUIET_S) & ~unknown
+    over |= time - episode["onset"] > LONGEST_S
     return over
 
 

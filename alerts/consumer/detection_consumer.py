@@ -189,7 +189,7 @@ class DetectionConsumer:
     @property
     def skipped(self) -> Counter[str]:
         """Number of readings that came too late, by sensor, since `drain_skipped_counts`."""
-        return self._selector.skipped
+        return self._selector.detectors.plumes.skipped
 
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:
         """Resume after the last committed batch; `read` is `Journal.read`."""
@@ -216,7 +216,7 @@ class DetectionConsumer:
         self.position = self._committed = committed
         self._repeat([], liveness_at, adjustments)
         self._uncommitted = _Uncommitted()
-        self._selector.skipped.clear()
+        self.skipped.clear()
 
     def _repeat(
         self,
@@ -367,8 +367,8 @@ class DetectionConsumer:
 
     def drain_skipped_counts(self) -> Counter[str]:
         """Return `skipped` and reset it."""
-        drained = self._selector.skipped.copy()
-        self._selector.skipped.clear()
+        drained = self.skipped.copy()
+        self.skipped.clear()
         return drained
 
     def get_liveness(self) -> Mapping[str, SensorLife]:

@@ -13,13 +13,11 @@ future.
 from __future__ import annotations
 
 from bisect import insort
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
 
-from detection.channels import FOLLOWED_KEYS
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
 from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES
@@ -195,22 +193,20 @@ class _Snapshot(msgspec.Struct):
     order: bytes
     newest_received: float
     on_our_clock: dict[str, float]
-    newest_fine: dict[str, float]
+    with_particles: set[str]
 
 
 class ReadingSelector:
     """Passes each sensor's readings to the detectors in order; `place` returns a sensor's room.
 
-    `skipped` counts readings that came too late, by sensor. If a sensor's reading has no time
+    If a sensor's reading has no time
     stamp, the service's clock is used. Once its readings have time stamps again, they are used,
     even if they are earlier. If they are more than slightly earlier, they are used once no reading
     without a time stamp has arrived for `_CONTINUES_S`, because some devices send old averages in
     between, and so might a forger.
 
-    If a sensor reports fine particles, only readings with them decide about its time. One without
-    them is skipped if it is old, and a particle reading that is slightly older than one without
-    them is used nevertheless. Otherwise, anyone who sends temperatures under the sensor's name
-    could hide a plume.
+    If a sensor reports fine particles, only readings with them decide which clock it uses.
+    Otherwise, anyone who sends temperatures under the sensor's name could hide a plume.
     """
 
     def __init__(
@@ -219,13 +215,11 @@ class ReadingSelector:
         may_alert: Callable[[Reading], bool],
     ) -> None:
         self.detectors = CombinedDetector(place)
-        self.skipped: Counter[str] = Counter()
         self._place, self._may_alert = place, may_alert
         self._reorder = Reorder()
         self._newest_received = float("-inf")
-        self._newest_passed: dict[str, float] = {}
         self._on_our_clock: dict[str, float] = {}
-        self._newest_fine: dict[str, float] = {}
+        self._with_particles: set[str] = set()
 
     def snapshot(self, last_adjustment: int) -> bytes:
         """Return the state, including the number of the last threshold adjustment."""
@@ -236,7 +230,7 @@ class ReadingSelector:
                 self._reorder.snapshot(),
                 self._newest_received,
                 self._on_our_clock,
-                self._newest_fine,
+                self._with_particles,
             )
         )
 
@@ -249,10 +243,9 @@ class ReadingSelector:
             raise SnapshotError(f"not a snapshot: {error}") from error
         parts = CombinedState(found.detector, found.devices, found.slow, found.watermark)
         self.detectors = CombinedDetector.restore(parts, self._place)
-        self._newest_passed = self.detectors.plumes.get_times()
         self._reorder = reorder
         self._newest_received = found.newest_received
-        self._on_our_clock, self._newest_fine = found.on_our_clock, found.newest_fine
+        self._on_our_clock, self._with_particles = found.on_our_clock, found.with_particles
         return found.last_adjustment
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
@@ -276,17 +269,12 @@ class ReadingSelector:
     def _move_clock(self, now: float, by_s: float) -> list[Event]:
         """Continue after our clock was set, and shift all times taken from it."""
         self._newest_received = now
-        for newest in (self._newest_passed, self._newest_fine, self._on_our_clock):
-            for sensor, at in newest.items():
-                if at > now or sensor in self._on_our_clock:
-                    newest[sensor] = at + by_s
+        self._on_our_clock = {sensor: at + by_s for sensor, at in self._on_our_clock.items()}
         return self.detectors.move_clock(now, by_s, self._on_our_clock)
 
     def _start_again(self, now: float) -> list[Event]:
         """Start over for sensors with readings after `now`: our clock was set back."""
         self._newest_received = now
-        self._newest_passed = {s: at for s, at in self._newest_passed.items() if at <= now}
-        self._newest_fine = {s: at for s, at in self._newest_fine.items() if at <= now}
         self._on_our_clock = {s: min(at, now) for s, at in self._on_our_clock.items()}
         return self.detectors.set_back(now)
 
@@ -296,53 +284,35 @@ class ReadingSelector:
         for reading in readings:
             if not self._may_alert(reading):
                 continue
-            fine = self._newest_fine.get(reading.sensor, float("inf"))
-            if not self._follow(reading):
+            if self._goes_back(reading):
                 events += self._show(shown)
                 shown = []
                 at = min(reading.time, reading.received)
-                since_s = at - fine if at > fine else None
-                events += self.detectors.go_back(reading.sensor, at, reading.received, since_s)
+                events += self.detectors.go_back(reading.sensor, at, reading.received)
             shown.append(reading)
         return events + self._show(shown)
 
-    def _follow(self, reading: Reading) -> bool:
-        """Record a reading's time; return False if the sensor must continue at an earlier time."""
+    def _goes_back(self, reading: Reading) -> bool:
+        """Return whether the sensor must continue at the time of this reading."""
         sensor = reading.sensor
-        newest = self._newest_passed.get(sensor, float("-inf"))
-        untimed, has_air = self._on_our_clock.get(sensor), _has_air_values(reading)
-        has_fine = not reading.values.keys().isdisjoint(FINE_PARTICLES)
-        decides = has_fine or (has_air and sensor not in self._newest_fine)
-        at = min(reading.time, reading.received)
-        goes_back = False
-        if at <= newest and reading.is_timed and decides:
-            is_near = newest - at <= _NEAR_S
-            if untimed is not None:
-                goes_back = is_near or reading.received - untimed > _CONTINUES_S
-            else:
-                goes_back = has_fine and is_near and at > self._newest_fine.get(sensor, at)
-        if decides or newest < 0:
-            if not reading.is_timed:
-                self._on_our_clock[sensor] = reading.received
-            elif at > newest or goes_back:
-                self._on_our_clock.pop(sensor, None)
-        if not has_air:
-            return True
-        if at > newest or goes_back:
-            self._newest_passed[sensor] = at
-            if has_fine:
-                self._newest_fine[sensor] = at
-        else:
-            self.skipped[sensor] += 1
-        return not goes_back
+        if not reading.values.keys().isdisjoint(FINE_PARTICLES):
+            self._with_particles.add(sensor)
+        elif sensor in self._with_particles:
+            return False
+        if not reading.is_timed:
+            self._on_our_clock[sensor] = reading.received
+            return False
+        untimed = self._on_our_clock.get(sensor)
+        if untimed is None:
+            return False
+        late = untimed - min(reading.time, reading.received)
+        if late > _NEAR_S and reading.received - untimed <= _CONTINUES_S:
+            return False
+        del self._on_our_clock[sensor]
+        return late >= 0.0
 
     def _show(self, shown: Sequence[Reading]) -> list[Event]:
         return self.detectors.step(build_stream(shown)) if shown else []
-
-
-def _has_air_values(reading: Reading) -> bool:
-    """Return whether a reading contains air values, not only battery or signal values."""
-    return not reading.values.keys().isdisjoint(FOLLOWED_KEYS)
 
 
 def build_stream(readings: Sequence[Reading]) -> Stream:

@@ -374,6 +374,10 @@ def test_clean_air_without_numbers_hides_no_plume_in_silence(
         (False, 0.05, {"co2": 600}, -590, 20.0),
         (False, 0.05, {"pm25": 4.0}, -590, 20.0),
         (False, 0.05, {"pm25": 4.0}, -590, 0.9),
+        (True, 0.31, {"temp": 21.5}, -0.31, 1.0),
+        (True, 50.0, {"co2": 600}, 0, 1.0),
+        (False, 0.31, {"co2": 600}, 0, 1.0),
+        (False, 0.31, {"voc_index": 101}, 0, 0.4),
     ],
 )
 @pytest.mark.parametrize("numbered", [True, False])

@@ -60,6 +60,28 @@ def test_duplicates_and_readings_out_of_order_change_nothing(restroom, restroom_
     assert events_of(fresh(names), twice) == restroom_events
 
 
+@pytest.mark.parametrize("ahead_s", [-0.001, 0.5])
+def test_readings_without_particles_move_no_clock_of_particles(ahead_s, restroom, restroom_events):
+    """One arrives just before each reading of the sensor."""
+    names, batch = restroom
+    between = np.full_like(batch.values, np.nan)
+    between[:, COLUMN_INDEX["co2"]] = 600.0
+    mixed = ReadingBatch(
+        batch.sensor.repeat(2),
+        np.column_stack([batch.time + ahead_s, batch.time]).ravel(),
+        np.stack([between, batch.values], axis=1).reshape(-1, len(COLUMNS)),
+    )
+    found, expected = (
+        [
+            (e.sensor, e.onset, e.alerted)
+            for e in events
+            if e.phase is EventPhase.ALERTED and e.kind is EventKind.VAPE
+        ]
+        for events in (events_of(fresh(names), mixed), restroom_events)
+    )
+    assert found == expected
+
+
 def test_another_day_changes_times_only(restroom, restroom_events):
     names, batch = restroom
     shift = 30 * 86_400.0
