@@ -75,20 +75,11 @@ def test_far_more_readings_than_usual_are_a_second_sender(every, values):
     assert 900 < first_found(device(every), clean(12, values=values)) < 960
 
 
-@pytest.mark.parametrize("values", [{"pm25": 4.0}, {"co2": 600.0}], ids=["pm25", "co2"])
-@pytest.mark.parametrize(("behind_s", "lead"), [(50.0, 0.0), (None, -200.0), (None, -50.0)])
-@pytest.mark.parametrize("every", [1, 10])
-def test_stamps_from_two_clocks_are_a_second_sender(values, behind_s, lead, every):
-    """The detectors ignore readings older than the last, or start over if stamps come and go."""
-    timed = behind_s is not None
-    own = [reading(at, own=at - (behind_s or 0.0), timed=timed) for at in range(0, 1_300, every)]
-    assert 900 < first_found(own, clean(1, lead, values=values)) < 920 + 4 * every
-
-
 @pytest.mark.parametrize("begin", [0.0, 900.0])
-@pytest.mark.parametrize("late", [0.5, 2.5, 12.0])
+@pytest.mark.parametrize("late", [0.5, 2.5, 12.0, 50.0])
 def test_readings_of_one_sender_that_make_those_of_the_other_old_are_a_second_sender(begin, late):
     """No rule about the air applies: it is clean, and both report seldom."""
+    begin += 300.0 * (late > 15.0)  # first, the sensor's usual delay must be known
     own = device(5.0, late=late, values={"pm25": 5.0, "rh": 41.0})
     assert begin < first_found(own, clean(0.2, begin=begin)) < begin + 35
 
