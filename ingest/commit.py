@@ -185,13 +185,12 @@ class JournalWriter:
         journal: Journal,
         in_thread: InThread,
         intake: Intake,
-        max_skew_s: float,
         on_stored: Sequence[Callable[[int], None]],
     ) -> None:
         self.stored_offset = 0
         self.seconds = Histogram("commit", "", buckets=_BOUNDS_S, registry=None)
         self._journal, self._in_thread, self._intake = journal, in_thread, intake
-        self._search = JournalSearch(journal, max_skew_s, time.monotonic)
+        self._search = JournalSearch(journal)
         self._on_stored = on_stored
 
     async def write(self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()) -> None:

@@ -43,21 +43,19 @@ may be the wrong one.
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-import numpy as np
 
 from ingest.validation import may_alert
 from storage.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterable, Sequence
 
     from storage.journal import Journal
 
@@ -393,141 +391,67 @@ def _list_names(reading: Reading) -> set[str]:
     return {*reading.values, *reading.events, *reading.faults}
 
 
-KEEP_S: Final = 600.0
-MAX_READINGS: Final = 5_000_000
-_CHUNK: Final = 5_000
-_NUMBERED: Final = 100_000
+_CLOSE_TIMES: Final = 8
+_SLOTS: Final = 900_000
 
 
 class JournalSearch:
     """Find the originals of doubtful readings in the journal.
 
     If a broker is killed after it delivered a backlog, it delivers the whole backlog again. A
-    reading that may be a copy is therefore looked up before it is committed. Its original has the
-    same stamp or was received after that time, allowing for clock skew. So the journal is read
-    backward only until `_CHUNK` consecutive readings have older stamps and receive times. If a
-    reading has a number but no stamp, the last `_NUMBERED` readings are searched. The search
-    remembers the keys of the readings that it has read, until it is unused for `KEEP_S`.
+    reading that may be a copy is therefore looked up before it is committed. The journal has an
+    index for this (`Journal.find_similar`), so the time per reading does not depend on its size.
 
-    If the journal already has a reading at the time of a new one, the new one gets the next free
-    time.
-
-    Memory: 16 bytes per reading, for at most `MAX_READINGS`. Copies of older readings are accepted.
+    If the journal already has a reading at the time of a new one, the new one gets one of the next
+    free times or, if many are taken, any free time within the second (`_SLOTS` microseconds).
     """
 
-    def __init__(self, journal: Journal, max_skew_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._max_skew_s = max_skew_s
-        self._clock = clock
-        self._parts: list[NDArray[np.int64]] = []
-        self._from = self._to = 0
-        self._reaches = math.inf
-        """No reading before `_from` has a stamp or receive time after this."""
-        self._used = -math.inf
         self._clock_step = 0.0
 
     def split_known(self, readings: Sequence[Reading]) -> tuple[list[Reading], list[Reading]]:
         """Return the new readings in order, and those already in the journal; blocks."""
         doubtful = [reading for reading in readings if type(reading) is Doubtful]
-        copies: set[int] = set()
-        occupied: set[int] = set()
-        if doubtful:
-            self._load_back_to(doubtful)
-            known = self._find_known([make_content_key(reading) for reading in doubtful])
-            copies = {id(r) for r, is_known in zip(doubtful, known, strict=True) if is_known}
-            moments = [_make_time_key(reading.sensor, reading.time) for reading in doubtful]
-            occupied = {
-                m
-                for m, is_known in zip(moments, self._find_known(moments), strict=True)
-                if is_known
-            }
-        elif not self._clock_step:
+        if not doubtful and not self._clock_step:
             return list(readings), []
+        taken: set[tuple[str, float]] = set()
+        copies = {id(reading): reading for reading in doubtful if self._is_copy(reading)}
+        placed = {
+            id(reading): self._place(reading, taken)
+            for reading in doubtful
+            if id(reading) not in copies
+        }
         fresh: list[Reading] = []
         for reading in readings:
             self._clock_step += reading.clock_step
             if id(reading) in copies:
                 continue
-            new = self._find_place(reading, occupied) if type(reading) is Doubtful else reading
+            new = placed.get(id(reading), reading)
             if self._clock_step != new.clock_step:  # add the clock steps of skipped copies
                 new = msgspec.structs.replace(new, clock_step=self._clock_step)
             self._clock_step = 0.0
             fresh.append(new)
-        return fresh, [reading for reading in doubtful if id(reading) in copies]
+        return fresh, list(copies.values())
 
-    def _find_place(self, reading: Reading, occupied: set[int]) -> Reading:
-        """Return the reading, no longer `Doubtful`, at the sensor's next free time.
+    def _is_copy(self, reading: Reading) -> bool:
+        key = make_content_key(reading)
+        return any(make_content_key(known) == key for known in self._journal.find_similar(reading))
 
-        That time is added to `occupied`. If the journal has a reading at the reading's current
-        time, `occupied` must already contain it.
-        """
-        time, stamp = reading.time, reading.sensor_stamp
-        while (key := _make_time_key(reading.sensor, time)) in occupied or (
-            time != reading.time and self._find_known([key])[0]
-        ):
-            time += STEP_S
-        occupied.add(key)
+    def _place(self, reading: Reading, taken: set[tuple[str, float]]) -> Reading:
+        """Return the reading, no longer `Doubtful`, at a free time, and add that to `taken`."""
+        sensor, time, stamp = reading.sensor, reading.time, reading.sensor_stamp
+        start = make_content_key(reading)
+        for k in itertools.count(1):
+            at = _round_time(time)
+            if (sensor, at) not in taken and not self._journal.has_time(sensor, at):
+                break
+            spread = k * STEP_S if k <= _CLOSE_TIMES else (start + k) % _SLOTS / 1e6
+            time = reading.time + spread
+        taken.add((sensor, at))
         placed = Reading(*msgspec.structs.astuple(reading))
         return (
             placed
             if time == reading.time
             else msgspec.structs.replace(placed, time=time, stamp=stamp)
         )
-
-    def _find_known(self, keys: Sequence[int]) -> NDArray[np.bool_]:
-        wanted = np.array(keys, np.int64)
-        found = np.zeros(len(wanted), np.bool_)
-        for part in self._parts:
-            found |= part[np.minimum(np.searchsorted(part, wanted), len(part) - 1)] == wanted
-        return found
-
-    def _load_back_to(self, doubtful: Sequence[Reading]) -> None:
-        """Read the part of the journal that may contain the originals of these readings."""
-        now, last = self._clock(), self._journal.get_last_offset()
-        if now - self._used > KEEP_S or self._to - self._from > MAX_READINGS:
-            self._parts, self._from, self._to, self._reaches = [], last, last, math.inf
-        self._used = now
-        self._load(self._to, last)
-        self._to = last
-        stamps = [stamp for r in doubtful if (stamp := r.sensor_stamp) is not None]
-        oldest = min(stamps, default=math.inf) - self._max_skew_s
-        numbered = last - _NUMBERED if len(stamps) < len(doubtful) else last
-        ahead = max(reading.received for reading in doubtful) + self._max_skew_s
-        earliest = max(last - MAX_READINGS, 0)
-        while self._from > earliest and (oldest < self._reaches or numbered < self._from):
-            begin = max(self._from - _CHUNK, 0)
-            newest = self._load(begin, self._from, ahead)
-            self._from = begin
-            if newest < oldest:
-                self._reaches = min(self._reaches, oldest)
-
-    def _load(self, after: int, upto: int, ahead: float = math.inf) -> float:
-        """Read the readings after offset `after`, up to and including `upto`.
-
-        Return their newest stamp or receive time, ignoring stamps later than `ahead`.
-        """
-        newest = -math.inf
-        while after < upto:
-            entries, after = self._journal.read(after, min(_CHUNK, upto - after))
-            readings = [entry.reading for entry in entries if entry.offset <= upto]
-            if readings:
-                keys = [make_content_key(r) for r in readings]
-                keys += [_make_time_key(r.sensor, r.time) for r in readings]
-                self._parts.append(np.sort(np.array(keys, np.int64)))
-                stamps = [at for r in readings if (at := r.sensor_stamp or 0.0) <= ahead]
-                newest = max(newest, *stamps, *(r.received for r in readings))
-        self._merge_parts()
-        return newest
-
-    def _merge_parts(self) -> None:
-        """Merge parts of similar size, so that few remain to be searched."""
-        parts = sorted(self._parts, key=len, reverse=True)
-        while len(parts) > 1 and len(parts[-2]) < 2 * len(parts[-1]):
-            joined = np.sort(np.concatenate((parts.pop(), parts.pop())))
-            parts.append(joined)
-            parts.sort(key=len, reverse=True)
-        self._parts = parts
-
-
-def _make_time_key(sensor: str, time: float) -> int:
-    return hash((sensor, _round_time(time)))

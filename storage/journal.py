@@ -5,9 +5,10 @@ means that its bytes are fsynced. Only then is its message acknowledged. Every o
 either a reading, or a `gap` with the reason why there is none (`storage.backup` checks this).
 
 Format: each reading is a row of `offset` (strictly increasing, never reused), `received` (Unix
-seconds), `crc` (CRC-32 of the body) and `body` (MessagePack of `storage.reading.Reading`). Dead
-letters are committed together with the readings of their group, so each message has exactly one
-durable outcome.
+seconds), `crc` (CRC-32 of the body), `body` (MessagePack of `storage.reading.Reading`) and two
+keys with an index: `time_key` is made from the sensor and `time`, and `stamp_key` from the sensor,
+its time stamp and number, if the stamp is not `time`. Dead letters are committed together with the
+readings of their group, so each message has exactly one durable outcome.
 
 Consumers call `read(after, limit)` with their stored cursor. The cursor is a row in the consumer's
 own database and is written in the same transaction as the consumer's effects (`save_cursor`), so a
@@ -56,10 +57,21 @@ log = logging.getLogger(__name__)
 _MAX_DEAD_LETTERS = 100_000
 _SLICE: Final = 2_000
 """Rows deleted in one transaction, few enough that a commit waits only a few milliseconds."""
-_ROW_BYTES: Final = 24
-"""Approximate bytes of a row without its body."""
+_ROW_BYTES: Final = 50
+"""Approximate bytes of a row without its body, and of its index entry."""
+_NUMBERED: Final = 100_000
 _DECODER: Final = msgspec.msgpack.Decoder(Reading)
 _SELECT: Final = "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?"
+_INSERT: Final = (
+    "INSERT INTO journal (received, crc, body, time_key, stamp_key) VALUES (?, ?, ?, ?, ?)"
+)
+_WITH_TIME: Final = (
+    "SELECT crc, body FROM journal WHERE time_key = ? ORDER BY offset DESC LIMIT 256"
+)
+_WITH_STAMP: Final = (
+    "SELECT crc, body FROM journal WHERE stamp_key = ? AND offset > ?"
+    " ORDER BY offset DESC LIMIT 256"
+)
 _OLDEST: Final = (
     "SELECT offset, coalesce(CAST(received AS REAL), 0), length(body) FROM journal"
     " ORDER BY offset LIMIT ?"
@@ -109,6 +121,14 @@ def decode_record(crc: object, body: object) -> Reading | None:
         return None
 
 
+def _make_key(sensor: str, time: float, number: int = 0) -> int:
+    """Return an index key, which few other readings share.
+
+    New readings have the highest keys, so that a commit changes few pages of the index.
+    """
+    return (round(time * 1e6) + number) % 2**51 << 12 | zlib.crc32(sensor.encode()) & 0xFFF
+
+
 def get_last_offset(connection: sqlite3.Connection) -> int:
     """Return the offset of the newest reading ever written; 0 if none."""
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'journal'").fetchone()
@@ -139,10 +159,17 @@ class Journal(DatabaseFile):
         rows = []
         for reading in readings:
             body = self._encoder.encode(reading)
-            rows.append((reading.received, zlib.crc32(body), body))
+            stamp, number = reading.sensor_stamp, reading.seq
+            time_key = _make_key(reading.sensor, reading.time)
+            stamp_key = (
+                _make_key(reading.sensor, stamp or 0.0, number or 0)
+                if stamp != reading.time and (stamp is not None or number is not None)
+                else None
+            )
+            rows.append((reading.received, zlib.crc32(body), body, time_key, stamp_key))
 
         def append(tx: sqlite3.Connection) -> int:
-            tx.executemany("INSERT INTO journal (received, crc, body) VALUES (?, ?, ?)", rows)
+            tx.executemany(_INSERT, rows)
             if dead_letters:
                 self._write_dead_letters(tx, dead_letters)
             return get_last_offset(tx)
@@ -186,6 +213,31 @@ class Journal(DatabaseFile):
             return None
         at = after + 1 - recent[0].offset
         return recent[at : at + limit]
+
+    def find_similar(self, reading: Reading) -> list[Reading]:
+        """Return stored readings with the same time stamp or, if it has none, the same number.
+
+        The result may contain other readings. It has at most the newest 256 with that time,
+        and as many whose time differs from the stamp. Without a stamp, only the last `_NUMBERED`
+        readings are searched, because counters restart.
+        """
+        stamp, sensor = reading.sensor_stamp, reading.sensor
+        stamp_key = _make_key(sensor, stamp or 0.0, reading.seq or 0)
+
+        def find(db: sqlite3.Connection) -> list[sqlite3.Row]:
+            if stamp is None:
+                first = get_last_offset(db) - _NUMBERED
+                return db.execute(_WITH_STAMP, (stamp_key, first)).fetchall()
+            at_stamp = db.execute(_WITH_TIME, (_make_key(sensor, stamp),)).fetchall()
+            return at_stamp + db.execute(_WITH_STAMP, (stamp_key, 0)).fetchall()
+
+        return [found for row in self.query(find) if (found := decode_record(*row))]
+
+    def has_time(self, sensor: str, time: float) -> bool:
+        """Return whether a reading of the sensor has this time, to the microsecond."""
+        rows = self.fetch_rows(_WITH_TIME, _make_key(sensor, time))
+        found = (decode_record(*row) for row in rows)
+        return any(r and r.sensor == sensor and round((r.time - time) * 1e6) == 0 for r in found)
 
     def get_last_offset(self) -> int:
         """Return the offset of the newest reading ever written, or 0."""
@@ -353,9 +405,12 @@ class Journal(DatabaseFile):
 
 def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "journal", SCRIPTS)
-    (newest,) = connection.execute("SELECT max(offset) FROM journal").fetchone()
-    if (newest or 0) > get_last_offset(connection) or get_last_offset(connection) >= ROWIDS:
-        raise StorageCorruptError("the journal's offsets are out of order")
+    newest, end = connection.execute(
+        "SELECT coalesce(max(offset), 0), (SELECT CAST(max(last) AS INTEGER) FROM gap) FROM journal"
+    ).fetchone()
+    last = get_last_offset(connection)
+    if not newest <= last <= max(newest, end or 0) or last >= ROWIDS:
+        raise StorageCorruptError("the journal's offsets are out of order or incomplete")
 
 
 def _read_rows(

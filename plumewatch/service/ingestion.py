@@ -81,9 +81,8 @@ class Ingestion:
         self.intake_config = build_intake_config(config, dedupe_window=_DEDUPE_WINDOW)
         topics = list_topic_filters(config, self.intake_config.mappings)
         self.intake = Intake(self.intake_config, report)
-        skew = self.intake_config.context.limits.max_skew_s
         self.writer = JournalWriter(
-            resources.journal, resources.in_journal, self.intake, skew, resources.on_stored
+            resources.journal, resources.in_journal, self.intake, resources.on_stored
         )
         self.commits = GroupCommit(self.writer.write, pace_s=_COMMIT_PACE_S)
         broker = read_broker_settings(config)

@@ -2,8 +2,12 @@ CREATE TABLE journal (
     offset INTEGER PRIMARY KEY AUTOINCREMENT,
     received REAL NOT NULL,
     crc INTEGER NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    time_key INTEGER NOT NULL,
+    stamp_key INTEGER
 );
+CREATE INDEX journal_time ON journal (time_key);
+CREATE INDEX journal_stamp ON journal (stamp_key) WHERE stamp_key IS NOT NULL;
 CREATE TABLE dead_letter (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     received REAL NOT NULL,

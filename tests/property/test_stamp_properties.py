@@ -40,7 +40,7 @@ def reading(said, received):
 def test_every_accepted_reading_is_in_the_series_once(said, gap_s, window, restart):
     recent = RecentReadings(window)
     with Journal(":memory:") as journal, SqliteSeries(":memory:") as series:
-        search = JournalSearch(journal, 300.0, lambda: 0.0)
+        search = JournalSearch(journal)
         for k, each in enumerate([*said, *said]):
             if k == restart:
                 recent = RecentReadings(window)
