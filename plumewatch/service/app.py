@@ -143,7 +143,7 @@ class Service:
             self.ingestion.restore(counted)
             self.detection.open(self.journal.get_last_offset())
             self.alerting.open()
-            self.monitoring.maintenance.open()
+            self.monitoring.open()
             self.writers.open()
         except (StorageError, sqlite3.Error, OSError) as error:
             raise ServiceError(f"storage: {error}") from error

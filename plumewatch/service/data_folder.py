@@ -102,7 +102,7 @@ _LOST: Final[Mapping[str, str]] = {
     "influx.db": "The %d readings in the journal are written to InfluxDB again.",
 }
 RETENTION_CLOCK: Final = "retention clock"
-"""Snapshot with the time up to which things grow old; see `plumewatch.service.maintenance`."""
+"""Snapshot with the time up to which things grow old; see `plumewatch.service.deletion`."""
 _LOGS: Final = ("-wal", "-shm")
 _WRITTEN: Final = ("*.lock", "*.db", *(f"*.db{suffix}" for suffix in _LOGS))
 _COPIES: Final = "before-upgrade-"

@@ -143,8 +143,8 @@ async def test_the_event_loop_touches_no_file_of_the_data_folder(config, monkeyp
         async with running(config) as service:
             await until((config.data_dir / "subscriptions.json").exists)
             await until(lambda: service.ingestion.source.state.connected)
-            await service.monitoring.maintenance.measure()
-            await service.monitoring.maintenance.save()
+            await service.monitoring.measure()
+            await service.monitoring.save()
             await service.monitoring.deletion.delete(0)
             for path in ("/healthz", "/readyz", "/metrics"):
                 await answer(service, path)

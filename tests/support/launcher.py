@@ -240,10 +240,10 @@ def _child(order: Mapping[str, Any], clock: _Clock) -> None:
 
 
 def _prepare_faults(order: Mapping[str, Any], clock: _Clock) -> None:
-    from plumewatch.service import maintenance
+    from plumewatch.service import monitoring
 
-    assert maintenance.EVERY_S > _MAINTENANCE_S
-    maintenance.EVERY_S = _MAINTENANCE_S
+    assert monitoring.EVERY_S > _MAINTENANCE_S
+    monitoring.EVERY_S = _MAINTENANCE_S
     clock.follow(order["clock"])
     if order["crash"]:
         {**POINTS, **INFLUX_POINTS, **SABOTAGE}[order["crash"]](_die_at(order["pass"]))

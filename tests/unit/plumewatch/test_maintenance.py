@@ -8,8 +8,8 @@ from itertools import chain
 
 import pytest
 
-from plumewatch.service import maintenance
-from plumewatch.service.maintenance import FASTEST, Maintenance, RetentionClock
+from plumewatch.service import monitoring
+from plumewatch.service.deletion import FASTEST, RetentionClock
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
 from storage.timeseries.records import check_record
@@ -44,21 +44,23 @@ async def test_samples_events_and_incidents_are_written_to_the_series(config, mo
     async with running(config) as service:
         await store(service, readings_of_puff(start=time.time() - 300))
         await until(lambda: service.alerting.notifier.sent)
-        await service.monitoring.maintenance.measure()
+        await service.monitoring.measure()
         await until(lambda: len(written["sensor_health"]) == 2)
         health = written["sensor_health"][-1]
         assert (health.sensor, health.fields["state"]) == ("n2-boys-1", "alive")
         assert (health.fields["tamper"], health.fields["faults"]) == (0.0, 0.0)
         assert written["event"][0].kind == "vape"
         await until(lambda: written["incident"][-1].fields.get("notices"))
-        await service.monitoring.maintenance.measure()
+        await service.monitoring.measure()
         assert len(written["sensor_health"]) == 2  # the next ones are not due yet
         assert [check_record(record) for record in chain(*written.values())]
 
 
 async def test_sensors_have_their_place_in_the_series_from_the_start_on(config, monkeypatch):
     """Dashboards get a room's building and floor from these records, even for silent sensors."""
-    monkeypatch.setattr(Maintenance, "measure", lambda *_: asyncio.Event().wait())  # not due
+    monkeypatch.setattr(
+        monitoring.Monitoring, "measure", lambda *_: asyncio.Event().wait()
+    )  # not due
     began = time.time()
 
     def known(service):
@@ -101,7 +103,7 @@ async def test_a_clock_that_is_set_ahead_deletes_nothing(config, caplog):
             if not jump:
                 await store(service, readings)
                 await until(lambda: service.writers.readings.state.stored == len(readings))
-            snapshot = await service.monitoring.maintenance.save()
+            snapshot = await service.monitoring.save()
             with caplog.at_level(logging.WARNING):
                 await service.monitoring.deletion.delete(snapshot)
             assert len(service.series.read_between(0, 4e9)) == len(readings)
@@ -112,10 +114,10 @@ async def test_a_clock_that_is_set_ahead_deletes_nothing(config, caplog):
 async def test_samples_are_dropped_while_the_series_is_away_for_too_long(
     config, monkeypatch, caplog
 ):
-    monkeypatch.setattr(maintenance, "MAX_WAITING", 0)
+    monkeypatch.setattr(monitoring, "MAX_WAITING", 0)
     monkeypatch.setattr(SqliteSeries, "record", away)
     async with running(config) as service:
-        await service.monitoring.maintenance.measure()
+        await service.monitoring.measure()
     assert "oldest samples are dropped" in caplog.text
 
 

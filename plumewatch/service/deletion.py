@@ -1,4 +1,4 @@
-"""Maintenance once a minute: save snapshots, sample the service, delete old data.
+"""Delete old data once a minute.
 
 If the machine's clock were set years ahead by mistake, everything would be old at once. So age is
 measured with a clock that follows the machine's at most `FASTEST` times as fast, across restarts. A
@@ -12,45 +12,27 @@ import asyncio
 import logging
 import sqlite3
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from alerts.outbound import series_records
-from alerts.outbound.sensor_conditions import load_active_faults
 from language.messages import count_noun
-from plumewatch.sensor_status import save_counts
 from plumewatch.service.data_folder import RETENTION_CLOCK, reserve_space
 from storage.errors import StorageError, is_transient
 from storage.journal import Snapshot, read_number, restore_snapshot, save_snapshot
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from alerts.outbound.sensor_conditions import ActiveFaults
-    from alerts.outbound.state_summary import StateRecorder
-    from detection.liveness import SensorLife
-    from plumewatch.service.consumers import DetectionLoop, SeriesWriters
-    from plumewatch.service.health import Health
-    from plumewatch.service.ingestion import Ingestion
-    from plumewatch.service.meters import Meters
     from plumewatch.service.resources import Resources
-    from storage.timeseries.records import Record
 
 log = logging.getLogger(__name__)
 
-EVERY_S: Final = 60.0
 FASTEST: Final = 10.0
-MAX_WAITING: Final = 1_000_000
-"""Maximum number of samples waiting for the series: a few days of samples in a large school."""
 _REST: Final = 2.0
 """Pause after each slice of deletion, as a multiple of the slice's duration."""
 _MAX_REST_S: Final = 0.1
 """Longest pause; a disk that can store 20,000 rows a second can still delete as many."""
 _DAY_S: Final = 86_400.0
 _WARN_DAYS: Final = 7
-_RECORDED: Final = "recorded counts"
 
 
 class RetentionClock:
@@ -147,77 +129,6 @@ class Deletion:
                 count_noun(-(-days // (FASTEST - 1)), "day"),
             )
         self._warned = far
-
-
-@dataclass(frozen=True, slots=True)
-class Maintenance:
-    """Maintenance once a minute."""
-
-    resources: Resources
-    ingestion: Ingestion
-    detection: DetectionLoop
-    health: Health
-    meters: Meters
-    recorder: StateRecorder
-    writers: SeriesWriters
-    deletion: Deletion
-
-    def open(self) -> None:
-        """Resume where the last service stopped."""
-        self.deletion.open()
-        self.meters.refresh()
-        state, now = self.resources.state, self.resources.clock()
-        self.recorder.begin(now)
-        restore_snapshot(state, _RECORDED, self.recorder.restore)
-
-    async def run_maintenance(self) -> None:
-        """Run once a minute, starting now, until cancelled."""
-        await self._add(self.recorder.collect_health)
-        while True:
-            snapshot_offset = await self.save()
-            await self.deletion.try_delete(snapshot_offset)
-            await asyncio.sleep(EVERY_S)
-            await self.measure()
-
-    async def save(self) -> int:
-        """Save the detectors' state and the counts; return the state's journal offset."""
-        run = self.resources.run_until_stored
-        snapshot_offset = await run("snapshot", self.detection.save_snapshot)
-        await run("counts", save_counts, self.resources.state, *self.ingestion.save_point())
-        return snapshot_offset
-
-    async def measure(self) -> None:
-        """Queue samples of the sensors and the service for the series."""
-        registered = self.resources.registry.sensors
-        self.health.lateness.sample(registered, self.ingestion.intake.reading_counts)
-        await self.resources.run_until_stored("measurements", self.meters.refresh)
-        await self._add(self.recorder.collect)
-
-    async def _add(
-        self,
-        sample: Callable[
-            [float, Mapping[str, SensorLife], Mapping[str, ActiveFaults]], list[Record]
-        ],
-    ) -> None:
-        base = self.resources
-        active = await base.run_until_stored("measurements", load_active_faults, base.state)
-        records = sample(base.clock(), self.detection.get_liveness(), active)
-        dropped = await base.run_until_stored(
-            "measurements", _append, base.state, records, self.recorder.export()
-        )
-        if dropped:
-            log.warning(
-                "the series has been unavailable for too long: the %d oldest samples are dropped",
-                dropped,
-            )
-        self.writers.records.wake.set()
-
-
-def _append(connection: sqlite3.Connection, records: list[Record], recorded: bytes) -> int:
-    with transaction(connection) as tx:
-        series_records.append_samples(tx, records)
-        save_snapshot(tx, _RECORDED, Snapshot(0, "", recorded))
-        return series_records.delete_excess(tx, MAX_WAITING)
 
 
 def _save_clock(connection: sqlite3.Connection, at: float) -> None:
