@@ -24,6 +24,10 @@ _LEADING_NUMBER: Final = re.compile(r"'\s*([+-]?\d+(?:\.\d+)?)")
 _MAX_ALIKE: Final = 3
 """If more than this many faults of a column differ only in names and numbers, report one."""
 _AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
+_TOML: Final = (
+    'text stands in straight quotes ("..."), true and false are in lowercase, and each entry of a'
+    " list begins with [[name]]"
+)
 
 
 class ConfigFault(NamedTuple):
@@ -185,43 +189,9 @@ def describe_toml_fault(raw: bytes, error: ValueError) -> str:
     found = _AT_LINE.search(str(error))
     lines = raw.decode("utf-8", "replace").splitlines()
     number = int(found[1]) if found else len(lines) + 1
-    if number > len(lines):
-        return f"{error}{_MEANT_QUOTE if 'Expected' in str(error) else ''}"
-    line = lines[number - 1].strip()
+    line = lines[number - 1].strip() if number <= len(lines) else ""
     key = re.split(r"[=\s\"'{#]", line, maxsplit=1)[0]
-    return f"{error}: {key.strip()} ...{_find_meant(line, str(error))}"
-
-
-_BLOCKS: Final = frozenset(
-    {
-        *("room", "sensor", "staff", "site", "zone", "bells", "holiday", "term", "shift"),
-        *("receiver", "override", "mapping", "route"),
-    }
-)
-_MEANT_QUOTE: Final = '; is a quote not closed? Text begins and ends with "'
-
-
-def _find_meant(line: str, error: str) -> str:
-    """Return what a wrong line of TOML was probably meant to be, without its value."""
-    value = line.partition("=")[2].strip()
-    if line.startswith("[") and error.startswith("Cannot"):
-        name = line.strip("[] ")
-        return (
-            f"; begin each block with [[{name}]]"
-            if name in _BLOCKS
-            else f"; [{name}] is there twice: join the two"
-        )
-    if re.search("[“”„‘’]", value):
-        return '; write straight quotes, ", instead of curly ones'
-    if word := re.match(r"(?i)(true|false)\b", value):
-        return f"; write {word[0].lower()}"
-    if "'\\n'" in error:
-        return _MEANT_QUOTE
-    return (
-        '; put text in quotes: "..."'
-        if error.startswith(("Invalid value", "Expected newline"))
-        else ""
-    )
+    return f"{error}: {key.strip()} ...; {_TOML}"
 
 
 def suggest_access(path: object, error: BaseException | None) -> str:
