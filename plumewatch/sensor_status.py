@@ -115,7 +115,7 @@ def read_statuses(
     evaluated = outages.open(connection)
     counted = restore_counts(connection, tally, registry) or 0
     started = find_service_start(paths.lock) or math.inf
-    for entry in _read_since(paths.journal, min(evaluated, counted)):
+    for entry in read_newest(paths.journal, _MAX_SINCE, min(evaluated, counted)):
         if entry.offset > counted and entry.reading.sensor in registry.sensors:
             tally.add(entry.reading)
         if entry.reading.received >= started:
@@ -146,13 +146,13 @@ def _read_latest(config: PlumewatchConfig) -> Mapping[str, float]:
 def find_unregistered(config: PlumewatchConfig) -> tuple[list[str], list[str]]:
     """Return the unregistered sensors among the latest readings, and closed schools' sensors."""
     journal, closed = DataPaths(config.data_dir).journal, config.list_closed_names()
-    latest = (entry.reading for entry in _read_since(journal, 0, _LATEST))
+    latest = (entry.reading for entry in read_newest(journal, _LATEST))
     found = {reading.sensor for reading in latest if "unknown_sensor" in reading.flags}
     former = {name for name in found if fold_id(name) in closed}
     return sorted(found - former - config.build_registry().sensors.keys()), sorted(former)
 
 
-def _read_since(journal: Path, after: int, most: int = _MAX_SINCE) -> Iterator[JournalEntry]:
+def read_newest(journal: Path, most: int, after: int = 0) -> Iterator[JournalEntry]:
     """Yield the newest entries after an offset, at most `most`; none without a journal."""
     if not journal.exists():
         return

@@ -9,12 +9,11 @@ import sqlite3
 import stat
 import statistics
 import tempfile
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from pydantic import BaseModel
 
 from ingest.validation import fold_id
@@ -25,6 +24,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.sections.common import US_ZONES
 from plumewatch.config.settings import read_influx_settings
 from plumewatch.sensor_clock import compute_offset, explain_shift, find_shift
+from plumewatch.sensor_status import read_newest
 from plumewatch.service.data_folder import refuse_older
 from plumewatch.service.stored_values import describe_damage
 from storage.errors import (
@@ -35,10 +35,8 @@ from storage.errors import (
     StorageUnavailableError,
 )
 from storage.files import find_holder, make_private_folder
-from storage.reading import Reading
 from storage.registry import Registry
 from storage.repair import find_recovery_program
-from storage.sqlite import connect
 from storage.timeseries.influx import InfluxSeries
 
 if TYPE_CHECKING:
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
 
     from plumewatch.check.result import CheckResult
     from plumewatch.config.model import PlumewatchConfig
+    from storage.reading import Reading
 
 _MOUNTED: Final = "/run"
 _MIN_GB: Final = 1.0
@@ -267,15 +266,9 @@ def _explain_shifts(
 
 def _read_newest(path: Path) -> Sequence[Reading]:
     """Return the newest readings of a journal; none if it cannot be read (see `check_store`)."""
-    decoder = msgspec.msgpack.Decoder(Reading)
-    try:
-        with closing(connect(path, read_only=True)) as db:
-            rows = db.execute(
-                "SELECT body FROM journal ORDER BY offset DESC LIMIT ?", (_LOOKED_AT,)
-            ).fetchall()
-        return [decoder.decode(row["body"]) for row in rows]
-    except (StorageError, sqlite3.Error, msgspec.MsgspecError):
-        return []
+    with suppress(StorageError, sqlite3.Error):
+        return [entry.reading for entry in read_newest(path, _LOOKED_AT)]
+    return []
 
 
 def _format_time(at: float) -> str:

@@ -17,7 +17,6 @@ from reports.rows import name_rooms
 if TYPE_CHECKING:
     from dashboards.boards import DashboardSettings
     from dashboards.build import DataSource
-    from dashboards.grafana import Grafana
     from plumewatch.config.model import PlumewatchConfig
 
 
@@ -81,12 +80,15 @@ def push(
     from dashboards.queries import POLICIES
 
     try:
-        from dashboards.grafana import Refused, Unreachable
+        from dashboards.grafana import Grafana, Refused, Unreachable
     except ImportError as error:
         raise UsageError("this needs an extra: pip install 'plumewatch[dashboards]'") from error
     loaded = Site.load(config)
     settings = _build_settings(loaded.config, influxdb3=influxdb3)
-    server = _connect(url, token_file)
+    try:
+        server = Grafana(url, load_secret_at("token", token_file).reveal())
+    except ValueError as error:
+        raise UsageError(f"--url: {error}") from error
     source = None if reader_file is None else _build_source(loaded.config, reader_file)
     try:
         server.check()
@@ -98,16 +100,6 @@ def push(
         raise RefusedError(str(error)) from error
     except Unreachable as error:
         raise UnreachableError(str(error)) from error
-
-
-def _connect(url: str, token_file: Path) -> Grafana:
-    from dashboards.grafana import Grafana
-
-    token = load_secret_at("token", token_file).reveal()
-    try:
-        return Grafana(url, token)
-    except ValueError as error:
-        raise UsageError(f"--url: {error}") from error
 
 
 def _build_settings(config: PlumewatchConfig, *, influxdb3: bool) -> DashboardSettings:
