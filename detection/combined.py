@@ -437,10 +437,6 @@ class CombinedDetector:
         self._devices.move_clock(by_s, sensors)
         return self.plumes.move_clock(now, by_s, sensors)
 
-    def go_back(self, sensor: str, time: float, received: float) -> list[Event]:
-        """Let one sensor continue at an earlier time; see `Detector.go_back`."""
-        return self.plumes.go_back(sensor, time, received)
-
     def _go_back(self, now: float) -> None:
         self._slow.set_back(now)
         self._received = min(self._received, now)

@@ -185,10 +185,7 @@ _CONTINUES_S: Final = 60.0
 
 
 class _Snapshot(msgspec.Struct):
-    detector: bytes
-    devices: bytes
-    slow: bytes
-    watermark: float
+    detectors: CombinedState
     last_adjustment: int
     order: bytes
     newest_received: float
@@ -225,7 +222,7 @@ class ReadingSelector:
         """Return the state, including the number of the last threshold adjustment."""
         return msgspec.msgpack.encode(
             _Snapshot(
-                *self.detectors.get_state(),
+                self.detectors.get_state(),
                 last_adjustment,
                 self._reorder.snapshot(),
                 self._newest_received,
@@ -241,8 +238,7 @@ class ReadingSelector:
             reorder = Reorder.restore(found.order)
         except msgspec.MsgspecError as error:
             raise SnapshotError(f"not a snapshot: {error}") from error
-        parts = CombinedState(found.detector, found.devices, found.slow, found.watermark)
-        self.detectors = CombinedDetector.restore(parts, self._place)
+        self.detectors = CombinedDetector.restore(found.detectors, self._place)
         self._reorder = reorder
         self._newest_received = found.newest_received
         self._on_our_clock, self._with_particles = found.on_our_clock, found.with_particles
@@ -288,7 +284,7 @@ class ReadingSelector:
                 events += self._show(shown)
                 shown = []
                 at = min(reading.time, reading.received)
-                events += self.detectors.go_back(reading.sensor, at, reading.received)
+                events += self.detectors.plumes.go_back(reading.sensor, at, reading.received)
             shown.append(reading)
         return events + self._show(shown)
 
