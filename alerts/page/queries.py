@@ -282,10 +282,10 @@ def find_incidents(
 
 
 def find_open_incidents(
-    db: sqlite3.Connection, *, room: str = "", rooms: str | None = None, limit: int = 50
+    db: sqlite3.Connection, *, rooms: str | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:
     """Return open incidents; incidents that need a response come first."""
-    found = find_incidents(db, statuses=_OPEN_STATUSES, room=room, rooms=rooms, limit=limit)
+    found = find_incidents(db, statuses=_OPEN_STATUSES, rooms=rooms, limit=limit)
     return sorted(found, key=_rank)
 
 
@@ -306,15 +306,6 @@ def find_last_delivery(db: sqlite3.Connection, *, rooms: str | None = None) -> f
         (rooms,),
     ).fetchone()
     return None if row[0] is None else float(row[0])
-
-
-def find_latest_incidents(
-    db: sqlite3.Connection, *, room: str = "", rooms: str | None = None, limit: int = 50
-) -> list[dict[str, Any]]:
-    """Return the open incidents, followed by the newest resolved ones."""
-    found = find_open_incidents(db, room=room, rooms=rooms, limit=limit)
-    over = find_incidents(db, statuses=("resolved",), room=room, rooms=rooms, limit=limit)
-    return [*found, *over][:limit]
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[bool, bool, float]:

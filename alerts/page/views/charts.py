@@ -135,7 +135,7 @@ class RoomPages(PageGroup):
     @serves("/rooms/{id}")
     async def _page(self, request: Request) -> Response:
         context, room = self._context, self._context.find_room(request)
-        incidents = await context.read(queries.find_latest_incidents, room=room.id, limit=10)
+        incidents = await context.read(queries.find_incidents, room=room.id, limit=10)
         return context.render(
             request,
             "room.html",

@@ -84,7 +84,6 @@ class SensorPages(PageGroup):
             summary=self._summarize(pipeline, notices, rows),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
             has_labels=not context.is_for_this_computer,
-            sites=context.permitted.list_sites(),
             rows=rows,
             span=span,
             visible=dead_letters.make_visible,
@@ -169,14 +168,12 @@ class SensorPages(PageGroup):
             for figures in groups
         ]
 
-    @serves("/sensors/labels", Right.SENSORS)
+    @serves("/sensors/labels", Right.SENSORS, one_school=True, of_any_size=True)
     async def _labels(self, request: Request) -> Response:
-        context, site = self._context, request.query_params.get("site", "")
-        chosen = {found.name for found in context.registry.sites.values() if found.id == site}
-        if context.is_for_this_computer or (site and not chosen):
+        context = self._context
+        if context.is_for_this_computer:
             raise HTTPException(404, _("This page does not exist."))
-        registry = context.registry.within(chosen) if site else context.registry
-        labels = list_labels(registry, context.policy.page_url)
+        labels = list_labels(context.registry, context.policy.page_url)
         return context.render(request, "labels.html", labels=labels)
 
     @serves("/sensors/{id}", Right.SENSORS)
