@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import math
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 from urllib.parse import quote
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _FORM_S: Final = 10.0
 """Maximum time for a form to arrive, in seconds."""
+_MAX_FORM, _MAX_FIELDS, _MAX_BODY = 60_000, 800, 10_000
+"""Maximum bytes and fields of a form, and maximum bytes of a program's request."""
 _POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     b" connect-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none';"
@@ -122,13 +123,6 @@ def require_same_origin(request: Request) -> None:
         raise HTTPException(403, _("This form was not sent from this page."))
 
 
-class FormSize(Enum):
-    """Maximum size of a form, in bytes and in fields."""
-
-    SMALL = (10_000, 20)
-    LARGE = (60_000, 800)
-
-
 def get_session(request: Request) -> Session | None:
     """Return the session of a request, or None."""
     found: Session | None = getattr(request.state, "session", None)
@@ -154,18 +148,17 @@ def refuse_for_now(wait_s: float, detail: str) -> HTTPException:
     return HTTPException(429, detail, {"Retry-After": str(math.ceil(wait_s))})
 
 
-async def read_form(request: Request, size: FormSize | None = None) -> FormData:
+async def read_form(request: Request) -> FormData:
     """Read a form; raise 413 if it is too large, 408 if too slow, 400 if cut off."""
-    most, fields = (size or FormSize.SMALL).value
-    read = partial(request.form, max_files=0, max_fields=fields, max_part_size=5000)
-    return await _receive(request, read, most)
+    read = partial(request.form, max_files=0, max_fields=_MAX_FIELDS, max_part_size=5000)
+    return await _receive(request, read, _MAX_FORM)
 
 
 async def read_body(request: Request) -> bytes:
-    """Read a small, optional body, with the limits of a small form."""
+    """Read an optional body, as `read_form` reads a form."""
     if request.headers.get("content-length", "0") == "0":
         return b""
-    return await _receive(request, request.body, FormSize.SMALL.value[0])
+    return await _receive(request, request.body, _MAX_BODY)
 
 
 async def _receive(request: Request, read: Callable[[], Awaitable[_T]], most: int) -> _T:

@@ -23,7 +23,6 @@ from alerts.incidents import repository
 from alerts.incidents.free_text import clean_text, find_fault
 from alerts.page import queries
 from alerts.page.guard import (
-    FormSize,
     PendingSignIn,
     Session,
     get_session,
@@ -183,13 +182,11 @@ class PageContext(Visibility):
             raise HTTPException(403, explain_role(right))
         return session
 
-    async def require_form(
-        self, request: Request, right: Right | None = None, *, size: FormSize | None = None
-    ) -> None:
+    async def require_form(self, request: Request, right: Right | None = None) -> None:
         """Check and store an action's form; raise 403 if it is not from our page or not allowed."""
         require_same_origin(request)
         session = await self.require_session(request, right)
-        request.state.form = await read_form(request, size)
+        request.state.form = await read_form(request)
         if not session.allows(get_text(request.state.form, "form_token")):
             raise HTTPException(403, _("This form has expired. Go back, reload and try again."))
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from alerts.page.guard import FormSize
     from alerts.page.page_context import PageContext
 
     Admit = Callable[[PageContext, Request], Awaitable[None]]
@@ -45,7 +44,6 @@ class _Served:
     path: str
     access: Access | Right | Admit
     methods: tuple[str, ...]
-    size: FormSize | None
     one_school: bool = False
     of_any_size: bool = False
 
@@ -71,7 +69,7 @@ class _Served:
             await context.require_reader(request, Right.SENSORS)
         elif self.access is not Access.PUBLIC:
             if "POST" in self.methods:
-                await context.require_form(request, right, size=self.size)
+                await context.require_form(request, right)
             else:
                 await context.require_session(request, right)
 
@@ -81,7 +79,6 @@ def serves(
     access: Access | Right | Admit = Access.READERS,
     *,
     methods: tuple[str, ...] = ("GET",),
-    size: FormSize | None = None,
     one_school: bool = False,
     of_any_size: bool = False,
 ) -> Callable[[_Handler], _Handler]:
@@ -89,12 +86,12 @@ def serves(
 
     If `access` is a function, that function checks access and stores the session in
     `request.state`. A POST that is not public needs a session and a form from our own page. The
-    form, of at most `size`, is stored there too. With `one_school`, a page shows only the chosen
-    school's rooms. With `of_any_size`, it shows all schools together unless one is chosen.
+    form is stored there too. With `one_school`, a page shows only the chosen school's rooms. With
+    `of_any_size`, it shows all schools together unless one is chosen.
     """
 
     def mark(handler: _Handler) -> _Handler:
-        handler.__dict__["served"] = _Served(path, access, methods, size, one_school, of_any_size)
+        handler.__dict__["served"] = _Served(path, access, methods, one_school, of_any_size)
         return handler
 
     return mark
@@ -107,9 +104,6 @@ class _RowConvertor(Convertor[int]):
 
     def convert(self, value: str) -> int:
         return int(value)
-
-    def to_string(self, value: int) -> str:
-        return str(value)
 
 
 register_url_convertor("row", _RowConvertor())

@@ -90,8 +90,8 @@ def _write_place(room: Tree) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _list_given(tree: Tree, key: str) -> dict[str, str]:
-    return {name: name for name in tree.get(key, ())}
+def _list_unregistered(tree: Tree) -> dict[str, str]:
+    return {name: name for name in tree.get(UNREGISTERED, ())}
 
 
 def _list_values(tree: Tree, section: str, key: str) -> dict[str, str]:
@@ -150,7 +150,6 @@ _staff, _zones = (partial(_list_names, section=section) for section in ("staff",
 _buildings, _floors, _room_kinds = (
     partial(_list_values, section="room", key=key) for key in ("building", "floor", "kind")
 )
-_unregistered = partial(_list_given, key=UNREGISTERED)
 _NAME: Final = Field("name", mark("Name"))
 _ID: Final = Field("id", mark("Name"), help=mark("Letters, digits, and . _ : - only."))
 _SITE: Final = Field("site", mark("School"), Kind.CHOICE, _list_sites, needs_choices=True)
@@ -283,7 +282,7 @@ FORMS: Final = (
             Field(
                 "id",
                 mark("ID that it sends"),
-                choices=_unregistered,
+                choices=_list_unregistered,
                 help=mark("Topic, serial number or EUI. Reports and thresholds belong to this ID."),
             ),
             Field("room", mark("Room"), Kind.CHOICE, _list_rooms),
@@ -291,7 +290,7 @@ FORMS: Final = (
                 "aliases",
                 mark("Replaced by (IDs of newer devices)"),
                 Kind.WORDS,
-                _unregistered,
+                _list_unregistered,
                 help=mark("Separated by commas."),
             ),
             Field("model", mark("Model")),

@@ -98,9 +98,6 @@ class SignInGroup(PageGroup):
         right = [member for member, is_right in zip(people, fits, strict=False) if is_right]
         return right[0] if len(right) == 1 else None
 
-    def _find_people(self, account: str) -> Sequence[StaffMember]:
-        return self._list_by_name().get(account.casefold(), ())
-
     def _list_by_name(self) -> dict[str, list[StaffMember]]:
         """Return people by id, and by name if they can use a password; a few for each.
 
@@ -259,7 +256,7 @@ class SignInPages(SignInGroup):
         form = await read_form(request)
         after = keep_inside(get_text(form, "after"))
         account = " ".join(get_text(form, "account").split())[:80]
-        people = self._find_people(account)
+        people = self._list_by_name().get(account.casefold(), [])
         actor = people[0].id if len(people) == 1 else "unknown"  # the text may be a password
         if self._is_one_click(request):
             member = self._context.policy.find_member(account)

@@ -21,7 +21,7 @@ from alerts.access.roles import Right
 from alerts.errors import ConfigFaultsError, ConfigFileError
 from alerts.page.config_file import Edit
 from alerts.page.forms import Kind, build_fields, find_changes
-from alerts.page.guard import FormSize, get_text
+from alerts.page.guard import get_text
 from alerts.page.page_context import explain_role
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.setting_forms import FORMS, LIMITED, NEW_PERSON, UNREGISTERED
@@ -94,7 +94,7 @@ class ConfigPages(PageGroup):
         values = start if index is None else version.whole[form.section][index]
         return await self._render_form(request, form, version, index, values)
 
-    @serves("/settings/{form}/{entry}", Access.STAFF, methods=("POST",), size=FormSize.LARGE)
+    @serves("/settings/{form}/{entry}", Access.STAFF, methods=("POST",))
     async def _save_entry(self, request: Request) -> Response:
         form, version, index = await self._find_entry(request)
         session = request.state.session

@@ -25,7 +25,7 @@ from alerts.incidents.incident import (
 )
 from alerts.notify.pictures import IncidentPictures
 from alerts.page import queries
-from alerts.page.guard import FormSize, get_session, get_text
+from alerts.page.guard import get_session, get_text
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from detection.events import EventKind
@@ -119,7 +119,6 @@ class IncidentPages(PageGroup):
         "/incidents/answers",
         Right.ANSWER,
         methods=("POST",),
-        size=FormSize.LARGE,
         one_school=True,
         of_any_size=True,
     )
