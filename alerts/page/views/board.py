@@ -56,27 +56,22 @@ class BoardPages(PageGroup):
         return self._context.render(request, "sign.html", signs=signs)
 
     async def _load_content(self, request: Request) -> dict[str, Any]:
-        context = self._context
-        registry, compared = context.registry, []
+        context, compared = self._context, []
         chosen = context.find_school(request.query_params.get("site"))
-        rooms = list(registry.rooms.values())
         opened = await context.read(queries.find_open_incidents, rooms=context.rooms)
-        missed = await context.read(queries.find_missed_incidents, rooms=context.rooms)
-        known = registry.rooms
+        known = context.registry.rooms
         open_at = Counter(known[i["room"]].site for i in opened if i["room"] in known)
-        if len(registry.sites) + len(registry.closed) > 1:
+        if len(context.registry.sites) + len(context.registry.closed) > 1:
             compared = await self._compare_schools()
-            if chosen is not None:
-                rooms = [room for room in rooms if room.site == chosen.name]
-                own = {room.id for room in rooms}
-                opened = [i for i in opened if i["room"] in own]
-                missed = [i for i in missed if i["room"] in own]
-            elif len(rooms) > MAX_ROOMS:
-                rooms = []
-        states = await context.load_room_states(rooms)
-        lives, sensors = context.read_pipeline().sensors, registry.sensors
         if chosen is not None:
-            sensors = registry.within({chosen.name}).sensors
+            context.show_only(chosen)
+            opened = [i for i in opened if i["room"] in context.registry.rooms]
+        rooms = list(context.registry.rooms.values())
+        if compared and chosen is None and len(rooms) > MAX_ROOMS:
+            rooms = []
+        missed = await context.read(queries.find_missed_incidents, rooms=context.rooms)
+        states = await context.load_room_states(rooms)
+        lives, sensors = context.read_pipeline().sensors, context.registry.sensors
         return {
             "compared": compared,
             "when": gettext(WEEK_BEFORE),
