@@ -312,17 +312,17 @@ def write_unreachable(sentence: str, phone: str) -> str:
     return " ".join(filter(None, (sentence, _("Alerts may not be going out."), call)))
 
 
-def write_script_messages(*scripts: str) -> Markup:
-    """Return a meta tag with the translations that scripts need; empty in English."""
+def write_script_messages() -> Markup:
+    """Return a meta tag with the translations that the page's script needs; empty in English."""
     if get_language() == ENGLISH:
         return Markup()
-    found = {text: gettext(text) for script in scripts for text in _find_texts(script)}
+    found = {text: gettext(text) for text in _find_script_texts()}
     return Markup('  <meta name="messages" content="{}">\n').format(json.dumps(found))
 
 
 @cache
-def _find_texts(script: str) -> list[str]:
-    return _SCRIPT_TEXT.findall((_HERE / "static" / script).read_text(encoding="utf-8"))
+def _find_script_texts() -> list[str]:
+    return _SCRIPT_TEXT.findall((_HERE / "static/page.js").read_text(encoding="utf-8"))
 
 
 def draw_code(text: str) -> str:

@@ -143,30 +143,29 @@ class SensorPages(PageGroup):
         Messages of unregistered sensors, and notices, belong to no school. With one school
         selected, their figures are therefore a separate list.
         """
+
+        def warn_of(name: str, number: int) -> tuple[str, str, str]:
+            return name, f"{number:,}", "attention" if number else "ok"
+
         states = Counter(row["state"] for row in rows)
+        alive = states["alive"]
         own = [
-            (_("Registered"), len(rows), "none"),
-            (_("Reporting"), states["alive"], "ok" if states["alive"] else "attention"),
-            (_("Silent"), states["silent"], "attention"),
-            (_("Offline"), states["offline"], "attention"),
-            (_("Never heard"), states["never heard"], "attention"),
-            (_("With data problems"), sum(row["life"].has_problems for row in rows), "attention"),
+            (_("Registered"), f"{len(rows):,}", "none"),
+            (_("Reporting"), f"{alive:,}", "ok" if alive else "attention"),
+            warn_of(_("Silent"), states["silent"]),
+            warn_of(_("Offline"), states["offline"]),
+            warn_of(_("Never heard"), states["never heard"]),
+            warn_of(_("With data problems"), sum(row["life"].has_problems for row in rows)),
         ]
         shared = [
-            (_("Unregistered"), len(pipeline.quarantine), "attention"),
-            (_("Unknown formats"), len(pipeline.unmatched), "attention"),
-            (_("Messages rejected"), sum(pipeline.dead_letters.values()), "attention"),
-            (_("Notices failed in 7 days"), notices.get("failed", 0), "attention"),
+            warn_of(_("Unregistered"), len(pipeline.quarantine)),
+            warn_of(_("Unknown formats"), len(pipeline.unmatched)),
+            warn_of(_("Messages rejected"), sum(pipeline.dead_letters.values())),
+            warn_of(_("Notices failed in 7 days"), notices.get("failed", 0)),
         ]
-        groups = [own, shared] if self._context.sites is None else [own]
-        groups = [own + shared] if self._context.rooms is None else groups
-        return [
-            [
-                (name, f"{n:,}", level if n or level == "none" or name == "Reporting" else "ok")
-                for name, n, level in figures
-            ]
-            for figures in groups
-        ]
+        if self._context.rooms is None:
+            return [own + shared]
+        return [own, shared] if self._context.sites is None else [own]
 
     @serves("/sensors/labels", Right.SENSORS, one_school=True, of_any_size=True)
     async def _labels(self, request: Request) -> Response:

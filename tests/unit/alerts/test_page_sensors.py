@@ -109,6 +109,12 @@ async def test_a_sensor_that_is_not_checked_yet_has_its_page(open_page):
     assert "3 s ago" in answer.text
 
 
+@pytest.mark.parametrize("code", ["en", "es"])
+async def test_that_no_sensor_reports_needs_attention_in_every_language(open_page, code):
+    text = (await open_page(pipeline=PipelineStatus).client.get(f"/sensors?lang={code}")).text
+    assert re.findall(r'<div class="(\w+)"><dt>', text)[:2] == ["none", "attention"]
+
+
 async def test_unknown_sensors_by_name_and_format(open_page):
     unknown = (
         Quarantined("n2-<new>", NOW - 60, NOW - 3, 12, "tasmota"),
