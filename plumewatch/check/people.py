@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
 from alerts.access.directory import is_of_directory, list_people
@@ -55,9 +55,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from joserfc.jwk import KeySet
-
-    from alerts.page.identity_provider import IdentityProvider
     from alerts.policy import AlertPolicy, StaffMember
     from alerts.secrets import Secret
     from ingest.decoders import Routes
@@ -242,8 +239,7 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         return
     own, name = config.sign_in, provider.settings.label
     try:
-        _document, keys = asyncio.run(_fetch_published(provider))
-        count = len(keys.keys)
+        count = len(asyncio.run(provider.fetch_keys()).keys)
     except ProviderError as error:
         why = f" ({own.issuer} {error.__cause__})" if error.__cause__ else ""
         yield fault(
@@ -289,10 +285,6 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         )
 
 
-async def _fetch_published(provider: IdentityProvider) -> tuple[dict[str, Any], KeySet]:
-    return await provider.fetch_document(), await provider.fetch_keys()
-
-
 def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Check the staff page: its port, where links lead, and who can sign in."""
     del now
@@ -304,6 +296,8 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     missing = ", ".join(find_without_password(config))
     missing = f"; without a password: {missing} (plumewatch staff password ID)" if missing else ""
     free = taken.sentence if taken else f"{web.host}:{web.port} is free"
+    public = urlsplit(web.public_url)
+    is_protected = public.scheme == "https" or is_loopback(public.hostname or "")
     if not web.public_url and (web.trusted_proxies or _read_state(config, _find_proxy)):
         yield warn(
             "staff page",
@@ -317,7 +311,7 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             f" is not set{missing}",
             'web.public_url = "https://..." of the proxy in front of it (docs/install.md)',
         )
-    elif not is_loopback(web.host) and not _is_protected(web.public_url):
+    elif not (is_loopback(web.host) or is_protected):
         yield warn(
             "staff page",
             f"{free}; without TLS, so passwords and links can be read on the network{missing}",
@@ -335,10 +329,6 @@ def _find_proxy(db: sqlite3.Connection) -> bool:
     """Return whether the page got requests from a proxy."""
     found = db.execute("SELECT 1 FROM audit WHERE kind = ? LIMIT 1", (AuditKind.PROXY,))
     return found.fetchone() is not None
-
-
-def _is_protected(url: str) -> bool:
-    return url.startswith("https://") or is_loopback(urlsplit(url).hostname or "")
 
 
 def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:

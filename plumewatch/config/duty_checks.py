@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import product
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
 from alerts.access.directory import is_of_directory
 from alerts.duty.roster import LABELS, ZoneMap, choose_routes, parse_matchers, walk_routes
@@ -274,10 +273,6 @@ def _find_hours_faults(path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:
         yield ConfigFault(f"{path}.people", "nobody", SOMEBODY)
 
 
-def _find_zone(draft: Draft, site: str) -> ZoneInfo:
-    return draft.config.get_zone(site) if draft.config.timezone else ZoneInfo("UTC")
-
-
 def _find_override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:
     config = draft.config
     ids = {shift.id for shift in config.shift}
@@ -300,7 +295,7 @@ def _find_override_faults(draft: Draft, people: Collection[str]) -> Iterator[Con
         if entry.add and entry.add == entry.remove:
             allowed = defer("must be someone other than remove")
             yield ConfigFault(f"{path}.add", repr(entry.add), allowed)
-        zone = _find_zone(draft, shift.site if shift else "")
+        zone = config.get_zone(shift.site if shift else "")
         if convert_to_utc(entry.start, zone) >= convert_to_utc(entry.end, zone):
             allowed = defer("must be after start, %(start)s", start=entry.start)
             yield ConfigFault(f"{path}.end", str(entry.end), allowed)
@@ -322,10 +317,6 @@ def _list_places(config: PlumewatchConfig) -> Iterator[Mapping[str, str]]:
             }
 
 
-def _format_path(where: tuple[int, ...]) -> str:
-    return ".".join(["routing", *(f"routes.{i}" for i in where)])
-
-
 def _find_unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[ConfigFault]:
     """Find routes that no combination of place, kind and severity reaches."""
     asked = {matcher.name for *_, node in walk_routes(root) for matcher in node.matchers}
@@ -343,7 +334,7 @@ def _find_unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Itera
         if id(node) in dead:
             matchers = ", ".join(map(str, node.matchers))
             yield ConfigFault(
-                _format_path(where),
+                ".".join(["routing", *(f"routes.{i}" for i in where)]),
                 f"{matchers} to {receiver!r}",
                 "must be reachable: no registered room and kind gets here, because none matches or"
                 f" an earlier route matches first; kinds are {', '.join(sorted(ROUTED))}",

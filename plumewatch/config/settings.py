@@ -33,7 +33,7 @@ from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import date
     from pathlib import Path
     from zoneinfo import ZoneInfo
@@ -81,16 +81,10 @@ def load_certificates(path: str, file: Path | None) -> ssl.SSLContext:
 def read_ping_url(config: PlumewatchConfig) -> Secret | None:
     """Read the address to ping while ready, if any; raises `ConfigError` if it is not allowed."""
     url = read_secret(config, "watchdog.ping_url")
-    faults = [] if url is None else [*_find_url_faults(config, "watchdog.ping_url", url)]
-    if faults:
-        raise ConfigError(faults)
+    private = config.alerts.allow_private_targets
+    if url is not None and (fault := find_url_fault(url.reveal(), allow_private=private)):
+        raise ConfigError([ConfigFault("watchdog.ping_url", "the address", fault)])
     return url
-
-
-def _find_url_faults(config: PlumewatchConfig, path: str, url: Secret) -> Iterator[ConfigFault]:
-    fault = find_url_fault(url.reveal(), allow_private=config.alerts.allow_private_targets)
-    if fault:
-        yield ConfigFault(path, "the address", fault)
 
 
 def build_alert_budgets(config: PlumewatchConfig) -> AlertBudgets:

@@ -138,7 +138,7 @@ class Alerting:
             readings=ingestion.commits,
             unstored=unstored,
             read_journal=resources.journal.read,
-            state_failing=self._describe_failure,
+            state_failing=lambda: resources.run_until_stored.failing.get("incidents", ""),
             in_detector=resources.in_detector,
             clock=clock,
             on_alerts=resources.observer.on_alerts,
@@ -195,9 +195,6 @@ class Alerting:
             return work(*arguments)
 
         return await self._resources.run_until_stored("incidents", committed)
-
-    def _describe_failure(self) -> str:
-        return self._resources.run_until_stored.failing.get("incidents", "")
 
     async def _keep_operations(self) -> None:
         """Keep incidents of ongoing faults open, and close incidents of closed schools."""

@@ -153,14 +153,12 @@ class DetectionLoop:
         await self.ready.wait()
         while True:
             events, committed = await self._external.take()
-            await self._admit(events)
+            consumer = self._get_consumer()
+            now = await self._read_clock(consumer)
+            commit = consumer.commit_external
+            self._report(events, await self._alerting.commit(commit, events, now))
             if not committed.done():  # the waiting task may be cancelled
                 committed.set_result(None)
-
-    async def _admit(self, events: Sequence[Event]) -> None:
-        consumer = self._get_consumer()
-        now = await self._read_clock(consumer)
-        self._report(events, await self._alerting.commit(consumer.commit_external, events, now))
 
     async def run(self) -> None:
         """Evaluate readings as they become durable, until cancelled.

@@ -115,7 +115,8 @@ class Health:
 
     def check_parts(self) -> list[Part]:
         """Return every part, in the order in which readings pass through them."""
-        clock, store = self.lateness.problem, self._find_store_failure()
+        clock, writers = self.lateness.problem, self.writers
+        store = writers.readings.state.failing or writers.records.state.failing
         disk = "; ".join(f"{what}: {why}" for what, why in self._find_disk_failures().items())
         return [
             self._check_broker(),
@@ -187,13 +188,6 @@ class Health:
         if why := self.ingestion.commits.failing:
             failing["journal"] = why
         return dict(sorted(failing.items()))
-
-    def _find_store_failure(self) -> str:
-        return self.writers.readings.state.failing or self.writers.records.state.failing
-
-
-def _describe(parts: Iterable[Part]) -> str:
-    return "; ".join(f"{part.name}: {part.detail}" for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +330,7 @@ class Watchdog:
         failing = [part for part in self.health.check_parts() if not part.ok]
         starting = self._ready is None and self.monotonic() - self._started < _STARTING_S
         if self._ready is not False and failing and not starting:
-            log.warning("not ready: %s", _describe(failing))
+            log.warning("not ready: %s", "; ".join(f"{p.name}: {p.detail}" for p in failing))
         elif self._ready is False and not failing:
             log.warning("ready again")
         full = self.health.is_queue_near_limit()

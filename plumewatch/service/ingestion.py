@@ -128,7 +128,6 @@ class Ingestion:
             on_unstored=self.unstored.on_message,
         )
         self.polls = HttpPolls(read_polled_sensors(config), self.http_ingest, clock=clock)
-        self._resources = resources
         self._http_server: WebServer | None = None
         self._broker, self._paths = broker, resources.paths
         self._has_own_client_id = bool(config.broker.client_id)

@@ -93,7 +93,7 @@ class Meters(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics that have samples."""
         for meter in self.meters:
-            value = self._get_value(meter)
+            value = self.kept.get(meter.name) if meter.blocks else self._read(meter)
             if isinstance(value, Histogram):
                 *buckets, _, (_, total) = read_histogram(value).items()
                 yield HistogramMetricFamily(meter.metric, meter.help, buckets, total)
@@ -102,9 +102,6 @@ class Meters(Collector):
                 for labels, number in samples:
                     family.add_metric(list(labels.values()), number)
                 yield family
-
-    def _get_value(self, meter: Meter) -> Value:
-        return self.kept.get(meter.name) if meter.blocks else self._read(meter)
 
     def _read(self, meter: Meter) -> Value:
         try:

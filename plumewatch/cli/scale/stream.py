@@ -22,8 +22,6 @@ from plumewatch.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ingest.intake import IntakeConfig
-    from plumewatch.config.model import PlumewatchConfig
 
 app = typer.Typer()
 
@@ -111,11 +109,13 @@ def stream(
 
         source = None
         if kafka and site:
+            from plumewatch.config.ingest_settings import build_intake_config
             from scale.messages import MessageSource
             from scale.spark.kafka import check_topic, pack_records
 
             check_topic(spark, kafka, topic, options)
-            source = MessageSource(topic, partial(_build_intake, site.config), shards)
+            intake = partial(build_intake_config, site.config, dedupe_window=_DEDUPE_WINDOW)
+            source = MessageSource(topic, intake, shards)
             packed = pack_records(spark, kafka, source, options)
         else:
             packed = parts.pack_readings(parts.read_history(spark, history, files), shards)
@@ -171,12 +171,6 @@ def _read_budgets(site: Site | None) -> Any:
             db.row_factory = sqlite3.Row
             moved = {move.sensor: move.after for move in load_placed_after(db, 0)}
     return replace(build_alert_budgets(site.config), moved=moved)
-
-
-def _build_intake(config: PlumewatchConfig) -> IntakeConfig:
-    from plumewatch.config.ingest_settings import build_intake_config
-
-    return build_intake_config(config, dedupe_window=_DEDUPE_WINDOW)
 
 
 def _run(spark: Any, start: Callable[[], Any]) -> None:
