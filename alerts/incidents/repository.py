@@ -222,14 +222,6 @@ def save_event(
         "last_heard": heard_at,
         **based_on,
     }
-    known = tx.execute(
-        "UPDATE alert_event SET incident = coalesce(incident, :incident), "  # noqa: S608 - our names
-        + ", ".join(f'"{name}" = :{name}' for name in newest)
-        + " WHERE id = :id",
-        {**newest, "incident": incident, "id": event.id},
-    )
-    if known.rowcount:
-        return
     first = {
         "id": event.id,
         "sensor": event.sensor,
@@ -243,7 +235,10 @@ def save_event(
         "first_heard": heard_at,
         **{f"decided_{name}": value for name, value in based_on.items()},
     }
-    _insert(tx, "alert_event", {**newest, **first})
+    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in newest)
+    kept = "incident = coalesce(incident, excluded.incident)"
+    upsert = f"ON CONFLICT (id) DO UPDATE SET {kept}, {changes}"
+    _insert(tx, "alert_event", {**newest, **first}, upsert)
 
 
 def add_history(tx: sqlite3.Connection, incident: str, record: Record) -> None:
@@ -429,10 +424,12 @@ def _read_incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:
     return Incident(detections=tuple(detections), suppressed_by=mute, **values)
 
 
-def _insert(tx: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:
+def _insert(
+    tx: sqlite3.Connection, table: str, row: Mapping[str, object], upsert: str = ""
+) -> None:
     names = ", ".join(f'"{name}"' for name in row)
     tx.execute(
-        f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608 - our names
+        f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))}) {upsert}",  # noqa: S608 - our names
         tuple(row.values()),
     )
 
