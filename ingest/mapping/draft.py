@@ -26,11 +26,11 @@ from ingest.mapping.examples import (
 )
 from ingest.mapping.schema import MappingConfig
 from ingest.topics import TopicFilter
-from ingest.validation import fold_id
+from ingest.validation import fold_id, make_sensor_id
 from storage.reading import NO_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import tzinfo
 
     from storage.reading import Reading
@@ -200,9 +200,29 @@ def fix_topic(text: str, topic: str) -> str:
     """Return a suggestion that reads this topic alone, without its captures."""
     mapping = tomllib.loads(text)["mapping"][0]
     fixed: dict[str, object] = {"topic": topic}
-    if "capture" in mapping["sensor"] and "each" not in mapping:
+    if "path" not in mapping["sensor"] and "each" not in mapping:
         fixed["sensor"] = {"fixed": mapping["example"][0]["sensor"]}
-    for key, value in fixed.items():
+    return _change_head(text, mapping, fixed)
+
+
+def add_levels(text: str, topic: str, places: Collection[int]) -> str:
+    """Return a suggestion that names its sensor also by these levels of the topic."""
+    mapping = tomllib.loads(text)["mapping"][0]
+    levels, own = mapping["topic"].split("/"), mapping["sensor"].get("capture")
+    names = {k: f"level{k + 1}" for k in places if not _CAPTURE.fullmatch(levels[k])}
+    if own is None or not names:
+        return text
+    names[levels.index(f"{{{own}}}")] = own
+    captures = [{"capture": names[k]} for k in sorted(names)]
+    named = make_sensor_id(":".join(topic.split("/")[k] for k in sorted(names)))
+    levels = [f"{{{names[k]}}}" if k in names else level for k, level in enumerate(levels)]
+    old, new = (f"\nsensor = {format_toml(s)}" for s in (mapping["example"][0]["sensor"], named))
+    text = _change_head(text, mapping, {"topic": "/".join(levels), "sensor": captures})
+    return text.replace(old, new)
+
+
+def _change_head(text: str, mapping: Mapping[str, Any], changes: Mapping[str, object]) -> str:
+    for key, value in changes.items():
         old, new = (f"\n{key} = {format_toml(part)}" for part in (mapping[key], value))
         text = text.replace(old, new, 1)
     return text
@@ -302,6 +322,9 @@ def _find_place(levels: list[str], ids: set[str], metric: int) -> tuple[int, str
         for i in free
         if any(c.isdigit() for c in levels[i]) and _VERSION.fullmatch(levels[i]) is None
     ]
+    above = [i for i in free if i < metric]
+    if above and not any(i > metric for i in with_digits):
+        return above[-1], "the level above the quantity", above[-1] not in with_digits
     if with_digits:
         return with_digits[-1], "this level looks like the name of a device", False
     if len(free) >= 3:

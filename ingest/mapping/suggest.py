@@ -72,7 +72,7 @@ _IDENTITY: Final = frozenset(
 )
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?\d{1,6},(?:\d{1,2}|\d{4,})(?:\D.*)?")
 """Matches a number with a decimal comma. Three digits behind it may be thousands."""
-_SEVERAL: Final = frozenset({*FINE_PARTICLES, "tvoc_ppb", "tvoc_ugm3", "voc_index"})
+DEVICE_HAS_ONE: Final = frozenset({*FINE_PARTICLES, "tvoc_ppb", "tvoc_ugm3", "voc_index"})
 """Quantities that a device has once, so that a second one is another device's."""
 _SIZE: Final = re.compile(r"(?<=_)p(?=\d)", re.IGNORECASE)
 _NOT_AIR: Final = frozenset({"rssi", "battery", "light"})
@@ -381,7 +381,7 @@ def find_devices(content: Any, path: Steps = ()) -> Steps | None:
     measured = [found for item in members if (found := _find_measured(item))]
     if len(measured) > 1:
         shared = set.intersection(*measured)
-        if shared and (type(content) is list or shared & _SEVERAL):
+        if shared and (type(content) is list or shared & DEVICE_HAS_ONE):
             return path
     found_inside = (find_devices(value, (*path, key)) for key, value in inner)
     return next((found for found in found_inside if found is not None), None)

@@ -26,11 +26,13 @@ from ingest.mapping.draft import (
     USUAL_UNIT,
     ColumnsError,
     SuggestError,
+    add_levels,
     find_guessed_units,
     fix_topic,
 )
 from ingest.mapping.examples import find_lacks
 from ingest.mapping.frames import propose
+from ingest.mapping.suggest import DEVICE_HAS_ONE
 from ingest.mqtt.connection import make_client, open_connection
 from ingest.topics import TopicFilter, matches_topic
 from ingest.validation import Message, parse_number
@@ -40,7 +42,7 @@ from plumewatch.config.load import parse
 from plumewatch.sensor_clock import compute_offset, explain_shift, find_shift
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import aiomqtt
 
@@ -129,6 +131,8 @@ class Discovery:
     - `unread`: the reason for each topic that cannot be read.
     - `unlabeled`: why a topic is not read whose columns or layout a person could name.
     - `base`: the existing configuration; topics that it reads need no route or mapping.
+    - `apart`: by topic filter, the levels that tell apart devices of otherwise the same name.
+    - `shared`: topics of different devices that are read as one sensor all the same.
     """
 
     columns: Mapping[str, str]
@@ -138,6 +142,8 @@ class Discovery:
     unread: dict[str, str] = field(default_factory=dict)
     unlabeled: dict[str, str] = field(default_factory=dict)
     base: Mapping[str, Any] = field(default_factory=dict)
+    apart: dict[str, Collection[int]] = field(default_factory=dict)
+    shared: Collection[str] = ()
 
 
 def _new_client(settings: BrokerSettings) -> aiomqtt.Client:
@@ -191,7 +197,6 @@ def discover(
 
     `columns`: columns of CSV, or the layout of frames, by topic filter.
     """
-    found = Discovery(columns or {}, base=base or {**_DRAFT, "timezone": zone.key})
     context = Context(zone=zone)
     unknown: dict[str, list[bytes]] = {}
     for message in messages:
@@ -201,10 +206,48 @@ def discover(
             if error.reason is Reason.UNKNOWN_TOPIC and message.payload:
                 unknown.setdefault(message.topic, []).append(message.payload)
     newest = max((m.received for m in messages), default=0.0)
-    for topic, samples in unknown.items():
-        _propose(found, topic, samples[:_SAMPLES], newest, Context(zone=zone))
+    base = base or {**_DRAFT, "timezone": zone.key}
+    apart: dict[str, Collection[int]] = {}
+    for _ in range(2):
+        found = Discovery(columns or {}, base=base, apart=apart.copy())
+        for topic in sorted(unknown, key=lambda topic: topic not in apart):
+            _propose(found, topic, unknown[topic][:_SAMPLES], newest, Context(zone=zone))
+        found.shared = apart = _find_shared(found, unknown, newest, context)
+        if not apart:
+            break
     _collect(found, messages, _build_routes(found), Context(zone=zone))
     return found
+
+
+def _find_shared(
+    found: Discovery, unknown: Mapping[str, Sequence[bytes]], received: float, context: Context
+) -> dict[str, Collection[int]]:
+    """Return the topics of different devices that are read as one sensor, and how they differ.
+
+    They give the same quantity of particles or VOC. The values are the levels that differ.
+    """
+    order = _build_routes(found)
+    topics: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for topic, samples in unknown.items():
+        with contextlib.suppress(DecodeError):
+            message = Message(topic, samples[-1], received)
+            for reading in _read_alone(message, order, context):
+                for quantity in DEVICE_HAS_ONE.intersection(reading.values):
+                    topics[reading.sensor, quantity].append(topic)
+    shared: dict[str, Collection[int]] = {}
+    for group in topics.values():
+        levels = zip(*(topic.split("/") for topic in group), strict=False)
+        differ = {place for place, words in enumerate(levels) if len(set(words)) > 1}
+        if len(group) > 1:
+            shared |= {topic: differ.union(shared.get(topic, ())) for topic in group}
+    return shared
+
+
+def _read_alone(message: Message, order: Routes, context: Context) -> list[Reading]:
+    """Return the readings in a message when nothing else was received."""
+    states = States()
+    readings = decode_message(message, replace(context, states=states), "", order)
+    return [*readings, *states.joiner.close(context.limits)]
 
 
 def _propose(
@@ -234,12 +277,16 @@ def _propose(
             columns=columns,
             alone=False,
         )
+        places = next((k for form, k in found.apart.items() if matches_topic(form, topic)), ())
+        if places and not trusted:
+            text = add_levels(text, topic, places)
+            found.apart[TopicFilter(_parse_mapping(text)["topic"]).pattern] = places
         if is_read:
-            if _is_read_alike(found, text, context, trusts_units=not shared):
+            if _is_read_alike(found, text, context, trusted=not shared):
                 return  # another device's or value's mapping reads it
             text = fix_topic(text, topic)
         _build_routes(replace(found, mappings=[*found.mappings, text]))
-    except (SuggestError, ConfigError) as error:
+    except (SuggestError, ConfigError, DecodeError) as error:
         if not is_read:
             found.unread[topic] = str(error).partition("\n")[0]
             if (
@@ -260,22 +307,24 @@ def _matches(mapping: Mapping[str, Any], topic: str) -> bool:
     return TopicFilter(mapping["topic"]).match(topic) is not None
 
 
-def _is_read_alike(found: Discovery, text: str, context: Context, *, trusts_units: bool) -> bool:
+def _is_read_alike(found: Discovery, text: str, context: Context, *, trusted: bool) -> bool:
     """Return whether the known mappings read from a message what its own mapping would read.
 
-    With `trusts_units`, a person may have corrected the units that the proposal only guesses.
+    With `trusted`, a person wrote the mapping. It may have corrected the units that the
+    proposal only guesses, and if it reads more than the proposal, nothing else is expected of it.
     """
     own = _parse_mapping(text)["example"][0]
     usual = {q for q, _, why in find_guessed_units(text) if why.startswith(USUAL_UNIT)}
-    states = States()
     payload = own["payload"].encode() if "payload" in own else bytes.fromhex(own["payload_hex"])
     message = Message(own["topic"], payload, own["received"])
-    readings = decode_message(message, replace(context, states=states), "", _build_routes(found))
-    readings += states.joiner.close(context.limits)
+    readings = _read_alone(message, _build_routes(found), context)
     values = next((r.values for r in readings if r.sensor == own["sensor"]), {})
+    wanted = own.get("values", {})
+    if trusted and values.keys() - wanted.keys():
+        wanted = {key: value for key, value in wanted.items() if key in values}
     return all(
-        key in values and (math.isclose(values[key], value) or (trusts_units and key in usual))
-        for key, value in own.get("values", {}).items()
+        key in values and (math.isclose(values[key], value) or (trusted and key in usual))
+        for key, value in wanted.items()
     )
 
 

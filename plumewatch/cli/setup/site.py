@@ -289,6 +289,11 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
             fields = mapping.get("field", ())
             units = ", ".join(f"{one['quantity']} in {one['unit']}" for one in fields)
             echo(f"{list_some(shared)}: read with the units of {decoder}, which exists: {units}")
+    if discovery.shared:
+        echo(
+            f"{list_some(sorted(discovery.shared))}: these seem to be several devices, but would"
+            " be one sensor: name it by more levels of the topic in a mapping (docs/mappings.md)"
+        )
     _print_units(discovery, places)
     if vague := [name for name in places if "gas or PM1" in discovery.sensors[name].lacks]:
         echo(f"{MEANING['gas or PM1']}: {list_some(vague)} (docs/devices.md)")

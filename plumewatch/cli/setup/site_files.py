@@ -198,9 +198,11 @@ def find_used(
 
 
 def _generalize(topic: str, form: str) -> str:
-    """Return a topic as a filter, with wildcards for the levels that are ``{id}`` in `form`."""
+    """Return a topic as a filter, with wildcards for the levels that name the sensor in `form`."""
     levels = zip(topic.split("/"), form.split("/"), strict=True)
-    return "/".join("+" if by == "{id}" else level for level, by in levels)
+    return "/".join(
+        "+" if by.startswith("{") and by != "{metric}" else level for level, by in levels
+    )
 
 
 def build_entry(sensor: DiscoveredSensor, room: str) -> dict[str, object]:

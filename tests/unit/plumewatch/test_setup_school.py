@@ -245,6 +245,25 @@ def test_setup_again_reads_a_new_device_in_its_own_units(setup, tmp_path):
     assert readings[2].values["pm1"] == 3
 
 
+def test_setup_again_leaves_a_topic_to_a_mapping_that_reads_more(setup, tmp_path):
+    payload = '{"pm25": %d, "cnt": 90, "pm10": 5, "epoch": 5}'
+    of_1, of_2 = (
+        [Message(f"plant/pms-{k}/d", (payload % n).encode(), MONDAY + 5 * n) for n in range(1, 4)]
+        for k in (1, 2)
+    )
+    setup(of_1)
+    path = tmp_path / "site/plumewatch.toml"
+    count = '\n[[mapping.field]]\nquantity = "n03"\nunit = "/cm3"\npath = ["cnt"]\n'
+    path.write_text(
+        re.sub(r'\n\[\[mapping.field\]\]\nquantity = "pm10"(?:\n.+)*\n', count, path.read_text())
+    )
+    before = load(path).mapping
+    again, _ = setup([*of_1, *of_2])
+    config = load(path)
+    assert config.mapping == before, again.out
+    assert [sensor.id for sensor in config.sensor] == ["pms-1", "pms-2"]
+
+
 def test_a_person_is_asked_for_columns_until_they_fit(monkeypatch, capsys):
     answers = iter(["time,pm25,humidty", "time,pm25,humidity", ""])
     monkeypatch.setattr("plumewatch.cli.setup.site.ask_person", lambda _text: next(answers))
@@ -286,6 +305,40 @@ def test_setup_reads_one_quantity_a_topic_whatever_its_last_word(setup, tmp_path
     readings = [reading for outcome in outcomes for reading in outcome.readings]
     expected = {"pm25": 7.1, "pm1": 4, "rh": 41, "temp": 21.5, "voc_index": 97, "rssi": -61}
     assert [reading.values for reading in readings] == 6 * [expected]
+
+
+@pytest.mark.parametrize(
+    ("topics", "sensors"),
+    [
+        (("school/b1/girls/{}", "school/b1/boys/{}"), ["boys", "girls"]),
+        (("school/b1/gym/{}", "school/b2/girls/{}", "school/b1/girls/{}"), None),
+        (("s/b1/f1/girls/{}", "s/b1/f2/girls/{}", "s/b2/f1/girls/{}"), None),
+        (("school/b1/girls/state", "school/b1/boys/state"), ["b1:boys", "b1:girls"]),
+        (("site/north/girls-restroom/{}", "site/north/boys-restroom/{}"), None),
+    ],
+)
+def test_setup_keeps_devices_apart_whose_topics_share_a_level(setup, tmp_path, topics, sensors):
+    """A sensor is named by the level above the quantity, or by all levels that tell it apart."""
+    values = {"pm25": "%d.%d", "relhum": "4%d.%d"}
+    sent = [
+        Message(topic.format(word), (value % (k, n)).encode(), MONDAY + 5 * n + k / 10)
+        for n in range(3)
+        for k, topic in enumerate(topics)
+        for word, value in (
+            values.items() if "{}" in topic else [("", f'{{"pm25": {values["pm25"]}}}')]
+        )
+    ]
+    ran, _ = setup(sent)
+    config = load(tmp_path / "site/plumewatch.toml")
+    found = sorted(sensor.id for sensor in config.sensor)
+    assert len(found) == len(topics), ran.out
+    assert sensors in (None, found)
+    intake = Intake(build_intake_config(config, dedupe_window=8))
+    readings = [reading for message in sent for reading in intake.on_message(message).readings]
+    readings += intake.on_time(MONDAY + 60)
+    values = {(r.sensor, int(r.values["pm25"])) for r in readings}
+    assert len(values) == len(topics)
+    assert {sensor for sensor, _ in values} == {*found}
 
 
 def test_setup_reads_frames_and_lines_by_the_columns_of_its_answers(setup, tmp_path):

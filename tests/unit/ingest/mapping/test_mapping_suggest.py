@@ -169,6 +169,8 @@ def test_one_bare_value_a_topic():
     assert entry["sensor"] == {"capture": "id"}
     assert entry["join_s"] == 1.0
     assert entry["when"] == [{"capture": "metric", "equals": "particulate25"}]
+    entry = suggested("site/n2/girls-restroom/particulate25", b"7.1")
+    assert entry["topic"] == "site/n2/{id}/{metric}"
     entry = suggested("home/{id}/pm25/state", b"7.1")
     assert entry["topic"] == "home/{id}/pm25/state"
     assert "when" not in entry
