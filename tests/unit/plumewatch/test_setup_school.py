@@ -253,10 +253,9 @@ def test_setup_again_leaves_a_topic_to_a_mapping_that_reads_more(setup, tmp_path
     )
     setup(of_1)
     path = tmp_path / "site/plumewatch.toml"
-    count = '\n[[mapping.field]]\nquantity = "n03"\nunit = "/cm3"\npath = ["cnt"]\n'
-    path.write_text(
-        re.sub(r'\n\[\[mapping.field\]\]\nquantity = "pm10"(?:\n.+)*\n', count, path.read_text())
-    )
+    count = r'quantity = "n03"\nunit = "/cm3"\npath = ["cnt"]\n'
+    text = path.read_text().replace("pm10 = 5.0", "n03 = 90.0")
+    path.write_text(re.sub(r'quantity = "pm10".*\n.*\n.*\n', count, text))
     before = load(path).mapping
     again, _ = setup([*of_1, *of_2])
     config = load(path)
