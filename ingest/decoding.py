@@ -368,6 +368,13 @@ def load_object(payload: bytes, limits: Limits) -> dict[str, Any]:
     return value
 
 
+def split_objects(payload: bytes) -> list[bytes]:
+    """Return the lines of a payload if each has a JSON object, otherwise the payload alone."""
+    lines = payload.splitlines() if b"\n" in payload else []
+    is_each = all(line[:1] == b"{" and line.rstrip()[-1:] == b"}" for line in lines)
+    return lines if len(lines) > 1 and is_each else [payload]
+
+
 def allow_descriptions(limits: Limits) -> Limits:
     """Return limits that allow large descriptions."""
     return replace(

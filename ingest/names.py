@@ -42,7 +42,9 @@ _PM: Final = re.compile(
     r"(?:_?m|_?um(?=_))?(?:_(?:mass|weight))?(?:_?concentration)?(?:_(?:atm|env))?$"
 )
 _PM_OF: Final = ("pm10", "pm1", "pm25", "pm4")
-_VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^volatile_organic_.*")
+_VOC: Final = re.compile(
+    r"(?:^|_)(?:r?t?vocs?|covt?)(?:_concentration)?$|^total_voc$|^volatile_organic_.*"
+)
 _ELSEWHERE: Final = frozenset(_TABLE["elsewhere"])
 _UNIT_FIRST: Final = {"fahrenheit": "degF", "celsius": "degC", "kelvin": "K"}
 _NEED_UNIT: Final = frozenset({"light", "luminosity", "batt", "t", "h"})
@@ -225,21 +227,40 @@ def split_unit(text: str) -> tuple[str, str | None]:
     return (found[1], found[2]) if found else (text, None)
 
 
+def strip_unit(value: object) -> object:
+    """Return the number in text with a known unit behind it; other values are unchanged.
+
+    >>> strip_unit("70.7F"), strip_unit("10:05"), strip_unit(7)
+    ('70.7', '10:05', 7)
+    """
+    number, unit = split_unit(value) if type(value) is str else ("", None)
+    return number if unit and find_unit(unit) else value
+
+
 _WITH_UNIT: Final = re.compile(
     r"([+-]?\d{1,12}(?:\.\d{0,12})?(?:[eE][+-]?\d{1,3})?)(?:\s+|(?=[^\d\s.+-]))(\S.{0,47})"
 )
 USUAL_QUANTITIES: Final = ("pm25", "pm1", "pm10", "tvoc_ppb", "voc_index", "rh", "temp", "co2")
-UNIT_KEYS: Final = ("unit", "u", "units", "uom")
+UNIT_KEYS: Final = ("unit", "u", "units", "uom", "einheit", "unidad", "unité")
+VALUE_KEYS: Final = ("value", "v", "val", "wert", "messwert", "valor", "valeur")
 
 
 def find_units(content: Mapping[str, object]) -> dict[str, str]:
-    """Return units by key: from ``<key>_unit``, or from ``unit`` for all keys that can have it."""
+    """Return units by key.
+
+    They are in ``<key>_unit``, in an object ``units``, or in ``unit`` for every fitting key.
+    """
     units: dict[str, str] = {}
     for key, value in content.items():
-        name, _, word = key.rpartition("_")
-        if type(value) is not str or word.lower() not in UNIT_KEYS:
+        word = _CAMEL.sub("_", key).rpartition("_")[2]
+        if word.lower() not in UNIT_KEYS:
             continue
-        if name:
+        name = key.removesuffix(word).rstrip("_")
+        if type(value) is dict:
+            units.update({k: unit for k, unit in value.items() if type(unit) is str})
+        elif type(value) is not str:
+            continue
+        elif name:
             units[name] = value
         elif find_unit(value):
             fits = [k for k, v in content.items() if find_quantities({k: v}, {k: value})]

@@ -32,10 +32,18 @@ from ingest.decoding import (
     load_object,
     load_pairs,
     parse_stamp,
+    split_objects,
     strip_bytes,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.names import UNIT_KEYS, find_quantities, find_quantity, find_units, is_of_room
+from ingest.names import (
+    UNIT_KEYS,
+    VALUE_KEYS,
+    find_quantities,
+    find_quantity,
+    find_units,
+    is_of_room,
+)
 from ingest.validation import (
     UNREAD,
     Message,
@@ -64,7 +72,6 @@ _OF_THE_BOARD: Final = frozenset(
 _DEPTH: Final = 4
 _MAX_OBJECTS: Final = 128
 _NAME: Final = ("name", "n", "type", "key", "quantity", "sensor")
-_VALUE: Final = ("value", "v", "val")
 
 
 def decode(message: Message, context: Context) -> Readings:
@@ -88,8 +95,8 @@ def _split_objects(payload: bytes, context: Context) -> list[dict[str, Any]]:
     """Return one object for each reading, from a list, lines, or a list in an object."""
     if payload[:1] not in (b"{", b"[", b'"'):
         return [load_pairs(payload, form=b"&" in payload and b" " not in payload)]
-    lines = payload.splitlines()
-    if len(lines) > 1 and all(line[:1] == b"{" and line.rstrip()[-1:] == b"}" for line in lines):
+    lines = split_objects(payload)
+    if len(lines) > 1:
         return [load_object(line, context.limits) for line in lines[: _MAX_OBJECTS + 1]]
     if payload[:1] == b"[":
         items = as_list(load_json(payload, context.limits))
@@ -115,10 +122,10 @@ def _find_named_value(item: dict[str, Any]) -> tuple[str, Any] | None:
 
 def _find_value(item: dict[str, Any]) -> tuple[Any] | None:
     """Return the value of an object, as text if it has a unit; None if there is no value."""
-    key = next((k for k in _VALUE if k in item), None)
+    key = next((k for k in item if k.lower() in VALUE_KEYS), None)
     if key is None or type(item[key]) in (dict, list):
         return None
-    unit = next((as_text(item[k]) for k in UNIT_KEYS if k in item), "")
+    unit = next((as_text(item[k]) for k in item if k.lower() in UNIT_KEYS), "")
     return (f"{item[key]} {unit}" if unit and item[key] is not None else item[key],)
 
 
@@ -186,7 +193,7 @@ def flatten(content: dict[str, Any], flat: dict[str, Any], depth: int, parent: s
                 if type(item) is dict and (found := _find_named_value(item)):
                     flat.setdefault(*found)
             continue
-        if type(value) is dict:
+        if type(value) is dict and key.lower() not in UNIT_KEYS:
             held = _find_value(value)
             if held is None:
                 if depth > 1 and is_of_room(key):

@@ -155,8 +155,7 @@ class _Field:
             key = str(raw).lower() if type(raw) is bool else str(raw)
             return words.get(key) if type(raw) in (str, int, bool) and len(key) <= 128 else None
         if type(raw) is str:
-            raw = replace_comma(raw) if self._comma else raw
-            behind = split_unit(raw)[1]
+            raw, behind = split_unit(replace_comma(raw) if self._comma else raw)
             if behind and find_unit(behind) != self._unit:
                 return None
         return parse_number(raw)

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import decode_text, load_json, load_pairs
+from ingest.decoding import decode_text, load_json, load_pairs, split_objects
 from ingest.errors import PayloadError, Reason
 from ingest.mapping.schema import Ends, Pick
 from ingest.mapping.times import find_form
@@ -35,9 +35,14 @@ _FLOATS: Final = {"f32": "f", "f64": "d"}
 
 
 def parse(form: str, payload: bytes, limits: Limits) -> Any:
-    """Parse a payload; return a JSON value, text, texts by name, or the cells of a CSV line."""
+    """Parse a payload; return a JSON value, text, texts by name, or the cells of a CSV line.
+
+    Lines that each have a JSON object are a list.
+    """
     if form == "json":
-        return load_json(payload, limits)
+        lines = split_objects(payload)[:_MAX_ITEMS]
+        found = [load_json(line, limits) for line in lines]
+        return found if len(found) > 1 else found[0]
     if form == "text":
         return decode_text(payload, _MAX_TEXT)
     if form == "raw":

@@ -35,6 +35,7 @@ from ingest.mapping.times import find_form, is_time
 from ingest.names import (
     UNIT_KEYS,
     USUAL_QUANTITIES,
+    VALUE_KEYS,
     WORDS,
     find_conversion,
     find_quantity,
@@ -44,6 +45,7 @@ from ingest.names import (
     list_units,
     replace_comma,
     split_unit,
+    strip_unit,
 )
 from ingest.validation import Limits, parse_number, parse_time
 from language.plain_text import suggest_name
@@ -64,7 +66,7 @@ _DEPTH: Final = 6
 _LIMITS: Final = Limits()
 _FORMS: Final = ("json", "text", "form", "pairs", "csv")
 """Forms of payloads, in the order in which to try them."""
-_PLAIN: Final = frozenset({"value", "val", "v", "reading", "current", "state"})
+_PLAIN: Final = frozenset({*VALUE_KEYS, "reading", "current", "state"})
 _IDENTITY: Final = frozenset(
     {"sensor_id", "device_id", "deviceid", "device", "sensor", "mac", "serial", "serialno", "id"}
     | {"sn", "eui", "deveui", "dev_eui", "uid", "uuid", "node", "dev", "station", "name"}
@@ -148,7 +150,9 @@ class _Suggestion(NamedTuple):
 
     def read(self) -> tuple[Draft, dict[int, bytes]]:
         """Draft a mapping; also return the samples it reads."""
-        read = {n: found for n, sample in self.samples.items() if (found := _parse_any(sample))}
+        is_one = self._find_metric() >= 0
+        parsed = {n: _parse_any(sample, is_one=is_one) for n, sample in self.samples.items()}
+        read = {n: found for n, found in parsed.items() if found}
         if not read:
             is_xml = all(s.lstrip()[:1] == b"<" for s in self.samples.values())
             raise SuggestError(
@@ -181,31 +185,42 @@ class _Suggestion(NamedTuple):
         path = write_path(next(iter(ids), ()))
         return start_draft(self.topic, self.name, form, [*ids.values()], path, metric)
 
-    def _find_metric(self) -> int:
-        """Return the topic level that names a quantity, or -1."""
+    def _find_metric(self, *, named_inside: bool = False) -> int:
+        """Return the topic level that names a quantity, or -1.
+
+        `named_inside`: whether the payload has an unknown name for it, which `columns` explain.
+        """
         levels = self.topic.split("/")
         places = [i for i, level in enumerate(levels) if look_up(level) or _may_be_voc(level)]
-        if self.columns and not places:
+        if self.columns and not places and not named_inside:
             places = [i for i, level in enumerate(levels) if level.lower() not in _PLAIN]
         return places[-1] if places else -1
 
     def _is_bare(self, form: str, content: Any) -> bool:
-        """Return whether a payload has one value, which its topic names."""
+        """Return whether a payload has one value, which its topic or a person names."""
         names = [name_of(path) for path, _ in walk(content)]
         is_named = any(look_up(name) or _may_be_voc(name) for name in names)
-        has_one = not is_named and _find_bare(content) is not None
-        return form == "text" or (has_one and self._find_metric() >= 0)
+        bare = None if is_named else _find_bare(content)
+        return form == "text" or (
+            bare is not None
+            and (self._find_metric() >= 0 or bool(_find_unit(bare, None, [content])))
+        )
 
     def _draft_bare_value(self, form: str, contents: list[Any]) -> Draft:
         """Draft a mapping for bare values; the topic or `columns` names their quantity."""
-        place, leaves = self._find_metric(), _collect(contents)
-        if place < 0:
+        leaves, path = _collect(contents), _find_bare(contents[0]) or ()
+        word = name_of(path)
+        named_inside = word.lower() not in {*_PLAIN, ""}
+        place = self._find_metric(named_inside=named_inside)
+        if place >= 0:
+            word = self.topic.split("/")[place]
+        elif not (named_inside and self.columns):
             raise ColumnsError(
                 "a bare value, and no level of the topic is the name of a known quantity; name it"
                 " as columns, such as pm25"
             )
-        path = _find_bare(contents[0]) or ()
-        word = self.topic.split("/")[place]
+        draft = self._start(form, find_ids(leaves), metric=place)
+        _use_comma(draft, leaves)
         meaning = look_up(self.columns or word, _find_unit(path, leaves[path][0], contents))
         if meaning is None and not _may_be_voc(self.columns or word):
             raise ColumnsError(
@@ -215,8 +230,6 @@ class _Suggestion(NamedTuple):
             raise SuggestError(
                 f"{format_toml(word)} measures VOC in ppb, ug/m3 or as an index; see the data sheet"
             )
-        draft = self._start(form, find_ids(leaves), metric=place)
-        _use_comma(draft, leaves)
         add_time(leaves, draft)
         draft.head.add("join_s", 1.0, "a sensor's values within this many seconds are one reading")
         if "{metric}" in draft.head.values["topic"]:
@@ -355,7 +368,7 @@ def _use_comma(draft: Draft, leaves: Leaves) -> None:
 
 def _find_bare(content: Any) -> Steps | None:
     """Return the path of the first number whose name means nothing (``value``), or None."""
-    found = (p for p, v in walk(content) if p and parse_number(v) is not None)
+    found = (p for p, v in walk(content) if p and parse_number(strip_unit(v)) is not None)
     return next((p for p in found if type(p[-1]) is str and p[-1].lower() in _PLAIN), None)
 
 
@@ -400,15 +413,20 @@ def check_column(name: str, value: object = None) -> None:
         )
 
 
-def _parse_any(payload: bytes) -> tuple[str, Any] | None:
-    """Return the form and content of a payload; None if it has none of the known forms."""
+def _parse_any(payload: bytes, *, is_one: bool) -> tuple[str, Any] | None:
+    """Return the form and content of a payload; None if it has none of the known forms.
+
+    `is_one`: whether the topic names one quantity, so ``12,3`` is a number and not two columns.
+    """
     for form in _FORMS:
         if form in ("form", "pairs") and (form == "form") != (b"&" in payload):
             continue
         with contextlib.suppress(DecodeError):
             content = parse(form, payload, _LIMITS)
             if form == "text":
-                is_read = parse_number(content) is not None
+                if _DECIMAL_COMMA.fullmatch(content) and (is_one or not content[-1:].isdigit()):
+                    content = replace_comma(content)
+                is_read = parse_number(strip_unit(content)) is not None
             elif form == "csv":
                 is_read = len(content) > 1
             elif form == "pairs":  # "10:05" is a time, not a pair
@@ -527,7 +545,7 @@ def _find_unit(path: Steps, value: Any, contents: list[Any]) -> str | None:
 
 
 def _make_field(path: Steps, values: list[Any], meaning: _Meaning | None) -> Entry | None:
-    numbers = [parse_number(value) for value in values]
+    numbers = [parse_number(strip_unit(value)) for value in values]
     plain = [n for n in numbers if n is not None and math.isfinite(n)]
     if meaning is None or not plain or any(type(value) is bool for value in values):
         return None

@@ -178,13 +178,26 @@ EUROPEAN = {"pm25": 12.3, "temp": 21.5, "rh": 45.0}
         ("dust/unit-1/csv", "21.09.2026 14:13:10;12,3;21,5;45", ""),
         ("dust/unit-1/csv", "Zeit;PM2,5;Temp;Feuchte\n21.09.2026 14:13:10;12,3;21,5;45", ""),
         ("dust/unit-1/x", "PM2.5=12,3; temp=21,5; rh=45; time=2026-09-21 14:13:10", ""),
+        ("dust/unit-1/x", "PM2.5=12,3ug/m3; temp=70,7F; rh=45%; time=2026-09-21 14:13:10", ""),
+        (
+            "schule/wc-1/luft",
+            '{"Feinstaub_PM2,5": {"Wert": "12,3", "Einheit": "µg/m³"}, "Feuchte": {"Wert": 45}}',
+            "as the payload says",
+        ),
+        (
+            "ecole/wc-1/air",
+            '{"pm25": "12,3", "humidité": 45, "horodatage": "2026-09-21T14:13:10Z"}',
+            "",
+        ),
     ],
 )
 def test_decimal_commas_and_names_in_other_languages(topic, payload, unit):
     entry, text = suggested(topic, payload, columns="time;pm25;temp;rh" if "csv" in topic else "")
     assert entry["decimal"] == ","
-    assert entry["example"][0]["values"] == EUROPEAN
-    assert entry["example"][0]["time"] == NOW - 10
+    (example,) = entry["example"]
+    assert example["values"] == {key: EUROPEAN[key] for key in example["values"]}
+    assert example["values"].keys() >= {"pm25", "rh"}
+    assert example.get("time") == (NOW - 10 if "13:10" in payload else None)
     assert unit in text
     assert is_right(entry)
 
@@ -217,6 +230,10 @@ def test_dates_as_people_write_them(stamp, form):
         ('{"value": 7.1, "unit": "mg/m3", "ts": 1790000000000}', "mg/m3"),
         ('{"val": 7.1}', "ug/m3"),
         ("7.1 mg/m³", "mg/m3"),
+        ("7.1mg/m3", "mg/m3"),
+        ("7,1 mg/m³", "mg/m3"),
+        ("7,1", "ug/m3"),
+        ('{"Wert": 7.1, "Einheit": "mg/m³"}', "mg/m3"),
     ],
 )
 def test_one_value_a_topic_with_its_unit(payload, unit):
@@ -224,6 +241,31 @@ def test_one_value_a_topic_with_its_unit(payload, unit):
     assert entry["topic"] == "hvac/b1/{id}/{metric}"
     assert entry["when"] == [{"capture": "metric", "equals": "pm2_5"}]
     assert [(f["quantity"], f["unit"]) for f in entry["field"]] == [("pm25", unit)]
+    assert is_right(entry)
+
+
+@pytest.mark.parametrize(
+    ("topic", "content"),
+    [
+        ("acme/e1/pm", {"v": 0.005, "u": "mg/m3"}),
+        ("acme/e1/state", {"pm": {"value": 0.005, "unit": "mg/m3"}}),
+    ],
+)
+def test_a_bare_value_with_a_unit_is_asked_for_its_quantity(topic, content):
+    with pytest.raises(ColumnsError, match="name it as columns, such as pm25"):
+        suggested(topic, json.dumps(content))
+    entry, _ = suggested(topic, json.dumps(content), columns="pm25")
+    (example,) = entry["example"]
+    assert (example["sensor"], example["values"]) == ("e1", {"pm25": 5.0})
+    assert is_right(entry)
+
+
+def test_one_object_a_line():
+    lines = "".join(json.dumps({"ts": NOW - k, "cov_ppb": 300, "pm25": k}) + "\n" for k in (2, 1))
+    entry, _ = suggested("a/b7/c", lines)
+    assert entry["each"]["path"] == []
+    assert [f["quantity"] for f in entry["field"]] == ["tvoc_ppb", "pm25"]
+    assert entry["sensor"] == {"capture": "id"}
     assert is_right(entry)
 
 
