@@ -100,14 +100,14 @@ def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tupl
         return
     known, url = config.build_registry().sites, urlsplit(target.reveal())
     policy = add_directory(build_alert_policy(config), config)
+    of_all = known if len(known) == 1 else ()
     for name, site in known.items():
-        sees = {frozenset({name}), *([None] if len(known) == 1 else [])}
         people = [
             member.email
             for member in policy.staff
             if member.email
             and may(member.role, Right.SUMMARY)
-            and policy.find_sites(member.id) in sees
+            and name in (of_all if (own := policy.find_sites(member.id)) is None else own)
         ]
         pairs = url.query.split("&") if url.query else []
         kept = [pair for pair in pairs if pair.partition("=")[0].lower() not in _RECIPIENTS]

@@ -120,13 +120,17 @@ class Visibility:
 
     def explain_closed(self, person: str, sites: frozenset[str] | None) -> str:
         """Explain why a token no longer has access to any site; empty if it still has access."""
-        own = self.policy.find_sites(person) if sites is None else sites
-        registry = self._registry
-        if own is None or own & registry.sites.keys():
+        own, registry = self.policy.find_sites(person), self._registry
+        given = own if sites is None else sites
+        if given is None or given & registry.sites.keys() & (given if own is None else own):
             return ""
-        gone = (site for site in registry.closed.values() if site.name in own)
+        if left := sorted(given & registry.sites.keys()):
+            return f"its owner no longer has access to {', '.join(left)}"
+        gone = (site for site in registry.closed.values() if site.name in given)
         said = [f"{site.name} closed on {site.closed:%b %-d, %Y}" for site in gone]
-        return "; ".join(said) or "its schools are no longer registered"
+        has_left = sites is None and not given
+        why = "its owner has no school" if has_left else "its schools are no longer registered"
+        return "; ".join(said) or why
 
     def find_site_ids(self, names: frozenset[str] | None) -> frozenset[str] | None:
         """Convert site names to ids, as tokens store them; None stays None."""

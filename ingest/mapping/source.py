@@ -40,8 +40,7 @@ def parse(form: str, payload: bytes, limits: Limits) -> Any:
     Lines that each have a JSON object are a list.
     """
     if form == "json":
-        lines = split_objects(payload)[:_MAX_ITEMS]
-        found = [load_json(line, limits) for line in lines]
+        found = [load_json(part, limits) for part in split_objects(payload)[:_MAX_ITEMS]]
         return found if len(found) > 1 else found[0]
     if form == "text":
         return decode_text(payload, _MAX_TEXT)

@@ -18,6 +18,7 @@ from alerts.access import own_channels
 from ingest.mqtt.examine import BrokerFacts
 from plumewatch.check import people
 from plumewatch.check.broker import check_certificates, check_queue
+from plumewatch.check.check import check
 from plumewatch.check.machine import check_clock
 from plumewatch.check.people import check_page
 from plumewatch.check.result import State
@@ -242,6 +243,13 @@ def test_the_clock_by_what_readings_say(site, tmp_path, offsets, now, kept, stat
     (found,) = check_clock(load(path), now, lambda: kept)
     assert (found.state, found.part) == (state, "clock")
     assert sentence in found.sentence
+
+
+def test_readings_that_arrive_during_a_check_are_not_of_the_future(site, tmp_path, monkeypatch):
+    path, times = site(), iter(range(0, 999, 9))
+    monkeypatch.setattr("plumewatch.check.check.time.monotonic", lambda: next(times))
+    stored(tmp_path, [Reading("s1", NOW + 12, NOW + 12, {"pm25": 4.0})])
+    assert not [f for f in check(path, NOW) if f.part == "clock" and f.state is State.FAULT]
 
 
 class TestSensors:

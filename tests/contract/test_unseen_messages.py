@@ -266,7 +266,7 @@ SHORTHAND = {
     "units in an object": b'{"units": {"pm25": "mg/m3", "temp": "F"}, "pm25": 0.0075, "rh": 41,'
     b' "temp": 70.7}',
     "keys of units": b'{"pm25": 0.0075, "pm25Units": "mg/m3", "humidity": 41, "temp": 21.5}',
-    "German": '{"PM2,5": {"Wert": 0.0075, "Einheit": "mg/m³"}, "Feuchte": 41, "Temp": 21.5}'.encode(),
+    "German": '{"PM2,5": {"Wert": 7.5, "Einheit": "µg/m³"}, "Feuchte": 41, "Tmp": 21.5}'.encode(),
     "other words": b'{"node": "x", "epoch": 1790000000, "pm2p5_mass": 7.5, "rel_hum": 41, "temp_c":'
     b" 21.5}",
 }

@@ -100,8 +100,9 @@ async def test_a_service_sends_each_school_a_mail_and_compares_them_with_the_wee
     text = text.replace("weekly_file =", "weekly_to_staff = true\nweekly_file =")
     for name in ("North", "South"):
         text += f'[[site]]\nid = "{name.lower()}"\nname = "{name} High"\n'
-    for person, name in (("ap", "north"), ("dean", "south"), ("fm", "*"), ("an", "*")):
-        own = f'email = "{person}@north.example"\nsites = ["{name}"]'
+    both = 'north", "south'
+    for person, names in (("ap", "north"), ("dean", both), ("fm", "*"), ("an", "*")):
+        own = f'email = "{person}@north.example"\nsites = ["{names}"]'
         text = text.replace(f'id = "{person}"', f'id = "{person}"\n{own}')
     text += '[[staff]]\nid = "glass"\nname = "Glass"\nrole = "admin"\nsites = ["*"]\n'
     path.write_text(
@@ -118,7 +119,9 @@ async def test_a_service_sends_each_school_a_mail_and_compares_them_with_the_wee
         )
         where = {(bool(n), bool(last)): k for n, last, k in db.execute(week, (WEEK,)).fetchall()}
     async with running(load(path), clock=lambda: NOW):
-        await until(lambda: len(inbox.mails) >= 5)
+        await until(lambda: len(inbox.mails) >= 6)
+    subjects = [mail["Subject"] for _, (to,), mail in inbox.mails if to == "dean@north.example"]
+    assert sorted(text.partition(":")[0] for text in subjects) == ["North High", "South High"]
     found = {to: mail for _, (to,), mail in inbox.mails}
     own = ("ap@north.example", "dean@north.example", joined.id)
     assert found.keys() == {TO, ALSO_TO, *own}

@@ -28,6 +28,7 @@ from alerts.page.api.operation import (
 )
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup
+from alerts.secrets import Secret
 from detection.events import EventKind
 from storage.registry import Room
 
@@ -258,9 +259,7 @@ class IncidentApi(PageGroup):
                     HistoryEntry,
                     line,
                     by=self._find_person(line["who"]),
-                    note=write_line(line["what"], line["params"], self._context.policy.find_name)[
-                        1
-                    ],
+                    note=write_line(line["what"], line["params"], self._find_name)[1],
                 )
                 for line in found["history"]
             ],
@@ -268,7 +267,7 @@ class IncidentApi(PageGroup):
                 _fill(
                     IncidentNotice,
                     n,
-                    person=Person(id=n["person"], name=self._context.policy.find_name(n["person"])),
+                    person=Person(id=_hide_address(n["person"]), name=self._find_name(n["person"])),
                 )
                 for n in found["notices"]
             ],
@@ -287,7 +286,16 @@ class IncidentApi(PageGroup):
     def _find_person(self, person: str) -> Person | None:
         if not person or self._context.policy.find_member(person) is None:
             return None
-        return Person(id=person, name=self._context.policy.find_name(person))
+        return Person(id=_hide_address(person), name=self._find_name(person))
+
+    def _find_name(self, person: str) -> str:
+        member = self._context.policy.find_member(person)
+        return _hide_address(person) if member is None else member.name
+
+
+def _hide_address(person: str) -> str:
+    """Return a person's id; for people of the directory, whose id is an address, one made of it."""
+    return f"person-{Secret(person).compute_fingerprint()}" if "@" in person else person
 
 
 def describe_place(room: Room) -> dict[str, str]:

@@ -124,6 +124,7 @@ async def test_a_closed_school_stays_in_comparisons_and_filters(closed):
         ("all-an", {"south"}, "South High closed on Nov 30, 2026"),
         ("south-ap", None, "South High closed on Nov 30, 2026"),
         ("all-an", {"gone"}, "its schools are no longer registered"),
+        ("south-ap", {"north"}, "its owner no longer has access to North High"),
         ("all-an", {"south", "north"}, ""),
         ("all-an", None, ""),
     ],
