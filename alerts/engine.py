@@ -38,7 +38,7 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
 from alerts.notify.notice_writer import NoticeWriter, release_deferred
 from alerts.policy import ROUTED, Severity, get_repeat_window_s
-from detection.events import Detail, EventKind, EventPhase, is_device_alarm
+from detection.events import UNRELIABLE, EventKind, EventPhase, is_device_alarm
 from language.messages import Fact, build_fact
 from storage.registry import Room
 
@@ -377,8 +377,8 @@ class AlertEngine:
         repository.save(tx, result.incident)
         store(incident=result.incident.id)
         records = self._carry_out(tx, result, now)
-        is_flood = any(detail.code == Detail.FLOODED for detail in event.details)
-        if is_flood and known is None and not self.replay:
+        is_unreliable = any(detail.code in UNRELIABLE for detail in event.details)
+        if is_unreliable and known is None and not self.replay:
             self._escalator.warn_on_duty(tx, result.incident, now)
         following, is_live = result.incident, not self._is_late(event.time + step_s, now)
         if following.held_until is not None and following.is_late and is_live:

@@ -50,7 +50,10 @@ class Detail(Coded):
         mark("the sensor's clock has stopped: its readings get the time they arrive"),
     )
     # messages under a sensor's name
-    TWO_SENDERS = "two_senders", mark("a second sender uses its name")
+    TWO_SENDERS = (
+        "two_senders",
+        mark("a second sender uses its name: the room is not monitored reliably"),
+    )
     REPEATED = "repeated", mark("recorded readings are being replayed under its name")
     REFUSED = "refused", mark("many messages under its name are not readings")
     FLOODED = (
@@ -160,6 +163,8 @@ INTEGRITY: Final = (
     Detail.FLOODED,
 )
 """Ingest findings about a sensor's messages. They are reported with the prefix ``integrity:``."""
+UNRELIABLE: Final = frozenset({Detail.TWO_SENDERS, Detail.FLOODED})
+"""Findings that also notify the people on duty, because vaping may go undetected."""
 BATTERY: Final = frozenset({Detail.BATTERY_LOW, Detail.BATTERY_AT})
 UNSETTLED: Final = frozenset({Detail.PARTLY_BACK, Detail.STATE_LOST})
 """Details of outages that ended while sensors may still be silent."""

@@ -106,7 +106,7 @@ def test_connections_lost_over_and_over_are_reported_beside_each_alert(tmp_path)
         assert_all_stored(service, publisher)
         ((_, room, _),) = eventually(lambda: incidents(service, "service"), lambda: service.log)
         assert room == ""
-        assert_notified(service, receiver, rooms=["N2-boys"], kills=0, lost_connections=True)
+        assert_notified(service, receiver, rooms=["N2-boys"], kills=0, besides=["service"])
 
 
 @pytest.mark.parametrize(

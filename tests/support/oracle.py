@@ -16,7 +16,7 @@ from tests.support import alert_records
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from tests.support.service import Publisher, Receiver, ServiceProcess
 
@@ -132,11 +132,11 @@ def assert_notified(
     *,
     rooms: Sequence[str],
     kills: int,
-    lost_connections: bool = False,
+    besides: Collection[str] = (),
 ) -> None:
     """Assert one incident per room, each notified once, plus at most once more per kill.
 
-    With `lost_connections`, the service may also report its connection to the broker.
+    Incidents of the kinds `besides` may also be notified.
     """
 
     def opened() -> Counter[str]:
@@ -156,8 +156,8 @@ def assert_notified(
     notified = opened()
     assert set(notified) == {name for name, _, _ in found}
     assert notified.total() <= len(rooms) + kills, notified
-    others = {(p["kind"], p["room"]) for p in receiver.pushes if not is_vape(p)}
-    assert others <= ({("service", "")} if lost_connections else set()), others
+    others = {p["kind"] for p in receiver.pushes if not is_vape(p)}
+    assert others <= set(besides), others
     eventually(
         lambda: {status for _, _, status in incidents(service)} <= {"notified", "resolved"},
         lambda: f"still not marked as notified: {incidents(service)}",

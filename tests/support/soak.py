@@ -168,7 +168,7 @@ class Soak:
             self.receiver,
             rooms=rooms,
             kills=self.service.kills,
-            lost_connections=True,  # four within 30 s are reported, if there are enough rounds
+            besides=["service"],  # four within 30 s are reported, if there are enough rounds
         )
         letters = self.service.dead_letters()
         assert letters == ({"malformed": self._bad} if self._bad else {}), letters

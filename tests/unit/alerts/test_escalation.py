@@ -418,17 +418,18 @@ def test_an_offline_sensor_is_not_reported_as_faulty_too(school, say):
     }
 
 
-FLOODED = {"kind": EventKind.INTEGRITY, "confidence": 1.0, "details": (build_fact(Detail.FLOODED),)}
+def finding(detail):
+    return {"kind": EventKind.INTEGRITY, "confidence": 1.0, "details": (build_fact(detail),)}
 
 
+@pytest.mark.parametrize("found", [Detail.FLOODED, Detail.TWO_SENDERS])
 @pytest.mark.parametrize("before", [False, True], ids=["at once", "another fault went on before"])
-def test_staff_on_duty_are_told_that_a_flooded_room_is_not_watched(school, say, before):
+def test_staff_on_duty_are_told_that_a_room_is_not_watched(school, say, before, found):
     """Facilities staff are paged through their chain; people nearby can look in the meantime."""
-    wanted = [("lee", "opened", BOYS, 10, 11)]
     if before:
-        say(0, kind=EventKind.INTEGRITY, confidence=1.0, details=(build_fact(Detail.TWO_SENDERS),))
-    say(10, since=10, **FLOODED)
-    wanted.append(("fay", "opened", BOYS, 0 if before else 10, 11))
+        say(0, **finding(Detail.REFUSED))
+    say(10, since=10, **finding(found))
+    wanted = ("lee", "opened", BOYS, 10, 11), ("fay", "opened", BOYS, 0 if before else 10, 11)
     school.run(60).want(*wanted)
     (row,) = stored.notices(school.db, person="lee")
     assert "not monitored reliably" in render(row.notice)[1]
@@ -436,8 +437,8 @@ def test_staff_on_duty_are_told_that_a_flooded_room_is_not_watched(school, say, 
 
 def test_a_flooded_room_that_is_silenced_or_is_no_room_warns_nobody(school, say):
     silence(school, 0, 300)
-    say(10, since=10, **FLOODED)
-    say(20, since=20, sensor="stranger", **FLOODED)
+    say(10, since=10, **finding(Detail.FLOODED))
+    say(20, since=20, sensor="stranger", **finding(Detail.FLOODED))
     school.run(60).want()
 
 
