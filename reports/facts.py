@@ -39,6 +39,7 @@ class Facts:
     - `deleted_before`: retention deleted incidents opened before this time; -inf if it deleted
       none.
     - `recorded_from`: start of the complete record of incidents; inf if there is no record.
+    - `missed_before`: number of earlier incidents that nobody responded to or has checked since.
     - `period`: the window, if it was requested by name.
     - `before`, `year_before`: facts of the previous period, and of the same period a year earlier,
       if they are on record.
@@ -59,6 +60,7 @@ class Facts:
     place: str = ""
     deleted_before: float = -math.inf
     recorded_from: float = -math.inf
+    missed_before: int = 0
     period: Period | None = None
     before: Facts | None = None
     year_before: Facts | None = None
@@ -248,6 +250,7 @@ def gather(
         place=school.name_place(place),
         deleted_before=read.read_deleted_before(db),
         recorded_from=read.read_recorded_from(db),
+        missed_before=read.count_missed(db, start, rooms),
         calendars=school.build_calendars(start, over),
     )
     if series is None:

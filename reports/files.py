@@ -19,6 +19,7 @@ from reports.documents import render_pdf
 from reports.summary import make_summary
 from reports.text import to_words
 from reports.view import (
+    TITLES,
     find_day,
     list_figures,
     name_row,
@@ -203,7 +204,7 @@ def make_inert_columns(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _write_xlsx(sheet: Sheet, path: Path) -> None:
     with open_workbook(sheet, path) as book:
-        _add_table(book, sheet, sheet.name)
+        _add_table(book, sheet, gettext(TITLES[sheet.name]))
 
 
 @contextmanager
@@ -242,7 +243,7 @@ def _add_table(book: Any, sheet: Sheet, title: str) -> None:
         for k, value in enumerate(values):
             if value is not None:
                 writers[k](row, k, value)
-    about = book.add_worksheet(_("about"))
+    about = book.add_worksheet(_("About"))
     about.set_column(0, 0, 30)
     about.set_column(1, 1, 90)
     lines = [*((_FILE[name], value) for name, value in sheet.about.items())]

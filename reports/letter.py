@@ -77,7 +77,7 @@ def _list_missed(facts: Facts) -> Iterator[str]:
     if missed:
         yield from ("", _("Nobody responded:"))
     for row in missed[:_MAX_MISSED]:
-        at = write_date(facts.find_calendar(row).to_local(row.opened_at), "moment")
+        at = write_date(facts.find_calendar(row).to_local(row.first_evidence_at), "moment")
         room = escape_reversibly(facts.room_names[row.room_id])
         yield f"- {room}: {at}, {to_words(row.kind)}"
     if (more := len(missed) - _MAX_MISSED) > 0:
@@ -108,7 +108,8 @@ def write_findings(made: Summary) -> Iterator[str]:
     """Yield sentences: number of alerts, trend, answers, responses, and busiest times.
 
     All numbers in a sentence count the same incidents and days. Without incidents, it yields only
-    the first two. Only weeks, months, terms and years have a trend.
+    the first two. Only weeks, months, terms and years have a trend. Alerts from before the window
+    that nobody has checked are mentioned, if there are any.
     """
     facts = made.facts
     found = {figure.key: figure.values for figure in made.figures}
@@ -126,6 +127,7 @@ def write_findings(made: Summary) -> Iterator[str]:
     )
     yield from _compare_with_before(made)
     if not every:
+        yield from _count_unchecked(facts)
         return
     counts = {
         "confirmed": _("%(n)d confirmed", n=value("confirmed")),
@@ -153,11 +155,21 @@ def write_findings(made: Summary) -> Iterator[str]:
         )
     else:
         yield _("No alert was sent to staff.")
+    yield from _count_unchecked(facts)
     times = Counter(_name_time(facts, row) for row in facts.air).most_common(_MAX_TIMES)
     if named := [_("%(time)s (%(n)d alerts)", time=time, n=n) for time, n in times if n > 1]:
         yield _("Busiest times for vaping and smoke: %(times)s.", times=join_words(named))
     else:
         yield _("No weekday and time had more than one alert for vaping or smoke.")
+
+
+def _count_unchecked(facts: Facts) -> Iterator[str]:
+    if n := facts.missed_before:
+        yield ngettext(
+            "Still unchecked: %(n)d earlier alert.",
+            "Still unchecked: %(n)d earlier alerts.",
+            n,
+        )
 
 
 def _name_time(facts: Facts, row: IncidentRow) -> str:

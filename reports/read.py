@@ -27,6 +27,10 @@ _INSIDE: Final = (
     " AND (? IS NULL OR i.room IN (SELECT value FROM json_each(?)))"
 )
 """Condition on an incident `i`. Parameters: start and end of the window, and the rooms, twice."""
+MISSED: Final = (
+    "missed_at IS NOT NULL AND acknowledged_at IS NULL AND verdict IS NULL AND status = 'resolved'"
+)
+"""Condition on an incident that nobody responded to, and nobody has checked since."""
 _FIRST_RESPONSE: Final = (
     "FROM incident_history h WHERE h.incident = i.id AND h.what = 'acknowledged'"
     " ORDER BY h.seq LIMIT 1"
@@ -94,6 +98,13 @@ def read_incidents(
         }
         found.append(IncidentRow(**own))
     return found
+
+
+def count_missed(db: sqlite3.Connection, before: float, rooms: Iterable[str] | None = None) -> int:
+    """Return the number of unchecked incidents opened before a time (Unix seconds)."""
+    window = _window(-math.inf, before, rooms)
+    row = db.execute(f"SELECT count(*) AS n FROM incident i WHERE {_INSIDE} AND {MISSED}", window)  # noqa: S608 - constants
+    return int(row.fetchone()["n"])
 
 
 def _window(start: float, end: float, rooms: Iterable[str] | None) -> _Window:

@@ -32,7 +32,7 @@ _TILES: Final = (
     *("responded_in_5_min", "false_alarms_per_sensor_week", "notices_per_duty_hour"),
     *("availability",),
 )
-_TITLES: Final = {
+TITLES: Final = {
     "incidents": mark("Incidents"),
     "response": mark("Response"),
     "sensors": mark("Sensors"),
@@ -45,7 +45,16 @@ _CODES: Final = (
 _PLACE: Final = "place"
 _PRINTED: Final = {
     "incidents": (
-        *("opened_local", _PLACE, "kind", "severity", "state", "outcome", "false_cause"),
+        *(
+            "id",
+            "first_evidence_local",
+            _PLACE,
+            "kind",
+            "severity",
+            "state",
+            "outcome",
+            "false_cause",
+        ),
         *("acknowledge_s", "arrive_s", "notices", "responder_role"),
     ),
     "response": (
@@ -60,6 +69,14 @@ _PRINTED: Final = {
     ),
 }
 """Columns of each table that fit on a page; other formats have all columns."""
+_HEADS: Final = {
+    "id": mark("number"),
+    "first_evidence_local": mark("time"),
+    "acknowledge_s": mark("respond"),
+    "acknowledge_median_s": mark("respond median"),
+    "acknowledge_p90_s": mark("respond p90"),
+}
+"""Headers other than the name of the column."""
 _NARROW, _WIDE = 5, 26
 """Minimum and maximum column width, in letters."""
 
@@ -142,7 +159,7 @@ def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any
     made = [_view_column(frame, name, titles) for name in _PRINTED[table.name]]
     longest = [max(len(max(head.split(), key=len)), *map(len, cells), 0) for head, cells in made]
     return {
-        **_view_head(facts, table.name, gettext(_TITLES[table.name])),
+        **_view_head(facts, table.name, gettext(TITLES[table.name])),
         "about": f"{capitalize(gettext(table.about))}.",
         "rows_said": ngettext("%(n)d row.", "%(n)d rows.", frame.height),
         "more_said": _("CSV, XLSX and Parquet files have all columns."),
@@ -231,7 +248,7 @@ def _view_column(
             for room, floor, building, site in rows
         ]
     values: Sequence[Any] = frame[name].to_list()
-    head = gettext(name.removesuffix("_s").removesuffix("_local").replace("_", " "))
+    head = gettext(_HEADS.get(name, name.removesuffix("_s").replace("_", " ")))
     if name.endswith("_local"):
         return head, [
             write_date(datetime.fromisoformat(at), "short date and time") for at in values

@@ -18,6 +18,7 @@ from alerts.policy import HEALTH, PRESENCE
 from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.messages import Words, _, mark, parse_params
+from reports.read import MISSED
 from reports.rows import determine_state
 
 if TYPE_CHECKING:
@@ -54,9 +55,6 @@ _INCIDENT: Final = (
     " FROM incident i"
 )
 _MAX_MISSED: Final = 200
-_MISSED: Final = (
-    "missed_at IS NOT NULL AND acknowledged_at IS NULL AND verdict IS NULL AND status = 'resolved'"
-)
 _OPEN_STATUSES: Final = ("open", "notified", "acknowledged")
 _OPEN: Final = "i.id IN (SELECT id FROM incident WHERE status <> 'resolved')"
 
@@ -249,7 +247,7 @@ def find_incidents(
     `number` is part of the id. None and empty arguments do not filter.
     """
     is_open = statuses and "resolved" not in statuses
-    few = _MISSED if answer == "missed" else _OPEN if is_open else "1"  # uses an index
+    few = MISSED if answer == "missed" else _OPEN if is_open else "1"  # uses an index
     found = db.execute(
         f"{_INCIDENT} WHERE {few} AND opened_at >= :start AND opened_at < :end"  # noqa: S608 - constants
         " AND (:room = '' OR room = :room)"

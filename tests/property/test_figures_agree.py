@@ -21,8 +21,9 @@ from plumewatch.report_request import ReportRequest, gather_facts
 from plumewatch.service.data_folder import open_series
 from reports import tables
 from reports.letter import write_letter
+from reports.rows import State
 from reports.summary import make_summary
-from reports.view import view_summary
+from reports.view import view_summary, view_table
 from reports.wording import format_value
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 from tests.support.staff_page import page_settings
@@ -61,7 +62,9 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     config, now = load(root / "plumewatch.toml"), moment(FIRST + timedelta(days=14))
     facts = gather_facts(config, ReportRequest("summary", week="2026-W39"), now)
     made = make_summary(facts)
-    statistics, health = asyncio.run(pages(config, now, "/figures", "/sensors?span=week"))
+    statistics, health, board, listed = asyncio.run(
+        pages(config, now, "/figures", "/sensors?span=week", "/", "/incidents")
+    )
 
     by_key = {figure.key: format_value(figure) for figure in made.figures}
     shown = re.findall(r'data-figure="(\w+)">([^<]*)<', statistics)
@@ -95,6 +98,18 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     counted = int(by_key["incidents"].replace(",", ""))
     noun = "incident" if counted == 1 else "incidents"
     assert re.search(rf"^{counted} {noun} on \d school days?", write_letter(made)[1], re.MULTILINE)
+
+    missed = board.partition('id="missed"')[2].partition("</section>")[0]
+    more = re.search(r">(\d+) more<", missed)
+    on_board = len(re.findall('class="row ', missed)) + int(more[1] if more else 0)
+    earlier = re.search(r"Still unchecked: (\d+) earlier alert", write_letter(made)[1])
+    in_week = sum(row.state is State.NOBODY_RESPONDED for row in facts.incidents)
+    assert int(earlier[1] if earlier else 0) == on_board - in_week
+
+    rows = view_table(facts, tables.incidents, tables.incidents.build_frame(facts))["rows"]
+    clock = r'href="/incidents/([\w-]+)".*?<time [^>]*>(?:.*?<br>)?([^<]*)</time>'
+    times = dict(re.findall(clock, listed, re.DOTALL))
+    assert [(row[:2], times[row[0]]) for row in rows if not row[1].endswith(times[row[0]])] == []
 
     online = dict(tables.sensors.build_frame(facts).select("sensor", "availability").iter_rows())
     for sensor, share in online.items():

@@ -96,6 +96,11 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int, s
     cause = rng.choice(CAUSES) if verdict == "false_alarm" else ""
     who = rng.choice(("ap", "dean"))
     onset = at - rng.uniform(3, 20)
+    missed = (
+        closed
+        if kind in {"vape", "smoke", "tamper"} and acked is None and verdict is None
+        else None
+    )
     own = random.Random(name)  # separate, so that the other rows stay the same
     arrived = acked + own.lognormvariate(4.0, 0.8) if acked and own.random() < 0.7 else None
     if verdict in {"confirmed", "false_alarm"} and kind in {"offline", "sensor_fault"}:
@@ -105,11 +110,13 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int, s
     tx.execute(
         "INSERT INTO incident (id, kind, room, sensor, status, onset, opened_at, confidence, paged,"
         " suppressed_by, notified_at, acknowledged_at, acknowledged_by, resolved_at, verdict,"
-        " resolve_due, severity, resolved_by, arrived_at, action, case_number)"
-        " VALUES (?,?,?,?,'resolved',?,?,?,1,'',?,?,?,?,?,?,'warning','plumewatch',?,?,?)",
+        " resolve_due, severity, resolved_by, arrived_at, action, case_number,"
+        " missed_at)"
+        " VALUES (?,?,?,?,'resolved',?,?,?,1,'',?,?,?,?,?,?,'warning','plumewatch',?,?,?,?)",
         (
             *(name, kind, f"r{room}", sensor, onset, at, rng.uniform(0.5, 1), notified, acked),
             *(who if acked else "", closed, verdict, closed, arrived, action, number),
+            missed,
         ),
     )
     evidence = {"pm25": [4.0, rng.uniform(10, 200), 6.0, 40.0], "rh": [41.0, 0.5, 3.0, None]}

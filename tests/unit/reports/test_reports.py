@@ -90,7 +90,9 @@ def test_a_summary_as_a_workbook_has_a_sheet_a_table(write):
         sheets = re.findall(r'<sheet name="([^"]+)"', book.read("xl/workbook.xml").decode())
         first, weeks = (book.read(f"xl/worksheets/sheet{n}.xml").decode() for n in (1, 2))
     assert sheets[:3] == ["Key figures", "By week", "By day"]
-    assert sheets[-2:] == ["All values", "about"]
+    assert sheets[-2:] == ["All values", "About"]
+    with zipfile.ZipFile(write("incidents", "xlsx")) as book:
+        assert '<sheet name="Incidents"' in book.read("xl/workbook.xml").decode()
     assert {str(name) for name in SHEETS.values()} - {"Schools", "Schools before"} <= {*sheets}
     assert max(map(len, SHEETS.values())) <= 31, "no name is cut"
     assert re.search(r'<c r="A1"[^>]*><is><t>figure<', first)
