@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 _LARGEST: Final = 6e10
 """Largest number: as a time, it has a date in every time zone, as has its negative."""
+_LIMITS: Final = {"incident.resolve_due": float("inf"), "sensor_threshold.level": 100.0}
 _NAMED: Final = 5
 _APART: Final = ("audit", "sqlite_sequence")
 
@@ -183,7 +184,7 @@ def _find_in(db: sqlite3.Connection, table: str) -> Iterator[Damage]:
 
 def _build_check(name: str, kind: str) -> Callable[[Any], bool]:
     if kind == "REAL":
-        largest = float("inf") if name == "incident.resolve_due" else _LARGEST
+        largest = _LIMITS.get(name, _LARGEST)
         return lambda value: abs(value) <= largest
     if name in _WORDS:
         return frozenset(_WORDS[name]).__contains__

@@ -270,6 +270,7 @@ DAMAGED_VALUES = {
     "alert_event.decided_probabilities": ["[", '{"vape":"x"}'],
     "alert_event.details": ["5", '[{"code":"unknowm"}]'],
     "sensor_test.result": ["Z", "[]"],
+    "sensor_threshold.level": [1e6],
 }
 ROWS = """
 INSERT INTO silence (labels, owner, reason, created_at, starts_at, ends_at)

@@ -162,8 +162,7 @@ class ConfigPages(PageGroup):
         return form, version, index
 
     def _may_remove(self, form: Form, version: ConfigVersion, index: int) -> bool:
-        is_limited = self._context.sites is not None and form.slug == _PEOPLE
-        return form.may_add and not is_limited and not version.is_of_table(form.section, index)
+        return form.may_add and not version.is_of_table(form.section, index)
 
     def _get_config(self) -> ConfigFile:
         config = self._context.settings.config
