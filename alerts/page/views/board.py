@@ -12,7 +12,7 @@ from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.figures import WEEK_BEFORE, gather_facts
 from alerts.page.visibility import MAX_ROOMS
-from language.messages import LANGUAGES, get_language, gettext, mark, use_language
+from language.messages import LANGUAGES, get_language, gettext, mark, use_language, write_date
 from reports.schools import compare_schools
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ class BoardPages(PageGroup):
             "when": gettext(WEEK_BEFORE),
             "open_at": open_at,
             "chosen": chosen,
+            "closed": [
+                (site.name, write_date(site.closed, "date"))
+                for site in context.registry.closed.values()
+                if site.closed and not context.registry.rooms
+            ],
             "rooms": queries.group_rooms(states),
             "open_incidents": context.add_place_names(opened),
             "missed_incidents": context.add_place_names(missed),

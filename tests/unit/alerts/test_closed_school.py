@@ -89,6 +89,9 @@ async def test_the_name_of_a_closed_school_stays_in_history_and_reports(closed):
     board = (await closed.client.get("/")).text
     assert "/rooms/south-boys" not in board
     await closed.sign_in("south-ap")
+    board = (await closed.client.get("/")).text
+    assert "South High closed on November 30, 2026." in board
+    assert "No rooms are registered yet" not in board
     assert (await closed.client.get(f"/incidents/{closed.south}")).status_code == 200
     assert (await closed.client.get(f"/incidents/{closed.north}")).status_code == 404
 
