@@ -426,7 +426,12 @@ class Intake:
 
 
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
-_MARKS: Final = {"awair": b'"score"', "ruuvi": b'"gw_mac"', "tasmota": b'"Time"'}
+_MARKS: Final = {
+    "awair": b'"score"',
+    "ruuvi": b'"gw_mac"',
+    "tasmota": b'"Time"',
+    "milesight_gateway": b'EUI"',
+}
 """Bytes that a message must contain before these decoders are suggested, because their value names
 are common words."""
 

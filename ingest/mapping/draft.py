@@ -27,6 +27,7 @@ from ingest.mapping.examples import (
 from ingest.mapping.schema import MappingConfig
 from ingest.topics import TopicFilter
 from ingest.validation import fold_id, make_sensor_id
+from language.plain_text import pluralize
 from storage.reading import NO_TIME
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ class Draft:
             f"Sample {n} is no example: {why}." for n, why in made.items() if isinstance(why, str)
         ]
         if len(shown) > _EXAMPLES:
-            self.questions.append(f"{len(shown) - _EXAMPLES} more samples are read, but not shown.")
+            more = pluralize(len(shown) - _EXAMPLES, "more sample")
+            self.questions.append(f"Read, but not shown: {more}.")
         quantities = [entry.values["quantity"] for entry in self.fields]
         lacks = find_lacks(quantities, has_time="time" in self.head.values)
         lines = [*_HEADING, *(f"# Note: {MEANING[word]}." for word in lacks)]
@@ -234,6 +236,12 @@ def find_guessed_units(text: str) -> list[tuple[str, str, str]]:
     return [(one["quantity"], one["unit"], one["why"]) for one in found]
 
 
+def find_left_out(text: str) -> tuple[list[str], list[str]]:
+    """Return the paths of values that a suggestion leaves out, and of VOC without a unit."""
+    found = [(one["path"], one["voc"]) for one in _LEFT_OUT.finditer(text)]
+    return [path for path, _ in found if path], [voc for _, voc in found if voc]
+
+
 def _verify(text: str, zone: tzinfo) -> None:
     """Parse the text as part of a configuration, and run its examples."""
     try:
@@ -248,6 +256,9 @@ def _verify(text: str, zone: tzinfo) -> None:
 _GUESSED_UNIT: Final = re.compile(
     r'^quantity = "(?P<quantity>\w+)".*\nunit = (?P<unit>"[^"]*") +# guess: (?P<why>.*)$',
     re.MULTILINE,
+)
+_LEFT_OUT: Final = re.compile(
+    r"^# (?:  (?P<path>\[.*?\]) = .*|(?P<voc>\[.*\]) measures VOC; .*)$", re.MULTILINE
 )
 _CAPTURE: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})\+?\}")
 _VERSION: Final = re.compile(r"v?\d{1,2}(?:\.\d{1,2})?", re.IGNORECASE)

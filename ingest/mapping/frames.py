@@ -85,6 +85,8 @@ def propose(
     if frames and ":" in columns:
         draft = _draft_layout(topic, name, columns, frames)
         return draft.format(dict(enumerate(samples, 1)), received, zone)
+    is_frame = any(not f.path or name_of(f.path).lower() in _KEYS for f in frames.values())
+    alone |= is_frame  # the values beside a frame are the gateway's, such as signal strength
     try:
         return suggest(
             topic, samples, received=received, name=name, zone=zone, columns=columns, alone=alone

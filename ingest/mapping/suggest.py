@@ -48,7 +48,7 @@ from ingest.names import (
     strip_unit,
 )
 from ingest.validation import Limits, parse_number, parse_time
-from language.plain_text import suggest_name
+from language.plain_text import pluralize, suggest_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,7 +102,8 @@ class _Meaning(NamedTuple):
     def make_field(self, path: Steps, doubt: str = USUAL_UNIT) -> Entry:
         entry = Entry()
         entry.add("quantity", self.quantity, "guess: by its name")
-        entry.add("unit", self.unit, self.source or f"guess: {doubt}")
+        is_only = len(list_units(self.quantity)) == 1
+        entry.add("unit", self.unit, self.source or ("" if is_only else f"guess: {doubt}"))
         entry.add("path", write_path(path))
         return entry
 
@@ -269,7 +270,9 @@ class _Suggestion(NamedTuple):
         given = [part.strip() for part in re.split(r"[,;\t]", self.columns)]
         names = given if self.columns else [part.strip() for part in next(headers, [])]
         if names and len(names) != width:
-            raise ColumnsError(f"columns: {len(names)} names for {width} columns")
+            raise ColumnsError(
+                f"columns: {pluralize(len(names), 'name')} for {pluralize(width, 'column')}"
+            )
         for one, value in zip(names, lines[0], strict=True) if self.columns else ():
             check_column(one, value)
         names = names or [f"column {place}" for place in range(1, width + 1)]

@@ -17,7 +17,7 @@ from alerts.errors import ConfigFaultsError, ConfigFileError
 from alerts.page.config_file import Edit
 from detection.quantities import describe_unit
 from ingest.errors import BrokerError, RefusedError
-from ingest.mapping.draft import USUAL_UNIT, find_guessed_units
+from ingest.mapping.draft import USUAL_UNIT, find_guessed_units, find_left_out
 from ingest.mapping.examples import MEANING
 from ingest.mqtt.connection import BrokerSettings
 from ingest.topics import matches_topic
@@ -350,17 +350,28 @@ def _print_units(discovery: Discovery, places: Mapping[str, Place]) -> None:
             written = f'written as timezone = "{sensor.timezone}"'
             echo(f"{name}: {sensor.clock}; {written if sensor.timezone else _SET_CLOCK}")
     for text in find_used(discovery, places)[1]:
-        topic = tomllib.loads(text)["mapping"][0]["topic"]
-        usual = []
-        for quantity, unit, why in find_guessed_units(text):
-            if why.startswith(USUAL_UNIT):
-                usual.append(f"{quantity} in {unit}")
-            else:
-                echo(f"{topic}: {quantity}: {why}; written as unit = {unit}")
-        if usual:
-            echo(
-                f"{topic}: units are guessed, compare them with the data sheet: {', '.join(usual)}"
-            )
+        _print_guesses(text)
+
+
+def _print_guesses(text: str) -> None:
+    """Print which units a mapping guesses, and what it leaves out."""
+    topic = tomllib.loads(text)["mapping"][0]["topic"]
+    usual = []
+    for quantity, unit, why in find_guessed_units(text):
+        if why.startswith(USUAL_UNIT):
+            usual.append(f"{quantity} in {unit}")
+        else:
+            echo(f"{topic}: {quantity}: {why}; written as unit = {unit}")
+    if usual:
+        echo(f"{topic}: units are guessed, compare them with the data sheet: {', '.join(usual)}")
+    left_out, voc = find_left_out(text)
+    if voc:
+        echo(
+            f"{topic}: not read, because VOC has no unit there: {list_some(voc)}; add a"
+            " [[mapping.field]] with the unit of the data sheet (docs/mappings.md)"
+        )
+    if left_out:
+        echo(f"{topic}: left out, because no name is a known quantity: {list_some(left_out)}")
 
 
 def _ask_rest(answers: Answers, public_url: str) -> Answers:

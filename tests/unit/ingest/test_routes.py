@@ -191,6 +191,7 @@ def test_subscriptions_are_mqtt_filters():
         (b'{"humidity": 41}', ("generic",)),
         (b'{"gw_mac": "AA:CC:EE:00:11:22", "ts": 1790000000, "humidity": 41}', ("ruuvi",)),
         (b'{"state": "online"}', ()),
+        (b'{"sensor": "a", "pms1_0_atm": 4, "pms2_5_atm": 6}', ("generic",)),
     ],
 )
 def test_what_a_board_says_of_itself_identifies_no_format(payload, likely):

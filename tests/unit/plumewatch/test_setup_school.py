@@ -174,7 +174,10 @@ def test_setup_names_the_unknown_keys_of_native_readings(setup):
 
 
 def test_setup_says_each_unit_that_it_guesses(setup, tmp_path):
-    values = [b'{"pm25": 0.0%d, "temp": 71.5, "co2_ppm": 600}' % n for n in range(10, 25)]
+    values = [
+        b'{"pm25": 0.0%d, "temp": 71.5, "co2_ppm": 600, "TVOC": 9, "x": 1, "rssi": -6}' % n
+        for n in range(10, 25)
+    ]
     ran, _ = setup([Message("lab/gym/state", v, MONDAY + k) for k, v in enumerate(values)])
     assert (
         "\nlab/{id}/state: pm25: PM2.5 always below 0.05 µg/m³ and varying: looks like mg/m³;"
@@ -185,8 +188,11 @@ def test_setup_says_each_unit_that_it_guesses(setup, tmp_path):
         'temp: temperature always above 45 °C: looks like °F; written as unit = "degF"' in ran.out
     )
     assert "co2: " not in ran.out  # its name contains the unit
+    assert "rssi in" not in ran.out  # it has only one unit
+    assert '\nlab/{id}/state: not read, because VOC has no unit there: ["TVOC"]; add a' in ran.out
+    assert '\nlab/{id}/state: left out, because no name is a known quantity: ["x"]' in ran.out
     assert {field.unit for field in load(tmp_path / "site/plumewatch.toml").mapping[0].field} == {
-        *("mg/m3", "degF", "ppm")
+        *("mg/m3", "degF", "ppm", "dBm")
     }
 
 

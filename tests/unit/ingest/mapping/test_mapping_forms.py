@@ -148,9 +148,11 @@ def test_the_device_and_the_time_beside_a_frame():
     ],
 )
 def test_a_layout_that_does_not_fit_is_explained(layout, message):
-    sample = FRAMES[0].hex().encode() if layout else b"AAcIAAAcADcIShAr"
-    with pytest.raises(SuggestError, match=message):
-        propose("hall/b7/up", [sample], received=NOW, columns=layout)
+    frame = FRAMES[0].hex() if layout else "AAcIAAAcADcIShAr"
+    beside = json.dumps({"dev": "b7", "rssi": -60, "data": frame})
+    for sample in (frame, beside):
+        with pytest.raises(SuggestError, match=message):
+            propose("hall/b7/up", [sample.encode()], received=NOW, columns=layout, alone=False)
 
 
 EUROPEAN = {"pm25": 12.3, "temp": 21.5, "rh": 45.0}

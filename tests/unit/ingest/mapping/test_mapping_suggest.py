@@ -186,7 +186,7 @@ def test_samples_that_are_no_examples_are_named():
     text = text_of("a/b7/c", *first, *samples, b"x" * 20_000)
     assert "# Sample 2 is not read: it is pairs, the others are json." in text
     assert "# Sample 3 is no example: nothing measured and nothing to report." in text
-    assert "# 2 more samples are read, but not shown." in text
+    assert "# Read, but not shown: 2 more samples." in text
     assert "# Sample 8 is not read: it has over 16384 bytes." in text
     assert "# Sample" not in text_of("a/b7/c", {"pm25": 6})
 
