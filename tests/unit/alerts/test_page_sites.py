@@ -307,13 +307,10 @@ def policy_with(**moved):
 async def test_tokens_and_screens_do_not_follow_a_person_to_another_school(district, sites, seen):
     await district.sign_in("north-ad")
     form = {"form_token": await district.form_token("/tokens"), "name": "sync", "days": "90"}
-    made = await district.client.post(
-        "/tokens", data={**form, "scope.read": "on", "person": "north-ad"}
-    )
+    form["person"] = "north-ad"
+    made = await district.client.post("/tokens", data={**form, "scope.read": "on"})
     token = re.search(r"plumewatch_[\w-]{40,}", made.text)[0]
-    screen = await district.client.post(
-        "/tokens", data={**form, "scope.wall": "on", "person": "north-ad"}
-    )
+    screen = await district.client.post("/tokens", data={**form, "scope.wall": "on"})
     link = re.search(r"/wall#([\w-]+)", screen.text)[1]
     district.client.cookies.clear()
     await district.client.post("/wall/open", data={"token": link})
@@ -323,7 +320,8 @@ async def test_tokens_and_screens_do_not_follow_a_person_to_another_school(distr
     answer = await district.client.get(
         "/api/v1/incidents", headers={"Authorization": f"Bearer {token}"}
     )
-    assert [i["room"]["id"] for i in answer.json()["items"]] == seen
+    assert answer.status_code == (200 if seen else 403)
+    assert [i["room"]["id"] for i in answer.json().get("items", ())] == seen
     wall = (await district.client.get("/wall")).text
     assert ["north-boys"] * ("North High" in wall) == seen
     assert not OF_SOUTH.search(wall)
