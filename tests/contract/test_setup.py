@@ -387,19 +387,10 @@ class TestWhatCannotBe:
         ("text", "message"),
         [
             ("", "site: missing"),
-            (
-                'site = "S"\ntimezone = "Mars"',
-                "timezone: not valid: must be a time zone",
-            ),
+            ('site = "S"\ntimezone = "Mars"', "timezone: not valid: must be a time zone"),
             ('site = "S"\nbroker = "http://x"', "broker: not valid: must be [mqtts://]host[:port]"),
-            (
-                'site = "S"\nbrokr = "x"',
-                "; did you mean 'broker'?",
-            ),
-            (
-                'site = "S"\npublic_url = "plumewatch"',
-                "public_url: not valid: must be an address",
-            ),
+            ('site = "S"\nbrokr = "x"', "; did you mean 'broker'?"),
+            ('site = "S"\npublic_url = "p"', "public_url: not valid: must be an address"),
             (
                 'site = "S"\n[[staff]]\nname = "AP"\nurl = "ntfyz://secret"',
                 "[[staff]] AP: url: not valid: must be an Apprise address, such as ntfys://",

@@ -28,29 +28,22 @@ def sent(i, topic, content, at=0.0, *, retained=False):
 
 
 @pytest.mark.parametrize(
-    "topic",
+    ("described", "place"),
     [
-        "homeassistant/sensor/own/x/config",
-        "homeassistant/sensor/b2/other/config",
-        "homeassistant/binary_sensor/b2/pm_2_5/config",
-        "homeassistant/sensor/own/config",
-        "homeassistant/sensor/b2/config",
+        ("homeassistant/sensor/own/x/config", "b2"),
+        ("homeassistant/sensor/b2/other/config", "b2"),
+        ("homeassistant/binary_sensor/b2/pm_2_5/config", "b2"),
+        ("homeassistant/sensor/own/config", "b2"),
+        ("homeassistant/sensor/b2/config", "b2"),
+        ("homeassistant/sensor/b2/x/config", "b2/n2"),  # another device below its account's name
+        ("homeassistant/sensor/n2/x/config", "b2/n2"),
     ],
 )
-def test_discovery_describes_the_device_alone_that_its_topic_names(topic):
+def test_discovery_describes_the_device_alone_that_its_topic_names(described, place):
     i = intake()
-    false = {"stat_t": "b2/sensor/pm_2_5/state", "unit_of_meas": "mg/m³"}
-    sent(i, topic, false, retained=True)
-    (reading,) = sent(i, "b2/sensor/pm_2_5/state", b"7.5", 1)
-    assert reading.values == {"pm25": 7.5}
-
-
-def test_an_account_below_whose_name_another_device_publishes_does_not_describe_it():
-    i = intake()
-    false = {"stat_t": "b2/n2/sensor/pm_2_5/state", "unit_of_meas": "mg/m³"}
-    for node in ("b2", "n2"):
-        sent(i, f"homeassistant/sensor/{node}/x/config", false, retained=True)
-    (reading,) = sent(i, "b2/n2/sensor/pm_2_5/state", b"7.5", 1)
+    false = {"stat_t": f"{place}/sensor/pm_2_5/state", "unit_of_meas": "mg/m³"}
+    sent(i, described, false, retained=True)
+    (reading,) = sent(i, f"{place}/sensor/pm_2_5/state", b"7.5", 1)
     assert reading.values == {"pm25": 7.5}
 
 

@@ -29,6 +29,9 @@ time = 2026-01-01T00:00:00Z
 """
 
 
+OFFLINE = STARTER.replace("port = 1883", f"port = {free_port()}")
+
+
 @pytest.fixture
 def config(tmp_path):
     def write(more=MAPPING, base=STARTER):
@@ -54,8 +57,7 @@ class TestSuggest:
 
     def test_the_suggestion_is_configuration_that_passes_as_it_is(self, call, config):
         text = call("mapping", "suggest", "--topic", "lab/b7/x", input=self.PAYLOAD).stdout
-        base = STARTER.replace("port = 1883", f"port = {free_port()}")
-        found = call("check", "--config", config(text, base)).stdout
+        found = call("check", "--config", config(text, OFFLINE)).stdout
         assert "their 1 example passes; lab-b7-x: no time is read" in found
 
     def test_name_and_zone(self, call, config):
@@ -68,14 +70,8 @@ class TestSuggest:
         assert 'name = "lab"' in result.stdout
         assert "time = 1790000000.0" in result.stdout
 
-    def test_a_topic_of_a_decoder_is_reported(self, call):
-        result = call("mapping", "suggest", "--topic", "tele/b7/SENSOR", input=self.PAYLOAD)
-        assert result.exit_code == 0
-        assert result.stderr == (
-            "decoder 'tasmota' already reads this topic; a mapping takes precedence\n"
-        )
-
     LINE = "2026-09-21T14:13:10Z,7,41\n"
+    INFLUX = "air,device=b7 pm25=7.1,rh=44.2 1790000000000000000\n"
 
     def test_a_terminal_is_asked_until_the_columns_are_right(self, call, tmp_path, monkeypatch):
         monkeypatch.setattr("plumewatch.cli.decode.can_ask", lambda: True)
@@ -88,21 +84,19 @@ class TestSuggest:
         assert "did you mean 'humidity'" in result.stderr
         assert 'quantity = "rh"' in result.stdout
 
-    def test_a_script_is_told_the_option(self, call):
-        result = call("mapping", "suggest", "--topic", "lab/b7/x", input=self.LINE)
-        assert result.exit_code == 1
-        assert "--columns" in result.stderr
-
-    def test_a_missing_topic_is_named(self, call):
-        result = call("mapping", "suggest", input=self.PAYLOAD)
-        assert result.exit_code == 2
-        assert "--topic" in result.stderr
-
-    def test_a_decoder_that_reads_the_payload_is_named(self, call):
-        line = "air,device=b7 pm25=7.1,rh=44.2 1790000000000000000\n"
-        result = call("mapping", "suggest", "--topic", "telegraf/b7/x", input=line)
-        assert result.exit_code == 1
-        assert 'decoder "influx" reads it: add [[route]] topic = "telegraf/b7/x"' in result.stderr
+    @pytest.mark.parametrize(
+        ("topic", "payload", "code", "said"),
+        [
+            ("tele/b7/SENSOR", PAYLOAD, 0, "decoder 'tasmota' already reads this topic; a mapping"),
+            ("lab/b7/x", LINE, 1, "--columns"),
+            ("telegraf/b7/x", INFLUX, 1, 'decoder "influx" reads it: add [[route]] topic = "tele'),
+            (None, PAYLOAD, 2, "--topic"),
+        ],
+    )
+    def test_what_a_script_is_told(self, call, topic, payload, code, said):
+        result = call("mapping", "suggest", *(("--topic", topic) if topic else ()), input=payload)
+        assert result.exit_code == code
+        assert said in result.stderr
 
 
 COMPANION = """
@@ -132,8 +126,7 @@ class TestLacks:
     TIMELESS = "no time is read, so the receive time counts"
 
     def check(self, call, config, *mappings):
-        base = STARTER.replace("port = 1883", f"port = {free_port()}")
-        return call("check", "--config", config("".join(mappings), base)).stdout
+        return call("check", "--config", config("".join(mappings), OFFLINE)).stdout
 
     def test_check(self, call, config):
         found = self.check(call, config, MAPPING, COMPANION)
@@ -158,8 +151,7 @@ class TestLacks:
 
 class TestExamples:
     def test_check_runs_them(self, call, config):
-        base = STARTER.replace("port = 1883", f"port = {free_port()}")
-        result = call("check", "--config", config(base=base))
+        result = call("check", "--config", config(base=OFFLINE))
         assert result.exit_code == 3  # no broker
         assert "ok    mappings: acme; their 1 example passes\n" in result.stdout
         result = call("check", "--config", config(MAPPING.replace("pm25 = 10", "pm25 = 11")))
@@ -181,11 +173,10 @@ class TestExamples:
 
     def test_faults_in_them_are_named(self, call, config):
         """A sentinel in some examples is intended; a fault in every example is not."""
-        base = STARTER.replace("port = 1883", f"port = {free_port()}")
         example = self.FAULTY[self.FAULTY.index("[[mapping.example]]") :]
-        found = call("check", "--config", config(MAPPING + example, base)).stdout
+        found = call("check", "--config", config(MAPPING + example, OFFLINE)).stdout
         assert "ok    mappings: acme; their 2 examples pass (1 with faults)\n" in found
-        found = call("check", "--config", config(self.FAULTY, base)).stdout
+        found = call("check", "--config", config(self.FAULTY, OFFLINE)).stdout
         assert "warn  mappings: acme: in every example, pm25 is a fault\n" in found
 
     def test_run_refuses_to_start(self, call, config):
@@ -219,14 +210,8 @@ class TestDecode:
 
     def test_a_sensors_decoder_and_routes_count(self, call, config):
         more = '\n[[route]]\ntopic = "door/+"\ndecoder = "airgradient"\n'
-        result = call(
-            *("decode", "--topic", "door/b7", "--config", config(more)),
-            input='{"wifi":-5,"rco2":600}',
-        )
-        assert json.loads(result.stdout)["values"]["co2"] == 600.0
         base = STARTER.replace('model = "sen55"', 'decoder = "airgradient"')
-        result = call(
-            *("decode", "--topic", "odd/n2-boys-1", "--config", config("", base)),
-            input='{"wifi":-5,"rco2":600}',
-        )
-        assert json.loads(result.stdout)["values"]["co2"] == 600.0
+        for topic, path in (("door/b7", (more,)), ("odd/n2-boys-1", ("", base))):
+            arguments = ("decode", "--topic", topic, "--config", config(*path))
+            result = call(*arguments, input='{"wifi":-5,"rco2":600}')
+            assert json.loads(result.stdout)["values"]["co2"] == 600.0

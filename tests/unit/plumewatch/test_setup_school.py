@@ -120,6 +120,11 @@ def test_setup_replaces_nothing_that_a_person_made(setup, tmp_path, name):
     assert len([file for file in (tmp_path / "site").rglob("*") if file.is_file()]) == 2
 
 
+def read_all(config, sent):
+    intake = Intake(build_intake_config(config, dedupe_window=8))
+    return [reading for message in sent for reading in intake.on_message(message).readings]
+
+
 def of_sensor(name, received=MONDAY):
     return [
         Message(f"plumewatch/v1/{name}/reading", b'{"pm25":4.2}', received + second)
@@ -210,9 +215,7 @@ def test_setup_reads_each_device_in_its_own_units_and_by_its_own_keys(setup, tmp
     config = load(tmp_path / "site/plumewatch.toml")
     assert "\ndiy/b2/data: units are guessed" in ran.out, ran.out
     assert config.mapping[0].topic == "diy/{id}/data"
-    intake = Intake(build_intake_config(config, dedupe_window=8))
-    outcomes = [intake.on_message(message) for message in sent[:5]]
-    readings = [reading for outcome in outcomes for reading in outcome.readings]
+    readings = read_all(config, sent[:5])
     of_b = {"pm25": 6.1, "pm1": 4, "rh": 41, "co2": 600}
     assert {reading.sensor: reading.values for reading in readings} == {
         "a1": {"pm25": 6.1, "rh": 41},
@@ -245,8 +248,7 @@ def test_setup_again_reads_a_new_device_in_its_own_units(setup, tmp_path):
     assert {mapping.topic for mapping in config.mapping} == {
         *("diy/{id}/data", "diy/a2/data", "diy/a4/data")
     }
-    intake = Intake(build_intake_config(config, dedupe_window=8))
-    readings = [r for m in send(**more)[:3] for r in intake.on_message(m).readings]
+    readings = read_all(config, send(**more)[:3])
     assert [reading.values["pm25"] for reading in readings] == [4.1, 5.1, 6.1]
     assert readings[2].values["pm1"] == 3
 
@@ -398,8 +400,7 @@ def test_setup_and_check_notice_a_clock_in_another_time_zone(
     assert (f"r214: the sensor's clock is {said}" if said else "r214") in ran.out
     assert ("sensor's clock" in ran.out) == bool(said)
     assert [sensor.timezone for sensor in config.sensor] == [timezone]
-    intake = Intake(build_intake_config(config, dedupe_window=8))
-    readings = [reading for message in sent for reading in intake.on_message(message).readings]
+    readings = read_all(config, sent)
     is_punctual = all(reading.time == reading.received for reading in readings)
     assert is_punctual == (timezone is not None or not said)
     with closing(Journal(config.data_dir / "journal.db")) as journal:
