@@ -90,7 +90,7 @@ def _describe_rate(figure: Figure) -> str:
             weeks=weeks,
         )
     if figure.unit == "1/h":
-        return _("%(part)s in %(hours)s h", part=part, hours=whole)
+        return _("%(part)s in %(hours)s h by current shifts", part=part, hours=whole)
     return f"{part} / {whole}"
 
 

@@ -18,8 +18,8 @@ class Happened(Coded):
 
     OPENED = "opened", mark("Detected")
     JOINED = "joined", mark("Detected again")
-    ENDED = "ended", mark("Detection ended")
-    CLEARED = "cleared", mark("Over, not yet reported")
+    ENDED = "ended", mark("End detected")
+    CLEARED = "cleared", mark("Over, not yet checked")
     LIKELY = "likely", mark("Now vaping likely")
     SEVERITY = "severity", mark("Severity changed")
     HELD = "held", mark("Nobody notified yet")

@@ -275,8 +275,6 @@ def _write_state(notice: Notice) -> tuple[str, str]:
 
 
 def _write_since(notice: Notice, what: str, when: str) -> str:
-    if notice.over and notice.reason in (NoticeReason.REMINDER, NoticeReason.AGAIN):
-        return _("%(what)s at %(time)s (over, not yet reported)", what=what, time=when)
     if notice.over:
         return _("%(what)s at %(time)s (over, not yet checked)", what=what, time=when)
     if notice.again:

@@ -118,6 +118,8 @@ def load_rooms(
     )
     incidents = {row["room"]: row for row in opened}
     events = {row["room"]: row for row in reversed(event_rows)}
+    unchecked = find_incidents(db, answer="missed", limit=-1)
+    missed = {row["room"]: row["onset"] for row in reversed(unchecked)}
     known = [(s.find_state(now), s) for s in reversed(silences.list_recent(db, now))]
     states = []
     for room in registry.rooms.values() if only is None else only:
@@ -150,6 +152,8 @@ def load_rooms(
             (level, text), since = _describe(shown, room, own), shown["onset"]
         elif level == "ok" and any(s.kind in {"", *PRESENCE} for s in own):
             level, text = "silenced", _("Silenced")
+        if room.id in missed and LEVELS.index(level) > LEVELS.index("unanswered"):
+            level, text, since = "unanswered", _("Nobody responded"), missed[room.id]
         states.append(
             RoomState(
                 room=room,
@@ -175,10 +179,7 @@ def _describe(
     """Return an incident's level and text; silences also cover incidents that began earlier."""
     level, text = incident["level"], write_headline(incident)
     if incident["cleared_at"] and not incident["verdict"]:
-        if level == "responding":
-            text = _("%(what)s (over, not yet reported)", what=text)
-        else:
-            text = _("%(what)s (over, not yet checked)", what=text)
+        text = _("%(what)s (over, not yet checked)", what=text)
     if level in _NEEDED and incident["kind"] in PRESENCE:
         labels = build_labels(
             room,

@@ -194,8 +194,6 @@ def write_status(incident: Mapping[str, Any], time: str) -> str:
         return _("%(what)s at %(time)s", **values)
     if incident["cleared_at"] is None:
         return _("%(what)s since %(time)s", **values)
-    if incident["status"] == "acknowledged":
-        return _("%(what)s at %(time)s (over, not yet reported)", **values)
     return _("%(what)s at %(time)s (over, not yet checked)", **values)
 
 
@@ -248,8 +246,8 @@ class Times:
     ) -> str:
         """Return the time of day, with the date unless `after` is on the same day."""
         local = self.to_local(moment)
-        if after is not None and local.date() != self.to_local(after).date():
-            form = "short date and time"
+        if after is not None and local.date() != (first := self.to_local(after)).date():
+            form = "moment" if local.year == first.year else "short date and time"
         return write_date(local, form)
 
     def write_date(self, moment: float) -> str:

@@ -335,7 +335,7 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     assert site.wakes.count == 2  # one for the sign-in, one for the acknowledgment
     assert next_step(browser) == "I'm here"
     find(browser, "#arrive").click()
-    wait_for(browser, lambda: "Ms. Lee arrived at" in find(browser, ".hero").text)
+    wait_for(browser, lambda: "Ms. Lee arrived " in find(browser, ".hero").text)
     assert next_step(browser) == "Confirmed"
 
     find(browser, "button[value=spray]").click()

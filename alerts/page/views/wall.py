@@ -7,7 +7,6 @@ it in a cookie for this view.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
@@ -37,14 +36,6 @@ class WallPages(PageGroup):
             context.choose_school(request)
         states = await context.load_room_states()
         found = await context.read(queries.find_missed_incidents, rooms=context.rooms)
-        missed = {row["room"]: row["onset"] for row in reversed(found)}
-        missed_level = queries.LEVELS.index("unanswered")
-        states = [
-            replace(s, level="unanswered", text=_("Nobody responded"), since=missed[s.room.id])
-            if s.room.id in missed and queries.LEVELS.index(s.level) > missed_level
-            else s
-            for s in states
-        ]
         return context.render(
             request,
             "wall.html",

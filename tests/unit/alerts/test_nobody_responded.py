@@ -70,6 +70,8 @@ async def test_what_nobody_responded_to_stays_on_first_page_and_wall_until_someb
     listed = (await page.client.get(more)).text
     assert link.findall(listed) == missed
     assert 'value="missed" selected' in listed
+    card = (await page.client.get("/")).text.partition('class="card unanswered">')[2]
+    assert "Nobody responded, 60 d" in card.partition("</li>")[0]
     wall = (await page.client.get("/wall")).text
     assert "5 alerts missed: nobody responded" in wall
     tile = wall.partition('class="tile unanswered">')[2]

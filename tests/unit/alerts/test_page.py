@@ -244,7 +244,7 @@ async def test_arrival_is_reported_and_the_next_step_stands_out(opened):
     assert repository.load(page.db, incident).arrived_at == NOW + 60.0
     assert (await steps())[1:] == (False, True)
     shown = (await page.client.get(url)).text
-    assert "A. Principal arrived at" in shown
+    assert "A. Principal arrived " in shown
     assert 'id="decline"' not in shown
     assert (
         "A. Principal is responding, someone is on site"
@@ -270,6 +270,21 @@ async def test_an_answered_incident_that_goes_on_is_answered_everywhere(open_pag
         shown = (await page.client.get(path)).text.partition('<section id="record">')[0]
         assert not responding.search(shown.partition('id="signs"')[0]), path
         assert re.search(r"[Aa]nswered", shown), path
+
+
+async def test_what_ended_or_was_answered_on_a_later_day_says_so_as_other_times_do(
+    opened, make_event
+):
+    page, incident = opened
+    with sqlite.transaction(page.db) as tx:
+        end = make_event(page.now - 5, phase=EventPhase.ENDED, end=page.now + 10)
+        page.engine.on_events(tx, [end], page.now + 10)
+        page.engine.record_feedback(tx, incident, "fm", Verdict.CONFIRMED, page.now + 86_400.0)
+    page.now += 2 * 86_400.0
+    shown = (await page.client.get(f"/incidents/{incident}")).text
+    assert "answered by F. Manager, Tue, Sep 8, 10:05 AM" in shown
+    assert "<b>End detected</b>" in shown
+    assert "<td>not yet</td>" not in shown
 
 
 async def test_a_second_answer_asks_before_it_replaces_the_first(opened):

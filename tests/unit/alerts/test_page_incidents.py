@@ -92,7 +92,7 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
     form = {"all": shown_ids, "every": "yes", "verdict": "test", "note": "fire drill"}
     assert '<select name="verdict" required><option value="">' in shown
     asked = (await page.act(path, **form)).text
-    assert "Answer 15 incidents Test? They leave the figures." in asked
+    assert "Record “Test” for 15 incidents? Reports won't count them." in asked
     assert repository.load(page.db, ids[3]).verdict is None
     told = await confirm(page, path, asked)
     smoke = ids[::3]
@@ -106,7 +106,7 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
 
     chosen = [ids[1], ids[4]]  # the second keeps its earlier answer
     asked = (await page.act(ANSWERS, id=chosen, verdict="nothing_found")).text
-    assert "Answer 2 incidents Nothing found?" in asked
+    assert "Record “Nothing found” for 2 incidents?" in asked
     assert repository.load(page.db, ids[1]).verdict is None, "asked first"
     told = await confirm(page, ANSWERS, asked)
     assert "1 incident answered: Nothing found. 1 already had an answer" in told
