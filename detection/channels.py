@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES
+from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES, MASS_OF_N03
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,8 +96,6 @@ FOLLOWED: Final = np.unique([*_SOURCE, *_STAND_INS])
 """Columns of `detection.quantities.COLUMNS` that describe the air."""
 FOLLOWED_KEYS: Final = frozenset(key for key, column in COLUMN_INDEX.items() if column in FOLLOWED)
 _N03: Final = COLUMN_INDEX[FINE_PARTICLES[-1]]
-MASS_OF_N03: Final = 0.03
-"""µg/m³ per particle/cm³, for unit-density spheres of 0.4 µm diameter."""
 
 
 def select_channels(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,11 +9,12 @@ Only two devices under one name do this, again and again:
 - *Readings are lost*: newer readings and those as late as usual alternate as they arrive, and no
   numbers explain it.
 
-A device may jump once. So jumps are *doubts*, and only `DOUBTS` of them within `DOUBT_S` are
-reported. Doubts within `_APART_S` count once, because stored readings without time stamps may all
-arrive at once. Only live readings count, and except in a crowd, only those with particles, because
-for the detectors, no others can hide a plume. Like the detectors, these rules take no reading to be
-later than its receipt.
+A device may jump once. So jumps are *doubts*: `DOUBTS` of them within `DOUBT_S` are reported, or
+one while readings arrive much more often than usual (`detection.arrivals`). Doubts within
+`_APART_S` count once, because stored readings without time stamps may all arrive at once. Only live
+readings count, and except in a crowd, only those with particles, because for the detectors, no
+others can hide a plume. Like the detectors, these rules take no reading to be later than its
+receipt.
 """
 
 from __future__ import annotations
@@ -22,12 +23,10 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from detection.channels import MASS_OF_N03
-from detection.quantities import FINE_PARTICLES
+from detection.arrivals import Arrivals
+from detection.quantities import measure_fine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from storage.reading import Reading
 
 DOUBTS: Final = 4
@@ -90,13 +89,14 @@ class Contradictions:
     count: int = 0
     usual: float = 1.0
     crowded_s: int = 0
+    arrivals: Arrivals = field(default_factory=Arrivals)
     doubts: Doubts = field(default_factory=Doubts)
     lost: Doubts = field(default_factory=Doubts)
 
     def add(self, reading: Reading) -> bool:
         """Add a live reading that may alert; return whether two devices are sending."""
         now, time = reading.received, min(reading.time, reading.received)
-        late, fine = now - time, _find_fine(reading.values)
+        late, fine = now - time, measure_fine(reading.values)
         is_crowded = late <= self.late_s + _OLD_S and self._crowds(int(now))
         if fine is None:
             return is_crowded
@@ -110,7 +110,8 @@ class Contradictions:
         doubtful = self.newest - time <= _WITHIN_S and self._jumps(fine, now, time)
         is_lost = self._loses(reading.seq, time) and (is_usual or late <= _LIVE_S)
         self.received = now
-        doubtful = doubtful and self.doubts.add(now, _APART_S)
+        often = late <= _OLD_S and self.arrivals.add(now)
+        doubtful = doubtful and (often or self.doubts.add(now, _APART_S))
         return is_crowded or doubtful or (is_lost and self.lost.add(now, within_s=_LOST_S))
 
     def _loses(self, seq: int | None, time: float) -> bool:
@@ -148,14 +149,3 @@ class Contradictions:
         self.usual += _LEARN * (self.count - self.usual)
         self.second, self.count = second, 1
         return self.crowded_s >= _CROWDED_S
-
-
-def _find_fine(values: Mapping[str, float]) -> float | None:
-    """Return the fine particles in µg/m³, or None."""
-    fine = values.get(FINE_PARTICLES[0])
-    if fine is None:
-        key = next((key for key in FINE_PARTICLES if key in values), "")
-        fine = values.get(key)
-        if fine is not None and key == FINE_PARTICLES[-1]:
-            fine *= MASS_OF_N03
-    return fine

@@ -1,7 +1,8 @@
 """Choose the readings that the detectors receive, and put them in order.
 
 Readings that must never alert are left out. A sensor's readings that arrive out of order are put
-back in order (`Reorder`). A reading never counts as later than its receipt: after a time stamp in
+back in order (`Reorder`), and while they arrive too often, only the highest pass (`Crowds`). A
+reading never counts as later than its receipt: after a time stamp in
 the future, the detectors would ignore all readings until that time.
 
 If our clock is set while readings arrive, the journal records the change (`clock_step`), and the
@@ -12,18 +13,22 @@ future.
 
 from __future__ import annotations
 
+import math
 from bisect import insort
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
 
+from detection.arrivals import Arrivals
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
-from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES
+from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES, measure_fine
 from storage.reading import Reading  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Sequence
 
     from detection.events import Event
@@ -177,6 +182,79 @@ def _get_number(reading: Reading) -> int:
     return reading.seq or 0
 
 
+_HELD: Final = 1.25
+_MAX_HELD: Final = 64
+_LIVE_S: Final = 60.0
+
+
+class _Held(msgspec.Struct):
+    """What waits for one sensor.
+
+    `arrivals`: how often its particle readings arrive.
+    `newest`: time of the last reading passed on.
+    `readings`: that reading, and lower ones that arrived after it, in falling order.
+    """
+
+    arrivals: Arrivals
+    newest: float = -math.inf
+    readings: list[Reading] = []
+
+
+class Crowds:
+    """Passes only the highest readings on while a sensor's readings arrive too often.
+
+    A second device that sends clean air under the sensor's name would otherwise dilute a plume, or
+    make the sensor's own readings look old. Instead, each reading waits until `_HELD` of the usual
+    interval after the last higher one, and is dropped if another at least as high arrives meanwhile
+    (a sliding maximum). So a rise passes at once, and a fall a little late. A reading that is older
+    than the last one passed counts as measured when it was received.
+    """
+
+    def __init__(self, skipped: Counter[str], sensors: dict[str, _Held] | None = None) -> None:
+        self.sensors = sensors or {}
+        self._skipped = skipped
+
+    def on_reading(self, reading: Reading) -> list[Reading]:
+        """Add a reading; return the readings that pass now."""
+        now, fine = reading.received, measure_fine(reading.values)
+        if fine is None or (reading.is_timed and now - reading.time > _LIVE_S):
+            return [reading]
+        own = self.sensors.get(reading.sensor)
+        if own is None:
+            own = self.sensors[reading.sensor] = _Held(Arrivals())
+        if not own.arrivals.add(now):
+            passed, own.readings = [*own.readings[1:], reading], [reading]
+            own.newest = min(reading.time, now)
+            return passed
+        passed, held = [], own.readings
+        while len(held) > 1 and _measure(held[-1]) <= fine:
+            held.pop()
+            self._skipped[reading.sensor] += 1
+        if _measure(held[0]) < fine:
+            passed, held[:] = [reading], [reading]
+        elif len(held) < _MAX_HELD:
+            held.append(reading)
+        else:
+            self._skipped[reading.sensor] += 1
+        while len(held) > 1 and (now - held[0].received) * own.arrivals.rate >= _HELD:
+            passed.append(held[1])
+            del held[0]
+        for i, each in enumerate(passed):
+            if min(each.time, each.received) <= own.newest:
+                passed[i] = msgspec.structs.replace(each, time=each.received)
+            own.newest = min(passed[i].time, each.received)
+        return passed
+
+    def forget_times(self) -> None:
+        """Forget when readings arrived, after the clock was set."""
+        for own in self.sensors.values():
+            own.arrivals.times, own.newest = [], -math.inf
+
+
+def _measure(reading: Reading) -> float:
+    return measure_fine(reading.values) or 0.0
+
+
 CLOCK_SET_BACK_S: Final = 60.0
 """If the receive time drops by more than this, in seconds, the clock was set back."""
 _NEAR_S: Final = 15.0
@@ -191,6 +269,7 @@ class _Snapshot(msgspec.Struct):
     newest_received: float
     on_our_clock: dict[str, float]
     with_particles: set[str]
+    held: dict[str, _Held]
 
 
 class ReadingSelector:
@@ -214,6 +293,7 @@ class ReadingSelector:
         self.detectors = CombinedDetector(place)
         self._place, self._may_alert = place, may_alert
         self._reorder = Reorder()
+        self._crowds = Crowds(self.detectors.plumes.skipped)
         self._newest_received = float("-inf")
         self._on_our_clock: dict[str, float] = {}
         self._with_particles: set[str] = set()
@@ -228,6 +308,7 @@ class ReadingSelector:
                 self._newest_received,
                 self._on_our_clock,
                 self._with_particles,
+                self._crowds.sensors,
             )
         )
 
@@ -242,6 +323,7 @@ class ReadingSelector:
         self._reorder = reorder
         self._newest_received = found.newest_received
         self._on_our_clock, self._with_particles = found.on_our_clock, found.with_particles
+        self._crowds = Crowds(self.detectors.plumes.skipped, found.held)
         return found.last_adjustment
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
@@ -265,21 +347,22 @@ class ReadingSelector:
     def _move_clock(self, now: float, by_s: float) -> list[Event]:
         """Continue after our clock was set, and shift all times taken from it."""
         self._newest_received = now
+        self._crowds.forget_times()
         self._on_our_clock = {sensor: at + by_s for sensor, at in self._on_our_clock.items()}
         return self.detectors.move_clock(now, by_s, self._on_our_clock)
 
     def _start_again(self, now: float) -> list[Event]:
         """Start over for sensors with readings after `now`: our clock was set back."""
         self._newest_received = now
+        self._crowds.forget_times()
         self._on_our_clock = {s: min(at, now) for s, at in self._on_our_clock.items()}
         return self.detectors.set_back(now)
 
     def _evaluate(self, readings: Sequence[Reading]) -> list[Event]:
         events: list[Event] = []
         shown: list[Reading] = []
-        for reading in readings:
-            if not self._may_alert(reading):
-                continue
+        alerting = filter(self._may_alert, readings)
+        for reading in chain.from_iterable(map(self._crowds.on_reading, alerting)):
             if self._goes_back(reading):
                 events += self._show(shown)
                 shown = []

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from detection.channels import MASS_OF_N03
-from detection.quantities import COLUMN_INDEX, QUANTITIES
+from detection.quantities import COLUMN_INDEX, MASS_OF_N03, QUANTITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
