@@ -10,7 +10,8 @@ value that can have it. Each item of any other list, and each line with an objec
 a number's name and unit match no quantity (``"voc": 103``), it is ignored and the reading gets the
 flag `unread`.
 
-Identity: the first key of `_IDENTITY` with text names the device. If there is none, the topic does.
+Identity: the first key of `_IDENTITY` with text names the device. If there is none, the level of
+the topic that is a registered sensor does, or else the topic.
 
 Time: a number that is not a plausible Unix time is a count since boot, so the receive time is used
 instead. After some weeks, such a count looks like a plausible time. So once a device has sent a
@@ -135,7 +136,7 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
     lower = {key.lower(): value for key, value in reversed(flat.items())}
     named = next((lower[k] for k in _IDENTITY if type(lower.get(k)) is str and lower[k]), None)
     when = next((lower[k] for k in _TIME if lower.get(k) is not None), None)
-    sensor = make_sensor_id(named if named is not None else message.topic)
+    sensor = make_sensor_id(_find_name(message.topic, context) if named is None else named)
     units = find_units(flat)
     raw = find_quantities(flat, units)
     tampered = lower.get("tamper") is True
@@ -154,6 +155,13 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
         flags=[UNREAD] if _has_unread(flat, units) else [],
         state=bool(word) and not raw and not tampered,
     )
+
+
+def _find_name(topic: str, context: Context) -> str:
+    """Return the level of a topic that is a registered sensor, or else the whole topic."""
+    known = context.registry.sensors
+    levels = [topic.replace("/", ":"), *reversed(topic.split("/"))]
+    return next((level for level in levels if level in known), topic)
 
 
 def _has_unread(flat: dict[str, Any], units: dict[str, str]) -> bool:

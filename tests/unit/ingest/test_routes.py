@@ -40,6 +40,16 @@ def names(routes, topic):
     return [decoder.name for decoder in routes.find_decoders(topic)]
 
 
+@pytest.mark.parametrize("topic", ["mystery/n9/up", "n9", "up/x/n9"])
+def test_a_route_to_generic_names_a_registered_sensor_by_its_level(topic):
+    config = {
+        "context": Context(registry=registry(Sensor("n9", "r"))),
+        "routes": ((topic, "generic"),),
+    }
+    outcome = Intake(IntakeConfig(**config)).on_message(Message(topic, b'{"pm25": 7}', NOW))
+    assert [reading.sensor for reading in outcome.readings] == ["n9"]
+
+
 def test_the_order():
     routes = Routes(
         [("tele/+/SENSOR", "generic"), ("tele/#", "influx")],
