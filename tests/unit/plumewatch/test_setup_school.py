@@ -326,14 +326,13 @@ def test_setup_reads_one_quantity_a_topic_whatever_its_last_word(setup, tmp_path
 )
 def test_setup_keeps_devices_apart_whose_topics_share_a_level(setup, tmp_path, topics, sensors):
     """A sensor is named by the level above the quantity, or by all levels that tell it apart."""
-    values = {"pm25": "%d.%d", "relhum": "4%d.%d"}
+    words = {"pm25": "%d.%d", "relhum": "4%d.%d", "": '{"pm25": %d.%d}'}
     sent = [
         Message(topic.format(word), (value % (k, n)).encode(), MONDAY + 5 * n + k / 10)
         for n in range(3)
         for k, topic in enumerate(topics)
-        for word, value in (
-            values.items() if "{}" in topic else [("", f'{{"pm25": {values["pm25"]}}}')]
-        )
+        for word, value in words.items()
+        if bool(word) == ("{}" in topic)
     ]
     ran, _ = setup(sent)
     config = load(tmp_path / "site/plumewatch.toml")
