@@ -77,8 +77,11 @@ _HEADS: Final = {
     "acknowledge_p90_s": mark("respond p90"),
 }
 """Headers other than the name of the column."""
-_NARROW, _WIDE = 5, 26
+_NARROW, _WIDE = 5, 31
 """Minimum and maximum column width, in letters."""
+_PADDING: Final = 2.0
+_WIDER: Final = 1.2
+"""Width of digits and bold letters relative to other letters."""
 
 
 def translate_template_words() -> dict[str, Any]:
@@ -157,7 +160,13 @@ def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any
     sites = facts.registry.list_sites(with_closed=True) if facts.names_sites else ()
     titles = {site.name: site.title for site in sites}
     made = [_view_column(frame, name, titles) for name in _PRINTED[table.name]]
-    longest = [max(len(max(head.split(), key=len)), *map(len, cells), 0) for head, cells in made]
+    longest = [
+        max(
+            _WIDER * len(max(head.split(), key=len)),
+            (_WIDER if name == "id" else 1.0) * max(map(len, cells), default=0),
+        )
+        for name, (head, cells) in zip(_PRINTED[table.name], made, strict=True)
+    ]
     return {
         **_view_head(facts, table.name, gettext(TITLES[table.name])),
         "about": f"{capitalize(gettext(table.about))}.",
@@ -165,7 +174,7 @@ def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any
         "more_said": _("CSV, XLSX and Parquet files have all columns."),
         "count": frame.height,
         "columns": [head for head, _texts in made],
-        "widths": [min(max(n, _NARROW), _WIDE) for n in longest],
+        "widths": [min(max(n, _NARROW), _WIDE) + _PADDING for n in longest],
         "rows": [list(row) for row in zip(*(cells for _head_text, cells in made), strict=True)],
     }
 

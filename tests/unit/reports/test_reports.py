@@ -226,6 +226,7 @@ def test_no_cell_of_a_table_prints_over_another_or_says_a_code(write, name):
             assert end <= begin + 0.5, (one, other)
         assert words[-1][1] < width
     assert not [word for *_, word in boxes if "_" in word and "/" not in word]
+    assert not [word for *_, word in boxes if re.fullmatch("[a-z]+[-\u2010]", word)], "hyphenated"
 
 
 @pytest.mark.needs("pdftotext")
