@@ -80,7 +80,7 @@ _WORDS: Final = {
     ),
     "life": Words(
         {
-            "alive": mark("alive"),
+            "alive": mark("reporting"),
             "silent": mark("silent"),
             "offline": mark("offline"),
             "never heard": mark("never heard"),

@@ -54,6 +54,11 @@ class SensorStatus:
         return replace(self, state=state, last_seen=max(seen, self.last_seen or seen))
 
     @property
+    def is_down(self) -> bool:
+        """Whether it stopped reporting."""
+        return self.state in {"silent", "offline"}
+
+    @property
     def has_problems(self) -> bool:
         """Whether any of its readings had a data problem."""
         return any(n for name, n in self.counts.items() if name != "readings")

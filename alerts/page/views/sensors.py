@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 20
 _NOTICES_S: Final = 7 * 86_400.0
-_DOWN: Final = ("silent", "offline")
 _FIRST_STEPS: Final = Words(
     {
         Condition.TAMPERED: mark("Go and look at it."),
@@ -117,7 +117,7 @@ class SensorPages(PageGroup):
                     "sensor": sensor,
                     "room": context.registry.rooms.get(sensor.room),
                     "state": life.state,
-                    "silent_since": life.last_seen if life.state in _DOWN else None,
+                    "silent_since": life.last_seen if life.is_down else None,
                     "is_checked": sensor.id in checked,
                     "first_step": _find_first_step(life, faulty),
                     "seen": seen.time if seen else None,
@@ -189,6 +189,9 @@ class SensorPages(PageGroup):
         tests = await context.read(sensor_tests.load_latest)
         latest = await context.run_in_thread(context.settings.series.read_latest)
         life, last = context.read_pipeline().sensors.get(sensor.id), latest.get(sensor.id)
+        life = life and life.with_stored(last.time if last else None)
+        active = (await context.read(load_active_faults)).get(sensor.id)
+        bare = life and replace(life, counts={}, no_particles_since=None, unlikely=())
         test = find_valid_test(tests, sensor)
         session = get_session(request)
         return context.render(
@@ -196,7 +199,8 @@ class SensorPages(PageGroup):
             "sensor.html",
             sensor=sensor,
             room=context.registry.rooms.get(sensor.room),
-            life=life and life.with_stored(last.time if last else None),
+            life=life,
+            first_step=_find_first_step(bare, active) if bare and not bare.poll_error else "",
             puff_s=PUFF_S,
             seen_well_s=SEEN_WELL_S,
             last=last,
@@ -232,7 +236,7 @@ def _find_first_step(life: SensorStatus, active: ActiveFaults | None) -> str:
     """Return the first step to fix a sensor's most urgent problem, or an empty string."""
     found: dict[str, object] = {
         "poll": life.poll_error,
-        Condition.SILENT: life.state in _DOWN,
+        Condition.SILENT: life.is_down,
         Condition.NEVER_HEARD: life.state == "never heard",
         "unit": life.unlikely,
         "particles": life.no_particles_since is not None,

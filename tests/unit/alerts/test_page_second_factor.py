@@ -53,6 +53,7 @@ async def test_somebody_sets_one_up_and_signs_in_with_it(open_page):
     await page.sign_in()
     assert "a stolen password" in (await page.client.get("/account")).text
     shown = await set_up(page)
+    assert ">Sign in<" not in shown
     secret = secret_in(shown)
     assert f"otpauth://totp/Plumewatch:ap?secret={secret}" in shown
     wrong = await give(page, "000000")

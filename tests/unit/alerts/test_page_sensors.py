@@ -29,11 +29,13 @@ async def test_state_interval_and_what_was_noted(open_page):
     )
     page = open_page(pipeline=lambda: status)
     text = (await page.client.get("/sensors")).text
-    assert "Alive</span>" in text
+    assert "Reporting</span>" in text
     assert "Offline</span> since" in text
+    assert not {"Battery", "Signal"} & {*cells(text, "s1")}
     assert text.count("data problems <span") == 2
     assert "<dd>late 1,200</dd>" in (await page.client.get("/sensors/s1/device")).text
     shown = (await page.client.get("/sensors/s2/device")).text
+    assert "Offline, since" in shown
     assert "wrong clock 3, value with an unknown unit dropped 1" in shown
     assert "<li>Wrong clock: The device's time was wrong" in unescape(shown)
     assert "Never heard" in text
@@ -77,7 +79,7 @@ async def test_a_sensor_with_readings_was_heard_and_its_shares_say_until_when(
         (SensorStatus("offline", NOW - 7200, 5.0), None, "Check its power, then its network."),
         (SensorStatus("never heard", None, 5.0), None, "Install it, and compare its id"),
         (SensorStatus("alive", NOW, 5.0, {"late": 3}), None, "Open its page"),
-        (SensorStatus("silent", NOW, 5.0, poll_error="refused"), None, "Check its power, and its"),
+        (SensorStatus("silent", NOW, 5.0, {}, "refused", NOW), None, "Check its power, and its"),
         (SensorStatus("alive", NOW, 5.0, no_particles_since=1.0), None, "Check its particle"),
         (SensorStatus("silent", NOW, 5.0), (EventKind.TAMPER, ()), "Go and look at it."),
         (SensorStatus("alive", NOW, 5.0), (EventKind.SENSOR_FAULT, (Detail.DRIFT,)), "Clean its"),
@@ -101,6 +103,8 @@ async def test_every_problem_says_what_to_do_first(open_page, make_event, status
     shown = cells((await page.client.get("/sensors")).text, "s2")["Problem"]
     assert step in shown
     assert step or not shown
+    own = (await page.client.get("/sensors/s2/device")).text
+    assert step in unescape(own) or status.counts or status.poll_error
 
 
 async def test_a_sensor_that_is_not_checked_yet_has_its_page(open_page):
@@ -166,7 +170,7 @@ async def test_there_are_no_labels_where_no_phone_reaches_the_page(open_page, po
     await page.sign_in("fm")
     shown = (await page.client.get("/sensors")).text
     assert "/sensors/labels" not in shown
-    assert "set public_url in the [web] section" in shown
+    assert "an https address that phones can reach" in shown
     assert 'class="button" href="/sign"' in shown
     assert (await page.client.get("/sensors/labels")).status_code == 404
 

@@ -225,6 +225,7 @@ async def test_the_helpdesk_sees_no_incident_on_any_route(district):
         shown = answer.text.replace(path, "")
         for hidden in (district.north, district.south, "Ms. Answer"):
             assert hidden not in shown, f"{route.path}: {hidden}"
+        assert 'href="/rooms/' not in shown, route.path
         seen += answer.status_code == 200
         if "series" in route.path and answer.status_code == 200:
             assert not answer.json()["marks"], route.path
