@@ -12,7 +12,7 @@ Seen
     have one cause. A cluster that could have alerted counts as a fraction of a false alarm: one
     minus its probability of vaping. Once a person answers, it counts as one false alarm or none.
 Expected
-    The false alarms seen, plus what an ordinary room adds in one week. At its own level, an
+    The false alarms seen, plus those that an ordinary room has in one week. At its own level, an
     ordinary room has `BUDGET` false alarms a week. For each 1 / `TAIL` log-odds below that level,
     it has e times as many. Its level is the model's, adjusted by room tests and staff answers
     (`alerts.incidents.threshold_adjustments`).
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 VAPE, SMOKE = KINDS.index(EventKind.VAPE), KINDS.index(EventKind.SMOKE)
 PERSISTS_SHARE: Final = 0.6
-"""A session continues while more than this share of its peak excess is still in the air."""
+"""A session continues while more than this share of its peak excess remains in the air."""
 _RH = CHANNEL_INDEX["rh"]
 _FINE_COLUMNS = tuple(CHANNEL_INDEX[k] for k in ("pm25", "pm1", "pm10", "n03"))
 MASK_PROBABILITY: Final = 0.6
@@ -65,8 +65,8 @@ THC_FROM_S: Final = 20.0
 """Seconds after the peak until it is clear whether an aerosol persists."""
 THC_LOG_ODDS: Final = 0.85
 _OFTEN_S, _RARE_S, _MINUTE_S = 3.0, 20.0, 45.0
-"""Reporting intervals. Up to the first, readings are frequent. From the second on, they are rare.
-From the third on, they come about once a minute or less often."""
+"""Limits on the reporting interval. Up to the first, readings are frequent. From the second on,
+they are rare. From the third on, they arrive about once a minute or less often."""
 _AGAIN_S: Final = 600.0
 """At a sensor that reports once a minute, a second puff within this time confirms the first."""
 _READINGS_OFTEN, _READINGS = 3.0, 2.0
@@ -198,7 +198,7 @@ def drop_unseen_kinds(chances: Floats, episodes: Episodes) -> Floats:
 
 
 def compute_probabilities(log_odds: Floats, kinds: Floats) -> Floats:
-    """Return all kinds' probabilities: vaping from its log-odds, the rest shared by the others."""
+    """Return the kinds' probabilities: vaping from its log-odds; the other kinds share the rest."""
     vape = expit(log_odds)
     others = kinds[:, 1:]
     total = others.sum(axis=1)

@@ -1,4 +1,4 @@
-"""How often the particle readings of a sensor arrive, compared with its usual rate."""
+"""Compare how often a sensor's particle readings arrive with its usual rate."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ class Arrivals(msgspec.Struct):
     """The last arrivals of one sensor, and the usual rate.
 
     `times`: the last receive times, in Unix seconds; several within `_SAME_S` count as one.
-    `rate`, `learned_s`: arrivals a second over the last `_MEMORY_S`, and how long it was measured.
+    `rate`: arrivals per second, averaged over the last `learned_s`, which is at most `_MEMORY_S`.
 
-    While readings crowd, the rate is learned slowly, so a second sender must go on for hours before
-    it counts as usual. A longer gap counts as four intervals, because a sensor may have been off.
+    While readings arrive too often, the rate adapts slowly, so a second sender has to continue for
+    hours before its readings count as usual. A gap of more than four intervals counts as four,
+    because the sensor may have been off.
     """
 
     times: list[float] = []

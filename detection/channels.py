@@ -465,7 +465,8 @@ class BaselineTracker:
     def compute_dt(self, rows: NDArray[np.integer], time: Floats, absent: Flags) -> Floats:
         """Return the seconds since each sensor's last reading; NaN before the first.
 
-        Particles follow particles: no reading without them (`absent`) makes one with them look old.
+        A reading with particles is compared with the last one that had particles. Readings without
+        them (`absent`) therefore can't make it look old.
         """
         dt: Floats = time - self.state.particle_time[rows]
         since = time - self.state.time[rows]

@@ -1,7 +1,8 @@
 """Run all detectors over one stream of readings.
 
-A reading is processed at its own time, but never later than its receipt. Otherwise, a device clock
-that runs ahead and is then corrected would make readings look old and sensors look silent.
+Each reading is processed at its own time, or at its receive time if that is earlier. Otherwise,
+when a device clock that ran ahead is corrected, new readings would look old and the sensor would
+look silent.
 
 The service, a replay and a cluster all use this one object, so the same readings give the same
 events everywhere. `detection.detector` detects plumes, `DeviceEvents` handles what devices report

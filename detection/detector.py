@@ -7,11 +7,11 @@ sensor's alert threshold. A pulse that scores not far below it, or a large one w
 cause, is reported as `possible`. It alerts on other kinds when they are clear, or when the episode
 ends.
 
-Time comes from the readings: when they stop, so does the detector, until `on_time` advances it. Any
-split of a stream into batches gives the same events. A sensor is not scored before it has reported
-for `WARM_UP_S`. A reading that is not newer than its sensor's last is ignored and counted
-(`Detector.skipped`). Readings with particles are compared only with each other: whatever a sensor
-sends in between, or somebody else under its name, makes none of them old.
+Time comes from the readings. When they stop, the detector's clock stops too, until `on_time`
+advances it. Any split of a stream into batches gives the same events. A sensor is not scored before
+it has reported for `WARM_UP_S`. A reading that is not newer than its sensor's last is ignored and
+counted (`Detector.skipped`). Readings with particles are compared only with other readings with
+particles. Nothing else that is sent under the sensor's name can make them look old.
 """
 
 from __future__ import annotations

@@ -225,7 +225,7 @@ def _begin(
 def end_reached(episode: Episodes, time: Floats, x: Floats) -> NDArray[np.bool_]:
     """Return whether all channels were normal for `QUIET_S`, or `LONGEST_S` passed since onset.
 
-    Only a reading with particles can show that they are normal, if the sensor sends them.
+    If the sensor sends particles, only a reading with particles can show that they are normal.
     """
     baseline = episode["baseline"][:, OPENERS]
     highest = episode["highest"][:, OPENERS] - baseline

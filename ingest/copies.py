@@ -6,14 +6,14 @@ Two layers find readings that were accepted before:
 
 1. `RecentReadings` remembers the last `window` readings of each sensor.
 
-   - If a reading has a usable time stamp, its copy has the same content: stamp, number, values,
-     events and faults. If a format sends the quantities of one moment in several messages, these
-     are different readings.
-   - If a reading without a usable stamp is redelivered, its copy has the same packet id and the DUP
-     flag. Two live messages with equal content are two readings. A reading with events is never a
-     copy here, because a broker may immediately reuse the packet id of an acknowledged message. It
-     is better to store an event twice than to lose it.
-   - If a reading without a usable stamp waited in the broker, its copy has the same number and
+   - With a usable time stamp, a copy has the same content: time stamp, sequence number, values,
+     events and faults. Messages that carry different quantities of one moment are therefore not
+     copies of each other.
+   - Without a usable stamp, a redelivered copy has the same packet id and the DUP flag. Two live
+     messages with equal content are two readings. A reading with events never counts as a copy
+     under this rule, because a broker may immediately reuse the packet id of an acknowledged
+     message. It is better to store an event twice than to lose it.
+   - Without a usable stamp, a copy that waited in the broker has the same sequence number and
      content, because a killed broker redelivers its backlog with new packet ids. If a sensor's
      counter restarts within the backlog, a new reading with the same number and content is mistaken
      for a copy.
@@ -21,8 +21,8 @@ Two layers find readings that were accepted before:
 2. A reading that may be a copy of an older one is marked `Doubtful`. `JournalSearch` looks for it
    in the journal before it is committed.
 
-Two kinds of copies are not recognized: those with a new packet id but neither stamp nor number, and
-those without a stamp from an HTTP sender.
+Two kinds of copies are not recognized: copies with a new packet id and neither a stamp nor a
+sequence number, and copies without a stamp from an HTTP sender.
 
 Times
 -----
@@ -30,8 +30,9 @@ Consumers identify a reading by its sensor and its time in whole microseconds. E
 sensor therefore gets a unique time, except that readings of different quantities at the same moment
 share one. If `time` differs from the sensor's time stamp, `Reading.stamp` contains the time stamp.
 
-Times are in the order of the stamps. Readings with the same stamp are spaced as they arrived,
-within `RESOLUTION_S`. A reading with a later stamp is placed at least `STEP_S` after them.
+Times are in the order of the stamps. Readings with the same stamp keep the spacing of their
+arrivals, within `RESOLUTION_S`. A reading with a later stamp is placed at least `STEP_S` after
+them.
 
 A sensor's clock is considered stopped after `_ARRIVALS` arrivals of the same stamp, each at least
 `_APART_S` after the last, so that a single pause in delivery is not enough. From then on, its

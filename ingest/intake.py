@@ -340,7 +340,7 @@ class Intake:
         """Reject a message that was not decoded.
 
         List its topic as unmatched if it has no decoder, or if only mappings were tried and the
-        conditions of none hold.
+        message met no mapping's conditions.
         """
         unread = not read_by and error.reason is Reason.UNKNOWN_TOPIC
         if unread or isinstance(error, GuardError):

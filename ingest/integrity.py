@@ -8,8 +8,8 @@ incident. Findings never keep readings from alerting.
 
 - ``two_senders``: the sequence numbers of a sensor come from two devices (`Numbering`), or its
   readings contradict each other (`ingest.second_sender`).
-- ``repeated``: more than `REPEATS` readings within `WINDOW_S` repeat readings older than `OLD_S`
-  that were accepted before, and the broker does not mark them as redelivered.
+- ``repeated``: more than `REPEATS` readings within `WINDOW_S` are copies of accepted readings older
+  than `OLD_S`, and the broker does not mark them as redelivered.
 - ``refused``: more than `REFUSED` messages within `WINDOW_S` on a sensor's topic are rejected.
 - ``flooded``: far too many messages arrive under the sensor's name (`Floods`).
 
@@ -85,10 +85,10 @@ class Numbering:
 
     The first three count only once a later number continues the counter. Some formats split a
     moment into several messages, so a reading raises no doubt if it shares no quantity with the
-    last numbered reading. Its air quantities must also have occurred within `_LEARNED_S` of the
-    first number. Otherwise, an attacker could later forge quantities that the sensor doesn't send.
-    A genuine device may cause a single doubt, so only `DOUBTS` of them within `DOUBT_S` are
-    reported.
+    last numbered reading. Its air quantities must also be among those received within `_LEARNED_S`
+    of the first numbered reading. Otherwise, an attacker could later forge quantities that the
+    sensor doesn't send. A genuine device may cause a single doubt, so only `DOUBTS` of them within
+    `DOUBT_S` are reported.
 
     A line is a run of consecutive numbers from one device. The longest lines are remembered, so
     random numbers do not displace the sensor's own.

@@ -1,4 +1,4 @@
-"""Find out which quantity a device's name for a value means, if the name is unambiguous.
+"""Map a device's name for a value to a quantity, if the name is unambiguous.
 
 `find_quantity` maps a name such as ``PM2.5``, ``pm_2_5_concentration``, ``km100.rpm25c``, ``VOC
 Index`` or ``temp``, and its unit if there is one, to a quantity of the table. A name that could
@@ -29,7 +29,7 @@ _CONVERT: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
     for own, units in _TABLE["convert"].items()
 }
 WORDS: Final = {word: quantity for quantity, words in _TABLE["words"].items() for word in words}
-"""Quantities by the names that mean them alone."""
+"""Quantities by names that are unambiguous on their own."""
 _UNIT_IN_NAME: Final = re.compile(
     r"(?:[\s_.(\[]+|(?<=[a-z0-9])(?=[um]gm3|pp[bm]|pct|[hk]pa))"
     r"(ug_?/?m3|µg/m³|μg/m³|mg_?/?m3|mg/m³|ppb|ppm|pct|percent|%rh|%|celsius|fahrenheit|deg_?[cf]"
@@ -163,7 +163,7 @@ def _look_up_word(word: str, given: str | None) -> Meaning | None:
 
 
 def is_of_room(name: str) -> bool:
-    """Return whether a name may be about room air: it has no word for something else."""
+    """Return whether a name may describe room air: it contains no word for anything else."""
     return _ELSEWHERE.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
 
 
@@ -206,7 +206,7 @@ def describe_unknown(names: Iterable[str], noun: str) -> str:
 
 
 def replace_comma(text: str) -> str:
-    """Return a number with a decimal comma as one with a point; the unit behind it stays.
+    """Replace the decimal comma of a number with a point; keep the unit that follows.
 
     >>> replace_comma("12,3 µg/m³"), replace_comma("1.234,5")
     ('12.3 µg/m³', '1.234,5')
@@ -218,7 +218,7 @@ _COMMA: Final = re.compile(r"^(\s*[+-]?\d+),(?=\d)")
 
 
 def split_unit(text: str) -> tuple[str, str | None]:
-    """Split a number and the text behind it; the second part is None if there is no such text.
+    """Split a number from the text after it; the second part is None if nothing follows.
 
     >>> split_unit("30.11 °C"), split_unit("41%"), split_unit("nan")
     (('30.11', '°C'), ('41', '%'), ('nan', None))
@@ -228,7 +228,7 @@ def split_unit(text: str) -> tuple[str, str | None]:
 
 
 def strip_unit(value: object) -> object:
-    """Return the number in text with a known unit behind it; other values are unchanged.
+    """Return the number from text that ends in a known unit; return other values unchanged.
 
     >>> strip_unit("70.7F"), strip_unit("10:05"), strip_unit(7)
     ('70.7', '10:05', 7)
@@ -248,7 +248,8 @@ VALUE_KEYS: Final = ("value", "v", "val", "wert", "messwert", "valor", "valeur")
 def find_units(content: Mapping[str, object]) -> dict[str, str]:
     """Return units by key.
 
-    They are in ``<key>_unit``, in an object ``units``, or in ``unit`` for every fitting key.
+    They come from ``<key>_unit``, from an object ``units``, or from ``unit``, which applies to
+    every key that it fits.
     """
     units: dict[str, str] = {}
     for key, value in content.items():

@@ -1,20 +1,20 @@
 """Recognize a second sender by readings that contradict each other, even without numbers.
 
-Only two devices under one name do this, again and again:
+Each of these patterns, if it recurs, means that two devices are sending under one name:
 
 - *The air jumps*: fine particles rise to three times as much, or fall to a third, and back within
   `_WITHIN_S`. Neither air nor particle sensors are that fast.
 - *Readings crowd*: for most of a minute, more than `_PER_S` readings arrive each second, and more
   than twice as many as usual.
-- *Readings are lost*: newer readings and those as late as usual alternate as they arrive, and no
-  numbers explain it.
+- *Readings are lost*: readings with newer and older times keep alternating, although the older ones
+  are no later than usual and sequence numbers do not explain the order.
 
-A device may jump once. So jumps are *doubts*: `DOUBTS` of them within `DOUBT_S` are reported, or
-one while readings arrive much more often than usual (`detection.arrivals`). Doubts within
-`_APART_S` count once, because stored readings without time stamps may all arrive at once. Only live
-readings count, and except in a crowd, only those with particles, because for the detectors, no
-others can hide a plume. Like the detectors, these rules take no reading to be later than its
-receipt.
+The readings of a single device may jump once, so a jump is only a *doubt*. `DOUBTS` of them within
+`DOUBT_S` are reported, or a single one while readings arrive much more often than usual
+(`detection.arrivals`). Doubts less than `_APART_S` apart count once, because stored readings
+without time stamps may all arrive at once. Only live readings count. Except for crowding, only
+readings with particles count, because only they can hide a plume from the detectors. Like the
+detectors, these rules limit a reading's time to its receive time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Doubts:
     times: list[float] = field(default_factory=list)
 
     def add(self, now: float, apart_s: float = 0.0, within_s: float = DOUBT_S) -> bool:
-        """Add a doubt, unless the last one was less than `apart_s` ago; return whether many."""
+        """Add a doubt unless the last was under `apart_s` ago; return whether there are enough."""
         recent = [at for at in self.times if 0 <= now - at < within_s]
         if not recent or now - recent[-1] >= apart_s:
             recent = [*recent[1 - DOUBTS :], now]
@@ -65,13 +65,14 @@ class Contradictions:
 
     `began`: receive time of the first reading.
     `received`, `fine`: receive time and value of the last reading with particles.
-    `newest`, `seq`: latest time of particles, and the number of that reading.
-    `has_passed`: whether it came after the last lost reading.
-    `late_s`: how late readings usually are, at best; learned for `_LEARNED_S` from `since`, and
-    anew if no reading was as late for that long (`confirmed`).
-    `rose`, `jumped`: direction and receive time of the last jump of the air.
-    `second`, `count`: last second with readings, and how many; `usual` is the usual number.
-    `crowded_s`: number of crowded seconds, less the other seconds since.
+    `newest`, `seq`: time and sequence number of the reading with the latest time.
+    `has_passed`: whether `newest` has advanced since the last reading with an older time.
+    `late_s`: shortest usual delay between a reading's time and its receipt, learned for
+    `_LEARNED_S` from `since`. It is learned again if no reading has had about that delay for
+    `_LEARNED_S`. `confirmed`: when one last did.
+    `rose`, `jumped`: direction and receive time of the last jump.
+    `second`, `count`: last second with readings, and their number; `usual` is the average number.
+    `crowded_s`: crowded seconds minus the uncrowded seconds since then, at least 0.
     """
 
     began: float
@@ -115,7 +116,7 @@ class Contradictions:
         return is_crowded or doubtful or (is_lost and self.lost.add(now, within_s=_LOST_S))
 
     def _loses(self, seq: int | None, time: float) -> bool:
-        """Return whether the reading is older than one that has passed since the last such one."""
+        """Return whether the reading is older than `newest`, which has advanced meanwhile."""
         if time >= self.newest:
             self.has_passed |= time > self.newest
             self.newest, self.seq = time, seq
@@ -124,7 +125,7 @@ class Contradictions:
         return has_passed and (seq is None or self.seq is None or seq >= self.seq)
 
     def _jumps(self, fine: float, now: float, time: float) -> bool:
-        """Return whether the air jumped back."""
+        """Return whether fine particles jumped one way and then back."""
         rise, gap = fine - self.fine, max(now - self.received, time - self.newest)
         low = self.fine if rise > 0 else fine
         self.fine = fine

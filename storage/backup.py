@@ -2,7 +2,7 @@
 
 Each file is copied by SQLite's online backup in one read transaction, so the service can keep
 writing. The journal is copied last, so a copied cursor is never ahead of the copied journal. If
-retention deletes readings after a copied cursor during the backup, everything is copied again. The
+retention deletes readings beyond a copied cursor during the backup, everything is copied again. The
 backup gets its final name once it is complete and on the disk. It contains no secrets.
 
 `verify` checks that
@@ -13,8 +13,8 @@ backup gets its final name once it is complete and on the disk. It contains no s
 - every offset of the journal has a reading with the right checksum, or a gap with its reason;
 - no cursor or snapshot is ahead of the journal, or needs readings that were deleted without a gap.
 
-Readings in the series, and texts in the state, have no checksum of their own. If a bit of one was
-flipped before the backup, nobody can tell.
+Readings in the series, and texts in the state, have no checksum of their own. A bit that flipped
+before the backup can't be detected.
 """
 
 from __future__ import annotations

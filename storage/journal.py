@@ -103,7 +103,7 @@ class JournalEntry(NamedTuple):
 class Pruned(NamedTuple):
     """Result of `Journal.prune`.
 
-    `rows`: readings deleted in this slice. `unread`: how many of them some consumer had not read.
+    `rows`: readings deleted in this slice. `unread`: how many of them a consumer had not read yet.
     """
 
     rows: int
@@ -217,9 +217,9 @@ class Journal(DatabaseFile):
     def find_similar(self, reading: Reading) -> list[Reading]:
         """Return stored readings with the same time stamp or, if it has none, the same number.
 
-        The result may contain other readings. It has at most the newest 256 with that time,
-        and as many whose time differs from the stamp. Without a stamp, only the last `_NUMBERED`
-        readings are searched, because counters restart.
+        The result may also contain other readings. It is limited to the newest 256 whose time is
+        the stamp, and the newest 256 whose time differs from their stamp. Without a stamp, only the
+        last `_NUMBERED` readings are searched, because counters restart.
         """
         stamp, sensor = reading.sensor_stamp, reading.sensor
         stamp_key = _make_key(sensor, stamp or 0.0, reading.seq or 0)
@@ -245,7 +245,7 @@ class Journal(DatabaseFile):
         return self._newest
 
     def get_first_offset(self) -> int:
-        """Return the offset of the oldest reading still kept, or the next offset without one."""
+        """Return the offset of the oldest reading still kept; if there is none, the next offset."""
 
         def first(db: sqlite3.Connection) -> int:
             row = db.execute("SELECT min(offset) FROM journal").fetchone()

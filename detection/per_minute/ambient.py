@@ -16,9 +16,9 @@ One `ambient` event is emitted for the building. Its sensor is the one that rose
 the one with the lower row). Its onset is the median of the times at which the sensors rose.
 
 A vape alert is *explained* by the building's air if the event is running and the room's own rise is
-no larger than the building's: how far the median e has risen from its lowest point since five
-minutes before the alert's onset. A rise of `STRONG_UG_M3` or more is never explained, nor is a
-sensor's own vape alarm, which has no particle evidence.
+no larger than the building's. The building's rise is that of the median e from its lowest point
+since five minutes before the alert's onset. A rise of `STRONG_UG_M3` or more is never explained,
+nor is a sensor's own vape alarm, which has no particle evidence.
 
 Sensors without a place are left out. Rooms without a reading for `FRESH_S` do not count.
 """

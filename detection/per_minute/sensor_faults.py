@@ -18,8 +18,8 @@ sensor is compared with its own past, never with a table of products:
   and have lost their noise, and humidity, CO2 and VOC barely change. Alternatively, the particle
   channels alone are very low and quiet for an hour and a half.
 * *blown*: coarse dust and the humidity or CO2 of breath jump and are gone within three minutes,
-  faster than any plume. It is also enough that there are so many coarse particles that only a spray
-  can at the inlet could be the cause.
+  faster than any plume. A burst of coarse particles so dense that only a spray can at the inlet
+  could cause it also counts.
 * *drift*: on each of three days, even the cleanest air is three times as dirty as it used to be,
   and other sensors in the building do not show this.
 
