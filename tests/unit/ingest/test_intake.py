@@ -2,7 +2,6 @@
 
 import json
 
-from ingest import decoders
 from ingest.decoding import Context, Decoder
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.validation import Message
@@ -124,13 +123,11 @@ def test_dead_letter_is_truncated_and_printable():
     assert letter.detail.isprintable()
 
 
-def test_a_decoder_that_fails_costs_one_message(monkeypatch):
+def test_a_decoder_that_fails_costs_one_message():
     def explode(message, context):
         raise KeyError("surprise\n")
 
-    broken = Decoder("broken", ("broken/+",), explode, "test")
-    monkeypatch.setattr(decoders, "DECODERS", {"broken": broken})
-    i = intake()
+    i = intake(mappings=(Decoder("broken", ("broken/+",), explode, "test"),))
     out = i.on_message(Message("broken/1", b"", NOW), decoder="broken")
     assert out.dead_letter.reason == "decoder_failed"
     assert "KeyError" in out.dead_letter.detail
