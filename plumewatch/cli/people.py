@@ -42,7 +42,7 @@ def timeline(
     kind: Annotated[str, typer.Option(help="Kind of detection.")] = "vape",
     at: Annotated[str, typer.Option(help="Local time, 2026-09-07T10:05.")] = "",
 ) -> None:
-    """Print who would be notified after an alert, and when."""
+    """Print who would be notified after an alert of each severity, and when."""
     from alerts.escalation.preview import write_timeline as timeline_lines
     from alerts.policy import PAGED
     from detection.events import EventKind

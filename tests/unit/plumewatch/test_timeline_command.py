@@ -47,17 +47,37 @@ def printed(path, **asked):
     return ran.code, ran.out
 
 
-def test_the_settings_show_in_the_timeline(school):
-    code, text = printed(school(), room="N2-boys", at="2026-09-07T10:05")
+LONG = "If it lasts over two minutes, or is the third within an hour"
+
+
+def test_each_severity_and_the_settings_show_in_the_timeline(school):
+    path = school("acknowledged_for_s = 900")
+    code, text = printed(path, room="N2-boys", at="2026-09-07T10:05")
     assert code == 0
-    assert text.splitlines() == [
-        "vape alert in Boys' restroom, severity warning. If nobody responds:",
+    who = [
         "            receiver staff: no route matches: default receiver",
         "      0:00  nearest: Ms. Lee",
         "            Ms. Lee: staff, always on duty",
+        "      0:10  Ms. Lee: second channel, if the first has not delivered",
+    ]
+    assert text.splitlines() == [
+        "vape alert in Boys' restroom, severity warning. If nobody responds:",
+        *who,
         "     10:00  nearest: Ms. Lee (round 2)",
         "     20:00  nearest: Ms. Lee (round 3)",
         "     22:00  recorded: nobody responded",
+        "Below 70%, it is info. If nobody responds:",
+        *who,
+        "      8:00  recorded: nobody responded",
+        f"{LONG}, it is critical. If nobody responds:",
+        *who,
+        "     10:00  nearest: Ms. Lee (round 2)",
+        "     20:00  nearest: Ms. Lee (round 3)",
+        "     21:00  recorded: nobody responded",
+        "If somebody acknowledges:",
+        "      0:00  nobody else is notified; those notified learn who is responding",
+        "     15:00  no answer: the responder is reminded",
+        "     20:00  still no answer: all of the above again, from the first step",
     ]
 
 
@@ -65,7 +85,7 @@ def test_quiet_hours_and_who_is_asked_instead(school):
     _, text = printed(school(), room="N2-boys", at="2026-09-07T18:00")
     assert "Ms. Lee: quiet hours until Tue 7:00 AM, notified then\n" in text
     _, critical = printed(school(), room="N2-boys", kind="smoke", at="2026-09-07T18:00")
-    assert "quiet hours" not in critical
+    assert "quiet hours" not in critical.partition("Below 70%")[0]
 
 
 def test_what_is_asked_for_wrongly_is_named_at_once(school, capsys):
