@@ -56,8 +56,8 @@ class Forest:
     Attributes
     ----------
     column : ndarray of int64, shape (n_trees, 2**depth - 1)
-        Index of the feature compared at each node. Where an unknown value goes right, the number of
-        features is added to the index.
+        Index of the feature compared at each node. If an unknown value goes right at a node, the
+        number of features is added to that node's index.
     threshold : ndarray of float64, shape (n_trees, 2**depth - 1)
         A feature above the threshold goes right.
     value : ndarray of float64, shape (n_trees, 2**depth)

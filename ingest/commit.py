@@ -11,10 +11,10 @@ a duplicate is empty.
 Order of operations
 -------------------
 While a commit waits for the disk, new entries collect for the next group. The next commit begins at
-least `pace_s` after the last one began, or up to `_SLOWEST_S` after it if many readings arrive. If
-the disk fails, the same group is retried until it is stored. Meanwhile, `failing` gives the reason,
-and nothing after the group is settled. The queue itself is not limited: the broker's window limits
-MQTT, and HTTP ingest checks `failing` and `waiting`.
+least `pace_s` after the previous one began. If many readings arrive, this interval grows to at most
+`_SLOWEST_S`. If the disk fails, the same group is retried until it is stored. Meanwhile, `failing`
+gives the reason, and nothing after the group is settled. The queue itself is not limited: the
+broker's window limits MQTT, and HTTP ingest checks `failing` and `waiting`.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ class Intake:
     def snapshot(self) -> bytes:
         """Return the state, for an intake with the same configuration to resume.
 
-        It does not include counts, findings, `quarantine` and `unmatched`.
+        It does not include counts, findings, `quarantine` or `unmatched`.
         """
         states = self.config.context.states.snapshot()
         return msgspec.msgpack.encode((states, self._recent.snapshot()))
@@ -210,8 +210,8 @@ class Intake:
 
         `decoder`: the only decoder to try, instead of those for the topic.
         `permits`: takes the reported and the registered name (None if unregistered), and returns
-        whether the sender is allowed to report for that sensor. Such a message comes directly from
-        the sender, so it is live.
+        whether the sender is allowed to report for that sensor. If `permits` is given, the message
+        comes directly from the sender, so it is live.
         """
         self._on_arrival(message)
         self._live = message.live or permits is not None

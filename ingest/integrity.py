@@ -15,8 +15,8 @@ incident. Findings never keep readings from alerting.
 
 More than `UNREGISTERED` new unregistered sensors within `WINDOW_S` are reported as a fault of the
 service (`alerts.operations`), because there is no registered sensor to report them for. While most
-readings are old, the service is catching up on a backlog. Then neither new unregistered sensors nor
-rejected messages count.
+readings are old, the service is catching up on a backlog. During that time, neither new
+unregistered sensors nor rejected messages count.
 
 `ReadingCounts` counts each reading of a registered sensor under `readings`, and again under each of
 its quality flags and faults. Unregistered sensors are in the quarantine list instead.
@@ -76,7 +76,7 @@ class Numbering:
 
     **Two devices.** If the numbers return to where they were before a jump or restart, a second
     device is sending. This is certain if the two counters are far apart, and only a doubt if they
-    are close. There are four other doubts:
+    are close. Four other observations also raise a doubt:
 
     - a reading without a number, although the sensor numbers its readings;
     - a number that repeats in another message;
@@ -216,7 +216,7 @@ class Numbering:
         return _count_missing(over)
 
     def _close(self, now: float) -> int:
-        """Close the gaps that were open for `OPEN_S`; return how many numbers they lack."""
+        """Close gaps that were open for `OPEN_S`; return how many numbers are still missing."""
         over = [gap for gap in self.gaps if now - gap[2] >= OPEN_S]
         self.gaps = [gap for gap in self.gaps if now - gap[2] < OPEN_S]
         return _count_missing(over)
@@ -353,8 +353,8 @@ class Floods:
 
 _SHAPES: Final = 8
 _MAX_KIB: Final = 63
-"""Maximum cost of a message's size. Larger messages are rejected unread (`ingest.validation`), so
-they must not use up the topic's budget."""
+"""Maximum cost charged for a message's size. Larger messages are rejected unread
+(`ingest.validation`), so they must not use up the topic's budget."""
 _BEGINNING: Final = 256
 _DIGITS: Final = b"0123456789.-"
 

@@ -93,7 +93,7 @@ NO_VALUE: Final[Mapping[str, frozenset[float]]] = {
     **dict.fromkeys(("tvoc_ppb", "tvoc_ugm3", "voc_raw", "light"), _ALL_ONES),
     "temp": frozenset({85.0}),
 }
-"""Numbers within the range of a quantity that sensors send to mean "no value".
+"""In-range numbers that sensors send to mean "no value".
 
 They are 65535 and 65534 (also in tenths), 99999, and 85 °C, which a DS18B20 sends after power-on.
 Particle counts are not included, because 65535 per 0.1 L is a Plantower sensor's upper limit.
@@ -114,7 +114,7 @@ USUAL: Final = {
     )
     for key, q in QUANTITIES.items()
 }
-"""Range of each quantity in which every number is a measurement, not "no value"."""
+"""For each quantity, the range in which a number never means "no value"."""
 
 _CLOCK_SET_SINCE: Final = 1_000_000_000.0
 _YEAR_2020: Final = 1_577_836_800.0
@@ -300,7 +300,8 @@ def _from_unix(value: float) -> float | None:
 def _resolve_local_time(moment: datetime, zone: tzinfo, received: float) -> float:
     """Convert a local time to Unix seconds.
 
-    If the clock shows this time twice, choose the one closer to `received`.
+    If this local time occurs twice because the clocks were set back, choose the moment closer to
+    `received`.
     """
     both = (moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
     return min(both, key=lambda stamp: abs(stamp - received))

@@ -1,8 +1,8 @@
 """HTTP requests to other machines, and the rules for which machines they may reach.
 
-Every request goes through `request`, except requests by three libraries. For apprise,
-`alerts.notify.channels.apprise_notifier` applies the same `Reach`. The clients of InfluxDB and
-Grafana connect only to addresses from the administrator.
+Every request goes through `request`, except the requests of three libraries.
+`alerts.notify.channels.apprise_notifier` applies the same `Reach` to apprise. The clients of
+InfluxDB and Grafana connect only to addresses that the administrator configured.
 
 A name is resolved once, and the connection uses one of its addresses that `Reach` permits. If the
 name resolves differently a moment later, that has no effect. TLS still verifies the name. Redirects

@@ -190,8 +190,8 @@ class Series(DatabaseFile, ABC):
         Intervals last at least a millisecond and start at multiples of `every_s` since 1970. For
         long or old spans, stored averages are used instead of readings
         (`storage.timeseries.resolution`), up to the first interval in which they are out of date.
-        Then each minute has the same weight, and intervals are lengthened to a multiple of the
-        resolution.
+        When averages are used, each minute has the same weight, and intervals are lengthened to a
+        multiple of the resolution.
 
         Returns the starts of the intervals with a value (Unix seconds, ascending), and a column for
         each quantity that occurs, with NaN where it is absent.
