@@ -101,7 +101,7 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NavLink:
-    """A navigation link; it is also marked as current on paths `below`.
+    """A navigation link; it is also marked as current on and below the paths `below`.
 
     On phones, links without an icon are in a menu.
     """
@@ -124,39 +124,40 @@ class NavLink:
 
     def is_current(self, path: str) -> bool:
         """Return whether `path` is this page or a page below it."""
-        return path == self.path or path.startswith(self.below or ("\0",))
+        return path == self.path or any(f"{path}/".startswith(f"{one}/") for one in self.below)
 
 
 NAV: Final = (
     NavLink(
         "/",
         mark("Rooms"),
-        ("/rooms/",),
+        ("/rooms",),
         icon='<path d="M4 21V4h10v17M14 8l6 2v11M2 21h20" class="line"/>',
     ),
     NavLink(
         "/incidents",
         mark("Incidents"),
-        ("/incidents/",),
+        ("/incidents",),
         icon='<path d="M12 3 22 20H2ZM12 10v5m0 2v1" class="line"/>',
     ),
     NavLink(
         "/duty",
         mark("Duty"),
+        ("/duty",),
         icon='<path d="M12 4a4 4 0 1 1 0 8 4 4 0 0 1 0-8M4 21c1-6 15-6 16 0" class="line"/>',
     ),
     NavLink("/silences", mark("Silences")),
     NavLink("/air", mark("Air")),
     NavLink("/figures", mark("Statistics")),
-    NavLink("/reports", mark("Reports"), ("/reports/",), Right.SUMMARY),
+    NavLink("/reports", mark("Reports"), ("/reports",), Right.SUMMARY),
     NavLink(
         "/sensors",
         mark("Sensors"),
-        ("/sensors/", "/commission", "/levels"),
+        ("/sensors", "/commission", "/levels", "/sign"),
         icon='<path d="M12 10v4m-5 3a7 7 0 1 1 10 0M4 20a11 11 0 1 1 16 0" class="line"/>',
         of_sensors=True,
     ),
-    NavLink("/settings", mark("Settings"), ("/settings/",), Right.DUTY),
+    NavLink("/settings", mark("Settings"), ("/settings", "/tokens", "/people"), Right.DUTY),
 )
 
 

@@ -71,7 +71,9 @@ def _list_shifts(tree: Tree) -> dict[str, str]:
 
 def _describe_shift(shift: Tree, tree: Tree) -> str:
     people = ", ".join(_find_name(tree, "staff", p) for p in shift.get("people", ()))
-    return f"{shift.get('id', '')}: {people}" if people else str(shift.get("id", ""))
+    zones = _list_zones(tree)
+    places = "; ".join(str(zones.get(zone, zone)) for zone in shift.get("zones", ()))
+    return join_place(people, places, str(shift.get("id", "")))
 
 
 def _list_rooms(tree: Tree) -> dict[str, str]:
@@ -82,6 +84,15 @@ def _list_rooms(tree: Tree) -> dict[str, str]:
         )
         for r in tree.get("room", ())
         if r.get("id")
+    }
+
+
+def _list_zones(tree: Tree) -> dict[str, str]:
+    sites = _list_sites(tree)
+    return {
+        z["id"]: join_place(_write_place(z), sites.get(str(z.get("site", "")), ""))
+        for z in tree.get("zone", ())
+        if z.get("id")
     }
 
 
@@ -146,7 +157,7 @@ def _is_ahead(entry: Tree, now: datetime) -> bool:
     return (end if end.tzinfo else end.replace(tzinfo=now.tzinfo)) > now
 
 
-_staff, _zones = (partial(_list_names, section=section) for section in ("staff", "zone"))
+_staff = partial(_list_names, section="staff")
 _buildings, _floors, _room_kinds = (
     partial(_list_values, section="room", key=key) for key in ("building", "floor", "kind")
 )
@@ -335,7 +346,7 @@ FORMS: Final = (
             _SITE,
             Field("receiver", mark("They get the alerts for"), Kind.CHOICE, _list_receivers),
             Field("people", mark("People"), Kind.SEVERAL, _staff),
-            Field("zones", mark("Zones (none chosen: all)"), Kind.SEVERAL, _zones),
+            Field("zones", mark("Zones (none chosen: all)"), Kind.SEVERAL, _list_zones),
             Field("periods", mark("Class periods"), Kind.SEVERAL, _list_periods),
             Field("start", mark("From, if not by class period"), Kind.TIME),
             Field("end", mark("Until"), Kind.TIME),

@@ -33,6 +33,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (picture) element("evidence").querySelector("img").src = picture;
     if (!changing) return;
     element("steps").hidden = element("asks").hidden = false;
+    for (const step of page.querySelectorAll("form.step")) step.hidden ||= !step.querySelector("button:enabled");
     element("close").hidden = element("change").hidden = element("settled").hidden = true;
     element("said").classList.remove("done");
   };

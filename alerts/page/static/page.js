@@ -39,7 +39,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     const form = new Intl.DateTimeFormat(locale, {
       timeZone, ...(span > 172800 ? { month: "short", day: "numeric" } : { hour: "numeric", minute: "2-digit" }),
     });
-    const incrs = span > 172800 ? [1440, 2880, 10080, 20160, 40320] : [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720];
+    const incrs = span > 172800 ? [1440, 2880, 4320, 10080, 20160, 40320] : [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 480, 720];
     return { values: (u, times) => times.map((time) => form.format(1000 * time)), incrs: incrs.map((minutes) => 60 * minutes) };
   };
 

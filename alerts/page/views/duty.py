@@ -24,7 +24,7 @@ from alerts.notify.notice_writer import find_quiet_end
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.policy import Severity, grade
 from detection.events import EventKind
-from language.messages import _, gettext, mark, write_date
+from language.messages import Fact, _, gettext, mark, write_date
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -142,6 +142,7 @@ class DutyPages(PageGroup):
         """
         context = self._context
         roster, at = context.policy.get_roster(), datetime.fromtimestamp(now, UTC)
+        find_name = context.policy.find_name
         as_planned = replace(roster, reachable=frozenset())
         on_duty: dict[str, str] = {}
         cases: list[dict[str, Any]] = []
@@ -154,7 +155,8 @@ class DutyPages(PageGroup):
                 for ring in (*planned, *rings):
                     if ring.name in NEAR:
                         for found in ring.people:
-                            why = write_reason(found.why, context.policy.find_name)
+                            params = {k: v for k, v in found.why.params.items() if k != "zones"}
+                            why = write_reason(Fact(found.why.code, params), find_name)
                             on_duty.setdefault(found.person, why)
                 steps = tuple((ring.name, tuple(c.person for c in ring.people)) for ring in rings)
                 asked = {person for _name, people in steps for person in people}

@@ -354,6 +354,12 @@ async def test_a_room_on_a_new_floor_gets_a_zone_of_its_own_where_there_are_zone
         assert answer.status_code == 303
         assert len(tree(setup)["zone"]) == zones
     assert tree(setup)["zone"][-1] == {"id": "north-3", "building": "North", "floor": "3"}
+    text = setup.path.read_text().replace('id = "hall"', 'id = "hall"\nzones = ["n2"]')
+    setup.path.write_text(text)
+    form = (await setup.client.get("/settings/duty/new")).text
+    choices = re.findall(r"<option[^>]*>([^<]*)", form)
+    assert choices[:2] == ["Choose…", "A. Principal, floor 2, North, hall"]
+    assert "> floor 2, North</label>" in (await setup.client.get("/settings/shifts/new")).text
 
 
 async def test_entries_in_files_of_schools_are_listed_and_changed_on_the_server(setup):

@@ -10,6 +10,7 @@ import pytest
 from alerts.duty.reasons import Reason, write_reason
 from alerts.history_words import write_line
 from alerts.incidents.incident import Suppression
+from alerts.page.rendering import NAV
 from language.messages import build_fact, use_language
 from storage import sqlite
 from storage.timeseries import LatestReading
@@ -101,3 +102,9 @@ def test_a_line_of_the_history_names_people_and_channels():
         assert write_reason(always) == "mantenimiento, siempre de turno"
     notified = {"reason": "reminder", "person": "lee", "channel": "ntfy-729d05"}
     assert write_line("notified", notified) == ("Notice delivered", "reminder, lee, via push")
+
+
+def test_the_navigation_marks_the_pages_below_an_entry():
+    below = {"/duty/week": "/duty", "/people/ap": "/settings", "/sign": "/sensors", "/sign-in": ""}
+    for path, page in below.items():
+        assert next((link.path for link in NAV if link.is_current(path)), "") == page
