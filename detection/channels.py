@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES, MASS_OF_N03
+from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -96,6 +96,18 @@ FOLLOWED: Final = np.unique([*_SOURCE, *_STAND_INS])
 """Columns of `detection.quantities.COLUMNS` that describe the air."""
 FOLLOWED_KEYS: Final = frozenset(key for key, column in COLUMN_INDEX.items() if column in FOLLOWED)
 _N03: Final = COLUMN_INDEX[FINE_PARTICLES[-1]]
+
+
+MASS_OF_N03: Final = 0.03
+"""µg/m³ per particle/cm³, for unit-density spheres of 0.4 µm diameter."""
+
+
+def measure_fine(values: Mapping[str, float]) -> float | None:
+    """Return the fine particles of a reading in µg/m³; None if it has none."""
+    for key in FINE_PARTICLES:
+        if (value := values.get(key)) is not None:
+            return value * MASS_OF_N03 if key == "n03" else value
+    return None
 
 
 def select_channels(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,6 +24,8 @@ lost connection to the broker (`broker_healthy`), every wait starts over. A new 
 `AWAITED_S` to send its first reading. After that it counts as an outage too, separate from sensors
 that fell silent.
 
+`Arrivals` notices readings that arrive more often than usual, as from two devices.
+
 All times are receive times in Unix seconds, and nothing here reads a clock. Tests check that events
 open and close in pairs, and that a sensor is part of at most one outage.
 """
@@ -53,6 +55,12 @@ AWAITED_S: Final = 86_400.0
 GATHER_LEAST_S: Final = 30.0
 GATHER_MOST_S: Final = 600.0
 
+_RECENT: Final = 6
+_USUAL: Final = 8
+_AT_ONCE_S: Final = 0.05
+_MEMORY_S: Final = 4 * 3600.0
+_CROWDED: Final = 0.6
+
 _AWAY_S: Final = 60.0
 _JITTER: Final = 1.1
 _GAPS: Final = 10
@@ -60,6 +68,43 @@ _LEARNED: Final = 3
 _SAME_REPORT_S: Final = 1.5
 _NAMED: Final = 5
 _VERSION: Final = "liveness-1"
+
+
+class Arrivals(msgspec.Struct):
+    """The last arrivals of one sensor, and the usual rate.
+
+    `times`: the last receive times, in Unix seconds; several within `_AT_ONCE_S` count as one.
+    `rate`: arrivals per second, averaged over the last `learned_s`, which is at most `_MEMORY_S`.
+
+    While readings arrive too often, the rate adapts slowly, so a second sender has to continue for
+    hours before its readings count as usual. A gap of more than four intervals counts as four,
+    because the sensor may have been off.
+    """
+
+    times: list[float] = []
+    rate: float = 0.0
+    learned_s: float = 0.0
+
+    def add(self, now: float) -> bool:
+        """Add an arrival; return whether readings arrive much more often than usual."""
+        times = self.times
+        since = now - times[-1] if times else math.inf
+        is_crowded = (
+            len(times) == _RECENT
+            and self.rate * self.learned_s >= _USUAL
+            and (now - times[0]) * self.rate < _CROWDED * _RECENT
+        )
+        if since >= _AT_ONCE_S:
+            self.times = [*times[1 - _RECENT :], now]
+            since = min(since, 4.0 / self.rate) if self.rate else since
+            if is_crowded:
+                self.rate += (1.0 - self.rate * since) / _MEMORY_S
+            elif times:
+                self.learned_s = min(self.learned_s + since, _MEMORY_S)
+                self.rate += (1.0 - self.rate * since) / self.learned_s
+        elif since < 0.0:
+            self.times = [now]  # the clock was set back
+        return is_crowded
 
 
 class SensorState(StrEnum):

@@ -83,17 +83,6 @@ QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType({q.key: q for q in 
 FINE_PARTICLES: Final = ("pm25", "pm1", "pm4", "pm10", "n03")
 """Quantities that show fine particles, in order of preference. A sensor without any of them cannot
 detect vaping."""
-MASS_OF_N03: Final = 0.03
-"""µg/m³ per particle/cm³, for unit-density spheres of 0.4 µm diameter."""
-
-
-def measure_fine(values: Mapping[str, float]) -> float | None:
-    """Return the fine particles of a reading in µg/m³; None if it has none."""
-    for key in FINE_PARTICLES:
-        if (value := values.get(key)) is not None:
-            return value * MASS_OF_N03 if key == "n03" else value
-    return None
-
 
 QUANTITY_WORDS: Final = Words({q.key: q.label for q in _TABLE})
 """Labels of the quantities in the reader's language."""

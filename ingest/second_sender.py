@@ -11,7 +11,7 @@ Each of these patterns, if it recurs, means that two devices are sending under o
 
 The readings of a single device may jump once, so a jump is only a *doubt*. `DOUBTS` of them within
 `DOUBT_S` are reported, or a single one while readings arrive much more often than usual
-(`detection.arrivals`). Doubts less than `_APART_S` apart count once, because stored readings
+(`detection.liveness`). Doubts less than `_APART_S` apart count once, because stored readings
 without time stamps may all arrive at once. Only live readings count. Except for crowding, only
 readings with particles count, because only they can hide a plume from the detectors. Like the
 detectors, these rules limit a reading's time to its receive time.
@@ -23,8 +23,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from detection.arrivals import Arrivals
-from detection.quantities import measure_fine
+from detection.channels import measure_fine
+from detection.liveness import Arrivals
 
 if TYPE_CHECKING:
     from storage.reading import Reading

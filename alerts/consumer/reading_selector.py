@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from detection.arrivals import Arrivals
+from detection.channels import measure_fine
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
-from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES, measure_fine
+from detection.liveness import Arrivals
+from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES
 from storage.reading import Reading  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:

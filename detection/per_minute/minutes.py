@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from detection.quantities import COLUMN_INDEX, MASS_OF_N03, QUANTITIES
+from detection.channels import MASS_OF_N03
+from detection.quantities import COLUMN_INDEX, QUANTITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
