@@ -155,9 +155,9 @@ def is_large(episodes: Episodes, age: Floats, model_level: float) -> Flags:
 def is_answered(episodes: Episodes) -> Flags:
     """Return whether staff have already answered an alert on a pulse's plume.
 
-    That is the case if the pulse began before the answer. A pulse that began within a minute after
-    the answer also counts if it is smaller than what was left in the air, because it may only be
-    the old plume being stirred.
+    This is the case if the pulse began before the answer. It is also the case if the pulse began
+    within a minute after the answer and is smaller than what was left in the air, because air
+    movement may have stirred up the old plume.
     """
     since = episodes["pulse_onset"] - episodes["answered_at"]
     left = episodes["pulse_base"] - episodes["baseline"][:, FINE]

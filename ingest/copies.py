@@ -2,7 +2,7 @@
 
 Copies
 ------
-Two layers find readings that were accepted before:
+Two mechanisms recognize readings that were accepted before:
 
 1. `RecentReadings` remembers the last `window` readings of each sensor.
 
@@ -93,7 +93,7 @@ class _Sensor(msgspec.Struct):
     `since`: when a reading with the stamp `newest` was first received.
     `time`: latest time assigned to a reading with that stamp.
     `arrivals`: how often that stamp arrived; arrivals within `_APART_S` count as one.
-    `arrived`: when the last of these arrivals began.
+    `arrived`: receive time of the last arrival that was counted.
     `ahead`: latest stamp that was too far in the future.
     `number`: highest number of a reading without a usable stamp.
     `latest`: latest time assigned to any reading, rounded by `_round_time`.

@@ -1,9 +1,9 @@
-"""Recognize a second sender by readings that contradict each other, even without numbers.
+"""Recognize a second sender by contradictory readings, even without sequence numbers.
 
 Each of these patterns, if it recurs, means that two devices are sending under one name:
 
-- *The air jumps*: fine particles rise to three times as much, or fall to a third, and back within
-  `_WITHIN_S`. Neither air nor particle sensors are that fast.
+- *The air jumps*: fine particles triple, or fall to a third, and return within `_WITHIN_S`. Neither
+  air nor particle sensors are that fast.
 - *Readings crowd*: for most of a minute, more than `_PER_S` readings arrive each second, and more
   than twice as many as usual.
 - *Readings are lost*: readings with newer and older times keep alternating, although the older ones
@@ -116,7 +116,11 @@ class Contradictions:
         return is_crowded or doubtful or (is_lost and self.lost.add(now, within_s=_LOST_S))
 
     def _loses(self, seq: int | None, time: float) -> bool:
-        """Return whether the reading is older than `newest`, which has advanced meanwhile."""
+        """Return whether an older reading follows a newer one.
+
+        It counts only if `newest` has advanced since the last older reading, and if sequence
+        numbers do not explain the order.
+        """
         if time >= self.newest:
             self.has_passed |= time > self.newest
             self.newest, self.seq = time, seq

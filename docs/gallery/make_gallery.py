@@ -8,8 +8,8 @@ Needs node, npm, an InfluxDB 1.x and Chromium. npm fetches @grafana/scenes and i
 an alert is copied to InfluxDB. A headless browser shows the dashboards as of that moment (`Date` on
 the page, ``now()`` in the queries), at the sizes of a phone, a desktop and a wall display, light
 and dark. A small server in front of InfluxDB answers the queries of the data source and
-annotations. Lists panels without data. Exits with 1 if a type doesn't match, a query fails, a
-component throws, or a heading is cut off.
+annotations. The command lists panels without data. It exits with 1 if a type doesn't match, a query
+fails, a component throws, or a heading is cut off.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ TYPES = """import type { Dashboard, DashboardLink } from '@grafana/schema';
 type Json<T> = T extends string ? `${T}` : T extends number | boolean | null | undefined ? T
   : T extends (infer U)[] ? Json<U>[] : T extends object ? { [K in keyof T]: Json<T[K]> } : T;
 type Some<T> = T extends unknown[] ? T : T extends object ? { [K in keyof T]?: Some<T[K]> } : T;"""
-"""In JSON, enumeration members are texts, and options may leave out their defaults."""
+"""In JSON, enumeration members are strings, and options may omit their defaults."""
 KINDS = {
     "timeseries": "TimeSeries",
     "stat": "Stat",

@@ -3,12 +3,12 @@
 This decoder is for DIY devices. It is used only for topics and HTTP sources that the configuration
 assigns to it.
 
-Values: names are looked up in `ingest.names`; an ambiguous name is not used. Objects are searched
-to a depth of four. ``{"value": 7, "unit": "ug/m3"}`` is one value, and so is each item in a list of
-names and values (SenML). ``pm25_unit`` is the unit of ``pm25``, and ``unit`` is the unit of every
-value that can have it. Each item of any other list, and each line with an object, is a reading. If
-a number's name and unit match no quantity (``"voc": 103``), it is ignored and the reading gets the
-flag `unread`.
+Values: names are looked up in `ingest.names`; an ambiguous name is not used. Nested objects are
+searched to a depth of four. ``{"value": 7, "unit": "ug/m3"}`` is one value, and so is each item in
+a list of names and values (SenML). ``pm25_unit`` is the unit of ``pm25``, and ``unit`` is the unit
+of every value that can have it. Each item of any other list, and each line with an object, is a
+reading. If a number's name and unit match no quantity (``"voc": 103``), it is ignored and the
+reading gets the flag `unread`.
 
 Identity: the first key of `_IDENTITY` with text names the device. If there is none, the level of
 the topic that is a registered sensor does, or else the topic.
