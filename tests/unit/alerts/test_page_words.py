@@ -14,17 +14,7 @@ from alerts.page.rendering import NAV
 from language.messages import build_fact, use_language
 from storage import sqlite
 from storage.timeseries import LatestReading
-from tests.unit.alerts.test_page import NOW, Series
-
-
-class Stored(Series):
-    """Series with other latest readings."""
-
-    def __init__(self, latest):
-        self.readings = latest
-
-    def read_latest(self):
-        return self.readings
+from tests.unit.alerts.test_page import NOW
 
 
 @pytest.mark.parametrize(
@@ -49,7 +39,7 @@ async def test_a_room_with_an_incident_says_that_its_sensor_is_offline(
     open_page, make_event, age_s, offline
 ):
     latest = {"s1": LatestReading(NOW - age_s, {"pm25": 12.2})}
-    page = open_page(series=Stored(latest))
+    page = open_page(series=SimpleNamespace(read_latest=lambda: latest))
     page.incident(make_event)
     for path in ("/", "/wall", "/rooms/n2-boys"):
         text = (await page.client.get(path)).text

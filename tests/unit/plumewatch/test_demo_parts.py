@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import astuple
 
 import pytest
@@ -35,33 +36,21 @@ def scored(truths, alerts, now=10_000.0):
 @pytest.mark.parametrize(
     ("truths", "alerts", "expected"),
     [
-        ([], [], "found 0 of 0 finished vaping sessions, 0 false alarms"),
-        (
-            [session("a")],
-            [("n2-boys", 1010.0)],
-            "found 1 of 1 finished vaping sessions, 0 false alarms",
-        ),
-        (
-            [session("a")],
-            [("n1-boys", 1010.0)],
-            "found 0 of 1 finished vaping sessions, 1 false alarm",
-        ),
-        ([session("a"), session("a")], [], "found 0 of 1 finished vaping sessions, 0 false alarms"),
-        ([session("a", kind="spray")], [], "found 0 of 0 finished vaping sessions, 0 false alarms"),
-        (
-            [session("a", arrival=float("nan"))],
-            [],
-            "found 0 of 0 finished vaping sessions, 0 false alarms",
-        ),
+        ([], [], "0 0 0"),
+        ([session("a")], [("n2-boys", 1010.0)], "1 1 0"),
+        ([session("a")], [("n1-boys", 1010.0)], "0 1 1"),
+        ([session("a"), session("a")], [], "0 1 0"),
+        ([session("a", kind="spray")], [], "0 0 0"),
+        ([session("a", arrival=float("nan"))], [], "0 0 0"),
         (
             [session("a"), session("b", start=5000.0)],
             [("n2-boys", 1010.0), ("n2-boys", 1020.0), ("n2-boys", 9990.0)],
-            "found 1 of 2 finished vaping sessions, 0 false alarms",  # the last is still undecided
+            "1 2 0",  # the last is still undecided
         ),
     ],
 )
 def test_the_detector_beside_the_truth(truths, alerts, expected):
-    assert scored(truths, alerts) == expected
+    assert " ".join(re.findall(r"\d+", scored(truths, alerts))) == expected
 
 
 def test_what_found_means_is_said_once_with_the_first_figure():
