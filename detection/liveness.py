@@ -24,7 +24,8 @@ lost connection to the broker (`broker_healthy`), every wait starts over. A new 
 `AWAITED_S` to send its first reading. After that it counts as an outage too, separate from sensors
 that fell silent.
 
-`Arrivals` notices readings that arrive more often than usual, as from two devices.
+`Arrivals` detects readings that arrive more often than usual, for example because two devices send
+under one name.
 
 All times are receive times in Unix seconds, and nothing here reads a clock. Tests check that events
 open and close in pairs, and that a sensor is part of at most one outage.

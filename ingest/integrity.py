@@ -53,7 +53,7 @@ _NEAR: Final = 100
 """Largest step between consecutive numbers of one device."""
 _LINES: Final = 4
 _LEARNED_S: Final = DOUBT_S / (DOUBTS - 1)
-"""Doubts farther apart than this, in seconds, never lead to a report."""
+"""If all doubts are farther apart than this, in seconds, there are never enough to report."""
 
 
 @dataclass(slots=True)
