@@ -2,7 +2,8 @@
 
 The picture has panels for fine particles (or the sensor's substitute), VOC and humidity. They share
 one time axis in the school's time zone. The lines for onset, alert and end have different patterns,
-so they can be told apart without color. The curve has gaps where readings are missing.
+so they can be told apart without color. The curve has gaps where readings are missing. The last
+line explains the curve and the baseline, and names the time zone.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _TOP: Final = 66.0
 _PLOT: Final = 62.0
 _PITCH: Final = 94.0
 _HEADER: Final = 21.0
-_FOOT: Final = 12.0
+_FOOT: Final = 30.0
 _MAX_POINTS: Final = 500
 
 _INK: Final = look.color_on_white("ink")
@@ -267,14 +268,22 @@ def _write_levels(facts: EvidenceFacts, panel: _Panel, base: float | None) -> st
     """Describe the baseline, and the value farthest from it since the onset."""
     since = panel.values[panel.time >= facts.onset]
     if since.size == 0:
-        return "" if base is None else _("baseline %(n)s", n=_shorten(base))
+        return "" if base is None else _("baseline %(n)s", n=_write_value(panel.key, base))
     if base is None:
-        return _("highest %(n)s", n=_shorten(since.max()))
+        return _("highest %(n)s", n=_write_value(panel.key, float(since.max())))
     far = float(since[np.argmax(np.abs(since - base))])
-    levels = {"n": _shorten(base), "far": _shorten(far)}
+    levels = {"n": _write_value(panel.key, base), "far": _write_value(panel.key, far)}
+    if levels["n"] == levels["far"]:
+        return _("steady at %(n)s", n=levels["n"])
     if far < base:
         return _("baseline %(n)s, lowest %(far)s", **levels)
     return _("baseline %(n)s, highest %(far)s", **levels)
+
+
+def _write_value(key: str, value: float) -> str:
+    """Write a value as precisely as its sensor can be trusted."""
+    is_fine = QUANTITIES[key].resolution < 1 and abs(value) < 10
+    return _shorten(round(value, 1 if is_fine else 0))
 
 
 def _shorten(value: float) -> str:
@@ -351,4 +360,14 @@ def _draw_time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]
         # Apart from the labels of the vertical axis, half a line higher.
         if _LEFT + 3.1 * len(text) < px + 2 and px < _RIGHT - 18:
             items.append(Text(px, y + 16, text, 11, _FINE, "middle"))
-    return items
+    foot = bottom + _FOOT - 9
+    name = datetime.fromtimestamp(facts.onset, zone).tzname() or ""
+    zone_words = _("time: %(zone)s", zone=name if name.isalpha() else zone.key.split("/")[-1])
+    return [
+        *items,
+        Line(((12, foot - 4), (36, foot - 4)), _DATA, 1.8),
+        Text(42, foot, _("readings"), 11, _FINE),
+        Line(((104, foot - 4), (131, foot - 4)), _FINE, 1.0, (7, 3)),
+        Text(137, foot, _("baseline"), 11, _FINE),
+        Text(_RIGHT, foot, zone_words, 11, _FINE, "end"),
+    ]

@@ -53,7 +53,8 @@ def words(drawing):
 
 
 def data_lines(drawing):
-    return [i for i in drawing.items if isinstance(i, Line) and i.color == DATA]
+    lines = [i for i in drawing.items if isinstance(i, Line) and i.color == DATA]
+    return lines[:-1]  # the last one is the legend's
 
 
 def test_three_panels_with_units_marks_and_local_time():
@@ -68,8 +69,12 @@ def test_three_panels_with_units_marks_and_local_time():
         "onset 10:05 AM",
         "alert +6 s",
         "end 10:07 AM",
-        "baseline 41, highest 41",
+        "baseline 4, highest 153",
+        "steady at 41",
         "10:05 AM",
+        "readings",
+        "baseline",
+        "time: EDT",
     ):
         assert expected in shown, shown
     root = parsed(drawing)

@@ -32,25 +32,15 @@ def native(sensor="b2", received=NOW, duplicate=False, retained=False, **content
 
 def test_duplicate_and_counters_add_up():
     i = intake()
-    kinds = [
-        i.on_message(m).kind
-        for m in (
-            native(seq=1, pm25=1),
-            native(seq=1, pm25=1),
-            native(seq=2, pm25=1),
-            Message("nothing/here", b"{}", NOW),
-            native(pm25="7"),
-            Message("plumewatch/v1/b2/reading", b"\xff\x00", NOW),
-        )
-    ]
-    assert [k.value for k in kinds] == [
-        "accepted",
-        "duplicate",
-        "accepted",
-        "rejected",
-        "accepted",
-        "rejected",
-    ]
+    for message in (
+        native(seq=1, pm25=1),
+        native(seq=1, pm25=1),
+        native(seq=2, pm25=1),
+        Message("nothing/here", b"{}", NOW),
+        native(pm25="7"),
+        Message("plumewatch/v1/b2/reading", b"\xff\x00", NOW),
+    ):
+        i.on_message(message)
     assert i.counters == {
         ("accepted", "", "native"): 3,
         ("duplicate", "", "native"): 1,

@@ -23,7 +23,6 @@ id = "ap"
 name = "Ms. Lee"
 notify = [{{ url_file = "first" }}, {{ url_file = "second" }}]
 quiet_hours = [{{ start = "17:00", end = "07:00", days = ["mon"] }}]
-{more}
 """
 
 
@@ -33,9 +32,9 @@ def school(tmp_path):
     (tmp_path / "first").write_text("ntfys://ntfy.example/lee")
     (tmp_path / "second").write_text("ntfys://other.example/lee")
 
-    def write(alerts="", more=""):
+    def write(alerts=""):
         path = tmp_path / "school.toml"
-        path.write_text(SCHOOL.format(alerts=alerts, more=more))
+        path.write_text(SCHOOL.format(alerts=alerts))
         return path
 
     return write
@@ -60,19 +59,21 @@ def test_each_severity_and_the_settings_show_in_the_timeline(school):
         "            Ms. Lee: staff, always on duty",
         "      0:10  Ms. Lee: second channel, if the first has not delivered",
     ]
+    again = [
+        "     10:00  nearest: Ms. Lee (round 2)",
+        "     20:00  nearest: Ms. Lee (round 3)",
+    ]
     assert text.splitlines() == [
         "vape alert in Boys' restroom, severity warning. If nobody responds:",
         *who,
-        "     10:00  nearest: Ms. Lee (round 2)",
-        "     20:00  nearest: Ms. Lee (round 3)",
+        *again,
         "     22:00  recorded: nobody responded",
         "Below 70%, it is info. If nobody responds:",
         *who,
         "      8:00  recorded: nobody responded",
         f"{LONG}, it is critical. If nobody responds:",
         *who,
-        "     10:00  nearest: Ms. Lee (round 2)",
-        "     20:00  nearest: Ms. Lee (round 3)",
+        *again,
         "     21:00  recorded: nobody responded",
         "If somebody acknowledges:",
         "      0:00  nobody else is notified; those notified learn who is responding",
