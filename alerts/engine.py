@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 _REPLAY: Final = "replay"
 _LASTS_S: Final = 6 * 3600.0
-"""A device event that lasts this long after its answer is reported again."""
+"""A device event still going on this long after its answer is reported again, in seconds."""
 _LATE_RECHECK_S: Final = 60.0
 """Seconds until an incident opened by late readings is checked again."""
 
@@ -98,7 +98,7 @@ class AlertEngine:
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float, step_s: float = 0.0
     ) -> list[AlertRecord]:
-        """Process events in order. The clock was set ahead by `step_s` seconds since detection."""
+        """Process events in order; since detection, the clock was set ahead `step_s` seconds."""
         records: list[AlertRecord] = []
         for event in events:
             time = float(event.time) + step_s
@@ -243,7 +243,7 @@ class AlertEngine:
         self._escalator.advance_undelivered(tx, incident_id, now)
 
     def check_stuck(self, tx: sqlite3.Connection, now: float) -> list[StuckItem]:
-        """Find what is stuck, and restart incidents that have no next step or no reminder."""
+        """Find stuck items, and restart incidents that have no next step or no reminder."""
         found = find_stuck(tx, now)
         for item in found:
             if item.what not in (StuckKind.NO_STEP, StuckKind.NO_REMINDER):
@@ -257,7 +257,7 @@ class AlertEngine:
         return found
 
     def report_lasting(self, tx: sqlite3.Connection, now: float) -> None:
-        """Open a new incident for each device event that lasts long after its answer."""
+        """Open a new incident for each device event still going on long after its answer."""
         for event in repository.load_lasting(tx, now - _LASTS_S):
             over = replace(event, phase=EventPhase.ENDED, end=now, time=now)
             new_id = event.id + repository.AGAIN
@@ -328,7 +328,7 @@ class AlertEngine:
         return records
 
     def _find_room(self, event: Event) -> Room | None:
-        """Return the event's room; an outage of several sensors or a service fault gets its own."""
+        """Return the event's room; a shared outage or service fault gets its own."""
         room = self.registry.find_room(event.sensor)
         placeless = event.kind in {EventKind.OFFLINE, EventKind.SERVICE}
         if room is None and (self.replay or placeless):
@@ -476,7 +476,7 @@ class AlertEngine:
                     # a new number each time the incident is acknowledged
                     occasion = str(escalation.find_last_round(steps)[0])
                     notices.notify_outcome(tx, incident, reason, at, occasion, only=only)
-                case effects.StartCooldown(until, severity):  # it never shortens a cooldown
+                case effects.StartCooldown(until, severity):  # never shorten a running one
                     tx.execute(
                         "INSERT INTO cooldown VALUES (?, ?, ?, ?) ON CONFLICT (kind, room)"
                         " DO UPDATE SET severity = excluded.severity,"

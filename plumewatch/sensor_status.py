@@ -68,7 +68,7 @@ def build_statuses(
     tally: ReadingCounts,
     polls: Mapping[str, PollFailure] = MappingProxyType({}),
 ) -> dict[str, SensorStatus]:
-    """Join all known data of every registered sensor, in registry order; `polls` fail now."""
+    """Return the status of each registered sensor; `polls` lists failing polls."""
     statuses = {}
     for sensor in registry.sensors.values():
         life = lives.get(sensor.id) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)

@@ -39,7 +39,7 @@ class Facts:
     - `deleted_before`: retention deleted incidents opened before this time; -inf if it deleted
       none.
     - `recorded_from`: start of the complete record of incidents; inf if there is no record.
-    - `missed_before`: number of earlier incidents that nobody responded to or has checked since.
+    - `missed_before`: number of earlier incidents that nobody has responded to or checked.
     - `period`: the window, if it was requested by name.
     - `before`, `year_before`: facts of the previous period, and of the same period a year earlier,
       if they are on record.
@@ -269,8 +269,8 @@ def read_sensor_days(
 ) -> Iterator[SensorDay]:
     """Yield the availability of each sensor on each day.
 
-    From its first record in the window on, a sensor is expected to be online all day. Times when
-    the service did not run count as unavailable.
+    A sensor is expected to be online all day, starting with its first record in the window. Times
+    when the service did not run count as unavailable.
     """
     known: set[str] = set()
     for day in list_days(since, until, zone):

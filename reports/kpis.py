@@ -244,7 +244,7 @@ def _count_causes(incidents: Sequence[IncidentRow]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Notices delivered; `duplicates` have the person, incident and reason of an earlier one."""
+    """Notices delivered; `duplicates` repeat an earlier one's person, incident and reason."""
 
     notices: int
     per_duty_hour: Rate

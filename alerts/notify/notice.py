@@ -150,8 +150,8 @@ class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel's limits.
 
     `notes` come before the evidence. `by` is the name of the person who responded. `link` leads to
-    the incident's page. `over` means that the air has cleared before an answer. `again` means that
-    people responded to the same kind in this room shortly before. A digest has a `headline`
+    the incident's page. `over` means that the air cleared before anyone answered. `again` means
+    that people responded to the same kind in this room shortly before. A digest has a `headline`
     and a line for each of its `incidents`, but no evidence. `site` and `site_id` are set if there
     are several sites. `written` is when the notice was written, in Unix seconds. A report has its
     own `title` and `text`.
@@ -260,7 +260,7 @@ def _write_state(notice: Notice) -> tuple[str, str]:
         case NoticeReason.REPLACED:
             state = _("%(name)s replaced your answer, %(what)s", name=notice.by, what=past)
             evidence = ""
-        case NoticeReason.RECOVERED if notice.notes:  # something is still wrong
+        case NoticeReason.RECOVERED if notice.notes:  # another problem remains
             state = _("closed, %(what)s", what=past)
         case NoticeReason.RECOVERED:
             state, evidence = _("resolved, %(what)s", what=past), _("No action needed.")
