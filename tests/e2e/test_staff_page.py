@@ -655,6 +655,7 @@ def test_a_link_opened_after_somebody_else_answered_names_them_and_takes_another
     assert find(browser, "#change").text == "Give another answer"
     find(browser, "#change").click()
     wait_for(browser, lambda: find(browser, "#found button[value=steam]").is_enabled())
+    assert not find(browser, "#decline").is_displayed()
     find(browser, "#found button[value=steam]").click()
     wait_for(browser, lambda: find(browser, "#replace").is_displayed())
     assert judged_by_axe(browser) == []

@@ -105,16 +105,20 @@ def _to_shown_unit(key: str, values: Any) -> Any:
 def _thin(times: Iterable[float], values: Iterable[float]) -> dict[str, list[float | None]]:
     """Reduce a line to `_MAX_POINTS` points, keeping the largest value of each interval.
 
-    A value of None breaks the line where nothing was received.
+    A value of None breaks the line where nothing was received, but not between rarer readings.
     """
     pairs = [(float(t), float(v)) for t, v in zip(times, values, strict=True) if math.isfinite(v)]
     step = max(math.ceil(len(pairs) / _MAX_POINTS), 1)
     if step > 1:
         pairs = [max(pairs[k : k + step], key=lambda tv: tv[1]) for k in range(0, len(pairs), step)]
     spaces = [(first, after - first) for (first, _), (after, _) in pairwise(pairs) if after > first]
-    longest = _GAP * statistics.median([space for _, space in spaces] or [math.inf])
+    sizes = [space for _, space in spaces]
+    usual = statistics.median(sizes or [math.inf])
     points: list[tuple[float, float | None]] = [*pairs]
-    points += [(at + space / 2, None) for at, space in spaces if space > longest]
+    for k, (at, space) in enumerate(spaces):
+        beside = min(sizes[max(k - 1, 0) : k] + sizes[k + 1 : k + 2], default=usual)
+        if space > _GAP * max(usual, beside):
+            points.append((at + space / 2, None))
     points.sort(key=itemgetter(0))
     return {"times": [t for t, _ in points], "values": [v for _, v in points]}
 

@@ -417,13 +417,15 @@ async def test_series_keep_their_peak_and_drop_what_is_missing(open_page):
 
 class Warm(Series):
     def aggregate_readings(self, *_asked):
-        return [NOW - ago for ago in (9240.0, 9120.0, 9000.0, 120.0)], {"temp": np.full(4, 20.0)}
+        ages = (30_000.0, 28_000.0, 26_000.0, *range(9600, 8999, -120), 120.0)
+        return [NOW - ago for ago in ages], {"temp": np.full(10, 20.0)}
 
 
 async def test_charts_are_in_fahrenheit_and_their_lines_break_at_gaps(open_page):
     page = open_page(series=Warm())
     (chart,) = (await page.client.get("/rooms/n2-boys/series?span=day")).json()["charts"]
-    assert (chart["unit"], chart["lines"][0]["values"]) == ("°F", [68.0, 68.0, 68.0, None, 68.0])
+    shown = [*3 * [68.0], None, *6 * [68.0], None, 68.0]
+    assert (chart["unit"], chart["lines"][0]["values"]) == ("°F", shown)
 
 
 @pytest.mark.parametrize(
