@@ -42,7 +42,8 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
                 "broker accounts",
                 State.WARNING if is_loopback(broker.host) else State.FAULT,
                 "it accepts connections without an account: anyone who reaches it can publish",
-                "set allow_anonymous false, give each sensor an account; see deploy/mosquitto.conf",
+                "set allow_anonymous false and give each sensor an account:"
+                " see deploy/mosquitto.conf",
             )
     if broker.tls:
         yield from check_certificates(broker, now)
@@ -54,7 +55,7 @@ def _suggest_remedy(config: PlumewatchConfig, error: BrokerError) -> str:
         user = config.broker.username or "plumewatch"
         return (
             "check broker.username, then set its password again: mosquitto_passwd PASSWORD_FILE"
-            f" {user}; put the same into broker.password_file; then systemctl reload mosquitto"
+            f" {user}; put the same one into broker.password_file; systemctl reload mosquitto"
         )
     if "expired" in text:
         return "renew the broker's certificate, then systemctl restart mosquitto"

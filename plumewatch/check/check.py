@@ -104,7 +104,9 @@ def _run_check(
     except StorageCorruptError:
         return  # `check_store` reports it
     except (StorageError, sqlite3.Error) as error:
-        yield fault("store", str(error), f"ls -l {config.data_dir}: this account must read it")
+        yield fault(
+            "store", str(error), f"ls -l {config.data_dir}: this account must be able to read it"
+        )
     except Exception:
         if not describe_damage(DataPaths(config.data_dir).state):
             raise

@@ -71,8 +71,8 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         who = "plumewatch" if os.geteuid() == 0 else f"user {os.geteuid()}"
         yield fault(
             "store",
-            f"cannot write into {root}: {error.strerror}",
-            f"free up space there, or chown -R {who} {root}; another folder is data_dir",
+            f"cannot write to {root}: {error.strerror}",
+            f"free up space there, or chown -R {who} {root}; or set data_dir to another folder",
         )
         return
     space = os.statvfs(root)
@@ -156,7 +156,7 @@ def _check_database(path: Path) -> Iterator[CheckResult]:
             yield fault(
                 "store",
                 f"{path}: damaged values: {found}",
-                "restart the service: it sets them aside, and their part starts over",
+                "restart the service: it sets them aside, and that part of its state starts over",
             )
     except SchemaTooOldError:
         return  # the service upgrades it at its next start
@@ -174,7 +174,9 @@ def _check_database(path: Path) -> Iterator[CheckResult]:
             " read; or stop it and run plumewatch restore BACKUP",
         )
     except (StorageError, sqlite3.Error) as error:
-        yield fault("store", f"{path}: {error}", f"ls -l {path}: this account must read it")
+        yield fault(
+            "store", f"{path}: {error}", f"ls -l {path}: this account must be able to read it"
+        )
 
 
 def is_synchronized() -> bool | None:
@@ -206,7 +208,7 @@ def check_clock(
         yield fault(
             "clock",
             f"it is {_format_time(now)} here, but a reading was received at {_format_time(newest)}",
-            "set it: timedatectl set-ntp true; if it was ahead before, it is right now",
+            "set it: timedatectl set-ntp true; do nothing if it was ahead and has been corrected",
         )
     off = {
         sensor: statistics.median(compute_offset(r) for r in stored if r.sensor == sensor)
@@ -222,7 +224,7 @@ def check_clock(
             f"{len(wrong)} of {len(off)} sensors stamp their readings"
             f" {_format_offset(statistics.median(wrong.values()))} this machine's clock",
             "this machine's clock is probably wrong: timedatectl set-ntp true; then set NTP on the"
-            " sensors, or let them send no time",
+            " sensors, or stop them from sending a time",
         )
     else:
         for ahead in (True, False):
@@ -233,7 +235,7 @@ def check_clock(
                     f"{list_places(found)}: readings are stamped up to"
                     f" {_format_offset(max(found.values(), key=abs))} this machine's clock; late"
                     " readings never alert",
-                    "set NTP on the devices, or let them send no time",
+                    "set NTP on the devices, or stop them from sending a time",
                 )
     kept = synchronized()
     if kept is False:
@@ -243,7 +245,7 @@ def check_clock(
             "timedatectl set-ntp true, or install chrony",
         )
     elif newest <= now + _BEHIND_S and not wrong and not shifts:
-        yield ok("clock", f"{_format_time(now)}{', kept by NTP' if kept else ''}")
+        yield ok("clock", f"{_format_time(now)}{', synchronized by NTP' if kept else ''}")
 
 
 def _explain_shifts(

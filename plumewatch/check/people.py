@@ -153,8 +153,8 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
         yield fault(
             "weekly summary",
             f"cannot be sent: {why}",
-            "put one Apprise URL into weekly_file of [reports], such as mailtos:// of a mail"
-            " server that this machine reaches",
+            "put one Apprise URL into the file that weekly_file in [reports] names, such as a"
+            " mailtos:// URL of a mail server that this machine can reach",
         )
 
 
@@ -205,8 +205,8 @@ def _check_member(
         return fault(
             "notifiers",
             "; ".join(f"{files.get(target, 'own channel')}: {found}" for target, found in wrong),
-            "write allow_private_targets = true under [alerts] if the server is in your network;"
-            " if not, use its address with encryption, such as ntfys://"
+            "if the server is on your network, set allow_private_targets = true in [alerts];"
+            " if not, use an encrypted address, such as ntfys://"
             if private
             else "each notify file of the [[staff]] block must contain one"
             " Apprise URL of an allowed kind",
@@ -233,7 +233,7 @@ def _check_member(
 
 
 def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Ask the sign-in provider for its document and keys; check who can sign in without it."""
+    """Fetch the sign-in provider's metadata and keys; check who can sign in without it."""
     provider = build_identity_provider(config)
     if provider is None:
         return
@@ -246,7 +246,7 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
             "sign-in",
             f"{name}: {str(error.message).removesuffix('.')}{why}; only people"
             " with passwords can sign in",
-            "sign_in.issuer must be the issuer that this answers: curl -i"
+            "sign_in.issuer must match the issuer that this command prints: curl -i"
             f" {own.issuer.rstrip('/')}/.well-known/openid-configuration",
         )
     else:

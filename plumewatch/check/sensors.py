@@ -50,7 +50,7 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         yield warn(
             "sensors",
             f"{list_places(blind)}: no particles for a day or longer, so vaping is not"
-            " detected there, other than by an alarm of the device itself",
+            " detected there, except by the device's own alarm",
             "check the particle sensor, and that its format or mapping reads particles:"
             " plumewatch status; docs/devices.md; docs/mappings.md",
         )
@@ -107,10 +107,10 @@ def _check_silence(
     if never:
         yield warn(
             "sensors",
-            f"{list_places(never)}: never heard",
-            "look for their names in the broker's log (Mosquitto: connection_messages true): wrong"
-            " password or wrong topic; nothing there: no power or network. mosquitto_sub -v -t '#'"
-            " and plumewatch dead-letters show what arrives",
+            f"{list_places(never)}: never heard from",
+            "look for their names in the broker's log (Mosquitto: connection_messages true)."
+            " If they are there, the password or topic is wrong; if not, they have no power or"
+            " network. mosquitto_sub -v -t '#' and plumewatch dead-letters show what arrives",
         )
     if not silent:
         waiting = len(statuses) - len(latest)
@@ -118,7 +118,7 @@ def _check_silence(
             "sensors",
             f"all {len(statuses)} report"
             if not waiting
-            else f"{waiting} of {len(statuses)} not heard yet: the service has just started",
+            else f"{waiting} of {len(statuses)} not heard from yet: the service has just started",
         )
 
 
@@ -126,7 +126,11 @@ def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
     """Find sensors whose interval (seconds) is too long to see a puff rise and fall."""
     for least, most, what in (
         (PUFF_S, float("inf"), "a puff lasts about 30 s at the sensor, so most are missed"),
-        (SEEN_WELL_S, PUFF_S, "one or two readings of a puff: many are missed, alerts are late"),
+        (
+            SEEN_WELL_S,
+            PUFF_S,
+            "one or two readings of a puff: many are missed, and alerts are late",
+        ),
     ):
         slow = [name for name, every in intervals.items() if least < every <= most]
         if slow:

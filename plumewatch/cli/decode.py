@@ -158,7 +158,7 @@ def _build_context(site: Site | None, decoder: str | None) -> tuple[Context, Rou
         )
     if decoder and routes.find_by_name(decoder) is None:
         there = list_known(decoder, names, most=len(names))
-        raise UsageError(f"no decoder {decoder!r}; there are: {there}")
+        raise UsageError(f"no decoder {decoder!r}; the decoders are: {there}")
     return context, routes
 
 

@@ -134,7 +134,7 @@ def demo(
     asyncio.run(Demo(keep.resolve(), port).run(seconds))
     config = keep / CONFIG
     echo(
-        f"kept in {keep}; its days are in September 2026. Try:\n"
+        f"kept in {keep}; its data is from September 2026. Try:\n"
         f"  plumewatch status --config {config}\n"
         f"  plumewatch report summary --config {config} --from 2026-09-14 --to 2026-09-15"
     )

@@ -57,7 +57,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
     if as_json:
         return
     started = find_service_start(site.paths.lock)
-    runs = f"runs since {site.format_time(started)}" if started else "does not run"
+    runs = f"has run since {site.format_time(started)}" if started else "is not running"
     echo(f"\nAs of {site.format_time(time.time())}; the service {runs}.")
     unregistered, of_closed = find_unregistered(site.config)
     if unregistered:

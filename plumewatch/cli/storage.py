@@ -103,7 +103,8 @@ def export_readings(
     *,
     start: Annotated[str, typer.Option("--from", help="Date, date with time, or Unix seconds.")],
     end: Annotated[
-        str, typer.Option("--to", help="The same; a date includes that day; now if left out.")
+        str,
+        typer.Option("--to", help="Same formats; a date includes that whole day; now if left out."),
     ] = "",
     out: Annotated[Path, typer.Option(help="File.")] = Path("readings.csv"),
     sensor: Annotated[
@@ -125,7 +126,7 @@ def export_readings(
         raise UsageError("--from is not before --to")
     if unknown := [name for name in sensors if name not in known]:
         there = list_known(unknown[0], known)
-        raise UsageError(f"--sensor {unknown[0]}: no sensor has this id; there are: {there}")
+        raise UsageError(f"--sensor {unknown[0]}: no sensor has this id; the ids are: {there}")
     check_output(out, force=force)
     with site.open_series() as series, show_progress("exporting"):
         detail = {"readings": " ".join(sensor or ["all"])[:200], "from": start, "to": end}

@@ -225,7 +225,7 @@ def test_a_time_zone_without_daylight_saving_is_warned_of(site, capsys):
 @pytest.mark.parametrize(
     ("offsets", "now", "kept", "state", "sentence"),
     [
-        ([0], NOW, True, State.OK, "kept by NTP"),
+        ([0], NOW, True, State.OK, "synchronized by NTP"),
         ([0], NOW - 86_400, True, State.FAULT, "a reading was received at"),  # clock was set back
         ([-3000, -3000, -3000, 0], NOW, True, State.FAULT, "3 of 4 sensors"),
         ([-3600, 0], NOW, True, State.WARNING, "s0: the sensor's clock is 1 h behind: it sends"),
@@ -266,9 +266,9 @@ class TestSensors:
         silent, never = problems(found, "sensors")
         assert silent["sentence"] == "x0, x1: silent, longest for 15 min"
         listed = ", ".join(f"x{k}" for k in range(2, 10))
-        assert never["sentence"] == f"{listed}, ... (10 in all): never heard"
+        assert never["sentence"] == f"{listed}, ... (10 in all): never heard from"
         assert "broker's log" in never["remedy"]
-        assert "wrong password or wrong topic" in never["remedy"]
+        assert "password or topic is wrong" in never["remedy"]
 
     def test_a_service_that_has_just_started(self, checked, tmp_path):
         (tmp_path / "plumewatch-data").mkdir()
@@ -385,7 +385,7 @@ class TestPeople:
     @pytest.mark.parametrize(
         ("address", "hint"),
         [
-            ("ntfy://127.0.0.1/topic", "allow_private_targets = true under [alerts]"),
+            ("ntfy://127.0.0.1/topic", "allow_private_targets = true in [alerts]"),
             ("jsn://h.example", "did you mean 'json'?"),
         ],
     )

@@ -133,7 +133,7 @@ class TestExport:
         [
             (("--from", "soon"), "is not a time: write a date"),
             (("--from", "2026-09-08", "--to", "2026-09-07"), "--from is not before --to"),
-            (("--from", "0", "--sensor", "s9"), "no sensor has this id; there are: "),
+            (("--from", "0", "--sensor", "s9"), "no sensor has this id; the ids are: "),
             (("--from", "0", "--out", "/nowhere/at/all.csv"), "not a file in an existing folder"),
         ],
     )

@@ -119,7 +119,7 @@ def test_unwritable_data_folder(broker, tmp_path):
     assert "Not a directory" in one_line_and_no_traceback(output.stderr)
     checked = run_command("check", "--config", str(service.config))
     assert checked.returncode == 3
-    assert "FAULT store: cannot write into" in checked.stdout
+    assert "FAULT store: cannot write to" in checked.stdout
 
 
 def test_missing_configuration(tmp_path):
