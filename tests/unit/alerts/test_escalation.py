@@ -56,16 +56,18 @@ def say(school, make_event):
     return speak
 
 
+def chain(first, others, within=1):
+    """Return who is notified when: Lee first, then Fox and Fay."""
+    times = (("lee", first), ("fox", others), ("fay", others))
+    return [(who, "opened", BOYS, t, t + within) for who, t in times]
+
+
 def test_without_a_response_the_next_ring_is_notified(school, say):
     """Each ring is notified in turn, then all rings again; then "no response" is recorded."""
     say(0)
     school.run(900).want(
-        ("lee", "opened", BOYS, 0, 1),
-        ("fox", "opened", BOYS, 60, 61),
-        ("fay", "opened", BOYS, 60, 61),
-        ("lee", "opened", BOYS, 360, 361),
-        ("fox", "opened", BOYS, 390, 391),  # now critical, because it continues
-        ("fay", "opened", BOYS, 390, 391),
+        *chain(0, 60),
+        *chain(360, 390),  # now critical, because it continues
     )
     assert school.history() == [
         "opened",
@@ -133,11 +135,7 @@ def test_a_service_that_refuses_for_a_while_does_not_use_up_the_rounds(school, s
     """All rings of the round are tried at once. The next round starts at its scheduled time."""
     refuse(school, 0, 15)
     say(0)
-    school.run(400).want(
-        ("lee", "opened", BOYS, 300, 302),
-        ("fox", "opened", BOYS, 330, 332),
-        ("fay", "opened", BOYS, 330, 332),
-    )
+    school.run(400).want(*chain(300, 330, within=2))
     assert {n.person for n in stored.notices(school.db) if n.status == "failed"} == {
         *("lee", "fox", "fay")
     }
@@ -172,9 +170,7 @@ def test_an_acknowledgment_stops_it_and_the_others_learn_who_responds(school, sa
     say(0)
     school.ack(70, "fox")
     school.run(600).want(
-        ("lee", "opened", BOYS, 0, 1),
-        ("fox", "opened", BOYS, 60, 61),
-        ("fay", "opened", BOYS, 60, 61),
+        *chain(0, 60),
         ("lee", "taken", BOYS, 70, 71),
         ("fay", "taken", BOYS, 70, 71),
     )
@@ -185,9 +181,7 @@ def test_an_arrival_acknowledges_and_notifies_the_others(school, say):
     for t, who in ((70, "fox"), (71, "fox"), (90, "lee"), (91, "fox")):
         school.at(t, lambda tx, now, who=who: school.engine.arrive(tx, school.id(1), who, now))
     school.run(600).want(
-        ("lee", "opened", BOYS, 0, 1),
-        ("fox", "opened", BOYS, 60, 61),
-        ("fay", "opened", BOYS, 60, 61),
+        *chain(0, 60),
         ("lee", "taken", BOYS, 70, 71),
         ("fay", "taken", BOYS, 70, 71),
     )
@@ -239,21 +233,14 @@ def test_no_report_after_an_acknowledgment(school, say):
     school.run(1100).want(
         ("lee", "opened", BOYS, 0, 1),
         ("lee", "reminder", BOYS, 610, 611),
-        ("lee", "opened", BOYS, 910, 911),
-        ("fox", "opened", BOYS, 940, 941),
-        ("fay", "opened", BOYS, 940, 941),
+        *chain(910, 940),
     )
 
 
 def test_feedback_ends_the_wait(school, say):
     say(0)
     school.ack(10, "lee")
-    school.at(
-        30,
-        lambda tx, now: school.engine.record_feedback(
-            tx, school.id(1), "lee", Verdict.CONFIRMED, now
-        ),
-    )
+    answer(school, 30, "lee")
     for t in range(100, 1700, 100):
         say(t, since=0, phase=EventPhase.UPDATED)
     school.run(1700).want(("lee", "opened", BOYS, 0, 1))
@@ -266,9 +253,7 @@ def test_steps_that_were_due_while_the_program_was_down(school, say, end):
     say(90, since=0, phase=EventPhase.UPDATED)
     school.stopped(30, end)
     school.run(end + 302).want(
-        ("lee", "opened", BOYS, 0, 1),
-        ("fox", "opened", BOYS, end, end + 1),
-        ("fay", "opened", BOYS, end, end + 1),
+        *chain(0, end),
         ("lee", "opened", BOYS, end + 300, end + 301),
     )
 
@@ -277,11 +262,7 @@ def test_what_ended_while_the_program_was_down_is_still_to_be_checked(school, sa
     say(0)
     say(50, since=0, phase=EventPhase.ENDED)
     school.stopped(55, 300)
-    school.run(400).want(
-        ("lee", "opened", BOYS, 0, 1),
-        ("fox", "opened", BOYS, 300, 301),
-        ("fay", "opened", BOYS, 300, 301),
-    )
+    school.run(400).want(*chain(0, 300))
 
 
 def test_without_staff_the_end_is_recorded(registry, make_event):
@@ -296,11 +277,7 @@ def test_the_chain_stays_as_it_was_at_the_opening(school, say):
     """Later settings and rosters do not change a running chain."""
     say(0)
     school.at(30, lambda _tx, _now: setattr(school, "policy", replaced(school)))
-    school.run(70).want(
-        ("lee", "opened", BOYS, 0, 1),
-        ("fox", "opened", BOYS, 60, 61),
-        ("fay", "opened", BOYS, 60, 61),
-    )
+    school.run(70).want(*chain(0, 60))
 
 
 def replaced(school):
@@ -361,11 +338,7 @@ def test_a_silence_after_the_first_notice_delays_the_steps(school, say):
     say(0)
     say(100, since=0, phase=EventPhase.UPDATED)
     silence(school, 30, 300)
-    school.run(395).want(
-        ("lee", "opened", BOYS, 0, 1),
-        ("fox", "opened", BOYS, 330, 331),
-        ("fay", "opened", BOYS, 330, 331),
-    )
+    school.run(395).want(*chain(0, 330))
 
 
 def test_a_chain_that_a_silence_delays_continues_when_it_is_ended_early(school, say):
