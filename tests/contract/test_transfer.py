@@ -13,6 +13,7 @@ from plumewatch.config.settings import build_series
 from storage.reading import Reading
 from storage.timeseries.influx_http import InfluxSettings
 from tests.support.command import plumewatch
+from tests.support.config_entries import entry
 from tests.support.influx import influxql
 
 DAY = 86_400.0
@@ -22,19 +23,12 @@ site = "=Lincoln High"
 timezone = "America/New_York"
 data_dir = "data"
 {timeseries}
-[[room]]
-id = "n2-boys"
-name = "Boys"
-building = "North"
-floor = "2"
-[[sensor]]
-id = "s1"
-room = "n2-boys"
-aliases = ["Old Box 7"]
-[[sensor]]
-id = "s2"
-room = "n2-boys"
 """
+ENTRIES = (
+    entry("room", id="n2-boys", name="Boys", building="North", floor="2"),
+    entry("sensor", id="s1", room="n2-boys", aliases=["Old Box 7"]),
+    entry("sensor", id="s2", room="n2-boys"),
+)
 
 
 class Site:
@@ -53,7 +47,7 @@ class Site:
                 f'org = "{settings.org}"\nusername = "{settings.username}"\n'
                 + ('token_file = "token"' if settings.secret else "")
             )
-        self.path.write_text(CONFIG.format(timeseries=timeseries))
+        self.path.write_text(CONFIG.format(timeseries=timeseries) + "".join(ENTRIES))
         self.config = load(self.path)
         (folder / "data").mkdir()
         if settings:

@@ -25,18 +25,12 @@ from reports.rows import State
 from reports.summary import make_summary
 from reports.view import view_summary, view_table
 from reports.wording import format_value
+from tests.support.config_entries import shift
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 from tests.support.staff_page import page_settings
 
 FIRST, ROOMS = date(2026, 9, 14), 3
-SHIFT = """
-[[shift]]
-id = "day"
-receiver = "staff"
-people = ["ap", "dean"]
-start = "07:30"
-end = "15:17"
-"""
+SHIFT = shift("day", ["ap", "dean"], start="07:30", end="15:17")
 
 
 async def pages(config, now, *paths):

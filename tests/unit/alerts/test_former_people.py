@@ -17,6 +17,7 @@ from storage import audit
 from storage.journal import read_number, restore_snapshot
 from storage.sqlite import transaction
 from tests.support.broker import free_port
+from tests.support.config_entries import entry, one_room
 from tests.support.in_process import running, state_database
 from tests.support.waiting import until
 
@@ -24,20 +25,7 @@ pytestmark = pytest.mark.attack
 
 HOUR = 3600.0
 NOW = 1_790_000_000.0
-ONE_ROOM = """
-site = "S"
-timezone = "UTC"
-[[room]]
-id = "r"
-name = "Boys"
-building = "North"
-[[sensor]]
-id = "s1"
-room = "r"
-[[staff]]
-id = "ap"
-name = "AP"
-"""
+ONE_ROOM = one_room("s1") + entry("staff", id="ap", name="AP")
 TABLES = (
     *("staff_password", "staff_totp", "staff_recovery", "api_token", "own_channel"),
     *("staff_session", "invite"),

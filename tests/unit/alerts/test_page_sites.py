@@ -28,6 +28,7 @@ from plumewatch.config.editor import ConfigEditor
 from storage import sqlite
 from storage.registry import Quarantined, Registry, Room, Sensor, Site
 from tests.support.alert_records import add_silence, change_incidents
+from tests.support.config_entries import entry, shift
 from tests.unit.alerts.test_page import NOW
 from tests.unit.alerts.test_page_reports import make
 from tests.unit.alerts.test_page_settings import send
@@ -412,40 +413,12 @@ district = "District"
 timezone = "America/New_York"
 data_dir = "data"
 """ + "".join(
-    f"""
-[[site]]
-id = "{name}"
-name = "{name.title()} High"
-
-[[room]]
-id = "{name}-boys"
-name = "Boys"
-building = "Main"
-floor = "2"
-site = "{name}"
-
-[[sensor]]
-id = "{name}-1"
-room = "{name}-boys"
-
-[[staff]]
-id = "{name}-ap"
-name = "Principal of {name}"
-sites = ["{name}"]
-
-[[staff]]
-id = "{name}-two"
-name = "Second of {name}"
-sites = ["{name}"]
-
-[[shift]]
-id = "{name}-hall"
-site = "{name}"
-receiver = "staff"
-people = ["{name}-ap"]
-start = "07:00"
-end = "16:00"
-"""
+    entry("site", id=name, name=f"{name.title()} High")
+    + entry("room", id=f"{name}-boys", name="Boys", building="Main", floor="2", site=name)
+    + entry("sensor", id=f"{name}-1", room=f"{name}-boys")
+    + entry("staff", id=f"{name}-ap", name=f"Principal of {name}", sites=[name])
+    + entry("staff", id=f"{name}-two", name=f"Second of {name}", sites=[name])
+    + shift(f"{name}-hall", [f"{name}-ap"], site=name, start="07:00", end="16:00")
     for name in ("north", "south")
 )
 

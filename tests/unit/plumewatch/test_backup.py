@@ -21,34 +21,20 @@ from storage.journal import Journal
 from storage.reading import Reading
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
+from tests.support.config_entries import one_room
 from tests.support.in_process import running, store
 from tests.support.plumes import readings_of_puff
 from tests.support.waiting import until
 
 NOW = 1_790_000_000.0
 COPY = "plumewatch-20260921T141320Z"
-TOML = """
-site = "S"
-timezone = "UTC"
-data_dir = "data"
-[broker]
-port = {broker}
-[web]
-port = {web}
-[[room]]
-id = "r"
-name = "Boys"
-building = "North"
-[[sensor]]
-id = "n2-boys-1"
-room = "r"
-"""
+TOP = 'data_dir = "data"\n[broker]\nport = {}\n[web]\nport = {}\n'
 
 
 @pytest.fixture
 def config_file(tmp_path):
     path = tmp_path / "plumewatch.toml"
-    path.write_text(TOML.format(broker=free_port(), web=free_port()))
+    path.write_text(one_room("n2-boys-1", top=TOP.format(free_port(), free_port())))
     return path
 
 

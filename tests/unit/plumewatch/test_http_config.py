@@ -16,6 +16,7 @@ from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
+from tests.support.config_entries import entry, one_room
 
 TREE = {
     "site": "S",
@@ -127,16 +128,15 @@ def test_unusable_secrets(tmp_path, secret):
     assert "0123456789abcdef" not in text
 
 
-def checked(tmp_path, text):
+def checked(tmp_path, host, **ports):
     path = tmp_path / "plumewatch.toml"
-    path.write_text(text)
+    top = TOP.format(host=host, **ports) + "".join(SOURCES)
+    path.write_text(one_room("b2", top=top, decoder="halo"))
     lines = plumewatch("check", "--config", path).out.splitlines()
     return [line for line in lines if "http" in line.split(":")[0]]
 
 
-CONFIG = """\
-site = "S"
-timezone = "UTC"
+TOP = """\
 [broker]
 port = {broker}
 [web]
@@ -144,23 +144,11 @@ port = {web}
 [ingest.http]
 host = "{host}"
 port = {port}
-[[ingest.source]]
-name = "halo"
-decoder = "halo"
-token_file = "t"
-[[ingest.source]]
-name = "other"
-decoder = "awair"
-token_file = "u"
-[[room]]
-id = "r"
-name = "Boys"
-building = "North"
-[[sensor]]
-id = "b2"
-room = "r"
-decoder = "halo"
 """
+SOURCES = (
+    entry("ingest.source", name="halo", decoder="halo", token_file="t"),
+    entry("ingest.source", name="other", decoder="awair", token_file="u"),
+)
 
 
 def test_check_covers_http_ingest(tmp_path, secret):
@@ -168,7 +156,7 @@ def test_check_covers_http_ingest(tmp_path, secret):
     secret("u", "u" * 16)
     port = free_port()
     ports = {"broker": free_port(), "web": free_port(), "port": port}
-    output = checked(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
+    output = checked(tmp_path, "127.0.0.1", **ports)
     assert output == [
         f"ok    http ingest: 127.0.0.1:{port} is free",
         "ok    http source: halo: POST /ingest/halo, readings of b2",
@@ -177,7 +165,7 @@ def test_check_covers_http_ingest(tmp_path, secret):
             " give one [[sensor]] decoder = 'awair'"
         ),
     ]
-    output = checked(tmp_path, CONFIG.format(host="0.0.0.0", **ports))
+    output = checked(tmp_path, "0.0.0.0", **ports)
     assert output[0].startswith("warn  http ingest: ")
     assert output[0].endswith("is free; without TLS, so tokens can be read on the network")
 

@@ -7,20 +7,9 @@ import pytest
 
 from tests.support.broker import Mosquitto
 from tests.support.command import plumewatch
+from tests.support.config_entries import one_room
 
-CONFIG = """
-site = "Lincoln"
-timezone = "America/New_York"
-[[room]]
-id = "r"
-name = "Boys"
-building = "North"
-[[sensor]]
-id = "s"
-room = "r"
-model = "of a maker nobody knows"
-decoder = "halo"
-"""
+CONFIG = one_room("s", model="of a maker nobody knows", decoder="halo")
 
 
 async def test_the_school_of_a_configuration_as_fast_as_the_broker_accepts(tmp_path):

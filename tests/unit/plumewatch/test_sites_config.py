@@ -10,6 +10,7 @@ from plumewatch.config.ingest_settings import build_intake_config
 from plumewatch.config.load import load, parse
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.settings import build_alert_policy, build_school
+from tests.support.config_entries import shift
 from tests.support.two_schools import SCHOOL, TWO
 
 BELLS = """
@@ -29,23 +30,13 @@ first = 2026-09-07
 name = "south"
 first = 2026-09-08
 site = "south"
-[[shift]]
-id = "hall"
-receiver = "staff"
-people = ["south-ap"]
-periods = ["*"]
-site = "south"
-[[shift]]
-id = "north hall"
-receiver = "staff"
-people = ["north-ap"]
-periods = ["*"]
-site = "north"
 """
+BELLS += shift("hall", ["south-ap"], periods=["*"], site="south")
+BELLS += shift("north-hall", ["north-ap"], periods=["*"], site="north")
 
 
 def read(text):
-    return parse(tomllib.loads(text.replace("north hall", "north-hall")), base=None)
+    return parse(tomllib.loads(text), base=None)
 
 
 def faults_of(text):

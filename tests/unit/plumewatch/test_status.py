@@ -27,29 +27,16 @@ from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.command import plumewatch
+from tests.support.config_entries import one_room
 from tests.support.two_schools import TWO
 
 NOW = 1_790_000_000.0
-CONFIG = """
-site = "S"
-timezone = "America/New_York"
-[[room]]
-id = "r"
-name = "Boys"
-building = "North"
-[[sensor]]
-id = "s1"
-room = "r"
-[[sensor]]
-id = "s2"
-room = "r"
-"""
 
 
 @pytest.fixture
 def config_path(tmp_path):
     path = tmp_path / "plumewatch.toml"
-    path.write_text(CONFIG)
+    path.write_text(one_room("s1", "s2", timezone="America/New_York"))
     return path
 
 

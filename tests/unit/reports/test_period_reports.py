@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import polars as pl
 import pytest
@@ -14,32 +14,19 @@ from reports.school import SchoolTimes
 from reports.summary import make_summary
 from reports.view import view_summary
 from tests.support.command import report as write_report
+from tests.support.config_entries import entry, shift
 from tests.support.school_year import moment
 from tests.unit.reports.conftest import FIRST, view_of
 
 NOW = moment(FIRST + timedelta(days=40))
-MORE = """
-[[term]]
-name = "First half"
-first = 2026-10-19
-last = 2026-10-30
-[[term]]
-name = "Second half"
-first = 2026-11-02
-last = 2026-11-08
-[[shift]]
-id = "early"
-receiver = "staff"
-people = ["ap", "dean"]
-start = "07:00"
-end = "11:00"
-[[shift]]
-id = "late"
-receiver = "staff"
-people = ["ap", "dean"]
-start = "11:00"
-end = "16:00"
-"""
+MORE = "".join(
+    (
+        entry("term", name="First half", first=date(2026, 10, 19), last=date(2026, 10, 30)),
+        entry("term", name="Second half", first=date(2026, 11, 2), last=date(2026, 11, 8)),
+        shift("early", ["ap", "dean"], start="07:00", end="11:00"),
+        shift("late", ["ap", "dean"], start="11:00", end="16:00"),
+    )
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from reports.kpis import compute_load as load_of
 from reports.kpis import sum_duty_hours
 from reports.school import Place, PlaceError, School
 from storage.registry import Registry, Room, Sensor
+from tests.support.config_entries import shift
 from tests.support.school_year import ZONE, config_text, moment
 
 BELLS = """
@@ -27,19 +28,9 @@ name = "Fall break"
 first = 2026-10-29
 last = 2026-10-30
 """
-SHIFTS = """
-[[shift]]
-id = "morning"
-receiver = "staff"
-people = ["ap", "dean"]
-start = "07:30"
-end = "09:30"
-[[shift]]
-id = "hall"
-receiver = "staff"
-people = ["dean"]
-periods = ["2"]
-"""
+SHIFTS = shift("morning", ["ap", "dean"], start="07:30", end="09:30") + shift(
+    "hall", ["dean"], periods=["2"]
+)
 START, END = moment(date(2026, 10, 26)), moment(date(2026, 11, 9))
 
 
