@@ -92,6 +92,14 @@ def checked(site, capsys):
     return checked
 
 
+def state_database(folder):
+    """Return a new state database of the site in a folder."""
+    (folder / "plumewatch-data").mkdir(exist_ok=True)
+    db = connect(folder / "plumewatch-data/state.db")
+    prepare_state(db)
+    return db
+
+
 def problems(found, part):
     return [f for f in found if f["part"] == part and f["state"] != "ok"]
 
@@ -260,8 +268,7 @@ class TestSensors:
             [Reading(x, t, t, {"pm25": 4.0}) for x, t in (("x0", NOW - 900), ("x1", NOW - 800))]
             + [Reading("s1", NOW, NOW, {"pm25": 4.0})],
         )
-        with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
-            prepare_state(db)
+        state_database(tmp_path).close()
         _, found = checked(more=more)
         silent, never = problems(found, "sensors")
         assert silent["sentence"] == "x0, x1: silent, longest for 15 min"
@@ -271,9 +278,7 @@ class TestSensors:
         assert "password or topic is wrong" in never["remedy"]
 
     def test_a_service_that_has_just_started(self, checked, tmp_path):
-        (tmp_path / "plumewatch-data").mkdir()
-        with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
-            prepare_state(db)
+        state_database(tmp_path).close()
         lock = FolderLock(tmp_path / "plumewatch-data/service.lock")
         lock.take()
         started = find_service_start(tmp_path / "plumewatch-data/service.lock")
@@ -296,9 +301,7 @@ class TestSensors:
 
 class TestStore:
     def test_written_by_a_newer_program(self, checked, tmp_path):
-        (tmp_path / "plumewatch-data").mkdir()
-        with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
-            prepare_state(db)
+        with closing(state_database(tmp_path)) as db:
             db.execute("UPDATE component_version SET version = 99 WHERE component = 'alerts'")
         code, found = checked()
         assert code == 3
@@ -307,9 +310,7 @@ class TestStore:
         assert "alerts 99" in line["sentence"]
 
     def test_a_damaged_value(self, checked, tmp_path):
-        (tmp_path / "plumewatch-data").mkdir()
-        with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
-            prepare_state(db)
+        with closing(state_database(tmp_path)) as db:
             db.execute("INSERT INTO directory_person VALUES ('ada', 'Ada', '5', 1, NULL)")
         _, found = checked()
         (line,) = problems(found, "store")

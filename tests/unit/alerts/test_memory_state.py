@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -85,27 +86,29 @@ def test_a_state_that_cannot_be_read_is_begun_anew(engine, make_event):
     memory.close()
 
 
-def test_steps_taken_in_memory_are_taken(disk, engine, make_event):
-    """Memory paged the next people, so the chain on disk continues after them."""
+@pytest.fixture
+def ahead(disk, engine, make_event):
+    """Return an alert and a copy in memory that has paged the next people."""
     (alert,) = decide(engine, disk, make_event())
-    memory = copied(disk)
-    with sqlite.transaction(memory) as tx:
-        engine.on_time(tx, 2000.0)
+    with contextlib.closing(copied(disk)) as memory:
+        with sqlite.transaction(memory) as tx:
+            engine.on_time(tx, 2000.0)
+        yield alert, memory
+
+
+def test_steps_taken_in_memory_are_taken(disk, engine, ahead):
+    """Memory paged the next people, so the chain on disk continues after them."""
+    alert, memory = ahead
     assert carry(memory, disk) == 0
     assert everything(disk) == everything(memory)
     assert "opened:2" in notices(disk, "reason", incident=alert.incident)
     assert engine.check_stuck(disk, 2000.0) == engine.check_stuck(memory, 2000.0)
-    memory.close()
 
 
-def test_an_answer_on_the_disk_outlives_steps_in_memory(disk, engine, make_event):
-    (alert,) = decide(engine, disk, make_event())
-    memory = copied(disk)
-    with sqlite.transaction(memory) as tx:
-        engine.on_time(tx, 2000.0)
+def test_an_answer_on_the_disk_outlives_steps_in_memory(disk, engine, ahead):
+    alert, memory = ahead
     with sqlite.transaction(disk) as tx:
         engine.acknowledge(tx, alert.incident, "ap", 2001.0)
     assert carry(memory, disk) > 0
     assert steps(disk, "action", done_at=None) == ["remind", "reopen"]
     assert repository.load(disk, alert.incident).acknowledged_by == "ap"
-    memory.close()

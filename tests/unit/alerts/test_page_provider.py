@@ -276,49 +276,44 @@ async def test_no_claim_of_a_provider_breaks_the_page(start, provider, claim):
         assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
+def sign_with(key, kid):
+    return lambda claims: jwt.encode({"alg": "RS256", "kid": kid}, claims, key)
+
+
+async def refuses(page, provider, signed):
+    """Assert that a token signed by this function is refused."""
+    provider.signed = signed
+    try:
+        answer = await sign_in(page, provider)
+        assert (answer.status_code, "is not valid" in answer.text) == (403, True)
+    finally:
+        del provider.signed
+
+
 async def test_a_token_that_somebody_else_signed_is_refused(start, provider):
     page, key = start(), provider.key
     await sign_in(page, provider)
     await page.client.post("/sign-out", data={"form_token": await page.form_token("/account")})
     published = provider.key
-    try:
-        provider.rotate(kid=key.kid)
-        forged, provider.key = provider.key, published
-        page.now += 40  # long enough to allow fetching the keys again
-        provider.signed = lambda claims: jwt.encode(
-            {"alg": "RS256", "kid": key.kid}, claims, forged
-        )
-        answer = await sign_in(page, provider)
-        assert (answer.status_code, "is not valid" in answer.text) == (403, True)
-    finally:
-        del provider.signed
+    provider.rotate(kid=key.kid)
+    forged, provider.key = provider.key, published
+    page.now += 40  # long enough to allow fetching the keys again
+    await refuses(page, provider, sign_with(forged, key.kid))
 
 
 async def test_a_key_that_the_provider_withdrew_is_believed_for_an_hour_at_most(start, provider):
     page, withdrawn = start(), provider.key
     await sign_in(page, provider)
     provider.rotate(kid="second")
-    provider.signed = lambda claims: jwt.encode(
-        {"alg": "RS256", "kid": withdrawn.kid}, claims, withdrawn
-    )
-    try:
-        page.now += 3601
-        provider.change = {"exp": int(page.now) + 600}
-        answer = await sign_in(page, provider)
-        assert (answer.status_code, "is not valid" in answer.text) == (403, True)
-    finally:
-        del provider.signed
+    page.now += 3601
+    provider.change = {"exp": int(page.now) + 600}
+    await refuses(page, provider, sign_with(withdrawn, withdrawn.kid))
 
 
 async def test_a_token_without_signature_is_refused(start, provider):
     page = start()
     provider.extra = {"id_token_signing_alg_values_supported": ["none", "RS256"]}
-    provider.signed = oidc_provider.unsigned
-    try:
-        answer = await sign_in(page, provider)
-        assert (answer.status_code, "is not valid" in answer.text) == (403, True)
-    finally:
-        del provider.signed
+    await refuses(page, provider, oidc_provider.unsigned)
 
 
 async def test_keys_may_be_rotated_at_any_time(start, provider):
