@@ -30,48 +30,23 @@ from sensor_sim.simulate import simulate
 from storage.journal import Journal
 from storage.reading import Reading
 from storage.sqlite import connect
+from tests.support.config_entries import entry, one_room
 
 START = 1_790_000_000.0
 BEFORE_S = 1200.0
 LENGTH = sum(step.seconds for step in STEPS)
 SOURCES = {"fan": "hand_dryer", "water": "flush", "puff": "box_mod", "deodorant": "deodorant"}
-CONFIG = """\
-site = "S"
-timezone = "UTC"
-[[room]]
-id = "r"
-name = "Boys' restroom"
-building = "North"
-[[room]]
-id = "empty"
-name = "Nothing"
-building = "North"
-[[sensor]]
-id = "n2-boys-1"
-room = "r"
-model = "sen55"
-[[staff]]
-id = "ap"
-name = "AP"
-"""
-SECOND_ROOM = """\
-[[sensor]]
-id = "n2-girls-1"
-room = "r2"
-model = "sen55"
-[[sensor]]
-id = "n3-boys-1"
-room = "empty"
-model = "sen55"
-[[sensor]]
-id = "other"
-room = "empty"
-model = "sps30"
-[[room]]
-id = "r2"
-name = "Girls' restroom"
-building = "North"
-"""
+CONFIG = (
+    one_room("n2-boys-1", model="sen55")
+    + entry("room", id="empty", name="Nothing", building="North")
+    + entry("staff", id="ap", name="AP")
+)
+SECOND_ROOM = (
+    entry("sensor", id="n2-girls-1", room="r2", model="sen55")
+    + entry("sensor", id="n3-boys-1", room="empty", model="sen55")
+    + entry("sensor", id="other", room="empty", model="sps30")
+    + entry("room", id="r2", name="Girls' restroom", building="North")
+)
 
 
 def replace_sensor(readings, sensor):

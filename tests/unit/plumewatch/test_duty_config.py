@@ -9,36 +9,18 @@ import pytest
 
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
+from tests.support.config_entries import entry
 
-BASE = """
-site = "Northfield"
-timezone = "America/New_York"
-[[room]]
-id = "N2"
-name = "Boys"
-building = "North"
-floor = "2"
-[[room]]
-id = "G1"
-name = "Locker room"
-building = "Gym"
-[[sensor]]
-id = "s1"
-room = "N2"
-[[sensor]]
-id = "s2"
-room = "G1"
-[[staff]]
-id = "kim"
-name = "Kim"
-[[staff]]
-id = "lopez"
-name = "Ms Lopez"
-[[staff]]
-id = "fix"
-name = "Facilities"
-role = "facilities"
-"""
+BASE = (
+    'site = "Northfield"\ntimezone = "America/New_York"\n'
+    + entry("room", id="N2", name="Boys", building="North", floor="2")
+    + entry("room", id="G1", name="Locker room", building="Gym")
+    + entry("sensor", id="s1", room="N2")
+    + entry("sensor", id="s2", room="G1")
+    + entry("staff", id="kim", name="Kim")
+    + entry("staff", id="lopez", name="Ms Lopez")
+    + entry("staff", id="fix", name="Facilities", role="facilities")
+)
 LATE = 'periods = [{ name = "late", start = "11:00", end = "12:00" }]'
 FALL = '[[term]]\nname = "Fall"\nfirst = 2026-08-24\nlast = 2026-12-18\n'
 SPRING = '[[term]]\nname = "Spring"\nfirst = 2027-01-05\nlast = 2027-06-11\n'
