@@ -59,7 +59,7 @@ def service(tmp_path, provider):
 
 
 def greeted(browser):
-    found = re.search(r'<a class="name" href="/account">([^<]+)', browser.get("/account").text)
+    found = re.search(r'<a class="name" href="/account"[^>]*>([^<]+)', browser.get("/account").text)
     return found and found[1]
 
 

@@ -89,7 +89,7 @@ async def sign_in(page, provider, subject="sub-ap", after="/"):
 async def person_of(page):
     """Return the signed-in person's name; empty without a session."""
     shown = (await page.client.get("/account", follow_redirects=False)).text
-    found = re.search(r'<a class="name" href="/account">([^<]+)', shown)
+    found = re.search(r'<a class="name" href="/account"[^>]*>([^<]+)', shown)
     return found[1] if found else ""
 
 
