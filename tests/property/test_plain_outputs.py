@@ -49,7 +49,8 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 def sheet_of(text):
     frame = pl.DataFrame({"room": [text]}, schema={"room": pl.String})
-    return Sheet("x", {"made": "2026-01-01T00:00:00Z"}, [Column("room", pl.String, "")], frame)
+    columns = [Column("room", pl.String, "")]
+    return Sheet("incidents", {"made": "2026-01-01T00:00:00Z"}, columns, frame)
 
 
 def cells(path):
