@@ -28,6 +28,16 @@ app = typer.Typer()
 _DEDUPE_WINDOW: Final = 128
 _LOOK_S: Final = 1
 """How often a running stream checks whether it should end."""
+_SENTENCES: Final = {
+    "Failed to find data source: kafka": "Spark has no connector for Kafka: pass its jars as"
+    " --conf spark.jars=A,B,C,D (docs/scale.md)",
+    "unresolved dependency": "the connector for Kafka could not be downloaded: pass its jars as"
+    " --conf spark.jars=A,B,C,D (docs/scale.md)",
+    "data may have been lost": "Kafka has deleted records that this checkpoint had not read yet;"
+    " --kafka-option failOnDataLoss=false continues without them",
+    "Java gateway process exited": "Spark did not start; Java's output is above",
+}
+"""Messages shown instead of Spark's errors, by a phrase in the error."""
 
 
 @app.command(
@@ -193,7 +203,9 @@ def _run(spark: Any, start: Callable[[], Any]) -> None:
 
 
 def _explain(error: str) -> str:
-    """Return the first line of an error of Spark; those below are of Java."""
+    for phrase, sentence in _SENTENCES.items():
+        if phrase in error:
+            return sentence
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     return lines[0] if lines else "the stream failed without an error message"
 
