@@ -10,11 +10,12 @@ Each of these patterns, if it recurs, means that two devices are sending under o
   are no later than usual and sequence numbers do not explain the order.
 
 The readings of a single device may jump once, so a jump is only a *doubt*. `DOUBTS` of them within
-`DOUBT_S` are reported, or a single one while readings arrive much more often than usual
-(`detection.liveness`). Doubts less than `_APART_S` apart count once, because stored readings
-without time stamps may all arrive at once. Only live readings count. Except for crowding, only
-readings with particles count, because only they can hide a plume from the detectors. Like the
-detectors, these rules limit a reading's time to its receive time.
+`DOUBT_S` are reported. While readings arrive much more often than usual (`detection.liveness`), a
+single jump is reported, and a return within `_INTERVALS` of the usual interval is a doubt. Doubts
+less than `_APART_S` apart count once, because stored readings without time stamps may all arrive at
+once. Only live readings count. Except for crowding, only readings with particles count, because
+only they can hide a plume from the detectors. Like the detectors, these rules limit a reading's
+time to its receive time.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ DOUBTS: Final = 4
 DOUBT_S: Final = 600.0
 _APART_S: Final = 5.0
 _WITHIN_S: Final = 3.0
+_INTERVALS: Final = 1.25
+_MOST_S: Final = 12.0
 _JUMP_UG_M3: Final = 20.0
 _JUMP_SHARE: Final = 2.0
 _LEARNED_S: Final = 200.0
@@ -108,11 +111,16 @@ class Contradictions:
         is_usual = abs(late - self.late_s) <= _WITHIN_S
         if is_usual:
             self.confirmed = now
-        doubtful = self.newest - time <= _WITHIN_S and self._jumps(fine, now, time)
+        often = late <= _OLD_S and self.arrivals.add(now)
+        within_s = (
+            min(max(_INTERVALS / self.arrivals.rate, _WITHIN_S), _MOST_S) if often else _WITHIN_S
+        )
+        is_in_order = self.newest - time <= _WITHIN_S
+        back_s = self._measure_jump(fine, now, time, within_s) if is_in_order else math.inf
         is_lost = self._loses(reading.seq, time) and (is_usual or late <= _LIVE_S)
         self.received = now
-        often = late <= _OLD_S and self.arrivals.add(now)
-        doubtful = doubtful and (often or self.doubts.add(now, _APART_S))
+        doubtful = back_s <= within_s and self.doubts.add(now, _APART_S)
+        doubtful |= often and back_s <= _WITHIN_S
         return is_crowded or doubtful or (is_lost and self.lost.add(now, within_s=_LOST_S))
 
     def _loses(self, seq: int | None, time: float) -> bool:
@@ -128,18 +136,18 @@ class Contradictions:
         has_passed, self.has_passed = self.has_passed, False
         return has_passed and (seq is None or self.seq is None or seq >= self.seq)
 
-    def _jumps(self, fine: float, now: float, time: float) -> bool:
-        """Return whether fine particles jumped one way and then back."""
+    def _measure_jump(self, fine: float, now: float, time: float, within_s: float) -> float:
+        """Return how long ago fine particles jumped if they jump back now; infinity if not."""
         rise, gap = fine - self.fine, max(now - self.received, time - self.newest)
         low = self.fine if rise > 0 else fine
         self.fine = fine
         if not abs(rise) >= _JUMP_UG_M3 or abs(rise) < _JUMP_SHARE * low:
-            return False
-        if not 0 < gap <= _WITHIN_S:
-            return False
+            return math.inf
+        if not 0 < gap <= within_s:
+            return math.inf
         rose, self.rose = self.rose, rise > 0
         jumped, self.jumped = self.jumped, now
-        return rose is not self.rose and now - jumped <= _WITHIN_S
+        return now - jumped if rose is not self.rose else math.inf
 
     def _crowds(self, second: int) -> bool:
         """Count a reading; return whether the last minute was crowded."""

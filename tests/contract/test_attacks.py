@@ -404,7 +404,7 @@ def test_forged_time_stamps_hide_no_plume(
     assert START + PUFF_S < at < START + PUFF_S + 60
 
 
-@pytest.mark.parametrize("per_s", [0.5, 2.9])
+@pytest.mark.parametrize(("per_s", "top"), [(0.5, 23.0), (2.9, 23.0), (0.2, 300.0)])
 @pytest.mark.parametrize(
     ("every_s", "late_s", "stamped", "numbered", "ahead"),
     [
@@ -418,9 +418,9 @@ def test_forged_time_stamps_hide_no_plume(
     ],
 )
 def test_plausible_air_at_a_low_rate_hides_no_plume_in_silence(
-    school, every_s, late_s, stamped, numbered, ahead, per_s
+    school, every_s, late_s, stamped, numbered, ahead, per_s, top
 ):
-    """The forged readings rise slowly to 23 µg/m³, so each is close to clean air and to a plume."""
+    """The forged readings rise slowly, to less than a third of a plume or to more than it has."""
     own = readings_of_puff(VAPED, seconds=LENGTH_S, every_s=every_s, onset_s=PUFF_S - 4, top=150.0)
     messages = []
     for r in own:
@@ -430,7 +430,7 @@ def test_plausible_air_at_a_low_rate_hides_no_plume_in_silence(
         messages.append(WireMessage(TOPIC, payload, 1, False, r.received, VAPED))
     for k in range(int((LENGTH_S - 200) * per_s)):
         at = START + 200.37 + k / per_s
-        fine = round(4.0 + 19.0 * min(1.0, k / per_s / 100), 1)
+        fine = round(4.0 + (top - 4.0) * min(1.0, k / per_s / 100), 1)
         body = {"pm25": fine, "pm1": round(fine * 0.65, 1), "rh": 41.0}
         body |= {"time": at} if stamped else {}
         body |= {"seq": 9_000 + int(200 / every_s) + ahead + k} if ahead else {}
