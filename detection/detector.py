@@ -358,21 +358,21 @@ class Detector:
         events: list[tuple[int, Event]],
     ) -> None:
         """Process one reading from each of several sensors, in ascending order of rows."""
-        absent = np.isnan(x[:, FINE]).nonzero()[0]
+        absent = np.isnan(x[:, FINE])
         dt = time - self._baselines.state.particle_time[rows]
-        if absent.size or not (dt.size and dt.min() > 0.0 and dt.max() <= SILENT_S):
-            dt = self._baselines.compute_dt(rows, time, np.isnan(x[:, FINE]))
+        if absent.any() or not (dt.size and dt.min() > 0.0 and dt.max() <= SILENT_S):
+            dt = self._baselines.compute_dt(rows, time, absent)
             keep = ~(dt <= 0)
             self.skipped.update(self.names[row] for row in rows[~keep].tolist())
             at, rows, time, x, dt = at[keep], rows[keep], time[keep], x[keep], dt[keep]
+            absent = absent[keep]
             if not rows.size:
                 return
             dt = self._restart_after_gaps(at, rows, time, dt, events)
-            absent = np.isnan(x[:, FINE]).nonzero()[0]
 
         self.thresholds.watch(rows, time, dt)
         in_episode = self._in_episode[rows]
-        change = self._baselines.advance(rows, in_episode, time, dt, x, absent)
+        change = self._baselines.advance(rows, in_episode, time, dt, x, absent.nonzero()[0])
         if change is None:
             return
         b = change.reading

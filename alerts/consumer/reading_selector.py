@@ -2,8 +2,8 @@
 
 Readings that must never alert are left out. A sensor's readings that arrive out of order are put
 back in order (`Reorder`), and while they arrive too often, only the highest pass (`Crowds`). A
-reading never counts as later than its receipt: after a time stamp in
-the future, the detectors would ignore all readings until that time.
+reading never counts as later than its receipt: after a time stamp in the future, the detectors
+would ignore all readings until that time.
 
 If our clock is set while readings arrive, the journal records the change (`clock_step`), and the
 times of readings from sensors without a clock are shifted. If our clock was set back while the
@@ -276,11 +276,10 @@ class _Snapshot(msgspec.Struct):
 class ReadingSelector:
     """Passes each sensor's readings to the detectors in order; `place` returns a sensor's room.
 
-    If a sensor's reading has no time
-    stamp, the service's clock is used. Once its readings have time stamps again, they are used,
-    even if they are earlier. If they are more than slightly earlier, they are used once no reading
-    without a time stamp has arrived for `_CONTINUES_S`, because some devices send old averages in
-    between, and so might a forger.
+    If a sensor's reading has no time stamp, the service's clock is used. Once its readings have
+    time stamps again, these are used, even if they are earlier. If they are earlier by more than
+    `_NEAR_S`, they are used once no reading without a time stamp has arrived for `_CONTINUES_S`,
+    because some devices send old averages in between, and so might a forger.
 
     If a sensor reports fine particles, only readings with them decide which clock it uses.
     Otherwise, anyone who sends temperatures under the sensor's name could hide a plume.
