@@ -112,7 +112,7 @@ def _sample_starts(
 def _make(
     rng: np.random.Generator, room: str, day: int, number: int, source: str, start: float, mask: str
 ) -> Session:
-    emissions = SOURCES[source].draw(rng)
+    emissions = tuple(SOURCES[source].draw(rng))
     end = start + max(max(e.times_s) + e.duration_s for e in emissions)
     puffs = max(len(e.times_s) for e in emissions)
     return Session(
@@ -183,7 +183,7 @@ def _companions(
             out.append((max(start + float(shift), 0.0), mask, ""))
         elif draw < mask_chance + 0.12:
             friend = str(rng.choice(_VAPES[:4]))
-            out.append((start + float(rng.uniform(2, 60)), friend, ""))
+            out.append((start + rng.uniform(2, 60), friend, ""))
         out.append((start, name, mask))
     return out
 
@@ -256,7 +256,7 @@ def plan_ambient(
     out: list[Ambient] = []
     for source, per_day in BUILDING_WIDE.items():
         for i in range(int(rng.poisson(per_day * nuisance_rate * factor))):
-            start = midnight + float(rng.uniform(7, 16)) * 3600
+            start = midnight + rng.uniform(7, 16) * 3600
             if source == "wildfire":
                 length, ramp = log_uniform(rng, 7200, 43_200), log_uniform(rng, 1200, 7200)
                 fine, coarse = log_uniform(rng, 20, 150), log_uniform(rng, 2, 20)

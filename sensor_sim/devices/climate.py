@@ -80,12 +80,12 @@ class ClimateUnit:
         return cls(
             rh_lag_s=log_uniform(rng, *part.rh_lag_s),
             temp_lag_s=log_uniform(rng, *part.temp_lag_s),
-            heating_k=float(rng.uniform(*part.heating_k)),
-            rh_offset=float(rng.normal(0, part.rh_error)),
-            temp_offset=float(rng.normal(0, part.temp_error)),
-            altitude_hpa=float(rng.uniform(-15, 5)),
+            heating_k=rng.uniform(*part.heating_k),
+            rh_offset=rng.normal(0, part.rh_error),
+            temp_offset=rng.normal(0, part.temp_error),
+            altitude_hpa=rng.uniform(-15, 5),
             co2_lag_s=log_uniform(rng, 20, 60),
-            co2_offset=float(rng.normal(0, 20)),
+            co2_offset=rng.normal(0, 20),
             co2_noise=log_uniform(rng, 3, 12),
         )
 

@@ -36,7 +36,7 @@ def plan_faults(
     out: list[Fault] = []
     for kind, per_day in (("gap", 0.35), ("restart", 0.1), ("frozen", 0.025), ("dead", 0.0125)):
         for _ in range(int(rng.poisson(per_day * days))):
-            at = start + float(rng.uniform(0, length_s))
+            at = start + rng.uniform(0, length_s)
             channel = ""
             if kind == "gap":
                 length = log_uniform(rng, 10, 1200)

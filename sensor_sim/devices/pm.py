@@ -281,15 +281,15 @@ class PmUnit:
             merging=None
             if merge is None
             else (
-                float(rng.uniform(*merge.scale_ug_m3)),
-                float(rng.uniform(*merge.floor)),
-                float(rng.uniform(*merge.power)),
+                rng.uniform(*merge.scale_ug_m3),
+                rng.uniform(*merge.floor),
+                rng.uniform(*merge.power),
             ),
-            zero=float(rng.normal(0, 0.4)),
+            zero=rng.normal(0, 0.4),
             lag_s=log_uniform(rng, *part.lag_s),
-            warm_up_s=float(rng.uniform(*part.warm_up_s)),
-            noise=float(rng.lognormal(0, 0.2)),
-            spikes_per_day=float(rng.uniform(*part.spikes_per_day)) * (rng.random() < 0.5),
+            warm_up_s=rng.uniform(*part.warm_up_s),
+            noise=rng.lognormal(0, 0.2),
+            spikes_per_day=rng.uniform(*part.spikes_per_day) * (rng.random() < 0.5),
         )
 
     def apply_coincidence(

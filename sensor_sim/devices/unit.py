@@ -140,9 +140,9 @@ class DeviceUnit:
         self._last_vendor_event = -np.inf
         # Most clocks are set by network time; some are off by seconds and drift.
         sloppy = rng.random() < 0.15
-        self._clock_error = float(rng.normal(0, 4.0 if sloppy else 0.2))
-        self._clock_drift = float(rng.normal(0, 20e-6 if sloppy else 1e-6))
-        self._jitter = float(rng.uniform(0.005, 0.08))
+        self._clock_error = rng.normal(0, 4.0 if sloppy else 0.2)
+        self._clock_drift = rng.normal(0, 20e-6 if sloppy else 1e-6)
+        self._jitter = rng.uniform(0.005, 0.08)
         over_lorawan = device.model == "gs601"
         self._latency = log_uniform(rng, 0.3, 1.5) if over_lorawan else log_uniform(rng, 0.02, 0.2)
         self._lost_share = log_uniform(rng, 2e-4, 4e-3)

@@ -83,13 +83,13 @@ class VocUnit:
             answer=answer.astype(np.float32),
             lag_s=log_uniform(rng, *part.lag_s),
             hold_s=int(rng.choice(part.hold_s)),
-            clean_raw=float(rng.uniform(29_000, 33_500)),
-            ticks=float(rng.uniform(*_TICKS_PER_DOUBLING)),
+            clean_raw=rng.uniform(29_000, 33_500),
+            ticks=rng.uniform(*_TICKS_PER_DOUBLING),
             half_ppb=log_uniform(rng, 200, 1000),
-            rh_ticks=float(rng.normal(0, 3)),
-            drift_ticks_day=float(rng.normal(0, 30)),
+            rh_ticks=rng.normal(0, 3),
+            drift_ticks_day=rng.normal(0, 30),
             noise=log_uniform(rng, 2, 8),
-            zero_ppb=float(rng.uniform(60, 250)),
+            zero_ppb=rng.uniform(60, 250),
         )
 
     def read_raw(

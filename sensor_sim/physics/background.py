@@ -80,7 +80,7 @@ class Background:
         self._outdoor_fine = float(rng.lognormal(np.log(8), 0.4))
         self._outdoor_coarse = float(rng.lognormal(np.log(9), 0.4))
         self._set_temp = rng.normal(20.5, 1.5, n)
-        self._outdoor_water = float(rng.uniform(6.0, 9.5))
+        self._outdoor_water = rng.uniform(6.0, 9.5)
         self._materials = rng.lognormal(np.log([8, 80, 15, 6, 15]), 0.7, (n, 5))
         self._resuspended = rng.lognormal(np.log(2.0), 0.4, n)
         self._wander = np.zeros(n + 1)

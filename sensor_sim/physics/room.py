@@ -55,7 +55,7 @@ class RoomAir:
             ach_off=log_uniform(rng, 0.5, 2),
             fan=str(rng.choice(_FANS, p=_FAN_SHARE)),
             mixing_s=log_uniform(rng, 60, 300),
-            surface=float(rng.uniform(1.0, 2.6)),
+            surface=rng.uniform(1.0, 2.6),
         )
 
 
@@ -73,7 +73,7 @@ class SensorPlace:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> SensorPlace:
         """Draw a place under the ceiling."""
-        return cls(float(rng.uniform(0.5, 1.5)), log_uniform(rng, 5, 60))
+        return cls(rng.uniform(0.5, 1.5), log_uniform(rng, 5, 60))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,9 @@ class Place:
             near_m3=log_uniform(rng, 1, 4),
             exchange_m3_min=log_uniform(rng, 2, 15),
             same_half=bool(rng.random() < 0.6),
-            jet=float(rng.beta(1.2, 3.5)),
-            carry_s=float(rng.uniform(1, 20)),
-            lumpiness=float(rng.uniform(0.15, 0.7)),
+            jet=rng.beta(1.2, 3.5),
+            carry_s=rng.uniform(1, 20),
+            lumpiness=rng.uniform(0.15, 0.7),
         )
 
     def spread(self, factor: float, volume_m3: float) -> Place:
@@ -124,8 +124,8 @@ class Place:
                 same_half=True,
                 near_m3=max(0.6 * self.near_m3, 1.0),
                 exchange_m3_min=max(self.exchange_m3_min, 5.0),
-                jet=float(rng.uniform(0.4, 0.9)),
-                carry_s=float(rng.uniform(0, 2)),
+                jet=rng.uniform(0.4, 0.9),
+                carry_s=rng.uniform(0, 2),
                 lumpiness=other.lumpiness,
             )
         return replace(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sensor_sim.sources import nuisances, vaping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import numpy as np
 
@@ -32,7 +32,7 @@ class Source:
     """
 
     kind: str
-    draw: Callable[[np.random.Generator], tuple[Emission, ...]]
+    draw: Callable[[np.random.Generator], Iterable[Emission]]
     per_day: float
     when: str
     hard_weight: float

@@ -22,7 +22,7 @@ from sensor_sim.physics.emission import Emission
 from sensor_sim.streams import log_uniform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def puff_times(
@@ -55,119 +55,113 @@ def _nicotine(
     mg_per_puff: Callable[[], float],
     mmd: tuple[float, float],
     puffs: tuple[int, int],
-) -> tuple[Emission, ...]:
+) -> Iterator[Emission]:
     times = puff_times(rng, *puffs)
     aerosol = Aerosol(
-        (Mode(float(rng.uniform(*mmd)), float(rng.uniform(1.4, 1.8))),),
-        volatile=0.75 + 0.22 * float(rng.random()) ** 0.5,
+        (Mode(rng.uniform(*mmd), rng.uniform(1.4, 1.8)),),
+        volatile=0.75 + 0.22 * rng.random() ** 0.5,
         efold_s=_volatile_efold_s(rng, 14, 8, 60),
         density_g_cm3=1.2,
     )
     mass = sum(mg_per_puff() for _ in times)
-    return (
-        Emission(
-            times_s=times,
-            shares=shares(rng, len(times)),
-            duration_s=float(rng.uniform(1, 4)),
-            particles_mg=mass,
-            aerosol=aerosol,
-            gas_mg=_gas_mg(
-                rng,
-                len(times) * log_uniform(rng, 0.1, 3) * float(rng.uniform(0.7, 1)),
-                len(times) * log_uniform(rng, 0.005, 0.2),
-            ),
-            water_g=len(times) * float(rng.uniform(0.0, 0.08)),
-            co2_g=len(times) * 0.05,
+    yield Emission(
+        times_s=times,
+        shares=shares(rng, len(times)),
+        duration_s=rng.uniform(1, 4),
+        particles_mg=mass,
+        aerosol=aerosol,
+        gas_mg=_gas_mg(
+            rng,
+            len(times) * log_uniform(rng, 0.1, 3) * rng.uniform(0.7, 1),
+            len(times) * log_uniform(rng, 0.005, 0.2),
         ),
+        water_g=len(times) * rng.uniform(0.0, 0.08),
+        co2_g=len(times) * 0.05,
     )
 
 
-def nicotine_pod(rng: np.random.Generator) -> tuple[Emission, ...]:
+def nicotine_pod(rng: np.random.Generator) -> Iterator[Emission]:
     """Draw a pod device: 0.1-3 mg per puff, 1-10 puffs."""
     return _nicotine(rng, lambda: log_uniform(rng, 0.1, 2), (0.4, 0.65), (1, 10))
 
 
-def disposable(rng: np.random.Generator) -> tuple[Emission, ...]:
+def disposable(rng: np.random.Generator) -> Iterator[Emission]:
     """Draw a disposable: like a pod, with somewhat more liquid per puff."""
     return _nicotine(rng, lambda: log_uniform(rng, 0.3, 3), (0.4, 0.65), (1, 10))
 
 
-def stealth(rng: np.random.Generator) -> tuple[Emission, ...]:
+def stealth(rng: np.random.Generator) -> Iterator[Emission]:
     """Draw puffs held in, or blown into a sleeve or the bowl: few, small droplets (0.3-0.4 µm)."""
     return _nicotine(rng, lambda: log_uniform(rng, 0.03, 0.4), (0.3, 0.4), (1, 5))
 
 
-def box_mod(rng: np.random.Generator) -> tuple[Emission, ...]:
+def box_mod(rng: np.random.Generator) -> Iterator[Emission]:
     """Draw a box mod: 2-20 mg of larger droplets per puff, which evaporate in 20-180 s."""
     times = puff_times(rng, 1, 8, 8, 60)
     n = len(times)
     aerosol = Aerosol(
-        (Mode(float(rng.uniform(0.5, 1.0)), float(rng.uniform(1.6, 2.0))),),
-        volatile=float(rng.uniform(0.7, 0.95)),
+        (Mode(rng.uniform(0.5, 1.0), rng.uniform(1.6, 2.0)),),
+        volatile=rng.uniform(0.7, 0.95),
         efold_s=_volatile_efold_s(rng, 45, 20, 180),
         density_g_cm3=1.2,
     )
-    return (
-        Emission(
-            times_s=times,
-            shares=shares(rng, n),
-            duration_s=float(rng.uniform(2, 5)),
-            particles_mg=n * log_uniform(rng, 2, 20),
-            aerosol=aerosol,
-            gas_mg=_gas_mg(rng, n * log_uniform(rng, 2, 20), n * log_uniform(rng, 0.02, 1)),
-            water_g=n * float(rng.uniform(0, 0.3)),
-            co2_g=n * 0.05,
-        ),
+    yield Emission(
+        times_s=times,
+        shares=shares(rng, n),
+        duration_s=rng.uniform(2, 5),
+        particles_mg=n * log_uniform(rng, 2, 20),
+        aerosol=aerosol,
+        gas_mg=_gas_mg(rng, n * log_uniform(rng, 2, 20), n * log_uniform(rng, 0.02, 1)),
+        water_g=n * rng.uniform(0, 0.3),
+        co2_g=n * 0.05,
     )
 
 
-def thc_cartridge(rng: np.random.Generator) -> tuple[Emission, ...]:
+def thc_cartridge(rng: np.random.Generator) -> Iterator[Emission]:
     """Draw a THC/CBD pen: 2.5-6.5 mg per puff in two modes; most of it doesn't evaporate."""
     times = puff_times(rng, 1, 5, 10, 60)
     n = len(times)
-    split = float(rng.uniform(0.4, 0.7))
+    split = rng.uniform(0.4, 0.7)
     aerosol = Aerosol(
         (
-            Mode(0.40 * float(rng.uniform(0.9, 1.1)), 1.5, split),
-            Mode(0.82 * float(rng.uniform(0.9, 1.1)), 1.5, 1 - split),
+            Mode(0.40 * rng.uniform(0.9, 1.1), 1.5, split),
+            Mode(0.82 * rng.uniform(0.9, 1.1), 1.5, 1 - split),
         ),
-        volatile=float(rng.uniform(0.1, 0.5)),
+        volatile=rng.uniform(0.1, 0.5),
         efold_s=log_uniform(rng, 60, 600),
     )
-    return (
-        Emission(
-            times_s=times,
-            shares=shares(rng, n),
-            duration_s=float(rng.uniform(2, 6)),
-            particles_mg=n * float(rng.uniform(2.5, 6.5)),
-            aerosol=aerosol,
-            gas_mg=(*_gas_mg(rng, 0.0, n * log_uniform(rng, 0.2, 2))[:4], n * 0.02),
-            co2_g=n * 0.05,
-        ),
+    yield Emission(
+        times_s=times,
+        shares=shares(rng, n),
+        duration_s=rng.uniform(2, 6),
+        particles_mg=n * rng.uniform(2.5, 6.5),
+        aerosol=aerosol,
+        gas_mg=(*_gas_mg(rng, 0.0, n * log_uniform(rng, 0.2, 2))[:4], n * 0.02),
+        co2_g=n * 0.05,
     )
 
 
-def cigarette(rng: np.random.Generator) -> tuple[Emission, ...]:
+def cigarette(rng: np.random.Generator) -> Iterator[Emission]:
     """Draw a cigarette: 10-18 mg over 5-8 min, with puffs above a smoldering base, and CO."""
-    length = float(rng.uniform(300, 480))
+    length = rng.uniform(300, 480)
     aerosol = Aerosol(
-        (Mode(float(rng.uniform(0.2, 0.4)), float(rng.uniform(1.5, 2.0))),),
+        (Mode(rng.uniform(0.2, 0.4), rng.uniform(1.5, 2.0)),),
         volatile=0.2,
         efold_s=log_uniform(rng, 120, 600),
     )
-    mass = float(rng.uniform(10, 18))
+    mass = rng.uniform(10, 18)
     gas = (0.0, 0.0, 0.0, 0.5, log_uniform(rng, 5, 40))
     times = puff_times(rng, 8, 12, 25, 55)
-    smoulder = Emission(
+    yield Emission(
         length,
         particles_mg=0.6 * mass,
         aerosol=aerosol,
         gas_mg=gas,
-        co_mg=float(rng.uniform(40, 80)),
+        co_mg=rng.uniform(40, 80),
         co2_g=0.4,
         heat_kj=15.0,
     )
-    puffs = Emission(
+    yield Emission(
         times_s=times,
         shares=shares(rng, len(times)),
         duration_s=2.0,
@@ -176,4 +170,3 @@ def cigarette(rng: np.random.Generator) -> tuple[Emission, ...]:
         water_g=0.3,
         co2_g=0.4,
     )
-    return (smoulder, puffs)

@@ -105,7 +105,7 @@ def steady_puffing(seed: int, *, volume_m3: float, gap_s: float) -> tuple[float,
     rng = stream(seed, "steady puffing")
     air, sensor = RoomAir.draw(rng, volume_m3), SensorPlace.draw(rng)
     place = Place.draw(rng)
-    puffs = SOURCES["disposable"].draw(rng)[0]
+    (puffs,) = SOURCES["disposable"].draw(rng)
     age = np.arange(600.0)
     zones, _ = compute_zones(air, sensor, place, age, fan_on=True)
     aerosol = puffs.aerosol or Aerosol(())
