@@ -140,7 +140,7 @@ def _list_carried(name: str) -> list[str]:
 
 def _make_report(columns: Sequence[tables.Column]) -> list[str]:
     """Make a row per column; adjacent columns with the same description share a row."""
-    types = {"String": "text", "Float64": "number", "Int64": "whole", "Boolean": "true, false"}
+    types = {"String": "text", "Float64": "number", "Int64": "integer", "Boolean": "true, false"}
     rows = []
     for about, group in groupby(columns, key=lambda column: column.about):
         same = list(group)
@@ -157,7 +157,7 @@ def _make_services() -> list[str]:
     for scheme, row in SERVICES.items():
         found.setdefault(row, []).append(f"`{scheme}://`")
     return [
-        "| service | address | text, at most | picture |",
+        "| service | address | maximum text length | picture |",
         "|---|---|---:|---|",
         *(
             f"| {row.name} | {', '.join(schemes)} | {row.body:,} | {'yes' * row.takes_picture} |"

@@ -253,13 +253,13 @@ def make_retention() -> list[str]:
     rows = [
         ("readings", "timeseries.raw_days", series.raw_days, service),
         (
-            "averages of a minute, sensor health",
+            "1-minute averages, sensor health",
             "timeseries.minute_days",
             series.minute_days,
             service,
         ),
         (
-            "averages of a quarter of an hour, events",
+            "15-minute averages, events",
             "timeseries.quarter_hour_days",
             series.quarter_hour_days,
             service,

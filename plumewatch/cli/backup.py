@@ -80,7 +80,7 @@ def restore(
     verify: Annotated[bool, typer.Option("--verify", help="Only verify the backup.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Move existing databases aside.")] = False,
 ) -> int:
-    """Verify a backup and put it in place; the service must not run."""
+    """Verify a backup and put it in place; stop the service first."""
     sound = _verify(source)
     damaged = sound and _name_damage(source)
     if verify or not sound:

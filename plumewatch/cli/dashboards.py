@@ -71,7 +71,7 @@ def push(
     config: ConfigOption = CONFIG,
     reader_file: Annotated[
         Path | None,
-        typer.Option(help="File with the reader's secret of `storage setup`, for the data source."),
+        typer.Option(help="Reader's secret that `storage setup` wrote, for the data source."),
     ] = None,
     influxdb3: Influxdb3Option = False,
 ) -> None:

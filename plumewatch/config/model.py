@@ -47,8 +47,7 @@ class PlumewatchConfig(DutySections, BaseModel):
     timezone: TimeZone
     """IANA time zone of local times and days, such as America/New_York."""
     language: Literal["en", "es"] = "en"
-    """Language of notices and reports, and of pages for browsers with any other
-    language."""
+    """Language of notices and reports, and of pages for browsers set to neither language."""
     data_dir: FilePath = DATA_DIR
     """Folder of the journal, incidents and the embedded time series."""
     broker: BrokerConfig = BrokerConfig()

@@ -31,7 +31,7 @@ _SENSORS_A_BUCKET: Final = 1000
     ),
 )
 def segments(
-    history: Annotated[Path, typer.Argument(help="Folder; made if it does not exist.")],
+    history: Annotated[Path, typer.Argument(help="Folder; created if it doesn't exist.")],
     *,
     config: ConfigOption = CONFIG,
     every: Annotated[

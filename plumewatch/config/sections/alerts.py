@@ -21,7 +21,7 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     """When staff are notified."""
 
     cooldown_s: Annotated[Number, Field(ge=0, le=3600)] = 300.0
-    """Seconds after a notice during which there are no others about the same room and kind."""
+    """Seconds after a notice during which no others are sent about the same room and kind."""
     escalate_after_s: Annotated[Number, Field(ge=30, le=3600)] = 90.0
     """Seconds without an acknowledgment until the next people are paged; half as long for critical,
     four times as long for info."""
@@ -35,8 +35,8 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     storm_rooms: Annotated[Whole, Field(ge=1, le=1000)] = 3
     """Number of rooms on a floor that get separate notices; further rooms are combined."""
     offline_after: Annotated[Whole, Field(ge=2, le=100)] = 3
-    """Number of missed intervals after which a sensor counts as silent, at least one minute. After
-    one more interval, it is reported offline."""
+    """Number of missed intervals after which a sensor counts as silent, but at least a minute.
+    After one more interval, it is reported offline."""
     allow_private_targets: Flag = False
     """Allow notices to addresses of private networks."""
     push_server: Annotated[Url, Field(min_length=1)] = "https://ntfy.sh"

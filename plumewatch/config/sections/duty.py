@@ -86,7 +86,7 @@ class PeriodConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class BellsConfig(BaseModel, extra="forbid", frozen=True):
-    """The periods of some weekdays, or of special dates."""
+    """The class periods of some weekdays, or of special dates."""
 
     id: Id
     """Id of the schedule."""
@@ -167,7 +167,7 @@ class OverrideConfig(BaseModel, extra="forbid", frozen=True):
     start: Annotated[datetime, Strict()]
     """Date and time when the change starts, in the school's time zone."""
     end: Annotated[datetime, Strict()]
-    """Date and time when it ends by itself."""
+    """Date and time when it ends automatically."""
     add: str = ""
     """Id of the `[[staff]]` member to add."""
     remove: str = ""

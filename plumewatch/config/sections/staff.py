@@ -85,9 +85,9 @@ class GroupConfig(BaseModel, extra="forbid", frozen=True):
     role: Role
     """Role on the staff page; a person's first group in the order of the file decides it."""
     sites: Annotated[list[Name], Field(max_length=1000)] = []
-    """Ids of the `[[site]]` that the group sees, or `["*"]` for all. Somebody with a `[[staff]]`
-    block sees only those that its `sites` also contain, or all of them if left out here. If there
-    are several schools, people without a block need a group with `sites`."""
+    """Ids of the `[[site]]` that the group sees, or `["*"]` for all. Someone with a `[[staff]]`
+    block sees only those that its `sites` also list; without this key, all sites of the block. If
+    there are several schools, people without a block need a group with `sites`."""
 
 
 class SignInConfig(BaseModel, extra="forbid", frozen=True):
@@ -115,7 +115,7 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     """Roles by group; without any, roles and sites are those of `[[staff]]`."""
     absent_days: Annotated[Whole, Field(ge=7, le=400)] = 90
     """Days without a sign-in after which people who joined through a group are removed, until they
-    sign in again. *People* and `plumewatch check` name them from two thirds of it on."""
+    sign in again. After two thirds of that time, *People* and `plumewatch check` list them."""
     second_factor: Annotated[list[Role], Field(max_length=5)] = []
     """Roles that need a second factor in addition to the password."""
 

@@ -66,7 +66,7 @@ class ReportsConfig(BaseModel, extra="forbid", frozen=True):
     ] = {}
     """State code of each kind of confirmed incident; none by default."""
     weekly_file: FilePath | None = None
-    """File with the Apprise URL, such as `mailtos://`, that gets a summary each Monday at 6:00."""
+    """File with the Apprise URL, such as `mailtos://`, that gets a summary each Monday at 6 AM."""
     weekly_to_staff: Flag = False
     """Also send each school's summary, from the same mail server, to its staff with an `email`."""
     school_year_month: Annotated[Whole, Field(ge=1, le=12)] = 7
