@@ -329,6 +329,7 @@ class PageContext(Visibility):
         """
         content.update(request=request, session=get_session(request), path=request.url.path)
         content.update(errors=[*filter(None, errors)], done=done)
+        content["may_read"] = content["session"] is not None or self.is_open_to(request)
         content["schools"], content["school_shown"], content["one_school"] = getattr(
             request.state, "schools", ((), None, False)
         )

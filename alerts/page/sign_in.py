@@ -300,6 +300,8 @@ class SignInPages(SignInGroup):
         if pending is None or not await self._is_current(pending):
             self._pending.pop(key, None)
             return RedirectResponse("/sign-in", 303)
+        await self._context.find_session(request)
+        self._context.choose_request_language(request, pending.member.language)
         asked = pending.secret, pending.member.id
         if request.method == "GET":
             return self._render_code_form(request, *asked)
