@@ -14,6 +14,7 @@ from alerts.incidents.silences import Silence, SilenceState
 from alerts.notify import outbox
 from alerts.notify.evidence_picture import PANELS
 from alerts.page.rendering import write_headline
+from alerts.page.settings import STALE_INTERVALS, STALE_S
 from alerts.policy import HEALTH, PRESENCE
 from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
@@ -129,10 +130,12 @@ def load_rooms(
         newest = max(
             (r for r in found if _format_air(r.values)), key=lambda r: r.time, default=None
         )
-        patience = max((4 * intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
+        longest = max((intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
         level, text, since = "ok", _("OK"), None
         shown = incidents.get(room.id)
-        is_stale = newest is not None and now - newest.time > max(60.0, patience)
+        is_stale = newest is not None and (
+            now - newest.time > max(STALE_S, STALE_INTERVALS * longest)
+        )
         if shown is None:
             if not sensors:
                 level, text = "none", _("No sensor")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from alerts.access.limits import Limits
 from alerts.access.own_channels import Gateways
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from reports.school import School
     from storage.registry import Quarantined
     from storage.timeseries import Series
+
+
+STALE_S: Final = 60.0
+STALE_INTERVALS: Final = 4
+"""A reading is out of date after this many reporting intervals, but not before `STALE_S`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,15 @@ class SensorStatus:
             return self
         state = "silent" if self.state == "never heard" else self.state
         return replace(self, state=state, last_seen=max(seen, self.last_seen or seen))
+
+    def as_of(self, now: float) -> SensorStatus:
+        """Return the status at `now`: a sensor whose last reading is old is silent.
+
+        After a restart, the service waits for each sensor before it reports an outage.
+        """
+        age = math.inf if self.last_seen is None else now - self.last_seen
+        is_late = self.state == "alive" and age > max(STALE_S, STALE_INTERVALS * self.interval_s)
+        return replace(self, state="silent") if is_late else self
 
     @property
     def is_down(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from alerts.page.rendering import Times
@@ -193,9 +194,9 @@ class Visibility:
 
     def read_pipeline(self) -> PipelineStatus:
         """Return the pipeline status, limited to visible sensors."""
-        found = self.settings.pipeline.get_status()
+        found, now = self.settings.pipeline.get_status(), self.settings.clock()
+        sensors = {name: status.as_of(now) for name, status in found.sensors.items()}
         if _SITES.get() is None:
-            return found
+            return replace(found, sensors=sensors)
         known = self.permitted.sensors
-        own = {name: status for name, status in found.sensors.items() if name in known}
-        return PipelineStatus(sensors=own)
+        return PipelineStatus(sensors={name: sensors[name] for name in sensors if name in known})

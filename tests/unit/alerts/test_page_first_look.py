@@ -20,7 +20,7 @@ async def test_the_first_page_says_that_sensors_report_and_pushes_arrive(open_pa
 
     def pipeline():
         found = zip(("s1", "s2", "s3"), states, strict=True)
-        return PipelineStatus(sensors={s: SensorStatus(state, 1.0, 5.0) for s, state in found})
+        return PipelineStatus(sensors={s: SensorStatus(state, page.now, 5.0) for s, state in found})
 
     page = open_page(pipeline=pipeline)
     shown = (await page.client.get("/")).text

@@ -75,7 +75,7 @@ async def test_a_sensor_with_readings_was_heard_and_its_shares_say_until_when(
     ("status", "event", "step"),
     [
         (SensorStatus("alive", NOW - 3, 5.0), None, ""),
-        (SensorStatus("silent", NOW - 7200, 5.0), None, "Check its power, then its network."),
+        (SensorStatus("alive", NOW - 7200, 5.0), None, "Check its power, then its network."),
         (SensorStatus("offline", NOW - 7200, 5.0), None, "Check its power, then its network."),
         (SensorStatus("never heard", None, 5.0), None, "Install it, and compare its id"),
         (SensorStatus("alive", NOW, 5.0, {"late": 3}), None, "Open its page"),
