@@ -709,8 +709,8 @@ def test_a_person_who_cannot_go_declines_with_one_tap(site, browser):
     wait_for(browser, lambda: "You're responding" in find(browser, "#said").text)
     assert site.load().acknowledged_by == "lee"
     find(browser, "#decline button").click()
-    asked = "Done. Mr. Fox is being asked now."
-    wait_for(browser, lambda: find(browser, "#said").text == asked)
+    notified = "Done. Mr. Fox is being notified now."
+    wait_for(browser, lambda: find(browser, "#said").text == notified)
     with sqlite.transaction(site.db) as tx:
         site.engine.arrive(tx, site.incident, "fox", time.time())
     wait_for(browser, lambda: find(browser, "#said").text == "Done. Mr. Fox is on site.")

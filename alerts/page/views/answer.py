@@ -208,7 +208,7 @@ class AnswerPages(PageGroup):
         by, name_of = shown["acknowledged_by"], self._context.policy.find_name
         said = [h for h in shown["history"] if h["who"] == grant.person]
         declined = bool(said) and said[-1]["what"] == Happened.DECLINED
-        asked = (
+        notified = (
             n["person"]
             for n in shown["notices"]
             if declined and n["created_at"] >= said[-1]["at"] and n["person"] != grant.person
@@ -240,7 +240,7 @@ class AnswerPages(PageGroup):
             if shown["answered_by"] in ("", grant.person)
             else name_of(shown["answered_by"]),
             "declined": declined,
-            "asked": list(dict.fromkeys(map(name_of, asked))),
+            "notified": list(dict.fromkeys(map(name_of, notified))),
             "state": shown["state"],
             "you": name_of(grant.person),
             "may_report": "feedback" in more or grant.action is Action.FEEDBACK,

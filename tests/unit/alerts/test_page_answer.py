@@ -182,7 +182,7 @@ async def test_who_cannot_go_hands_over_and_the_next_is_asked_at_once(
     assert repository.load(page.db, incident).status is Status.NOTIFIED
     asked = stored.notices(page.db, "person", "notice", created_at=page.now)
     assert [person for person, notice in asked if notice.reason == "opened"] == ["b2"]
-    assert answer.json()["asked"] == ["Bo"]
+    assert answer.json()["notified"] == ["Bo"]
     before = written(page)
     await press(page, token, "/answer/decline")
     assert written(page) == before
