@@ -2,8 +2,8 @@
 
 Time advances in tiles of one hour from `start`. Each room and day, session and sensor, and device
 and tile has its own random stream, so the output depends only on the seed, the school and the
-start. `chunk_s` regroups the output without changing a byte. A longer run begins exactly like a
-shorter one, except for the truth of sessions that are still in the air when the shorter run ends.
+start. A longer run begins exactly like a shorter one, except for the truth of sessions that are
+still in the air when the shorter run ends.
 
 Each release is simulated separately: at each inlet, a session becomes a window of seconds
 (`physics.plume`), and a device measures the sum of all windows. The background of all rooms
@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from detection.quantities import COLUMNS
 from sensor_sim.devices.faults import Fault, plan_faults
-from sensor_sim.devices.unit import DeviceUnit, Inlet, Rows
+from sensor_sim.devices.unit import DeviceUnit, Inlet
 from sensor_sim.devices.voc_index import VocIndex
 from sensor_sim.ground_truth import (
     AmbientTrack,
@@ -36,33 +35,28 @@ from sensor_sim.physics.room import Place, RoomAir, SensorPlace
 from sensor_sim.schedule import DAY_S, MINUTES, Activity, Ambient, DayPlan, plan_ambient, plan_day
 from sensor_sim.sources import SOURCES
 from sensor_sim.streams import stream
-from sensor_sim.trace import DeviceTrace, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from sensor_sim.devices.models import Device
     from sensor_sim.physics.emission import Session
     from sensor_sim.school import Restroom, School
+    from sensor_sim.trace import DeviceTrace, Truth
 
 TILE_S: Final = 3600
 COARSE_PM25: Final = float(PM25_WEIGHT @ count_coarse())
 """PM2.5 contained in 1 µg/m³ of coarse background."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Readings and truth of one stretch of time.
+class Chunk(NamedTuple):
+    """Readings and truth of one hour; the last chunk may be shorter.
 
-    Its rows have ``start <= sent < end``; the last chunk also has later rows. `traces` has one
-    trace per device, in the school's order. `truths` has the sessions that ended and peaked in this
-    stretch, for each sensor of their room.
+    `traces` has one trace per device, in the school's order. `truths` has the sessions that ended
+    and peaked in this hour, for each sensor of their room.
     """
 
-    start: float
-    end: float
     traces: tuple[DeviceTrace, ...]
     truths: tuple[Truth, ...]
 
@@ -91,16 +85,14 @@ def simulate(
     seed: int,
     start: float,
     duration_s: float,
-    chunk_s: float = 3600.0,
     nuisance_rate: float = 1.0,
     vape_rate: float = 1.0,
     activity: Activity = "ordinary",
 ) -> Iterator[Chunk]:
-    """Simulate a school.
+    """Simulate a school, hour by hour.
 
     - `start`: Unix seconds; all devices power up then.
     - `duration_s`: rounded up to whole seconds.
-    - `chunk_s`: length of a chunk; regroups the output without changing it.
     - `nuisance_rate`, `vape_rate`: factors on the mean numbers of nuisances and vaping sessions, >=
       0.
     - `activity`: ordinary school days; or a hard benchmark with about 200 nuisances and 14 vaping
@@ -108,7 +100,17 @@ def simulate(
       the school about every minute.
     """
     engine = _Engine(school, seed, float(start), vape_rate, nuisance_rate, activity)
-    return _chunks(engine, math.ceil(duration_s), float(chunk_s))
+    left = math.ceil(duration_s)
+    finish = engine.start + left
+    while left > 0:
+        seconds = min(TILE_S, left)
+        left -= seconds
+        traces, truths = engine.advance(seconds)
+        if not left:
+            known = [*truths, *engine.list_unfinished()]
+            truths = [drop_unknown(t, finish) for t in known if t.start < finish]
+        truths.sort(key=lambda t: (t.start, t.session, t.sensor))
+        yield Chunk(tuple(traces), tuple(truths))
 
 
 def draw_air(restroom: Restroom, seed: int) -> RoomAir:
@@ -149,12 +151,7 @@ class _Engine:
         self._ambient: dict[int, tuple[Ambient, ...]] = {}
         self._outdoors: list[Ambient] = []
         self._watch: dict[str, AmbientTrack] = {}
-        self.truths: list[tuple[float, Truth]] = []
-
-    @property
-    def sensors(self) -> list[_Sensor]:
-        """All sensors in the school's order."""
-        return [s for r in self.rooms for s in r.sensors]
+        self._truths: list[Truth] = []
 
     def _local(self, time: float) -> tuple[int, float]:
         day, second = divmod(time + self.school.utc_offset_s, DAY_S)
@@ -194,8 +191,8 @@ class _Engine:
         fan = np.concatenate(fans)
         return np.where(fan, room.air.ach_on, room.air.ach_off), np.concatenate(people)
 
-    def advance(self, seconds: int) -> list[Rows]:
-        """Simulate the next tile; keep only its first `seconds`."""
+    def advance(self, seconds: int) -> tuple[list[DeviceTrace], list[Truth]]:
+        """Simulate the next tile; return the readings and truths of its first `seconds`."""
         tile = self._tile
         begin = self.start + tile * TILE_S
         slow = self._advance_background(begin)
@@ -210,7 +207,7 @@ class _Engine:
                 rng = stream(self._seed, "tile", sensor.unit.device.id, tile)
                 sensed.append((sensor, rng, sensor.unit.sense(rng, air)))
         self._run_index(sensed, begin)
-        rows = []
+        traces = []
         for sensor, rng, signals in sensed:
             report = sensor.unit.report(rng, time[:seconds], signals[:, :seconds], sensor.faults)
             restarts = [
@@ -218,10 +215,10 @@ class _Engine:
                 for f in sensor.faults
                 if f.kind == "restart" and begin <= f.end < begin + seconds
             ]
-            events = tuple(sorted([*report.events, *restarts]))
-            rows.append(Rows(report.time, report.sent, report.values, events))
+            traces.append(replace(report, events=tuple(sorted([*report.events, *restarts]))))
         self._tile += 1
-        return rows
+        truths, self._truths = self._truths, []
+        return traces, truths
 
     def _advance_background(self, begin: float) -> NDArray[np.float64]:
         minutes = TILE_S // 60
@@ -292,7 +289,7 @@ class _Engine:
                     total += float(PM25_WEIGHT @ air.plume[:N_BINS, i])
                 seen.truth = replace(seen.truth, baseline=max(total - seen.own, 0.0))
             if seen.done < begin + TILE_S and not math.isnan(seen.truth.baseline):
-                self.truths.append((seen.done, seen.truth))
+                self._truths.append(seen.truth)
             else:
                 waiting.append(seen)
         sensor.seen = waiting
@@ -306,7 +303,7 @@ class _Engine:
         ):
             sensor.faults.append(fault)
             if fault.start < begin + seconds:
-                self.truths.append((fault.start, make_fault_truth(sensor.unit.device, fault)))
+                self._truths.append(make_fault_truth(sensor.unit.device, fault))
         sensor.faults = [f for f in sensor.faults if f.end + 60 > begin]
 
     def _track_ambient(self, slow: NDArray[np.float64], begin: float) -> None:
@@ -318,8 +315,7 @@ class _Engine:
             if begin <= event.end < begin + TILE_S:
                 for number, room in enumerate(self.rooms):
                     for sensor in room.sensors:
-                        truth = watch.make_truth(event, number, sensor.unit.device)
-                        self.truths.append((event.end, truth))
+                        self._truths.append(watch.make_truth(event, number, sensor.unit.device))
         over = {e.id for e in self._outdoors if e.end < begin + TILE_S}
         self._outdoors = [e for e in self._outdoors if e.id not in over]
         for event_id in over:
@@ -345,7 +341,7 @@ class _Engine:
     def list_unfinished(self) -> list[Truth]:
         """Return what is known about sessions that are still in the air."""
         out = []
-        for sensor in self.sensors:
+        for sensor in (s for r in self.rooms for s in r.sensors):
             for seen in sensor.seen:
                 truth = seen.truth
                 out.append(replace(truth, baseline=0.0) if math.isnan(truth.baseline) else truth)
@@ -378,61 +374,3 @@ def _sum_plumes(sensor: _Sensor, second: int) -> NDArray[np.float32] | None:
                 total[row, a:b] += plume.rows[row, a + offset : b + offset]
     sensor.plumes = [p for p in sensor.plumes if p.first + p.rows.shape[1] > second + TILE_S]
     return total
-
-
-def _chunks(engine: _Engine, duration_s: int, chunk_s: float) -> Iterator[Chunk]:
-    sensors = engine.sensors
-    kept: list[list[Rows]] = [[] for _ in sensors]
-    finish = engine.start + duration_s
-    done = 0
-    number = 0
-    begin = engine.start
-    while begin < finish:
-        end = min(engine.start + (number + 1) * chunk_s, finish)
-        while engine.start + done < end and done < duration_s:
-            seconds = min(TILE_S, duration_s - done)
-            for rows, new in zip(kept, engine.advance(seconds), strict=True):
-                rows.append(new)
-            done += seconds
-        last = end >= finish
-        cut = math.inf if last else end
-        traces = tuple(
-            _take_rows(sensor.unit.device, rows, cut)
-            for sensor, rows in zip(sensors, kept, strict=True)
-        )
-        ready = [t for at, t in engine.truths if at < end or last]
-        engine.truths = [] if last else [(at, t) for at, t in engine.truths if at >= end]
-        if last:
-            ready = [
-                drop_unknown(t, finish)
-                for t in [*ready, *engine.list_unfinished()]
-                if t.start < finish
-            ]
-        ready.sort(key=lambda t: (t.start, t.session, t.sensor))
-        yield Chunk(begin, end, traces, tuple(ready))
-        number += 1
-        begin = end
-
-
-def _take_rows(device: Device, rows: list[Rows], cut: float) -> DeviceTrace:
-    taken: list[Rows] = []
-    left: list[Rows] = []
-    for r in rows:
-        n = int(np.searchsorted(r.sent, cut))
-        now = tuple(e for e in r.events if e[0] < cut)
-        later = tuple(e for e in r.events if e[0] >= cut)
-        if n or now:
-            taken.append(Rows(r.time[:n], r.sent[:n], r.values[:n], now))
-        if n < r.sent.size or later:
-            left.append(Rows(r.time[n:], r.sent[n:], r.values[n:], later))
-    rows[:] = left
-    if len(taken) == 1:
-        time, sent, values = taken[0].time, taken[0].sent, taken[0].values
-    elif taken:
-        time = np.concatenate([r.time for r in taken])
-        sent = np.concatenate([r.sent for r in taken])
-        values = np.concatenate([r.values for r in taken])
-    else:
-        time, sent, values = np.empty(0), np.empty(0), np.empty((0, len(COLUMNS)))
-    events = tuple(e for r in taken for e in r.events)
-    return DeviceTrace(device.id, device.room, device.model, time, sent, values, events)

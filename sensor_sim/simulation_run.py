@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sensor_sim.simulate import simulate
 from sensor_sim.wire import Fleet
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from sensor_sim.truth_stream import TruthStream
     from sensor_sim.wire import WireMessage
 
-_CHUNK_S: Final = 60.0
-
 
 def generate_messages(
     school: School,
@@ -27,16 +25,13 @@ def generate_messages(
     activity: Activity = "ordinary",
     truth: TruthStream | None = None,
 ) -> Iterator[WireMessage]:
-    """Yield the messages of a school's sensors; write the truth to `truth`."""
+    """Yield the messages of a school's sensors; write the truth about each event to `truth`."""
     fleet = Fleet()
-    for chunk in simulate(
-        school,
-        seed=seed,
-        start=start,
-        duration_s=duration_s,
-        chunk_s=_CHUNK_S,
-        activity=activity,
-    ):
+    for chunk in simulate(school, seed=seed, start=start, duration_s=duration_s, activity=activity):
+        coming = sorted(chunk.truths, key=lambda event: event.end, reverse=True)
+        for message in fleet.encode(chunk.traces):
+            while truth is not None and coming and coming[-1].end <= message.sent:
+                truth.add([coming.pop()])
+            yield message
         if truth is not None:
-            truth.add(chunk.truths)
-        yield from fleet.encode(chunk.traces)
+            truth.add(reversed(coming))

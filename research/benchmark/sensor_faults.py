@@ -66,18 +66,31 @@ def simulate_days(
     _TRUTHS.clear()
     found = []
     school = draw_school(seed, rooms)
-    run = simulate(
-        school,
-        seed=seed,
-        start=_START,
-        duration_s=count * _DAY_S,
-        chunk_s=_DAY_S,
-        nuisance_rate=nuisance,
+    hours = list(
+        simulate(
+            school,
+            seed=seed,
+            start=_START,
+            duration_s=count * _DAY_S,
+            nuisance_rate=nuisance,
+        )
     )
-    for chunk in run:
-        found.append(list(chunk.traces))
-        _TRUTHS.extend(t for t in chunk.truths if t.kind in {"sensor_fault", "ambient"})
+    for first in range(0, len(hours), 24):
+        day = hours[first : first + 24]
+        found.append([_join(parts) for parts in zip(*(c.traces for c in day), strict=True)])
+        truths = (t for chunk in day for t in chunk.truths)
+        _TRUTHS.extend(t for t in truths if t.kind in {"sensor_fault", "ambient"})
     return found
+
+
+def _join(parts: Sequence[DeviceTrace]) -> DeviceTrace:
+    """Join the traces of a device's hours."""
+    time, sent, values = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("time", "sent", "values")
+    )
+    events = tuple(event for part in parts for event in part.events)
+    return replace(parts[0], time=time, sent=sent, values=values, events=events)
 
 
 _TRUTHS: list[Truth] = []

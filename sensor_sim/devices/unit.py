@@ -17,6 +17,7 @@ from sensor_sim.physics.aerosol import N_BINS
 from sensor_sim.physics.background import Slow, count_coarse, count_fine, humidity
 from sensor_sim.physics.plume import CO2, GAS, HEAT, PM25_WEIGHT, WATER
 from sensor_sim.streams import log_uniform, stream
+from sensor_sim.trace import DeviceTrace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,16 +64,6 @@ class Inlet:
         coarse = self.slow[Slow.COARSE] + self.slow[Slow.AMBIENT_COARSE]
         grown = table[_rh_row(self.rh)]
         return np.asarray(fine * grown + coarse * np.float32(PM25_WEIGHT @ _COARSE_NUMBERS))
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Readings of one device in one stretch; see `sensor_sim.trace.DeviceTrace`."""
-
-    time: NDArray[np.float64]
-    sent: NDArray[np.float64]
-    values: NDArray[np.float64]
-    events: tuple[tuple[float, str], ...]
 
 
 def _rh_row(rh: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -223,7 +214,7 @@ class DeviceUnit:
         time: NDArray[np.float64],
         signals: NDArray[np.float32],
         faults: Sequence[Fault],
-    ) -> Rows:
+    ) -> DeviceTrace:
         """Sample, add noise, and apply faults."""
         sampled, at, averaged, events = self._sample(rng, time, signals)
         values = self._values(rng, sampled, averaged)
@@ -326,7 +317,7 @@ class DeviceUnit:
         values: NDArray[np.float64],
         faults: Sequence[Fault],
         events: list[tuple[float, str]],
-    ) -> Rows:
+    ) -> DeviceTrace:
         lost = rng.random(at.size) < self._lost_share
         pm_channels = self._pm.part.channels if self._pm else ()
         pm_columns = np.array([COLUMN_INDEX[c] for c in pm_channels], np.intp)
@@ -351,7 +342,10 @@ class DeviceUnit:
         if sent.size:
             self._last_sent = float(sent[-1])
         keep = ~lost
-        return Rows(device_time[keep], sent[keep], values[keep], tuple(events))
+        rows = device_time[keep], sent[keep], values[keep]
+        return DeviceTrace(
+            self.device.id, self.device.room, self.device.model, *rows, tuple(events)
+        )
 
     def _freeze(self, values: NDArray[np.float64], during: NDArray[np.bool_], fault: Fault) -> None:
         if not during.any():

@@ -62,7 +62,7 @@ def follow(
     """
     rng = stream(seed, "plausibility", source)
     spec = SOURCES[source]
-    emissions = spec.draw(rng)
+    emissions = tuple(spec.draw(rng))
     if single:
         emissions = tuple(
             replace(
