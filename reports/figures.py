@@ -248,12 +248,11 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Guideline:
-    """Bands of one quantity, ascending from 0, for averages over `over_s` seconds (0: any)."""
+    """Bands of one quantity, ascending from 0, for averages over a day."""
 
     quantity: str
     bands: tuple[Band, ...]
     basis: str
-    over_s: float = 0.0
 
     def find_band(self, value: float) -> Band:
         """Return the band that contains a value.
@@ -276,7 +275,6 @@ PM25_DAY: Final = Guideline(
         Band(35, 2, mark("above the US standard")),
     ),
     mark("Over a day: WHO's guideline 15 µg/m³, the US standard 35 µg/m³."),
-    over_s=DAY_S,
 )
 CO2: Final = Guideline(
     "co2",

@@ -31,10 +31,11 @@ from alerts.incidents.incident import (
     find_answer_choices,
     write_answer,
 )
+from alerts.notify.evidence_picture import write_label
 from alerts.notify.notice import KIND_WORDS, NOTICE_WORDS, write_respond_label
 from alerts.secrets import write_channel
 from detection.events import KIND_NAMES, EventKind
-from detection.quantities import QUANTITIES, QUANTITY_WORDS, describe_unit
+from detection.quantities import QUANTITIES, describe_unit
 from language.messages import (
     ENGLISH,
     LANGUAGES,
@@ -370,6 +371,7 @@ def build_environment(
         path=lambda text: quote(text, safe=""),
         describe_unit=lambda quantity: capitalize(describe_unit(quantity)),
         floor_name=format_floor,
+        label=write_label,
         headline=write_headline,
         status=write_status,
         channel=write_channel,
@@ -398,7 +400,6 @@ def build_environment(
         cannot_reach=lambda: write_unreachable(_("Can't reach Plumewatch."), settings.help_phone),
         may_set=settings.config is not None,
         undelivered=explain_undelivered,
-        quantity_words=QUANTITY_WORDS,
         line_words=partial(write_line, name_of=find_name),
         action_words=ACTION_WORDS,
         cause_words=CAUSE_WORDS,

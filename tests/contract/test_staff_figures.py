@@ -133,7 +133,7 @@ def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
     for room in school.registry.rooms:
         sensors = [s.id for s in school.registry.list_sensors(room)]
         assert pm25[room] == pytest.approx(
-            compute_day_means(embedded, sensors, school.end)["pm25"][0], rel=1e-6
+            compute_day_means(embedded, sensors, school.end)["pm25"][0][0], rel=1e-6
         )
 
 

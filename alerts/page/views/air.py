@@ -1,4 +1,4 @@
-"""Air quality by room: 24-hour averages against guidelines."""
+"""Air quality by room: averages of a day, a week or a month, compared with guidelines."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from alerts.page.page_group import PageGroup, serves
+from alerts.page.rendering import SPANS
+from alerts.page.views.charts import read_span
 from reports.figures import COVERAGE, DAY_S, GUIDELINES
 from storage.timeseries.resolution import round_to_quarters
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -23,12 +27,18 @@ _BY_KEY: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
 
 
 class Cell(NamedTuple):
-    """A table cell; `band` 0 is within the guideline. With too few `hours`, there is no mean."""
+    """A table cell: the mean of all days, and the band of the worst day.
+
+    `band` 0 is within the guideline, which `over` of `days` days aren't. With too few `hours` of
+    readings, there is no mean.
+    """
 
     value: float | None
     band: int = 0
     words: str = ""
-    hours: float | None = None
+    over: int = 0
+    days: int = 0
+    hours: float = 0.0
 
 
 class AirPages(PageGroup):
@@ -36,51 +46,74 @@ class AirPages(PageGroup):
 
     @serves("/air", one_school=True)
     async def _page(self, request: Request) -> Response:
-        days = await self._context.run_in_thread(self._compute_days, self._context.settings.clock())
-        shown = [key for key in _SHOWN if any(key in cells for _, cells in days)]
-        return self._context.render(request, "air.html", days=days, shown=shown, guidelines=_BY_KEY)
+        span = read_span(request)
+        days = round(SPANS[span] / DAY_S)
+        rows = await self._context.run_in_thread(
+            self._compute_rows, self._context.settings.clock(), days
+        )
+        return self._context.render(
+            request,
+            "air.html",
+            rows=rows,
+            shown=[key for key in _SHOWN if any(key in cells for _, cells in rows)],
+            guidelines=_BY_KEY,
+            span=span,
+            days=days,
+        )
 
-    def _compute_days(self, now: float) -> list[tuple[Room, dict[str, Cell]]]:
-        context, days = self._context, []
-        for room in context.registry.rooms.values():
-            sensors = [sensor.id for sensor in context.registry.list_sensors(room.id)]
-            means = compute_day_means(context.settings.series, sensors, now)
-            cells = {
-                key: Cell(None, hours=24.0 * share)
-                if share < COVERAGE
-                else build_cell(key, mean, DAY_S)
-                for key, (mean, share) in means.items()
-            }
-            days.append((room, cells))
-        return days
+    def _compute_rows(self, now: float, days: int) -> list[tuple[Room, dict[str, Cell]]]:
+        registry, rows = self._context.registry, []
+        for room in registry.rooms.values():
+            sensors = [sensor.id for sensor in registry.list_sensors(room.id)]
+            means = compute_day_means(self._context.settings.series, sensors, now, days)
+            rows.append((room, {key: build_cell(key, found) for key, found in means.items()}))
+        return rows
 
 
 def compute_day_means(
-    series: Any, sensors: list[str], now: float
-) -> dict[str, tuple[float, float]]:
-    """Return the 24-hour mean and its coverage (0 to 1), by quantity.
+    series: Any, sensors: list[str], now: float, days: int = 1
+) -> dict[str, list[tuple[float, float]]]:
+    """Return the mean of each 24 hours before `now` and its coverage (0 to 1), by quantity.
 
-    Each quarter hour with readings counts once, as the mean over the room's sensors.
+    Each quarter hour with readings counts once, as the mean over the room's sensors. The newest
+    mean is first; 24 hours without readings are left out.
     """
     found: defaultdict[str, defaultdict[float, list[float]]]
     found = defaultdict(lambda: defaultdict(list))
-    start, end = round_to_quarters(now - DAY_S, now)
+    start, end = round_to_quarters(now - days * DAY_S, now)
     for sensor in sensors:
         times, values = series.aggregate_readings(sensor, start, end, _QUARTER_S, "mean", _SHOWN)
         for key, column in values.items():
             for at, value in zip(times, column, strict=False):
                 if math.isfinite(value):
                     found[key][at // _QUARTER_S].append(float(value))
-    return {
-        key: (fmean(map(fmean, slots.values())), min(1.0, len(slots) * _QUARTER_S / DAY_S))
-        for key, slots in found.items()
-    }
+    return {key: _group_by_day(slots, end, days) for key, slots in found.items()}
 
 
-def build_cell(key: str, value: float | None, over_s: float = 0.0) -> Cell:
-    """Compare a mean over `over_s` seconds with the guideline, if it applies to this period."""
-    guideline = _BY_KEY.get(key)
-    if value is None or guideline is None or guideline.over_s > over_s:
-        return Cell(value)
-    band = guideline.find_band(value)
-    return Cell(value, band.severity, band.words)
+def _group_by_day(
+    slots: dict[float, list[float]], end: float, days: int
+) -> list[tuple[float, float]]:
+    by_day: defaultdict[int, list[float]] = defaultdict(list)
+    for slot, values in slots.items():
+        ago = int((end - 1.0 - slot * _QUARTER_S) // DAY_S)
+        by_day[min(ago, days - 1)].append(fmean(values))
+    return [
+        (fmean(means), min(1.0, len(means) * _QUARTER_S / DAY_S))
+        for _, means in sorted(by_day.items())
+    ]
+
+
+def build_cell(key: str, days: Sequence[tuple[float, float]]) -> Cell:
+    """Compare the mean of each day that has enough readings with the guideline, if there is one."""
+    means = [mean for mean, share in days if share >= COVERAGE]
+    if not means:
+        return Cell(None, hours=24.0 * sum(share for _, share in days))
+    bands = [_BY_KEY[key].find_band(mean) for mean in means] if key in _BY_KEY else []
+    worst = max(bands, key=lambda band: band.severity, default=None)
+    return Cell(
+        fmean(means),
+        worst.severity if worst else 0,
+        worst.words if worst else "",
+        sum(band.severity > 0 for band in bands),
+        len(means),
+    )

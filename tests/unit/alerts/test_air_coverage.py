@@ -1,16 +1,16 @@
-"""Test that a day's mean is compared with limits only if readings cover most of the day."""
+"""Test that a day's mean is compared with guidelines only if readings cover most of the day."""
 
 import numpy as np
 import pytest
 
-from alerts.page.views.air import build_cell, compute_day_means
-from reports.figures import COVERAGE, DAY_S
+from alerts.page.views.air import Cell, build_cell, compute_day_means
+from reports.figures import COVERAGE
 
 NOW = 1_790_000_100.0
 
 
 class Quarters:
-    """A series with quarter-hour PM2.5 means by sensor, for the last part of a day."""
+    """A series with quarter-hour PM2.5 means by sensor, for the last part of a span."""
 
     def __init__(self, **hours):
         self.hours = hours
@@ -31,13 +31,17 @@ class Quarters:
     ],
 )
 def test_a_quarter_hour_counts_once_in_a_room(hours, mean, covered_h):
-    found, share = compute_day_means(Quarters(**hours), list(hours), NOW)["pm25"]
+    ((found, share),) = compute_day_means(Quarters(**hours), list(hours), NOW)["pm25"]
     assert found == pytest.approx(mean)
     assert 24 * share == pytest.approx(covered_h)
     assert (share >= COVERAGE) == (covered_h >= 18)
 
 
-def test_a_limit_for_a_day_is_not_compared_with_a_moment():
-    assert build_cell("pm25", 311.0).band == 0
-    assert build_cell("pm25", 311.0, DAY_S).words == "above the US standard"
-    assert build_cell("co2", 2500.0).words == "unacceptable"
+def test_a_week_is_the_mean_of_its_days_and_says_how_many_were_above():
+    days = compute_day_means(Quarters(a=24, b=66), ["a", "b"], NOW, 7)["pm25"]
+    assert days == [(30.0, 1.0), (20.0, 1.0), (20.0, 0.75)]
+    assert build_cell("pm25", [*days, (900.0, 0.7)]) == Cell(
+        pytest.approx(70 / 3), 1, "above WHO's guideline", over=3, days=3
+    )
+    assert build_cell("co2", [(2500.0, 1.0), (900.0, 1.0)])[1:5] == (2, "unacceptable", 1, 2)
+    assert build_cell("pm25", [(9.0, 0.5), (9.0, 0.25)]) == Cell(None, hours=18.0)
