@@ -327,7 +327,7 @@ def list_groupings(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
         "kind": lambda row: row.kind,
         **({"site": lambda row: row.site or "unknown"} if facts.names_sites else {}),
         "building": lambda row: (
-            join_place(row.building, row.site if facts.names_sites else "") or "unknown"
+            join_place(row.building, row.site if facts.names_sites else "") or row.site or "unknown"
         ),
         "weekday": lambda row: f"{calendar(row).to_local(row.opened_at):%A}",
         "hour": lambda row: f"{calendar(row).to_local(row.opened_at):%H}:00",

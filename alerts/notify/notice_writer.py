@@ -79,7 +79,7 @@ def write_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> Fact
         )
     floors = {(r.site, r.building, r.floor) for r in rooms}
     if len(floors) == 1 and first.floor:
-        building, floor = first.whole_building, first.floor
+        building, floor = first.whole_building or first.site, first.floor
         return build_fact(Note.ROOMS_ON_FLOOR, n=n, kind=kind, building=building, floor=floor)
     if len({place[:2] for place in floors}) == 1 and first.building:
         return build_fact(Note.ROOMS_IN_BUILDING, n=n, kind=kind, building=first.whole_building)
@@ -445,7 +445,7 @@ class NoticeWriter:
 
     def _is_storm(self, tx: sqlite3.Connection, person: str, where: str, at: float) -> bool:
         room = find_place(self._registry, where)
-        if not room.building:
+        if room.id not in self._registry.rooms:
             return False
         rows = tx.execute(
             "SELECT DISTINCT i.room FROM outbox o JOIN incident i ON i.id = o.incident"

@@ -151,7 +151,6 @@ def _read_row(table: str, row: Mapping[str, str]) -> Iterator[tuple[str, dict[st
         room = {
             "id": entry.pop("room_id", "") or make_id(filter(None, place.values()), (), "room"),
             "name": place.pop("room"),
-            "building": place.pop("building") or "Main",
             **{key: value for key, value in place.items() if value},
             **({"kind": entry.pop("kind")} if "kind" in entry else {}),
         }

@@ -206,7 +206,7 @@ class ReportPages(PageGroup):
             school_years=[year.name for year in years],
             sites=self._context.permitted.list_sites(with_closed=True),
             all_sites=self._context.sites is None,
-            buildings=sorted({room.building for room in rooms}, key=make_sort_key),
+            buildings=sorted({room.building for room in rooms} - {""}, key=make_sort_key),
             typed=preset | typed,
             errors=[error],
         )

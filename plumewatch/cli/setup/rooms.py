@@ -25,7 +25,7 @@ _ORDINALS: Final = {"1": "1st", "2": "2nd", "3": "3rd"}
 
 
 class Place(NamedTuple):
-    """Names of a room as people know it; the floor may be empty."""
+    """Names of a room as people know it; the building and the floor may be empty."""
 
     building: str
     floor: str
@@ -33,15 +33,16 @@ class Place(NamedTuple):
 
     @property
     def labels(self) -> dict[str, str]:
-        """Building, and floor if any, as keys of a `[[room]]`."""
-        return {"building": self.building} | ({"floor": self.floor} if self.floor else {})
+        """Building and floor, if any, as keys of a `[[room]]`."""
+        found = {"building": self.building, "floor": self.floor}
+        return {key: name for key, name in found.items() if name}
 
 
 def guess_place(sensor: str) -> Place:
     """Guess the place from the words of a name.
 
     >>> "/".join(guess_place("n2-boys-1")), "/".join(guess_place("24E124707C123456"))
-    ("North/2nd floor/Boys' restroom", 'Main building//Room of 24E124707C123456')
+    ("North/2nd floor/Boys' restroom", '//Room of 24E124707C123456')
     """
     words = re.split(r"[^a-z0-9]+", sensor.lower())
     room = next((_KINDS[word] for word in words if word in _KINDS), f"Room of {sensor}"[:80])
@@ -52,7 +53,7 @@ def guess_place(sensor: str) -> Place:
             floor = f"{_ORDINALS.get(number, f'{number}th')} floor"
             return Place(_WINGS.get(wing, wing.capitalize()), floor, room)
     named = next((w for w in words if w.isalpha() and len(w) > 2 and w not in _KINDS), "")
-    building = named.capitalize() if named and room in _KINDS.values() else "Main building"
+    building = named.capitalize() if named and room in _KINDS.values() else ""
     return Place(building, "", room)
 
 
@@ -60,13 +61,12 @@ def parse_place(text: str) -> Place:
     """Read ``Building/Floor/Room``, ``Building/Room`` or ``Room``; raises `ValueError`.
 
     >>> parse_place("North/Boys"), parse_place("Boys").building
-    (Place(building='North', floor='', room='Boys'), 'Main building')
+    (Place(building='North', floor='', room='Boys'), '')
     """
     parts = [part.strip() for part in text.split("/")]
     if not 1 <= len(parts) <= 3 or not parts[-1] or any(len(part) > 80 for part in parts):
         raise ValueError(f"{text!r}: enter Building/Floor/Room, each at most 80 characters")
-    building = parts[0] if len(parts) > 1 and parts[0] else "Main building"
-    return Place(building, parts[1] if len(parts) == 3 else "", parts[-1])
+    return Place(parts[0] if parts[1:] else "", parts[1] if parts[2:] else "", parts[-1])
 
 
 def find_room_ids(places: Collection[Place], known: Mapping[Place, str]) -> dict[Place, str]:

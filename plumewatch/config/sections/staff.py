@@ -141,8 +141,8 @@ class RoomConfig(BaseModel, extra="forbid", frozen=True):
     """Id in commands, topics and reports."""
     name: Name
     """Name of the room; every alert starts with it."""
-    building: Name
-    """Name of the building; used for building-wide air and combined notices."""
+    building: Annotated[str, Field(max_length=80)] = ""
+    """Name of the building, if there are several; used for its air and for combined notices."""
     floor: Annotated[str, Field(max_length=80)] = ""
     """Name of the floor; used to combine notices of several rooms."""
     site: Annotated[str, Field(max_length=80)] = ""

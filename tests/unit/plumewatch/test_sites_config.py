@@ -145,7 +145,7 @@ def test_a_folder_of_sites_means_the_same_as_entries(tmp_path):
 
 
 def test_faults_name_the_file_of_the_site_all_at_once(tmp_path):
-    wrong = of_file("south").replace("south-1", "north-1").replace('building = "Main"\n', "")
+    wrong = of_file("south").replace("south-1", "north-1").replace('name = "Boys"\n', "")
     path = write(
         tmp_path,
         north=of_file("north"),
@@ -159,7 +159,7 @@ def test_faults_name_the_file_of_the_site_all_at_once(tmp_path):
     for fault in (
         "sites/bad.toml: Invalid value",
         "sites/south.toml: broker: not a key",
-        "sites/south.toml: [[room]] south-boys: building: missing",
+        "sites/south.toml: [[room]] south-boys: name: missing",
         "sites/south.toml: [[sensor]] north-1: id: 'north-1' is already used by",
         "is already used by sites/north.toml: [[sensor]] number 1: id",
         "sites/west.toml: timezone: 'Mars'",
