@@ -65,8 +65,9 @@ class RoomState:
     """The state of a room, as the board shows it.
 
     `level` is one of `LEVELS`. `air` contains label, value and unit of each quantity in the newest
-    reading, taken at `seen`. `kind` is the incident's kind. `silences` are active now, and
-    `planned` begin later. `is_stale` means that no reading arrives during the incident.
+    reading, taken at `seen`. `incident` is the id of an open or missed one, and `kind` its kind.
+    `silences` are active now, and `planned` begin later. `is_stale` means that no reading arrives
+    during the incident.
     """
 
     room: Room
@@ -120,7 +121,7 @@ def load_rooms(
     incidents = {row["room"]: row for row in opened}
     events = {row["room"]: row for row in reversed(event_rows)}
     unchecked = find_incidents(db, answer="missed", limit=-1)
-    missed = {row["room"]: row["onset"] for row in reversed(unchecked)}
+    missed = {row["room"]: row for row in reversed(unchecked)}
     known = [(s.find_state(now), s) for s in reversed(silences.list_recent(db, now))]
     states = []
     for room in registry.rooms.values() if only is None else only:
@@ -131,7 +132,7 @@ def load_rooms(
             (r for r in found if _format_air(r.values)), key=lambda r: r.time, default=None
         )
         longest = max((intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
-        level, text, since = "ok", _("OK"), None
+        level, text, since, leads_to = "ok", _("OK"), None, ""
         shown = incidents.get(room.id)
         is_stale = newest is not None and (
             now - newest.time > max(STALE_S, STALE_INTERVALS * longest)
@@ -153,17 +154,19 @@ def load_rooms(
         )
         if shown is not None:
             (level, text), since = _describe(shown, room, own), shown["onset"]
+            leads_to = shown["id"]
         elif level == "ok" and any(s.kind in {"", *PRESENCE} for s in own):
             level, text = "silenced", _("Silenced")
         if room.id in missed and LEVELS.index(level) > LEVELS.index("unanswered"):
-            level, text, since = "unanswered", _("Nobody responded"), missed[room.id]
+            level, text = "unanswered", _("Nobody responded")
+            since, leads_to = missed[room.id]["onset"], missed[room.id]["id"]
         states.append(
             RoomState(
                 room=room,
                 level=level,
                 text=text,
                 since=since,
-                incident=shown["id"] if shown else "",
+                incident=leads_to,
                 air=_format_air(newest.values) if newest else (),
                 seen=newest.time if newest else None,
                 responder=shown["acknowledged_by"] if level == "responding" and shown else "",
@@ -213,7 +216,7 @@ def group_rooms(states: Sequence[RoomState]) -> dict[str, dict[str, dict[str, li
     sites: dict[str, dict[str, dict[str, list[RoomState]]]] = {}
     for state in states:
         room = state.room
-        floors = sites.setdefault(room.shown_site, {}).setdefault(room.building or room.site, {})
+        floors = sites.setdefault(room.shown_site, {}).setdefault(room.building, {})
         floors.setdefault(room.floor, []).append(state)
     return sites
 

@@ -38,7 +38,7 @@ class Room(Place):
     state: str
     text: str = Field(description="The state in words.")
     since: datetime | None = Field(description="Time since which it is in this state.")
-    incident: str | None = Field(description="Id of its open incident, or null.")
+    incident: str | None = Field(description="Id of its open or missed incident, or null.")
     seen: datetime | None = Field(description="Time of its newest reading, or null.")
     sensors: list[str] = Field(description="Ids of its sensors.")
 

@@ -72,6 +72,8 @@ async def test_what_nobody_responded_to_stays_on_first_page_and_wall_until_someb
     assert 'value="missed" selected' in listed
     card = (await page.client.get("/")).text.partition('class="card unanswered">')[2]
     assert "Nobody responded, 60 d" in card.partition("</li>")[0]
+    room = (await page.client.get("/rooms/n2-boys")).text.partition('id="todo"')[2]
+    assert f'href="/incidents/{missed[0]}">Open the incident' in room
     wall = (await page.client.get("/wall")).text
     assert "5 alerts missed: nobody responded" in wall
     tile = wall.partition('class="tile unanswered">')[2]
