@@ -164,7 +164,7 @@ class _Errors:
         await self._context.find_session(request)  # sets the person's language
         if detail == HTTPStatus(status).phrase:
             detail = {
-                404: _("This page does not exist."),
+                404: _("This page doesn't exist."),
                 405: _("This address accepts only form submissions."),
             }.get(status, detail)
         response = self._context.render(request, "error.html", status, detail=detail)

@@ -255,7 +255,7 @@ class ProviderPages(SignInGroup):
     def _get_provider(self) -> IdentityProvider:
         provider = self._context.access.provider
         if provider is None:
-            raise HTTPException(404, _("This page does not exist."))
+            raise HTTPException(404, _("This page doesn't exist."))
         return provider
 
 

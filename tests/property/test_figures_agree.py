@@ -101,7 +101,7 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     assert int(earlier[1] if earlier else 0) == on_board - in_week
 
     rows = view_table(facts, tables.incidents, tables.incidents.build_frame(facts))["rows"]
-    clock = r'href="/incidents/([\w-]+)".*?<time [^>]*>(?:.*?<br>)?([^<]*)</time>'
+    clock = r'href="/incidents/([\w-]+)".*?<time [^>]*>(?:[^<]*, )?([^<]*)</time>'
     times = dict(re.findall(clock, listed, re.DOTALL))
     assert [(row[:2], times[row[0]]) for row in rows if not row[1].endswith(times[row[0]])] == []
 

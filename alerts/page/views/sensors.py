@@ -171,7 +171,7 @@ class SensorPages(PageGroup):
     async def _labels(self, request: Request) -> Response:
         context = self._context
         if context.is_for_this_computer:
-            raise HTTPException(404, _("This page does not exist."))
+            raise HTTPException(404, _("This page doesn't exist."))
         labels = list_labels(context.registry, context.policy.page_url)
         return context.render(request, "labels.html", labels=labels)
 

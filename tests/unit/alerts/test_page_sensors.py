@@ -35,7 +35,7 @@ async def test_state_interval_and_what_was_noted(open_page):
     assert text.count("data problems <span") == 2
     assert "<dd>late 1,200</dd>" in (await page.client.get("/sensors/s1/device")).text
     shown = (await page.client.get("/sensors/s2/device")).text
-    assert "Offline, since" in shown
+    assert "Offline since" in shown
     assert "wrong clock 3, value with an unknown unit dropped 1" in shown
     assert "<li>Wrong clock: The device's time was wrong" in unescape(shown)
     assert "Never heard" in text
