@@ -83,7 +83,7 @@ class Detection:
     top: float
 
 
-def unix_time(day: date, hour: float, config: PlumewatchConfig) -> float:
+def to_unix_time(day: date, hour: float, config: PlumewatchConfig) -> float:
     """Return the Unix time of an hour of a school day."""
     start = datetime(day.year, day.month, day.day, tzinfo=config.get_zone())
     return start.astimezone(UTC).timestamp() + hour * 3600
@@ -102,7 +102,7 @@ def make_up_detections(
             continue
         hours = sorted((rng.choice(_HOURS) + rng.random(), *one) for one in _KINDS)
         for hour, kind, chance in hours:
-            at = unix_time(day, hour, config)
+            at = to_unix_time(day, hour, config)
             if rng.random() < chance and at > before + _APART_S:
                 before = at
                 sensor = rng.choices(sensors, weights)[0]
@@ -121,17 +121,17 @@ def fill_state(
     with closing(connect(DataPaths(config.data_dir).state)) as database:
         prepare_state(database)
         with transaction(database) as tx:
-            start = unix_time(first, 0, config)
+            start = to_unix_time(first, 0, config)
             audit.append(tx, audit.AuditKind.START, "sample-data", {}, start)
         with show_progress("incidents", len(alerts)) as update:
             for number, alert in enumerate(alerts):
                 with transaction(database) as tx:
-                    _live_through(tx, engine, alert, rng)
+                    _play_incident(tx, engine, alert, rng)
                 update(completed=number + 1)
         return int(database.execute("SELECT count(*) FROM incident").fetchone()[0])
 
 
-def _live_through(
+def _play_incident(
     tx: sqlite3.Connection, engine: AlertEngine, alert: Detection, rng: random.Random
 ) -> None:
     event = _make_event(alert)
@@ -233,12 +233,12 @@ def fill_series(
     config: PlumewatchConfig, first: date, last: date, alerts: list[Detection], rng: random.Random
 ) -> int:
     """Write sensor readings, and compute averages."""
-    count, end = 0, unix_time(last, 0, config)
+    count, end = 0, to_unix_time(last, 0, config)
     with open_series(config) as series, show_progress("readings", len(config.sensor)) as update:
         for number, sensor in enumerate(config.sensor):
             mine = [alert for alert in alerts if alert.sensor == sensor.id]
             made = _make_readings(config, sensor.id, first, last, mine, rng)
-            readings = (r for r in made if r.time <= _online_until(sensor.id, end))
+            readings = (r for r in made if r.time <= _find_last_report(sensor.id, end))
             while batch := list(islice(readings, _BATCH)):
                 series.write(batch)
                 count += len(batch)
@@ -257,7 +257,7 @@ def _make_readings(
     busy = rng.uniform(0.8, 1.4)
     for number in range((last - first).days):
         day = first + timedelta(days=number)
-        start = unix_time(day, 0, config)
+        start = to_unix_time(day, 0, config)
         todays = [a for a in alerts if start <= a.at < start + 86_400]
         is_school = day.weekday() < 5
         dirt = 4.0 + 2.5 * math.sin(number / 9.0) + rng.uniform(-1, 1)
@@ -288,56 +288,56 @@ def _compute_plume(at: float, alert: Detection) -> float:
     return alert.top * min(age / 8.0, 1.0) * math.exp(-max(age - 8.0, 0.0) / 120.0)
 
 
-def _online_until(sensor: str, end: float) -> float:
+def _find_last_report(sensor: str, end: float) -> float:
     return end - _SILENT_HOURS * 3600.0 if sensor == _SILENT else end
 
 
 class _ServiceRecords:
-    """Records that a service would have written about the sensors and itself, as of `now`."""
+    """Records that a service would have written about the sensors, as of `now`."""
 
     def __init__(
         self, config: PlumewatchConfig, first: date, last: date, alerts: list[Detection]
     ) -> None:
 
         self._config, self._alerts = config, alerts
-        self._start, self._end = unix_time(first, 0, config), unix_time(last, 0, config)
+        self._start, self._end = to_unix_time(first, 0, config), to_unix_time(last, 0, config)
         self._sensors = config.build_registry().sensors
         self._now = self._start
 
-    def records(self) -> Iterator[Record]:
+    def make_records(self) -> Iterator[Record]:
         """Yield the records: hourly at first, and in the last days as often as the service does."""
         rooms = self._config.build_registry().rooms.values()
         recorder = StateRecorder(
             self._sensors,
-            lambda: {name: self._counts(name) for name in self._sensors},
+            lambda: {name: self._count_readings(name) for name in self._sensors},
             name_rooms((r.id, r.name, r.floor, r.building) for r in rooms),
         )
         recorder.begin(self._start)
         fine = self._end - _FINE_DAYS * 86_400.0
         while self._now < self._end:
             self._now += 3600.0 if self._now < fine else 60.0
-            yield from recorder.collect(self._now, self._lives(), self._faults())
+            yield from recorder.collect(self._now, self._describe_sensors(), self._list_faults())
 
-    def _reports(self, sensor: str) -> int:
+    def _count_reports(self, sensor: str) -> int:
         """Return how often a sensor has reported."""
         return int(
-            (min(self._now, _online_until(sensor, self._end)) - self._start)
+            (min(self._now, _find_last_report(sensor, self._end)) - self._start)
             / self._sensors[sensor].interval_s
         )
 
-    def _counts(self, sensor: str) -> dict[str, int]:
-        missing = self._reports(sensor) // 36_000
-        return {"received": self._reports(sensor) - missing, "missing": missing}
+    def _count_readings(self, sensor: str) -> dict[str, int]:
+        missing = self._count_reports(sensor) // 36_000
+        return {"received": self._count_reports(sensor) - missing, "missing": missing}
 
-    def _lives(self) -> dict[str, SensorLife]:
+    def _describe_sensors(self) -> dict[str, SensorLife]:
         lives = {}
         for name, sensor in self._sensors.items():
-            seen = min(self._now - 3.0, _online_until(name, self._end))
+            seen = min(self._now - 3.0, _find_last_report(name, self._end))
             state = SensorState.ALIVE if seen > self._now - 60.0 else SensorState.SILENT
-            lives[name] = SensorLife(state, seen, sensor.interval_s, self._reports(name))
+            lives[name] = SensorLife(state, seen, sensor.interval_s, self._count_reports(name))
         return lives
 
-    def _faults(self) -> dict[str, ActiveFaults]:
+    def _list_faults(self) -> dict[str, ActiveFaults]:
         drifts = self._end - _DRIFTING_DAYS * 86_400.0
         faults = ActiveFaults(1, False, (_DRIFT,), {Condition.DRIFTING: drifts})  # noqa: FBT003
         return {_DRIFTING: faults} if self._now > drifts else {}
@@ -363,7 +363,7 @@ def make_school(folder: Path, weeks: int, seed: int) -> list[Record]:
     alerts = list(make_up_detections(config, first, last, rng))
     incidents = fill_state(config, first, alerts, rng)
     readings = fill_series(config, first, last, alerts, rng)
-    records = list(_ServiceRecords(config, first, last, alerts).records())
+    records = list(_ServiceRecords(config, first, last, alerts).make_records())
     with open_series(config) as series:
         series.record(records)
     echo(

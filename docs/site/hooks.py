@@ -62,11 +62,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     docs, here = Path(config.docs_dir).resolve(), Path(page.file.abs_src_path or "")
     up = "../" * page.file.src_uri.count("/")
 
-    def moved(match: re.Match[str]) -> str:
+    def replace_link(match: re.Match[str]) -> str:
         found = _find_shipped(match[1], here, docs)
         return match[1] if found is None else f"{up}files/{found}"
 
-    return _LINK.sub(moved, markdown)
+    return _LINK.sub(replace_link, markdown)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
