@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access import own_channels, second_factor, sessions
-from alerts.access.passwords import SHORTEST, find_fault, list_with_password, set_password
+from alerts.access.passwords import SHORTEST, find_fault, set_password
 from alerts.access.roles import Right
 from alerts.page.guard import find_client, get_text
 from alerts.page.page_group import Access, serves
 from alerts.page.sign_in import SignInGroup
+from alerts.page.views.people import find_account_state
 from language.messages import LANGUAGES, _
 from storage.audit import AuditKind
 
@@ -28,7 +30,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class AccountPages(SignInGroup):
-    """The account page, where administrators also see the accounts of all staff."""
+    """The account page."""
 
     @serves("/account/password", Access.STAFF, methods=("POST",))
     async def _password(self, request: Request) -> Response:
@@ -109,7 +111,9 @@ class AccountPages(SignInGroup):
         _LOG.info(
             "%s signed %.64s out everywhere", session.person, person.encode("ascii", "replace")
         )
-        return self._leave() if person == session.person else RedirectResponse("/account", 303)
+        if person == session.person:
+            return self._leave()
+        return RedirectResponse(f"/people/{quote(person, safe='')}", 303)
 
     @serves("/account/language", Access.STAFF, methods=("POST",))
     async def _language(self, request: Request) -> Response:
@@ -122,29 +126,25 @@ class AccountPages(SignInGroup):
 
     @serves("/account", Access.STAFF)
     async def _account(self, request: Request, error: str = "", status: int = 200) -> Response:
-        session, now = request.state.session, self._now()
-        counts, passwords, factors, chosen = await self._context.read(
+        person = request.state.session.person
+        account, codes_left, languages = await self._context.read(
             lambda db: (
-                sessions.count_by_person(db, now),
-                list_with_password(db),
-                second_factor.list_enrolled(db),
-                own_channels.load_languages(db).get(session.person, ""),
+                find_account_state(db, person, self._now()),
+                second_factor.count_recovery_codes(db, person),
+                own_channels.load_languages(db),
             )
         )
-        codes_left = await self._context.read(second_factor.count_recovery_codes, session.person)
         return self._context.render(
             request,
             "account.html",
             status,
-            staff=self._context.own_staff if session.may(Right.ACCOUNTS) else (),
-            passwords=passwords,
-            counts=counts,
+            count=account["count"],
             push_key=self._context.settings.notices.push_key,
             shortest=SHORTEST,
             has_password=self._has_password(request),
-            factors=factors,
+            since=account["factor"],
             codes_left=codes_left,
             errors=[error],
-            chosen=chosen,
+            chosen=languages.get(person, ""),
             done=_("Your password has been changed.") if "changed" in request.query_params else "",
         )

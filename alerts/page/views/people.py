@@ -8,10 +8,10 @@ from urllib.parse import quote
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import directory, own_channels
+from alerts.access import directory, own_channels, second_factor, sessions
 from alerts.access.directory import is_of_directory
 from alerts.access.own_channels import CHANNEL_WORDS, ChannelKind, make_address
-from alerts.access.passwords import INVITE_S, make_invite, remove_account
+from alerts.access.passwords import INVITE_S, list_with_password, make_invite, remove_account
 from alerts.access.roles import Right
 from alerts.access.sign_in_rules import fold_address
 from alerts.channels import SERVICES
@@ -195,6 +195,15 @@ def is_own(context: PageContext, entry: Mapping[str, Any]) -> bool:
     return own is None or (bool(entry.get("sites")) and own.issuperset(entry["sites"]))
 
 
+def find_account_state(db: sqlite3.Connection, person: str, now: float) -> dict[str, float]:
+    """Return when a password and second factor were set (0 if not), and the number of sessions."""
+    return {
+        "password": list_with_password(db).get(person, 0.0),
+        "factor": second_factor.list_enrolled(db).get(person, 0.0),
+        "count": sessions.count_by_person(db, now).get(person, 0),
+    }
+
+
 async def render_person(
     context: PageContext,
     request: Request,
@@ -232,6 +241,9 @@ async def render_person(
         link=link,
         until=context.settings.clock() + INVITE_S,
         is_local=context.is_for_this_computer,
+        account=await context.read(find_account_state, member.id, context.settings.clock())
+        if session.may(Right.ACCOUNTS) and member.id != session.person
+        else None,
         may_invite=session.may(Right.ACCOUNTS)
         and (bool(link) or context.access.sign_in.may_use_password(member.id)),
         provider=context.access.provider,
