@@ -26,9 +26,9 @@ class Reason(Coded):
     """Why a person is in a ring."""
 
     ALWAYS = "always", mark("%(receiver)s, always on duty")
-    SHIFT = "shift", mark("shift %(shift)s until %(end)s")
-    ADDED = "added", mark("shift %(shift)s, added until %(end)s")
-    SUBSTITUTE = "substitute", mark("shift %(shift)s, for %(instead_of)s until %(end)s")
+    SHIFT = "shift", mark("on shift until %(end)s")
+    ADDED = "added", mark("added to the shift until %(end)s")
+    SUBSTITUTE = "substitute", mark("for %(instead_of)s until %(end)s")
     LEAD = "lead", mark("%(receiver)s, lead of %(building)s")
     CATCH_ALL = "catch_all", mark("%(receiver)s, catch-all")
     LAST_RESORT = (

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from alerts.errors import EntryFault
 
 MAX_ROWS: Final = 60
-_TITLES: Final = frozenset({"name", "id", "reason"})
+_TITLES: Final = frozenset({"name", "id", "reason", "people"})
 _LONGEST_VALUE: Final = 40
 _NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,6})?")
 
@@ -112,8 +112,10 @@ class Form:
     def describe(self, entry: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
         """Summarize an entry for a list, without its title."""
         known = {field.key: field for field in self.fields if field.key not in _TITLES}
-        words = [_describe(known[key], entry[key], tree) for key in known if entry.get(key)]
-        return " · ".join(filter(None, words))
+        words = {k: _describe(known[k], entry[k], tree) for k in known if entry.get(k)}
+        if words.keys() >= {"start", "end"}:
+            words["start"] = f"{words['start']} – {words.pop('end')}"
+        return " · ".join(filter(None, words.values()))
 
     def read_values(self, form: FormData) -> dict[str, Any]:
         """Read the submitted values, without empty ones."""
@@ -153,15 +155,19 @@ class Form:
 
         A new id differs from the ids and names of `known` entries.
         """
+        taken = {str(e.get(key)).casefold() for e in known for key in ("id", "name")}
         if index is not None:
-            changed = self.merge_entry(tree[self.section][index], typed)
+            old = tree[self.section][index]
+            changed = self.merge_entry(old, typed)
+            if "id" in self.id_from and changed.get("id") != old.get("id"):
+                changed["id"] = make_id([changed.get("id", "")], taken, self.one)
             further = self.added_with({**typed, **changed}, tree)
             return [Edit(self.section, index, changed), *further]
         entry = self.merge_entry(None, {k: v for k, v in typed.items() if not k.startswith("_")})
-        taken = {str(e.get(key)).casefold() for e in known for key in ("id", "name")}
         if self.id_from:
-            words = [str(entry.get(key, "")) for key in self.id_from]
-            entry = {"id": make_id(words, taken, self.one), **entry}
+            given = [entry.get(key, "") for key in self.id_from]
+            words = [word for one in given for word in (one if isinstance(one, list) else [one])]
+            entry = {"id": "", **entry} | {"id": make_id(words, taken, self.one)}
         return [Edit(self.section, None, entry), *self.added_with({**typed, **entry}, tree)]
 
     def split_faults(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.access.roles import Right
+from alerts.access.roles import ROLE_WORDS, Right
 from alerts.page.config_file import Edit
 from alerts.page.forms import Field, Form, Kind, find_day_end
 from alerts.policy import FACILITIES, STAFF
-from language.messages import LANGUAGES, Words, _, mark
+from language.messages import LANGUAGES, Words, _, capitalize, mark
 from language.plain_text import make_id
 from storage.registry import format_floor, join_place
 
@@ -39,7 +40,7 @@ _ROLES: Final = Words(
         "staff": mark("Staff: responds to alerts"),
         "facilities": mark("Facilities: looks after sensors"),
         "analyst": mark("Analyst: makes reports"),
-        "helpdesk": mark("Helpdesk: looks after sensors, sees no incidents"),
+        "helpdesk": mark("Help desk: looks after sensors, sees no incidents"),
         "admin": mark("Administrator"),
     }
 )
@@ -66,14 +67,17 @@ def _find_name(tree: Tree, section: str, key: object) -> str:
 
 
 def _list_shifts(tree: Tree) -> dict[str, str]:
-    return {s["id"]: _describe_shift(s, tree) for s in tree.get("shift", ()) if s.get("id")}
+    (form,) = (form for form in FORMS if form.section == "shift")
+    shifts = (s for s in tree.get("shift", ()) if s.get("id"))
+    return {s["id"]: f"{form.title(s, tree)} · {form.describe(s, tree)}" for s in shifts}
 
 
-def _describe_shift(shift: Tree, tree: Tree) -> str:
-    people = ", ".join(_find_name(tree, "staff", p) for p in shift.get("people", ()))
-    zones = _list_zones(tree)
-    places = "; ".join(str(zones.get(zone, zone)) for zone in shift.get("zones", ()))
-    return join_place(people, places, str(shift.get("id", "")))
+def _name_shift(shift: Tree, tree: Tree) -> str:
+    return ", ".join(_find_name(tree, "staff", p) for p in shift.get("people", ())) or _("Nobody")
+
+
+def _write_id(name: str) -> str:
+    return capitalize(re.sub("[-_]", " ", name))
 
 
 def _list_rooms(tree: Tree) -> dict[str, str]:
@@ -111,8 +115,9 @@ def _list_values(tree: Tree, section: str, key: str) -> dict[str, str]:
 
 
 def _list_receivers(tree: Tree) -> dict[str, str]:
-    roles = {STAFF, FACILITIES, *_list_values(tree, "staff", "role")}
-    return {**_list_names(tree, "receiver"), **{r: w for r, w in _ROLES.items() if r in roles}}
+    teams = [receiver["id"] for receiver in tree.get("receiver", ()) if receiver.get("id")]
+    words = {STAFF: ROLE_WORDS[STAFF], FACILITIES: ROLE_WORDS[FACILITIES]}
+    return {name: _write_id(words.get(name, name)) for name in (*teams, *words)}
 
 
 def _list_periods(tree: Tree) -> dict[str, str]:
@@ -162,7 +167,6 @@ _buildings, _floors, _room_kinds = (
     partial(_list_values, section="room", key=key) for key in ("building", "floor", "kind")
 )
 _NAME: Final = Field("name", mark("Name"))
-_ID: Final = Field("id", mark("Name"), help=mark("Letters, digits, and . _ : - only."))
 _SITE: Final = Field("site", mark("School"), Kind.CHOICE, _list_sites, needs_choices=True)
 _DAYS_OF_WEEK: Final = Field(
     "days", mark("Days (check none for every day)"), Kind.SEVERAL, lambda _tree: _DAYS
@@ -202,9 +206,9 @@ FORMS: Final = (
     Form(
         "duty",
         "override",
-        mark("Today's duty"),
-        mark("change"),
-        mark("Substitutes and swaps. They end automatically."),
+        mark("Substitutes and swaps"),
+        mark("substitute or swap"),
+        mark("Who covers a shift for a while. It ends automatically."),
         Right.DUTY,
         (
             Field("shift", mark("Shift"), Kind.CHOICE, _list_shifts),
@@ -316,7 +320,7 @@ FORMS: Final = (
         mark("Class periods on weekdays or special dates."),
         Right.SETTINGS,
         (
-            _ID,
+            Field("id", mark("Name")),
             _SITE,
             Field("days", mark("Days"), Kind.SEVERAL, lambda _tree: _DAYS),
             Field("first", mark("First day"), Kind.DATE, help=mark("Leave empty for all year.")),
@@ -333,6 +337,8 @@ FORMS: Final = (
                 spare=4,
             ),
         ),
+        title=lambda entry, _tree: _write_id(str(entry.get("id", ""))),
+        id_from=("id",),
     ),
     Form(
         "shifts",
@@ -342,9 +348,8 @@ FORMS: Final = (
         mark("Who is on duty where and when, by class period or by the clock."),
         Right.SETTINGS,
         (
-            _ID,
             _SITE,
-            Field("receiver", mark("They get the alerts for"), Kind.CHOICE, _list_receivers),
+            Field("receiver", mark("Team whose alerts they get"), Kind.CHOICE, _list_receivers),
             Field("people", mark("People"), Kind.SEVERAL, _staff),
             Field("zones", mark("Zones (none chosen: all)"), Kind.SEVERAL, _list_zones),
             Field("periods", mark("Class periods"), Kind.SEVERAL, _list_periods),
@@ -353,6 +358,8 @@ FORMS: Final = (
             _NEXT_DAY,
             _DAYS_OF_WEEK,
         ),
+        title=_name_shift,
+        id_from=("people", "zones"),
         start=lambda _now: {"receiver": STAFF},
     ),
     Form(

@@ -24,7 +24,8 @@ from alerts.notify.notice_writer import find_quiet_end
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.policy import Severity, grade
 from detection.events import EventKind
-from language.messages import Fact, _, gettext, mark, write_date
+from language.messages import Fact, _, capitalize, gettext, mark, write_date
+from storage.registry import format_floor, join_place
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -78,6 +79,10 @@ class DutyPages(PageGroup):
             request,
             "week.html",
             days=days,
+            places={
+                zone.id: capitalize(join_place(format_floor(zone.floor), zone.building))
+                for zone in context.policy.get_roster().zones.zones
+            },
             every_day=[each for each, n in skipped.items() if n > 1],
             room_count=len(context.registry.rooms),
             today=today,

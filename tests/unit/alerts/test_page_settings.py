@@ -118,10 +118,10 @@ async def test_a_room_is_renamed_in_the_file_and_put_into_effect(setup):
 async def test_all_faults_are_beside_their_fields_and_what_was_typed_stays(setup):
     await setup.sign_in("ad")
     periods = {"periods.0.name": "1", "periods.0.start": "9", "periods.0.end": "10:00"}
-    form = {"id": "a b", "days": ["wed"], "first": "2026-13-01", **periods}
+    form = {"id": "Early release", "days": ["wed"], "first": "2026-13-01", **periods}
     answer = await send(setup, "/settings/bells/new", **form)
     assert answer.status_code == 400
-    for name in ("id", "first", "periods-0-start"):
+    for name in ("first", "periods-0-start"):
         assert re.search(rf'id="f-{name}-note"><strong class="fault">', answer.text), name
         assert re.search(rf'id="f-{name}"[^>]*aria-invalid="true"', answer.text), name
     assert 'value="2026-13-01"' in answer.text
@@ -358,7 +358,7 @@ async def test_a_room_on_a_new_floor_gets_a_zone_of_its_own_where_there_are_zone
     setup.path.write_text(text)
     form = (await setup.client.get("/settings/duty/new")).text
     choices = re.findall(r"<option[^>]*>([^<]*)", form)
-    assert choices[:2] == ["Choose…", "A. Principal, floor 2, North, hall"]
+    assert choices[:2] == ["Choose…", "A. Principal · Staff · floor 2, North · 7:00 AM – 4:00 PM"]
     assert "> floor 2, North</label>" in (await setup.client.get("/settings/shifts/new")).text
 
 

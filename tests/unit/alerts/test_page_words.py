@@ -84,7 +84,7 @@ def test_a_line_of_the_history_names_people_and_channels():
     )
     names = {"x5": "Ms. Lee", "x6": "Mr. Fox"}.get
     _title, text = write_line("paged", {"asked": (stands_in,)}, names)
-    assert text == "Mr. Fox (shift hall, for Ms. Lee until 4:00 PM)"
+    assert text == "Mr. Fox (for Ms. Lee until 4:00 PM)"
     mute = build_fact(Suppression.SILENCE, silence=1, owner="x5")
     assert write_line("opened", {"mute": mute}, names)[1] == "silence 1 by Ms. Lee"
     always = build_fact(Reason.ALWAYS, receiver="facilities")

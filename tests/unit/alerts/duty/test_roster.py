@@ -148,8 +148,8 @@ def test_the_reason_is_given():
     people = (c for ring in found.plan_rings(labels, MORNING) for c in ring.people)
     assert [write_reason(c.why) for c in people] == [
         "nurse, always on duty",
-        "shift a-shift until 4:00 PM, here",
-        "shift b-shift until 4:00 PM, 1 zone away",
+        "on shift until 4:00 PM, here",
+        "on shift until 4:00 PM, 1 zone away",
         "hall, lead of North",
         "hall, catch-all",
     ]

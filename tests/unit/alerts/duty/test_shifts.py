@@ -175,11 +175,11 @@ def test_the_reason_for_being_on_duty_is_given():
     changes = (override("10:00", "11:00", "day", "kim"), override("10:00", "12:00", add="ray"))
     found = shift(hours("08:00", "16:00", "mon"), ("kim",), overrides=changes)
     assert [write_reason(one.why) for one in found.find_on_duty(at("2026-09-07 10:30"))] == [
-        "shift s, for kim until 11:00 AM",
-        "shift s, added until 12:00 PM",
+        "for kim until 11:00 AM",
+        "added to the shift until 12:00 PM",
     ]
     first = found.find_on_duty(at("2026-09-07 09:00"))[0]
-    assert write_reason(first.why) == "shift s until 4:00 PM"
+    assert write_reason(first.why) == "on shift until 4:00 PM"
 
 
 def test_edges_are_where_who_is_on_duty_may_change():
