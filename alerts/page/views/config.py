@@ -208,12 +208,6 @@ class ConfigPages(PageGroup):
             return found
         return [(k, entry) for k, entry in found if entry.get("id") == session.person]
 
-    def _count_visible(self, session: Session, form: Form, version: ConfigVersion) -> int:
-        """Count the entries that have any of the form's values."""
-        keys = [field.key for field in form.fields]
-        found = self._list_visible(session, form, version)
-        return sum(any(entry.get(key) for key in keys) for _k, entry in found)
-
     def _find_index(self, request: Request, form: Form, version: ConfigVersion) -> int | None:
         """Return the index of the entry in a path (None if it is new); raise 404 if missing."""
         text, session = request.path_params["entry"], request.state.session
@@ -324,7 +318,7 @@ class ConfigPages(PageGroup):
             request,
             "settings.html",
             forms=[
-                (f, self._count_visible(session, f, version))
+                f
                 for f in FORMS
                 if version and (session.may(f.right) or f.own) and self._is_open(f)
             ],

@@ -237,13 +237,15 @@ async def test_roles_decide_what_a_person_may_change(setup, person, allowed):
     assert setup.path.read_text() == TEXT
 
 
-async def test_the_overview_counts_who_has_quiet_hours(setup):
+async def test_bells_are_named_in_words_and_numbers_have_labels(setup):
     setup.path.write_text(TEXT.replace('room = "n2-boys"', 'room = "n2-boys"\ninterval_s = 9'))
     await setup.sign_in("ad")
-    shown = (await setup.client.get("/settings")).text
-    counts = dict(re.findall(r'href="/settings/([^"]+)">.*?"count">(\d+)<', shown, re.DOTALL))
-    assert (counts["quiet-hours"], counts["people"], counts["sensors"]) == ("0", "3", "1")
     assert "Seconds between readings: 9" in (await setup.client.get("/settings/sensors")).text
+    row = {"periods.0.name": "1", "periods.0.start": "08:00", "periods.0.end": "09:00"}
+    form = {"id": "Early release", "days": ["wed"], **row}
+    assert (await send(setup, "/settings/bells/new", **form)).status_code == 303
+    assert tree(setup)["bells"][-1]["id"] == "early-release"
+    assert "<strong>Early release</strong>" in (await setup.client.get("/settings/bells")).text
 
 
 async def test_people_set_their_own_quiet_hours_alone(setup):
