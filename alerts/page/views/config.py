@@ -318,9 +318,7 @@ class ConfigPages(PageGroup):
             request,
             "settings.html",
             forms=[
-                f
-                for f in FORMS
-                if version and (session.may(f.right) or f.own) and self._is_open(f)
+                f for f in FORMS if version and (session.may(f.right) or f.own) and self._is_open(f)
             ],
             errors=[_(_NOT_HERE) if version is None else version.problem],
         )
