@@ -160,7 +160,7 @@ def describe_median(values: Mapping[str, float | None]) -> str:
 
     >>> times = {"median": 255.0, "p90": 310.0, "mean": 260.0, "n": 10.0}
     >>> describe_median(times)
-    'half of 10 within this time, nine in ten within 5 min 10 s; average 4 min 20 s'
+    'half of 10 within this time, 90% within 5 min 10 s; average 4 min 20 s'
     >>> never = {"notified": 42.0, "unacknowledged": 41.0}
     >>> describe_median(times | {"n": 1.0} | never)
     'one incident; 41 of 42 were never acknowledged'
@@ -171,7 +171,7 @@ def describe_median(values: Mapping[str, float | None]) -> str:
     elif values["n"]:
         parts.append(
             _(
-                "half of %(n)s within this time, nine in ten within %(p90)s; average %(mean)s",
+                "half of %(n)s within this time, 90%% within %(p90)s; average %(mean)s",
                 n=f"{values['n']:.0f}",
                 p90=format_duration(values["p90"]),
                 mean=format_duration(values["mean"]),

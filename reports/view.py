@@ -123,18 +123,19 @@ def view_summary(made: Summary) -> dict[str, Any]:
             _view_grid(grid)
             for key, grid in made.grids.items()
             if key not in ("hour_by_weekday", "period_by_room", "rooms")
+            and (key != "weeks" or len(grid.rows) > 1)
         ],
         "limits": [*filter(None, [made.facts.describe_missing()]), *map(gettext, LIMITS)],
     }
 
 
 def _view_figures(facts: Facts, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    columns = {"label": (_("figure"), 1.3), "value": (_("value"), 0.6)}
+    columns = {"label": (_("figure"), 1.6), "value": (_("value"), 0.55)}
     if name := name_period_before(facts.before):
-        columns["was"] = (_("in %(period)s", period=name), 0.9)
+        columns["was"] = (_("in %(period)s", period=name), 0.7)
     if name := name_period_before(facts.year_before):
-        columns["last_year"] = (_("in %(period)s", period=name), 0.9)
-    columns["rest"] = (_("basis"), 1.6)
+        columns["last_year"] = (_("in %(period)s", period=name), 0.7)
+    columns["rest"] = (_("basis"), 2.5)
     return {
         "figure_heads": [head for head, _width in columns.values()],
         "figure_widths": [width for _view_head, width in columns.values()],
@@ -212,7 +213,9 @@ def _view_grid(grid: Grid) -> dict[str, Any]:
         for (name, _unit), unit in zip(grid.columns, units, strict=True)
     ]
     rows = []
-    for k, (name, _values) in enumerate(grid.rows):
+    for k, (name, values) in enumerate(grid.rows):
+        if grid.key == "days" and not any(values):
+            continue
         cells = [
             translate_note(grid.notes.get((name, column), "")) or text[k]
             for (column, _unit), (_head_unit, text) in zip(grid.columns, texts, strict=True)

@@ -236,6 +236,7 @@ def test_the_principal_reads_one_page(write):
     assert "Vaping and smoke by hour and weekday" in first
     assert "A change after a date does not prove its cause" in first
     assert "Detail" not in first
+    assert "Sun, Oct 25" not in print_pdf(write("summary", "pdf"))  # a day without school
 
 
 def test_times_are_local_with_offset_and_utc(write):
