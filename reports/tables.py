@@ -148,7 +148,7 @@ COLUMNS: Final = {
         Column(
             "suppressed_by",
             _TEXT,
-            "why no notice was sent: late, cooldown, silence or inhibited",
+            "why nobody was asked to respond: late, cooldown, silence, inhibited or school_closed",
         ),
         Column("state_code", _TEXT, "from `[reports.state_codes]`, only for confirmed incidents"),
         Column("action", _TEXT, "`none`, `referral`, `nurse`, `facilities`; empty: no feedback"),

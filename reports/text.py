@@ -41,7 +41,7 @@ NAMES: Final = frozenset(
         *(mark("false cause"), mark("arrive"), mark("notices")),
         *(mark("responder role"), mark("case number"), mark("suppressed by"), mark("by")),
         *(mark("responded within 5 min"), mark("detect median"), mark("notify median")),
-        *(mark("arrive median")),
+        *(mark("arrive median"), mark("school closed")),
         *(mark("resolve median"), mark("escalated")),
         *(mark("false alarms per week"), mark("offline incidents"), mark("tamper incidents")),
         *(mark("fault incidents"), mark("school"), mark("alerts")),

@@ -175,6 +175,8 @@ class Suppression(Coded):
     COOLDOWN = "cooldown", mark("cooldown after the last notice")
     SILENCE = "silence", mark("silence %(silence)d by %(owner)s")
     INHIBITED = "inhibited", mark("explained by %(kind)s in %(room)s")
+    SCHOOL_CLOSED = "school_closed", mark("the school closed")
+    """The school closed before anybody responded."""
 
 
 SUPPRESSIONS: Final = Sentences(

@@ -35,10 +35,17 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.errors import FeedbackError
 from alerts.incidents import effects, inputs
 from alerts.incidents.history import Happened, Record
-from alerts.incidents.incident import SYSTEM, Detection, Incident, Status, find_answer_choices
+from alerts.incidents.incident import (
+    SYSTEM,
+    Detection,
+    Incident,
+    Status,
+    Suppression,
+    find_answer_choices,
+)
 from alerts.policy import HEALTH, LONGEST_COOLDOWN_S, PRESENCE, grade
 from detection.events import EventKind, EventPhase
-from language.messages import defer
+from language.messages import build_fact, defer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -366,6 +373,8 @@ def _on_resolved(incident: Incident, given: inputs.Resolved) -> Step:
     record = _record_response(given, Happened.RESOLVED)
     if given.because:
         record = Record(given.at, SYSTEM, Happened.RESOLVED, given.because)
+        if incident.acknowledged_at is None:
+            incident = replace(incident, suppressed_by=build_fact(Suppression.SCHOOL_CLOSED))
     return _close(incident, record, unsent=True).change(*_end_cooldown(incident))
 
 

@@ -103,7 +103,9 @@ def _read_table(
     faults += wrong
     for line, row in rows.items() if not wrong else ():
         if None in row:
-            faults.append(ConfigFault(f"{path.name}: line {line}", "too many cells", "as line 1"))
+            found = f"{len(names) + len(row[None])} cells"
+            allowed = f"line 1 has {len(names)}; put a text with commas in quotation marks"
+            faults.append(ConfigFault(f"{path.name}: line {line}", found, allowed))
         cells = {key: str(value or "").strip() for key, value in row.items() if key}
         if any(cells.values()):
             yield line, {key: value for key, value in cells.items() if value}

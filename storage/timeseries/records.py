@@ -149,7 +149,9 @@ _ALL: Final = (
                 "the latest feedback: `confirmed`, `false_alarm`, `nothing_found`, `fixed`, `test`"
             ),
             "cause": "cause of a false alarm, from the latest feedback",
-            "suppressed_by": ("what suppressed it: late, cooldown, silence or inhibited"),
+            "suppressed_by": (
+                "what suppressed it: late, cooldown, silence, inhibited or school_closed"
+            ),
         },
         kept=QUARTER_HOUR,
     ),

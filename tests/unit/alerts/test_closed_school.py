@@ -85,7 +85,7 @@ async def test_the_name_of_a_closed_school_stays_in_history_and_reports(closed):
     (row,) = (
         r for r in read.read_incidents(closed.db, CLOSED, 0, closed.now + 1) if r.id == closed.south
     )
-    assert (row.room, row.site) == ("Boys", "South High")
+    assert (row.room, row.site, row.state.value) == ("Boys", "South High", "suppressed")
     board = (await closed.client.get("/")).text
     assert "/rooms/south-boys" not in board
     await closed.sign_in("south-ap")

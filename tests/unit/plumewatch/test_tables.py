@@ -139,7 +139,7 @@ def test_every_fault_names_the_table_and_its_line(call, tmp_path):
         "sensors.csv: line 6, room: '': must not be empty",
         "sensors.csv: line 7, aliases number 1: 'a': must not already be the id or alias",
         "sensors.csv: line 8, room_id: 'n-boys' is already used by sensors.csv: line 2, room_id",
-        "sensors.csv: line 9: too many cells: as line 1",
+        "sensors.csv: line 9: 7 cells: line 1 has 5; put a text with commas",
         "people.csv: line 2, role: 'king': must be one of",
         "people.csv: line 4, sites: 'moon': must be the id of a school",
         "people.csv: line 4, id: 'a' is already used by people.csv: line 2, id",
