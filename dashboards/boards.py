@@ -172,7 +172,6 @@ def _frame(
         "time": {"from": since, "to": "now"},
         "refresh": refresh,
         "graphTooltip": 1,
-        "editable": True,
         "schemaVersion": 41,
         "links": links,
         "templating": {"list": [source, page_url, *chosen]},

@@ -2,7 +2,7 @@
 
 Units come from `detection.quantities`. Colors are from the Okabe-Ito palette, which is safe for
 color-blind people (https://jfly.uni-koeln.de/color/). No state is shown by color alone. Every panel
-has a text to show when it is empty.
+has a text to show when it is empty. Options with Grafana's own default are left out.
 """
 
 from __future__ import annotations
@@ -273,13 +273,8 @@ def make_number(
     options = {
         "colorMode": "background_solid" if bands else "none",
         "graphMode": "none",
-        "justifyMode": "auto",
-        "orientation": "auto",
-        "percentChangeColorMode": "standard",
         "reduceOptions": _reduce_options(fields=f"/^{of_row}$/" if of_row else ""),
-        "showPercentChange": False,
         "textMode": "value",
-        "wideLayout": True,
     }
     text = (title, about, empty)
     return _panel("stat", text, queries, (width, 4), defaults, options)
@@ -309,13 +304,11 @@ def make_bars(
     options = {
         "displayMode": "basic",
         "legend": _legend(is_shown=False),
-        "minVizWidth": 8,
         "minVizHeight": 36,
         "maxVizHeight": 48,
         "namePlacement": "top",
         "orientation": "horizontal",
         "reduceOptions": _reduce_options(values=values),
-        "showUnfilled": True,
         "sizing": "manual",
         "valueMode": "text",
     }
@@ -342,7 +335,7 @@ def make_grid(
     every = override("byRegexp", ".*", noValue="", mappings=[{"type": "value", "options": labels}])
     titles = {name: shown["matcher"]["options"] for name, shown in columns}
     defaults = {
-        "custom": {"align": "auto", "inspect": False, "minWidth": narrowest},
+        "custom": {"minWidth": narrowest},
         "thresholds": _thresholds([], TRANSPARENT),
     }
     made = _panel(
@@ -351,12 +344,7 @@ def make_grid(
         queries,
         (width, height),
         defaults,
-        {
-            "cellHeight": "sm",
-            "frameIndex": 0,
-            "showHeader": True,
-            "showTypeIcons": False,
-        },
+        {},
         [every, *(shown for _name, shown in columns if shown["properties"])],
     )
     made["transformations"] = [*steps]
