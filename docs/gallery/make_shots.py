@@ -74,7 +74,7 @@ def main() -> int:
         incident, now = reopen(DataPaths(config.data_dir).state)
         report = Path(folder) / "summary.pdf"
         asked = build_school(config).build_calendar(now - 81 * 86_400, now)
-        plumewatch(
+        run_command(
             *("report", "summary", "--config", school / "plumewatch.toml", "--format", "pdf"),
             *(
                 "--from",
@@ -131,7 +131,7 @@ def report_on_missed(state: Path, engine: AlertEngine, person: str, before: floa
             engine.record_feedback(tx, incident, person, Verdict.NOTHING_FOUND, before)
 
 
-def plumewatch(*words: object) -> None:
+def run_command(*words: object) -> None:
     """Run a `plumewatch` command."""
     subprocess.run([sys.executable, "-m", "plumewatch", *map(str, words)], cwd=ROOT, check=True)
 
