@@ -67,5 +67,4 @@ _DETAILS: Final[Mapping[str, Callable[[Any, Callable[[str], str]], str]]] = {
     "verdict": lambda code, _name: VERDICT_WORDS[code],
     "cause": lambda code, _name: CAUSE_WORDS[code],
     "note": lambda text, _name: text,
-    "undoes": lambda number, _name: _("undoes entry %(number)s", number=number),
 }

@@ -390,7 +390,7 @@ class Escalator:
 
 def _list_asked(ring: Ring) -> dict[str, Parameter]:
     asked = (Fact(c.why.code, {**c.why.params, "person": c.person}) for c in ring.people)
-    return {"ring": ring.name.value, "asked": tuple(asked)}
+    return {"asked": tuple(asked), "ring": ring.name.value}
 
 
 def _remove_person(rings: Iterable[Ring], person: str) -> Iterator[Ring]:

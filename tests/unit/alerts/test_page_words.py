@@ -75,9 +75,9 @@ ASKED = build_fact(Reason.ALWAYS, receiver="x1", person="x5")
 
 
 def test_a_line_of_the_history_names_people_and_channels():
-    assert write_line("paged", {"ring": "nearest", "asked": (ASKED,)}, {"x5": "Ms. Lee"}.get) == (
+    assert write_line("paged", {"asked": (ASKED,), "ring": "nearest"}, {"x5": "Ms. Lee"}.get) == (
         "Sent to",
-        "nearest, Ms. Lee (x1, always on duty)",
+        "Ms. Lee (x1, always on duty), nearest",
     )
     stands_in = build_fact(
         Reason.SUBSTITUTE, shift="hall", instead_of="x5", end="16:00", person="x6"
