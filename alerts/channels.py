@@ -28,7 +28,7 @@ class Service(NamedTuple):
 
 _NTFY: Final = Service("ntfy", mark("push"), body=600, takes_picture=True, is_own_server=True)
 _MAIL: Final = Service("e-mail", mark("e-mail"), body=8000, takes_picture=True, is_own_server=True)
-_HOOK: Final = Service("JSON", mark("web hook"), takes_picture=True, is_own_server=True)
+_HOOK: Final = Service("JSON", mark("webhook"), takes_picture=True, is_own_server=True)
 _GOTIFY: Final = Service("Gotify", is_own_server=True)
 _MATTERMOST: Final = Service("Mattermost", is_own_server=True)
 

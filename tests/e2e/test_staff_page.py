@@ -331,7 +331,7 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     find(browser, "#acknowledge").click()
     wait_for(browser, lambda: site.load().status is Status.ACKNOWLEDGED)
     assert site.load().acknowledged_by == "lee"
-    wait_for(browser, lambda: "acknowledged by Ms. Lee" in find(browser, ".hero").text)
+    wait_for(browser, lambda: "Ms. Lee is responding" in find(browser, ".hero").text)
     assert site.wakes.count == 2  # one for the sign-in, one for the acknowledgment
     assert next_step(browser) == "I'm here"
     find(browser, "#arrive").click()

@@ -17,7 +17,7 @@ NAMES = frozenset(
         r"\w+",
         """boys girls locker principal manager analyst lincoln high north south floor east west gym
         plumewatch grafana api awair generic native bosch apply check sensor guess telegram
-        english español teams push web hook csv xlsx pdf html parquet json bad""",
+        english español teams push webhook csv xlsx pdf html parquet json bad""",
     )
 )
 

@@ -261,7 +261,7 @@ async def test_an_answered_incident_that_goes_on_is_answered_everywhere(open_pag
     form = {"form_token": await page.form_token(url), "verdict": "confirmed"}
     await page.client.post(f"{url}/acknowledge", data=form)
     paths = ("/", "/incidents", url, "/rooms/n2-boys", "/wall")
-    responding = re.compile(r"is responding|acknowledged by|>\s*Responding[^<]*</span>")
+    responding = re.compile(r"is responding|>\s*Responding[^<]*</span>")
     for path in paths:
         assert responding.search((await page.client.get(path)).text), path
     await page.client.post(f"{url}/feedback", data=form)
