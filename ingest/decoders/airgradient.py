@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Context, check_same_device, load_object
+from ingest.decoding import Context, check_same_device
 from ingest.errors import PayloadError, Reason
+from ingest.payloads import load_object
 from ingest.validation import Message, Readings, check_values, make_sensor_id, parse_number
 
 if TYPE_CHECKING:

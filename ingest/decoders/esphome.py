@@ -16,9 +16,10 @@ import math
 import re
 from typing import Final
 
-from ingest.decoding import Context, decode_text, make_state_reading, parse_state
+from ingest.decoding import Context, make_state_reading
 from ingest.errors import PayloadError, Reason
 from ingest.names import Meaning, find_conversion, find_quantity
+from ingest.payloads import decode_text, parse_state
 from ingest.validation import Message, Readings, make_sensor_id, parse_number
 
 _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})
@@ -31,7 +32,7 @@ _OWN_UNIT: Final = {"voc": "index", "tvoc": "ppb"}
 def decode(message: Message, context: Context) -> Readings:
     """Decode one ESPHome topic."""
     levels = message.topic.split("/")
-    text, states = decode_text(message.payload), context.states
+    text = decode_text(message.payload)
     if levels[-1] == "status":
         return _read_status(levels[:-1], text, message, context)
     if len(levels) < 4 or levels[-1] != "state":
@@ -43,7 +44,7 @@ def decode(message: Message, context: Context) -> Readings:
             raise PayloadError(Reason.WRONG_TYPE, "a binary sensor is ON or OFF")
         if text == "OFF" or "tamper" not in name.lower():
             return []
-        return states.joiner.add(sensor, None, message, context.limits, {}, events=("tamper",))
+        return context.join(sensor, message, {}, events=("tamper",))
     return _read_value(sensor, name, text, message, context) if component == "sensor" else []
 
 
@@ -62,7 +63,7 @@ def _read_value(sensor: str, name: str, text: str, message: Message, context: Co
         raise PayloadError(Reason.WRONG_TYPE, "a sensor's state is not a number")
     value = meaning.convert(plain) if math.isfinite(plain) else None
     raw: dict[str, object] = {meaning.quantity: value}
-    return context.states.joiner.add(sensor, None, message, context.limits, raw)
+    return context.join(sensor, message, raw)
 
 
 def _find_meaning(name: str, hint: str | None) -> Meaning | None:

@@ -25,17 +25,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import (
-    Context,
-    as_list,
-    as_text,
-    load_json,
-    load_object,
-    load_pairs,
-    parse_stamp,
-    split_objects,
-    strip_bytes,
-)
+from ingest.decoding import Context, parse_stamp
 from ingest.errors import PayloadError, Reason
 from ingest.names import (
     UNIT_KEYS,
@@ -44,6 +34,15 @@ from ingest.names import (
     find_quantity,
     find_units,
     is_of_room,
+)
+from ingest.payloads import (
+    as_list,
+    as_text,
+    load_json,
+    load_object,
+    load_pairs,
+    split_objects,
+    strip_bytes,
 )
 from ingest.validation import (
     UNREAD,

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ingest.decoding import Context, as_text, load_object
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_unit
+from ingest.payloads import as_text, load_object
 
 if TYPE_CHECKING:
+    from ingest.decoding import Context
     from ingest.validation import Message, Readings
 
 

@@ -20,8 +20,9 @@ import re
 from datetime import datetime
 from typing import Any, Final
 
-from ingest.decoding import Context, as_dict, as_text, load_object, parse_stamp
+from ingest.decoding import Context, parse_stamp
 from ingest.errors import PayloadError, Reason
+from ingest.payloads import as_dict, as_text, load_object
 from ingest.validation import UNREAD, Message, Readings, make_sensor_id, parse_number
 
 _VALUES: Final = {

@@ -14,17 +14,10 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from ingest.decoding import (
-    Context,
-    allow_descriptions,
-    as_dict,
-    as_text,
-    decode_text,
-    load_object,
-    make_state_reading,
-)
+from ingest.decoding import Context, make_state_reading
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantity
+from ingest.payloads import allow_descriptions, as_dict, as_text, decode_text, load_object
 from ingest.validation import Message, Readings, make_sensor_id, parse_number
 
 _OPEN: Final = (-1e300, 1e300)

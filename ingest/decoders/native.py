@@ -30,14 +30,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from detection.quantities import QUANTITIES
-from ingest.decoding import (
-    Context,
-    check_same_device,
-    load_object,
-    read_state,
-)
+from ingest.decoding import Context, check_same_device, read_state
 from ingest.errors import PayloadError, Reason
 from ingest.names import USUAL_QUANTITIES, describe_unknown
+from ingest.payloads import load_object
 from ingest.validation import (
     USUAL,
     Message,

@@ -11,17 +11,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ingest.decoding import (
-    Context,
-    as_dict,
-    as_list,
-    as_text,
-    check_same_device,
-    load_object,
-    parse_stamp,
-)
+from ingest.decoding import Context, check_same_device, parse_stamp
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantity
+from ingest.payloads import as_dict, as_list, as_text, load_object
 from ingest.validation import Message, Readings, make_sensor_id, parse_number
 
 _MAX_SAMPLES: Final = 512

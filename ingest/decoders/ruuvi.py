@@ -14,17 +14,10 @@ import struct
 from typing import Any, Final
 
 from ingest.decoders.lorawan.frames import refuse
-from ingest.decoding import (
-    Context,
-    as_text,
-    check_same_device,
-    load_object,
-    make_gateway_states,
-    parse_stamp,
-    parse_state,
-)
+from ingest.decoding import Context, check_same_device, make_gateway_states, parse_stamp
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantities
+from ingest.payloads import as_text, load_object, parse_state
 from ingest.validation import Message, Readings, fold_id, make_sensor_id
 
 _UNITS: Final = {"VOC": "index", "luminosity": "lx", "pressure": "Pa"}

@@ -13,11 +13,14 @@ SDS, HPM) provides the values of the station. Each of the others is a separate s
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Context, as_dict, as_list, load_object
 from ingest.errors import PayloadError, Reason
+from ingest.payloads import as_dict, as_list, load_object
 from ingest.validation import Message, Readings, count_all_above, make_sensor_id, parse_number
+
+if TYPE_CHECKING:
+    from ingest.decoding import Context
 
 _PARTICLES: Final = ("SPS30", "SEN5X", "NPM", "IPS", "PMS", "SDS", "HPM", "")
 _MASS: Final = {"P0": "pm1", "P1": "pm10", "P2": "pm25", "P4": "pm4"}

@@ -10,14 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ingest.decoding import (
-    Context,
-    as_dict,
-    as_text,
-    load_object,
-    parse_stamp,
-    read_state,
-)
+from ingest.decoding import Context, parse_stamp, read_state
+from ingest.payloads import as_dict, as_text, load_object
 from ingest.validation import Message, Readings, make_sensor_id
 
 

@@ -18,17 +18,10 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import (
-    Context,
-    as_dict,
-    as_list,
-    as_text,
-    load_object,
-    make_gateway_states,
-    parse_stamp,
-)
+from ingest.decoding import Context, make_gateway_states, parse_stamp
 from ingest.errors import PayloadError, Reason
 from ingest.names import Meaning, find_quantity
+from ingest.payloads import as_dict, as_list, as_text, load_object
 from ingest.validation import WAITING, Limits, Message, Readings, make_sensor_id, parse_number
 
 if TYPE_CHECKING:

@@ -20,17 +20,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import (
-    Context,
-    as_text,
-    load_object,
-    make_state_reading,
-    parse_availability,
-    parse_stamp,
-    read_state,
-)
+from ingest.decoding import Context, make_state_reading, parse_stamp, read_state
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantities
+from ingest.payloads import as_text, load_object, parse_availability
 from ingest.validation import (
     Message,
     Readings,

@@ -18,8 +18,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import (
-    Context,
+from ingest.decoding import Context, make_gateway_states, make_state_reading, parse_stamp
+from ingest.errors import PayloadError, Reason
+from ingest.names import find_quantities
+from ingest.payloads import (
     allow_descriptions,
     as_dict,
     as_list,
@@ -27,15 +29,10 @@ from ingest.decoding import (
     decode_text,
     load_json,
     load_object,
-    make_gateway_states,
-    make_state_reading,
     parse_availability,
-    parse_stamp,
     parse_state,
     strip_bytes,
 )
-from ingest.errors import PayloadError, Reason
-from ingest.names import find_quantities
 from ingest.validation import Message, Readings, make_sensor_id
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import decode_text, load_json, load_pairs, split_objects
 from ingest.errors import PayloadError, Reason
 from ingest.mapping.schema import Ends, Pick
 from ingest.mapping.times import find_form
 from ingest.names import replace_comma
+from ingest.payloads import decode_text, load_json, load_pairs, split_objects
 from ingest.validation import parse_number
 
 if TYPE_CHECKING:

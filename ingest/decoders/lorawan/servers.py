@@ -24,17 +24,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ingest.decoders.generic import flatten
 from ingest.decoders.lorawan import decentlab, elsys, milesight
 from ingest.decoders.lorawan.frames import Frame, make_readings, read_frame
-from ingest.decoding import (
-    Context,
-    as_dict,
-    as_list,
-    as_text,
-    check_same_device,
-    load_object,
-    parse_stamp,
-)
+from ingest.decoding import Context, check_same_device, parse_stamp
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantities, is_of_room
+from ingest.payloads import as_dict, as_list, as_text, load_object
 from ingest.validation import Message, Readings, count_all_above, make_sensor_id, parse_number
 
 if TYPE_CHECKING:
