@@ -23,13 +23,13 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     cooldown_s: Annotated[Number, Field(ge=0, le=3600)] = 300.0
     """Seconds after a notice during which no others are sent about the same room and kind."""
     escalate_after_s: Annotated[Number, Field(ge=30, le=3600)] = 90.0
-    """Seconds without an acknowledgment until the next people are paged; half as long for critical,
-    four times as long for info."""
+    """Seconds without an acknowledgment until the next people are notified; half as long for
+    critical, four times as long for info."""
     acknowledged_for_s: Annotated[Number, Field(ge=60, le=86_400)] = 600.0
     """Seconds after an acknowledgment until the responder is reminded to report an outcome."""
     late_after_s: Annotated[Number, Field(ge=60, le=86_400)] = 600.0
     """If a detection's readings arrive more than this many seconds later, it is recorded as late
-    and pages nobody."""
+    and notifies nobody."""
     notices_per_hour: Annotated[Whole, Field(ge=2, le=1000)] = 12
     """Maximum notices per person per hour; further ones are combined, except critical ones."""
     storm_rooms: Annotated[Whole, Field(ge=1, le=1000)] = 3

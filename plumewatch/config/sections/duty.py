@@ -54,9 +54,9 @@ class ReceiverConfig(BaseModel, extra="forbid", frozen=True):
     people: People = []
     """Ids of `[[staff]]` who are always notified; if empty, the people of its shifts."""
     leads: dict[str, People] = {}
-    """People paged if nobody on duty acknowledges, by name of the building."""
+    """People notified if nobody on duty acknowledges, by name of the building."""
     catch_all: People = []
-    """People paged last; `people` if left out."""
+    """People notified last; `people` if left out."""
 
 
 class ZoneConfig(BaseModel, extra="forbid", frozen=True):

@@ -121,7 +121,7 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class SiteConfig(BaseModel, extra="forbid", frozen=True):
-    """One of several schools. The file `sites/ID.toml` can replace it and all its entries."""
+    """One of several schools. A file `sites/ID.toml` can define a school instead."""
 
     id: SiteId
     """Id in this file, in addresses and file names; for `sites/ID.toml`, the name of the file."""
