@@ -65,7 +65,7 @@ class ZoneConfig(BaseModel, extra="forbid", frozen=True):
     id: Id
     """Id in `[[shift]]`."""
     building: Annotated[str, Field(max_length=80)] = ""
-    """Name of the building; if left out, the rooms without a building."""
+    """Name of the building; if left out, all rooms without a building."""
     floor: Annotated[str, Field(max_length=80)] = ""
     """Name of the floor; if left out, all floors without their own zone."""
     site: Annotated[str, Field(max_length=80)] = ""

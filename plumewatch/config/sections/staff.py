@@ -142,7 +142,7 @@ class RoomConfig(BaseModel, extra="forbid", frozen=True):
     name: Name
     """Name of the room; every alert starts with it."""
     building: Annotated[str, Field(max_length=80)] = ""
-    """Name of the building, if there are several; used for its air and for combined notices."""
+    """Name of the building, if there are several; for building-wide air and combined notices."""
     floor: Annotated[str, Field(max_length=80)] = ""
     """Name of the floor; used to combine notices of several rooms."""
     site: Annotated[str, Field(max_length=80)] = ""
