@@ -194,7 +194,7 @@ class IncidentApi(PageGroup):
         more = len(found) > query.limit
         return Incidents(
             items=[IncidentSummary(**self._summarize(row)) for row in shown],
-            next=_link_next(query, shown[-1]) if more else None,
+            next=link_next("incidents", query, queries.write_position(shown[-1])) if more else None,
         )
 
     @operation("/incidents/{id}", Scope.READ, Incident)
@@ -322,11 +322,11 @@ def _check_words(name: str, given: Sequence[str], known: Any) -> None:
         raise build_invalid([(name, f"one or more of {', '.join(allowed)}")])
 
 
-def _link_next(query: IncidentQuery, last: Mapping[str, Any]) -> str:
+def link_next(path: str, query: Model, cursor: str) -> str:
+    """Return the path of a list's next page."""
     again = query.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     chosen = {k: ",".join(v) if isinstance(v, list | tuple) else v for k, v in again.items()}
-    chosen["cursor"] = queries.write_position(last)
-    return f"{PREFIX}/incidents?{urlencode(chosen, safe=',:')}"
+    return f"{PREFIX}/{path}?{urlencode(chosen | {'cursor': cursor}, safe=',:')}"
 
 
 def _read_position(cursor: str) -> tuple[float, str]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from alerts.access.api_tokens import Scope
-from alerts.page.api.incidents import Place, describe_place
+from alerts.page.api.incidents import Place, describe_place, link_next
 from alerts.page.api.operation import (
     Model,
     Number,
     OfSite,
+    build_invalid,
     operation,
     to_moment,
     to_moment_if_known,
@@ -71,7 +72,18 @@ class Sensors(Model):
     next: str | None = None
 
 
-class SensorQuery(OfSite):
+class PageQuery(OfSite):
+    """Filters by site, and the part of a list to return."""
+
+    limit: Annotated[
+        int | None, Field(ge=1, le=5000, description="Most items of a page. If omitted, all.")
+    ] = None
+    cursor: Annotated[
+        str, Field(max_length=200, description="Position of the page, taken from `next`.")
+    ] = ""
+
+
+class SensorQuery(PageQuery):
     """Filters for sensors."""
 
     room: Annotated[str, Field(max_length=200, description="Id of a room.")] = ""
@@ -118,10 +130,12 @@ class RoomApi(PageGroup):
             ]
         )
 
-    @operation("/rooms", Scope.READ, Rooms, query=OfSite)
-    async def list_rooms(self, _request: Request, _query: OfSite) -> Rooms:
+    @operation("/rooms", Scope.READ, Rooms, query=PageQuery)
+    async def list_rooms(self, _request: Request, query: PageQuery) -> Rooms:
         """List rooms with their current state."""
-        return Rooms(items=await self._load_rooms())
+        rooms = self._context.registry.rooms
+        ids, following = _take_page("rooms", query, [*rooms])
+        return Rooms(items=await self._load_rooms([rooms[each] for each in ids]), next=following)
 
     @operation("/rooms/{id}", Scope.READ, Room)
     async def get_room(self, request: Request) -> Room:
@@ -132,11 +146,16 @@ class RoomApi(PageGroup):
     async def list_sensors(self, _request: Request, query: SensorQuery) -> Sensors:
         """List registered sensors with their newest reading."""
         latest = await self._context.run_in_thread(self._context.settings.series.read_latest)
-        found = self._context.registry.sensors.values()
-        chosen = [s for s in found if not query.room or s.room == query.room]
+        found = self._context.registry.sensors
+        inside = [s.id for s in found.values() if query.room in ("", s.room)]
+        ids, following = _take_page("sensors", query, inside)
         lives = self._context.read_pipeline().sensors
         return Sensors(
-            items=[self._summarize(s, lives.get(s.id), latest.get(s.id)) for s in chosen]
+            items=[
+                self._summarize(s, lives.get(s.id), latest.get(s.id))
+                for s in map(found.__getitem__, ids)
+            ],
+            next=following,
         )
 
     @operation("/sensors/{id}", Scope.READ, Sensor)
@@ -147,7 +166,7 @@ class RoomApi(PageGroup):
         life = self._context.read_pipeline().sensors.get(sensor.id)
         return self._summarize(sensor, life, latest.get(sensor.id))
 
-    async def _load_rooms(self, only: Sequence[RegisteredRoom] | None = None) -> list[Room]:
+    async def _load_rooms(self, only: Sequence[RegisteredRoom]) -> list[Room]:
         registry = self._context.registry
         return [
             Room(
@@ -179,3 +198,12 @@ class RoomApi(PageGroup):
             time=to_moment(latest.time) if latest else None,
             values=dict(latest.values) if latest else {},
         )
+
+
+def _take_page(path: str, query: PageQuery, ids: list[str]) -> tuple[list[str], str | None]:
+    """Return the requested ids, and the path of the next page; raise 400 if the cursor is wrong."""
+    if query.cursor and query.cursor not in ids:
+        raise build_invalid([("cursor", "is not valid; begin without one")])
+    start = ids.index(query.cursor) + 1 if query.cursor else 0
+    end = start + (query.limit or len(ids))
+    return ids[start:end], link_next(path, query, ids[end - 1]) if end < len(ids) else None

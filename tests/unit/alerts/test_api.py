@@ -279,6 +279,17 @@ async def test_a_wrong_question_is_answered_with_what_is_wrong(page, asked, fiel
     assert said in found["detail"]
 
 
+@pytest.mark.parametrize("kind", ["rooms", "sensors"])
+async def test_rooms_and_sensors_come_in_pages(page, kind):
+    token, path, found = token_of(page), f"/api/v1/{kind}?limit=1", []
+    every = [item["id"] for item in (await ask(page, f"/{kind}", token)).json()["items"]]
+    while path:
+        answer = (await ask(page, path.removeprefix("/api/v1"), token)).json()
+        (item,), path = answer["items"], answer["next"]
+        found.append(item["id"])
+    assert found == every
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -290,6 +301,7 @@ async def test_a_wrong_question_is_answered_with_what_is_wrong(page, asked, fiel
         "/incidents?limit=0",
         "/incidents?cursor=AAAA",
         "/incidents?cursor=%00",
+        "/rooms?cursor=none",
         "/incidents?status=open&status=closed",
         "/incidents?status=open' OR 1=1 --",
         "/rooms?room=x",
