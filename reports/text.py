@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from detection.events import KIND_NAMES
 from language.messages import ENGLISH, _, get_language, gettext, mark, write_hour
 
 if TYPE_CHECKING:
@@ -17,17 +18,16 @@ NAMES: Final = frozenset(
         *(mark("week"), mark("day"), mark("hour"), mark("room"), mark("cause"), mark("kind")),
         *(mark("action"), mark("period"), mark("shift"), mark("sensor")),
         *(mark("Monday"), mark("Tuesday"), mark("Wednesday"), mark("Thursday"), mark("Friday")),
-        *(mark("Saturday"), mark("Sunday"), mark("vape"), mark("smoke"), mark("other")),
-        *(mark("school days"), mark("incidents"), mark("vape and smoke per school day")),
+        *(mark("Saturday"), mark("Sunday"), mark("smoke"), mark("other")),
+        *(mark("school days"), mark("incidents")),
         *(mark("confirmed"), mark("false alarms"), mark("nothing found"), mark("unknown")),
         mark("not answered"),
         *(mark("suppressed"), mark("nobody responded"), mark("notified"), mark("unacknowledged")),
         *(mark("availability"), mark("completeness"), mark("online days")),
         *(mark("between"), mark("spray"), mark("steam")),
         *(mark("sanitizer"), mark("cleaning"), mark("dust"), mark("cooking"), mark("referral")),
-        *(mark("nurse"), mark("facilities"), mark("none"), mark("not recorded"), mark("tamper")),
-        *(mark("sensor fault"), mark("offline"), mark("integrity"), mark("voc"), mark("ambient")),
-        *(mark("service"), mark("summary"), mark("response")),
+        *(mark("nurse"), mark("facilities"), mark("none"), mark("not recorded")),
+        *(mark("summary"), mark("response")),
         *(mark("staff"), mark("analyst"), mark("admin"), mark("left"), mark("min:s")),
         *(mark("1/day"), mark("all"), mark("severity"), mark("info"), mark("warning")),
         *(mark("critical"), mark("no shift"), mark("building"), mark("weekday"), mark("1/week")),
@@ -49,18 +49,6 @@ NAMES: Final = frozenset(
         *(mark("sensors"), mark("sensors down"), mark("1/10 sensors"), mark("opened")),
     )
 )
-_KINDS: Final = {
-    "vape": mark("vaping"),
-    "vape_and_smoke_per_school_day": mark("vaping and smoke per school day"),
-    "possible": mark("possible vaping"),
-    "voc": mark("cleaning agent or solvent"),
-    "ambient": mark("outdoor air"),
-    "tamper": mark("tampering"),
-    "offline": mark("sensor offline"),
-    "integrity": mark("forged or lost messages"),
-    "service": mark("Plumewatch itself"),
-}
-"""Kinds of incident whose code needs a readable name."""
 LIMITS: Final = (
     mark("A sensor alert does not prove that anyone vaped, and does not identify anyone."),
     mark(
@@ -87,7 +75,9 @@ def translate(name: str) -> str:
 
 def to_words(name: str) -> str:
     """Return a column name or code as words in the reader's language."""
-    return gettext(_KINDS[name]) if name in _KINDS else translate(name).replace("_", " ")
+    if name == "vape_and_smoke_per_school_day":
+        return _("vaping and smoke per school day")
+    return KIND_NAMES.get(name) or translate(name).replace("_", " ")
 
 
 def format_duration(seconds: float | None) -> str:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from alerts.errors import EntryFault
 
 MAX_ROWS: Final = 60
-_TITLES: Final = frozenset({"name", "id", "reason", "people"})
+_TITLES: Final = frozenset({"name", "id", "reason", "people", "remove", "add"})
+"""Keys that a form's title shows."""
 _LONGEST_VALUE: Final = 40
 _NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,6})?")
 
@@ -113,8 +114,9 @@ class Form:
         """Summarize an entry for a list, without its title."""
         known = {field.key: field for field in self.fields if field.key not in _TITLES}
         words = {k: _describe(known[k], entry[k], tree) for k in known if entry.get(k)}
-        if words.keys() >= {"start", "end"}:
-            words["start"] = f"{words['start']} – {words.pop('end')}"
+        for first, last in (("start", "end"), ("first", "last")):
+            if first in words and (end := words.pop(last, "")) not in ("", words[first]):
+                words[first] += f" – {end}"
         return " · ".join(filter(None, words.values()))
 
     def read_values(self, form: FormData) -> dict[str, Any]:

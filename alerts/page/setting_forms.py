@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.access.roles import ROLE_WORDS, Right
+from alerts.access.roles import ROLE_WORDS, Right, may
 from alerts.page.config_file import Edit
 from alerts.page.forms import Field, Form, Kind, find_day_end
 from alerts.policy import FACILITIES, STAFF
@@ -163,6 +163,13 @@ def _is_ahead(entry: Tree, now: datetime) -> bool:
 
 
 _staff = partial(_list_names, section="staff")
+
+
+def _list_responders(tree: Tree) -> dict[str, str]:
+    members = [m for m in tree.get("staff", ()) if may(m.get("role", STAFF), Right.ANSWER)]
+    return _list_names({"staff": members}, "staff")
+
+
 _buildings, _floors, _room_kinds = (
     partial(_list_values, section="room", key=key) for key in ("building", "floor", "kind")
 )
@@ -213,7 +220,7 @@ FORMS: Final = (
         (
             Field("shift", mark("Shift"), Kind.CHOICE, _list_shifts),
             Field("remove", mark("Who's out"), Kind.CHOICE, _staff),
-            Field("add", mark("Who covers"), Kind.CHOICE, _staff),
+            Field("add", mark("Who covers"), Kind.CHOICE, _list_responders),
             Field(
                 "_swap",
                 mark("Swap: shift they take in return"),
@@ -350,7 +357,7 @@ FORMS: Final = (
         (
             _SITE,
             Field("receiver", mark("Team whose alerts they get"), Kind.CHOICE, _list_receivers),
-            Field("people", mark("People"), Kind.SEVERAL, _staff),
+            Field("people", mark("People"), Kind.SEVERAL, _list_responders),
             Field("zones", mark("Zones (none chosen: all)"), Kind.SEVERAL, _list_zones),
             Field("periods", mark("Class periods"), Kind.SEVERAL, _list_periods),
             Field("start", mark("From, if not by class period"), Kind.TIME),

@@ -263,7 +263,7 @@ class ConfigPages(PageGroup):
         sites = {site.id for site in self._context.registry.sites.values()}
         if self._context.sites is None:
             members = (m for m in self._context.staff if is_of_directory(m.id))
-            joined = [{"id": member.id, "name": member.name} for member in members]
+            joined = [{"id": m.id, "name": m.name, "role": m.role} for m in members]
             return {"shift": (), **tree, "staff": [*tree.get("staff", ()), *joined]}
         people = {member.id for member in self._context.staff}
         schools = [s for s in tree.get("sites", ()) if s.get("id") in sites]

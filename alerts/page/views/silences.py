@@ -14,10 +14,10 @@ from alerts.duty.roster import build_labels
 from alerts.errors import SilenceError
 from alerts.incidents import silences
 from alerts.incidents.silences import MAX_REASON
-from alerts.notify.notice import KIND_WORDS
 from alerts.page.guard import get_text
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
+from detection.events import KIND_NAMES
 from language.messages import Words, _, capitalize, mark
 from storage import audit
 from storage.audit import AuditKind
@@ -140,7 +140,7 @@ class SilencePages(PageGroup):
         """Return the labels of a choice; raise 400 if it is invalid, 403 if not allowed."""
         place, kind = get_text(form, "place"), get_text(form, "kind")
         places = self._list_places()
-        if place not in places or kind not in {*KIND_WORDS, _ALL}:
+        if place not in places or kind not in {*KIND_NAMES, _ALL}:
             raise HTTPException(400, _("Choose a place and a kind from the lists."))
         if place == _SCHOOL and not session.may(Right.ACCOUNTS):
             raise HTTPException(403, _("Only administrators can silence the whole school."))
@@ -201,8 +201,9 @@ class SilencePages(PageGroup):
             labels["room"] = room.full_name
         labels["floor"] = format_floor(labels.get("floor", ""))
         place = ", ".join(v for name, v in labels.items() if v and name != "kind")
-        what = KIND_WORDS.get(kind, kind).lower() if kind else ""
-        return capitalize(": ".join(filter(None, (place, what))) or _("everything"))
+        return capitalize(
+            ": ".join(filter(None, (place, KIND_NAMES.get(kind, kind)))) or _("everything")
+        )
 
     @serves("/silences")
     async def _page(

@@ -6,12 +6,9 @@ from dataclasses import replace
 import pytest
 
 from alerts.incidents import repository, silences
-from alerts.notify.notice import KIND_WORDS
 from storage import audit, sqlite
 from tests.support import alert_records as stored
 from tests.unit.alerts.test_throttling import clock_hours
-
-VAPE = KIND_WORDS["vape"]
 
 
 async def test_a_note_with_a_number_is_refused_and_kept_in_the_form(opened):
@@ -58,7 +55,7 @@ async def test_a_silence_is_added_listed_and_ended(open_page, make_event):
     assert (silence.owner, silence.reason) == ("ap", "paint")
     assert (silence.starts_at, silence.ends_at) == (page.now, page.now + 7200)
     shown = (await page.client.get("/silences")).text
-    assert f"Boys N2, floor 2, North: {VAPE.lower()}" in shown
+    assert "Boys N2, floor 2, North: vaping" in shown
     assert "A. Principal" in shown
     with sqlite.transaction(page.db) as tx:
         assert page.engine.on_events(tx, [make_event(page.now + 5)], page.now + 5) == []
