@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from msgspec import structs
 
 from ingest.errors import RefusedError
+from language.messages import write_date
 from plumewatch.check.result import list_places
 from plumewatch.cli.options import (
     CONFIG,
@@ -36,7 +38,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
     from plumewatch.sensor_status import find_unregistered, read_statuses
 
     site = Site.load(config)
-    registry = site.config.build_registry()
+    registry, zone = site.config.build_registry(), site.config.get_zone()
     rows = []
     with site.read(site.paths.state) as state:
         for name, found in read_statuses(state, site.config).items():
@@ -45,14 +47,16 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
                 name,
                 _describe_state(found, site),
                 room.full_name if room else "",
-                "never" if found.last_seen is None else site.format_time(found.last_seen),
+                "never"
+                if found.last_seen is None
+                else write_date(datetime.fromtimestamp(found.last_seen, zone), "day and clock"),
                 f"{found.interval_s:.3g} s",
                 ", ".join(f"{key} {n:,}" for key, n in found.counts.items()),
             )
             fields = {"sensor": name, "room": registry.sensors[name].room, **asdict(found)}
             del fields["poll_error"], fields["poll_failing_since"]  # the service alone knows them
             rows.append((fields, cells))
-    columns = ("Sensor", "State", "Room", "Last reading", "Reports every", "Counts")
+    columns = ("Sensor", "State", "Room", "Last reading", "Interval", "Counts")
     print_table(columns, rows, as_json=as_json)
     if as_json:
         return
