@@ -76,7 +76,8 @@ class Form:
 
     - `title` returns an entry's title in a list.
     - `id_from` lists the keys that a new entry's id is built from.
-    - `start` returns the initial values of a new entry, given the local time.
+    - `start` returns the initial values of a new entry, given the local time and the whole
+      configuration.
     - `added_with` returns additional edits, given an entry and the whole configuration.
     - `is_shown` decides whether people see an entry, given the local time.
     - `own` lets people without the right edit the entry with their own id.
@@ -94,7 +95,7 @@ class Form:
         entry.get("name", entry.get("id", ""))
     )
     id_from: tuple[str, ...] = ()
-    start: Callable[[datetime], Mapping[str, Any]] = lambda _now: {}
+    start: Callable[[datetime, Mapping[str, Any]], Mapping[str, Any]] = lambda _now, _tree: {}
     added_with: Callable[[Mapping[str, Any], Mapping[str, Any]], list[Edit]] = (
         lambda _entry, _tree: []
     )

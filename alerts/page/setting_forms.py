@@ -232,7 +232,10 @@ FORMS: Final = (
             Field("end", mark("Until"), Kind.MOMENT),
         ),
         title=_describe_override,
-        start=lambda now: {"start": now.replace(second=0, microsecond=0), "end": find_day_end(now)},
+        start=lambda now, _tree: {
+            "start": now.replace(second=0, microsecond=0),
+            "end": find_day_end(now),
+        },
         added_with=_add_swap,
         is_shown=_is_ahead,
     ),
@@ -367,7 +370,7 @@ FORMS: Final = (
         ),
         title=_name_shift,
         id_from=("people", "zones"),
-        start=lambda _now: {"receiver": STAFF},
+        start=lambda _now, tree: {"receiver": tree.get("routing", {}).get("receiver", STAFF)},
     ),
     Form(
         "holidays",

@@ -90,7 +90,7 @@ class ConfigPages(PageGroup):
         form, version, index = await self._find_entry(request)
         asked, lists = request.query_params, {f.key for f in form.fields if f.kind is Kind.SEVERAL}
         given = {k: asked.getlist(k) if k in lists else asked[k] for k in asked}
-        start = dict(form.start(self._now())) | given
+        start = dict(form.start(self._now(), version.whole)) | given
         values = start if index is None else version.whole[form.section][index]
         return await self._render_form(request, form, version, index, values)
 
