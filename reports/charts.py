@@ -109,7 +109,7 @@ def draw_heat_map(
 
 
 def _measure_margin(names: Sequence[str], size: float, least: float) -> float:
-    return max(least, min(230.0, 0.6 * size * max(map(len, names), default=0) + 16.0))
+    return max(least, min(300.0, 0.6 * size * max(map(len, names), default=0) + 16.0))
 
 
 def blend_shade(share: float) -> str:

@@ -89,7 +89,7 @@ def read_incidents(
         own = {
             **row,
             "is_acknowledged": bool(row["is_acknowledged"]),
-            "room": room.name if room else row["room_id"],
+            "room": room.name if room else row["room_id"] or "Plumewatch",
             "location": room.kind if room else "",
             **{name: getattr(room, name) if room else "" for name in _PLACE},
             "responder": "" if row["acknowledged_at"] is None else row["responder"],
