@@ -53,7 +53,7 @@ class SuggestError(ValueError):
 
 
 class ColumnsError(SuggestError):
-    """The names of the columns are missing or wrong."""
+    """The names of the columns, or the layout of the frame, are missing or wrong."""
 
 
 def format_toml(value: object) -> str:

@@ -78,8 +78,6 @@ DEVICE_HAS_ONE: Final = frozenset({*FINE_PARTICLES, "tvoc_ppb", "tvoc_ugm3", "vo
 """Quantities that a device has once, so that a second one is another device's."""
 _SIZE: Final = re.compile(r"(?<=_)p(?=\d)", re.IGNORECASE)
 _NOT_AIR: Final = frozenset({"rssi", "battery", "light"})
-_FRAME: Final = frozenset({"data", "payload", "raw", "hex", "bytes", "frame", "frm_payload"})
-"""Names of binary frames; the values beside one are the gateway's, such as signal strength."""
 _SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
 _LIKELIER: Final = {"temp": "degF", "rh": "fraction"}
 """Unit to guess if the values are unlikely in the usual unit; mg/m³ for other quantities."""
@@ -132,7 +130,10 @@ def suggest(
     if not usable:
         raise SuggestError(f"give at least one payload of 1 to {_MAX_SAMPLE} bytes")
     first = dict(islice(usable.items(), _MAX_SAMPLES))
-    draft, alike = _Suggestion(topic, first, name, columns, alone).read()
+    draft, alike = _Suggestion(topic, first, name, columns).read()
+    quantities = [entry.values["quantity"] for entry in draft.fields]
+    if alone and not draft.events and _NOT_AIR.issuperset(quantities):
+        raise SuggestError(f"nothing in it measures air: {', '.join(quantities)}")
     for n in range(1, len(samples) + 1):
         if n not in first:
             why = f"only {_MAX_SAMPLES} are" if n in usable else f"it has over {_MAX_SAMPLE} bytes"
@@ -147,7 +148,6 @@ class _Suggestion(NamedTuple):
     samples: dict[int, bytes]
     name: str
     columns: str
-    alone: bool
 
     def read(self) -> tuple[Draft, dict[int, bytes]]:
         """Draft a mapping; also return the samples it reads."""
@@ -159,8 +159,7 @@ class _Suggestion(NamedTuple):
             raise SuggestError(
                 "XML is not read: let the device or a gateway send JSON"
                 if is_xml
-                else "neither JSON, key=value text, a form, CSV nor a number; for a binary frame,"
-                " see docs/mappings.md"
+                else "neither JSON, key=value text, a form, CSV nor a number"
             )
         form = next(iter(read.values()))[0]
         alike = {n: self.samples[n] for n, found in read.items() if found[0] == form}
@@ -178,10 +177,6 @@ class _Suggestion(NamedTuple):
             draft = self._draft_columns([*lines, *alike.values()], contents)
         else:
             draft = self._draft_values(form, contents)
-        quantities = [entry.values["quantity"] for entry in draft.fields]
-        alone = self.alone or any(name_of(p).lower() in _FRAME for p, _ in walk(contents[0]))
-        if alone and not draft.events and _NOT_AIR.issuperset(quantities):
-            raise SuggestError(f"nothing in it measures air: {', '.join(quantities)}")
         for n in others:
             its = read[n][0] if n in read else "of no known form"
             draft.questions.append(f"Sample {n} is not read: it is {its}, the others are {form}.")

@@ -264,7 +264,7 @@ def mapping_suggest(
     ] = "",
     name: Annotated[str, typer.Option(help="Name of the mapping.")] = "",
     columns: Annotated[
-        str, typer.Option(help="Columns of CSV without a header, or the name of a bare value.")
+        str, typer.Option(help="Columns of CSV without a header, or the layout of a binary frame.")
     ] = "",
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="For the time zone of local times.")
@@ -277,7 +277,7 @@ def mapping_suggest(
     from ingest.decoding import Context
     from ingest.intake import find_likely_decoders
     from ingest.mapping.draft import ColumnsError, SuggestError, format_toml
-    from ingest.mapping.suggest import suggest
+    from ingest.mapping.frames import propose
     from ingest.validation import Message
     from plumewatch.cli.setup.answers import ask_until_valid
 
@@ -291,17 +291,17 @@ def mapping_suggest(
 
     received = float(round(time.time()))
 
-    def suggest_with(columns: str) -> str:
-        return suggest(topic, samples, received=received, name=name, zone=zone, columns=columns)
+    def propose_with(columns: str) -> str:
+        return propose(topic, samples, received=received, name=name, zone=zone, columns=columns)
 
     try:
         try:
-            text = suggest_with(columns)
+            text = propose_with(columns)
         except ColumnsError as error:
             if not can_ask():
                 raise SuggestError(f"option --columns: {error}") from error
             echo(str(error), err=True)
-            text = ask_until_valid(lambda: ask_person("Columns"), suggest_with)
+            text = ask_until_valid(lambda: ask_person("Columns"), propose_with)
     except SuggestError as error:
         message = Message(topic, samples[0] if samples else b"", received)
         advice = ""

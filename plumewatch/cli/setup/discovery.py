@@ -31,7 +31,8 @@ from ingest.mapping.draft import (
     fix_topic,
 )
 from ingest.mapping.examples import find_lacks
-from ingest.mapping.suggest import DEVICE_HAS_ONE, suggest
+from ingest.mapping.frames import propose
+from ingest.mapping.suggest import DEVICE_HAS_ONE
 from ingest.mqtt.connection import make_client, open_connection
 from ingest.topics import TopicFilter, matches_topic
 from ingest.validation import Message, parse_number
@@ -125,10 +126,10 @@ class DiscoveredSensor:
 class Discovery:
     """Everything that publishes on the broker.
 
-    - `columns`: columns of CSV, by topic filter.
+    - `columns`: columns of CSV, or the layout of frames, by topic filter.
     - `mappings`: proposed mappings, as TOML.
     - `unread`: the reason for each topic that cannot be read.
-    - `unlabeled`: why a topic is not read whose columns a person could name.
+    - `unlabeled`: why a topic is not read whose columns or layout a person could name.
     - `base`: the existing configuration; topics that it reads need no route or mapping.
     - `apart`: by topic filter, the levels that tell apart devices of otherwise the same name.
     - `shared`: topics of different devices that are read as one sensor all the same.
@@ -194,7 +195,7 @@ def discover(
 ) -> Discovery:
     """Return the sensors in messages, and the routes and mappings that `base` is missing.
 
-    `columns`: columns of CSV, by topic filter.
+    `columns`: columns of CSV, or the layout of frames, by topic filter.
     """
     context = Context(zone=zone)
     unknown: dict[str, list[bytes]] = {}
@@ -268,7 +269,7 @@ def _propose(
         found.routes.append({"topic": topic, "decoder": named[0]})
         return
     try:
-        text = suggest(
+        text = propose(
             topic,
             samples,
             received=float(round(received)),
@@ -287,7 +288,7 @@ def _propose(
         _build_routes(replace(found, mappings=[*found.mappings, text]))
     except (SuggestError, ConfigError, DecodeError) as error:
         if not is_read:
-            found.unread[topic] = str(error)
+            found.unread[topic] = str(error).partition("\n")[0]
             if (
                 isinstance(error, ColumnsError)
                 and parse_number(samples[-1].decode("latin1")) is None

@@ -265,7 +265,7 @@ def _discover(
         if shape is None or len(columns) >= _QUESTIONS:
             return found
         echo(f"{shape}: {asked[shape]}")
-        columns[shape] = ask_person("Columns; empty to skip")
+        columns[shape] = ask_person("Columns or layout; empty to skip")
 
 
 def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:

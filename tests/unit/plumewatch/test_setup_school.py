@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import tomllib
@@ -271,10 +272,10 @@ def test_setup_again_leaves_a_topic_to_a_mapping_that_reads_more(setup, tmp_path
 
 
 def test_a_person_is_asked_for_columns_until_they_fit(monkeypatch, capsys):
-    answers = iter(["time,pm25,humidty", "time,pm25,humidity"])
+    answers = iter(["time,pm25,humidty", "time,pm25,humidity", ""])
     monkeypatch.setattr("plumewatch.cli.setup.site.ask_person", lambda _text: next(answers))
     sent = [Message(f"lab/u{n}/csv", b"1789344000;7.5;41", MONDAY) for n in (1, 2)]
-    sent += [Message("a/b1/c", b"7", MONDAY)]
+    sent += [Message("lns/x1/up", b"030032007b660852", MONDAY), Message("a/b1/c", b"7", MONDAY)]
     found = _discover(sent, ZoneInfo("UTC"), {}, asks=True)
     assert [*found.sensors] == ["u1", "u2"]
     assert [*answers] == []
@@ -346,19 +347,26 @@ def test_setup_keeps_devices_apart_whose_topics_share_a_level(setup, tmp_path, t
     assert {sensor for sensor, _ in values} == {*found}
 
 
-def test_setup_reads_lines_by_the_columns_of_its_answers(setup, tmp_path):
+def test_setup_reads_frames_and_lines_by_the_columns_of_its_answers(setup, tmp_path):
     answers = tmp_path / "answers.toml"
-    columns = '"lab/+" = "time,pm25,rh"'
+    layout = "type:u8=3, pm1:u16/10, pm25:u16/10, temp:i16le/100, rh:u8/2, tvoc_ppb:u16, u32"
+    columns = f'"lns/+/up" = "{layout}", "lab/+" = "time,pm25,rh", "bms/+/raw" = "pm25:u16"'
     answers.write_text(answers.read_text() + f"columns = {{ {columns} }}\n")
-    payloads = {"lns/a81758ff/up": b"AwAyAHtmCFIAZA==", "lab/aq31": b"1789344000;7.5;41"}
+    frame = bytes.fromhex("030032007b6608520064") + bytes(4)
+    payloads = {"lns/a81758ff/up": base64.b64encode(frame), "lab/aq31": b"1789344000;7.5;41"}
     payloads |= {"bms/r214/pm25": b"7", "bms/r214/raw": b"none", "bms/r214/door": b"open"}
     ran, _ = setup([Message(topic, payload, MONDAY) for topic, payload in payloads.items()])
     config = load(tmp_path / "site/plumewatch.toml")
-    assert [sensor.id for sensor in config.sensor] == ["aq31", "r214"], ran.out
-    assert "\nnothing reads lns/a81758ff/up: " in ran.out
-    assert [route.topic for route in config.route] == ["bms/+/door", "bms/+/raw"]
+    assert [sensor.id for sensor in config.sensor] == ["a81758ff", "aq31", "r214"], ran.out
+    assert "\nnothing reads bms/r214/raw: " in ran.out
+    assert [route.topic for route in config.route] == ["bms/+/door"]
+    assert "lns/{id}/up: units are guessed, compare them with the data sheet: pm1 in" in ran.out
     examples = {mapping.example[0].sensor: mapping.example[0].values for mapping in config.mapping}
-    assert examples == {"aq31": {"pm25": 7.5, "rh": 41.0}, "r214": {"pm25": 7.0}}
+    assert examples == {
+        "a81758ff": {"pm1": 5.0, "pm25": 12.3, "temp": 21.5, "rh": 41.0, "tvoc_ppb": 100},
+        "aq31": {"pm25": 7.5, "rh": 41.0},
+        "r214": {"pm25": 7.0},
+    }
 
 
 ZONES = "America/New_York"

@@ -1,5 +1,6 @@
 """Test suggestions for formats other than JSON: key=value text and CSV."""
 
+import base64
 import json
 import tomllib
 
@@ -8,6 +9,7 @@ import pytest
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import ColumnsError, SuggestError
 from ingest.mapping.examples import find_failures
+from ingest.mapping.frames import propose
 from ingest.mapping.schema import MappingConfig, check_mapping
 from ingest.mapping.suggest import suggest
 
@@ -84,6 +86,70 @@ def test_what_was_not_taken_is_listed():
     _, text = suggested("hall/b7/air", json.dumps(content), "pm25=3", "???", json.dumps(content))
     for path in ('"pm2_5"] = 11', '"x9"] = 4', '"door"] = "shut"', '"lamp"] = true'):
         assert f"\n#   [{path}\n" in text
+
+
+FRAMES = (bytes.fromhex("02007bfe01"), bytes.fromhex("020081ff01"))
+
+
+@pytest.mark.parametrize(
+    ("written", "form", "binary"),
+    [
+        (bytes, "raw", {"encoding": "raw"}),
+        (lambda frame: frame.hex(" ").upper().encode(), "text", {"encoding": "hex"}),
+        (base64.b64encode, "text", {"encoding": "base64"}),
+        (
+            lambda frame: json.dumps({"dev": "b7", "data": frame.hex()}).encode(),
+            "json",
+            {"encoding": "hex", "path": ["data"]},
+        ),
+        (
+            lambda frame: json.dumps({"id": "b7b7b7b7b7", "up": {"frm": frame.hex()}}).encode(),
+            "json",
+            {"encoding": "hex", "path": ["up", "frm"]},
+        ),
+    ],
+)
+def test_a_frame_is_read_by_the_layout_of_the_data_sheet(written, form, binary):
+    samples = [*map(written, FRAMES), b"other"]
+    with pytest.raises(SuggestError, match="a frame of 5 bytes: give its layout") as error:
+        propose("hall/b7/up", samples, received=NOW)
+    assert "sample 2 02 00 81 ff 01\ndiffers        ^^ ^^" in str(error.value)
+    layout = "type:u8=2, pm25: u16/10, temp:i8*0.5+20, door:u8"
+    text = propose("hall/b7/up", samples, received=NOW, columns=layout)
+    (entry,) = tomllib.loads(text)["mapping"]
+    assert (entry["format"], entry["binary"]) == (form, {**binary, "min_length": 5})
+    values = [{"pm25": 12.3, "temp": 19.0}, {"pm25": 12.9, "temp": 19.5}]
+    assert [(e["sensor"], e["values"]) for e in entry["example"]] == [("b7", v) for v in values]
+    assert is_right(entry)
+    assert "# Left out:\n#   door, offset 4\n# Sample 3 is no example: " in text
+
+
+def test_the_device_and_the_time_beside_a_frame():
+    sample = {"devEUI": "24E1", "ts": NOW - 5, "data": "AgB7"}
+    text = propose("up", [json.dumps(sample).encode()], received=NOW, columns="u8, pm25:u16le")
+    (entry,) = tomllib.loads(text)["mapping"]
+    (example,) = entry["example"]
+    assert (example["sensor"], example["time"]) == ("24E1", NOW - 5)
+    assert example["values"] == {"pm25": 31488.0}
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ("pm25:u7", "'pm25:u7' in the layout: write it as in 'type:u8"),
+        ("x:u8, y:u16", "no name in the layout is a known quantity"),
+        ("pm25:u16, rh:u32", "the layout has 6 bytes, the frame 5"),
+        ("type:u8=3, pm25:u16", "'type:u8=3' in the layout: at offset 0, the frames have 2"),
+        ("pm25:u16, humidty:u8", "'humidty' is not a known quantity; did you mean 'humidity'"),
+        ("", "a frame of 12 bytes"),
+    ],
+)
+def test_a_layout_that_does_not_fit_is_explained(layout, message):
+    frame = FRAMES[0].hex() if layout else "AAcIAAAcADcIShAr"
+    beside = json.dumps({"dev": "b7", "rssi": -60, "data": frame})
+    for sample in (frame, beside):
+        with pytest.raises(SuggestError, match=message):
+            propose("hall/b7/up", [sample.encode()], received=NOW, columns=layout, alone=False)
 
 
 EUROPEAN = {"pm25": 12.3, "temp": 21.5, "rh": 45.0}
@@ -247,15 +313,7 @@ def test_values_with_names_and_units_in_a_list():
     assert "Left out" not in text
 
 
-@pytest.mark.parametrize(
-    ("sample", "message"),
-    [
-        ("out of order", "neither JSON"),
-        ("AAcIAAAcADcIShAr", "for a binary frame, see"),
-        ('{"dev": "24e124725c140001"}', "no name in it"),
-        ('{"dev": "24e1", "rssi": -60, "data": "AAcIAAAcADcIShAr"}', "nothing in it measures air"),
-    ],
-)
-def test_what_measures_nothing(sample, message):
-    with pytest.raises(SuggestError, match=message):
-        suggest("hall/b7/up", [sample.encode()], received=NOW, alone=False)
+@pytest.mark.parametrize("sample", [b"out of order", b'{"dev": "24e124725c140001"}'])
+def test_what_is_no_frame(sample):
+    with pytest.raises(SuggestError, match=r"neither JSON|no name in it"):
+        propose("hall/b7/up", [sample], received=NOW)
