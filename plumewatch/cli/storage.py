@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -65,6 +63,7 @@ def storage_setup(
     ] = "",
 ) -> None:
     """Set up retention and averages in the store that the configuration names."""
+    from plumewatch.cli.setup.influx import create_secret_files
     from plumewatch.config.secrets import load_secret_at
     from plumewatch.config.settings import build_retention, read_influx_settings
     from storage.timeseries.influx_setup import set_up_server
@@ -86,30 +85,11 @@ def storage_setup(
             f" {retention.quarter_hour_days} days; there is nothing to set up"
         )
         return
-    with show_progress("setting up"), _create_secret_files(paths.values()):
+    with show_progress("setting up"), create_secret_files(paths.values()):
         for writes, account in set_up_server(admin, retention, list(paths), echo).items():
             paths[writes].write_text(f"{account.secret}\n", encoding="utf-8")
     for path in paths.values():
         echo(f"its secret is in {path}")
-
-
-@contextmanager
-def _create_secret_files(paths: Collection[Path]) -> Iterator[None]:
-    """Create owner-only secret files, and remove them if the body fails; raises `UsageError`."""
-    made: list[Path] = []
-    try:
-        for path in paths:
-            try:
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            except OSError as error:
-                reason = f"{path}: {error.strerror}; the secret needs a new file"
-                raise UsageError(reason) from error
-            made.append(path)
-        yield
-    except BaseException:
-        for path in made:
-            path.unlink(missing_ok=True)
-        raise
 
 
 @export_app.command(

@@ -256,7 +256,23 @@ def _list_rights(writes: bool) -> str:  # noqa: FBT001
     return "read,write" if writes else "read"
 
 
-def _allows_anybody(settings: InfluxSettings) -> bool:
+def check_administrator(http: InfluxHttp) -> None:
+    """Check that the account is an administrator's; raises `StorageUnavailableError`."""
+    major = http.get_server().major
+    if major == 1:
+        http.query("SHOW USERS")
+    elif major == 3:
+        http.list_databases()
+    elif not http.on_client(lambda client: client.organizations_api().find_organizations()):
+        raise StorageUnavailableError(
+            f"{http.settings.url} shows no organization to this token: setup needs an"
+            " administrator's"
+        )
+    elif not http.settings.org:
+        raise StorageUnavailableError(f"{http.settings.url} needs the name of an organization")
+
+
+def allows_anybody(settings: InfluxSettings) -> bool:
     """Return whether a 1.x server requires no password. Raises `StorageUnavailableError`."""
     with closing(InfluxHttp(replace(settings, username="", secret=""))) as anybody:
         try:
@@ -279,7 +295,7 @@ def _make_user(http: InfluxHttp, *, writes: bool) -> Account:
     http.query(f'{verb} "{name}" {word} {quote_string(password)}', change=True)
     http.query(f'GRANT {right} ON "{http.settings.database}" TO "{name}"', change=True)
     about = f"user {name!r} {may} {http.settings.database!r} and nothing else"
-    if _allows_anybody(http.settings):
+    if allows_anybody(http.settings):
         about = (
             f"user {name!r} {may} {http.settings.database!r}; but this server requires no"
             " password: set auth-enabled = true in its configuration"

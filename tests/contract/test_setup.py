@@ -266,7 +266,7 @@ def arrives(broker, reader, writer, topic):
 
 
 def test_a_person_is_asked_on_a_terminal(tmp_path):
-    """Setup asks at most eleven questions, and repeats a question after an invalid answer."""
+    """Setup asks at most twelve questions, and repeats a question after an invalid answer."""
     provider, folder = Provider(), tmp_path / "site"
     with Mosquitto() as broker, publishing(broker):
         answers = [
@@ -277,6 +277,8 @@ def test_a_person_is_asked_on_a_terminal(tmp_path):
             ("Account there", ""),
             ("MQTT broker", f"127.0.0.1:{broker.port}"),
             ("Account there", ""),
+            ("InfluxDB for the readings", f"http://127.0.0.1:{broker.port}"),
+            ("InfluxDB for the readings", "-"),
             ("Rooms to correct", "n2-boys-1=South/3rd floor/Boys"),
             ("Who is notified", f"AP = json://127.0.0.1:{provider.port}/ap; Fix, facilities = "),
             ("Address at which", ""),
@@ -286,6 +288,7 @@ def test_a_person_is_asked_on_a_terminal(tmp_path):
     provider.close()
     assert "a time zone of the IANA list" in screen
     assert "is not reachable" in screen
+    assert "does not answer" in screen
     assert "test notice to ap, address 1: delivered" in screen
     assert code == 0, screen
     config = load(folder / "plumewatch.toml")

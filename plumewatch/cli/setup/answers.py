@@ -19,6 +19,7 @@ from plumewatch.config.faults import ConfigError, ConfigFault, locate
 from plumewatch.config.sections.common import FilePath, Name, Number, TimeZone, Url
 from plumewatch.config.sections.staff import Role
 from plumewatch.config.sites import read_toml
+from storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,6 +61,18 @@ class StaffAnswer(BaseModel, extra="forbid", frozen=True):
     url_file: FilePath | None = None
 
 
+class InfluxAnswer(BaseModel, extra="forbid", frozen=True):
+    """An InfluxDB for the readings, and its administrator's account, which is used only once."""
+
+    url: Annotated[str, Field(min_length=1)]
+    database: str = "plumewatch"
+    org: str = ""
+    username: str = ""
+    token: _Hidden = ""
+    token_file: FilePath | None = None
+    ca_file: FilePath | None = None
+
+
 class Answers(BaseModel, extra="forbid", frozen=True):
     """The answers; only the name of the school is required."""
 
@@ -71,6 +84,7 @@ class Answers(BaseModel, extra="forbid", frozen=True):
     password_file: FilePath | None = None
     password: _Hidden = ""
     listen_s: Annotated[Number, Field(ge=1, le=3600)] = 20.0
+    influx: InfluxAnswer | None = None
     rooms: dict[str, str] = {}
     columns: dict[Annotated[str, AfterValidator(check_filter)], str] = {}
     staff: list[StaffAnswer] = []
@@ -166,7 +180,7 @@ def ask_until_valid(ask_once: Callable[[], A], read: Callable[[A], T]) -> T:
     for _ in range(_TRIES - 1):
         try:
             return read(ask_once())
-        except (ValueError, BrokerError) as error:
+        except (ValueError, BrokerError, StorageUnavailableError) as error:
             sys.stderr.write(f"{describe(error)}\n")
     return read(ask_once())
 

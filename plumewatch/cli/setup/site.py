@@ -38,6 +38,7 @@ from plumewatch.cli.setup.answers import (
     read_answers,
 )
 from plumewatch.cli.setup.discovery import check_connection, discover, listen
+from plumewatch.cli.setup.influx import READER, TOKEN, prepare
 from plumewatch.cli.setup.rooms import Place, find_room_ids
 from plumewatch.cli.setup.site_files import (
     IGNORE,
@@ -124,6 +125,9 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UsageError(f"{folder}: cannot be written; choose another --folder")
     data_dir = read_toml(path).get("data_dir", "") if path.exists() else ""
+    influx = prepare(answers.influx, None if answers_file else ask_person)
+    if influx:
+        refuse_existing(folder, (TOKEN, READER))
     discovery, places = _find_sensors(settings, answers, asks=answers_file is None)
     if not places:
         raise RefusedError(
@@ -133,8 +137,10 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     if answers_file is None:
         answers = _ask_rest(answers, given.get("public_url", ""))
     password = settings.password or generate_password()
-    files = build_files(answers, discovery, places, password, data_dir)
+    files = build_files(answers, discovery, places, password, influx, data_dir)
     files.check(folder)
+    if influx:
+        files.secret |= influx.set_up()
     for written in files.write(folder):
         echo(f"wrote {written}")
     return _finish(path, answers)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from plumewatch.cli.setup.answers import Answers
     from plumewatch.cli.setup.discovery import DiscoveredSensor, Discovery
+    from plumewatch.cli.setup.influx import PreparedInflux
     from plumewatch.cli.setup.rooms import Place
 
 STARTER: Final = Path(__file__).with_name("starter.toml").read_text(encoding="utf-8")
@@ -121,6 +122,7 @@ def build_files(
     discovery: Discovery,
     places: Mapping[str, Place],
     password: str,
+    influx: PreparedInflux | None,
     data_dir: str,
 ) -> SiteFiles:
     """Build all files of a site."""
@@ -145,6 +147,8 @@ def build_files(
         answers.broker_folder.rstrip("/"), port, queued, tls=tls
     )
     parts = [_build_head(answers, service, queued, data_dir)]
+    if influx:
+        parts.append(format_block("[timeseries]", **influx.build_settings()))
     rooms = find_room_ids(places.values(), {})
     parts += [
         format_block(
