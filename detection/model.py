@@ -124,18 +124,9 @@ class Forest:
             node += right
         return node
 
-    def to_arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Return the arrays that store this forest in a file."""
-        return {
-            f"{name}_column": self.column.astype(np.int16),
-            f"{name}_threshold": self.threshold,
-            f"{name}_value": self.value,
-            f"{name}_offset": self.offset,
-        }
-
     @classmethod
     def from_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> Forest:
-        """Return the forest stored by `to_arrays`."""
+        """Return the forest stored in a model file under `name`."""
         column, *others = (
             stored[f"{name}_{part}"] for part in ("column", "threshold", "value", "offset")
         )
@@ -228,13 +219,9 @@ class Network:
         np.putmask(x, unknown, 0.0)
         return np.concatenate([round_to_step(x), unknown[:, self.groups]], axis=1)
 
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays that store the network in a model file."""
-        return {f"network_{name}": np.asarray(getattr(self, name)) for name in _FIELDS}
-
     @classmethod
     def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Network:
-        """Return the network stored by `to_arrays`."""
+        """Return the network stored in a model file."""
         values: dict[str, Any] = {name: stored[f"network_{name}"] for name in _FIELDS}
         return cls(**{**values, "offset": float(values["offset"])})
 
@@ -312,25 +299,6 @@ class Model:
             return np.full((features.shape[0], len(KINDS)), 1.0 / len(KINDS))
         result: NDArray[np.float64] = softmax(self.kinds.score(features).T, axis=1)
         return result
-
-    def to_bytes(self) -> bytes:
-        """Return the bytes of the model file; equal parameters give equal bytes."""
-        out = io.BytesIO()
-        arrays: dict[str, Any] = {}
-        for name in _FORESTS:
-            forest: Forest | None = getattr(self, name)
-            if forest is not None:
-                arrays |= forest.to_arrays(name)
-        if self.network is not None:
-            arrays |= self.network.to_arrays()
-        np.savez_compressed(
-            out,
-            version=np.array(self.version),
-            features=np.array(FEATURES),
-            level=np.array(self.level),
-            **arrays,
-        )
-        return out.getvalue()
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Model:

@@ -132,8 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from detection.model import Model  # noqa: PLC0415 - slow to import
     from research.benchmark import report, run, world_recordings  # noqa: PLC0415 - slow to import
+    from research.training.model_file import write_model  # noqa: PLC0415 - slow to import
 
-    model = options.model.read_bytes() if options.model else Model.load_shipped().to_bytes()
+    model = options.model.read_bytes() if options.model else write_model(Model.load_shipped())
     specs = [] if options.recordings else _specs(options)
     world_recordings.drop_stale()
     _run([(_simulate, (spec,)) for spec in specs], options.workers, "simulating")
@@ -146,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     by_model: dict[bytes, list[WorldSpec]] = {}
     for spec in specs:
         if other := run.load_model_without(spec.world):
-            by_model.setdefault(other.to_bytes(), []).append(spec)
+            by_model.setdefault(write_model(other), []).append(spec)
     jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
         (_evaluate_worlds, (mine, run.WITHOUT, other, tuple(run.LEAD_IN_DAYS)))
         for other, mine in by_model.items()

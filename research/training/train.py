@@ -36,6 +36,7 @@ from rich.progress import track
 from detection.model import KINDS, Forest, Model, Network, round_to_step
 from research.training import examples, forests, lessons, recordings, recurrent
 from research.training.air import RECORDED_SESSIONS_A_DAY, RECORDINGS, Source
+from research.training.model_file import store_forest, store_network, write_model
 from research.worlds import WORLDS
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def main() -> int:
     for path, names in without.items():
         parts = [("network", names), ("vape", names), ("kinds", ()), ("thc", ())]
         joined = {name: array for part in parts for name, array in arrays[part].items()}
-        body = model("-without-".join([VERSION, *names]), joined).to_bytes()
+        body = write_model(model("-without-".join([VERSION, *names]), joined))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
         print(f"{path}: {len(body):,} bytes")
@@ -164,7 +165,7 @@ def _fit(part: str, sources: Sources) -> dict[str, NDArray[Any]]:
     if part == "network":
         pulses = examples.pulses(sources)
         scaled = recurrent.scaling(pulses.features)
-        return recurrent.as_network(recurrent.fit(pulses, scaled), scaled).to_arrays()
+        return store_network(recurrent.as_network(recurrent.fit(pulses, scaled), scaled))
     if part == "vape":
         known, growth = examples.pulses(sources, examples.KEPT), forests.VAPE
         labels = [known.label > 0]
@@ -175,7 +176,7 @@ def _fit(part: str, sources: Sources) -> dict[str, NDArray[Any]]:
         known, growth = examples.known(sources, "kind"), forests.KIND
         labels = [known.label == code for code in range(len(KINDS))]
     grown = [forests.grow(known.features, label, known.weight, growth) for label in labels]
-    return forests.as_forest(*grown).to_arrays(part)
+    return store_forest(forests.as_forest(*grown), part)
 
 
 def model(version: str, arrays: dict[str, NDArray[Any]]) -> Model:

@@ -9,6 +9,7 @@ from detection.episodes import FEATURES
 from detection.model import Forest, Model, Network
 from research.training import examples, forests, lessons, recurrent, train, variation
 from research.training.air import Source
+from research.training.model_file import store_network, write_model
 from research.worlds.world import COLUMNS, Readings
 
 pytest.importorskip("sklearn")
@@ -129,8 +130,8 @@ def test_another_fit_of_the_same_examples_gives_the_same_numbers(pulses, network
         recurrent.fit(pulses, recurrent.scaling(pulses.features), FITTING),
         recurrent.scaling(pulses.features),
     )
-    for name, array in network[1].to_arrays().items():
-        np.testing.assert_array_equal(again.to_arrays()[name], array)
+    for name, array in store_network(network[1]).items():
+        np.testing.assert_array_equal(store_network(again)[name], array)
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +154,8 @@ def arrays(sources, tmp_path_factory):
 
 def test_the_parts_make_a_model_file_that_a_detector_runs_with(arrays):
     made = train.model("toy", arrays)
-    model = Model.from_bytes(made.to_bytes())
-    assert model.to_bytes() == made.to_bytes()
+    model = Model.from_bytes(write_model(made))
+    assert write_model(model) == write_model(made)
     assert (model.version, model.units, model.kinds.offset.size) == ("toy", 8, 6)
     detector = Detector(model)
     detector.assign_row("a")
