@@ -37,6 +37,7 @@ import heapq
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -61,6 +62,9 @@ _USUAL: Final = 8
 _AT_ONCE_S: Final = 0.05
 _MEMORY_S: Final = 4 * 3600.0
 _CROWDED: Final = 0.6
+_REGULAR: Final = 0.9
+_DOWN: Final = 8.0
+_EVEN: Final = 1.15
 
 _AWAY_S: Final = 60.0
 _JITTER: Final = 1.1
@@ -72,40 +76,61 @@ _VERSION: Final = "liveness-1"
 
 
 class Arrivals(msgspec.Struct):
-    """The last arrivals of one sensor, and the usual rate.
+    """The last arrivals of one sensor, and how often readings usually arrive.
 
     `times`: the last receive times, in Unix seconds; several within `_AT_ONCE_S` count as one.
     `rate`: arrivals per second, averaged over the last `learned_s`, which is at most `_MEMORY_S`.
+    `fastest_s`: the shortest time that `_RECENT` intervals usually take; 0 if unknown.
 
-    While readings arrive too often, the rate adapts slowly, so a second sender has to continue for
-    hours before its readings count as usual. A gap of more than four intervals counts as four,
-    because the sensor may have been off.
+    Readings crowd if the last `_RECENT` intervals took less than `_REGULAR` of `fastest_s`, or less
+    than `_CROWDED` of the average. If a sensor reports regularly, a single additional reading is
+    therefore too many. While readings crowd, both values adapt slowly: a second sender has to
+    continue for hours before its readings count as usual. A gap of more than four intervals counts
+    as four, because the sensor may have been off.
     """
 
     times: list[float] = []
     rate: float = 0.0
     learned_s: float = 0.0
+    fastest_s: float = 0.0
+
+    @property
+    def interval_s(self) -> float:
+        """Shortest usual interval, in seconds; 0 if unknown."""
+        return self.fastest_s / _RECENT
+
+    @property
+    def is_even(self) -> bool:
+        """Whether the last intervals are about equal, as after a change of the interval."""
+        gaps = [later - time for time, later in pairwise(self.times)]
+        return max(gaps, default=0.0) < _EVEN * min(gaps, default=0.0)
 
     def add(self, now: float) -> bool:
-        """Add an arrival; return whether readings arrive much more often than usual."""
-        times = self.times
-        since = now - times[-1] if times else math.inf
-        is_crowded = (
-            len(times) == _RECENT
-            and self.rate * self.learned_s >= _USUAL
-            and (now - times[0]) * self.rate < _CROWDED * _RECENT
+        """Add an arrival; return whether readings crowd."""
+        since = now - self.times[-1] if self.times else math.inf
+        if since < 0.0:
+            self.times = []  # the clock was set back
+        if not 0.0 <= since < _AT_ONCE_S:
+            self.times = [*self.times[-_RECENT:], now]
+        took_s = now - self.times[0] if len(self.times) > _RECENT else math.inf
+        is_crowded = self.rate * self.learned_s >= _USUAL and took_s < max(
+            _CROWDED * _RECENT / self.rate, _REGULAR * self.fastest_s
         )
-        if since >= _AT_ONCE_S:
-            self.times = [*times[1 - _RECENT :], now]
-            since = min(since, 4.0 / self.rate) if self.rate else since
-            if is_crowded:
-                self.rate += (1.0 - self.rate * since) / _MEMORY_S
-            elif times:
-                self.learned_s = min(self.learned_s + since, _MEMORY_S)
-                self.rate += (1.0 - self.rate * since) / self.learned_s
-        elif since < 0.0:
-            self.times = [now]  # the clock was set back
+        if _AT_ONCE_S <= since < math.inf:
+            self._learn(since, took_s, is_crowded=is_crowded)
         return is_crowded
+
+    def _learn(self, since: float, took_s: float, *, is_crowded: bool) -> None:
+        since = min(since, 4.0 / self.rate) if self.rate else since
+        if not is_crowded:
+            self.learned_s = min(self.learned_s + since, _MEMORY_S)
+        memory_s = _MEMORY_S if is_crowded else self.learned_s
+        self.rate += (1.0 - self.rate * since) / memory_s
+        if took_s < math.inf:
+            share = since / memory_s
+            if took_s < self.fastest_s and not is_crowded:
+                share = min(_DOWN * share, 1.0)
+            self.fastest_s += (share if self.fastest_s else 1.0) * (took_s - self.fastest_s)
 
 
 class SensorState(StrEnum):

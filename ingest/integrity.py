@@ -465,7 +465,7 @@ class Integrity:
         if reading.values and may_alert(reading):
             known = self._live.get(reading.sensor)
             if known is None:
-                known = self._live[reading.sensor] = Contradictions(reading.received)
+                known = self._live[reading.sensor] = Contradictions()
             if known.add(reading):
                 self._find(reading.sensor, Detail.TWO_SENDERS, reading.received)
 

@@ -5,17 +5,17 @@ Each of these patterns, if it recurs, means that two devices are sending under o
 - *The air jumps*: fine particles triple, or fall to a third, and return within `_WITHIN_S`. Neither
   air nor particle sensors are that fast.
 - *Readings crowd*: for most of a minute, more than `_PER_S` readings arrive each second, and more
-  than twice as many as usual.
+  than twice as many as usual (`detection.liveness`).
 - *Readings are lost*: readings with newer and older times keep alternating, although the older ones
   are no later than usual and sequence numbers do not explain the order.
 
 The readings of a single device may jump once, so a jump is only a *doubt*. `DOUBTS` of them within
-`DOUBT_S` are reported. While readings arrive much more often than usual (`detection.liveness`), a
-single jump is reported, and a return within `_INTERVALS` of the usual interval is a doubt. Doubts
-less than `_APART_S` apart count once, because stored readings without time stamps may all arrive at
-once. Only live readings count. Except for crowding, only readings with particles count, because
-only they can hide a plume from the detectors. Like the detectors, these rules limit a reading's
-time to its receive time.
+`DOUBT_S` are reported. While readings arrive too often, and not evenly as after a change of the
+interval, a single jump is reported, and a return within `_INTERVALS` of the usual interval is a
+doubt. Doubts less than `_APART_S` apart count once, because stored readings without time stamps may
+all arrive at once. Only live readings count. Except for crowding, only readings with particles
+count, because only they can hide a plume from the detectors. Like the detectors, these rules limit
+a reading's time to its receive time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ DOUBT_S: Final = 600.0
 _APART_S: Final = 5.0
 _WITHIN_S: Final = 3.0
 _INTERVALS: Final = 1.25
-_MOST_S: Final = 12.0
 _JUMP_UG_M3: Final = 20.0
 _JUMP_SHARE: Final = 2.0
 _LEARNED_S: Final = 200.0
@@ -44,7 +43,6 @@ _LIVE_S: Final = 15.0
 _LOST_S: Final = 60.0
 _PER_S: Final = 3
 _CROWDED_S: Final = 40
-_LEARN: Final = 1 / 256
 
 
 @dataclass(slots=True)
@@ -66,7 +64,6 @@ class Doubts:
 class Contradictions:
     """Compare each live reading of a sensor with those before it.
 
-    `began`: receive time of the first reading.
     `received`, `fine`: receive time and value of the last reading with particles.
     `newest`, `seq`: time and sequence number of the reading with the latest time.
     `has_passed`: whether `newest` has advanced since the last reading with an older time.
@@ -74,11 +71,10 @@ class Contradictions:
     `_LEARNED_S` from `since`. It is learned again if no reading has had about that delay for
     `_LEARNED_S`. `confirmed`: when one last did.
     `rose`, `jumped`: direction and receive time of the last jump.
-    `second`, `count`: last second with readings, and their number; `usual` is the average number.
     `crowded_s`: crowded seconds minus the uncrowded seconds since then, at least 0.
+    `arrivals`, `all_arrivals`: how often readings with particles arrive, and any readings.
     """
 
-    began: float
     received: float = -math.inf
     fine: float = math.nan
     newest: float = -math.inf
@@ -89,11 +85,9 @@ class Contradictions:
     confirmed: float = -math.inf
     rose: bool = False
     jumped: float = -math.inf
-    second: int = 0
-    count: int = 0
-    usual: float = 1.0
-    crowded_s: int = 0
+    crowded_s: float = 0.0
     arrivals: Arrivals = field(default_factory=Arrivals)
+    all_arrivals: Arrivals = field(default_factory=Arrivals)
     doubts: Doubts = field(default_factory=Doubts)
     lost: Doubts = field(default_factory=Doubts)
 
@@ -101,7 +95,7 @@ class Contradictions:
         """Add a live reading that may alert; return whether two devices are sending."""
         now, time = reading.received, min(reading.time, reading.received)
         late, fine = now - time, measure_fine(reading.values)
-        is_crowded = late <= self.late_s + _OLD_S and self._crowds(int(now))
+        is_crowded = late <= self.late_s + _OLD_S and self._crowds(now)
         if fine is None:
             return is_crowded
         if now - self.confirmed > _LEARNED_S or now < self.received:
@@ -111,10 +105,8 @@ class Contradictions:
         is_usual = abs(late - self.late_s) <= _WITHIN_S
         if is_usual:
             self.confirmed = now
-        often = late <= _OLD_S and self.arrivals.add(now)
-        within_s = (
-            min(max(_INTERVALS / self.arrivals.rate, _WITHIN_S), _MOST_S) if often else _WITHIN_S
-        )
+        often = late <= _OLD_S and self.arrivals.add(now) and not self.arrivals.is_even
+        within_s = max(_INTERVALS * self.arrivals.interval_s if often else 0.0, _WITHIN_S)
         is_in_order = self.newest - time <= _WITHIN_S
         back_s = self._measure_jump(fine, now, time, within_s) if is_in_order else math.inf
         is_lost = self._loses(reading.seq, time) and (is_usual or late <= _LIVE_S)
@@ -149,16 +141,11 @@ class Contradictions:
         jumped, self.jumped = self.jumped, now
         return now - jumped if rose is not self.rose else math.inf
 
-    def _crowds(self, second: int) -> bool:
+    def _crowds(self, now: float) -> bool:
         """Count a reading; return whether the last minute was crowded."""
-        if second == self.second:
-            self.count += 1
-            return False
-        is_crowded = self.count > max(_PER_S, 2 * self.usual)
-        passed = abs(second - self.second)
-        self.crowded_s = max(self.crowded_s + (2 if is_crowded else 0) - passed, 0)
-        if second - self.began < _LEARNED_S:
-            self.crowded_s = 0
-        self.usual += _LEARN * (self.count - self.usual)
-        self.second, self.count = second, 1
+        times, per_s = self.all_arrivals.times, max(_PER_S, 2.0 * self.all_arrivals.rate)
+        since = max(now - times[-1], 0.0) if times else 0.0
+        if not self.all_arrivals.add(now) or (now - times[0]) * per_s >= len(times):
+            since = -since
+        self.crowded_s = max(self.crowded_s + since, 0.0)
         return self.crowded_s >= _CROWDED_S

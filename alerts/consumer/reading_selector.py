@@ -1,9 +1,9 @@
 """Choose the readings that the detectors receive, and put them in order.
 
 Readings that must never alert are left out. A sensor's readings that arrive out of order are put
-back in order (`Reorder`), and while they arrive too often, only the highest pass (`Crowds`). A
-reading never counts as later than its receipt: after a time stamp in the future, the detectors
-would ignore all readings until that time.
+back in order (`Reorder`), and while they arrive too often, steep falls wait (`Crowds`). A reading
+never counts as later than its receipt: after a time stamp in the future, the detectors would ignore
+all readings until that time.
 
 If our clock is set while readings arrive, the journal records the change (`clock_step`), and the
 times of readings from sensors without a clock are shifted. If our clock was set back while the
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from detection.channels import measure_fine
+from detection.channels import MIN_S, measure_fine
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
 from detection.liveness import Arrivals
@@ -184,6 +184,9 @@ def _get_number(reading: Reading) -> int:
 
 
 _HELD: Final = 1.25
+_FALL_UG_M3: Final = 5.0
+_FALL_SHARE: Final = 3.0
+_MOMENT_S: Final = 0.1
 _MAX_HELD: Final = 64
 _LIVE_S: Final = 60.0
 
@@ -200,15 +203,27 @@ class _Held(msgspec.Struct):
     newest: float = -math.inf
     readings: list[Reading] = []
 
+    def date(self, reading: Reading, within_s: float, later: float) -> Reading:
+        """Return the next reading; at `later`, if it is older than the last by under `within_s`."""
+        time = min(reading.time, reading.received)
+        if time <= self.newest < time + within_s:
+            time = later
+            reading = msgspec.structs.replace(reading, time=later)
+        self.newest = time
+        return reading
+
 
 class Crowds:
-    """Passes only the highest readings on while a sensor's readings arrive too often.
+    """Delays steep falls while a sensor's readings arrive too often.
 
     A second device that sends clean air under the sensor's name would otherwise dilute a plume, or
-    make the sensor's own readings look old. Instead, each reading waits until `_HELD` of the usual
-    interval after the last higher one, and is dropped if another at least as high arrives meanwhile
-    (a sliding maximum). So a rise passes at once, and a fall a little late. A reading that is older
+    make the sensor's own readings look old. Instead, a reading that is much lower than the last one
+    passed waits until `_HELD` of the usual interval has passed since then, and is dropped if one at
+    least as high arrives meanwhile. Rises and gradual falls pass at once. A reading that is older
     than the last one passed counts as measured when it was received.
+
+    Some devices split a moment into messages with one time stamp. The later ones count as measured
+    just after the first, because the detectors ignore a reading that is not newer than the last.
     """
 
     def __init__(self, skipped: Counter[str], sensors: dict[str, _Held] | None = None) -> None:
@@ -218,20 +233,21 @@ class Crowds:
     def on_reading(self, reading: Reading) -> list[Reading]:
         """Add a reading; return the readings that pass now."""
         now, fine = reading.received, measure_fine(reading.values)
-        if fine is None or (reading.is_timed and now - reading.time > _LIVE_S):
+        if reading.is_timed and now - reading.time > _LIVE_S:
             return [reading]
         own = self.sensors.get(reading.sensor)
         if own is None:
             own = self.sensors[reading.sensor] = _Held(Arrivals())
-        if not own.arrivals.add(now):
-            passed, own.readings = [*own.readings[1:], reading], [reading]
-            own.newest = min(reading.time, now)
-            return passed
-        passed, held = [], own.readings
+        passed, held = [reading], own.readings
+        if fine is None or not own.arrivals.add(now):
+            if fine is not None:
+                passed, own.readings = [*held[1:], reading], passed
+            return [own.date(each, _MOMENT_S, own.newest + MIN_S) for each in passed]
+        passed = []
         while len(held) > 1 and _measure(held[-1]) <= fine:
             held.pop()
             self._skipped[reading.sensor] += 1
-        if _measure(held[0]) < fine:
+        if _measure(held[0]) < max(fine + _FALL_UG_M3, _FALL_SHARE * fine):
             passed, held[:] = [reading], [reading]
         elif len(held) < _MAX_HELD:
             held.append(reading)
@@ -240,11 +256,7 @@ class Crowds:
         while len(held) > 1 and (now - held[0].received) * own.arrivals.rate >= _HELD:
             passed.append(held[1])
             del held[0]
-        for i, each in enumerate(passed):
-            if min(each.time, each.received) <= own.newest:
-                passed[i] = msgspec.structs.replace(each, time=each.received)
-            own.newest = min(passed[i].time, each.received)
-        return passed
+        return [own.date(each, math.inf, each.received) for each in passed]
 
     def forget_times(self) -> None:
         """Forget when readings arrived, after the clock was set."""
