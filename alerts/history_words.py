@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _REASON_WORDS: Final = Words(
     {
-        "quiet": mark("quiet"),
+        "quiet": mark("no more activity"),
         "no_news": mark("no update from the detector"),
         "school_closed": mark("the school closed"),
         "missed": mark("nobody responded"),
@@ -45,7 +45,9 @@ def _list_asked(people: Any, name_of: Callable[[str], str]) -> str:
 
 _DETAILS: Final[Mapping[str, Callable[[Any, Callable[[str], str]], str]]] = {
     "sensor": lambda sensor, _name: sensor,
-    "confidence": lambda p, _name: _("%(percent)s%% likely", percent=f"{100 * p:.0f}"),
+    "confidence": lambda p, _name: (
+        _("%(percent)s%% likely", percent=f"{100 * p:.0f}") if p < 1.0 else ""
+    ),
     "severity": lambda code, _name: SEVERITY_WORDS[code],
     "action": lambda code, _name: ACTION_WORDS[code or "none"],
     "case_number": lambda number, _name: number or "—",
