@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
 
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.rendering import SPANS
@@ -71,36 +72,33 @@ class AirPages(PageGroup):
 
 
 def compute_day_means(
-    series: Any, sensors: list[str], now: float, days: int = 1
+    series: Any, sensors: Sequence[str], now: float, days: int = 1
 ) -> dict[str, list[tuple[float, float]]]:
     """Return the mean of each 24 hours before `now` and its coverage (0 to 1), by quantity.
 
     Each quarter hour with readings counts once, as the mean over the room's sensors. The newest
     mean is first; 24 hours without readings are left out.
     """
-    found: defaultdict[str, defaultdict[float, list[float]]]
-    found = defaultdict(lambda: defaultdict(list))
     start, end = round_to_quarters(now - days * DAY_S, now)
+    begins = np.arange(start, end, _QUARTER_S)
+    days_ago = np.minimum((end - 1.0 - begins) // DAY_S, days - 1).astype(int)
+    sums = defaultdict[str, Any](lambda: np.zeros((2, len(begins))))
     for sensor in sensors:
         times, values = series.aggregate_readings(sensor, start, end, _QUARTER_S, "mean", _SHOWN)
+        slots = ((np.asarray(times) - start) // _QUARTER_S).astype(int)
         for key, column in values.items():
-            for at, value in zip(times, column, strict=False):
-                if math.isfinite(value):
-                    found[key][at // _QUARTER_S].append(float(value))
-    return {key: _group_by_day(slots, end, days) for key, slots in found.items()}
-
-
-def _group_by_day(
-    slots: dict[float, list[float]], end: float, days: int
-) -> list[tuple[float, float]]:
-    by_day: defaultdict[int, list[float]] = defaultdict(list)
-    for slot, values in slots.items():
-        ago = int((end - 1.0 - slot * _QUARTER_S) // DAY_S)
-        by_day[min(ago, days - 1)].append(fmean(values))
-    return [
-        (fmean(means), min(1.0, len(means) * _QUARTER_S / DAY_S))
-        for _, means in sorted(by_day.items())
-    ]
+            has_value = np.isfinite(column)
+            sums[key][0, slots[has_value]] += column[has_value]
+            sums[key][1, slots[has_value]] += 1.0
+    found = {}
+    for key, (total, n) in sums.items():
+        has_value = n > 0
+        ago, means = days_ago[has_value], total[has_value] / n[has_value]
+        counts, totals = np.bincount(ago), np.bincount(ago, means)
+        shares = np.minimum(counts * _QUARTER_S / DAY_S, 1.0)
+        rows = zip(totals, counts, shares, strict=True)
+        found[key] = [(float(sum_ / count), float(share)) for sum_, count, share in rows if count]
+    return found
 
 
 def build_cell(key: str, days: Sequence[tuple[float, float]]) -> Cell:
