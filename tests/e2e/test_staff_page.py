@@ -672,8 +672,7 @@ def test_a_second_link_in_the_same_tab_is_about_its_own_incident_and_person(site
     wait_for(browser, lambda: find(browser, "#room").text == "Boys N2")
     browser.get(link_for(site, "fox", other))  # only the fragment differs, so nothing is loaded
     wait_for(browser, lambda: find(browser, "#room").text == "Locker room B")
-    wait_for(browser, lambda: find(browser, "#take button").is_enabled())
-    find(browser, "#take button").click()
+    wait_for(browser, lambda: find(browser, "#take button:enabled").click() is None)
     wait_for(browser, lambda: "You're responding, Mr. Fox." in find(browser, "#said").text)
     assert repository.load(site.db, other).acknowledged_by == "fox"
     assert site.load().acknowledged_by == ""
