@@ -7,7 +7,6 @@ import pytest
 
 from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
-from alerts.notify.notice import KIND_WORDS
 from alerts.page.app import create_app
 from alerts.page.views.air import compute_day_means
 from alerts.page.views.figures import gather_facts
@@ -21,8 +20,6 @@ from storage.timeseries.sqlite import SqliteSeries
 from tests.support import grafana
 from tests.support.school_series import ZONE
 from tests.support.staff_page import page_settings
-
-VAPE = KIND_WORDS["vape"]
 
 WEEK_S = 7 * 86_400.0
 DASHBOARDS = build_all(DashboardSettings(zone=ZONE))
@@ -160,7 +157,7 @@ async def test_counts_sum_to_the_incidents(page, school, embedded):
         counts = [int(n) for n in re.findall(r"<td>(\d+)</td>", table)]
         assert sum(counts) == counted.get(name, len(facts.alerts)), name
         assert f'max="{max(counts)}"' in table
-    for expected in (VAPE, "Spray", "Steam"):
+    for expected in ("Vaping", "Spray", "Steam"):
         assert expected in html
 
 
