@@ -18,7 +18,7 @@ from plumewatch.cli.options import (
     list_examples,
 )
 from plumewatch.cli.printer import echo, print_json, show_progress
-from plumewatch.config.faults import NO_SCHOOL, NO_SENSOR, ConfigError, find_line, merge_repeated
+from plumewatch.config.faults import ConfigError, find_line, merge_repeated
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -74,7 +74,7 @@ def run_check(
                 line = find_line(path.read_text("utf-8"), found.path) if error.tree else 0
                 remedy += f" in {path}" + (f", line {line}" if line else "")
             remedy = found.remedy or remedy
-            if found in (NO_SCHOOL, NO_SENSOR) or found.path == str(path):
+            if found.path == str(path):
                 sentence, remedy = found.value, found.allowed
             fault = CheckResult(found.path, State.FAULT, sentence, remedy)
             _print_result(fault, where, as_json=as_json)

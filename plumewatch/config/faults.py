@@ -97,16 +97,6 @@ _COLUMNS: Final = {
     ("room", "id"): "room_id",
     ("room", "name"): "room",
 }
-NO_SCHOOL: Final = ConfigFault(
-    "schools",
-    "the district has no school yet",
-    "put schools.csv and sensors.csv next to the configuration (docs/district.md)",
-)
-NO_SENSOR: Final = ConfigFault(
-    "sensors",
-    "the schools have no sensor yet",
-    "add a line for each sensor to sensors.csv, next to the configuration (docs/district.md)",
-)
 EXACTLY_ONE: Final = defer("exactly one of them")
 SOMEBODY: Final = defer("must name at least one person")
 LEFT_OUT: Final = defer("must be left out")

@@ -15,7 +15,7 @@ from language.plain_text import suggest_name
 from language.value_errors import describe_allowed
 from plumewatch.config.checks import find_cross_faults
 from plumewatch.config.draft import Draft
-from plumewatch.config.faults import NO_SCHOOL, NO_SENSOR, ConfigError, ConfigFault, suggest_access
+from plumewatch.config.faults import ConfigError, ConfigFault, suggest_access
 from plumewatch.config.model import DATA_DIR, PlumewatchConfig
 from plumewatch.config.sites import join_sites, normalize, read_toml
 
@@ -62,10 +62,7 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
         draft = Draft(PlumewatchConfig.model_validate(tree, context=base))
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        missing = _find_missing(tree)
-        faults += [missing] if missing else []
-        shown = (e for e in errors if not (missing and e["loc"] in (("room",), ("sensor",))))
-        faults += (_build_fault(e, tree) for e in shown)
+        faults += (_build_fault(e, tree) for e in errors)
         draft = Draft.from_config(
             _build_valid_part(PlumewatchConfig, tree, base), [e["loc"] for e in errors]
         )
@@ -135,16 +132,6 @@ def _find_model(annotation: Any) -> type[BaseModel] | None:
     return next((m for inner in get_args(annotation) if (m := _find_model(inner))), None)
 
 
-def _find_missing(tree: ConfigTree) -> ConfigFault | None:
-    """Return the fault of a district without schools or sensors; otherwise None."""
-    staff = tree.get("staff")
-    people = staff if isinstance(staff, list) else []
-    is_district = tree.is_district or any(isinstance(p, dict) and "sites" in p for p in people)
-    if not is_district or tree.get("room") or tree.get("sensor"):
-        return None
-    return NO_SENSOR if tree.get("sites") else NO_SCHOOL
-
-
 def _build_fault(error: Any, tree: ConfigTree) -> ConfigFault:
     path = ".".join(map(str, error["loc"])) or "(top level)"
     path = "district" if path == "site" and tree.is_district else path
@@ -153,8 +140,8 @@ def _build_fault(error: Any, tree: ConfigTree) -> ConfigFault:
         near = suggest_name(str(error["loc"][-1]), _list_keys(error["loc"][:-1]))
         return ConfigFault(path, "unknown key", f"see docs/settings.md for all keys{near}")
     if kind == "missing" and path in ("room", "sensor"):
-        allowed = "there must be at least one, written [[%s]]"
-        return ConfigFault(path, "missing", allowed % path)
+        allowed = f"there must be at least one: [[{path}]], or a line of sensors.csv next to it"
+        return ConfigFault(path, "missing", f"{allowed} (docs/district.md)")
     key = next((part for part in reversed(error["loc"]) if isinstance(part, str)), "")
     if kind in ("list_type", "model_type") and key in _FORMS:
         return ConfigFault(path, value, f"must be a list, such as {key} = {_FORMS[key]}")
