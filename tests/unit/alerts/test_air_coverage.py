@@ -23,7 +23,6 @@ class Quarters:
 @pytest.mark.parametrize(
     ("hours", "mean", "covered_h"),
     [
-        ({"a": 0.25}, 40.0, 0.25),
         ({"a": 17.75}, 40.0, 17.75),
         ({"a": 18}, 40.0, 18),
         ({"a": 12, "b": 12}, 30.0, 12),
