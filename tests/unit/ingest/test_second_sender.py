@@ -1,7 +1,9 @@
 """Test a second sender without sequence numbers, and honest devices that look like one."""
 
+import functools
 import json
 import random
+from itertools import chain
 
 import pytest
 from msgspec.structs import replace
@@ -21,6 +23,7 @@ PUFFS_S = (1_000.0, 1_060.0, 1_120.0, 1_180.0)
 LATE_S = 0.25
 
 
+@functools.cache
 def air(at, onsets=PUFFS_S, top=265.0):
     """Return the values at a time; puffs begin at `onsets`."""
     fine = 4.0 + random.Random(int(at * 10)).gauss(0, 0.2)
@@ -36,7 +39,7 @@ def reading(at, *, late=LATE_S, own=None, timed=True, values=None):
 
 
 def device(every, begin=0.0, end=1_300.0, **given):
-    return [reading(begin + k * every, **given) for k in range(int((end - begin) / every))]
+    return (reading(begin + k * every, **given) for k in range(int((end - begin) / every)))
 
 
 def clean(per_s, lead=0.0, values=None, begin=900.0, end=1_300.0, **given):
@@ -89,76 +92,77 @@ def exception(at):
     return at % 60 == 0 or abs(air(at)["pm25"] - air(at - 1)["pm25"]) > 2.0
 
 
+# read once, by one test each
 HONEST = {
     "a reading a second": device(1.0),
     "ten a second, as always": device(0.1, timed=False),
-    "jitter": [reading(at + random.Random(at).uniform(-0.9, 0.9)) for at in range(1_300)],
-    "shorter interval": [*device(30.0, end=500.0), *device(1.0, begin=500.0)],
-    "reports changes": [reading(float(at), timed=False) for at in range(1_300) if exception(at)],
-    "a backlog without stamps": [
-        *device(10.0, end=900.0, timed=False),
-        *(reading(10.0 * k, late=400.0 - 9.95 * k + 900.0, timed=False) for k in range(90, 130)),
-    ],
-    "a backlog between live readings": [
-        *device(1.0),
-        *(reading(at, late=300.0 - 0.9 * (at - 900), own=at) for at in range(900, 1_200)),
-        *(reading(500.0 + k, own=500.0 + k - 400.0, values=air(1_000.0 + k)) for k in range(300)),
-    ],
-    "a slow backlog": [
-        *device(10.0, end=300.0),
-        *(
+    "jitter": (reading(at + random.Random(at).uniform(-0.9, 0.9)) for at in range(1_300)),
+    "shorter interval": chain(device(30.0, end=500.0), device(1.0, begin=500.0)),
+    "reports changes": (reading(float(at), timed=False) for at in range(1_300) if exception(at)),
+    "a backlog without stamps": chain(
+        device(10.0, end=900.0, timed=False),
+        (reading(10.0 * k, late=400.0 - 9.95 * k + 900.0, timed=False) for k in range(90, 130)),
+    ),
+    "a backlog between live readings": chain(
+        device(1.0),
+        (reading(at, late=300.0 - 0.9 * (at - 900), own=at) for at in range(900, 1_200)),
+        (reading(500.0 + k, own=500.0 + k - 400.0, values=air(1_000.0 + k)) for k in range(300)),
+    ),
+    "a slow backlog": chain(
+        device(10.0, end=300.0),
+        (
             reading(300 + k / 5, own=-10_000.0 + 10 * k, values=air(10 * k % 1_300))
             for k in range(999)
         ),
-    ],
-    "a batch every minute": [
+    ),
+    "a batch every minute": (
         reading(at, late=60.0 - at % 60 + at % 60 / 1_000) for at in range(0, 1_300, 10)
-    ],
-    "a batch of a second's readings": [
+    ),
+    "a batch of a second's readings": (
         reading(at, late=60.0 - at % 60 + at % 60 / 1_000) for at in range(1_300)
-    ],
-    "late batches": [
+    ),
+    "late batches": (
         reading(at, late=100.0 - at % 60 + random.Random(at // 60).uniform(0, 30) + at % 60 / 1_000)
         for at in range(0, 1_300, 10)
-    ],
-    "slow clock": [
+    ),
+    "slow clock": (
         reading(at, own=at - 50.0, late=random.Random(at).uniform(0, 0.9)) for at in range(1_300)
-    ],
-    "clock set ahead": [reading(at, own=at - 50.0 * (at < 600)) for at in range(1_300)],
-    "clock set back": [reading(at, own=at - 3_000.0 * (at > 600)) for at in range(1_300)],
-    "clock drifts": [reading(at, own=at - 20.0 + at / 50) for at in range(1_300)],
-    "clock set back by seconds": [reading(at, own=at - 12.0 * (at > 600)) for at in range(1_300)],
-    "particles stamped when measured": [
+    ),
+    "clock set ahead": (reading(at, own=at - 50.0 * (at < 600)) for at in range(1_300)),
+    "clock set back": (reading(at, own=at - 3_000.0 * (at > 600)) for at in range(1_300)),
+    "clock drifts": (reading(at, own=at - 20.0 + at / 50) for at in range(1_300)),
+    "clock set back by seconds": (reading(at, own=at - 12.0 * (at > 600)) for at in range(1_300)),
+    "particles stamped when measured": (
         reading(at + k / 10, own=at + k / 10 - late, values=values)
         for at in range(1_300)
         for k, (late, values) in enumerate([(0.0, {"co2": 600.0}), (2.5, air(at))])
-    ],
-    "numbered, by two routes": [
+    ),
+    "numbered, by two routes": (
         replace(reading(at, late=0.3 + 1.2 * (at % 2)), seq=at) for at in range(1_300)
-    ],
-    "two clocks": [
+    ),
+    "two clocks": (
         reading(at, own=at - 50.0 * (at % 2), values=air(at - at % 2)) for at in range(1_300)
-    ],
-    "untimed readings together": [
+    ),
+    "untimed readings together": (
         reading(at, late=60.0 - at % 60, timed=False) for at in range(0, 1_300, 10)
-    ],
-    "averages apart": [
-        *device(1.0, timed=False),
-        *(reading(at, own=at - 60.0, values={"pm25": 5.0}) for at in range(30, 1_300, 60)),
-    ],
-    "three spikes": [
+    ),
+    "averages apart": chain(
+        device(1.0, timed=False),
+        (reading(at, own=at - 60.0, values={"pm25": 5.0}) for at in range(30, 1_300, 60)),
+    ),
+    "three spikes": (
         reading(at, values={"pm25": 900.0} if at in {400, 500, 600} else air(at))
         for at in range(1_300)
-    ],
-    "retained": [
-        *device(1.0),
-        *(replace(r, flags=("retained",)) for r in clean(1)),
-    ],
-    "other quantities apart": [
+    ),
+    "retained": chain(
+        device(1.0),
+        (replace(r, flags=("retained",)) for r in clean(1)),
+    ),
+    "other quantities apart": (
         reading(at + k / 10, values=values)
         for at in range(1_300)
         for k, values in enumerate([air(at), {"co2": 600.0}, {"tvoc_ppb": 90.0}, {"temp": 21.0}])
-    ],
+    ),
 }
 
 
