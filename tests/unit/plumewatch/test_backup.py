@@ -10,6 +10,7 @@ import resource
 import shutil
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 
@@ -31,30 +32,49 @@ COPY = "plumewatch-20260921T141320Z"
 TOP = 'data_dir = "data"\n[broker]\nport = {}\n[web]\nport = {}\n'
 
 
-@pytest.fixture
-def config_file(tmp_path):
-    path = tmp_path / "plumewatch.toml"
+def write_config(folder):
+    path = folder / "plumewatch.toml"
     path.write_text(one_room("n2-boys-1", top=TOP.format(free_port(), free_port())))
     return path
 
 
 @pytest.fixture
-async def used(config_file):
-    """Return the data folder of a stopped service that recorded a puff."""
-    async with running(load(config_file)) as service:
-        readings = readings_of_puff(start=time.time() - 300)
-        await store(service, readings)
-        await until(lambda: service.writers.readings.state.stored == len(readings))
-        await until(lambda: service.detection.position == len(readings))
+def config_file(tmp_path):
+    return write_config(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Return the folder of a stopped service that recorded a puff, and a backup; never written to.
+
+    Running the service takes longer than most tests.
+    """
+    folder = tmp_path_factory.mktemp("recorded")
+    config_file = write_config(folder)
+
+    async def record():
+        async with running(load(config_file)) as service:
+            readings = readings_of_puff(start=time.time() - 300)
+            await store(service, readings)
+            await until(lambda: service.writers.readings.state.stored == len(readings))
+            await until(lambda: service.detection.position == len(readings))
+
+    asyncio.run(record())
+    back_up(config_file, folder / "b")
+    return folder
+
+
+@pytest.fixture
+def used(recorded, config_file):
+    """Return the configuration of a stopped service that recorded a puff."""
+    shutil.copytree(recorded / "data", config_file.parent / "data")
     return config_file
 
 
 @pytest.fixture
-def copied(used, tmp_path):
+def copied(recorded, used):
     """Return the folder of a backup."""
-    back_up(used, tmp_path / "b")
-    (folder,) = (tmp_path / "b").iterdir()
-    return folder
+    return Path(shutil.copytree(recorded / "b", used.parent / "b"), COPY)
 
 
 def back_up(config_file, target, now=NOW):
