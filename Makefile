@@ -117,7 +117,7 @@ fuzz: $(STAMP) ## run a million mutated payloads through all decoders and mappin
 	  PLUMEWATCH_FUZZ=$${COUNT:-1000000} PLUMEWATCH_FUZZ_SEED=$$seed $(BIN)/python -m pytest \
 	    --numprocesses $(WORKERS) tests/property/test_decoder_fuzz.py tests/property/test_mapping_fuzz.py
 
-fuzz-http: $(STAMP) ## run schemathesis over every route of page, API and HTTP ingest; EXAMPLES=500
+fuzz-http: $(STAMP) ## send generated requests to every route of page, API and HTTP ingest; EXAMPLES=500
 	@FUZZ_EXAMPLES=$${EXAMPLES:-100} $(BIN)/python -m pytest tests/unit/alerts/test_page_api.py --timeout 7200
 
 attack: $(STAMP) ## try attacks on loopback: accounts, floods, forged devices, files, requests; minutes
