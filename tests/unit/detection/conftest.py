@@ -12,7 +12,7 @@ START = 1_757_203_200.0 + 9 * 3600
 
 def _simulated(_folder):
     models = ["sen55", "sps30+sgp40", "pms5003", "opcn3+sgp30", "airgradient"]
-    school = draw_school(70_001, 10, models=models, intervals=(1, 2, 5))
+    school = draw_school(70_001, 10, models=models, intervals=(2, 5, 10))
     names = [device.id for device in school.devices]
     parts = []
     for chunk in simulate(
