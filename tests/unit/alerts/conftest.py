@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import functools
 import shutil
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import starlette.routing
 
 from alerts import sensor_tests
 from alerts.access import schema as access
@@ -18,6 +20,8 @@ from storage.registry import Registry, Room, Sensor
 from tests.support import events
 from tests.support.consumer_site import ConsumerSite
 
+# each test creates the page anew, with the same routes
+starlette.routing.compile_path = functools.cache(starlette.routing.compile_path)
 ROOMS = (
     Room("n2-boys", "Boys N2", "2", "North", "Lincoln High"),
     Room("n1-girls", "Girls N1", "1", "North", "Lincoln High"),
