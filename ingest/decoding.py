@@ -273,8 +273,8 @@ class Decoder:
     `decode`: raises only `DecodeError`. It returns an empty list if it understood the message but
     there is nothing to store yet: a value in a join window, a description, a downlink receipt.
     `descriptions`: filters of topics with large descriptions (`Limits.description_bytes`).
-    `over_http`: whether the format is accepted over HTTP. Formats that join the values of several
-    topics are not.
+    `over_http`: whether the format is accepted over HTTP; by default, it is if it has no topics.
+    Formats that join the values of several topics are not.
     """
 
     name: str

@@ -66,7 +66,9 @@ def load_format(name: str) -> Decoder:
         return compiled()(message, context)
 
     topics = tuple(TopicFilter(topic).pattern for topic in tree.get("topics", ()))
-    return Decoder(name, topics, decode, tree["summary"], over_http=tree.get("over_http", False))
+    return Decoder(
+        name, topics, decode, tree["summary"], over_http=tree.get("over_http", not topics)
+    )
 
 
 def _load_row(name: str, row: dict[str, Any]) -> Decoder:
@@ -74,7 +76,7 @@ def _load_row(name: str, row: dict[str, Any]) -> Decoder:
     if not row:
         return load_format(name)
     topics, described = (tuple(row.get(key, ())) for key in ("topics", "descriptions"))
-    over_http = row.get("over_http", False)
+    over_http = row.get("over_http", not topics)
     module, _, function = row.get("code", name).partition(":")
     decode = getattr(import_module(f"ingest.decoders.{module}"), function or "decode")
     return Decoder(name, topics, decode, row["summary"], described, over_http)
