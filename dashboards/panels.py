@@ -334,10 +334,7 @@ def make_grid(
     labels = {key: {"text": text, "index": k} for k, (key, text) in enumerate(_LABELS.items())}
     every = override("byRegexp", ".*", noValue="", mappings=[{"type": "value", "options": labels}])
     titles = {name: shown["matcher"]["options"] for name, shown in columns}
-    defaults = {
-        "custom": {"minWidth": narrowest},
-        "thresholds": _thresholds([], TRANSPARENT),
-    }
+    defaults = {"custom": {"minWidth": narrowest}, "thresholds": _thresholds([], TRANSPARENT)}
     made = _panel(
         "table",
         (title, about, empty),

@@ -80,13 +80,7 @@ class GroupCommit:
     `groups`: number of groups committed.
     """
 
-    def __init__(
-        self,
-        write: Write,
-        *,
-        first_retry_s: float = 0.5,
-        pace_s: float = 0.0,
-    ) -> None:
+    def __init__(self, write: Write, *, first_retry_s: float = 0.5, pace_s: float = 0.0) -> None:
         self.groups = 0
         self._write = write
         self._until_stored = UntilStored(first_retry_s, _LAST_RETRY_S)

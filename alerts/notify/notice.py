@@ -49,11 +49,7 @@ class NoticeReason(Coded):
     @property
     def asks(self) -> bool:
         """Whether the notice asks for a response and so must be loud."""
-        return self in (
-            NoticeReason.OPENED,
-            NoticeReason.AGAIN,
-            NoticeReason.REMINDER,
-        )
+        return self in (NoticeReason.OPENED, NoticeReason.AGAIN, NoticeReason.REMINDER)
 
 
 class Priority(StrEnum):

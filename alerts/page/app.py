@@ -111,9 +111,7 @@ def create_app(settings: StaffPageSettings) -> Starlette:
             *(route for pages in PAGES for route in pages(context).list_routes()),
             Mount("/static", _Static(directory=_HERE / "static")),
         ],
-        middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.access.hosts)),
-        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.access.hosts))],
         exception_handlers={
             HTTPException: errors.on_http_error,
             StorageError: errors.on_storage_error,

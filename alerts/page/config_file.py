@@ -59,12 +59,9 @@ class ConfigFile(Protocol):
 
     def read(self) -> ConfigVersion:
         """Return the current version of the file."""
-        ...
 
     def prepare(self, version: str, edits: Sequence[Edit]) -> PreparedChange:
         """Check edits to the file with hash `version`; raise `ConfigFaultsError` for faults."""
-        ...
 
     def commit(self, change: PreparedChange) -> None:
         """Write a prepared change to the file."""
-        ...

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
-import segno
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
@@ -28,6 +27,7 @@ from alerts.page.guard import (
     require_same_origin,
 )
 from alerts.page.page_group import Access, PageGroup, serves
+from alerts.page.rendering import draw_code
 from language.messages import _, ngettext
 from storage import audit
 from storage.audit import AuditKind
@@ -233,9 +233,7 @@ class SignInGroup(PageGroup):
             address = second_factor.make_app_address(
                 secret, person, self._context.settings.school.name
             )
-            code = segno.make(address, micro=False)
-            shown["address"] = address
-            shown["picture"] = code.svg_data_uri(scale=4, border=4, light="#fff")
+            shown |= {"address": address, "picture": draw_code(address)}
         status = 403 if error else 200
         return self._context.render(request, "code.html", status, errors=[error], **shown)
 

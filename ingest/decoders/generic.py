@@ -44,13 +44,7 @@ from ingest.payloads import (
     split_objects,
     strip_bytes,
 )
-from ingest.validation import (
-    UNREAD,
-    Message,
-    Readings,
-    make_sensor_id,
-    parse_number,
-)
+from ingest.validation import UNREAD, Message, Readings, make_sensor_id, parse_number
 
 if TYPE_CHECKING:
     from storage.reading import Reading

@@ -24,13 +24,7 @@ from ingest.decoding import Context, make_state_reading, parse_stamp, read_state
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantities
 from ingest.payloads import as_text, load_object, parse_availability
-from ingest.validation import (
-    Message,
-    Readings,
-    count_all_above,
-    make_sensor_id,
-    parse_number,
-)
+from ingest.validation import Message, Readings, count_all_above, make_sensor_id, parse_number
 
 if TYPE_CHECKING:
     from storage.reading import Reading

@@ -33,12 +33,7 @@ from ingest.mapping.source import (
 from ingest.mapping.times import read_time
 from ingest.names import find_conversion, find_unit, replace_comma, split_unit
 from ingest.topics import TopicFilter
-from ingest.validation import (
-    Readings,
-    make_sensor_id,
-    parse_number,
-    settle_time,
-)
+from ingest.validation import Readings, make_sensor_id, parse_number, settle_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

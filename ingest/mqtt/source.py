@@ -25,12 +25,7 @@ import msgspec
 
 from detection.events import Detail
 from ingest.errors import BrokerError, BrokerReason
-from ingest.mqtt.connection import (
-    ignore_cut_connection,
-    is_refused,
-    make_client,
-    open_connection,
-)
+from ingest.mqtt.connection import ignore_cut_connection, is_refused, make_client, open_connection
 from ingest.mqtt.intake_loop import (
     CANARY_TOPICS,
     DROPPED,

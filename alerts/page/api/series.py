@@ -129,11 +129,7 @@ class ReadingApi(PageGroup):
             )
         shown = [key for key in keys if key in columns]
         return [
-            {
-                **place,
-                "time": to_moment(at),
-                **{key: _to_finite(columns[key][k]) for key in shown},
-            }
+            {**place, "time": to_moment(at), **{key: _to_finite(columns[key][k]) for key in shown}}
             for k, at in enumerate(map(float, times))
             if at < end
         ]

@@ -37,11 +37,7 @@ if TYPE_CHECKING:
 _LARGE: Final = ("alerts", "confirmed_rate", "responded_in_5_min", "false_alarms_per_sensor_week")
 WEEK_BEFORE: Final = mark("the week before")
 _BEFORE: Final = Words(
-    {
-        "day": mark("the day before"),
-        "week": WEEK_BEFORE,
-        "month": mark("the month before"),
-    }
+    {"day": mark("the day before"), "week": WEEK_BEFORE, "month": mark("the month before")}
 )
 
 

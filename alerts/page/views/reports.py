@@ -36,10 +36,7 @@ MEDIA: Final = {
     "parquet": "application/vnd.apache.parquet",
 }
 _DAYS: Final = "days"
-FIELDS: Final = (
-    *("name", "kind", "span", "start", "end", *KINDS),
-    *("site", "building"),
-)
+FIELDS: Final = (*("name", "kind", "span", "start", "end", *KINDS), *("site", "building"))
 _LONGEST: Final = timedelta(days=3659)
 _WEEKS: Final = 4
 _MAX_PERIODS: Final = 53
