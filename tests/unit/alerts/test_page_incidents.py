@@ -93,7 +93,6 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
     assert '<select name="verdict" required><option value="">' in shown
     asked = (await page.act(path, **form)).text
     assert "Record “Test” for 15 incidents? Reports won't count them." in asked
-    assert 'name="verdict" required' not in asked, "one question at a time"
     assert re.findall(r'<a href="/incidents/([^"?]+)">', asked) == shown_ids
     assert repository.load(page.db, ids[3]).verdict is None
     told = await confirm(page, path, asked)
