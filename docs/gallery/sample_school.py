@@ -106,6 +106,8 @@ def make_up_detections(
             if rng.random() < chance and at > before + _APART_S:
                 before = at
                 sensor = rng.choices(sensors, weights)[0]
+                if sensor == _DRIFTING and (last - day).days <= _DRIFTING_DAYS:
+                    continue  # its readings no longer match the baseline of the evidence
                 yield Detection(at, kind, sensor, rng.uniform(60, 240), rng.uniform(25, 160))
 
 
