@@ -81,7 +81,9 @@ _NARROW, _WIDE = 5, 31
 """Minimum and maximum column width, in letters."""
 _PADDING: Final = 2.0
 _WIDER: Final = 1.2
-"""Width of digits and bold letters relative to other letters."""
+"""Width of bold letters relative to others."""
+_WIDTHS: Final = {"id": 1.2, "first_evidence_local": 1.1}
+"""Width of letters in columns of digits, relative to others."""
 
 
 def translate_template_words() -> dict[str, Any]:
@@ -164,7 +166,7 @@ def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any
     longest = [
         max(
             _WIDER * len(max(head.split(), key=len)),
-            (_WIDER if name == "id" else 1.0) * max(map(len, cells), default=0),
+            _WIDTHS.get(name, 1.0) * max(map(len, cells), default=0),
         )
         for name, (head, cells) in zip(_PRINTED[table.name], made, strict=True)
     ]
