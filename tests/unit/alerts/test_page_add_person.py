@@ -194,7 +194,7 @@ async def test_people_set_up_and_remove_their_own_channels(page_of):
     page = page_of()
     await page.sign_in("ap")
     shown = (await page.client.get("/people/ap")).text
-    assert "<li>Web hook, from the configuration</li>" in shown
+    assert "<li>Webhook, from the configuration</li>" in shown
     await page.sign_in("an")
     assert 'href="/people/an"' in (await page.client.get("/account")).text
     assert (

@@ -302,11 +302,11 @@ async def test_send_me_a_test(open_page):
     page = open_page(send_test=send_test)
     await page.sign_in("ap")
     answer = await send(page, "/settings/test", look="/account")
-    assert "Web hook, from the configuration: delivered." in answer.text
+    assert "Webhook, from the configuration: delivered." in answer.text
     assert (await send(page, "/settings/test", look="/account", person="ad")).status_code == 403
     await page.sign_in("ad")
     answer = await send(page, "/settings/test", look="/account", person="fm")
-    assert "Web hook, from the configuration: not delivered (the service refused it)" in answer.text
+    assert "Webhook, from the configuration: not delivered (the service refused it)" in answer.text
     assert '<p><a href="/people/fm">F. Manager</a></p>' in answer.text
     answer = await send(page, "/settings/test", look="/account")
     assert "No channel yet" in answer.text
