@@ -285,8 +285,7 @@ async def test_rooms_and_sensors_come_in_pages(page, kind):
     every = [item["id"] for item in (await ask(page, f"/{kind}", token)).json()["items"]]
     while path:
         answer = (await ask(page, path.removeprefix("/api/v1"), token)).json()
-        (item,), path = answer["items"], answer["next"]
-        found.append(item["id"])
+        found, path = [*found, *(item["id"] for item in answer["items"])], answer["next"]
     assert found == every
 
 

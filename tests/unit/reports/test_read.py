@@ -151,14 +151,9 @@ def test_a_device_that_alarms_and_the_detector_share_an_incident(school):
     alarm(0)
     vape(school, 3)
     alarm(9_000)
+    school.push(9_005, make_event(school.start + 9_005, "", EventKind.SERVICE))
     school.run(9_010)
-    found, _ = rows(school)
+    (*found, service), _ = rows(school)
+    assert service.room == "Plumewatch"
     assert [(i.alarm_of, i.is_detected_here) for i in found] == [("sen55", True), ("sen55", False)]
     assert parse_facts(events(school.db, "details")[0])[0].params["device"] == "sen55"
-
-
-def test_an_incident_of_the_service_itself_has_a_place(school):
-    school.push(0, make_event(school.start, "", EventKind.SERVICE))
-    school.run(1)
-    (row,), _ = rows(school)
-    assert row.room == "Plumewatch"
