@@ -1,9 +1,9 @@
 """Draw the evidence picture: the air readings around an event, small enough for a phone.
 
-The picture has panels for fine particles (or the sensor's substitute), VOC and humidity. They share
-one time axis in the school's time zone. The lines for onset, alert and end have different patterns,
-so they can be told apart without color. The curve has gaps where readings are missing. The last
-line explains the curve and the baseline, and names the time zone.
+The picture has panels for fine particles (or the closest quantity that the sensor measures), VOC
+and humidity. They share one time axis in the school's time zone. The lines for onset, alert and end
+have different patterns, so they can be told apart without color. The curve has gaps where readings
+are missing. The last line explains the curve and the baseline, and names the time zone.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class EvidenceFacts:
     zone: str = "UTC"
     baselines: Mapping[str, float] = field(default_factory=dict)
     site: str = ""
-    """The site, if there are several; shown on the second line because a long first line is cut."""
+    """The site, if there are several; shown on the second line, since a long first line is cut."""
 
 
 class _Panel(NamedTuple):
@@ -281,13 +281,13 @@ def _write_levels(facts: EvidenceFacts, panel: _Panel, base: float | None) -> st
 
 
 def _write_value(key: str, value: float) -> str:
-    """Write a value as precisely as its sensor can be trusted."""
+    """Format a value with as many digits as its sensor justifies."""
     is_fine = QUANTITIES[key].resolution < 1 and abs(value) < 10
     return _shorten(round(value, 1 if is_fine else 0))
 
 
 def _shorten(value: float) -> str:
-    """Write a value with three digits.
+    """Format a value with three significant digits.
 
     >>> [_shorten(value) for value in (0, 41.34, 184.2, 1250, 25_000, 3e6)]
     ['0', '41.3', '184', '1250', '25k', '3M']
@@ -357,7 +357,7 @@ def _draw_time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]
         text = _write_clock(moment, facts.zone, "clock with seconds" if step < 60 else "clock")
         px = x(moment)
         items.append(Line(((px, y), (px, y + 4)), _FINE, 1.0))
-        # Apart from the labels of the vertical axis, half a line higher.
+        # Skip a label that would touch the vertical axis's lowest label, half a line higher.
         if _LEFT + 3.1 * len(text) < px + 2 and px < _RIGHT - 18:
             items.append(Text(px, y + 16, text, 11, _FINE, "middle"))
     foot = bottom + _FOOT - 9

@@ -95,7 +95,7 @@ def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: s
 
 
 def take_fallbacks(tx: sqlite3.Connection, now: float, refused: int | None) -> list[OutboxRow]:
-    """Return notices due on the next channel, and notice `refused`; never return one twice."""
+    """Return notices due on the next channel, plus the notice `refused`; never return one twice."""
     rows = tx.execute(
         "UPDATE outbox SET fallback_at = NULL WHERE fallback_at <= ?1 OR id = ?2"
         " AND fallback_at IS NOT NULL RETURNING *",
@@ -125,7 +125,7 @@ def cancel_earlier_rounds(tx: sqlite3.Connection, alert: Notice, person: str, no
 
 
 def has_notices(tx: sqlite3.Connection, incident: str, *, on_their_way: bool = False) -> bool:
-    """Return whether an incident has notices, or any that were sent or are pending."""
+    """Return whether an incident has notices; `on_their_way` counts only sent or pending ones."""
     found = tx.execute(
         "SELECT 1 FROM outbox WHERE incident = ?"
         " AND (NOT ? OR status IN ('due', 'leased', 'sent'))",
@@ -250,7 +250,7 @@ def mark_failed(
 
 
 def retry_refused(tx: sqlite3.Connection, incident: str, now: float) -> None:
-    """Retry the last failed alert once more for each person and channel."""
+    """Retry each person's most recent failed alert at each address, once."""
     tx.execute(
         "UPDATE outbox SET status = 'due', due_at = ?1, finished_at = NULL WHERE id IN (SELECT"  # noqa: S608 - a constant
         f" max(id) FROM outbox WHERE incident = ?2 AND status = 'failed' AND {_REASON} = ?3"

@@ -147,6 +147,6 @@ class NoticePictures:
         try:
             with use_language(code):
                 return self._source.draw_png(incident_id, settle_s=self._settle_s)
-        except Exception as error:  # noqa: BLE001 - a picture may fail in any way, the notice may not
+        except Exception as error:  # noqa: BLE001 - the notice must go out even if drawing fails
             _LOG.warning("no picture of incident %s: %s", incident_id, type(error).__name__)
             return None

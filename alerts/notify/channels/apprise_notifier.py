@@ -1,7 +1,7 @@
 """Deliver notices: to ntfy and browsers directly, to all other services through Apprise.
 
-ntfy and each scheme in `direct` have their own function. The rest works around these properties of
-Apprise:
+ntfy and each scheme in `direct` have their own function. The rest of this module works around these
+properties of Apprise:
 
 - An Apprise object throttles between sends, so each send gets a new object with one target.
 - Apprise follows redirects, so a public address could redirect a POST to an internal one. Redirects
@@ -16,11 +16,11 @@ Apprise:
 Only listed schemes are allowed. Apprise's libraries open the connections themselves, so an audit
 hook on ``socket.connect`` checks each address with the `Reach` of `storage.http_client`, but only
 in threads inside `_guard`. The hook sees the final address, so changed DNS answers and additional
-requests by a plug-in are checked too. The size of a response is not limited. Nor is its duration
-once the caller has stopped waiting. Behind an HTTP proxy, the proxy's address is checked.
+requests by a plug-in are checked too. The size of a response is not limited, and after the caller's
+timeout an abandoned send may continue. Behind an HTTP proxy, only the proxy's address is checked.
 
-A service that accepts text and picture in one request gets both. If it refuses them, the text alone
-is sent in the same attempt. Other services get only the text.
+A service that accepts a text and a picture in one request gets both. If it refuses them, the text
+alone is sent in the same attempt. Other services get only the text.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class AppriseNotifier:
         return frozenset(name for name, threads in self._threads.items() if threads.full)
 
     def accepts_picture(self, target: Secret) -> bool:
-        """Return whether the service accepts text and picture in one request."""
+        """Return whether the service accepts a text and a picture in one request."""
         row = SERVICES.get(find_scheme(target))
         return row is not None and row.takes_picture
 
@@ -198,7 +198,7 @@ def _prepare_apprise() -> None:
     logger.propagate = False
     logger.setLevel(logging.DEBUG)
     with warnings.catch_warnings():
-        # its mail plug-in imports a module that newer Python versions no longer have
+        # Apprise's mail plug-in imports a module that newer Python versions no longer have
         warnings.simplefilter("ignore", DeprecationWarning)
         apprise.Apprise.instantiate("json://localhost")  # loads all plug-ins, once
     for name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.connection"):
@@ -304,7 +304,7 @@ def _build_asset() -> apprise.AppriseAsset:
 
 
 def _build_service(url: str) -> Any:
-    """Return apprise's object for a target; None if the address is malformed."""
+    """Return Apprise's object for a target, or None if the address is malformed."""
     try:
         return apprise.Apprise.instantiate(url, asset=_build_asset(), suppress_exceptions=True)
     except Exception:  # noqa: BLE001 - a plug-in may raise anything on a malformed address
@@ -329,7 +329,7 @@ def _send(
     title, body = render(notice, scheme)
     service = _build_service(target.reveal())
     service.redirects = False
-    service.request_rate_per_sec = 0  # an upload and its post are one notice
+    service.request_rate_per_sec = 0  # no pause between a picture's upload and its message
     service.socket_connect_timeout = min(5.0, timeout_s)
     service.socket_read_timeout = min(10.0, timeout_s)
     _decorate(service, scheme, notice)
@@ -362,7 +362,7 @@ def _send(
 
 def _decorate(service: Any, scheme: str, notice: Notice) -> None:
     if scheme in {"mailto", "mailtos"}:
-        service.notify_format = apprise.NotifyFormat.TEXT  # HTML would join the lines
+        service.notify_format = apprise.NotifyFormat.TEXT  # HTML would collapse the line breaks
     elif scheme == "pover":
         service.priority = _PUSHOVER_PRIORITIES.get(notice.priority, 0)
         if notice.link:

@@ -31,13 +31,13 @@ _PRIORITIES: Final = {
 }
 _QUOTA_CODE: Final = 42_908
 _OPTIONS: Final = frozenset({"email", "icon", "tags"})
-"""Address options that are passed on to ntfy."""
+"""URL parameters that are passed on to ntfy."""
 
 
 async def send(
     target: Secret, address: Any, notice: Notice, picture: bytes | None, *, allow_private: bool
 ) -> None:
-    """Post a notice to the topics of an address that apprise has parsed."""
+    """Post a notice to the topics of an address that Apprise has parsed."""
     title, text = render(notice, "ntfy")
     server, headers = _build_server(address), _build_headers(target, address, notice)
     for topic in address.topics:

@@ -32,8 +32,8 @@ async def find_unreachable(
             await connect(host, port, reach, _TIMEOUT_S)
         except RefusedRequestError:
             return (
-                f"port {port}: the address is inside this network, which only"
-                " allow_private_targets = true under [alerts] allows"
+                f"port {port}: the address is inside this network; only"
+                " allow_private_targets = true in [alerts] allows that"
             )
         except RequestError as error:
             return f"port {port}: {error}"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _TOKEN_S: Final = 12 * 3600
 _TTL_S: Final = 3600
-"""Push services drop notices not delivered within this time, in seconds."""
+"""Time in seconds after which push services drop undelivered notices."""
 _RECORD: Final = 4096
 _MAX_TEXT: Final = 900
 _GONE: Final = (404, 410)
