@@ -1,8 +1,8 @@
-"""A simulated school on this machine, through the production path, for `plumewatch demo`.
+"""`plumewatch demo`: run a simulated school on this machine, through the production path.
 
 The demo runs on loopback: an embedded broker, the simulator as a process, the service with the
 staff page, and a small receiver in place of a phone's push service. Only the clock differs from
-production: school life runs `SPEED` times faster. Simulated staff answer some pushes; the others
+production: the school runs `SPEED` times faster. Simulated staff answer some pushes; the others
 are left to the person who tries the demo.
 """
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 SPEED: Final = 20.0
 _SEED: Final = 11
 _START: Final = datetime(2026, 9, 14, 9, 30, tzinfo=UTC)
-"""A Monday morning during the term."""
+"""A Monday morning during the school year."""
 _DAYS: Final = 2.0
 _UNANSWERED: Final = 3
 """Every third push, and all later ones about the same room, are left to the person who tries the
@@ -261,7 +261,7 @@ class Demo:
         self._console.print(Text.assemble((f"{stamp} ", "dim"), (f"{what}  ", style), escape(text)))
 
     async def _show(self) -> None:
-        """Print a summary now and then, until cancelled."""
+        """Print a summary at regular intervals, until canceled."""
         before, at = 0, time.monotonic()
         while True:
             await asyncio.sleep(_SUMMARY_S)

@@ -12,9 +12,9 @@ from sensor_sim.trace import Truth
 _COLUMNS: Final = [field.name for field in fields(Truth)]
 _EARLY_S: Final = 60.0
 _LATE_S: Final = 240.0
-"""An alert matches a session if its onset is at most this far from it."""
+"""An alert matches a session from `_EARLY_S` before its start to `_LATE_S` after its end."""
 _DECIDED_S: Final = 600.0
-"""Time after which the truth of an alert is known, since sessions are reported when they end."""
+"""Wait before judging an alert, in seconds, because sessions are reported when they end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class TruthScore:
         self._is_explained = False
 
     def add_line(self, line: str) -> None:
-        """Add a line of the simulator's truth; lines of other kinds are ignored."""
+        """Add a row of the simulator's truth; rows for other kinds of events are ignored."""
         values = next(csv.reader([line]), [])
         if len(values) != len(_COLUMNS):
             return
@@ -53,7 +53,7 @@ class TruthScore:
         self._alerts.append((room, onset))
 
     def is_explained(self, room: str, onset: float) -> bool:
-        """Return whether a finished session explains an alert."""
+        """Return whether a finished session matches an alert."""
         return any(session.explains(room, onset) for session in self._sessions.values())
 
     def explain_once(self, rooms: int, now: float) -> str:

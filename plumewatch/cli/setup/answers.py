@@ -1,4 +1,4 @@
-"""The answers about a site, from a file or from a person."""
+"""Read the answers about a site from a file, or ask a person."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRIES: Final = 3
 
 
 class Question(Protocol):
-    """Asks a person."""
+    """Asks a person questions."""
 
     def __call__(self, text: str, default: str = "", *, hidden: bool = False) -> str:
         """Return the answer to a question; with `hidden`, the typed text is not shown."""

@@ -1,7 +1,7 @@
-"""Accounts at the broker: each device has a password and can write only to its own topics.
+"""Create broker accounts: each device gets a password and can write only to its own topics.
 
-Passwords are hashed the way `mosquitto_passwd` of Mosquitto 2 does it. They have 98 random bits, so
-a few iterations are enough, and devices connect quickly.
+Passwords are hashed as by `mosquitto_passwd` of Mosquitto 2. They have 98 random bits, so a few
+iterations are enough, and devices connect quickly.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def hash_password(password: str, salt: bytes | None = None) -> str:
 
 
 def name_accounts(sensors: Iterable[str], service: str) -> dict[str, str]:
-    """Name the account of every device: its id, with hyphens for characters that brokers reserve.
+    """Return each device's account name: its id, with hyphens for characters that brokers reserve.
 
-    Names are unique, and none is the service's. An id without special characters is kept, because
-    the account lets the device write under that id.
+    Names are unique and differ from the service's account. An id without special characters is
+    kept, because the account lets the device write under that id.
 
     >>> name_accounts(["1C:82:59", "1C-82-59", "plumewatch"], "plumewatch")
     {'1C-82-59': '1C-82-59', 'plumewatch': 'plumewatch-2', '1C:82:59': '1C-82-59-2'}
@@ -86,7 +86,7 @@ def find_write_filters(sensor: str, topics: Iterable[str], others: Iterable[str]
 def build_acl(
     sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], service: str
 ) -> str:
-    """Return an acl_file: the service reads everything, a device only writes to its own topics."""
+    """Return the acl_file: the service reads everything; devices only write to their own topics."""
     lines, listed = [], list(sensors)
     for sensor in listed:
         others = set().union(*(one.topics for one in listed if one is not sensor))
@@ -99,9 +99,9 @@ topic read #
 topic read $SYS/broker/#
 topic readwrite plumewatch/canary/#
 
-# Every device writes only under its own name and reads nothing.
+# Each device only writes to its own topics and reads nothing.
 {devices}
-# Devices of the native format that are added later.
+# Devices with the native format that are added later.
 pattern write plumewatch/v1/%u/reading
 pattern write plumewatch/v1/%u/status
 """

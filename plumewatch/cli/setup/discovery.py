@@ -1,4 +1,4 @@
-"""Find the sensors that publish on a broker: listen for a while, and decode as the service does."""
+"""Find the sensors that publish on a broker: listen a while, and decode as the service does."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ class DiscoveredSensor:
     """A sensor that publishes.
 
     - `model`: model of a reference device, or empty.
-    - `valid`: those of its quantities that had a valid value.
+    - `valid`: its quantities that had a valid value.
     - `times`: times of its live readings, Unix seconds.
     - `has_own_alarm`: whether the device sent its own vape alarm.
-    - `unlikely`: quantities whose values look like another unit.
-    - `misnamed`: a description of the keys that the native format does not read.
+    - `unlikely`: quantities whose values are unlikely in the expected unit.
+    - `misnamed`: a description of the keys that the native format ignores.
     - `offsets_s`: how far its clock was ahead, for each reading.
-    - `clock`: explanation of the offset, if it matches a time zone.
+    - `clock`: an explanation of the offset, if it matches a time zone.
     - `timezone`: time zone to set for its time stamps, or empty.
     """
 
@@ -97,7 +97,7 @@ class DiscoveredSensor:
 
     @property
     def interval_s(self) -> float | None:
-        """Seconds between reports, which can have several messages; None if there were too few."""
+        """Seconds between reports (of one or more messages); None if there were too few."""
         times = sorted(set(self.times))
         if len(times) < 2:
             return None
@@ -110,7 +110,7 @@ class DiscoveredSensor:
 
     @property
     def lacks(self) -> list[str]:
-        """Missing data: particles or time, if no reading has them."""
+        """Missing data: particles or time, if none of the readings contain them."""
         return find_lacks(self.quantities, has_time=self.has_time)
 
     @property
@@ -129,10 +129,10 @@ class Discovery:
     - `columns`: columns of CSV, or the layout of frames, by topic filter.
     - `mappings`: proposed mappings, as TOML.
     - `unread`: the reason for each topic that cannot be read.
-    - `unlabeled`: why a topic is not read whose columns or layout a person could name.
+    - `unlabeled`: why a topic cannot be read until a person names its columns or layout.
     - `base`: the existing configuration; topics that it reads need no route or mapping.
-    - `apart`: by topic filter, the levels that tell apart devices of otherwise the same name.
-    - `shared`: topics of different devices that are read as one sensor all the same.
+    - `apart`: by topic filter, the levels that distinguish devices whose names are equal.
+    - `shared`: topics of different devices that are still read as one sensor.
     """
 
     columns: Mapping[str, str]
@@ -147,7 +147,7 @@ class Discovery:
 
 
 def _new_client(settings: BrokerSettings) -> aiomqtt.Client:
-    # another setup may be listening: the same client id would disconnect it
+    # a fixed client id would disconnect another setup that is listening
     return make_client(settings, f"{settings.client_id}-setup-{secrets.token_hex(4)}", clean=True)
 
 
@@ -224,7 +224,7 @@ def _find_shared(
 ) -> dict[str, Collection[int]]:
     """Return the topics of different devices that are read as one sensor, and how they differ.
 
-    They give the same quantity of particles or VOC. The values are the levels that differ.
+    Such topics carry the same particle or VOC quantity. The values are the levels that differ.
     """
     order = _build_routes(found)
     topics: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
@@ -244,7 +244,7 @@ def _find_shared(
 
 
 def _read_alone(message: Message, order: Routes, context: Context) -> list[Reading]:
-    """Return the readings in a message when nothing else was received."""
+    """Return the readings in a message, decoded as if it were the only one received."""
     states = States()
     readings = decode_message(message, replace(context, states=states), "", order)
     return [*readings, *states.joiner.close(context.limits)]
@@ -283,7 +283,7 @@ def _propose(
             found.apart[TopicFilter(_parse_mapping(text)["topic"]).pattern] = places
         if is_read:
             if _is_read_alike(found, text, context, trusted=not shared):
-                return  # another device's or value's mapping reads it
+                return  # the mapping of another device or value reads it
             text = fix_topic(text, topic)
         _build_routes(replace(found, mappings=[*found.mappings, text]))
     except (SuggestError, ConfigError, DecodeError) as error:
@@ -308,10 +308,10 @@ def _matches(mapping: Mapping[str, Any], topic: str) -> bool:
 
 
 def _is_read_alike(found: Discovery, text: str, context: Context, *, trusted: bool) -> bool:
-    """Return whether the known mappings read from a message what its own mapping would read.
+    """Return whether the known mappings already read everything that its own mapping would read.
 
-    With `trusted`, a person wrote the mapping. It may have corrected the units that the
-    proposal only guesses, and if it reads more than the proposal, nothing else is expected of it.
+    With `trusted`, a person wrote the mapping. That person may have corrected units that the
+    proposal only guesses. A trusted mapping that reads more than the proposal is accepted.
     """
     own = _parse_mapping(text)["example"][0]
     usual = {q for q, _, why in find_guessed_units(text) if why.startswith(USUAL_UNIT)}
@@ -370,7 +370,7 @@ def _collect(
         except DecodeError:
             continue
         topic = message.topic
-        # a joined value becomes a reading later, under another topic
+        # a joined value becomes part of a reading later, under another topic
         last = next(reversed(joined), "")
         joined_under[last].add(topic if joined.get(last) == topic else "")
     for reading in context.states.joiner.close(context.limits):
@@ -385,7 +385,7 @@ def _collect(
 def _check_clock(
     sensor: DiscoveredSensor, messages: Sequence[Message], order: Routes, context: Context
 ) -> None:
-    """Find out whether a sensor's clock is set to another time zone, and try a better one."""
+    """If a sensor's clock seems set to another time zone, propose the zone that fits."""
     shift = find_shift(statistics.median(sensor.offsets_s)) if sensor.offsets_s else 0.0
     if not shift:
         return
@@ -415,6 +415,6 @@ def _adopt(found: Discovery, topics: set[str]) -> None:
 
 
 def find_level(sensor: str, topic: str) -> int | None:
-    """Return the last level of a topic that is the device's name, or None."""
+    """Return the index of the last topic level that is the device's name, or None."""
     levels = [level.lower() for level in topic.split("/")]
     return max((k for k, level in enumerate(levels) if level == sensor.lower()), default=None)
