@@ -19,18 +19,9 @@ def certificate(folder: Path, days: int = 2) -> tuple[Path, Path]:
     cert_file, key_file = folder / "http.crt", folder / "http.key"
     subject = ["-subj", "/CN=plumewatch", "-addext", "subjectAltName=IP:127.0.0.1"]
     files = ["-keyout", str(key_file), "-out", str(cert_file)]
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]  # made faster than RSA
     subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),  # made faster than RSA
-            "-nodes",
-            "-days",
-            str(days),
-            *subject,
-            *files,
-        ],
+        ["openssl", "req", "-x509", *kind, "-nodes", "-days", str(days), *subject, *files],
         check=True,
         capture_output=True,
         timeout=30,

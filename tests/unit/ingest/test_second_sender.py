@@ -154,10 +154,7 @@ HONEST = {
         reading(at, values={"pm25": 900.0} if at in {400, 500, 600} else air(at))
         for at in range(1_300)
     ),
-    "retained": chain(
-        device(1.0),
-        (replace(r, flags=("retained",)) for r in clean(1)),
-    ),
+    "retained": chain(device(1.0), (replace(r, flags=("retained",)) for r in clean(1))),
     "other quantities apart": (
         reading(at + k / 10, values=values)
         for at in range(1_300)
