@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 from typing import TYPE_CHECKING, Final, NoReturn
+from urllib.parse import unquote
 
 from alerts.channels import OWN_SERVERS, SERVICES
 from alerts.errors import SecretError
@@ -82,6 +83,9 @@ class Secret:
         raise TypeError("a Secret cannot be pickled")
 
 
+_MAIL_SERVER: Final = re.compile("smtp=[^&;]*")
+
+
 def load_secret(what: str, path: Path) -> Secret:
     """Read a secret from a file; errors name `what`, never the value."""
     try:
@@ -123,8 +127,10 @@ def find_channel(target: Secret) -> str:
     name = find_scheme(target)
     if name not in OWN_SERVERS:
         return make_target_id(target).partition("-")[0]
-    place = re.split("[/?]", target.reveal().partition("://")[2])[0]
-    server = place.rpartition("@")[2].lower()
+    address = target.reveal().partition("://")[2]
+    server = re.split("[/?]", address)[0].rpartition("@")[2].lower()
+    # A mail address can name another server to connect to. Its channel must not be the first one's.
+    server += "".join(_MAIL_SERVER.findall(unquote(address.partition("?")[2]).lower()))
     return f"{name}-{Secret(server or name).compute_fingerprint()[:6]}"
 
 

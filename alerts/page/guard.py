@@ -149,9 +149,14 @@ def refuse_for_now(wait_s: float, detail: str) -> HTTPException:
 
 
 async def read_form(request: Request) -> FormData:
-    """Read a form; raise 413 if it is too large, 408 if too slow, 400 if cut off."""
+    """Read a form; raise 413 if too large, 408 if too slow, 400 if cut off or not text."""
     read = partial(request.form, max_files=0, max_fields=_MAX_FIELDS, max_part_size=5000)
-    return await _receive(request, read, _MAX_FORM)
+    try:
+        form = await _receive(request, read, _MAX_FORM)
+        "".join(f"{name}{text}" for name, text in form.multi_items()).encode()
+    except (UnicodeError, LookupError):  # a multipart form can name any encoding
+        raise HTTPException(400, _("The form isn't text.")) from None
+    return form
 
 
 async def read_body(request: Request) -> bytes:

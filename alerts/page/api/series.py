@@ -28,7 +28,7 @@ from alerts.page.api.operation import (
 )
 from alerts.page.page_group import PageGroup
 from detection.quantities import COLUMNS, QUANTITIES
-from language.plain_text import pluralize
+from language.plain_text import make_inert, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,7 +144,8 @@ def _write_answer(
         text = io.StringIO()
         writer = csv.DictWriter(text, ["sensor", "site", "site_name", "time", *shown])
         writer.writeheader()
-        writer.writerows(msgspec.to_builtins(rows))
+        for row in msgspec.to_builtins(rows):
+            writer.writerow({k: make_inert(v) if isinstance(v, str) else v for k, v in row.items()})
         return Response(text.getvalue(), media_type=CSV)
     units = {key: QUANTITIES[key].unit for key in shown}
     answer = {"step": query.step, "units": units, "items": rows}

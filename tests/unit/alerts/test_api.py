@@ -16,6 +16,7 @@ from alerts.policy import StaffMember
 from detection.events import EventKind
 from storage import audit, sqlite
 from storage.reading import Reading
+from storage.registry import Registry, Room, Sensor
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.unit.alerts.test_page import NOW
@@ -251,6 +252,14 @@ async def test_readings_as_each_and_as_averages_in_json_and_csv(page):
         ["sensor", "site", "site_name", "time", "pm25", "temp"],
         ["s1", "Lincoln High", "Lincoln High", "2026-09-07T14:00:00Z", "334.5", "-3.5"],
     ]
+
+
+async def test_no_csv_cell_is_a_formula(open_page, series):
+    registry = Registry.build([Room("r", "Boys", "1", "North", "=1+1")], [Sensor("s1", "r")])
+    page = open_page(open_reading=False, registry=registry, series=series)
+    path, asked = readings_path("2026-09-07T14:00:00Z", "2026-09-07T14:00:03Z", format="csv")
+    text = (await ask(page, path, token_of(page), params=asked)).text
+    assert {row["site_name"] for row in csv.DictReader(io.StringIO(text))} == {"'=1+1"}
 
 
 @pytest.mark.parametrize(

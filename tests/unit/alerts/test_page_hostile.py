@@ -148,3 +148,17 @@ async def test_forms_that_do_not_come_are_ended(monkeypatch, sent, status):
     with pytest.raises(HTTPException) as refused:
         await guard.read_form(Request(scope, receive))
     assert refused.value.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [("undefined", "ab"), ("utf-7", "+2AA-"), ("unicode_escape", r"\ud800"), ("none", "\xff")],
+)
+async def test_a_form_in_a_strange_encoding_is_refused(page, charset, text):
+    part = f'--XX\r\nContent-Disposition: form-data; name="token"\r\n\r\n{text}\r\n--XX--\r\n'
+    kind = f"multipart/form-data; boundary=XX; charset={charset}"
+    for path in ("/sign-in", "/answer/look"):
+        answer = await page.client.post(
+            path, content=part.encode("latin-1"), headers={"content-type": kind}
+        )
+        assert answer.status_code in {400, 403}, path
