@@ -23,7 +23,7 @@ class Service(NamedTuple):
     takes_picture: bool = False
     """Whether text and picture can be sent in one request."""
     is_own_server: bool = False
-    """Whether the address names the school's own server."""
+    """Whether the address names the server, which can be the school's own."""
 
 
 _NTFY: Final = Service("ntfy", mark("push"), body=600, takes_picture=True, is_own_server=True)
@@ -40,7 +40,7 @@ SERVICES: Final[Mapping[str, Service]] = {
     "tgram": Service("Telegram", body=800, takes_picture=True),
     "slack": Service("Slack"),
     "discord": Service("Discord"),
-    "workflows": Service("Teams", body=800),
+    "workflows": Service("Teams", body=800, is_own_server=True),
     "gchat": Service("Google Chat"),
     "wxteams": Service("Webex"),
     "twilio": Service("Twilio", mark("text message"), title=70, body=85),

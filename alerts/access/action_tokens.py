@@ -59,20 +59,14 @@ def issue(tx: sqlite3.Connection, incident: str, person: str, action: Action, no
     return token
 
 
-def issue_feedback(tx: sqlite3.Connection, token: str, grant: Grant, now: float) -> str:
-    """Create the token for later steps; repeated calls return the same token."""
+def issue_feedback(tx: sqlite3.Connection, token: str, now: float) -> str:
+    """Create the token for later steps, which expires with `token`; return the same each time."""
     derived = hmac.digest(token.encode(), Action.FEEDBACK.value.encode(), "sha256")[:_BYTES]
     following = base64.urlsafe_b64encode(derived).decode().rstrip("=")
     tx.execute(
-        "INSERT OR IGNORE INTO action_token VALUES (?, ?, ?, ?, ?, ?, NULL)",
-        (
-            hash_token(following),
-            grant.incident,
-            grant.person,
-            Action.FEEDBACK.value,
-            now,
-            grant.expires_at,
-        ),
+        "INSERT OR IGNORE INTO action_token SELECT ?, incident, person, ?, ?, expires_at, NULL"
+        " FROM action_token WHERE hash = ?",
+        (hash_token(following), Action.FEEDBACK.value, now, hash_token(token)),
     )
     return following
 

@@ -97,7 +97,7 @@ class AnswerPages(PageGroup):
             return await self._send_state(grant)
         now = self._context.settings.clock()
         feedback = await self._context.write(
-            lambda tx: action_tokens.issue_feedback(tx, token, grant, now)
+            lambda tx: action_tokens.issue_feedback(tx, token, now)
         )
         return await self._send_state(grant, feedback=feedback)
 

@@ -436,6 +436,14 @@ async def test_tokens_are_long_and_stored_as_hashes_alone(opened):
         assert action_tokens.revoke_all(tx, "ap", 0.0) == 1
 
 
+async def test_a_press_during_revocation_leaves_no_valid_link(asked):
+    page, _, token = asked
+    with sqlite.transaction(page.db) as tx:
+        action_tokens.revoke_all(tx, "ap", page.now)
+        following = action_tokens.issue_feedback(tx, token, page.now)
+    assert action_tokens.find(page.db, following).expires_at <= page.now
+
+
 async def test_the_button_of_a_web_app_on_another_host_may_be_pressed(open_page, make_event):
     page = open_page()
     token = token_for(page, page.incident(make_event))

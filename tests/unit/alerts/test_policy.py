@@ -59,6 +59,7 @@ def test_targets_are_found_by_id_and_by_person():
         ("mailtos://a:b@x.example?smtp=z", "mailtos://a:b@x.example?to=c;SM%54P=y", False),
         ("tgram://1:a/2", "tgram://9:b/3", True),
         ("tgram://1:a/2", "slack://1/2/3", False),
+        ("workflows://a.example/1/2", "workflows://b.example/1/2", False),
     ],
 )
 def test_channels_are_providers(one, other, same):
