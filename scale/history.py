@@ -17,7 +17,7 @@ it renames the parts into place. If the process dies before the commit, the next
 staged files. If it dies afterward, the next writer completes the renames. So each reading is stored
 once, and readers see only complete parts. A lock on ``_writer.lock`` allows one writer per folder.
 
-This is not a table format. Change or delete parts by hand, a day at a time.
+This is not a table format. To change or delete data, edit or remove parts by hand, a day at a time.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from storage.registry import Registry
 
 _READ: Final = 50_000
-"""Readings per commit. More would need more memory; fewer would make many small parts."""
+"""Readings per commit. More would need more memory, and fewer would make many small parts."""
 
 
 class _Cursor(msgspec.Struct):
@@ -50,8 +50,8 @@ def land_journal(
     first, last = journal.get_span()
     if cursor.offset > last:
         raise HistoryError(
-            f"the journal ends at {last}, and was landed up to {cursor.offset}: it was restored or"
-            " started over; land it into a new folder"
+            f"the journal ends at {last}, but the history goes up to {cursor.offset}: the"
+            " journal was restored or started over; write it to a new folder"
         )
     missed = max(0, first - 1 - cursor.offset)
     start = offset = max(cursor.offset, first - 1)

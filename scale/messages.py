@@ -2,10 +2,10 @@
 
 A record's key is the topic, and its value is the payload. Before a record is decoded, `Router`
 finds the shards of the sensors that its topic or payload names. `MessageDecoder` is the intake of
-one shard, with the same formats and checks as the service. Its state (open join windows, births,
-descriptions, duplicates, clocks) passes from one trigger to the next in `MessageDecoder.snapshot`.
-So a stream gives the same readings as one service, no matter how it is divided into triggers. A
-join window closes when a later message of its shard arrives.
+one shard, with the same formats and checks as the service. Its state (open join windows, Sparkplug
+births, descriptions, duplicates, clocks) passes from one trigger to the next in
+`MessageDecoder.snapshot`. So a stream gives the same readings as one service, no matter how it is
+divided into triggers. A join window closes when a later message of its shard arrives.
 
 No record can end a stream: keys and values are bytes, and unreadable records are counted and logged
 with partition and offset. The records themselves stay in Kafka.
@@ -214,7 +214,7 @@ class Router:
         """Decode a message by itself; return None if it is rejected."""
         try:
             readings = decode_message(message, self._context, "", self._routes)
-        except Exception:  # noqa: BLE001 - as in the intake, which records the reason
+        except Exception:  # noqa: BLE001 - the intake rejects it too, and records why
             return None
         return readings + self._context.states.joiner.close(self._context.limits)
 

@@ -95,7 +95,7 @@ def observe_session(session: Session, device: Device, plume: Plume | None, start
         other = (plume.rows[GAS:CO2].sum(axis=0) > SEEN_GAS_PPB) | (
             np.abs(plume.rows[WATER]) > SEEN_WATER_G_M3
         )
-        # Vaping counts as arrived by its particles; other sources also by gas or humidity.
+        # Vaping arrives with its particles; other sources also with their gas or humidity.
         passed = pm25 > SEEN_UG_M3
         if session.kind != "vape":
             passed = passed | other
@@ -127,7 +127,7 @@ def observe_session(session: Session, device: Device, plume: Plume | None, start
 
 
 def drop_unknown(truth: Truth, finish: float) -> Truth:
-    """Remove what is not known yet at `finish`."""
+    """Remove the parts of a truth that are not known yet at `finish`."""
     if truth.arrival >= finish:
         return replace(truth, arrival=math.nan, peak_time=math.nan, peak_excess=0.0)
     return truth

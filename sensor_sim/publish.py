@@ -1,7 +1,7 @@
 """Publish a stream of wire messages to a broker, timed by the simulation's clock.
 
 One connection carries all devices. The stream also contains the wills that a broker would publish
-for devices that vanish. Messages leave in the order of the stream. While `_WINDOW` messages wait
+for devices that vanish. Messages are sent in the order of the stream. While `_WINDOW` messages wait
 for an acknowledgment, the stream is not read, so memory is bounded even if the broker is slow.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _RETRY_S: Final = 0.25
 _TRIES: Final = 8
-"""How often to try a broker that does not answer yet."""
+"""Number of attempts to connect to a broker that does not answer yet."""
 _WINDOW: Final = 64
 _LOGGER: Final = logging.getLogger("sensor_sim.mqtt")
 _LOGGER.addHandler(logging.NullHandler())

@@ -21,8 +21,7 @@ DAY_S: Final = 86_400
 MINUTES: Final = 1440
 
 Activity = Literal["ordinary", "hard_restroom", "demo"]
-"""How much happens: an ordinary school day, the hard detection benchmark, or an event every
-minute."""
+"""How much happens: an ordinary school day, the hard detection benchmark, or an event a minute."""
 
 HARD_NUISANCES_PER_DAY: Final = 200.0
 HARD_VAPES_PER_DAY: Final = 14.0
@@ -59,7 +58,7 @@ class Ambient:
     ramp_s: float
 
     def get_level(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the share of the plateau at each time, 0-1."""
+        """Return the level at each time, as a fraction of the plateau."""
         up = (time - self.start) / self.ramp_s
         down = (self.end - time) / self.ramp_s
         return np.clip(np.minimum(up, down), 0, 1)
@@ -218,7 +217,7 @@ def plan_day(
             share = DEMO_EVENTS_PER_MINUTE * MINUTES / max(len(school.restrooms), 1)
             vapes, nuisances = 0.35 * share, 0.65 * share
             mask_chance = 0.2
-        # Second people and masks are sessions too, so draw fewer other sessions.
+        # A second person or a mask adds a session, so draw fewer other sessions.
         wanted = _uniform(
             rng, vapes * vape_rate / 1.1, (nuisances - mask_chance * vapes) * nuisance_rate
         )

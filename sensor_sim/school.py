@@ -109,7 +109,7 @@ def draw_school(
         interval = (
             int(intervals[int(rng.integers(len(intervals)))]) if intervals else spec.interval_s
         )
-        rng.integers(spec.firmwares)  # readings don't show which version
+        rng.integers(spec.firmwares)  # unused, but keeps later draws the same
         device = Device(room_id, room_id, model, interval)
         use = str(rng.choice(["student", "staff", "locker"], p=[0.8, 0.1, 0.1]))
         restrooms.append(Restroom(room_id, use, (device,)))

@@ -18,7 +18,7 @@ class DeviceTrace:
     - `sensor`, `room`, `model`: sensor id, room id, hardware model.
     - `time` (n,): event time by the device's own clock, Unix seconds, increasing.
     - `sent` (n,): true time of publication, Unix seconds.
-    - `values` (n, len(detection.quantities.COLUMNS): NaN if the device has no such channel or no
+    - `values` (n, len(detection.quantities.COLUMNS)): NaN if the device has no such channel or no
       value.
     - `events`: device events (`tamper`, `vendor_vape`, `restart`, ...) with their true times.
     """

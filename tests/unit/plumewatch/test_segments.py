@@ -99,7 +99,7 @@ def test_a_journal_that_was_begun_anew_is_not_mixed_with_the_old(site, tmp_path)
     commit(site, [reading(9)])
     found = run(out, "-c", site)
     assert found.code == 2
-    assert "the journal ends at 1, and was landed up to 2" in found.err
+    assert "the journal ends at 1, but the history goes up to 2" in found.err
 
 
 def test_a_missing_journal_is_reported(site, tmp_path):
