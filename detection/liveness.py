@@ -1,4 +1,4 @@
-"""Liveness: decide which sensors are silent, and alert each outage once, not once per sensor.
+"""Decide which sensors are silent, and alert each outage once instead of once per sensor.
 
 A sensor is *silent* after `LivenessSettings.missed` reporting intervals without a reading, but not
 before `LivenessSettings.min_s`. The interval is the registered one, or the learned one if that is
@@ -14,15 +14,15 @@ device that is connected but does not measure is still silent.
 Before alerting, silent sensors are collected for one reporting interval, but for at least
 `GATHER_LEAST_S` and at most `GATHER_MOST_S`. After a device's own `offline` report, the wait is
 `LivenessSettings.min_s`, so that a short reconnect is ignored. The sensors that are then still
-silent form one *outage* with one event. If there are several, a gateway, a broker or a switch is
-the likely cause. If another sensor falls silent later, but was last seen before such an outage
-began, it joins that outage. The event ends when all sensors are back. If only some return, the
-outage ends and the others start a new one.
+silent form one *outage* with one event. If there are several, the likely cause is a gateway, a
+broker or a network switch. If another sensor falls silent later, but was last seen before such an
+outage began, it joins that outage. The event ends when all sensors are back. If only some return,
+the outage ends and the others start a new one.
 
 The service's own outages do not make sensors silent. After a restart, a pause of this process or a
 lost connection to the broker (`broker_healthy`), every wait starts over. A new sensor has
-`AWAITED_S` to send its first reading. After that it counts as an outage too, separate from sensors
-that fell silent.
+`AWAITED_S` to send its first reading. After that, it is alerted as an outage too, separate from
+sensors that fell silent.
 
 `Arrivals` detects readings that arrive more often than usual, for example because two devices send
 under one name.
@@ -192,7 +192,7 @@ class _Sensor:
 
     @property
     def is_seen(self) -> bool:
-        """Whether it ever sent a reading."""
+        """Whether the sensor ever sent a reading."""
         return math.isfinite(self.last)
 
     def get_interval(self, rank: float = 0.9) -> float:
@@ -360,7 +360,7 @@ class Liveness:
         }
 
     def _missing_readings(self, found: _Sensor) -> int:
-        """Return how many readings should have come since the last one."""
+        """Return how many readings were expected since the last one."""
         if not self._state.broker_healthy or len(found.gaps) < _LEARNED:
             return 0
         return found.count_expected(self._state.now - max(found.last, self._state.floor)) - 1
@@ -477,9 +477,8 @@ class Liveness:
         ripe = {n for n, since in self._state.silent.items() if self._ripe_at(n, since) <= now}
         if not ripe:
             return []
-        is_seen = any(
-            self._state.sensors[n].is_seen for n in ripe
-        )  # the others form the next outage
+        is_seen = any(self._state.sensors[n].is_seen for n in ripe)
+        # Sensors that have never sent a reading form an outage of their own.
         names = sorted(
             n
             for n in self._state.silent
@@ -501,7 +500,7 @@ class Liveness:
         return [self._event(outage, EventPhase.ALERTED, now)]
 
     def _end_outages(self, now: float) -> list[Event]:
-        """End outages that only some sensors came back from, or that have no sensors left."""
+        """End outages without sensors, and those from which only some sensors returned in time."""
         events = []
         for outage in list(self._state.outages):
             over = outage.first_return is not None and (

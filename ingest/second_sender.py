@@ -9,7 +9,7 @@ Each of these patterns, if it recurs, means that two devices are sending under o
 - *Readings are lost*: readings with newer and older times keep alternating, although the older ones
   are no later than usual and sequence numbers do not explain the order.
 
-The readings of a single device may jump once, so a jump is only a *doubt*. `DOUBTS` of them within
+The readings of a single device may jump once, so a jump is only a *doubt*. `DOUBTS` doubts within
 `DOUBT_S` are reported. While readings arrive too often, and not evenly as after a change of the
 interval, a single jump is reported, and a return within `_INTERVALS` of the usual interval is a
 doubt. Doubts less than `_APART_S` apart count once, because stored readings without time stamps may
@@ -69,10 +69,11 @@ class Contradictions:
     `has_passed`: whether `newest` has advanced since the last reading with an older time.
     `late_s`: shortest usual delay between a reading's time and its receipt, learned for
     `_LEARNED_S` from `since`. It is learned again if no reading has had about that delay for
-    `_LEARNED_S`. `confirmed`: when one last did.
+    `_LEARNED_S`.
+    `confirmed`: when a reading last had about that delay.
     `rose`, `jumped`: direction and receive time of the last jump.
     `crowded_s`: crowded seconds minus the uncrowded seconds since then, at least 0.
-    `arrivals`, `all_arrivals`: how often readings with particles arrive, and any readings.
+    `arrivals`, `all_arrivals`: how often readings with particles arrive, and how often any do.
     """
 
     received: float = -math.inf

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 MAX_WAIT_S: Final = 1.0
 """Maximum time that a reading waits for a gap to fill, in seconds of receive time."""
 MAX_WAITING: Final = 64
-"""Maximum waiting readings per sensor; beyond that, the missing reading counts as lost."""
+"""Maximum number of waiting readings per sensor; beyond it, the missing reading counts as lost."""
 MAX_UNFILLED_GAPS: Final = 3
 """After this many unfilled gaps in a row, readings no longer wait for gaps to fill."""
 _MAX_JUMP: Final = 1_000_000
@@ -69,8 +69,8 @@ class Reorder:
 
     The detectors cannot use a reading that arrives after a later one of the same sensor. Readings
     get out of order when a broker redelivers unacknowledged messages after a reconnection, or when
-    gateways have several routes. If a device numbers its readings, the reading after a gap waits
-    until the gap is filled, for at most `MAX_WAIT_S`.
+    messages take different routes through gateways. If a device numbers its readings, the reading
+    after a gap waits until the gap is filled, for at most `MAX_WAIT_S`.
 
     Readings that arrive in order never wait, and each takes constant time. A lost reading delays
     the readings after it once, by `MAX_WAIT_S`. After `MAX_UNFILLED_GAPS` unfilled gaps in a row,
@@ -192,11 +192,11 @@ _LIVE_S: Final = 60.0
 
 
 class _Held(msgspec.Struct):
-    """What waits for one sensor.
+    """The reading last passed on for one sensor, and the lower ones that wait.
 
     `arrivals`: how often its particle readings arrive.
     `newest`: time of the last reading passed on.
-    `readings`: that reading, and lower ones that arrived after it, in falling order.
+    `readings`: that reading, then lower ones that arrived after it, in descending order.
     """
 
     arrivals: Arrivals
@@ -222,8 +222,9 @@ class Crowds:
     least as high arrives meanwhile. Rises and gradual falls pass at once. A reading that is older
     than the last one passed counts as measured when it was received.
 
-    Some devices split a moment into messages with one time stamp. The later ones count as measured
-    just after the first, because the detectors ignore a reading that is not newer than the last.
+    Some devices split one measurement into several messages with the same time stamp. The later
+    ones count as measured just after the first, because the detectors ignore a reading that is not
+    newer than the last.
     """
 
     def __init__(self, skipped: Counter[str], sensors: dict[str, _Held] | None = None) -> None:
@@ -259,7 +260,7 @@ class Crowds:
         return [own.date(each, math.inf, each.received) for each in passed]
 
     def forget_times(self) -> None:
-        """Forget when readings arrived, after the clock was set."""
+        """Forget when readings arrived, because the clock was set."""
         for own in self.sensors.values():
             own.arrivals.times, own.newest = [], -math.inf
 
@@ -269,9 +270,9 @@ def _measure(reading: Reading) -> float:
 
 
 CLOCK_SET_BACK_S: Final = 60.0
-"""If the receive time drops by more than this, in seconds, the clock was set back."""
+"""If the receive time drops by more than this many seconds, the clock was set back."""
 _NEAR_S: Final = 15.0
-"""A reading that is older than the last one by at most this is slightly older."""
+"""A reading counts as slightly older if it is at most this many seconds older than the last."""
 _CONTINUES_S: Final = 60.0
 
 
@@ -291,7 +292,7 @@ class ReadingSelector:
     If a sensor's reading has no time stamp, the service's clock is used. Once its readings have
     time stamps again, these are used, even if they are earlier. If they are earlier by more than
     `_NEAR_S`, they are used once no reading without a time stamp has arrived for `_CONTINUES_S`,
-    because some devices send old averages in between, and so might a forger.
+    because some devices send old averages in between, and an attacker might do the same.
 
     If a sensor reports fine particles, only readings with them decide which clock it uses.
     Otherwise, anyone who sends temperatures under the sensor's name could hide a plume.
