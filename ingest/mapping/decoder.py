@@ -4,7 +4,7 @@ A message is read in this order: topic, form of the payload, conditions (`when`)
 time, fields, events. Then the values go to `build_reading` or into a join window. If a condition
 does not hold, `GuardError` is raised, so that the next mapping or decoder can try the message. The
 same happens if the payload does not parse and the mapping has conditions. If a route or an HTTP
-source selects the mapping, it reads any topic. Captures are empty if the topic does not match.
+source selects the mapping, it reads any topic. If the topic does not match, captures are empty.
 
 A field is a fault if its value is null, a sentinel (`missing`), not a number, text with a different
 unit, or outside `range`. A missing value never becomes 0.
@@ -319,7 +319,7 @@ class _Mapped:
     def _find_time(
         self, view: View, message: Message, context: Context, sensor: str
     ) -> float | None:
-        """Return the device's time, or NaN if it is unusable; a time that is ahead is kept."""
+        """Return the device's time, or NaN if it is unusable; a time in the future is kept."""
         for time, read, own_zone in self._times:
             value = read(view)
             if value is ABSENT or value is None:

@@ -1,6 +1,6 @@
 """Drafts of mappings, written as TOML with comments that mark every guess.
 
-Anybody may have sent the data in a draft. So unprintable characters, quotes and backslashes are
+Anyone may have sent the data in a draft, so unprintable characters, quotes and backslashes are
 escaped in keys, strings and comments. A payload can neither end its string nor hide anything from
 the person who reads the text.
 """
@@ -49,7 +49,7 @@ _EXAMPLES: Final = 3
 
 
 class SuggestError(ValueError):
-    """There is nothing to suggest; the message explains why in one sentence."""
+    """There is nothing to suggest; the error message explains why in one sentence."""
 
 
 class ColumnsError(SuggestError):
@@ -133,7 +133,9 @@ class Draft:
             raise SuggestError(f"the suggestion reads no sample: {next(iter(made.values()))}")
         examples = list(shown.values())[:_EXAMPLES]
         self.questions += [
-            f"Sample {n} is no example: {why}." for n, why in made.items() if isinstance(why, str)
+            f"Sample {n} is not used as an example: {why}."
+            for n, why in made.items()
+            if isinstance(why, str)
         ]
         if len(shown) > _EXAMPLES:
             more = pluralize(len(shown) - _EXAMPLES, "more sample")
@@ -199,7 +201,7 @@ class Draft:
 
 
 def fix_topic(text: str, topic: str) -> str:
-    """Return a suggestion that reads this topic alone, without its captures."""
+    """Return a suggestion that reads only this topic, without captures."""
     mapping = tomllib.loads(text)["mapping"][0]
     fixed: dict[str, object] = {"topic": topic}
     if "path" not in mapping["sensor"] and "each" not in mapping:
@@ -208,7 +210,7 @@ def fix_topic(text: str, topic: str) -> str:
 
 
 def add_levels(text: str, topic: str, places: Collection[int]) -> str:
-    """Return a suggestion that names its sensor also by these levels of the topic."""
+    """Return a suggestion that adds these levels of the topic to the sensor's name."""
     mapping = tomllib.loads(text)["mapping"][0]
     levels, own = mapping["topic"].split("/"), mapping["sensor"].get("capture")
     names = {k: f"level{k + 1}" for k in places if not _CAPTURE.fullmatch(levels[k])}
@@ -337,7 +339,7 @@ def _find_place(levels: list[str], ids: set[str], metric: int) -> tuple[int, str
     if above and not any(i > metric for i in with_digits):
         return above[-1], "the level above the quantity", above[-1] not in with_digits
     if with_digits:
-        return with_digits[-1], "this level looks like the name of a device", False
+        return with_digits[-1], "this level looks like a device name", False
     if len(free) >= 3:
-        return free[-2], "the level before the last", True
+        return free[-2], "the next-to-last level", True
     return (free[-1] if len(free) == 2 else free[0]), "a level of the topic", True

@@ -43,7 +43,7 @@ _BASE64: Final = re.compile(
 )
 _KEYS: Final = frozenset({"data", "payload", "raw", "hex", "bytes", "frame", "frm_payload"})
 _USUAL_SIZE: Final = range(4, 65)
-"""Bytes of a text in JSON that may be a frame whatever its name."""
+"""Sizes in bytes at which a JSON text may be a frame, whatever its name."""
 _NUMBER: Final = r"\d{1,9}(?:\.\d{1,9})?"
 _PART: Final = re.compile(
     r"(?:(?P<name>[^:]{1,64}?)\s*:)?\s*(?P<type>[ui](?:8|16|24|32)|f32|f64)(?P<little>le)?"
@@ -74,7 +74,7 @@ def propose(
     columns: str = "",
     alone: bool = True,
 ) -> str:
-    """Return a mapping as `suggest` does; `columns` may be the layout of a frame.
+    """Return a mapping like `suggest`; `columns` may be the layout of a frame.
 
     Raises `SuggestError`. For frames without a layout, its message shows which bytes differ.
     """
@@ -86,7 +86,7 @@ def propose(
         draft = _draft_layout(topic, name, columns, frames)
         return draft.format(dict(enumerate(samples, 1)), received, zone)
     is_frame = any(not f.path or name_of(f.path).lower() in _KEYS for f in frames.values())
-    alone |= is_frame  # the values beside a frame are the gateway's, such as signal strength
+    alone |= is_frame  # values beside a frame come from the gateway, such as signal strength
     try:
         return suggest(
             topic, samples, received=received, name=name, zone=zone, columns=columns, alone=alone

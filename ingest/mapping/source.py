@@ -37,7 +37,7 @@ _FLOATS: Final = {"f32": "f", "f64": "d"}
 def parse(form: str, payload: bytes, limits: Limits) -> Any:
     """Parse a payload; return a JSON value, text, texts by name, or the cells of a CSV line.
 
-    Lines that each have a JSON object are a list.
+    If each line is a JSON object, return a list.
     """
     if form == "json":
         found = [load_json(part, limits) for part in split_objects(payload)[:_MAX_ITEMS]]

@@ -4,7 +4,7 @@ Quantities are guessed from well-known names (`ingest.names`). If the name or th
 unit, that unit is used; otherwise the unit is a guess and is marked as such. A value that could be
 several quantities (``tvoc`` without a unit) is left out, and a comment lists the choices.
 
-Anybody may have sent the samples. So their size, their depth and their number of values are
+Anyone may have sent the samples. So their size, their depth and their number of values are
 limited, nothing in them is executed, and everything in the output is escaped
 (`ingest.mapping.draft`).
 """
@@ -73,9 +73,9 @@ _IDENTITY: Final = frozenset(
     | {"gerät", "geraet", "gerat", "kennung", "equipo", "dispositivo", "aparato"}
 )
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?\d{1,6},(?:\d{1,2}|\d{4,})(?:\D.*)?")
-"""Matches a number with a decimal comma. Three digits behind it may be thousands."""
+"""Matches a number with a decimal comma. Three digits after it may be thousands."""
 DEVICE_HAS_ONE: Final = frozenset({*FINE_PARTICLES, "tvoc_ppb", "tvoc_ugm3", "voc_index"})
-"""Quantities that a device has once, so that a second one is another device's."""
+"""Quantities that a device measures only once; a second value belongs to another device."""
 _SIZE: Final = re.compile(r"(?<=_)p(?=\d)", re.IGNORECASE)
 _NOT_AIR: Final = frozenset({"rssi", "battery", "light"})
 _SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
@@ -157,7 +157,7 @@ class _Suggestion(NamedTuple):
         if not read:
             is_xml = all(s.lstrip()[:1] == b"<" for s in self.samples.values())
             raise SuggestError(
-                "XML is not read: let the device or a gateway send JSON"
+                "XML is not supported: configure the device or a gateway to send JSON"
                 if is_xml
                 else "neither JSON, key=value text, a form, CSV nor a number"
             )
@@ -189,7 +189,7 @@ class _Suggestion(NamedTuple):
     def _find_metric(self, *, named_inside: bool = False) -> int:
         """Return the topic level that names a quantity, or -1.
 
-        `named_inside`: whether the payload has an unknown name for it, which `columns` explain.
+        `named_inside`: whether the payload has an unknown name for it, which `columns` explains.
         """
         levels = self.topic.split("/")
         places = [i for i, level in enumerate(levels) if look_up(level) or _may_be_voc(level)]
@@ -530,7 +530,7 @@ def _may_be_voc(name: str) -> bool:
 def _guess(path: Steps, leaves: Leaves, unit: str | None = None) -> _Meaning | None:
     """Return the meaning of a value's name, alone or combined with its parent's (``pm.p25``).
 
-    ``P1`` next to ``P0`` or ``P2`` is not taken for PM1, because for Sensor.Community it is PM10.
+    ``P1`` next to ``P0`` or ``P2`` is not read as PM1, because Sensor.Community uses it for PM10.
     """
     word, two = name_of(path), "_".join(_names_in(path)[-2:])
     if word.lower() != "p1" or {"p0", "p2"}.isdisjoint(name_of(p).lower() for p in leaves):

@@ -46,7 +46,7 @@ _WRITTEN: Final = (
     "%m/%d/%Y %H:%M",
     "%d/%m/%Y %H:%M:%S",
 )
-"""Dates as people write them. Where both fit, the month comes first."""
+"""Dates as people write them. If both orders fit, the month comes first."""
 _DAY_AND_TIME: Final = re.compile(r"\d{1,2}([./])\d{1,2}\1\d{4} .{4,11}")
 _PLAUSIBLE_S: Final = (1e9, 4_102_444_800.0)
 """From 2001 to 2100."""

@@ -32,7 +32,7 @@ class PreparedInflux:
     """The InfluxDB that `plumewatch setup` prepares: its configuration section and secrets."""
 
     def __init__(self, answer: InfluxAnswer) -> None:
-        """Ask the server for its version and our permissions; changes nothing."""
+        """Ask the server for its version and our permissions, without changing anything."""
         TimeseriesConfig(url=answer.url, database=answer.database, org=answer.org)
         secret = answer.token
         if answer.token_file:
@@ -137,7 +137,7 @@ def _ask(question: Question) -> PreparedInflux | None:
             token = question("Token of its administrator; used once, not kept", hidden=True)
             return InfluxAnswer(url=url, org=org, token=token)
         if major == 3:
-            text = "Administrator's token (it has no other kind), which the service keeps"
+            text = "Administrator's token (this server has no other kind); the service keeps it"
             return InfluxAnswer(url=url, token=question(text, hidden=True))
         return InfluxAnswer(url=url)
 

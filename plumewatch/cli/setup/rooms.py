@@ -25,7 +25,7 @@ _ORDINALS: Final = {"1": "1st", "2": "2nd", "3": "3rd"}
 
 
 class Place(NamedTuple):
-    """Names of a room as people know it; the building and the floor may be empty."""
+    """A room's name, building and floor, as people call them; building and floor may be empty."""
 
     building: str
     floor: str

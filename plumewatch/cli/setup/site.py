@@ -119,7 +119,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
             ask_person, lambda found: asyncio.run(check_connection(_build_broker(found))), given
         )
     else:
-        raise UsageError("--answers FILE is needed without a terminal")
+        raise UsageError("without a terminal, pass --answers FILE")
     settings = _build_broker(answers)
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
@@ -131,8 +131,8 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     discovery, places = _find_sensors(settings, answers, asks=answers_file is None)
     if not places:
         raise RefusedError(
-            "no sensor that measures particles or VOC was found; let them publish to"
-            f" {answers.broker} (docs/devices.md), then plumewatch setup again"
+            "found no sensor that measures particles or VOC; configure your sensors to publish to"
+            f" {answers.broker} (docs/devices.md), then run plumewatch setup again"
         )
     if answers_file is None:
         answers = _ask_rest(answers, given.get("public_url", ""))
@@ -203,7 +203,7 @@ def _find_sensors(
     *,
     asks: bool,
 ) -> tuple[Discovery, dict[str, Place]]:
-    """Listen to the broker, print what was found, and return the places of the sensors for air.
+    """Listen to the broker, print what was found, and return the places of the air sensors.
 
     `base`: the existing configuration. `known`: folded names of the sensors in it.
     """
@@ -288,11 +288,12 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
         if shared := [name for name in places if discovery.sensors[name].decoder == decoder]:
             fields = mapping.get("field", ())
             units = ", ".join(f"{one['quantity']} in {one['unit']}" for one in fields)
-            echo(f"{list_some(shared)}: read with the units of {decoder}, which exists: {units}")
+            echo(f"{list_some(shared)}: read by the existing {decoder}, with its units: {units}")
     if discovery.shared:
         echo(
             f"{list_some(sorted(discovery.shared))}: these seem to be several devices, but would"
-            " be one sensor: name it by more levels of the topic in a mapping (docs/mappings.md)"
+            " be read as one sensor: add a mapping that names sensors by more topic levels"
+            " (docs/mappings.md)"
         )
     _print_units(discovery, places)
     if vague := [name for name in places if "gas or PM1" in discovery.sensors[name].lacks]:
@@ -310,9 +311,8 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     for name in sorted(discovery.sensors.keys() - places.keys(), key=make_sort_key):
         topic = min(discovery.sensors[name].topics)
         echo(
-            f"{name} ({topic}): skipped, because neither particles nor"
-            " VOC are read; if it sends them"
-            " under other names: plumewatch mapping suggest"
+            f"{name} ({topic}): skipped, because it has neither particles nor VOC;"
+            " if it sends them under other names, run plumewatch mapping suggest"
         )
     _print_unread(discovery, places)
 
@@ -322,9 +322,9 @@ def _print_unread(discovery: Discovery, places: Mapping[str, Place]) -> None:
     ignored = [route["topic"] for route in used if route["decoder"] == IGNORE]
     if ignored:
         echo(
-            f"{list_some(ignored)}: not read, because no name is a known quantity; messages"
+            f"{list_some(ignored)}: not read, because they contain no known quantity; messages"
             f' are dropped ([[route]], decoder = "{IGNORE}"). If one measures air, replace its'
-            " route by a mapping (docs/mappings.md)"
+            " route with a mapping (docs/mappings.md)"
         )
     shapes: dict[str, list[str]] = {}
     for topic in sorted(discovery.unread):

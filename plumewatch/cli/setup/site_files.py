@@ -106,7 +106,7 @@ def refuse_existing(folder: Path, names: Iterable[str] = OF_EVERY_SITE) -> None:
     there = [name for name in names if name != CONFIG.name and (folder / name).exists()]
     if there:
         raise UsageError(
-            f"{', '.join(there)} in {folder}: setup writes these files and replaces none; move them"
+            f"{', '.join(there)} in {folder}: setup does not overwrite these files; move them"
             " away, or choose another --folder"
         )
 
@@ -160,7 +160,7 @@ def build_files(
         carried = ", ".join(sorted(sensor.quantities)) or "its own vape alarm"
         heading = f"[[sensor]]  # reads as {sensor.decoder}: {carried}"
         if not sensor.interval_s:
-            heading += "; only one reading received, so its actual interval is not known"
+            heading += "; only one reading was received, so the actual interval is not known"
         parts.append(format_block(heading, **build_entry(sensor, rooms[places[sensor.id]])))
     parts += _build_staff(answers, files)
     used_routes, used_mappings = find_used(discovery, places)

@@ -242,7 +242,7 @@ def test_setup_again_reads_a_new_device_in_its_own_units(setup, tmp_path):
     more = {"a2": '{"pm25": "0.004%d mg/m3", "hum": 41}', "a3": '{"pm25": "5.%d ug/m3", "hum": 40}'}
     more["a4"] = '{"pm25": "6.%d ug/m3", "pm1": 3, "hum": 40}'
     again, _ = setup(send(**more))
-    shared = "a3: read with the units of mapping:diy-a1-data, which exists: pm25 in ug/m3, rh in %"
+    shared = "a3: read by the existing mapping:diy-a1-data, with its units: pm25 in ug/m3, rh in %"
     assert f"\n{shared}\n" in again.out
     config = load(path)
     assert {mapping.topic for mapping in config.mapping} == {

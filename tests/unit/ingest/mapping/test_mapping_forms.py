@@ -121,7 +121,7 @@ def test_a_frame_is_read_by_the_layout_of_the_data_sheet(written, form, binary):
     values = [{"pm25": 12.3, "temp": 19.0}, {"pm25": 12.9, "temp": 19.5}]
     assert [(e["sensor"], e["values"]) for e in entry["example"]] == [("b7", v) for v in values]
     assert is_right(entry)
-    assert "# Left out:\n#   door, offset 4\n# Sample 3 is no example: " in text
+    assert "# Left out:\n#   door, offset 4\n# Sample 3 is not used as an example: " in text
 
 
 def test_the_device_and_the_time_beside_a_frame():

@@ -185,7 +185,7 @@ def test_samples_that_are_no_examples_are_named():
     first = ({"pm25": 6, "co2": 600}, b"pm25=5", {"door": 1})
     text = text_of("a/b7/c", *first, *samples, b"x" * 20_000)
     assert "# Sample 2 is not read: it is pairs, the others are json." in text
-    assert "# Sample 3 is no example: nothing measured and nothing to report." in text
+    assert "# Sample 3 is not used as an example: nothing measured and nothing to report." in text
     assert "# Read, but not shown: 2 more samples." in text
     assert "# Sample 8 is not read: it has over 16384 bytes." in text
     assert "# Sample" not in text_of("a/b7/c", {"pm25": 6})
@@ -241,7 +241,7 @@ def test_sizes_that_may_be_something_else_are_not_guessed(content, taken):
         ("a/b/c", b"x" * 20_000, "at least one payload"),
         ("a/b/c", {"foo": 1, "b": {"c": 2}}, 'foo"] = 1; .* names that are read: pm25, .*co2'),
         ("a/b/c", {"a": "x"}, "no name in it"),
-        ("a/b/c", b"<r><pm25>7</pm25></r>", "XML is not read"),
+        ("a/b/c", b"<r><pm25>7</pm25></r>", "XML is not supported"),
         (
             "gw/node9/stat",
             {"rssi": -61, "battery": 80},
