@@ -99,7 +99,7 @@ topic read #
 topic read $SYS/broker/#
 topic readwrite plumewatch/canary/#
 
-# Each device only writes to its own topics and reads nothing.
+# Every device only writes to its own topics and reads nothing.
 {devices}
 # Devices with the native format that are added later.
 pattern write plumewatch/v1/%u/reading

@@ -164,7 +164,7 @@ def test_a_sensor_that_cannot_detect_vaping_is_named(setup, tmp_path):
     assert "so most puffs are reported only as possible vaping: b7, b8 (" in found
     assert "warn  mappings: airbox-3f21-state: no particles are read" in found
     assert "airbox-3f21-state: no time is read" in found
-    assert "node9 (gw/node9/stat): skipped, because neither particles nor VOC are read" in found
+    assert "node9 (gw/node9/stat): skipped, because it has neither particles nor VOC" in found
     config = load(tmp_path / "site/plumewatch.toml")
     assert ([m.name for m in config.mapping], config.route) == (["airbox-3f21-state"], [])
 
