@@ -131,7 +131,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     discovery, places = _find_sensors(settings, answers, asks=answers_file is None)
     if not places:
         raise RefusedError(
-            "found no sensor that measures particles or VOC; configure your sensors to publish to"
+            "no sensor that measures particles or VOC was found; configure sensors to publish to"
             f" {answers.broker} (docs/devices.md), then run plumewatch setup again"
         )
     if answers_file is None:
