@@ -106,8 +106,8 @@ def refuse_existing(folder: Path, names: Iterable[str] = OF_EVERY_SITE) -> None:
     there = [name for name in names if name != CONFIG.name and (folder / name).exists()]
     if there:
         raise UsageError(
-            f"{', '.join(there)} in {folder}: setup does not overwrite these files; move them"
-            " away, or choose another --folder"
+            f"{', '.join(there)} in {folder}: setup writes these files but never overwrites them;"
+            " move them away, or choose another --folder"
         )
 
 
