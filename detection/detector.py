@@ -34,6 +34,7 @@ from detection.episodes import (
     IDLE,
     LONGEST_S,
     OPEN,
+    SCORED_S,
     SESSION_S,
     TIMES,
     begin_pulses,
@@ -68,8 +69,6 @@ HISTORY_S: Final = 6 * 3600.0
 SILENT_S: Final = 300.0
 """An episode ends after a longer silence, both by event time and by receipt. Receipt counts too,
 because the readings of a backlog are already old when they arrive."""
-SCORED_S: Final = 240.0
-"""How long a pulse is scored; its cause is clear within minutes."""
 _NEAR, _LARGE, _RARE = range(3)
 _WHY_POSSIBLE: Final = ((), (build_fact(Detail.LARGE_PLUME),), (build_fact(Detail.RARE_READINGS),))
 """Details of a possible-vaping event by reason. `_NEAR`: the pulse scored just below the threshold.

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 SESSION_S: Final = 60.0
 """Puffs further apart than this belong to separate sessions."""
+SCORED_S: Final = 240.0
+"""How long a pulse is scored; its cause is clear within minutes."""
 LONGEST_S: Final = 3600.0
 QUIET_S: Final = 45.0
 """An episode ends when all channels have been back to normal for this long."""
@@ -174,9 +176,11 @@ def begin_pulses(episode: Episodes, time: Floats, dt: Floats, x: Floats, change:
     peak, low, pulses = episode["peak"], episode["trough"], episode["pulses"]
     first = change.has_pulse & (pulses == 0)
     trough = low + episode["pulse_base"]
-    # After a deep fall, a small rise is a new puff. After a shallow fall, it must be larger.
-    share = np.where(low < 0.25 * peak, 0.1, 0.3)
-    least = np.maximum(np.maximum(4.0, 5.0 * change.fine_noise), share * peak)
+    # After a deep fall, a small rise is a new puff. After a shallow fall, it must be larger. The
+    # peak of a pulse that is no longer scored says nothing about the air now: what is left does.
+    least = np.where(low < 0.25 * peak, 0.1, 0.3) * peak
+    least = np.where(time - episode["pulse_onset"] > SCORED_S, 0.3 * low, least)
+    least = np.maximum(np.maximum(4.0, 5.0 * change.fine_noise), least)
     again = (pulses > 0) & (low < 0.6 * peak) & (fine - trough > least)
     begin = (first | again).nonzero()[0]
     if not begin.size:

@@ -1,11 +1,12 @@
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
 
 from detection.channels import WARM_UP_S, ReadingBatch
-from detection.detector import GAP_S, SCORED_S, SILENT_S, Detector
-from detection.episodes import FEATURES
+from detection.detector import GAP_S, SILENT_S, Detector
+from detection.episodes import FEATURES, SCORED_S
 from detection.events import EventKind, EventPhase
 from detection.model import KINDS, Forest, Model
 from detection.quantities import COLUMN_INDEX, COLUMNS
@@ -65,7 +66,7 @@ def test_readings_without_particles_move_no_clock_of_particles(ahead_s, restroom
     """One arrives just before each reading of the sensor."""
     names, batch = restroom
     between = np.full_like(batch.values, np.nan)
-    between[:, COLUMN_INDEX["co2"]] = 600.0
+    between[:, COLUMN_INDEX["pressure"]] = 1000.0
     mixed = ReadingBatch(
         batch.sensor.repeat(2),
         np.column_stack([batch.time + ahead_s, batch.time]).ravel(),
@@ -224,12 +225,19 @@ def puffs(peak=200.0, n=3, dt=1.0, rh=10.0, voc=200.0):
     return batch_of(time, values), start
 
 
-@pytest.mark.parametrize("rh", [0.0, 10.0])
-@pytest.mark.parametrize("voc", [0.0, 200.0])
-@pytest.mark.parametrize("dt", [1.0, 5.0])
-def test_a_large_puff_is_never_passed_over(rh, voc, dt):
+@pytest.mark.parametrize(
+    ("dt", "voc", "rh", "before"),
+    [*product([1.0, 5.0], [0.0, 200.0], [0.0, 10.0], [0.0]), (5.0, 0.0, 0.0, 4000.0)],
+)
+def test_a_large_puff_is_never_passed_over(dt, voc, rh, before):
+    """Test clean air, and an episode that began half an hour earlier with a much larger plume."""
     batch, start = puffs(dt=dt, rh=rh, voc=voc)
-    first = events_of(fresh(["s"]), batch)[0]
+    since = batch.time - start + 1800.0
+    fading = before * np.exp(-since / 400.0) * (since > 0.0)
+    batch.values[:, [PM25, PM1, PM10]] += fading[:, None]
+    batch.values[:, VOC] += 0.05 * before * (since > 0.0)
+    events = events_of(fresh(["s"]), batch)
+    first = next(e for e in events if e.alerted >= start and e.phase is EventPhase.ALERTED)
     assert first.kind in {EventKind.VAPE, EventKind.POSSIBLE}
     assert first.alerted - start <= 15.0
 
