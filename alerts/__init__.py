@@ -1,1 +1,1 @@
-"""Incidents, notices to the right adults, and the staff page."""
+"""Incidents, notices to the staff, and the staff page."""

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 _REPLAY: Final = "replay"
 _LASTS_S: Final = 6 * 3600.0
-"""A device event still going on this long after its answer is reported again, in seconds."""
+"""A device event that continues this many seconds after people answered it is reported again."""
 _LATE_RECHECK_S: Final = 60.0
 """Seconds until an incident opened by late readings is checked again."""
 
@@ -257,7 +257,7 @@ class AlertEngine:
         return found
 
     def report_lasting(self, tx: sqlite3.Connection, now: float) -> None:
-        """Open a new incident for each device event still going on long after its answer."""
+        """Open a new incident for each device event that continues long after its answer."""
         for event in repository.load_lasting(tx, now - _LASTS_S):
             over = replace(event, phase=EventPhase.ENDED, end=now, time=now)
             new_id = event.id + repository.AGAIN
@@ -476,7 +476,7 @@ class AlertEngine:
                     # a new number each time the incident is acknowledged
                     occasion = str(escalation.find_last_round(steps)[0])
                     notices.notify_outcome(tx, incident, reason, at, occasion, only=only)
-                case effects.StartCooldown(until, severity):  # never shorten a running one
+                case effects.StartCooldown(until, severity):  # never shorten a running cooldown
                     tx.execute(
                         "INSERT INTO cooldown VALUES (?, ?, ?, ?) ON CONFLICT (kind, room)"
                         " DO UPDATE SET severity = excluded.severity,"

@@ -96,7 +96,7 @@ def bind_account(tx: sqlite3.Connection, person: str, email: str, account: Provi
 
 
 def end_earlier(tx: sqlite3.Connection, account: ProviderAccount, person: str, now: float) -> bool:
-    """End what an account has as anybody but this person; return whether there was anything.
+    """End an account's access as anyone but this person; return whether it was anyone else's.
 
     People of the directory are removed. Configured people keep their binding, so that an
     administrator must release their address before another account can sign in with it.

@@ -280,7 +280,7 @@ class ZoneMap:
     def measure_distances(self, start: str) -> dict[str, int]:
         """Return the distance from a zone to each zone reachable from it."""
         found, reached = {start: 0}, [start]
-        for here in reached:  # grows meanwhile
+        for here in reached:  # the loop appends to it
             for there in sorted(self._next.get(here, ())):
                 if there not in found:
                     found[there] = found[here] + 1

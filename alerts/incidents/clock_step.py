@@ -16,7 +16,7 @@ def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
     """Move all deadlines after the clock was set ahead by `by_s` seconds to `now`.
 
     The outbox pump keeps running and may have set some due times by the new clock already. An
-    outbox row's due time therefore moves only if it is closer to the old clock's time.
+    outbox row's due time therefore moves only if it is closer to the time on the old clock.
     """
     moved = "iif(abs({0} - ?1 + ?2) < abs({0} - ?1), {0} + ?2, {0})"
     tx.execute(

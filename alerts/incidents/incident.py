@@ -193,7 +193,7 @@ class Detection:
     """One detector event inside an incident.
 
     `first_heard_at` and `heard_at` are when its first and latest phases were received. They move
-    when the machine's clock is set, so durations are counted from them.
+    when the machine's clock is set, so that durations counted from them stay correct.
     """
 
     event_id: str

@@ -97,7 +97,7 @@ def find_event(tx: sqlite3.Connection, event_id: str) -> sqlite3.Row | None:
 
 
 def load_lasting(tx: sqlite3.Connection, answered_by: float) -> list[Event]:
-    """Return the device events that last although people answered them by this time.
+    """Return the device events that still continue although people answered them by this time.
 
     A low battery does not count, because devices rarely report it.
     """
