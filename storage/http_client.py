@@ -1,7 +1,7 @@
 """HTTP requests to other machines, and the rules for which machines they may reach.
 
 Every request goes through `request`, except the requests of three libraries.
-`alerts.notify.channels.apprise_notifier` applies the same `Reach` to apprise. The clients of
+`alerts.notify.channels.apprise_notifier` applies the same `Reach` to Apprise. The clients of
 InfluxDB and Grafana connect only to addresses that the administrator configured.
 
 A name is resolved once, and the connection uses one of its addresses that `Reach` permits. If the

@@ -364,7 +364,7 @@ class UntilStored:
                 if not is_transient(error):
                     raise
                 if what not in self.failing:
-                    log.error("%s: the disk refuses, retrying: %s", what, error)  # noqa: TRY400 - one line
+                    log.error("%s: disk error, retrying: %s", what, error)  # noqa: TRY400 - one line
                 self.failing[what] = str(error)
                 self.last_failure = time.monotonic()
                 if give_up():
@@ -373,7 +373,7 @@ class UntilStored:
                 pause = min(2 * pause, self._longest_s)
                 continue
             if self.failing.pop(what, None) is not None:
-                log.warning("%s: stored again", what)
+                log.warning("%s: storing works again", what)
             return done
 
 

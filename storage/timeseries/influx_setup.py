@@ -246,7 +246,7 @@ def make_account(http: InfluxHttp, *, writes: bool) -> Account:
     if major < 3:
         return (_make_user, _make_token)[major - 1](http, writes=writes)
     raise StorageUnavailableError(
-        "InfluxDB 3 Core has tokens of administrators only; with Enterprise make one by `influxdb3"
+        "InfluxDB 3 Core has only administrator tokens; with Enterprise, create one with `influxdb3"
         f" create token --permission 'db:{http.settings.database}:{_list_rights(writes)}'`, the"
         f" same for its databases /{MINUTE.name} and /{QUARTER_HOUR.name}"
     )

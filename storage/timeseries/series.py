@@ -102,7 +102,7 @@ def make_health(row: Mapping[str, Any]) -> Record:
 def check_interval(every_s: float) -> int:
     """Convert seconds to nanoseconds, rounded to milliseconds; raises `ValueError` if too short."""
     if not every_s >= 0.001 or math.isinf(every_s):
-        raise ValueError(f"an interval of {every_s} s is not possible; at least 0.001 s")
+        raise ValueError(f"an interval of {every_s} s is too short; use at least 0.001 s")
     return round(every_s * 1000) * 1_000_000
 
 

@@ -238,7 +238,7 @@ class SeriesWriter(Generic[S]):
         )
         await self._write_dead_letters([letter])
         if self.state.refused == 0:
-            log.warning("%s refuses a reading, now a dead letter: %s", self._name, error)
+            log.warning("%s refused a reading, which is now a dead letter: %s", self._name, error)
         self.state.refused += 1
         self._in_a_row += 1
 
