@@ -138,7 +138,7 @@ def find_window(
             raise UsageError(f"{_name_flag(kind)}: {error}") from error
         return (*_find_times(zone, period), period)
     if not request.start or not request.end:
-        raise UsageError("--from goes with --to")
+        raise UsageError("give --from and --to together")
     start, end = parse_time(request.start, zone), parse_time(request.end, zone, end=True)
     if end <= start:
         raise UsageError(

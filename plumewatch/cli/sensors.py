@@ -54,7 +54,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
                 ", ".join(f"{key} {n:,}" for key, n in found.counts.items()),
             )
             fields = {"sensor": name, "room": registry.sensors[name].room, **asdict(found)}
-            del fields["poll_error"], fields["poll_failing_since"]  # the service alone knows them
+            del fields["poll_error"], fields["poll_failing_since"]  # only the service knows them
             rows.append((fields, cells))
     columns = ("Sensor", "State", "Room", "Last reading", "Interval", "Counts")
     print_table(columns, rows, as_json=as_json)

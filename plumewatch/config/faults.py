@@ -25,8 +25,8 @@ _MAX_ALIKE: Final = 3
 """If more than this many faults of a column differ only in names and numbers, report one."""
 _AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 _TOML: Final = (
-    'text stands in straight quotes ("..."), true and false are in lowercase, and each entry of a'
-    " list begins with [[name]]"
+    'put text in straight quotes ("..."), write true and false in lowercase, and begin each entry'
+    " of a list with [[name]]"
 )
 
 

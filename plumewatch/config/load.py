@@ -56,7 +56,7 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
     tree = normalize(tree)
     tree.setdefault("data_dir", str(DATA_DIR))  # the default is relative to `base` too
     faults = list(tree.faults)
-    if tree.has_unread_table:  # its missing entries would cause faults everywhere
+    if tree.has_unread_table:  # its missing entries would cause misleading faults
         raise ConfigError(faults, tree)
     try:
         draft = Draft(PlumewatchConfig.model_validate(tree, context=base))

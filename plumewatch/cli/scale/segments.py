@@ -65,7 +65,7 @@ def _land_journal(path: Path, registry: Registry, writer: HistoryWriter) -> tupl
 
 
 def _print_landed(count: int, missed: int, writer: HistoryWriter) -> None:
-    text = f"{count} readings landed, {writer.position} in all, in {writer.buckets} buckets"
+    text = f"{count} readings written, {writer.position} in all, in {writer.buckets} buckets"
     if missed:
         text += (
             f"\n{missed} readings had been deleted from the journal before: run this more often, or"

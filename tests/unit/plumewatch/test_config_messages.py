@@ -58,8 +58,8 @@ def message(tmp_path, *changes):
         (("[web]", 'tls = "yes"\n[web]'), "[broker] tls: 'yes': must be true or false"),
         (("port = 8420", 'port 8420 # "hunter2"'), "line 18"),
         (("port = 8420", "port hunter2"), "port ..."),
-        (("[web]", "[web]\npublic_url = “hunter2”"), "public_url ...; text stands in straight"),
-        (("[web]", "[web]\npublic_url = 'hunter2"), "public_url ...; text stands in straight"),
+        (("[web]", "[web]\npublic_url = “hunter2”"), "public_url ...; put text in straight"),
+        (("[web]", "[web]\npublic_url = 'hunter2"), "public_url ...; put text in straight"),
         (("[[staff]]", "[staff]"), "each entry of a list begins with [[name]]"),
         (("[[room]]", "[shift]\n[[room]]"), "did you mean [[shift]]?"),
         (

@@ -46,10 +46,10 @@ def test_what_is_new_lands_once(site, tmp_path):
         [reading(1), reading(2, "pw-1"), reading(3, "unregistered", flags=("unknown_sensor",))],
     )
     first = run(out, "--config", site)
-    assert (first.code, first.err) == (0, "3 readings landed, 3 in all, in 2 buckets\n")
-    assert run(out, "-c", site).err == "0 readings landed, 3 in all, in 2 buckets\n"
+    assert (first.code, first.err) == (0, "3 readings written, 3 in all, in 2 buckets\n")
+    assert run(out, "-c", site).err == "0 readings written, 3 in all, in 2 buckets\n"
     commit(site, [reading(4)])
-    assert run(out, "-c", site).err == "1 readings landed, 4 in all, in 2 buckets\n"
+    assert run(out, "-c", site).err == "1 readings written, 4 in all, in 2 buckets\n"
     stored = rows(out)
     assert stored["position"].to_list() == [1, 2, 3, 4]
     assert stored["building"].to_list() == ["North", "South", "", "North"]
@@ -75,7 +75,7 @@ def test_readings_that_the_journal_deleted_before_are_reported(site, tmp_path):
         journal.prune(min_cursor=3, received_before=AT + 3.5)
     found = run(out, "-c", site)
     assert found.code == 0
-    assert "2 readings landed" in found.err
+    assert "2 readings written" in found.err
     assert "3 readings had been deleted from the journal before" in found.err
 
 

@@ -136,8 +136,8 @@ def test_response_by_shift_adds_up(make):
     ("asked", "message"),
     [
         ({}, "ask for exactly one of --from with --to, --week, --month, --term"),
-        ({"start": "2026-11-02"}, "--from goes with --to"),
-        ({"end": "2026-11-02"}, "--from goes with --to"),
+        ({"start": "2026-11-02"}, "give --from and --to together"),
+        ({"end": "2026-11-02"}, "give --from and --to together"),
         ({"week": "2026-W45", "month": "2026-11"}, "ask for exactly one of"),
         ({"start": "2026-11-02", "end": "2026-11-03", "term": "x"}, "ask for exactly one of"),
         ({"week": "45"}, "--week: '45' is not a week; a week looks like 2026-W47"),
