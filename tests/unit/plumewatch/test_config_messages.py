@@ -60,7 +60,7 @@ def message(tmp_path, *changes):
         (("port = 8420", "port hunter2"), "port ..."),
         (("[web]", "[web]\npublic_url = “hunter2”"), "public_url ...; put text in straight"),
         (("[web]", "[web]\npublic_url = 'hunter2"), "public_url ...; put text in straight"),
-        (("[[staff]]", "[staff]"), "each entry of a list begins with [[name]]"),
+        (("[[staff]]", "[staff]"), "begin each entry of a list with [[name]]"),
         (("[[room]]", "[shift]\n[[room]]"), "did you mean [[shift]]?"),
         (
             ('id = "n2-girls-1"', 'id = "n2-boys-1"'),
