@@ -24,13 +24,15 @@ class Service(NamedTuple):
     """Whether text and picture can be sent in one request."""
     is_own_server: bool = False
     """Whether the address names the server, which can be the school's own."""
+    has_markup: bool = False
+    """Whether it formats all text as markup, which Apprise doesn't escape."""
 
 
 _NTFY: Final = Service("ntfy", mark("push"), body=600, takes_picture=True, is_own_server=True)
 _MAIL: Final = Service("e-mail", mark("e-mail"), body=8000, takes_picture=True, is_own_server=True)
 _HOOK: Final = Service("JSON", mark("webhook"), takes_picture=True, is_own_server=True)
 _GOTIFY: Final = Service("Gotify", is_own_server=True)
-_MATTERMOST: Final = Service("Mattermost", is_own_server=True)
+_MATTERMOST: Final = Service("Mattermost", is_own_server=True, has_markup=True)
 
 SERVICES: Final[Mapping[str, Service]] = {
     "ntfy": _NTFY,
@@ -39,10 +41,10 @@ SERVICES: Final[Mapping[str, Service]] = {
     # title and body share the picture's caption, which is limited to 1024 characters
     "tgram": Service("Telegram", body=800, takes_picture=True),
     "slack": Service("Slack"),
-    "discord": Service("Discord"),
-    "workflows": Service("Teams", body=800, is_own_server=True),
-    "gchat": Service("Google Chat"),
-    "wxteams": Service("Webex"),
+    "discord": Service("Discord", has_markup=True),
+    "workflows": Service("Teams", body=800, is_own_server=True, has_markup=True),
+    "gchat": Service("Google Chat", has_markup=True),
+    "wxteams": Service("Webex", has_markup=True),
     "twilio": Service("Twilio", mark("text message"), title=70, body=85),
     "mailto": _MAIL,
     "mailtos": _MAIL,

@@ -10,6 +10,7 @@ import time
 from email.utils import formatdate
 
 import pytest
+import requests
 from msgspec import structs
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
@@ -19,7 +20,7 @@ from alerts.notify.channels.apprise_notifier import (
     check_target,
 )
 from alerts.notify.notice import KIND_WORDS, Priority
-from alerts.secrets import Secret
+from alerts.secrets import Secret, find_scheme
 from tests.support.provider import RISING, Provider, answer
 
 VAPE = KIND_WORDS["vape"]
@@ -27,6 +28,11 @@ VAPE = KIND_WORDS["vape"]
 LOCAL = NotifySettings(allow_private=True)
 SECRET = "hunter2topic"
 NOTICE = structs.replace(RISING, priority=Priority.URGENT)
+MARKUP = "[Go](http://e) <b>x</b> <!channel> @all *x*"
+READ_AS_MARKUP = {
+    **dict.fromkeys(("jsons", "gotifys", "pover", "twilio"), ()),
+    **dict.fromkeys(("slack", "tgram"), ("<b>x", "<!")),
+}
 
 
 @pytest.fixture(params=["json", "ntfy"])
@@ -157,8 +163,24 @@ def test_targets_that_show_their_fault_at_once(url, reason):
         "twilio://ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb@15005550006/15005550007",
     ],
 )
-def test_the_schemes_a_school_may_use(url):
-    assert check_target(Secret(url)) == []
+async def test_each_scheme_a_school_may_use_gets_text_without_markup(url, monkeypatch):
+    target, sent = Secret(url), []
+    assert check_target(target) == []
+    if url.startswith(("ntfy", "mailto")):
+        return  # plain text, and not sent with `requests`
+
+    def record(_session, request, **_more):
+        sent.append(request.body if isinstance(request.body, str) else request.body.decode())
+        response = requests.Response()
+        response.status_code, response._content = 200, b"ok"
+        return response
+
+    monkeypatch.setattr(requests.Session, "send", record)
+    await send(target, structs.replace(NOTICE, room=MARKUP))
+    markup = READ_AS_MARKUP.get(find_scheme(target), ("<b>x", "<!", "](http", "@all", "*x*"))
+    (text,) = sent
+    assert NOTICE.link in text or url.startswith(("twilio", "pover"))
+    assert [one for one in markup if one in text] == []
 
 
 async def test_ntfy_is_loud_and_opens_the_incident(provider):

@@ -65,6 +65,8 @@ _PUSHOVER_PRIORITIES: Final = {Priority.QUIET: -1, Priority.URGENT: 1}
 _JSON_FIELDS: Final = (
     *("incident", "reason", "kind", "room", "floor", "building", "since", "priority", "link"),
 )
+_INERT: Final = str.maketrans("<>[]@*_~`|\\", "‹›()＠∗＿∼ˋ¦＼")
+"""Similar characters for those that chat services read as links, mentions or formatting."""
 _STATUS: Final = re.compile(r"error[=:]\s*(\d{3})\b")
 _RETRY_AFTER: Final = re.compile(
     r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE
@@ -327,6 +329,10 @@ def _send(
     """Send a notice through Apprise; blocks, and raises `NotifyError` on failure."""
     scheme = find_scheme(target)
     title, body = render(notice, scheme)
+    has_markup = SERVICES[scheme].has_markup
+    if has_markup:
+        text = body.removesuffix(notice.link)
+        title, body = title.translate(_INERT), text.translate(_INERT) + body[len(text) :]
     service = _build_service(target.reveal())
     service.redirects = False
     service.request_rate_per_sec = 0  # no pause between a picture's upload and its message
@@ -347,7 +353,12 @@ def _send(
         )
     with _guard(Reach(settings.allow_private, private_only=_is_plain(service, scheme))) as guard:
         result = box.notify(
-            body=body, title=title, notify_type=kind, attach=attach, log_level=logging.DEBUG
+            body=body,
+            title=title,
+            body_format=None if has_markup else apprise.NotifyFormat.TEXT,
+            notify_type=kind,
+            attach=attach,
+            log_level=logging.DEBUG,
         )
     attempts = [a for r in result.results for a in r.attempts]
     if attempts and all(a.status == apprise.AppriseResultStatus.SUCCESS for a in attempts):
