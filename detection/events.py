@@ -61,7 +61,7 @@ class Detail(Coded):
         mark("far too many messages arrive under its name: the room is not monitored reliably"),
     )
     # the service itself
-    STRANGERS = "strangers", mark("many unregistered sensors")
+    UNREGISTERED = "strangers", mark("many unregistered sensors")  # the stored name is older
     SESSION_LOST = (
         "session_lost",
         mark("the broker lost the service's session: readings queued in it may be missing"),

@@ -446,7 +446,7 @@ class Integrity:
     def on_flood(self, sensor: str | None, now: float) -> None:
         """Report a flood; `sensor` is None if the name is not registered."""
         if sensor is None:
-            self._on_fault(Detail.STRANGERS)
+            self._on_fault(Detail.UNREGISTERED)
         else:
             self._find(sensor, Detail.FLOODED, now)
 
@@ -485,7 +485,7 @@ class Integrity:
     def on_unregistered(self, now: float) -> None:
         """Count an unregistered sensor that is seen for the first time."""
         if self._old < 0.5 and self._unregistered.take("", now):
-            self._on_fault(Detail.STRANGERS)
+            self._on_fault(Detail.UNREGISTERED)
 
     def take_findings(self) -> tuple[Reading, ...]:
         """Return the findings since the last call, to be journaled."""

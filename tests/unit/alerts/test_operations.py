@@ -75,7 +75,7 @@ def test_a_fault_that_goes_on_after_an_answer_is_notified_again(
 
 def test_what_was_reported_before_a_restart_ends(tx, clock, store):
     operations = Operations(clock)
-    operations.report(Detail.STRANGERS)
+    operations.report(Detail.UNREGISTERED)
     store(operations, T)
     store(Operations(clock), T + HOLD_S - 1)
     assert incidents(tx, "running") == [True]
