@@ -272,7 +272,7 @@ class Liveness:
                 if sensor not in self._outage_of:
                     self._state.silent.setdefault(sensor, received)
         elif status == "online" and found.offline_since is not None:
-            silent_too = received > self._due(found)
+            silent_too = received > self._find_due(found)
             found.offline_since = None
             if not silent_too:
                 self._schedule(sensor, found)
@@ -302,13 +302,13 @@ class Liveness:
             found = self._state.sensors[name]
             if due != found.due:
                 continue
-            if self._due(found) > now:
+            if self._find_due(found) > now:
                 self._schedule(name, found)
                 continue
             found.due = math.nan
             if name not in self._outage_of:
                 self._state.silent.setdefault(name, now)
-        return [*self._join_outages(now), *self._alert_ripe(now), *self._end_outages(now)]
+        return [*self._join_outages(now), *self._alert_outages(now), *self._end_outages(now)]
 
     def skip_gap(self) -> None:
         """Exclude the time until each sensor's next report from the learned intervals.
@@ -344,28 +344,28 @@ class Liveness:
 
     def open_outage_ids(self) -> frozenset[str]:
         """Return the event ids of the outages that are not over."""
-        events = (self._event(o, EventPhase.UPDATED, o.alerted) for o in self._state.outages)
+        events = (self._build_event(o, EventPhase.UPDATED, o.alerted) for o in self._state.outages)
         return frozenset(event.id for event in events)
 
     def get_liveness(self) -> dict[str, SensorLife]:
         """Return the liveness of every registered sensor."""
         return {
             name: SensorLife(
-                self._state_of(name, found),
+                self._get_state(name, found),
                 found.last if math.isfinite(found.last) else None,
                 found.get_interval(),
-                found.expected + self._missing_readings(found),
+                found.expected + self._count_missing(found),
             )
             for name, found in self._state.sensors.items()
         }
 
-    def _missing_readings(self, found: _Sensor) -> int:
+    def _count_missing(self, found: _Sensor) -> int:
         """Return how many readings were expected since the last one."""
         if not self._state.broker_healthy or len(found.gaps) < _LEARNED:
             return 0
         return found.count_expected(self._state.now - max(found.last, self._state.floor)) - 1
 
-    def _state_of(self, name: str, found: _Sensor) -> SensorState:
+    def _get_state(self, name: str, found: _Sensor) -> SensorState:
         if not found.is_seen:
             return SensorState.NEVER
         if name in self._outage_of:
@@ -412,23 +412,23 @@ class Liveness:
             found.gaps = [*found.gaps[1 - _GAPS :], gap]
         found.last = max(found.last, received)
         learning = len(found.gaps) <= _LEARNED or math.isnan(found.due)
-        if learning or self._due(found) < found.due:  # a shorter interval ends the longer wait
+        if learning or self._find_due(found) < found.due:  # a shorter interval ends the longer wait
             self._schedule(name, found)
 
-    def _allowance(self, found: _Sensor) -> float:
+    def _get_allowance(self, found: _Sensor) -> float:
         allowed = self.settings.missed * found.get_interval() * _JITTER
         unlearned = UNLEARNED_S if len(found.gaps) < _LEARNED else 0.0
         return max(allowed, self.settings.min_s, unlearned)
 
-    def _due(self, found: _Sensor) -> float:
+    def _find_due(self, found: _Sensor) -> float:
         if not found.is_seen:
             return max(found.awaited + AWAITED_S, self._state.floor + UNLEARNED_S)
-        return max(found.last, self._state.floor) + self._allowance(found)
+        return max(found.last, self._state.floor) + self._get_allowance(found)
 
     def _schedule(self, name: str, found: _Sensor) -> None:
         if not found.is_seen and math.isnan(found.awaited):
             return
-        found.due = self._due(found)
+        found.due = self._find_due(found)
         heapq.heappush(self._heap, (found.due, name))
 
     def _open(self, outage: _Outage) -> None:
@@ -446,7 +446,7 @@ class Liveness:
             outage.first_return = at
         return [] if outage.sensors else [self._end(outage, at)]
 
-    def _ripe_at(self, name: str, since: float) -> float:
+    def _find_alert_time(self, name: str, since: float) -> float:
         found = self._state.sensors[name]
         if found.offline_since is not None:
             return since + self.settings.min_s
@@ -470,34 +470,36 @@ class Liveness:
                     outage.sensors[name] = None
                     self._outage_of[name] = outage
                 outage.details = self._describe_several(list(outage.sensors))
-                events.append(self._event(outage, EventPhase.UPDATED, now))
+                events.append(self._build_event(outage, EventPhase.UPDATED, now))
         return events
 
-    def _alert_ripe(self, now: float) -> list[Event]:
-        ripe = {n for n, since in self._state.silent.items() if self._ripe_at(n, since) <= now}
-        if not ripe:
+    def _alert_outages(self, now: float) -> list[Event]:
+        ready = {
+            n for n, since in self._state.silent.items() if self._find_alert_time(n, since) <= now
+        }
+        if not ready:
             return []
-        is_seen = any(self._state.sensors[n].is_seen for n in ripe)
+        is_seen = any(self._state.sensors[n].is_seen for n in ready)
         # Sensors that have never sent a reading form an outage of their own.
         names = sorted(
             n
             for n in self._state.silent
             if self._state.sensors[n].is_seen == is_seen
-            and (n in ripe or self._state.sensors[n].offline_since is None)
+            and (n in ready or self._state.sensors[n].offline_since is None)
         )
         for name in names:
             del self._state.silent[name]
         several = len(names) > 1
         outage = _Outage(
             name=f"{len(names)} sensors ({names[0]} and others)" if several else names[0],
-            onset=max(self._last_well(name) for name in names),
+            onset=max(self._find_last_working(name) for name in names),
             alerted=now,
             sensors=dict.fromkeys(names),
             several=several,
             details=self._describe_several(names) if several else self._describe_one(names[0], now),
         )
         self._open(outage)
-        return [self._event(outage, EventPhase.ALERTED, now)]
+        return [self._build_event(outage, EventPhase.ALERTED, now)]
 
     def _end_outages(self, now: float) -> list[Event]:
         """End outages without sensors, and those from which only some sensors returned in time."""
@@ -516,10 +518,10 @@ class Liveness:
 
     def _find_longest_allowance(self, outage: _Outage) -> float:
         return max(
-            (self._allowance(self._state.sensors[name]) for name in outage.sensors), default=0.0
+            (self._get_allowance(self._state.sensors[name]) for name in outage.sensors), default=0.0
         )
 
-    def _last_well(self, name: str) -> float:
+    def _find_last_working(self, name: str) -> float:
         """Return when a silent sensor last worked: its last reading or its `offline` report."""
         found = self._state.sensors[name]
         if not found.is_seen:
@@ -534,7 +536,7 @@ class Liveness:
             detail = build_fact(Detail.SAYS_OFFLINE)
         else:
             detail = build_fact(Detail.SILENT, time=now - found.last, interval=found.get_interval())
-        return detail, *self._broker_note()
+        return detail, *self._describe_broker()
 
     def _describe_several(self, names: list[str]) -> tuple[Fact, ...]:
         is_seen = self._state.sensors[names[0]].is_seen
@@ -544,9 +546,9 @@ class Liveness:
             sensors=", ".join(names[:_NAMED]),
             more=max(len(names) - _NAMED, 0),
         )
-        return (detail, *self._broker_note()) if is_seen else (detail,)
+        return (detail, *self._describe_broker()) if is_seen else (detail,)
 
-    def _broker_note(self) -> tuple[Fact, ...]:
+    def _describe_broker(self) -> tuple[Fact, ...]:
         return () if self._state.broker_healthy else (build_fact(Detail.BROKER_AWAY),)
 
     def _end(self, outage: _Outage, at: float) -> Event:
@@ -559,10 +561,10 @@ class Liveness:
             outage.details += (back,)
         elif returned:
             outage.details += (build_fact(Detail.BACK, time=lasted),)
-        return self._event(outage, EventPhase.ENDED, at)
+        return self._build_event(outage, EventPhase.ENDED, at)
 
     @staticmethod
-    def _event(outage: _Outage, phase: EventPhase, at: float) -> Event:
+    def _build_event(outage: _Outage, phase: EventPhase, at: float) -> Event:
         return Event(
             sensor=outage.name,
             kind=EventKind.OFFLINE,
