@@ -161,7 +161,7 @@ class HistoryWriter:
         self.position += frame.height
         self.cursor = cursor
         self._save(pending)
-        return self._place(pending)
+        return self._move_parts(pending)
 
     def _take_lock(self) -> None:
         self._lock = (self._folder / _LOCK).open("w", encoding="utf-8")
@@ -186,7 +186,7 @@ class HistoryWriter:
             raise HistoryError(f"{self._folder}: has buckets, but no {_STATE} to continue from")
         elif (other := next(_find_other_files(self._folder), None)) is not None:
             raise HistoryError(f"{self._folder}: holds {other.name!r}; choose an empty folder")
-        self._place(pending)
+        self._move_parts(pending)
         staging = self._folder / _STAGING
         for draft in staging.glob("*") if staging.is_dir() else ():
             draft.unlink()
@@ -203,7 +203,7 @@ class HistoryWriter:
         with atomic_write(self._folder / _STATE) as draft:
             draft.write_text(json.dumps(state), encoding="utf-8")
 
-    def _place(self, pending: Sequence[tuple[str, str]]) -> list[Path]:
+    def _move_parts(self, pending: Sequence[tuple[str, str]]) -> list[Path]:
         placed = []
         for name, final in pending:
             draft, path = self._folder / _STAGING / name, self._folder / final

@@ -75,7 +75,7 @@ class Publisher:
         lost = None
         try:
             async with AsyncExitStack() as stack:
-                client = await self._connected(stack)
+                client = await self._connect(stack)
                 group = await stack.enter_async_context(asyncio.TaskGroup())
                 slots = asyncio.Semaphore(_WINDOW)
                 async for message in messages:
@@ -86,25 +86,25 @@ class Publisher:
         except* aiomqtt.MqttError as errors:
             lost = errors  # an error raised here would be wrapped in a group
         if lost is not None:
-            raise self._unreachable(_first(lost)) from lost
+            raise self._build_error(_find_error(lost)) from lost
 
-    async def _connected(self, stack: AsyncExitStack) -> aiomqtt.Client:
+    async def _connect(self, stack: AsyncExitStack) -> aiomqtt.Client:
         left = _TRIES
         while True:
             try:
-                return await stack.enter_async_context(self._client())
+                return await stack.enter_async_context(self._make_client())
             except aiomqtt.MqttError as error:
                 left -= 1
                 if not left:
-                    raise self._unreachable(error) from error
+                    raise self._build_error(error) from error
             await self.sleep(_RETRY_S)
 
-    def _unreachable(self, error: aiomqtt.MqttError) -> BrokerUnreachableError:
+    def _build_error(self, error: aiomqtt.MqttError) -> BrokerUnreachableError:
         return BrokerUnreachableError(
-            f"the broker at {self.host}:{self.port} is not reachable: {_sentence(error)}"
+            f"the broker at {self.host}:{self.port} is not reachable: {_describe(error)}"
         )
 
-    def _client(self) -> aiomqtt.Client:
+    def _make_client(self) -> aiomqtt.Client:
         client = aiomqtt.Client(
             self.host,
             self.port,
@@ -132,7 +132,7 @@ class Publisher:
         self.published += 1
 
 
-def _first(group: BaseExceptionGroup[aiomqtt.MqttError]) -> aiomqtt.MqttError:
+def _find_error(group: BaseExceptionGroup[aiomqtt.MqttError]) -> aiomqtt.MqttError:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -140,6 +140,6 @@ def _first(group: BaseExceptionGroup[aiomqtt.MqttError]) -> aiomqtt.MqttError:
     return error
 
 
-def _sentence(error: aiomqtt.MqttError) -> str:
+def _describe(error: aiomqtt.MqttError) -> str:
     text = re.sub(r"^\[[^\]]*\]\s*", "", str(error)) or type(error).__name__
     return text[0].lower() + text[1:]

@@ -64,7 +64,7 @@ class Ambient:
         return np.clip(np.minimum(up, down), 0, 1)
 
 
-def _span(hours: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+def _select_hours(hours: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
     return ((hours >= low) & (hours < high)).astype(np.float64)
 
 
@@ -76,23 +76,23 @@ def build_profiles(bells: Bells, weekday: int) -> dict[str, NDArray[np.float64]]
       On weekends, a twentieth of the visits remains, spread over the day.
     """
     hours = np.arange(MINUTES) / 60
-    school = _span(hours, bells.first, bells.last)
+    school = _select_hours(hours, bells.first, bells.last)
     cycle = (hours - bells.first) * 60 % (bells.period_min + bells.passing_min)
     passing = school * (cycle >= bells.period_min)
-    lunch = _span(hours, *bells.lunch)
-    sports = _span(hours, 17.5, 20.5) * (weekday in bells.sports_days)
-    early = _span(hours, bells.first - 0.5, bells.first)
-    evening = _span(hours, *bells.custodian)
+    lunch = _select_hours(hours, *bells.lunch)
+    sports = _select_hours(hours, 17.5, 20.5) * (weekday in bells.sports_days)
+    early = _select_hours(hours, bells.first - 0.5, bells.first)
+    evening = _select_hours(hours, *bells.custodian)
     raw = {
         "visits": school + 6 * passing + 2 * lunch + early + 0.1 * evening + sports,
         "students": school + 1.5 * passing + 1.5 * lunch + 0.5 * early + 0.4 * sports,
         "passing": passing + 0.2 * lunch,
-        "open": _span(hours, 7, 18),
+        "open": _select_hours(hours, 7, 18),
         "custodian": 2 * evening + 0.3 * school,
-        "sports": _span(hours, 18.5, 20.5) * (weekday in bells.sports_days) + 0.02 * school,
+        "sports": _select_hours(hours, 18.5, 20.5) * (weekday in bells.sports_days) + 0.02 * school,
     }
     if weekday >= 5:
-        weekend = _span(hours, 9, 17)
+        weekend = _select_hours(hours, 9, 17)
         return {name: 0.05 * weekend * MINUTES / weekend.sum() for name in raw}
     return {name: v * MINUTES / max(v.sum(), 1e-9) for name, v in raw.items()}
 
@@ -127,7 +127,7 @@ def _make(
     )
 
 
-def _ordinary(
+def _sample_ordinary(
     rng: np.random.Generator,
     restroom: Restroom,
     shapes: dict[str, NDArray[np.float64]],
@@ -148,7 +148,7 @@ def _ordinary(
     return wanted
 
 
-def _uniform(
+def _sample_uniform(
     rng: np.random.Generator, vapes_per_day: float, nuisances_per_day: float
 ) -> list[tuple[float, str]]:
     weight = np.array([SOURCES[n].hard_weight for n in _NUISANCES])
@@ -164,7 +164,7 @@ def _uniform(
     return [(float(t), str(name)) for t, name in zip(starts, names, strict=True)]
 
 
-def _companions(
+def _add_companions(
     rng: np.random.Generator, wanted: list[tuple[float, str]], mask_chance: float
 ) -> list[tuple[float, str, str]]:
     """Give some vaping a mask or a second person; return (start, source, masked_by)."""
@@ -205,7 +205,7 @@ def plan_day(
     if activity == "ordinary":
         habit = stream(seed, "habits", restroom.id)
         habits = {name: float(habit.lognormal(-0.1, 0.45)) for name in SOURCES}
-        wanted = _ordinary(rng, restroom, shapes, vape_rate, nuisance_rate, habits)
+        wanted = _sample_ordinary(rng, restroom, shapes, vape_rate, nuisance_rate, habits)
         mask_chance = 0.15
         intensity = shapes["visits"]
         visits_per_day = 150.0 if restroom.use == "student" else 50.0
@@ -218,23 +218,23 @@ def plan_day(
             vapes, nuisances = 0.35 * share, 0.65 * share
             mask_chance = 0.2
         # A second person or a mask adds a session, so draw fewer other sessions.
-        wanted = _uniform(
+        wanted = _sample_uniform(
             rng, vapes * vape_rate / 1.1, (nuisances - mask_chance * vapes) * nuisance_rate
         )
         intensity = np.ones(MINUTES)
         visits_per_day = 400.0
     midnight = float(day * DAY_S - school.utc_offset_s)
-    planned = sorted(_companions(rng, wanted, mask_chance))
+    planned = sorted(_add_companions(rng, wanted, mask_chance))
     sessions = tuple(
         _make(rng, restroom.id, day, i, name, midnight + start, mask)
         for i, (start, name, mask) in enumerate(planned)
     )
     visits = rng.poisson(visits_per_day * intensity / MINUTES).astype(np.float64)
     people = np.convolve(visits, np.ones(4), mode="full")[:MINUTES]
-    return DayPlan(people, _fan(air, people), sessions)
+    return DayPlan(people, _run_fan(air, people), sessions)
 
 
-def _fan(air: RoomAir, people: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _run_fan(air: RoomAir, people: NDArray[np.float64]) -> NDArray[np.bool_]:
     if air.fan == "always":
         return np.ones(MINUTES, bool)
     if air.fan == "broken":

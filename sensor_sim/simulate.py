@@ -153,7 +153,7 @@ class _Engine:
         self._watch: dict[str, AmbientTrack] = {}
         self._truths: list[Truth] = []
 
-    def _local(self, time: float) -> tuple[int, float]:
+    def _find_local_time(self, time: float) -> tuple[int, float]:
         day, second = divmod(time + self.school.utc_offset_s, DAY_S)
         return int(day), second / 60
 
@@ -176,8 +176,8 @@ class _Engine:
                 del room.days[old]
         return plan
 
-    def _minutes(self, room: _Room, time: float, n: int) -> tuple[NDArray[np.float64], ...]:
-        day, minute = self._local(time)
+    def _get_minutes(self, room: _Room, time: float, n: int) -> tuple[NDArray[np.float64], ...]:
+        day, minute = self._find_local_time(time)
         first = int(minute)
         fans, people = [], []
         left = n
@@ -199,7 +199,7 @@ class _Engine:
         time = begin + np.arange(TILE_S, dtype=np.float64)
         sensed: list[tuple[_Sensor, np.random.Generator, NDArray[np.float32]]] = []
         for number, room in enumerate(self.rooms):
-            fine = _every_second(slow[:, :, number].astype(np.float32))
+            fine = _interpolate(slow[:, :, number].astype(np.float32))
             self._begin_sessions(room, begin, slow[:, :, number])
             for sensor in room.sensors:
                 air = Inlet.mix(time, _sum_plumes(sensor, tile * TILE_S), fine)
@@ -222,11 +222,11 @@ class _Engine:
 
     def _advance_background(self, begin: float) -> NDArray[np.float64]:
         minutes = TILE_S // 60
-        both = [self._minutes(room, begin, minutes) for room in self.rooms]
+        both = [self._get_minutes(room, begin, minutes) for room in self.rooms]
         ach = np.stack([b[0] for b in both], axis=1)
         people = np.stack([b[1] for b in both], axis=1)
         at = begin + 60.0 * np.arange(minutes, dtype=np.float64)
-        day, _ = self._local(begin)
+        day, _ = self._find_local_time(begin)
         for d in (day, day + 1):
             if d not in self._ambient:
                 self._ambient[d] = plan_ambient(
@@ -254,7 +254,7 @@ class _Engine:
             first = int(session.start - self.start)
             minute = int((session.start - begin) // 60)
             now = slow[minute]
-            ach, _ = self._minutes(room, session.start, 240)
+            ach, _ = self._get_minutes(room, session.start, 240)
             rh = float(Inlet.mix(np.zeros(1), None, now[:, None].astype(np.float32)).rh[0])
             shared = Place.draw(stream(self._seed, "release", session.id))
             source = SOURCES[session.source]
@@ -349,7 +349,7 @@ class _Engine:
         return out
 
 
-def _every_second(nodes: NDArray[np.float32]) -> NDArray[np.float32]:
+def _interpolate(nodes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Interpolate minutes of shape (minutes + 1, rows) to seconds of shape (rows, seconds)."""
     low, step = nodes[:-1].T, np.diff(nodes, axis=0).T
     between = np.arange(60, dtype=np.float32) / np.float32(60)

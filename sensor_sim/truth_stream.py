@@ -23,7 +23,7 @@ class TruthStream:
 
     def add(self, truths: Iterable[Truth]) -> None:
         """Add the truth for one stretch of time."""
-        self._write([_plain(value) for value in astuple(truth)] for truth in truths)
+        self._write([_format(value) for value in astuple(truth)] for truth in truths)
 
     def _write(self, rows: Iterable[Iterable[object]]) -> None:
         text = io.StringIO()
@@ -32,7 +32,7 @@ class TruthStream:
         self._stream.flush()
 
 
-def _plain(value: object) -> object:
+def _format(value: object) -> object:
     if isinstance(value, float):
         if math.isnan(value):
             return ""

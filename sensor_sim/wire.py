@@ -55,7 +55,7 @@ class SimulatedDevice:
 
     def connect(self, at: float) -> WireMessage:
         """Return the retained message ``online``."""
-        return self._message("status", b"online", at, retain=True)
+        return self._make_message("status", b"online", at, retain=True)
 
     def make_reading(self, time: float, sent: float, values: Mapping[str, float]) -> WireMessage:
         """Return a reading with the finite values; its time stamp is in milliseconds."""
@@ -63,18 +63,18 @@ class SimulatedDevice:
         for key, value in values.items():
             decimals = _DECIMALS[key]
             body[key] = round(value, decimals) if decimals else round(value)
-        return self._reading(time, sent, body)
+        return self._encode_reading(time, sent, body)
 
     def make_event(self, at: float, event: str) -> WireMessage:
         """Return a reading that has a device event and no values."""
-        return self._reading(at, at, {"events": [event]})
+        return self._encode_reading(at, at, {"events": [event]})
 
-    def _reading(self, time: float, sent: float, body: Mapping[str, object]) -> WireMessage:
+    def _encode_reading(self, time: float, sent: float, body: Mapping[str, object]) -> WireMessage:
         stamp = datetime.fromtimestamp(round(time, 3), UTC).replace(tzinfo=None)
         head = {"time": stamp.isoformat(timespec="milliseconds") + "Z", "seq": self._seq + 1}
-        return self._message("reading", msgspec.json.encode({**head, **body}), sent)
+        return self._make_message("reading", msgspec.json.encode({**head, **body}), sent)
 
-    def _message(
+    def _make_message(
         self, topic: str, payload: bytes, sent: float, *, retain: bool = False
     ) -> WireMessage:
         self._seq += 1
@@ -93,9 +93,9 @@ class Fleet:
 
         Call this with stretches in order of time. A new device first publishes that it is online.
         """
-        yield from heapq.merge(*map(self._messages, traces), key=attrgetter("sent"))
+        yield from heapq.merge(*map(self._encode_trace, traces), key=attrgetter("sent"))
 
-    def _messages(self, trace: DeviceTrace) -> Iterator[WireMessage]:
+    def _encode_trace(self, trace: DeviceTrace) -> Iterator[WireMessage]:
         events = sorted(trace.events, reverse=True)
         device = self._devices.get(trace.sensor)
         if device is None and (trace.sent.size or events):

@@ -193,7 +193,7 @@ class _Mapped:
         self._fields = [(field.quantity, _Field(field, config.decimal)) for field in config.field]
         self._names = [_Name(config.sensor), *(_Name([part]) for part in config.sensor_or)]
         times = [config.time] if config.time else []
-        self._times = [(t, compile_source(t), _zone(t)) for t in (*times, *config.time_or)]
+        self._times = [(t, compile_source(t), _find_zone(t)) for t in (*times, *config.time_or)]
         self._seq = compile_source(config.seq) if config.seq else None
         self._events = [
             (e.event, compile_conditions(e.when), compile_condition(e)) for e in config.event
@@ -350,5 +350,5 @@ class _Mapped:
         return value if type(value) is int and 0 <= value <= _MAX_SEQ else None
 
 
-def _zone(time: TimeConfig) -> tzinfo | None:
+def _find_zone(time: TimeConfig) -> tzinfo | None:
     return None if time.zone in ("site", "none") else ZoneInfo(time.zone)

@@ -532,7 +532,7 @@ def _guess(path: Steps, leaves: Leaves, unit: str | None = None) -> _Meaning | N
 
     ``P1`` next to ``P0`` or ``P2`` is not read as PM1, because Sensor.Community uses it for PM10.
     """
-    word, two = name_of(path), "_".join(_names_in(path)[-2:])
+    word, two = name_of(path), "_".join(_find_names(path)[-2:])
     if word.lower() != "p1" or {"p0", "p2"}.isdisjoint(name_of(p).lower() for p in leaves):
         two = _SIZE.sub("", two)
     return look_up(word, unit) or look_up(two, unit)
@@ -570,7 +570,7 @@ def _make_field(path: Steps, values: list[Any], meaning: _Meaning | None) -> Ent
     return entry
 
 
-def _names_in(path: Steps) -> list[str]:
+def _find_names(path: Steps) -> list[str]:
     """Return the names in a path, without meaningless last names (``value``)."""
     words = [step.equals if isinstance(step, Pick) else step for step in path]
     texts = [word for word in words if type(word) is str]
@@ -581,7 +581,7 @@ def _names_in(path: Steps) -> list[str]:
 
 def name_of(path: Steps) -> str:
     """Return the last name in a path that means something, or an empty string."""
-    return (_names_in(path) or [""])[-1]
+    return (_find_names(path) or [""])[-1]
 
 
 def write_path(path: Steps) -> list[Any]:
