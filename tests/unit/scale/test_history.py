@@ -78,9 +78,9 @@ def test_a_death_anywhere_leaves_each_reading_once(tmp_path, monkeypatch, at):
     if at == "before":
         monkeypatch.setattr(HistoryWriter, "_save", die)
     else:
-        place = HistoryWriter._place
+        place = HistoryWriter._move_parts
         some = (lambda self, pending: (place(self, pending[:1]), die())) if at == "after" else die
-        monkeypatch.setattr(HistoryWriter, "_place", some)
+        monkeypatch.setattr(HistoryWriter, "_move_parts", some)
     both = landed(3, first=4) + landed(3, "South", first=4)
     with pytest.raises(DiedError):
         writer.commit(build_frame(both), b"10")
