@@ -46,8 +46,8 @@ class TryLimit:
     _clients: RateLimit = field(default_factory=partial(RateLimit, *_CLIENT))
     _accounts: RateLimit = field(default_factory=partial(RateLimit, Bound(10, 900.0)))
     _slowed: RateLimit = field(default_factory=partial(RateLimit, Bound(2, 60.0)))
-    """Attempts by address on an account whose limit is reached. The account is not
-    locked, because then anyone could lock others out."""
+    """Attempts by address on an account whose limit is reached. The account is not locked, because
+    then anyone could lock others out."""
     _all: RateLimit = field(default_factory=partial(RateLimit, Bound(60, 60.0)))
     _proven: dict[str, None] = field(default_factory=dict)
     """Addresses with a successful sign-in, the most recent last."""

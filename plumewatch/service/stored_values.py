@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LARGEST: Final = 6e10
-"""Largest number: as a time, it has a date in every time zone, as has its negative."""
+"""Largest number, positive or negative, that as a time has a date in every time zone."""
 _LIMITS: Final = {"incident.resolve_due": float("inf"), "sensor_threshold.level": 100.0}
 _NAMED: Final = 5
 _APART: Final = ("audit", "sqlite_sequence")
@@ -109,13 +109,13 @@ _REMOVED: Final = frozenset(
         "staff_session",
     }
 )
-"""Tables whose rows are removed if a value is damaged: people or the service make them again."""
+"""Tables whose rows are removed if a value is damaged; people or the service recreate them."""
 _NUMBERS: Final = {
     **dict.fromkeys(("confidence", "decided_confidence"), "0.0"),
     "before": "after",
     "after": "before",
 }
-"""What replaces a damaged number that is no time (SQL)."""
+"""What replaces a damaged number that isn't a time (SQL)."""
 
 
 class Damage(NamedTuple):

@@ -1,12 +1,12 @@
 """HTTP servers in our event loop: uvicorn with our signals and socket, and limited connections.
 
 uvicorn does not limit how long a request may take to begin, so a few hundred clients that send a
-byte now and then would keep everyone else out. Here, each request must arrive in full by a
+byte occasionally would keep everyone else out. Here, each request must arrive in full by a
 deadline, which further bytes do not extend. If there are too many connections, the one whose
 request has taken longest is closed. A connection is also closed if its client stops reading an
 answer. Each address can have only a share of the connections. They are counted when they are
-accepted; this machine and trusted proxies are exempt. A client's address
-is its connection's, or the one that a trusted proxy gives in ``X-Forwarded-For``.
+accepted; this machine and trusted proxies are exempt. A client's address is that of its connection,
+or the one that a trusted proxy gives in ``X-Forwarded-For``.
 """
 
 from __future__ import annotations
