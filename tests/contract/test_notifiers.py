@@ -130,6 +130,8 @@ async def test_a_hung_provider_is_cut_off_and_delays_no_other(provider):
         ("ntfys://ntfy.example/one/two", NotifyReason.BAD_TARGET),
         ("jsons://example.org/?redirect=yes", NotifyReason.BAD_TARGET),
         ("jsons://example.org/?verify=no", NotifyReason.BAD_TARGET),
+        ("discord://4174216298/JHMHI8qBe7bk2ZwO?Template=/etc/x.json", NotifyReason.BAD_TARGET),
+        ("mailtos://u:p@h.example?to=a@h.example&pgppub=/etc/x", NotifyReason.BAD_TARGET),
         ("json://example.org/", NotifyReason.FORBIDDEN_ADDRESS),
         ("ntfy://ntfy.example/topic", NotifyReason.FORBIDDEN_ADDRESS),
     ],

@@ -59,7 +59,10 @@ if TYPE_CHECKING:
     Send = Callable[[Secret, Notice, bytes | None], Awaitable[None]]
 
 _BANNED_OPTIONS: Final = frozenset(
-    {"attach", "cto", "optional", "redirect", "retry", "rto", "verify", "wait"}
+    {
+        *("attach", "cto", "optional", "redirect", "retry", "rto", "verify", "wait"),
+        *("pgp", "pgpprv", "pgppub", "template", "wkd"),  # they read files or other addresses
+    }
 )
 _PUSHOVER_PRIORITIES: Final = {Priority.QUIET: -1, Priority.URGENT: 1}
 _JSON_FIELDS: Final = (
