@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from alerts.duty.timetable import Span
     from storage.registry import Room
 
+    _Place = tuple[tuple[str, ...], str | None, str]
+    """Receivers, zone and site, which decide together who is notified."""
+
 
 class Gap(NamedTuple):
     """A class period, or part of one, when no one on duty would be notified about `rooms` (ids).
@@ -54,36 +57,50 @@ def find_coverage_gaps(
     they are notified only of critical incidents.
     """
     hours = quiet or {}
-    routed: dict[tuple[str, tuple[str, ...]], list[Mapping[str, str]]] = {}
-    for labels in incidents:
-        receivers = tuple(node.receiver for node in roster.match_routes(labels))
-        routed.setdefault((labels["room"], receivers), []).append(labels)
+    places = _group_places(roster, incidents)
 
     @cache
     def on_duty(receiver: str, at: datetime) -> tuple[OnDuty, ...]:
         return roster.find_on_duty(receiver, at)
 
-    for lesson, site in _list_lessons(roster, start, end):
-        for at, until in _split_lesson(roster.shifts, lesson, hours):
-            away = {p for p, found in hours.items() if find_quiet_end(found, at.timestamp())}
+    lessons = _list_lessons(roster, start, end)
+    edges = _find_edges(roster.shifts, [lesson for lesson, _site in lessons], hours)
+    for lesson, site in lessons:
+        within = (edge for edge in edges if lesson.start < edge < lesson.end)
+        for at, until in pairwise([lesson.start, *within, lesson.end]):
+            away = {p for p, spans in hours.items() if find_quiet_end(spans, at.timestamp())}
             rooms: dict[tuple[str, ...], dict[str, None]] = {}
-            for (room, receivers), alike in routed.items():
-                if alike[0].get("site", "") != site:
+            for (receivers, _zone, site_of), found in places.items():
+                if site_of != site:
                     continue
                 people = (one for receiver in receivers for one in on_duty(receiver, at))
-                names = [
-                    c.person
-                    for ring in roster.group_by_distance(people, alike[0]).values()
-                    for c in ring
-                ]
+                near = roster.group_by_distance(people, found[0][1][0]).values()
+                names = [c.person for ring in near for c in ring]
                 reachable = [name for name in names if roster.is_reachable(name)]
                 if any(name not in away for name in reachable):
                     continue
-                critical = (one.get("severity") == Severity.CRITICAL.value for one in alike)
-                if not reachable or not all(critical):
-                    rooms.setdefault(tuple(sorted(names)), {})[room] = None
+                for room, alike in found:
+                    critical = (one.get("severity") == Severity.CRITICAL.value for one in alike)
+                    if not reachable or not all(critical):
+                        rooms.setdefault(tuple(sorted(names)), {})[room] = None
             for names_of, of in rooms.items():
                 yield Gap(at, until, names_of, tuple(of))
+
+
+def _group_places(
+    roster: Roster, incidents: Iterable[Mapping[str, str]]
+) -> dict[_Place, list[tuple[str, list[Mapping[str, str]]]]]:
+    """Group possible incidents by place, and there by room."""
+    routed: dict[tuple[str, tuple[str, ...]], list[Mapping[str, str]]] = {}
+    for labels in incidents:
+        receivers = tuple(node.receiver for node in roster.match_routes(labels))
+        routed.setdefault((labels["room"], receivers), []).append(labels)
+
+    places: dict[_Place, list[tuple[str, list[Mapping[str, str]]]]] = {}
+    for (room, receivers), alike in routed.items():
+        place = receivers, roster.zones.find_zone(alike[0]), alike[0].get("site", "")
+        places.setdefault(place, []).append((room, alike))
+    return places
 
 
 def _list_lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[Span, str]]:
@@ -95,15 +112,17 @@ def _list_lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[
     return sorted(found, key=lambda one: one[0].start)
 
 
-def _split_lesson(
-    shifts: Iterable[Shift], lesson: Span, quiet: Mapping[str, Sequence[ClockHours]]
-) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the parts of a period during which neither shifts nor quiet hours change."""
-    edges = {e for shift in shifts for e in shift.find_edges(lesson.start, lesson.end)}
+def _find_edges(
+    shifts: Iterable[Shift], lessons: Sequence[Span], quiet: Mapping[str, Sequence[ClockHours]]
+) -> list[datetime]:
+    """Return the times at which shifts or quiet hours may change, in order."""
+    if not lessons:
+        return []
+    start, end = lessons[0].start, max(lesson.end for lesson in lessons)
+    edges = {edge for shift in shifts for edge in shift.find_edges(start, end)}
     for one in chain.from_iterable(quiet.values()):
-        for span in one.find_spans(lesson.start, lesson.end):
-            edges |= {e for e in (span.start, span.end) if lesson.start < e < lesson.end}
-    yield from pairwise([lesson.start, *sorted(edges), lesson.end])
+        edges |= {edge for span in one.find_spans(start, end) for edge in (span.start, span.end)}
+    return sorted(edges)
 
 
 class Stretch(NamedTuple):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from alerts.access.roles import Right, may
 from alerts.duty.reasons import write_reason
 from alerts.duty.roster import NEAR, build_labels
-from alerts.duty.timetable import DAY_MIN, find_instant
+from alerts.duty.timetable import find_instant
 from alerts.errors import ConfigFileError
 from alerts.escalation.coverage import (
     find_coverage_gaps,
@@ -21,21 +22,29 @@ from alerts.escalation.coverage import (
     list_paged_labels,
 )
 from alerts.notify.notice_writer import find_quiet_end
-from alerts.page.page_group import Access, PageGroup, serves
+from alerts.page.guard import refuse_for_now
+from alerts.page.page_group import PageGroup, serves
 from alerts.policy import Severity, grade
 from detection.events import EventKind
 from language.messages import Fact, _, capitalize, gettext, mark, write_date
 from storage.registry import format_floor, join_place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from alerts.page.page_context import PageContext
     from storage.registry import Room
 
     _Step = tuple[str, tuple[str, ...]]
     """A ring's name and its people."""
+    _Chain = tuple[tuple[_Step, ...], tuple[str, ...]]
+    """The rings that are notified, and the people who are skipped."""
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _CASES: Final = ((mark("Vaping"), EventKind.VAPE), (mark("Sensor tampering"), EventKind.TAMPER))
 _MAX_YEARS: Final = 10
 """Weeks can be shown up to this many years from today."""
@@ -44,10 +53,25 @@ _MAX_YEARS: Final = 10
 class DutyPages(PageGroup):
     """The pages of people on duty, now and this week."""
 
-    @serves("/duty", Access.STAFF, one_school=True)
+    def __init__(self, context: PageContext) -> None:
+        super().__init__(context)
+        self._lock = asyncio.Lock()
+
+    async def _compute(
+        self, request: Request, work: Callable[_P, _T], *args: _P.args, **more: _P.kwargs
+    ) -> _T:
+        """Run one of these computations at a time, so that other pages keep their threads."""
+        context = self._context
+        limit, person = context.access.limits.duty, request.state.session.person
+        if (wait := limit.take(person, context.settings.clock())) > 0:
+            raise refuse_for_now(wait, _("Too many requests. Wait a minute."))
+        async with self._lock:
+            return await context.run_in_thread(work, *args, **more)
+
+    @serves("/duty", Right.INCIDENTS, one_school=True)
     async def _show(self, request: Request) -> Response:
         now = self._context.settings.clock()
-        on_duty, cases = await self._context.run_in_thread(self._find_chains, now)
+        on_duty, cases = await self._compute(request, self._find_chains, now)
         return self._context.render(
             request,
             "duty.html",
@@ -58,7 +82,7 @@ class DutyPages(PageGroup):
             now=now,
         )
 
-    @serves("/duty/week", Access.STAFF, one_school=True)
+    @serves("/duty/week", Right.INCIDENTS, one_school=True)
     async def _week(self, request: Request) -> Response:
         context = self._context
         today = context.times.to_local(context.settings.clock()).date()
@@ -71,7 +95,7 @@ class DutyPages(PageGroup):
             with suppress(ConfigFileError):
                 found = await context.run_in_thread(config.read)
                 version = "" if found.problem else found.hash
-        days = await context.run_in_thread(self._list_days, first)
+        days = await self._compute(request, self._list_days, first)
         skipped = Counter(
             each for day in days for each in {one for *_gap, found in day["gaps"] for one in found}
         )
@@ -108,10 +132,11 @@ class DutyPages(PageGroup):
         ]
         quiet = {member.id: member.quiet for member in context.policy.staff}
         rooms, days = context.registry.rooms, []
-        for day in (first + timedelta(days=n) for n in range(7)):
-            start, end = (find_instant(context.times.zone, day, minute) for minute in (0, DAY_MIN))
+        dates = [first + timedelta(days=n) for n in range(8)]
+        edges = [find_instant(context.times.zone, day, 0) for day in dates]
+        gaps = [*find_coverage_gaps(roster, vaping, edges[0], edges[-1], quiet)]
+        for day, start, end in zip(dates, edges, edges[1:], strict=False):
             found = (stretch for shift in shifts for stretch in find_stretches(shift, start, end))
-            gaps = find_coverage_gaps(roster, vaping, start, end, quiet)
             joined = [
                 (
                     gap,
@@ -153,9 +178,15 @@ class DutyPages(PageGroup):
         cases: list[dict[str, Any]] = []
         for words, kind in _CASES:
             severity = grade(kind, 1.0, 0.0, 0).value
-            chains: dict[tuple[tuple[_Step, ...], tuple[str, ...]], list[Room]] = {}
+            chains: dict[_Chain, list[Room]] = {}
+            steps_of: dict[tuple[object, ...], _Chain] = {}
             for room in context.registry.rooms.values():
                 labels = build_labels(room, kind=kind.value, severity=severity, sensor="")
+                receivers = tuple(node.receiver for node in roster.match_routes(labels))
+                place = receivers, room.site, room.building, room.floor
+                if place in steps_of:
+                    chains[steps_of[place]].append(room)
+                    continue
                 rings, planned = roster.plan_rings(labels, at), as_planned.plan_rings(labels, at)
                 for ring in (*planned, *rings):
                     if ring.name in NEAR:
@@ -167,6 +198,7 @@ class DutyPages(PageGroup):
                 asked = {person for _name, people in steps for person in people}
                 everyone = (c.person for ring in planned for c in ring.people)
                 skipped = tuple(person for person in everyone if person not in asked)
+                steps_of[place] = steps, skipped
                 chains.setdefault((steps, skipped), []).append(room)
             cases.append({"words": gettext(words), "severity": severity, "chains": chains})
         return on_duty, cases
