@@ -17,6 +17,7 @@ counts particles up to a diameter.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +50,7 @@ _COUNTS: Final = {
 _UP_TO: Final = {"NCPM0_5": "n05", "NCPM1_0": "n10", "NCPM2_5": "n25"}
 _NOT_ROOM_AIR: Final = frozenset({"ESP32", "ANALOG", "ENERGY", "COUNTER"})
 _CLEANING_S: Final = 10.0
+_AGAIN_S: Final = 3600.0
 _REPORTS: Final = frozenset({"SENSOR", "STATUS8", "STATUS10"})
 _SILENT: Final = frozenset({"INFO1", "STATUS2"})
 
@@ -119,11 +121,11 @@ def _read_report(
 def _is_cleaning(sensor: str, message: Message, context: Context, *, now: bool) -> bool:
     key = f"tasmota {sensor}"
     last = context.states.last
-    if now:
-        last[key] = {"cleaned": message.received}
-        return True
     cleaned = last.get(key)
-    return cleaned is not None and 0 <= message.received - cleaned["cleaned"] <= _CLEANING_S
+    since = math.inf if cleaned is None else message.received - cleaned["cleaned"]
+    if now and not 0 <= since < _AGAIN_S:
+        last[key] = {"cleaned": message.received}
+    return now or 0 <= since <= _CLEANING_S
 
 
 def _read_values(content: dict[str, Any]) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
