@@ -44,6 +44,7 @@ import msgspec
 
 from detection.errors import SnapshotError
 from detection.events import Detail, Event, EventKind, EventPhase
+from detection.quantities import FINE_PARTICLES
 from language.messages import Fact, build_fact
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ _CROWDED: Final = 0.6
 _REGULAR: Final = 0.9
 _DOWN: Final = 8.0
 _EVEN: Final = 1.15
+_SLACK: Final = 0.25
+_OTHER: Final = 8
 
 _AWAY_S: Final = 60.0
 _JITTER: Final = 1.1
@@ -78,21 +81,29 @@ _VERSION: Final = "liveness-1"
 class Arrivals(msgspec.Struct):
     """The last arrivals of one sensor, and how often readings usually arrive.
 
-    `times`: the last receive times, in Unix seconds; several within `_AT_ONCE_S` count as one.
+    `times`: times of the last arrivals, in Unix seconds.
     `rate`: arrivals per second, averaged over the last `learned_s`, which is at most `_MEMORY_S`.
     `fastest_s`: the shortest time that `_RECENT` intervals usually take; 0 if unknown.
+    `pause_s`, `at_once`: pause before the last arrival, and how many readings came with it.
+    `usually_at_once`: the most readings that came at once while the rate was being learned.
 
     Readings crowd if the last `_RECENT` intervals took less than `_REGULAR` of `fastest_s`, or less
     than `_CROWDED` of the average. If a sensor reports regularly, a single additional reading is
     therefore too many. While readings crowd, both values adapt slowly: a second sender has to
     continue for hours before its readings count as usual. A gap of more than four intervals counts
     as four, because the sensor may have been off.
+
+    A batch of readings with time stamps counts by these stamps. Without stamps, readings within
+    `_AT_ONCE_S` count as one arrival, but only as many as usual, or as fit in the pause before.
     """
 
     times: list[float] = []
     rate: float = 0.0
     learned_s: float = 0.0
     fastest_s: float = 0.0
+    pause_s: float = 0.0
+    at_once: int = 1
+    usually_at_once: int = 1
 
     @property
     def interval_s(self) -> float:
@@ -105,18 +116,32 @@ class Arrivals(msgspec.Struct):
         gaps = [later - time for time, later in pairwise(self.times)]
         return max(gaps, default=0.0) < _EVEN * min(gaps, default=0.0)
 
-    def add(self, now: float) -> bool:
-        """Add an arrival; return whether readings crowd."""
-        since = now - self.times[-1] if self.times else math.inf
+    def add(self, now: float, time: float = math.inf, *, is_counted: bool = True) -> bool:
+        """Add an arrival at `now` with a time stamp; return whether readings crowd.
+
+        A stamp after `now`, or not after the last arrival, is disregarded.
+        """
+        last = self.times[-1] if self.times else -math.inf
+        now = time if last < time < now else now
+        since = now - last
         if since < 0.0:
             self.times = []  # the clock was set back
-        if not 0.0 <= since < _AT_ONCE_S:
+        is_learned = self.rate * self.learned_s >= _USUAL
+        if is_counted and 0.0 <= since < _AT_ONCE_S:
+            self.at_once += 1
+            fits = self.pause_s * self.rate + _SLACK if is_learned else math.inf
+            is_counted = self.at_once > max(self.usually_at_once, fits)
+            if not is_learned:
+                self.usually_at_once = max(self.usually_at_once, self.at_once)
+        elif is_counted:
+            self.pause_s, self.at_once = since, 1
+        if is_counted:
             self.times = [*self.times[-_RECENT:], now]
         took_s = now - self.times[0] if len(self.times) > _RECENT else math.inf
-        is_crowded = self.rate * self.learned_s >= _USUAL and took_s < max(
+        is_crowded = is_learned and took_s < max(
             _CROWDED * _RECENT / self.rate, _REGULAR * self.fastest_s
         )
-        if _AT_ONCE_S <= since < math.inf:
+        if is_counted and 0.0 <= since < math.inf:
             self._learn(since, took_s, is_crowded=is_crowded)
         return is_crowded
 
@@ -131,6 +156,42 @@ class Arrivals(msgspec.Struct):
             if took_s < self.fastest_s and not is_crowded:
                 share = min(_DOWN * share, 1.0)
             self.fastest_s += (share if self.fastest_s else 1.0) * (took_s - self.fastest_s)
+
+
+class ParticleArrivals(Arrivals):
+    """How often the readings with a sensor's main particle quantity arrive.
+
+    `key`: that quantity. It changes after `_OTHER` readings with other particles in a row.
+    `others`: the number of those readings.
+    `received`, `values`: the last reading with `key`.
+
+    Other readings with particles don't count, because a device may split a moment into several
+    messages. Nor does a copy within half the interval, as from a second gateway.
+    """
+
+    key: str = ""
+    others: int = 0
+    received: float = -math.inf
+    values: dict[str, float] = {}
+
+    def is_main(self, values: Mapping[str, float]) -> bool:
+        """Return whether a reading with particles has the main quantity; learn which that is."""
+        if self.key in values:
+            self.others = 0
+            return True
+        self.others += 1
+        if self.key and self.others <= _OTHER:
+            return False
+        self.key, self.others = next(key for key in FINE_PARTICLES if key in values), 0
+        return True
+
+    def is_copy(self, values: Mapping[str, float], now: float) -> bool:
+        """Return whether a reading repeats the last one, and remember it."""
+        near = 0.0 <= now - self.received < max(0.5 * self.interval_s, _AT_ONCE_S)
+        if near and self.values == values:
+            return True
+        self.received, self.values = now, dict(values)
+        return False
 
 
 class SensorState(StrEnum):

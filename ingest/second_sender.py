@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from detection.channels import measure_fine
-from detection.liveness import Arrivals
+from detection.liveness import Arrivals, ParticleArrivals
 
 if TYPE_CHECKING:
     from storage.reading import Reading
@@ -43,6 +43,7 @@ _LIVE_S: Final = 15.0
 _LOST_S: Final = 60.0
 _PER_S: Final = 3
 _CROWDED_S: Final = 40
+_AT_ONCE_S: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -87,7 +88,7 @@ class Contradictions:
     rose: bool = False
     jumped: float = -math.inf
     crowded_s: float = 0.0
-    arrivals: Arrivals = field(default_factory=Arrivals)
+    arrivals: ParticleArrivals = field(default_factory=ParticleArrivals)
     all_arrivals: Arrivals = field(default_factory=Arrivals)
     doubts: Doubts = field(default_factory=Doubts)
     lost: Doubts = field(default_factory=Doubts)
@@ -97,7 +98,10 @@ class Contradictions:
         now, time = reading.received, min(reading.time, reading.received)
         late, fine = now - time, measure_fine(reading.values)
         is_crowded = late <= self.late_s + _OLD_S and self._crowds(now)
-        if fine is None:
+        if fine is None or (
+            (is_main := self.arrivals.is_main(reading.values))
+            and self.arrivals.is_copy(reading.values, now)
+        ):
             return is_crowded
         if now - self.confirmed > _LEARNED_S or now < self.received:
             self.late_s, self.since, self.newest = late, now, time
@@ -106,7 +110,9 @@ class Contradictions:
         is_usual = abs(late - self.late_s) <= _WITHIN_S
         if is_usual:
             self.confirmed = now
-        often = late <= _OLD_S and self.arrivals.add(now) and not self.arrivals.is_even
+        is_part = not is_main and 0.0 <= now - self.received < _AT_ONCE_S
+        often = late <= _OLD_S and self.arrivals.add(now, time, is_counted=not is_part)
+        often = often and not self.arrivals.is_even
         within_s = max(_INTERVALS * self.arrivals.interval_s if often else 0.0, _WITHIN_S)
         is_in_order = self.newest - time <= _WITHIN_S
         back_s = self._measure_jump(fine, now, time, within_s) if is_in_order else math.inf
@@ -146,7 +152,9 @@ class Contradictions:
         """Count a reading; return whether the last minute was crowded."""
         times, per_s = self.all_arrivals.times, max(_PER_S, 2.0 * self.all_arrivals.rate)
         since = max(now - times[-1], 0.0) if times else 0.0
-        if not self.all_arrivals.add(now) or (now - times[0]) * per_s >= len(times):
+        is_counted = not times or not 0.0 <= now - times[-1] < _AT_ONCE_S
+        crowds = self.all_arrivals.add(now, is_counted=is_counted)
+        if not crowds or (now - times[0]) * per_s >= len(times):
             since = -since
         self.crowded_s = max(self.crowded_s + since, 0.0)
         return self.crowded_s >= _CROWDED_S

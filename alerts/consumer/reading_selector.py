@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from detection.channels import MIN_S, measure_fine
+from detection.channels import FOLLOWED_KEYS, MIN_S, measure_fine
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
-from detection.liveness import Arrivals
+from detection.liveness import Arrivals, ParticleArrivals
 from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES
 from storage.reading import Reading  # noqa: TC001 - msgspec reads the annotation
 
@@ -189,19 +189,58 @@ _FALL_SHARE: Final = 3.0
 _MOMENT_S: Final = 0.1
 _MAX_HELD: Final = 64
 _LIVE_S: Final = 60.0
+_LEARNED_S: Final = 600.0
+_USUAL_S: Final = 4 * 3600.0
+
+
+class _Apart(Arrivals):
+    """Arrivals of a quantity in other messages: the first one, and the last two values."""
+
+    since: float = math.inf
+    last: tuple[float, ...] = ()
+
+    def take(self, reading: Reading, value: float) -> float | None:
+        """Add a value; return the median of the last three, or None if fewer or if they crowd."""
+        is_crowded = self.add(reading.received, reading.time)
+        self.since = min(self.since, reading.received)
+        three = (*self.last, value)
+        self.last = three[-2:]
+        return None if is_crowded or len(three) < 3 else sorted(three)[1]
 
 
 class _Held(msgspec.Struct):
     """The reading last passed on for one sensor, and the lower ones that wait.
 
     `arrivals`: how often its particle readings arrive.
+    `together`: when each quantity last arrived together with particles.
+    `apart`: the other quantities.
+    `first`: when the sensor's first reading with particles arrived.
     `newest`: time of the last reading passed on.
     `readings`: that reading, then lower ones that arrived after it, in descending order.
     """
 
-    arrivals: Arrivals
+    arrivals: ParticleArrivals = msgspec.field(default_factory=ParticleArrivals)
+    together: dict[str, float] = {}
+    apart: dict[str, _Apart] = {}
+    first: float = math.inf
     newest: float = -math.inf
     readings: list[Reading] = []
+
+    def select(self, reading: Reading) -> Reading:
+        """Return a reading without the main quantity, without values that may be forged."""
+        values, now = reading.values, reading.received
+        if not self.arrivals.key or FOLLOWED_KEYS.isdisjoint(values):
+            return reading
+        kept = {key: value for key, value in values.items() if key not in FOLLOWED_KEYS}
+        for key in values.keys() & FOLLOWED_KEYS:
+            if now - self.together.get(key, -math.inf) < _USUAL_S:
+                continue
+            apart = self.apart.setdefault(key, _Apart())
+            median = apart.take(reading, values[key])
+            is_usual = apart.since < self.first + _LEARNED_S or now - apart.since > _USUAL_S
+            if median is not None and is_usual:
+                kept[key] = values[key] if key in FINE_PARTICLES else median
+        return msgspec.structs.replace(reading, values=kept)
 
     def date(self, reading: Reading, within_s: float, later: float) -> Reading:
         """Return the next reading; at `later`, if it is older than the last by under `within_s`."""
@@ -225,6 +264,10 @@ class Crowds:
     Some devices split one measurement into several messages with the same time stamp. The later
     ones count as measured just after the first, because the detectors ignore a reading that is not
     newer than the last.
+
+    Quantities other than particles could explain a plume away. If a sensor sends them together with
+    particles, they are used only from such messages. Otherwise, the median of the last three values
+    is used, but not while they arrive too often, and not if the sensor didn't send them before.
     """
 
     def __init__(self, skipped: Counter[str], sensors: dict[str, _Held] | None = None) -> None:
@@ -233,14 +276,21 @@ class Crowds:
 
     def on_reading(self, reading: Reading) -> list[Reading]:
         """Add a reading; return the readings that pass now."""
-        now, fine = reading.received, measure_fine(reading.values)
-        if reading.is_timed and now - reading.time > _LIVE_S:
-            return [reading]
         own = self.sensors.get(reading.sensor)
         if own is None:
-            own = self.sensors[reading.sensor] = _Held(Arrivals())
+            own = self.sensors[reading.sensor] = _Held()
+        now, fine, arrivals = reading.received, measure_fine(reading.values), own.arrivals
+        if is_main := fine is not None and arrivals.is_main(reading.values):
+            own.first = min(own.first, now)
+            own.together.update(dict.fromkeys(reading.values, now))
+        else:
+            reading = own.select(reading)
+            fine = measure_fine(reading.values)
+        if reading.is_timed and now - reading.time > _LIVE_S:
+            return [reading]
         passed, held = [reading], own.readings
-        if fine is None or not own.arrivals.add(now):
+        is_new = is_main and not arrivals.is_copy(reading.values, now)
+        if fine is None or not arrivals.add(now, reading.time, is_counted=is_new):
             if fine is not None:
                 passed, own.readings = [*held[1:], reading], passed
             return [own.date(each, _MOMENT_S, own.newest + MIN_S) for each in passed]
@@ -262,7 +312,9 @@ class Crowds:
     def forget_times(self) -> None:
         """Forget when readings arrived, because the clock was set."""
         for own in self.sensors.values():
-            own.arrivals.times, own.newest = [], -math.inf
+            own.newest = -math.inf
+            for arrivals in (own.arrivals, *own.apart.values()):
+                arrivals.times = []
 
 
 def _measure(reading: Reading) -> float:

@@ -394,7 +394,7 @@ def publish(at, values, number=None, stamp=None, late_s=0.25):
 
 INTERVALS = {1.0: 3, 2.0: 6, 5.0: 10, 10.0: 20, 20.0: 40, 30.0: 60, 60.0: 60}
 """How long after the onset a plume is reported, by the sensor's interval in seconds."""
-FORGED = ("clean", "dirty", "spikes", "ramp", "earlier", "jitter", "ahead")
+FORGED = ("clean", "dirty", "spikes", "ramp", "earlier", "jitter", "ahead", "climate", "at once")
 RATES = (0.3, 0.65, 1.0, 1.5, 2.5, 4.0)
 
 
@@ -431,7 +431,10 @@ def test_a_second_sender_hides_no_plume_in_silence(school, every_s, kind, rate):
         if kind == "earlier":
             forged = measured(at - 10 * every_s, onsets)
         forged["pm25"] += top
-        messages.append(send(at, forged, 9_000 + int(at / every_s), 50.0 * (kind == "ahead")))
+        if kind == "climate":
+            forged = {"rh": 5.0 if k % 2 else 80.0, "temp": 60.0, "voc_index": 500.0}
+        sent = round(at / every_s) * every_s + 0.02 if kind == "at once" else at
+        messages.append(send(sent, forged, 9_000 + int(at / every_s), 50.0 * (kind == "ahead")))
         at += every_s / rate * (rng.uniform(0.5, 1.5) if kind == "jitter" else 1.0)
     attacked = school().receive(sorted(messages, key=lambda m: m.sent), every_s=20)
     by = START + onset_s + INTERVALS[every_s] + 2 * every_s + 2
@@ -473,6 +476,7 @@ DEVICES = {
         {"late_s": lambda at: 1_100.2 - at + at / 50 if 600 < at < 1_100 else 0.2},
     ),
     "two gateways": (regularly(10.0), 24, {"again_s": 0.4}),
+    "a second gateway later": (regularly(20.0), 42, {"again_s": 0.4, "again_from_s": 600.0}),
     "a moment in two messages": (regularly(5.0), 12, {"parts": (PARTICLES, {"voc_index", "rh"})}),
     "a message a quantity": (regularly(5.0), 17, {"parts": ({"pm1"}, {"pm25"}, {"pm10"}, {"rh"})}),
 }
@@ -491,7 +495,7 @@ def test_a_single_sender_alerts_in_time_and_is_not_suspected(school, name):
                 at, {key: values[key] for key in part}, None, None if again_s else at, late(at)
             )
             messages.append(replace(message, sent=message.sent + k / 100))
-        if again_s:
+        if again_s and at >= sent.get("again_from_s", 0.0):
             messages.append(replace(messages[-1], sent=messages[-1].sent + again_s))
     observed = school().receive(sorted(messages, key=lambda m: m.sent), every_s=20)
     (_, alerted), *_ = observed.alerts_of("vape")

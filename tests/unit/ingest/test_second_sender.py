@@ -92,7 +92,6 @@ def exception(at):
     return at % 60 == 0 or abs(air(at)["pm25"] - air(at - 1)["pm25"]) > 2.0
 
 
-# read once, by one test each
 HONEST = {
     "a reading a second": device(1.0),
     "ten a second, as always": device(0.1, timed=False),
@@ -155,11 +154,6 @@ HONEST = {
         for at in range(1_300)
     ),
     "retained": chain(device(1.0), (replace(r, flags=("retained",)) for r in clean(1))),
-    "other quantities apart": (
-        reading(at + k / 10, values=values)
-        for at in range(1_300)
-        for k, values in enumerate([air(at), {"co2": 600.0}, {"tvoc_ppb": 90.0}, {"temp": 21.0}])
-    ),
 }
 
 
