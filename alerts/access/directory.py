@@ -91,8 +91,22 @@ def find_account(db: sqlite3.Connection, person: str, email: str) -> ProviderAcc
 def bind_account(tx: sqlite3.Connection, person: str, email: str, account: ProviderAccount) -> None:
     """Let a person sign in under this address with this account only."""
     tx.execute(
-        "INSERT OR REPLACE INTO provider_account VALUES (?, ?, ?, ?, ?)", (person, email, *account)
+        "INSERT OR REPLACE INTO provider_account VALUES (?, ?, ?, ?, ?, NULL)",
+        (person, email, *account),
     )
+
+
+def save_groups(tx: sqlite3.Connection, person: str, groups: Iterable[str] | None) -> None:
+    """Store the groups of a person's account at their latest sign-in; None if it has none."""
+    stored = None if groups is None else json.dumps(list(groups))
+    tx.execute("UPDATE provider_account SET provider_groups = ? WHERE person = ?", (stored, person))
+
+
+def find_groups(db: sqlite3.Connection, person: str) -> tuple[str, ...] | None:
+    """Return the groups at a person's latest sign-in; None if none are known."""
+    query = "SELECT provider_groups FROM provider_account WHERE person = ?"
+    row = db.execute(query, (person,)).fetchone()
+    return None if row is None or row[0] is None else tuple(json.loads(row[0]))
 
 
 def end_earlier(tx: sqlite3.Connection, account: ProviderAccount, person: str, now: float) -> bool:

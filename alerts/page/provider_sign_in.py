@@ -192,6 +192,7 @@ class ProviderPages(SignInGroup):
         context, email, now = self._context, fold_address(found.email), self._now()
         rights = context.access.sign_in.find_rights(member.role, found.groups)
         role, sites = rights if rights and not refusal else Rights("", frozenset())
+        select = context.access.sign_in.select_mapped
 
         def update(tx: sqlite3.Connection) -> bool:
             before = directory.find_account(tx, member.id, email) or account
@@ -202,6 +203,7 @@ class ProviderPages(SignInGroup):
                 sessions.end_all(tx, member.id, now)
             else:
                 directory.bind_account(tx, member.id, email, account)
+            directory.save_groups(tx, member.id, found.groups and select(found.groups))
             return True
 
         if await context.write(update):

@@ -89,14 +89,15 @@ CREATE TABLE directory_person (
     gone_at REAL
 ) STRICT, WITHOUT ROWID;
 
--- The account at the provider that a person signed in with, and the address it had. Providers give an
--- address to someone else, but never the subject of an issuer and client.
+-- The account at the provider that a person last signed in with, its address, and its groups that have
+-- a role. Providers give an address to someone else, but never the subject of an issuer and client.
 CREATE TABLE provider_account (
     person TEXT PRIMARY KEY,
     email TEXT NOT NULL,
     issuer TEXT NOT NULL,
     client TEXT NOT NULL,
-    subject TEXT NOT NULL
+    subject TEXT NOT NULL,
+    provider_groups TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- Who had each id when the service last started, and since when nobody has had it (NULL while somebody

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import api_tokens
+from alerts.access import api_tokens, directory
 from alerts.access.api_tokens import Scope
 from alerts.access.roles import Right
+from alerts.access.sign_in_rules import Rights
 from alerts.incidents.free_text import clean_text
 from alerts.page.guard import get_text
 from alerts.page.page_group import PageGroup, serves
@@ -46,8 +47,8 @@ class TokenPages(PageGroup):
         scopes = [scope for scope in Scope if get_text(form, f"scope.{scope}")]
         if not name or not scopes:
             return await self._page(request, _("Give a name and at least one scope."), 400)
-        people = {m.id for m in self._context.own_staff}
-        if person not in people or days not in map(str, _DAYS):
+        member = next((m for m in self._context.own_staff if m.id == person), None)
+        if member is None or days not in map(str, _DAYS):
             return await self._page(request, _("Choose from the lists."), 400)
         every, own = await self._context.read(
             lambda db: (api_tokens.list_tokens(db), self._list_tokens(db))
@@ -59,7 +60,7 @@ class TokenPages(PageGroup):
         def make(tx: sqlite3.Connection) -> str:
             made = {"name": name, "for": person, "scopes": " ".join(scopes)}
             self._context.record(tx, request, AuditKind.TOKEN, "made", **made)
-            return api_tokens.make(
+            token = api_tokens.make(
                 tx,
                 name,
                 person,
@@ -69,8 +70,15 @@ class TokenPages(PageGroup):
                 now=now,
                 sites=self._context.find_site_ids(self._context.policy.find_sites(person)),
             )
+            groups = directory.find_groups(tx, person)
+            rights = self._context.access.sign_in.find_rights(member.role, groups)
+            role, sites = rights or Rights("", frozenset())
+            api_tokens.limit(tx, person, role, self._context.find_site_ids(sites))
+            return token if api_tokens.find(tx, token) else ""
 
         token = await self._context.write(make)
+        if not token:
+            return await self._page(request, _("This person's groups permit none of that."), 403)
         return await self._page(request, token=token, is_screen=Scope.WALL in scopes)
 
     @serves("/tokens/{id:row}/revoke", Right.ACCOUNTS, methods=("POST",))

@@ -615,6 +615,27 @@ async def test_sessions_and_tokens_end_with_the_groups(start, provider, groups, 
     await other.aclose()
 
 
+@pytest.mark.parametrize(
+    ("groups", "scopes"), [(["pw-staff"], {"read"}), (["others"], None)], ids=["fewer", "none"]
+)
+async def test_a_new_token_has_no_more_rights_than_the_persons_groups(
+    start, provider, groups, scopes
+):
+    page = start(GROUPS, groups_claim="groups")
+    for given in (["pw-admins"], groups):
+        provider.change = {"groups": given}
+        await sign_in(page, provider)
+    form = {"name": "t", "person": "ap", "days": "30", "scope.read": "1", "scope.reports": "1"}
+    async with page.browse() as other:
+        provider.change = {"groups": ["pw-admins"]}
+        page.client, before = other, page.client
+        await sign_in(page, provider, "sub-fm")
+        made = await other.post("/tokens", data={"form_token": await page.form_token(), **form})
+        page.client = before
+    assert made.status_code == (200 if scopes else 403)
+    assert [t.scopes for t in api_tokens.list_tokens(page.db)] == ([scopes] if scopes else [])
+
+
 def test_whom_the_configuration_names_by_now_is_no_second_person(policy):
     named = replace(policy.staff[0], email="New@School.example")
     policy = replace(policy, staff=(named, *policy.staff[1:]))
