@@ -62,6 +62,9 @@ _LONGEST_NAME: Final = 80
 _LONGEST_TOKEN: Final = 100_000
 """Maximum characters of a token; this also limits groups (200 in Entra ID take 8,000)."""
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+_URL: Final = re.compile(r"https?://[\w.-]+(?::\d{1,5})?(?:[/?][!-~]*)?", re.ASCII)
+_OFFERED_METHODS: Final = "token_endpoint_auth_methods_supported"
+_OFFERED_ALGORITHMS: Final = "id_token_signing_alg_values_supported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,12 @@ class IdentityProvider:
                 raise ProviderError(
                     defer("The sign-in provider's issuer doesn't match the configuration.")
                 )
-            if not all(isinstance(found.get(key), str) for key in _ENDPOINTS):
+            addresses = (found.get(key) for key in _ENDPOINTS)
+            lists = (found.get(key, []) for key in (_OFFERED_METHODS, _OFFERED_ALGORITHMS))
+            if not (
+                all(isinstance(one, str) and _URL.fullmatch(one) for one in addresses)
+                and all(isinstance(one, list) for one in lists)
+            ):
                 raise ProviderError(defer("The sign-in provider's document is incomplete."))
             kept.document, kept.document_at = found, now
         return kept.document
@@ -176,7 +184,7 @@ class IdentityProvider:
 
     async def _fetch_identity_claims(self, code: str, nonce: str, verifier: str) -> Identity:
         own, document = self.settings, await self.fetch_document()
-        offered = document.get("token_endpoint_auth_methods_supported", ())
+        offered = document.get(_OFFERED_METHODS, ())
         method = "client_secret_post" if "client_secret_post" in offered else "client_secret_basic"
         body = prepare_token_request(
             "authorization_code", redirect_uri=own.callback, code=code, code_verifier=verifier
@@ -269,7 +277,7 @@ class IdentityProvider:
             raise NotVouchedForError(_NOT_VALID)
         own = self.settings
         document = await self.fetch_document()
-        offered = document.get("id_token_signing_alg_values_supported", ["RS256"])
+        offered = document.get(_OFFERED_ALGORITHMS, ["RS256"])
         algorithms = [name for name in _ALGORITHMS if name in offered]
         registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
         try:

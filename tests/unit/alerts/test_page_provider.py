@@ -752,8 +752,28 @@ async def test_without_a_provider_its_pages_do_not_exist(open_page):
     assert (await page.sign_in("ap", PASSWORD)).status_code == 303
 
 
-async def test_a_provider_of_another_name_is_not_believed(start, provider):
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("issuer", "https://accounts.example", "match the configuration"),
+        ("token_endpoint_auth_methods_supported", None, "is incomplete"),
+        ("id_token_signing_alg_values_supported", 7, "is incomplete"),
+        *(
+            (f"{key}_endpoint", address, "is incomplete")
+            for key in ("authorization", "token")
+            for address in (
+                "",
+                5,
+                "http://[",
+                "x\ud800y",
+                "javascript:alert(1)//",
+                "https://a/\r\nb",
+            )
+        ),
+    ],
+)
+async def test_a_document_that_cannot_be_used_is_refused(start, provider, key, value, said):
     page = start()
-    provider.extra = {"issuer": "https://accounts.example"}
+    provider.extra = {key: value}
     answer = await begin(page)
-    assert (answer.status_code, "match the configuration" in answer.text) == (503, True)
+    assert (answer.status_code, said in answer.text) == (503, True)
