@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 from typing import TYPE_CHECKING, Final, NoReturn
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from alerts.channels import OWN_SERVERS, SERVICES
 from alerts.errors import SecretError
@@ -83,7 +83,7 @@ class Secret:
         raise TypeError("a Secret cannot be pickled")
 
 
-_MAIL_SERVER: Final = re.compile("smtp=[^&;]*")
+_MAIL_SERVER: Final = re.compile(r"smtp[\s+]*=[^&;]*")
 
 
 def load_secret(what: str, path: Path) -> Secret:
@@ -123,14 +123,20 @@ def make_target_id(target: Secret) -> str:
 
 
 def find_channel(target: Secret) -> str:
-    """Return the provider of an address: a cloud service, or a private server's fingerprint."""
-    name = find_scheme(target)
-    if name not in OWN_SERVERS:
-        return make_target_id(target).partition("-")[0]
-    address = target.reveal().partition("://")[2]
+    """Return the provider of an address: a cloud service, or a server's fingerprint.
+
+    An address that reaches another server must not have the same channel, because its notices
+    could delay those of everyone else.
+    """
+    name, _, address = target.reveal().partition("://")
+    name, query = name.lower(), address.partition("?")[2]
     server = re.split("[/?]", address)[0].rpartition("@")[2].lower()
-    # A mail address can name another server to connect to. Its channel must not be the first one's.
-    server += "".join(_MAIL_SERVER.findall(unquote(address.partition("?")[2]).lower()))
+    if name == "webpush":
+        server = urlsplit(dict(parse_qsl(query)).get("endpoint", "")).netloc
+    elif name in OWN_SERVERS:  # a mail address can name another server to connect to
+        server += "".join(_MAIL_SERVER.findall(unquote(query).lower()))
+    else:
+        return make_target_id(target).partition("-")[0]
     return f"{name}-{Secret(server or name).compute_fingerprint()[:6]}"
 
 

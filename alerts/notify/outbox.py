@@ -170,14 +170,15 @@ def lease(
 ) -> list[OutboxRow]:
     """Lease due notices for one attempt each; notices with an expired lease are due again.
 
-    Louder notices come first, then notices to the people who got the fewest in the last hour.
+    Louder notices come first, then notices to the people with the fewest attempts in the
+    last hour.
     `free` returns how many more notices a channel can take now. Rows that the owner is still
     `sending` are skipped.
     """
     due = tx.execute(
         "SELECT *, row_number() OVER (PARTITION BY person, priority ORDER BY due_at, id)"
-        " + (SELECT count(*) FROM (SELECT 1 FROM outbox s WHERE s.person = outbox.person"
-        " AND s.created_at > ?1 - 3600 AND s.status = 'sent' LIMIT 100)) AS turn"
+        " + (SELECT coalesce(sum(attempts), 0) FROM (SELECT attempts FROM outbox s WHERE"
+        " s.person = outbox.person AND s.created_at > ?1 - 3600 AND attempts LIMIT 100)) AS turn"
         " FROM outbox WHERE status IN ('due', 'leased') AND due_at <= ?1"
         " AND (status = 'due' OR lease_until <= ?1) AND id NOT IN (SELECT value FROM json_each(?2))"
         " ORDER BY CASE priority WHEN 'urgent' THEN 0 WHEN 'high' THEN 1 WHEN 'normal' THEN 2"

@@ -65,7 +65,7 @@ _T = TypeVar("_T")
 class PumpSettings:
     """Limits and wait times; `idle_s` limits each sleep, in case a wake-up is missed."""
 
-    max_in_flight: int = 32
+    max_in_flight: int = 128
     per_channel: int = 4
     send_timeout_s: float = 15.0
     lease_s: float = 60.0

@@ -35,10 +35,11 @@ import threading
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import apprise
 from apprise.attachment.memory import AttachMemory
+from apprise.utils.parse import parse_url
 
 from alerts.channels import OWN_SERVERS, SERVICES
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
@@ -255,8 +256,9 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
         detail = f"allowed are: {allowed}{near}"
         return [PermanentNotifyError(NotifyReason.FORBIDDEN_SCHEME, detail)]
     details: list[str] = []
-    query = url.partition("?")[2]
-    banned = sorted({k.lower() for k, _ in parse_qsl(query, True)} & _BANNED_OPTIONS)  # noqa: FBT003
+    parsed = parse_url(url, verify_host=False)  # type: ignore[no-untyped-call]
+    options = (parsed or {}).get("qsd", {})
+    banned = sorted(_BANNED_OPTIONS & options.keys())
     if banned:
         details.append(f"options that may not be set: {', '.join(banned)}")
     service = _build_service(url)

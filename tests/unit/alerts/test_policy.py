@@ -57,6 +57,16 @@ def test_targets_are_found_by_id_and_by_person():
         ("mailtos://a:b@x.example?from=a", "mailtos://a:b@x.example?from=b", True),
         ("mailtos://a:b@x.example", "mailtos://a:b@x.example?smtp=y.example", False),
         ("mailtos://a:b@x.example?smtp=z", "mailtos://a:b@x.example?to=c;SM%54P=y", False),
+        (
+            "webpush://?endpoint=https://a.example/1",
+            "webpush://?endpoint=https://a.example/2",
+            True,
+        ),
+        (
+            "webpush://?endpoint=https://a.example/1",
+            "webpush://?endpoint=https://b.example/1",
+            False,
+        ),
         ("tgram://1:a/2", "tgram://9:b/3", True),
         ("tgram://1:a/2", "slack://1/2/3", False),
         ("workflows://a.example/1/2", "workflows://b.example/1/2", False),
