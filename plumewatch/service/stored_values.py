@@ -20,9 +20,9 @@ import msgspec
 
 from alerts.duty.roster import Ring
 from alerts.incidents.history import Happened
-from alerts.incidents.incident import Verdict
+from alerts.incidents.incident import CAUSE_WORDS, Verdict
 from alerts.incidents.silences import Purpose
-from alerts.notify.notice import Notice
+from alerts.notify.notice import Notice, NoticeReason
 from alerts.policy import Severity
 from detection.events import EventKind, EventPhase, join_details
 from language.messages import Fact, parse_facts, parse_params
@@ -86,13 +86,17 @@ _PARSED: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "incident.suppression": (_read_as(Fact), "NULL"),
     "incident_history.detail": (parse_params, "'{}'"),
     "outbox.notice": (_read_as(Notice), _NOTICE),
+    "outbox.reason": (
+        lambda text: NoticeReason(text.partition(":")[0]),
+        "json_extract(notice, '$.reason')",
+    ),
     "sensor_test.result": (_read_as(_TestResult), ""),
     "silence.labels": (_read_as(_Labels), ""),
     "silence.purpose": (lambda text: not text or Purpose(text), ""),
     "staff_session.provider_groups": (_read_as(list[str]), ""),
 }
 """Parser of each column that has one, and what replaces a damaged value (SQL)."""
-_WORDS: Final[Mapping[str, type[StrEnum]]] = {
+_WORDS: Final[Mapping[str, type[StrEnum] | tuple[str, ...]]] = {
     "alert_event.kind": EventKind,
     "alert_event.phase": EventPhase,
     "cooldown.kind": EventKind,
@@ -101,6 +105,8 @@ _WORDS: Final[Mapping[str, type[StrEnum]]] = {
     "incident.verdict": Verdict,
     "incident_feedback.verdict": Verdict,
     "incident_history.what": Happened,
+    "threshold_adjustment.reason": ("", *CAUSE_WORDS),
+    "threshold_adjustment.verdict": Verdict,
 }
 """Columns with words of a fixed list. The most similar word replaces a damaged one."""
 _REMOVED: Final = frozenset(
@@ -205,7 +211,7 @@ def _replace(table: str, column: sqlite3.Row, value: Any) -> Iterator[tuple[str,
     name = f"{table}.{column['name']}"
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     if name in _WORDS:
-        words = [word.value for word in _WORDS[name]]
+        words = [str(word) for word in _WORDS[name]]
         yield from ((":new", word) for word in get_close_matches(text, words, len(words), 0.0))
     elif name in _PARSED:
         yield _PARSED[name][1], ""

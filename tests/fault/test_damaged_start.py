@@ -259,6 +259,9 @@ DAMAGED_VALUES = {
     "staff_session.provider_groups": ["{"],
     "escalation_step.ring": ["Z", '{"name":"nearesu","people":[]}'],
     "outbox.notice": ["Z", "{}"],
+    "outbox.reason": ["openec"],
+    "threshold_adjustment.reason": ["spraz"],
+    "threshold_adjustment.verdict": ["confirmee"],
     "incident.kind": ["vapd", b"vap\xe5"],
     "incident.onset": [9e999],
     "incident.suppression": ["Z", "[]"],
@@ -288,6 +291,8 @@ INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,
     SELECT id, 'ap', 'x', 'push', 'opened', 'high', json_object('incident', id,
     'reason', 'opened', 'kind', kind, 'room', room, 'floor', '', 'building', '', 'since', onset),
     1, 2e9, 3e9, 'due' FROM incident;
+INSERT INTO threshold_adjustment (at, who, sensor, incident, verdict, reason, before, after)
+    VALUES (1, 'ap', 'n2-boys-1', '', 'confirmed', '', 0, 0);
 INSERT INTO sensor_test VALUES ('n2-boys-1', 1, 'n2-boys', 0, 'ap',
     '{"interval_s":null,"has_particles":false,"level_moved":false}');
 """
