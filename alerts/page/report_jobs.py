@@ -44,6 +44,8 @@ class Job:
     path: Path
     asked_at: float
     sites: frozenset[str] | None = None
+    report: str = ""
+    """The report's name in `reports.text.ABOUT`."""
     state: str = "making"
     error: str = ""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -96,7 +98,7 @@ class ReportJobs:
                 raise TooManyJobsError
         key = secrets.token_urlsafe(16)
         path = self.folder / f"{key}{os.path.splitext(name)[1]}"  # noqa: PTH122 - a name, no path
-        job = Job(key, person, name, path, self.clock(), sites)
+        job = Job(key, person, name, path, self.clock(), sites, fields.get("name", ""))
         self._jobs[key] = job
         job.task = asyncio.create_task(self._make(job, fields), name="report")
         return job

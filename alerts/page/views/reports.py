@@ -84,8 +84,9 @@ def start_report(
 
 
 def list_own_reports(context: PageContext, request: Request) -> list[Job]:
-    """Return the signed-in person's reports about the schools that they can see."""
-    return context.settings.reports.list_jobs(request.state.session.person, context.sites)
+    """Return the signed-in person's reports that they could create now."""
+    jobs = context.settings.reports.list_jobs(request.state.session.person, context.sites)
+    return [job for job in jobs if job.report in _list_reports(request)]
 
 
 def find_own_report(context: PageContext, request: Request) -> Job:
