@@ -35,7 +35,11 @@ MAX_PER_PERSON: Final = 8
 _LONGEST: Final = 1000
 _MAX_GONE: Final = 1000
 _AUTH_BYTES: Final = 16
-_EMAIL: Final = re.compile(r"[^\s@,;]{1,64}@[^\s@,;]{1,180}")
+_ATOM: Final = r"[\w!#$%&'*+/=?^`{|}~-]+"
+_EMAIL: Final = re.compile(
+    rf"(?=.{{3,200}}$){_ATOM}(\.{_ATOM})*@[a-z0-9-]+(\.[a-z0-9-]+)*", re.ASCII | re.IGNORECASE
+)
+"""Addresses that every mail server takes; Apprise drops others silently."""
 TO: Final = "{to}"
 """Placeholder for a person's address in a gateway's URL."""
 
@@ -92,6 +96,8 @@ def make_address(kind: str, typed: str) -> str:
     ('+15550100199', '+442079460000')
     >>> make_address("email", "front.office@school.example"), make_address("email", "office")
     ('front.office@school.example', '')
+    >>> make_address("email", "ü@school.example"), make_address("email", '"a<b"@school.example')
+    ('', '')
     """
     if kind == ChannelKind.PUSH:
         return generate_password()
