@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from language.plain_text import make_id, suggest_name
+from language.plain_text import make_id, make_inert, restore, suggest_name
 from plumewatch.config.faults import ConfigError, ConfigFault
 
 if TYPE_CHECKING:
@@ -106,9 +106,15 @@ def _read_table(
             found = f"{len(names) + len(row[None])} cells"
             allowed = f"line 1 has {len(names)}; put a text with commas in quotation marks"
             faults.append(ConfigFault(f"{path.name}: line {line}", found, allowed))
-        cells = {key: str(value or "").strip() for key, value in row.items() if key}
+        cells = {key: _restore(str(value or "").strip()) for key, value in row.items() if key}
         if any(cells.values()):
             yield line, {key: value for key, value in cells.items() if value}
+
+
+def _restore(text: str) -> str:
+    """Return a cell as it was before `replace_row` made it inert."""
+    bare = restore(text)
+    return bare if make_inert(bare) == text else text
 
 
 def _find_separator(text: str) -> str:
@@ -118,8 +124,8 @@ def _find_separator(text: str) -> str:
 def replace_row(text: str, line: int, entry: Mapping[str, Any]) -> str:
     r"""Return the text of a table with the row that ends on `line` replaced by `entry`.
 
-    >>> replace_row("id;name\na;A\nb;B\n", 3, {"id": "b", "name": "C", "sites": ["n", "s"]})
-    'id;name;sites\na;A\nb;C;n s\n'
+    >>> replace_row("id;name\na;A\nb;B\n", 3, {"id": "b", "name": "=C", "sites": ["n", "s"]})
+    "id;name;sites\na;A\nb;'=C;n s\n"
     """
     separator, changed = _find_separator(text), io.StringIO()
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
@@ -127,7 +133,10 @@ def replace_row(text: str, line: int, entry: Mapping[str, Any]) -> str:
     names = [name.strip().casefold() for name in header]
     header += [key for key in entry if key not in names]
     names += header[len(names) :]
-    cells = {k: " ".join(v) if isinstance(v, list) else str(v) for k, v in entry.items()}
+    cells = {
+        key: make_inert(" ".join(value) if isinstance(value, list) else str(value))
+        for key, value in entry.items()
+    }
     end = "\r\n" if "\r\n" in text else "\n"
     writer = csv.writer(changed, delimiter=separator, lineterminator=end)
     writer.writerow(header)
