@@ -94,7 +94,9 @@ def _join(
             if isinstance(entry, dict):
                 own = {"site": site, **entry} if key in _OF_ITS_SITE else entry
                 own = {"sites": [site], **entry} if key == "staff" else own
-                if own.get("site", site) != site:
-                    where = f"{file}: [[{key}]] {entry.get('id') or f'number {number}'}: site"
-                    yield ConfigFault(where, repr(own["site"]), f"must be left out, or {site!r}")
+                for name, only in (("site", site), ("sites", [site])):
+                    if own.get(name, only) != only:
+                        number_or_id = entry.get("id") or f"number {number}"
+                        where = f"{file}: [[{key}]] {number_or_id}: {name}"
+                        yield ConfigFault(where, repr(own[name]), f"must be left out, or {only!r}")
             joined.add(key, own, file)

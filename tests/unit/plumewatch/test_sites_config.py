@@ -150,7 +150,7 @@ def test_faults_name_the_file_of_the_site_all_at_once(tmp_path):
         tmp_path,
         north=of_file("north"),
         south=wrong + '[broker]\nhost = "x"\n',
-        west='name = "West"\ntimezone = "Mars"\n',
+        west='name = "West"\ntimezone = "Mars"\n[[staff]]\nid = "w"\nname = "W"\nsites = ["*"]\n',
         bad="name = ",
     )
     with pytest.raises(ConfigError) as caught:
@@ -163,5 +163,6 @@ def test_faults_name_the_file_of_the_site_all_at_once(tmp_path):
         "sites/south.toml: [[sensor]] north-1: id: 'north-1' is already used by",
         "is already used by sites/north.toml: [[sensor]] number 1: id",
         "sites/west.toml: timezone: 'Mars'",
+        "sites/west.toml: [[staff]] w: sites: ['*']",
     ):
         assert fault in found
