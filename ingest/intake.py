@@ -20,6 +20,7 @@ or `Intake.flush` closes the window. A crash loses the values in an open window.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -368,8 +369,14 @@ class Intake:
         return next((known for level in levels if (known := self._names.get(level))), None)
 
     def _resolve(self, sensor: str) -> str | None:
+        """Return the registered name of a sensor; part `hall:2` of `hall` is never `hall-2`."""
         known = self._names.get(sensor)
-        return known if known is not None else self._names.get(fold_id(sensor))
+        if known is not None:
+            return known
+        owners = (sensor[: mark.start()] for mark in re.finditer(":", sensor))
+        if any(fold_id(owner) in self._names for owner in owners):
+            return None
+        return self._names.get(fold_id(sensor))
 
     def _check_sender(
         self, readings: Iterable[Reading], permits: Callable[[str, str | None], bool]

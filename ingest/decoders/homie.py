@@ -6,7 +6,7 @@ values outside the range are faults. An empty payload deletes a property. The ``
 means online; ``disconnected`` and ``lost`` (the last will) mean offline. All messages are retained,
 so messages that the broker sends on subscription get the flag `retained` and never alert. Each node
 is a sensor with the name ``<device>:<node>``. If a device has a single node, the sensor has the
-device's name.
+device's name. A description that changes while the service runs is a tamper event.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ def decode(message: Message, context: Context) -> Readings:
         word = _STATES.get(decode_text(message.payload))
         return [make_state_reading(device, word, message, context)] if word else []
     if rest == ["$description"]:
-        _read_description(device, message, context)
-        return []
+        return _read_description(device, message, context)
     if len(rest) != 2 or rest[1].startswith("$") or not message.payload:
         return []
     return _read_property(device, rest, message, context)
@@ -60,10 +59,18 @@ def _read_property(device: str, rest: list[str], message: Message, context: Cont
     return context.join(sensor, message, raw)
 
 
-def _read_description(device: str, message: Message, context: Context) -> None:
-    if not message.payload:
-        context.states.units.pop(f"homie {device}", None)
-        return
+def _read_description(device: str, message: Message, context: Context) -> Readings:
+    key, units = f"homie {device}", _parse_units(message, context) if message.payload else {}
+    before = context.states.units.get(key, units)
+    context.states.units[key] = units
+    if units == before:
+        return []
+    nodes = {name.partition("/")[0] for name in before if name != "nodes"}
+    sensors = [device] if before.get("nodes", 1) == 1 else [f"{device}:{node}" for node in nodes]
+    return [context.validate(name, message, {}, events=("tamper",)) for name in sorted(sensors)]
+
+
+def _parse_units(message: Message, context: Context) -> dict[str, Any]:
     nodes = as_dict(load_object(message.payload, allow_descriptions(context.limits)).get("nodes"))
     units: dict[str, Any] = {"nodes": len(nodes)}
     for node, described in list(nodes.items())[:64]:
@@ -76,7 +83,7 @@ def _read_description(device: str, message: Message, context: Context) -> None:
             limits = _parse_range(as_dict(about).get("format"))
             if limits is not None:
                 units[f"{key} range"] = limits
-    context.states.units[f"homie {device}"] = units
+    return units
 
 
 def _parse_range(text: object) -> tuple[float, float] | None:

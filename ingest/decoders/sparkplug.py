@@ -231,8 +231,11 @@ def _read_message(
         waiting = states.waiting.get(sensor, [])
         states.waiting[sensor] = [*waiting[1 - _MAX_WAITING :], message]
         return _make_readings(sensor, payload, {}, message, context, flags=(WAITING,))
+    before = states.units.get(f"sparkplug {sensor}")
     known = _learn_names(kind, sensor, payload, context)
     readings: Readings = []
+    if before not in (None, known):  # what the metrics mean has changed
+        readings.append(context.validate(sensor, message, {}, events=("tamper",)))
     if kind in _BIRTHS:
         for earlier in states.waiting.pop(sensor, []):
             readings += _make_readings(

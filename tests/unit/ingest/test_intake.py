@@ -67,6 +67,13 @@ def test_registry_ignores_case_and_separators_and_knows_aliases():
     assert not i.quarantine
 
 
+def test_a_part_of_a_sensor_is_not_another_sensor_of_almost_its_name():
+    i = intake(aliases={"hall": "b2", "hall-2": "E3:75:CF:37:4E:23", "hall:1": "b2"})
+    assert i.on_message(native("hall:2")).readings[0].flags == ("unknown_sensor",)
+    assert i.on_message(native("hall:1")).readings[0].sensor == "b2"
+    assert i.on_message(native("Hall-2", NOW + 1)).readings[0].sensor == "E3:75:CF:37:4E:23"
+
+
 def test_unknown_sensor_is_stored_flagged_and_listed():
     i = intake()
     (reading,) = i.on_message(native("unregistered")).readings
