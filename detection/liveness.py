@@ -127,14 +127,15 @@ class Arrivals(msgspec.Struct):
         if since < 0.0:
             self.times = []  # the clock was set back
         is_learned = self.rate * self.learned_s >= _USUAL
-        if is_counted and 0.0 <= since < _AT_ONCE_S:
+        if since >= _AT_ONCE_S:
+            if is_counted:
+                self.pause_s, self.at_once = since, 1
+        elif is_counted and since >= 0.0:
             self.at_once += 1
             fits = self.pause_s * self.rate + _SLACK if is_learned else math.inf
             is_counted = self.at_once > max(self.usually_at_once, fits)
             if not is_learned:
                 self.usually_at_once = max(self.usually_at_once, self.at_once)
-        elif is_counted:
-            self.pause_s, self.at_once = since, 1
         if is_counted:
             self.times = [*self.times[-_RECENT:], now]
         took_s = now - self.times[0] if len(self.times) > _RECENT else math.inf
@@ -185,12 +186,13 @@ class ParticleArrivals(Arrivals):
         self.key, self.others = next(key for key in FINE_PARTICLES if key in values), 0
         return True
 
-    def is_copy(self, values: Mapping[str, float], now: float) -> bool:
+    def is_copy(self, values: dict[str, float], now: float) -> bool:
         """Return whether a reading repeats the last one, and remember it."""
-        near = 0.0 <= now - self.received < max(0.5 * self.interval_s, _AT_ONCE_S)
-        if near and self.values == values:
+        since = now - self.received
+        is_near = 0.0 <= since < _AT_ONCE_S or 0.0 <= since * 2.0 * _RECENT < self.fastest_s
+        if is_near and self.values == values:
             return True
-        self.received, self.values = now, dict(values)
+        self.received, self.values = now, values
         return False
 
 

@@ -241,7 +241,7 @@ class Intake:
         """Return the outcome of a message from which `decoder` read these readings."""
         admitted = readings
         if message.live:
-            admitted = self._leave_out_floods(readings, message.received)
+            admitted = self._leave_out_floods(readings, message)
         fresh = self._find_new(admitted, message, decoder)
         if self._before and fresh:
             fresh = (*self._take_before(), *fresh)
@@ -258,13 +258,18 @@ class Intake:
         if message.packet:
             self._recent.on_delivery(message.packet, duplicate=message.duplicate)
 
-    def _leave_out_floods(self, readings: Sequence[Reading], now: float) -> list[Reading]:
-        """Drop and count the readings of a flood; return the rest."""
+    def _leave_out_floods(self, readings: Sequence[Reading], message: Message) -> list[Reading]:
+        """Drop and count the readings of a flood; return the rest.
+
+        The unregistered names of a topic count together.
+        """
+        now = message.received
         admitted: list[Reading] = []
         for reading in readings:
             sensor = self._resolve(reading.sensor)
             kind = reading.is_timed, reading.seq is not None
-            found = self._floods.on_live(sensor or reading.sensor, kind, reading, now)
+            name = sensor or (reading.sensor if self.config.accept_unknown else message.topic)
+            found = self._floods.on_live(name, kind, reading, now)
             if found is not None:
                 admitted.append(found)
                 continue

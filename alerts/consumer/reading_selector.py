@@ -30,7 +30,7 @@ from storage.reading import Reading  # noqa: TC001 - msgspec reads the annotatio
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from detection.events import Event
 
@@ -226,6 +226,12 @@ class _Held(msgspec.Struct):
     newest: float = -math.inf
     readings: list[Reading] = []
 
+    def learn(self, values: Mapping[str, float], now: float) -> None:
+        """Remember which quantities a reading with the main quantity has."""
+        self.first, known = min(self.first, now), self.together
+        if not values.keys() <= known.keys() or now - known[self.arrivals.key] > _LEARNED_S:
+            known.update(dict.fromkeys(values, now))
+
     def select(self, reading: Reading) -> Reading:
         """Return a reading without the main quantity, without values that may be forged."""
         values, now = reading.values, reading.received
@@ -281,8 +287,7 @@ class Crowds:
             own = self.sensors[reading.sensor] = _Held()
         now, fine, arrivals = reading.received, measure_fine(reading.values), own.arrivals
         if is_main := fine is not None and arrivals.is_main(reading.values):
-            own.first = min(own.first, now)
-            own.together.update(dict.fromkeys(reading.values, now))
+            own.learn(reading.values, now)
         else:
             reading = own.select(reading)
             fine = measure_fine(reading.values)

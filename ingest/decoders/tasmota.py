@@ -51,6 +51,7 @@ _UP_TO: Final = {"NCPM0_5": "n05", "NCPM1_0": "n10", "NCPM2_5": "n25"}
 _NOT_ROOM_AIR: Final = frozenset({"ESP32", "ANALOG", "ENERGY", "COUNTER"})
 _CLEANING_S: Final = 10.0
 _AGAIN_S: Final = 3600.0
+_MAX_CHILDREN: Final = 64
 _REPORTS: Final = frozenset({"SENSOR", "STATUS8", "STATUS10"})
 _SILENT: Final = frozenset({"INFO1", "STATUS2"})
 
@@ -145,6 +146,8 @@ def _read_values(content: dict[str, Any]) -> tuple[dict[str, object], dict[str, 
             own = {**raw, **own}
         elif raw:
             children[name] = raw
+            if len(children) > _MAX_CHILDREN:
+                raise PayloadError(Reason.TOO_MANY_KEYS, f"more than {_MAX_CHILDREN} sensors")
     return own, children
 
 

@@ -1,9 +1,15 @@
 """Test what is still read during a flood, and what does not count as a flood."""
 
+import json
+
 import pytest
 
+from ingest.decoding import Context
+from ingest.intake import Intake, IntakeConfig
 from ingest.integrity import BURST, CALM_S, MAX_PER_S, PER_S, Budgets, Floods
+from ingest.validation import Message
 from storage.reading import Reading
+from storage.registry import Registry
 
 pytestmark = pytest.mark.attack
 
@@ -38,9 +44,14 @@ def test_of_a_flood_the_first_reading_of_each_second_is_read_at_once(per_s, seco
     assert read[-1].received >= T0 + seconds - 1.0
 
 
-def test_a_flood_is_thinned_long_before_a_thousand_messages():
-    read, _ = sent(Floods(), 1_500, 0.99)
-    assert len(read) <= BURST + 2 * PER_S
+def test_unregistered_names_in_the_messages_of_one_topic_are_limited_together():
+    intake, stored = Intake(IntakeConfig(Context(registry=Registry.build((), ())))), 0
+    for k in range(100):
+        names = [f"S{k % 10}{i % 10}-{i:02d}" for i in range(1_900 if k % 2 else 50)]
+        payload = json.dumps({name: {"PM2.5": k} for name in names}).encode()
+        message = Message("tele/gym/SENSOR", payload, T0 + k / 20, live=True)
+        stored += len(intake.on_message(message).readings)
+    assert 0 < stored <= BURST + 2 * PER_S * 5
 
 
 @pytest.mark.parametrize(
