@@ -11,11 +11,11 @@ Each of these patterns, if it recurs, means that two devices are sending under o
 
 The readings of a single device may jump once, so a jump is only a *doubt*. `DOUBTS` doubts within
 `DOUBT_S` are reported. While readings arrive too often, and not evenly as after a change of the
-interval, a single jump is reported, and a return within `_INTERVALS` of the usual interval is a
-doubt. Doubts less than `_APART_S` apart count once, because stored readings without time stamps may
-all arrive at once. Only live readings count. Except for crowding, only readings with particles
-count, because only they can hide a plume from the detectors. Like the detectors, these rules limit
-a reading's time to its receive time.
+interval, a single jump is reported, a return within `_INTERVALS` of the usual interval is a
+doubt, and one doubt fewer is enough. Doubts less than `_APART_S` apart count once, because stored
+readings without time stamps may all arrive at once. Only live readings count. Except for crowding,
+only readings with particles count, because only they can hide a plume from the detectors. Like the
+detectors, these rules limit a reading's time to its receive time.
 """
 
 from __future__ import annotations
@@ -52,13 +52,15 @@ class Doubts:
 
     times: list[float] = field(default_factory=list)
 
-    def add(self, now: float, apart_s: float = 0.0, within_s: float = DOUBT_S) -> bool:
+    def add(
+        self, now: float, apart_s: float = 0.0, within_s: float = DOUBT_S, enough: int = DOUBTS
+    ) -> bool:
         """Add a doubt unless the last was under `apart_s` ago; return whether there are enough."""
         recent = [at for at in self.times if 0 <= now - at < within_s]
         if not recent or now - recent[-1] >= apart_s:
             recent = [*recent[1 - DOUBTS :], now]
         self.times = recent
-        return len(recent) >= DOUBTS and recent[-1] == now
+        return len(recent) >= enough and recent[-1] == now
 
 
 @dataclass(slots=True)
@@ -118,7 +120,8 @@ class Contradictions:
         back_s = self._measure_jump(fine, now, time, within_s) if is_in_order else math.inf
         is_lost = self._loses(reading.seq, time) and (is_usual or late <= _LIVE_S)
         self.received = now
-        doubtful = back_s <= within_s and self.doubts.add(now, _APART_S)
+        enough = DOUBTS - often
+        doubtful = back_s <= within_s and self.doubts.add(now, _APART_S, enough=enough)
         doubtful |= often and back_s <= _WITHIN_S
         return is_crowded or doubtful or (is_lost and self.lost.add(now, within_s=_LOST_S))
 

@@ -87,6 +87,12 @@ def test_readings_of_one_sender_that_make_those_of_the_other_old_are_a_second_se
     assert begin < first_found(own, clean(0.2, begin=begin)) < begin + 35
 
 
+@pytest.mark.parametrize("every", [20.0, 40.0])
+def test_two_forged_spikes_just_before_a_plume_are_a_second_sender(every):
+    forged = [reading(PUFFS_S[0] - k * every, values={"pm25": 400.0}) for k in (1.5, 0.5)]
+    assert first_found(device(every), forged) < PUFFS_S[0] + every + 1.0
+
+
 def exception(at):
     """Return whether a device that reports changes reports at this second."""
     return at % 60 == 0 or abs(air(at)["pm25"] - air(at - 1)["pm25"]) > 2.0
