@@ -23,7 +23,7 @@ from urllib.parse import quote
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from alerts.access import action_tokens
+from alerts.access import action_tokens, sessions
 from alerts.access.action_tokens import Action
 from alerts.access.directory import find_last_sign_in
 from alerts.access.roles import Right, may
@@ -184,7 +184,9 @@ class AnswerPages(PageGroup):
                 raise refuse_for_now(wait, _("Too many invalid links. Wait a few minutes."))
             _LOG.warning("a token from %s was refused", address)
             raise HTTPException(403, _("This link is not valid. Sign in to respond."))
-        if now >= grant.expires_at or not may(member.role, Right.ANSWER):
+        groups = await self._context.read(sessions.find_groups, member.id)
+        rights = self._context.access.sign_in.find_rights(member.role, groups)
+        if now >= grant.expires_at or rights is None or not may(rights.role, Right.ANSWER):
             raise HTTPException(403, _("This link has expired. Sign in to respond."))
         limits = self._context.access.limits
         limit = limits.link_answers if actions else limits.link_looks
@@ -192,7 +194,7 @@ class AnswerPages(PageGroup):
         if wait > 0:
             raise refuse_for_now(wait, _("Too many answers with this link. Sign in to respond."))
         session = await self._context.find_session(request)
-        self._context.limit_to_sites_of(grant.person)
+        self._context.limit_to_sites_of(grant.person, rights.sites)
         await self._context.require_incident(grant.incident)
         if session is not None and session.person != grant.person:
             fault = _(

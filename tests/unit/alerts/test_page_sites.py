@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from starlette.routing import Route
 
-from alerts.access import action_tokens, api_tokens, passwords
+from alerts.access import action_tokens, api_tokens, passwords, sessions
 from alerts.access.action_tokens import Action
 from alerts.access.api_tokens import Scope
 from alerts.access.directory import Directory, DirectoryPerson, save_person
@@ -208,6 +208,21 @@ async def test_a_link_of_a_person_who_left_the_school_is_dead(district):
         answer = await district.client.post(path, data={"token": district.token})
         assert answer.status_code == 404
         assert not OF_SOUTH.search(answer.text)
+
+
+async def test_a_link_gives_no_more_than_the_groups(open_page, district):
+    rules = SignInRules(
+        groups=(GroupRole("n", "staff", frozenset({"North High"})), GroupRole("an", "analyst"))
+    )
+    page = open_page(POLICY, district.engine.registry, open_reading=False, sign_in=rules)
+    with sqlite.transaction(page.db) as tx:
+        link = action_tokens.issue(tx, district.south, "south-ap", Action.ACKNOWLEDGE, NOW)
+    for groups, status in ((None, 200), (("n",), 404), (("an",), 403), (("left",), 403)):
+        if groups:
+            with sqlite.transaction(page.db) as tx:
+                sessions.start(tx, "south-ap", NOW, 60, sessions.AtProvider("s@x.example", groups))
+        answer = await page.client.post("/answer/look", data={"token": link})
+        assert answer.status_code == status, groups
 
 
 async def test_the_helpdesk_sees_no_incident_on_any_route(district):
