@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from alerts.access.own_channels import OwnChannels
 from alerts.access.roles import Right, may
 from alerts.errors import NotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
@@ -17,6 +18,7 @@ from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.secrets import Secret, make_target_id
 from language.messages import use_language
 from plumewatch.config.faults import ConfigError
+from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import add_directory, build_alert_policy
 from plumewatch.errors import UsageError
@@ -39,13 +41,14 @@ _REFUSALS: Final = (ConfigError, UsageError, NotifyError)
 
 
 def build_weekly_notice(
-    config: PlumewatchConfig, now: float, site: str = ""
+    config: PlumewatchConfig, now: float, site: str = "", language: str = ""
 ) -> tuple[Notice, bytes]:
     """Return last week's summary of one school or all, as a notice and as a workbook."""
+    language = language or config.language
     last = datetime.fromtimestamp(now, config.get_zone(site)) - timedelta(days=7)
     facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}", site=site), now)
-    with use_language(config.language), tempfile.TemporaryDirectory() as folder:
-        title, text = write_letter(make_summary(facts), config.web.url)
+    with use_language(language), tempfile.TemporaryDirectory() as folder:
+        title, text = write_letter(make_summary(facts), config.web.public_url.rstrip("/"))
         path = Path(folder, "summary.xlsx")
         write_report("summary", facts, path, "xlsx")
         workbook = path.read_bytes()
@@ -61,7 +64,7 @@ def build_weekly_notice(
         text=text,
         zone=config.get_zone(site).key,
         priority=Priority.NORMAL,
-        language=config.language,
+        language=language,
     )
     return notice, workbook
 
@@ -73,12 +76,12 @@ def send_weekly(
     target, done = read_secret(config, "reports.weekly"), Done()
     if target is None:
         return Done(["no weekly summary was sent: [reports] has no weekly_file"])
-    for site, to in [("", target), *_find_staff_mails(config, target)]:
+    for site, language, to in [("", "", target), *_find_staff_mails(config, target)]:
         key = f"{site} {make_target_id(to)}"
         if key in sent or not is_due(since, now, config.get_zone(site)):
             continue
         try:
-            done.messages.append(_send(config, now, site, to))
+            done.messages.append(_send(config, now, site, language, to))
             done.sent.append(key)
         except _REFUSALS as error:
             done.messages.append(f"no weekly summary{site and f' of {site}'} was sent: {error}")
@@ -86,34 +89,37 @@ def send_weekly(
     return done
 
 
-def _send(config: PlumewatchConfig, now: float, site: str, target: Secret) -> str:
+def _send(config: PlumewatchConfig, now: float, site: str, language: str, target: Secret) -> str:
     settings = NotifySettings(config.alerts.allow_private_targets, several=True)
-    notice, workbook = build_weekly_notice(config, now, site)
+    notice, workbook = build_weekly_notice(config, now, site, language)
     sent = AppriseNotifier(settings).send(target, notice, timeout_s=_TIMEOUT_S, picture=workbook)
     asyncio.run(sent)
     return f"weekly summary sent to {make_target_id(target)}: {notice.title}"
 
 
-def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tuple[str, Secret]]:
-    """Yield each school with the address for e-mail to its staff."""
+def _find_staff_mails(
+    config: PlumewatchConfig, target: Secret
+) -> Iterator[tuple[str, str, Secret]]:
+    """Yield each school and language with the address for e-mail to its staff."""
     if not config.reports.weekly_to_staff:
         return
     known, url = config.build_registry().sites, urlsplit(target.reveal())
-    policy = add_directory(build_alert_policy(config), config)
+    policy, state = build_alert_policy(config), DataPaths(config.data_dir).state
+    if state.exists():
+        policy = OwnChannels(state).add_to(add_directory(policy, config))
     of_all = known if len(known) == 1 else ()
     for name, site in known.items():
-        people = [
-            member.email
-            for member in policy.staff
-            if member.email
-            and may(member.role, Right.SUMMARY)
-            and name in (of_all if (own := policy.find_sites(member.id)) is None else own)
-        ]
+        people: dict[str, list[str]] = {}
+        for member in policy.staff:
+            own = policy.find_sites(member.id)
+            is_here = name in (of_all if own is None else own)
+            if member.email and may(member.role, Right.SUMMARY) and is_here:
+                people.setdefault(member.language, []).append(member.email)
         pairs = url.query.split("&") if url.query else []
         kept = [pair for pair in pairs if pair.partition("=")[0].lower() not in _RECIPIENTS]
-        if people:
-            query = "&".join([*kept, f"to={quote(','.join(people), safe='@,')}"])
-            yield site.id, Secret(urlunsplit(url._replace(query=query, path="")))
+        for language, emails in people.items():
+            query = "&".join([*kept, f"to={quote(','.join(emails), safe='@,')}"])
+            yield site.id, language, Secret(urlunsplit(url._replace(query=query, path="")))
 
 
 def run(config: PlumewatchConfig, since: float, now: float, sent: Sequence[str]) -> Done:

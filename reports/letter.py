@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _MAX_ROOMS: Final = 5
 _MAX_MISSED: Final = 10
 _MAX_TIMES: Final = 3
+_MAX_TIED: Final = 8
+"""Times to list if several have as many alerts as the last of `_MAX_TIMES`."""
 _WELL: Final = 0.99
 """If the availability of sensors is below this, the summary mentions it."""
 
@@ -148,7 +150,7 @@ def write_findings(made: Summary) -> Iterator[str]:
             else _("every alert that is over had a responder")
         )
         yield _(
-            "Someone responded within five minutes to %(soon)d of the %(alerts)s; %(others)s.",
+            "Someone responded within five minutes to %(soon)d of %(alerts)s; %(others)s.",
             soon=value("responded_in_5_min", "part"),
             alerts=ngettext("%(n)d alert sent to staff", "%(n)d alerts sent to staff", notified),
             others=others,
@@ -156,8 +158,9 @@ def write_findings(made: Summary) -> Iterator[str]:
     else:
         yield _("No alert was sent to staff.")
     yield from _count_unchecked(facts)
-    times = Counter(_name_time(facts, row) for row in facts.air).most_common(_MAX_TIMES)
-    if named := [_("%(time)s (%(n)d alerts)", time=time, n=n) for time, n in times if n > 1]:
+    times = Counter(_name_time(facts, row) for row in facts.air).most_common(_MAX_TIED)
+    least = max(2, times[:_MAX_TIMES][-1][1]) if times else 2
+    if named := [_("%(time)s (%(n)d alerts)", time=time, n=n) for time, n in times if n >= least]:
         yield _("Busiest times for vaping and smoke: %(times)s.", times=join_words(named))
     else:
         yield _("No weekday and time had more than one alert for vaping or smoke.")

@@ -273,5 +273,10 @@ def _view_column(
         unit, texts = format_column(values, unit)
         missing = ["" if value is None else text for value, text in zip(values, texts, strict=True)]
         return f"{head} ({translate(unit)})" if unit else head, missing
+    if name == "value":
+        values = [
+            str(value).replace("-", " ") if by == "shift" else value
+            for by, value in frame.select("by", "value").iter_rows()
+        ]
     texts = ["" if value is None else escape_reversibly(str(value)) for value in values]
     return head, [format_period(to_words(text)) for text in texts] if name in _CODES else texts

@@ -103,6 +103,7 @@ async def test_a_service_sends_each_school_a_mail_and_compares_them_with_the_wee
     both = 'north", "south'
     for person, names in (("ap", "north"), ("dean", both), ("fm", "*"), ("an", "*")):
         own = f'email = "{person}@north.example"\nsites = ["{names}"]'
+        own += '\nlanguage = "es"' if person == "dean" else ""
         text = text.replace(f'id = "{person}"', f'id = "{person}"\n{own}')
     text += '[[staff]]\nid = "glass"\nname = "Glass"\nrole = "admin"\nsites = ["*"]\n'
     path.write_text(
@@ -121,7 +122,7 @@ async def test_a_service_sends_each_school_a_mail_and_compares_them_with_the_wee
     async with running(load(path), clock=lambda: NOW):
         await until(lambda: len(inbox.mails) >= 6)
     subjects = [mail["Subject"] for _, (to,), mail in inbox.mails if to == "dean@north.example"]
-    assert sorted(text.partition(":")[0] for text in subjects) == ["North High", "South High"]
+    assert sorted(text[:18] for text in subjects) == ["North High: semana", "South High: semana"]
     found = {to: mail for _, (to,), mail in inbox.mails}
     own = ("ap@north.example", "dean@north.example", joined.id)
     assert found.keys() == {TO, ALSO_TO, *own}
@@ -135,6 +136,7 @@ async def test_a_service_sends_each_school_a_mail_and_compares_them_with_the_wee
     assert "Restroom 0, floor 1, North" in texts["ap@north.example"]
     assert "South" not in texts["ap@north.example"]
     assert "North" not in texts[joined.id]
+    assert not any("127.0.0.1" in text for text in texts.values())
     compared = re.findall(r"- (\w+) High: alerts (\d+) \([\d.]+; (\d+)\)", texts[TO])
     assert compared == [
         (name, str(where[is_north, True]), str(where[is_north, False]))

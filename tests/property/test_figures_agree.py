@@ -85,7 +85,7 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     assert float(by_key["notices_per_duty_hour"]) >= 0
     assert not re.search(r"\d\.\d\d of ", " ".join(bases.values()))
     soon = re.search(
-        r"Someone responded within five minutes to (\d+) of the (\d+)", write_letter(made)[1]
+        r"Someone responded within five minutes to (\d+) of (\d+)", write_letter(made)[1]
     )
     assert bases["responded_in_5_min"] == f"{soon[1]} of {soon[2]}"
     assert int(soon[2]) <= int(by_key["alerts"])

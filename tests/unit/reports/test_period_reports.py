@@ -23,7 +23,7 @@ MORE = "".join(
     (
         entry("term", name="First half", first=date(2026, 10, 19), last=date(2026, 10, 30)),
         entry("term", name="Second half", first=date(2026, 11, 2), last=date(2026, 11, 8)),
-        shift("early", ["ap", "dean"], start="07:00", end="11:00"),
+        shift("early-hall", ["ap", "dean"], start="07:00", end="11:00"),
         shift("late", ["ap", "dean"], start="11:00", end="16:00"),
     )
 )
@@ -127,7 +127,8 @@ def test_a_building_alone_in_words_and_in_machine_formats(make, config):
 def test_response_by_shift_adds_up(make):
     frame = pl.read_parquet(make("response", week="2026-W45"))
     by_shift = frame.filter(pl.col("by") == "shift")
-    assert set(by_shift["value"]) == {"early", "late", "no shift"}
+    assert set(by_shift["value"]) == {"early-hall", "late", "no shift"}
+    assert ">early hall<" in make("response", "html", week="2026-W45").read_text()
     assert by_shift["incidents"].sum() == frame.row(0, named=True)["incidents"]
     assert by_shift["arrive_n"].sum() == frame.row(0, named=True)["arrive_n"] > 0
 

@@ -79,7 +79,8 @@ class Tables:
 
     def times(self):
         by_period = self.air.group_by("weekday", "period").len().sort("len", descending=True)
-        return [n for n in by_period["len"][:3] if n > 1]
+        most = by_period["len"].to_list()
+        return [n for n in most[:8] if n >= max(2, most[:3][-1])]
 
     def none(self):
         return []
