@@ -113,7 +113,8 @@ class Acknowledgment:
 
     The time is 0 if someone acknowledged on the page before the notice arrived. `notified` excludes
     unacknowledged incidents that are still escalating. Of these, `quick` were acknowledged within
-    5 minutes. `within_5_min` is the same as a share, without incidents about devices.
+    5 minutes. `within_5_min` is a share without incidents about devices; it also counts incidents
+    still escalating whose 5 minutes are over.
     """
 
     acknowledged: Times
@@ -164,7 +165,11 @@ def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) ->
             quick=len(quick),
             within_5_min=share(
                 sum(kind not in HEALTH for kind in quick),
-                sum(row.kind not in HEALTH for row, _at in due),
+                sum(
+                    row.kind not in HEALTH
+                    for row, at in notified
+                    if now - at > ACKNOWLEDGED_WITHIN_S or not _is_escalating(row, now)
+                ),
             ),
         ),
         arrive=summarize_times(

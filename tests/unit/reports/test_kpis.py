@@ -79,22 +79,23 @@ def test_unacknowledged_are_counted_and_never_dropped():
 
 
 @pytest.mark.parametrize(
-    ("known", "notified", "unacknowledged"),
+    ("known", "notified", "unacknowledged", "after"),
     [
-        ({"chain_end_at": MONDAY + 600}, 0, 0),  # people still have time to respond
-        ({"chain_end_at": MONDAY + 600, "acknowledged_at": MONDAY + 20}, 1, 0),
-        ({"chain_end_at": MONDAY + 600, "closed_at": MONDAY + 25}, 1, 1),
-        ({"chain_end_at": MONDAY + 30}, 1, 1),
-        ({}, 1, 1),
+        ({"chain_end_at": MONDAY + 600}, 0, 0, 0),  # people still have time to respond
+        ({"chain_end_at": MONDAY + 600, "notified_at": MONDAY - 271}, 0, 0, 1),  # not in 5 minutes
+        ({"chain_end_at": MONDAY + 600, "acknowledged_at": MONDAY + 20}, 1, 0, 1),
+        ({"chain_end_at": MONDAY + 600, "closed_at": MONDAY + 25}, 1, 1, 1),
+        ({"chain_end_at": MONDAY + 30}, 1, 1, 1),
+        ({}, 1, 1, 1),
     ],
 )
-def test_nobody_responded_only_once_the_escalation_is_over(known, notified, unacknowledged):
-    row = incident(notified_at=MONDAY, **known)
+def test_nobody_responded_only_once_the_escalation_is_over(known, notified, unacknowledged, after):
+    row = incident(**{"notified_at": MONDAY, **known})
     found = compute_response([row], MONDAY + 30.0)
     assert found.notify.n == 1
     found = found.acknowledge
     assert (found.notified, found.unacknowledged) == (notified, unacknowledged)
-    assert found.within_5_min.whole == notified
+    assert found.within_5_min.whole == after
 
 
 def test_acknowledged_on_the_page_before_the_notice_arrived_counts_as_zero():
