@@ -30,7 +30,7 @@ class Happened(Coded):
     NEXT_CHANNEL = "next_channel", mark("Sent over the next channel")
     NOTICE_FAILED = "notice_failed", mark("Notice failed")
     NOBODY_NOTIFIED = "nobody_notified", mark("Nobody has an address")
-    RING_SKIPPED = "ring_skipped", mark("Nobody could be notified now")
+    RING_SKIPPED = "ring_skipped", mark("Skipped: no address, or over the hourly limit")
     NO_RESPONSE = "no_response", mark("Nobody responded")
     UNDELIVERED = "undelivered", mark("No notice could be delivered")
     ACKNOWLEDGED = "acknowledged", mark("Responding")

@@ -199,7 +199,7 @@ def _on_detected(incident: Incident, given: inputs.Detected) -> Step:
     detections = tuple(known.values())
     result = Step(incident).change(
         detections=detections,
-        onset=min(d.onset for d in detections),
+        onset=min(incident.onset, now.onset) if before is None else incident.onset,
         confidence=max(d.confidence for d in detections),
     )
     if before is None:

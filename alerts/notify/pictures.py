@@ -70,11 +70,11 @@ class IncidentPictures:
         return len(self.series.read_window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
 
     def _load_facts(self, incident_id: str) -> EvidenceFacts | None:
-        """Load the data of the incident's first detection for the picture."""
+        """Load the data of the detection that opened the incident, or made it likely."""
         with closing(sqlite.connect(self.database, read_only=True)) as db:
             row = db.execute(
                 "SELECT e.*, i.room AS place FROM alert_event e JOIN incident i ON i.id ="
-                " e.incident WHERE e.incident = ? ORDER BY e.alerted, e.id LIMIT 1",
+                " e.incident WHERE i.id = ? ORDER BY e.kind <> i.kind, e.alerted, e.id LIMIT 1",
                 (incident_id,),
             ).fetchone()
         if row is None:
