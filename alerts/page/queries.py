@@ -67,8 +67,7 @@ class RoomState:
 
     `level` is one of `LEVELS`. `air` contains label, value and unit of each quantity in the newest
     reading, taken at `seen`. `incident` is the id of an open or missed one, and `kind` its kind.
-    `silences` are active now, and `planned` begin later. `is_stale` means that no reading arrives
-    during the incident.
+    `silences` are active now, and `planned` begin later. `is_stale` means that no reading arrives.
     """
 
     room: Room
@@ -92,7 +91,12 @@ class RoomState:
     @property
     def is_faulty(self) -> bool:
         """Return whether one of the room's sensors does not work."""
-        return self.level == "silent" or (self.level == "attention" and self.kind in HEALTH)
+        return self.is_stale or (self.level == "attention" and self.kind in HEALTH)
+
+    @property
+    def hides_outage(self) -> bool:
+        """Return whether the level is about something else than the missing readings."""
+        return self.is_stale and self.level != "silent" and self.kind not in HEALTH
 
 
 def load_rooms(
@@ -135,9 +139,8 @@ def load_rooms(
         longest = max((intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
         level, text, since, leads_to = "ok", _("OK"), None, ""
         shown = incidents.get(room.id)
-        is_stale = newest is not None and (
-            now - newest.time > max(STALE_S, STALE_INTERVALS * longest)
-        )
+        age = math.inf if newest is None else now - newest.time
+        is_stale = bool(sensors) and age > max(STALE_S, STALE_INTERVALS * longest)
         if shown is None:
             if not sensors:
                 level, text = "none", _("No sensor")
@@ -174,7 +177,7 @@ def load_rooms(
                 kind=shown["kind"] if shown else "",
                 silences=own,
                 planned=planned,
-                is_stale=is_stale and shown is not None and shown["kind"] not in HEALTH,
+                is_stale=is_stale,
             )
         )
     return states
@@ -349,8 +352,9 @@ def load_incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | 
     (found,) = _fetch(db, f"{_INCIDENT} WHERE id = ?", incident_id)
     events = _fetch(
         db,
-        "SELECT * FROM alert_event WHERE incident = ? ORDER BY onset, id LIMIT 100",
+        "SELECT * FROM alert_event WHERE incident = ? ORDER BY kind <> ?, alerted, id LIMIT 100",
         incident_id,
+        found["kind"],
     )
     history = [
         {**line, "params": parse_params(line.pop("detail"))}

@@ -85,7 +85,7 @@ class BoardPages(PageGroup):
             "rooms": queries.group_rooms(states),
             "open_incidents": context.add_place_names(opened),
             "missed_incidents": context.add_place_names(missed),
-            "silent_rooms": sum(s.level == "silent" for s in states),
+            "silent_rooms": sum(s.is_stale for s in states),
             "delivered_at": await context.read(queries.find_last_delivery, rooms=context.rooms),
             "lives": [life.state == "alive" for name, life in lives.items() if name in sensors],
             "now": context.settings.clock(),

@@ -9,11 +9,12 @@ import pytest
 
 from alerts.duty.reasons import Reason, write_reason
 from alerts.history_words import write_line
-from alerts.incidents.incident import Suppression
+from alerts.incidents.incident import Status, Suppression
 from alerts.page.rendering import NAV
 from language.messages import build_fact, use_language
 from storage import sqlite
 from storage.timeseries import LatestReading
+from tests.support import alert_records as stored
 from tests.unit.alerts.test_page import NOW
 
 
@@ -34,17 +35,24 @@ async def test_a_room_without_air_values_or_with_polluted_air_is_not_ok(
     assert words in card
 
 
-@pytest.mark.parametrize(("age_s", "offline"), [(3, False), (200, True)])
+@pytest.mark.parametrize("words", ["Vaping likely", "Nobody responded"])
+@pytest.mark.parametrize(("age_s", "offline"), [(3, False), (200, True), (None, True)])
 async def test_a_room_with_an_incident_says_that_its_sensor_is_offline(
-    open_page, make_event, age_s, offline
+    open_page, make_event, age_s, offline, words
 ):
-    latest = {"s1": LatestReading(NOW - age_s, {"pm25": 12.2})}
+    latest = {} if age_s is None else {"s1": LatestReading(NOW - age_s, {"pm25": 12.2})}
     page = open_page(series=SimpleNamespace(read_latest=lambda: latest))
-    page.incident(make_event)
+    incident = page.incident(make_event)
+    if missed := words == "Nobody responded":
+        with sqlite.transaction(page.db) as tx:
+            over = {"resolved_at": NOW, "missed_at": NOW}
+            stored.change_incidents(tx, incident, status=Status.RESOLVED, **over)
     for path in ("/", "/wall", "/rooms/n2-boys"):
         text = (await page.client.get(path)).text
-        assert "Vaping likely" in text, path
+        assert words in text, path
         assert ("Sensor offline" in text) == offline, path
+        if path != "/rooms/n2-boys" and (missed or path == "/wall"):
+            assert f"{1 + offline} room" in text, path
 
 
 async def test_history_is_for_people(opened):
