@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Final
 from alerts.duty.roster import build_labels
 from alerts.errors import SilenceError
 from alerts.incidents.incident import Suppression
-from language.messages import Fact, Message, Words, build_fact, defer, mark
+from detection.events import KIND_NAMES
+from language.messages import Fact, Message, Words, _, build_fact, defer, mark
 
 if TYPE_CHECKING:
     import sqlite3
@@ -90,6 +91,11 @@ class Silence:
     def kind(self) -> str:
         """The only kind of incident that the silence mutes; empty means all kinds."""
         return self.labels.get("kind", "")
+
+    @property
+    def what(self) -> str:
+        """The kinds of incident that the silence mutes, in words."""
+        return KIND_NAMES.get(self.kind, self.kind) or _("everything, including smoke")
 
     def covers(self, room: Room, sensors: Iterable[Sensor]) -> bool:
         """Return whether the silence mutes any incident in a room with these sensors."""

@@ -195,15 +195,13 @@ class SilencePages(PageGroup):
         return f" at {room.site_id}" if room.names_site else ""
 
     def _describe(self, silence: Silence) -> str:
-        labels, kind = {**silence.labels}, silence.kind
+        labels = {**silence.labels}
         room = self._context.registry.rooms.get(labels.get("room", ""))
         if room:
             labels["room"] = room.full_name
         labels["floor"] = format_floor(labels.get("floor", ""))
         place = ", ".join(v for name, v in labels.items() if v and name != "kind")
-        return capitalize(
-            ": ".join(filter(None, (place, KIND_NAMES.get(kind, kind)))) or _("everything")
-        )
+        return capitalize(": ".join(filter(None, (place, silence.what))))
 
     @serves("/silences")
     async def _page(

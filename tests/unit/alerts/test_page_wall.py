@@ -136,9 +136,9 @@ async def test_only_rooms_that_need_a_person_now_are_counted(
 @pytest.mark.parametrize(
     ("labels", "level", "words"),
     [
-        ({"room": "n2-boys"}, "silenced", "Silenced until 12:05 PM"),
+        ({"room": "n2-boys"}, "silenced", "12:05 PM: everything, including smoke"),
         ({"floor": "2", "building": "North"}, "silenced", "Silenced until 12:05 PM"),
-        ({"room": "n2-boys", "kind": "vape"}, "silenced", "Silenced until 12:05 PM: vaping"),
+        ({"room": "n2-boys", "kind": "vape"}, "silenced", "Silenced until 12:05 PM: vaping<"),
         ({"room": "n2-boys", "kind": "offline"}, "ok", "Silenced until 12:05 PM: "),
     ],
 )
