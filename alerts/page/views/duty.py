@@ -90,6 +90,7 @@ class DutyPages(PageGroup):
         with suppress(ValueError):
             asked = date.fromisoformat(request.query_params.get("from", ""))
             first = asked if abs(asked.year - today.year) <= _MAX_YEARS else first
+        saved = request.query_params.get("saved", "")
         version, config = "", context.settings.config
         if config is not None and request.state.session.may(Right.DUTY):
             with suppress(ConfigFileError):
@@ -114,6 +115,8 @@ class DutyPages(PageGroup):
             before=first - timedelta(days=7),
             after=first + timedelta(days=7),
             version=version,
+            saved=int(saved) if saved in {*"1234"} else 0,
+            done=_("Saved. The shifts change within seconds.") if saved else "",
             people=[m for m in context.staff if may(m.role, Right.ANSWER)],
             errors=[context.warn_unreachable()],
             zone=context.times.zone,

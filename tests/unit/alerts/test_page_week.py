@@ -88,7 +88,10 @@ async def test_a_shift_is_swapped_in_two_taps(week):
     await page.sign_in("ap")
     shown = (await page.client.get("/duty/week")).text
     answer = await press(page, shown, "hall", "Swap with F. Manager")
-    assert answer.headers["location"] == "/duty/week?from=2026-09-07"
+    assert answer.headers["location"] == "/duty/week?from=2026-09-07&saved=1"
+    saved = (await page.client.get(answer.headers["location"])).text
+    assert "Saved. The shifts change within seconds." in saved
+    assert '&amp;saved=2" hx-trigger="every 3s"' in saved
     start, end = datetime(2026, 9, 7, 7), datetime(2026, 9, 7, 16)  # noqa: DTZ001
     times = {"start": start, "end": end}
     assert tree(page)["override"] == [
