@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import jinja2
 import segno
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from alerts.access.roles import ROLE_WORDS, Right, list_roles_with
 from alerts.duty.reasons import RING_WORDS
@@ -312,6 +312,18 @@ def write_unreachable(sentence: str, phone: str) -> str:
     return " ".join(filter(None, (sentence, _("Alerts may not be going out."), call)))
 
 
+def link_phone(text: str, phone: str) -> Markup:
+    """Return the text as HTML, in which a tap on the phone number calls it.
+
+    >>> link_phone("Call 555-0100.", "555-0100")
+    Markup('Call <a href="tel:5550100">555-0100</a>.')
+    """
+    number = "".join(c for c in phone if c in "+0123456789")
+    if not number:
+        return escape(text)
+    return escape(text).replace(phone, Markup('<a href="tel:{}">{}</a>').format(number, phone))
+
+
 def write_script_messages() -> Markup:
     """Return a meta tag with the translations that the page's script needs; empty in English."""
     if get_language() == ENGLISH:
@@ -378,6 +390,7 @@ def build_environment(
         word=translate,
         share=format_share,
         person=find_name,
+        dial=partial(link_phone, phone=settings.help_phone),
     )
     made.globals.update(
         school=settings.school.name,

@@ -122,7 +122,8 @@ def _list_receivers(tree: Tree) -> dict[str, str]:
 
 def _list_periods(tree: Tree) -> dict[str, str]:
     names = (p.get("name", "") for b in tree.get("bells", ()) for p in b.get("periods", ()))
-    return {"*": _("All periods"), **{name: name for name in dict.fromkeys(names) if name}}
+    found = {name: name for name in names if name}
+    return {"*": _("All periods"), **found} if found else {}
 
 
 def _describe_override(entry: Tree, tree: Tree) -> str:

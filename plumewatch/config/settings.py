@@ -135,7 +135,7 @@ def read_gateways(config: PlumewatchConfig) -> Gateways:
     for path, url in (("alerts.email_url", found.email), ("alerts.phone_url", found.phone)):
         if url is not None and TO not in url.reveal():
             allowed = f"must have {TO} where the address of the person goes"
-            reader.faults.append(ConfigFault(path, "the address", allowed))
+            reader.faults.append(ConfigFault(f"{path}_file", "the address in that file", allowed))
     reader.check()
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -66,9 +67,14 @@ class PeoplePages(PageGroup):
             private = context.settings.notices.allow_private_targets
             fault = await context.run_in_thread(_check_url, Secret(address), allow_private=private)
         elif not address:
-            fault = _("“%(typed)s” isn't an address or phone number.", typed=typed[:80])
+            fault = (
+                _("Enter a phone number with its area code, like 312-555-0123.")
+                if channel is ChannelKind.PHONE
+                else _("“%(typed)s” isn't an e-mail address.", typed=typed[:80])
+            )
         if fault:
-            return await render_person(context, request, member, errors=[fault])
+            kept = {} if channel is ChannelKind.OTHER else {kind: typed}
+            return await render_person(context, request, member, errors=[fault], typed=kept)
         context.count_change(request.state.session.person, now)
         label = "" if channel is ChannelKind.PUSH else address
         label = (
@@ -212,6 +218,7 @@ async def render_person(
     link: str = "",
     topic: str = "",
     errors: Sequence[str] = (),
+    typed: Mapping[str, str] = MappingProxyType({}),
 ) -> Response:
     """Render a person's page; a new link or ntfy topic is shown only once."""
     notices, session = context.settings.notices, request.state.session
@@ -237,6 +244,7 @@ async def render_person(
         number=number,
         server=server.partition("://")[2],
         topic=topic,
+        typed=typed,
         topic_address=f"{server}/{topic}",
         link=link,
         until=context.settings.clock() + INVITE_S,

@@ -138,34 +138,34 @@ class SensorPages(PageGroup):
         notices: Mapping[str, int],
         rows: Sequence[Mapping[str, Any]],
     ) -> list[list[tuple[str, str, str]]]:
-        """Return lists of figures, each with name, value and display level.
+        """Return lists of figures, each with name, value and display level; without zeros.
 
         Messages of unregistered sensors, and notices, belong to no school. With one school
         selected, their figures are therefore a separate list.
         """
 
-        def warn_of(name: str, number: int) -> tuple[str, str, str]:
-            return name, f"{number:,}", "attention" if number else "ok"
+        def warn_of(name: str, number: int) -> list[tuple[str, str, str]]:
+            return [(name, f"{number:,}", "attention")] if number else []
 
         states = Counter(row["state"] for row in rows)
         alive = states["alive"]
         own = [
             (_("Registered"), f"{len(rows):,}", "none"),
             (_("Reporting"), f"{alive:,}", "ok" if alive else "attention"),
-            warn_of(_("Silent"), states["silent"]),
-            warn_of(_("Offline"), states["offline"]),
-            warn_of(_("Never heard"), states["never heard"]),
-            warn_of(_("With data problems"), sum(row["life"].has_problems for row in rows)),
+            *warn_of(_("Silent"), states["silent"]),
+            *warn_of(_("Offline"), states["offline"]),
+            *warn_of(_("Never heard"), states["never heard"]),
+            *warn_of(_("With data problems"), sum(row["life"].has_problems for row in rows)),
         ]
         shared = [
-            warn_of(_("Unregistered"), len(pipeline.quarantine)),
-            warn_of(_("Unknown formats"), len(pipeline.unmatched)),
-            warn_of(_("Messages rejected"), sum(pipeline.dead_letters.values())),
-            warn_of(_("Notices failed in 7 days"), notices.get("failed", 0)),
+            *warn_of(_("Unregistered"), len(pipeline.quarantine)),
+            *warn_of(_("Unknown formats"), len(pipeline.unmatched)),
+            *warn_of(_("Messages rejected"), sum(pipeline.dead_letters.values())),
+            *warn_of(_("Notices failed in 7 days"), notices.get("failed", 0)),
         ]
         if self._context.rooms is None:
             return [own + shared]
-        return [own, shared] if self._context.sites is None else [own]
+        return [own, shared] if shared and self._context.sites is None else [own]
 
     @serves("/sensors/labels", Right.SENSORS, one_school=True, of_any_size=True)
     async def _labels(self, request: Request) -> Response:

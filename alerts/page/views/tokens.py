@@ -46,7 +46,7 @@ class TokenPages(PageGroup):
         person, days = get_text(form, "person"), get_text(form, "days")
         scopes = [scope for scope in Scope if get_text(form, f"scope.{scope}")]
         if not name or not scopes:
-            return await self._page(request, _("Give a name and at least one scope."), 400)
+            return await self._page(request, _("Enter a name and choose permissions."), 400)
         member = next((m for m in self._context.own_staff if m.id == person), None)
         if member is None or days not in map(str, _DAYS):
             return await self._page(request, _("Choose from the lists."), 400)

@@ -215,8 +215,8 @@ async def test_people_set_up_and_remove_their_own_channels(page_of):
 @pytest.mark.parametrize(
     ("form", "words"),
     [
-        ({"kind": "email", "to": "front office"}, "an address"),
-        ({"kind": "email", "to": "a@b.example&to=c@d.example,e"}, "an address"),
+        ({"kind": "email", "to": "front office"}, 'value="front office"'),
+        ({"kind": "email", "to": "a@b.example&to=c@d.example,e"}, "an e-mail address"),
         ({"kind": "phone", "to": "5550100199"}, "Choose from the list"),
         ({"kind": "browser", "to": "x"}, "Choose from the list"),
         ({"kind": "other", "to": "carrier pigeon kx7"}, "It must begin with one of"),

@@ -43,7 +43,7 @@ async def test_a_threshold_and_what_it_costs(answered):
     text = (await page.client.get("/levels")).text
     assert ">90%</td>" in text
     assert "+0.25" not in text
-    assert re.search(r"less sensitive: alerts at 90% instead of \d\d%", text)
+    assert re.search(r"raised from \d\d%", text)
     assert "4.0 <b>over the limit</b>" in text
     assert "learning" in text
     assert "Ms. &lt;Lee&gt;" in text
