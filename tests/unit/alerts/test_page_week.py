@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from html import unescape
 
 import pytest
 
@@ -77,7 +78,7 @@ async def press(page, shown, shift, words):
     monday = day(shown, "2026-09-07")
     entry = re.search(rf'<details[^>]*data-shift="{shift}".*?</details>', monday, re.DOTALL)[0]
     forms = re.findall(r"<form.*?</form>", entry, re.DOTALL)
-    (form,) = (f for f in forms if words in f)
+    (form,) = (unescape(f) for f in forms if words in f)
     fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', form))
     path = re.search(r'action="([^"]+)"', form)[1]
     return await page.client.post(path, data=fields)
