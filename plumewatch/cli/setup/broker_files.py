@@ -14,6 +14,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ingest.decoders import native
 from plumewatch.cli.setup.discovery import find_level
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def find_write_filters(sensor: str, topics: Iterable[str], others: Iterable[str]
     """Return the narrowest filters that cover what a device publishes now.
 
     If a topic names the device, the filter covers everything below its name, unless other devices
-    (topics `others`) publish there too. Otherwise, the filter is the topic itself.
+    (topics `others`) publish there too. Otherwise, and in the native format, whose two topics are
+    known, the filter is the topic itself.
 
     >>> find_write_filters("b2", ["tele/b2/SENSOR", "tele/b2/LWT", "site/air"])
     ['site/air', 'tele/b2/#']
@@ -78,6 +80,10 @@ def find_write_filters(sensor: str, topics: Iterable[str], others: Iterable[str]
     for topic in own:
         at = find_level(sensor, topic)
         below = "" if at is None else "/".join([*topic.split("/")[: at + 1], ""])
+        own_native = f"{native.PREFIX}{sensor}/"
+        if topic.startswith(own_native):
+            found |= {f"{own_native}reading", f"{own_native}status"}
+            continue
         is_own = below and topic != below and not any(one.startswith(below) for one in foreign)
         found.add(f"{below}#" if is_own and topic.startswith(below) else topic)
     return sorted(found)
