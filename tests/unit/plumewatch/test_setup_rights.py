@@ -43,7 +43,10 @@ NATIVE = {"time": 1_790_000_000, "pm25": 4.0}
         ),
         pytest.param(
             [("plumewatch/v1/tele/reading", NATIVE), ("tele/b3/SENSOR", TASMOTA)],
-            {"tele": ["plumewatch/v1/tele/reading", "plumewatch/v1/tele/status"], "b3": ["tele/b3/#"]},
+            {
+                "tele": ["plumewatch/v1/tele/reading", "plumewatch/v1/tele/status"],
+                "b3": ["tele/b3/#"],
+            },
             id="a device called like a level of another format",
         ),
         pytest.param(
