@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 
 from tests.support.broker import free_port
 
@@ -15,10 +17,19 @@ def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
     kept = tmp_path / "kept"
     port = str(free_port())
     command = [sys.executable, "-m", "plumewatch"]
-    demo = ["demo", "--keep", str(kept), "--seconds", "15", "--port", port]
-    ran = subprocess.run([*command, *demo], check=True, timeout=120, capture_output=True, text=True)
-    events = re.findall(r"^\d\d:\d\d:\d\d event ", ran.stdout, re.MULTILINE)
-    assert f" readings, {len(events)} events, " in ran.stdout.partition("demo ended")[2]
+    demo = ["demo", "--keep", str(kept), "--seconds", "30", "--port", port]
+    with subprocess.Popen([*command, *demo], stdout=subprocess.PIPE, text=True) as ran:
+        text = ""
+        while not re.search(r"^[1-9]\d* readings/s", text, re.MULTILINE):
+            text += ran.stdout.readline()
+        ran.send_signal(signal.SIGHUP)  # as after a change on the page
+        for number in (signal.SIGSTOP, signal.SIGCONT):  # while readings arrive at the broker
+            time.sleep(3.0)
+            ran.send_signal(number)
+        text += ran.stdout.read()
+    events = re.findall(r"^\d\d:\d\d:\d\d event ", text, re.MULTILINE)
+    readings, kinds = re.search(r"demo ended: (\d+) readings, (\d+) events", text).groups()
+    assert (ran.returncode, int(readings) > 150, int(kinds)) == (0, True, len(events))
     with contextlib.closing(sqlite3.connect(kept / "data/series.db")) as db:
         ages = "SELECT max(received - time / 1e9) FROM reading WHERE pm25 IS NOT NULL"
         assert db.execute(ages).fetchone()[0] < 1200.0  # one minute of real time
