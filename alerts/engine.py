@@ -30,7 +30,7 @@ from alerts.incidents import (
     threshold_adjustments,
 )
 from alerts.incidents.history import Happened, Record
-from alerts.incidents.incident import SYSTEM, Mute, Rules, Status, Suppression
+from alerts.incidents.incident import SYSTEM, Mute, Rules, Status, Suppression, Verdict
 from alerts.incidents.lifecycle import step
 from alerts.incidents.repository import find_lasting_mute, find_mute
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from alerts.incidents.incident import ActionClass, Incident, Verdict
+    from alerts.incidents.incident import ActionClass, Incident
     from alerts.incidents.lifecycle import Step
     from alerts.incidents.silences import Silence
     from alerts.incidents.stuck_incidents import StuckItem
@@ -166,6 +166,20 @@ class AlertEngine:
     ) -> Incident:
         """Record that a person closed the incident, and stop paging."""
         return self._record(tx, incident_id, inputs.Resolved(by, now, channel), now)
+
+    def answer_test(
+        self, tx: sqlite3.Connection, room: str, span: tuple[float, float], by: str
+    ) -> list[str]:
+        """Answer "test" to a room's unanswered incidents in a time span; return every one's id."""
+        rows = tx.execute(
+            "SELECT id, verdict FROM incident WHERE room = ? AND opened_at BETWEEN ? AND ?"
+            " ORDER BY opened_at",
+            (room, *span),
+        ).fetchall()
+        for row in rows:
+            if not row["verdict"]:
+                self.record_feedback(tx, row["id"], by, Verdict.TEST, span[1])
+        return [str(row["id"]) for row in rows]
 
     def record_feedback(
         self,

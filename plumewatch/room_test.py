@@ -12,7 +12,6 @@ import msgspec
 
 from alerts import sensor_tests
 from alerts.engine import AlertEngine
-from alerts.incidents.incident import Verdict
 from alerts.incidents.threshold_adjustments import (
     adjust_from_test,
     get_adjustment,
@@ -60,7 +59,7 @@ def evaluate(config: PlumewatchConfig, room: str, starts: Sequence[float], who: 
     }
     engine = AlertEngine(config.build_registry(), build_alert_policy(config))
     with _begin_transaction(config) as tx:
-        incidents = _answer_test(tx, engine, room, (start, end + SETTLE_S), who)
+        incidents = engine.answer_test(tx, room, (start, end + SETTLE_S), who)
         sensor_tests.add_result(tx, result)
         incident = incidents[0] if incidents else ""
         for one in results:
@@ -95,21 +94,6 @@ def _by_model(tx: sqlite3.Connection, config: PlumewatchConfig, room: str) -> di
         and len(found.get(sensor.model, ())) > 1
         and sensor_tests.find_valid_test(tests, sensor) is None
     }
-
-
-def _answer_test(
-    tx: sqlite3.Connection, engine: AlertEngine, room: str, span: tuple[float, float], who: str
-) -> list[str]:
-    """Answer "test" to a room's unanswered incidents in a time span; return every incident's id."""
-    rows = tx.execute(
-        "SELECT id, verdict FROM incident WHERE room = ? AND opened_at BETWEEN ? AND ?"
-        " ORDER BY opened_at",
-        (room, *span),
-    ).fetchall()
-    for row in rows:
-        if not row["verdict"]:
-            engine.record_feedback(tx, row["id"], who, Verdict.TEST, span[1])
-    return [str(row["id"]) for row in rows]
 
 
 @contextmanager

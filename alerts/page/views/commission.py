@@ -141,13 +141,18 @@ class CommissionPages(PageGroup):
 
     @serves("/commission/{id}/stop", Right.SENSORS, methods=("POST",))
     async def _stop(self, request: Request) -> Response:
-        room, now = self._context.find_room(request), self._context.settings.clock()
+        context, room = self._context, self._context.find_room(request)
+        now = context.settings.clock()
         async with self._changing:
             live = await self._find_live(now)
             running = live.get(room.id)
             if running is not None and room.id not in self._evaluations:
                 del live[room.id]
                 await self._save(live)
+                span = running.starts[0], now
+                await context.write(
+                    lambda tx: context.engine.answer_test(tx, room.id, span, running.person)
+                )
                 await self._end_silence(running)
         return self._go_back(room.id)
 

@@ -10,7 +10,6 @@ from alerts.incidents import silences
 from alerts.incidents.incident import Verdict
 from detection.commissioning import STEPS
 from detection.events import EventKind
-from plumewatch import room_test
 from storage import audit, sqlite
 from storage.registry import Registry, Sensor
 from tests.support.alert_records import incidents
@@ -148,13 +147,17 @@ async def test_a_test_that_measured_nothing_could_not_be_done(open_page, result,
     assert "could not be done" in (await page.client.get("/sensors/s2/device")).text
 
 
-async def test_a_test_that_is_stopped_silences_no_longer(page):
+async def test_a_test_that_is_stopped_silences_no_longer(page, make_event):
     await page.sign_in("fm")
     await press(page, "begin")
+    page.now += 30.0
+    with sqlite.transaction(page.db) as tx:
+        page.engine.on_events(tx, [make_event(page.now - 5.0)], page.now)
     assert (await press(page, "begin")).status_code == 409
     assert (await press(page, "stop")).status_code == 303
     (silence,) = silences.list_recent(page.db, page.now)
     assert silence.ends_at == page.now
+    assert incidents(page.db, "verdict") == [Verdict.TEST]
     assert (await press(page, "next")).status_code == 409
     assert page.orders == []
 
@@ -244,5 +247,5 @@ def test_a_room_test_replaces_no_answer(tx, engine, make_event):
     real, other = incidents(tx, "id")
     engine.record_feedback(tx, real, "ap", Verdict.CONFIRMED, 1020.0)
     room = incidents(tx, "room")[0]
-    assert room_test._answer_test(tx, engine, room, (900.0, 1100.0), "it") == [real, other]
+    assert engine.answer_test(tx, room, (900.0, 1100.0), "it") == [real, other]
     assert incidents(tx, "verdict") == [Verdict.CONFIRMED, Verdict.TEST]
