@@ -284,7 +284,7 @@ class TestOn3:
     def test_no_account_that_may_only_read(self):
         with FakeServer(lambda *_: (200, {}, b'{"version":"3.1.0"}')) as stub:
             http = InfluxHttp(InfluxSettings(stub.url, "air"))
-            with pytest.raises(StorageUnavailableError, match="administrators only"):
+            with pytest.raises(StorageUnavailableError, match="only administrator tokens"):
                 make_account(http, writes=False)
 
 

@@ -35,7 +35,7 @@ def run_service(monkeypatch, tmp_path):
         async def run_job(_result, work, *order):
             return pkgutil.resolve_name(work)(*order)
 
-        def send(_config, now, site, _to):
+        def send(_config, now, site, _language, _to):
             if site in refused:
                 refused.remove(site)
                 raise PermanentNotifyError(NotifyReason.REFUSED)
