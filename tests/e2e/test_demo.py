@@ -25,12 +25,15 @@ def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
         text = ""
         while not re.search(r"^[1-9]\d* readings/s", text, re.MULTILINE):
             text += ran.stdout.readline()
+        session = (kept / "data/client-id").read_text()
         ran.send_signal(signal.SIGHUP)  # as after a change on the page
         text += ran.stdout.read()
     events = re.findall(r"^\d\d:\d\d:\d\d event ", text, re.MULTILINE)
     readings, kinds = re.search(r"demo ended: (\d+) readings, (\d+) events", text).groups()
     assert (ran.returncode, int(kinds)) == (0, len(events))
     assert int(readings) > 0  # of the service after the change
+    # The embedded broker stops in a resumed session after 100 messages.
+    assert (kept / "data/client-id").read_text() != session
     with contextlib.closing(sqlite3.connect(kept / "data/series.db")) as db:
         ages = "SELECT max(received - time / 1e9) FROM reading WHERE pm25 IS NOT NULL"
         assert db.execute(ages).fetchone()[0] < 1200.0  # one minute of real time

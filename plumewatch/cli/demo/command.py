@@ -116,6 +116,8 @@ class Demo:
         )
 
     def _make_service(self, config: PlumewatchConfig, **passed: Any) -> Service:
+        # the embedded broker delivers nothing after the first 100 messages of a resumed session
+        DataPaths(config.data_dir).client_id.unlink(missing_ok=True)
         return Service(
             config,
             clock=self._clock,
