@@ -206,23 +206,16 @@ class MqttSource:
             if not link.session_present:
                 self._intake.on_new_session()
                 await self._on_new_session()
+            await self._subscribe(client)
+            if self.canary is not None:
+                self.canary.on_connected(time.monotonic())
+            self._client = client
+            self.state.connected = True
+            self.state.connections += 1
+            self.attempted.set()
+            log.info("connected to %s:%d", self._settings.host, self._settings.port)
             gone = client._disconnected  # noqa: SLF001 - aiomqtt has no public equivalent
-            await loop.run(gone, self._subscribe_and_send_canaries(client, loop))
-
-    async def _subscribe_and_send_canaries(self, client: aiomqtt.Client, loop: IntakeLoop) -> None:
-        """Subscribe while `loop` acknowledges what was queued.
-
-        The embedded broker of the demo answers a subscription only once its window has room.
-        """
-        await self._subscribe(client)
-        if self.canary is not None:
-            self.canary.on_connected(time.monotonic())
-        self._client = client
-        self.state.connected = True
-        self.state.connections += 1
-        self.attempted.set()
-        log.info("connected to %s:%d", self._settings.host, self._settings.port)
-        await self._send_canaries(client, loop)
+            await loop.run(gone, self._send_canaries(client, loop))
 
     async def _on_new_session(self) -> None:
         known = self._subscriptions

@@ -9,11 +9,7 @@ import sqlite3
 import subprocess
 import sys
 
-from iotcore import Broker
-
 from tests.support.broker import free_port
-from tests.support.mqtt_source import RunningSource, publish
-from tests.support.waiting import until
 
 
 def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
@@ -45,14 +41,3 @@ def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
         line for line in warnings if "sqlite3" not in line
     ] == []  # a program that may be missing
     assert "\nok    demo: not checked: broker," in done.stdout
-
-
-async def test_reloads_at_the_embedded_broker_lose_nothing_however_much_is_queued():
-    """Its answer to a subscription waits until its window of 100 messages has room."""
-    broker = Broker(port=free_port(), listen="127.0.0.1")
-    with broker:
-        for queued in (0, 101, 300):
-            publish(broker.port, range(queued))
-            async with RunningSource(broker) as running:
-                publish(broker.port, [queued])
-                await until(lambda: running.kept == [*range(queued + 1)])  # noqa: B023
