@@ -86,16 +86,6 @@ def find(db: sqlite3.Connection, identity: str, now: float) -> Started | None:
     return Started(str(row["person"]), groups, row["email"])
 
 
-def find_groups(db: sqlite3.Connection, person: str) -> tuple[str, ...] | None:
-    """Return a person's groups at the last sign-in at the provider, or None if not on record."""
-    row = db.execute(
-        "SELECT provider_groups FROM staff_session WHERE person = ? AND provider_groups IS NOT NULL"
-        " ORDER BY started_at DESC LIMIT 1",
-        (person,),
-    ).fetchone()
-    return None if row is None else tuple(json.loads(row[0]))
-
-
 def end(tx: sqlite3.Connection, identity: str) -> None:
     """Sign a browser out."""
     tx.execute("DELETE FROM staff_session WHERE hash = ?", (hash_token(identity),))

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from starlette.routing import Route
 
-from alerts.access import action_tokens, api_tokens, passwords, sessions
+from alerts.access import action_tokens, api_tokens, directory, passwords
 from alerts.access.action_tokens import Action
 from alerts.access.api_tokens import Scope
-from alerts.access.directory import Directory, DirectoryPerson, save_person
+from alerts.access.directory import Directory, DirectoryPerson, ProviderAccount, save_person
 from alerts.access.sign_in_rules import GroupRole, SignInRules
 from alerts.duty.roster import Roster
 from alerts.incidents import repository, silences, threshold_adjustments
@@ -217,10 +217,11 @@ async def test_a_link_gives_no_more_than_the_groups(open_page, district):
     page = open_page(POLICY, district.engine.registry, open_reading=False, sign_in=rules)
     with sqlite.transaction(page.db) as tx:
         link = action_tokens.issue(tx, district.south, "south-ap", Action.ACKNOWLEDGE, NOW)
+        directory.bind_account(tx, "south-ap", "s@x.example", ProviderAccount("i", "c", "s"))
     for groups, status in ((None, 200), (("n",), 404), (("an",), 403), (("left",), 403)):
         if groups:
             with sqlite.transaction(page.db) as tx:
-                sessions.start(tx, "south-ap", NOW, 60, sessions.AtProvider("s@x.example", groups))
+                directory.save_groups(tx, "south-ap", groups)
         answer = await page.client.post("/answer/look", data={"token": link})
         assert answer.status_code == status, groups
 
