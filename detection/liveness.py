@@ -60,7 +60,7 @@ GATHER_MOST_S: Final = 600.0
 
 _RECENT: Final = 6
 _USUAL: Final = 8
-_AT_ONCE_S: Final = 0.05
+AT_ONCE_S: Final = 0.05
 _MEMORY_S: Final = 4 * 3600.0
 _CROWDED: Final = 0.6
 _REGULAR: Final = 0.9
@@ -94,7 +94,7 @@ class Arrivals(msgspec.Struct):
     as four, because the sensor may have been off.
 
     A batch of readings with time stamps counts by these stamps. Without stamps, readings within
-    `_AT_ONCE_S` count as one arrival, but only as many as usual, or as fit in the pause before.
+    `AT_ONCE_S` count as one arrival, but only as many as usual, or as fit in the pause before.
     """
 
     times: list[float] = []
@@ -127,7 +127,7 @@ class Arrivals(msgspec.Struct):
         if since < 0.0:
             self.times = []  # the clock was set back
         is_learned = self.rate * self.learned_s >= _USUAL
-        if since >= _AT_ONCE_S:
+        if since >= AT_ONCE_S:
             if is_counted:
                 self.pause_s, self.at_once = since, 1
         elif is_counted and since >= 0.0:
@@ -189,7 +189,7 @@ class ParticleArrivals(Arrivals):
     def is_copy(self, values: dict[str, float], now: float) -> bool:
         """Return whether a reading repeats the last one, and remember it."""
         since = now - self.received
-        is_near = 0.0 <= since < _AT_ONCE_S or 0.0 <= since * 2.0 * _RECENT < self.fastest_s
+        is_near = 0.0 <= since < AT_ONCE_S or 0.0 <= since * 2.0 * _RECENT < self.fastest_s
         if is_near and self.values == values:
             return True
         self.received, self.values = now, values

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from detection.channels import measure_fine
-from detection.liveness import Arrivals, ParticleArrivals
+from detection.liveness import AT_ONCE_S, Arrivals, ParticleArrivals
 
 if TYPE_CHECKING:
     from storage.reading import Reading
@@ -43,7 +43,6 @@ _LIVE_S: Final = 15.0
 _LOST_S: Final = 60.0
 _PER_S: Final = 3
 _CROWDED_S: Final = 40
-_AT_ONCE_S: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -112,7 +111,7 @@ class Contradictions:
         is_usual = abs(late - self.late_s) <= _WITHIN_S
         if is_usual:
             self.confirmed = now
-        is_part = not is_main and 0.0 <= now - self.received < _AT_ONCE_S
+        is_part = not is_main and 0.0 <= now - self.received < AT_ONCE_S
         often = late <= _OLD_S and self.arrivals.add(now, time, is_counted=not is_part)
         often = often and not self.arrivals.is_even
         within_s = max(_INTERVALS * self.arrivals.interval_s if often else 0.0, _WITHIN_S)
@@ -155,7 +154,7 @@ class Contradictions:
         """Count a reading; return whether the last minute was crowded."""
         times, per_s = self.all_arrivals.times, max(_PER_S, 2.0 * self.all_arrivals.rate)
         since = max(now - times[-1], 0.0) if times else 0.0
-        is_counted = not times or not 0.0 <= now - times[-1] < _AT_ONCE_S
+        is_counted = not times or not 0.0 <= now - times[-1] < AT_ONCE_S
         crowds = self.all_arrivals.add(now, is_counted=is_counted)
         if not crowds or (now - times[0]) * per_s >= len(times):
             since = -since
