@@ -28,7 +28,7 @@ def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
     readings, kinds = re.search(r"demo ended: (\d+) readings, (\d+) events", text).groups()
     assert (ran.returncode, int(kinds)) == (0, len(events))
     assert int(readings) > 0  # of the service after the change
-    # The embedded broker stops in a resumed session after 100 messages.
+    # In a resumed session, more than 100 queued messages keep the embedded broker from answering.
     assert (kept / "data/client-id").read_text() != session
     with contextlib.closing(sqlite3.connect(kept / "data/series.db")) as db:
         ages = "SELECT max(received - time / 1e9) FROM reading WHERE pm25 IS NOT NULL"

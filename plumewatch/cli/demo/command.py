@@ -116,7 +116,8 @@ class Demo:
         )
 
     def _make_service(self, config: PlumewatchConfig, **passed: Any) -> Service:
-        # the embedded broker delivers nothing after the first 100 messages of a resumed session
+        # In a resumed session with more than 100 queued messages, the embedded broker doesn't
+        # answer the subscription until they are acknowledged.
         DataPaths(config.data_dir).client_id.unlink(missing_ok=True)
         return Service(
             config,
