@@ -35,7 +35,7 @@ KINDS: Final = {"tests": "tests", "research": "research"}
 """Categories of top-level folders outside the product; all others are tools."""
 _COLLECTOR: Final = "language/catalogue.py"
 GENERATED: Final = "dashboards/json/"
-LIMITS: Final = {"product": 50_000, "tests": 42_000, "TOML files": 30}
+LIMITS: Final = {"product": 52_000, "tests": 44_000, "TOML files": 30}
 
 _HASH, _SLASHES = r"(?m)^\s*#.*$", r"(?m)/\*[\s\S]*?\*/|^\s*//.*$"
 _COMMENTS: Final = {
