@@ -269,6 +269,12 @@ class Incident:
         """Whether the incident is muted because its readings arrived late."""
         return self.suppressed_by is not None and self.suppressed_by.code == Suppression.LATE
 
+    @property
+    def is_held_by_test(self) -> bool:
+        """Whether a room test mutes the incident; if it lapses, people are paged in any case."""
+        by = self.suppressed_by if self.held_until is not None else None
+        return by is not None and "purpose" in by.params
+
     def becomes_likely(self, event: Event) -> bool:
         """Return whether an event turns possible vaping into likely vaping."""
         was, now = (EventKind.POSSIBLE, EventKind.VAPE)

@@ -21,7 +21,8 @@ detection opens a new incident, and no cooldown mutes it. The responder is notif
 that join an acknowledged incident.
 
 An incident is muted if it opens during a cooldown or a silence, or if another incident explains it.
-If it is still in progress when the mute ends, people are notified then. A cooldown starts only when
+If it is still in progress when the mute ends, people are notified then. After a room test that
+nobody finished, people are notified even if it is over. A cooldown starts only when
 a notice is delivered, so an undelivered notice never mutes the next incident. Mutes are checked
 again when the severity rises.
 """
@@ -435,7 +436,10 @@ def _on_tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
     if not incident.is_open:
         return Step(incident)
     at, mute = given.at, given.mute
-    if at >= incident.resolve_due:
+    is_of_test = incident.is_held_by_test
+    if at >= incident.resolve_due and is_of_test:
+        incident = replace(incident, resolve_due=max(at, incident.held_until or at))
+    elif at >= incident.resolve_due:
         if rules.runs_chain and _is_awaiting_answer(incident):
             cleared = Record(at, SYSTEM, Happened.CLEARED)
             return Step(incident).change(cleared, resolve_due=math.inf, cleared_at=at)
@@ -446,7 +450,7 @@ def _on_tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
     incident = result.incident
     if incident.held_until is None or at < incident.held_until:
         return result
-    running = [d for d in incident.detections if d.running]
+    running = [d for d in incident.detections if d.running or is_of_test]
     if not running:
         result = result.change(held_until=None)
     elif mute is not None and mute.by == incident.suppressed_by:

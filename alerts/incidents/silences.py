@@ -107,7 +107,8 @@ class Silence:
     @property
     def suppression(self) -> Fact:
         """The mute as recorded in each incident that the silence mutes."""
-        return build_fact(Suppression.SILENCE, silence=self.id, owner=self.owner)
+        purpose = {"purpose": self.purpose} if self.purpose else {}
+        return build_fact(Suppression.SILENCE, silence=self.id, owner=self.owner, **purpose)
 
 
 def add(
@@ -175,6 +176,14 @@ def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence
     if row is None:
         raise SilenceError(defer("silence %(n)d doesn't exist", n=silence_id))
     return read_silence(row)
+
+
+def move_end(tx: sqlite3.Connection, silence_id: int, ends_at: float) -> None:
+    """Move the end of a silence, unless a person ended it."""
+    tx.execute(
+        "UPDATE silence SET ends_at = max(starts_at, ?) WHERE id = ? AND ended_by = ''",
+        (ends_at, silence_id),
+    )
 
 
 def list_recent(tx: sqlite3.Connection, now: float) -> list[Silence]:

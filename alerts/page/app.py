@@ -97,18 +97,22 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
 def create_app(settings: StaffPageSettings) -> Starlette:
     """Build the staff page; if served beyond loopback, it needs ``open_reading=False``."""
     context = PageContext(settings)
-    errors = _Errors(context)
+    errors, groups = _Errors(context), [pages(context) for pages in PAGES]
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(settings.reports.open)
+        for group in groups:
+            await group.open()
         yield
+        for group in groups:
+            await group.close()
         await settings.reports.close()
         context.threads.shutdown(wait=False, cancel_futures=True)
 
     app = _App(
         routes=[
-            *(route for pages in PAGES for route in pages(context).list_routes()),
+            *(route for group in groups for route in group.list_routes()),
             Mount("/static", _Static(directory=_HERE / "static")),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.access.hosts))],

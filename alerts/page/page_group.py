@@ -115,6 +115,12 @@ class PageGroup:
     def __init__(self, context: PageContext) -> None:
         self._context = context
 
+    async def open(self) -> None:
+        """Start background work; a group without any needs neither this nor `close`."""
+
+    async def close(self) -> None:
+        """Stop background work."""
+
     def list_routes(self) -> list[Route]:
         """Return the group's routes, in the order of the methods."""
         return [

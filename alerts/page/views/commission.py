@@ -1,7 +1,8 @@
 """The commissioning test: choose a room, follow the steps, and read the result.
 
 A test is evaluated in its own process. It is stored after each step, so it continues after a
-restart. An abandoned test ends when its room's silence ends.
+restart. Each step extends the room's silence; if nobody begins the next one in time, the test ends,
+and people are notified of what alerted meanwhile.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
 
 _SETTLE_S: Final = 5.0
 """Seconds to wait until the last reading is stored."""
-_SILENCED_S: Final = 3 * sum(step.seconds for step in STEPS)
+_GRACE_S: Final = 120.0
+"""Seconds to begin the next step before the test ends."""
+_EVALUATED_S: Final = 330.0
+_SILENCED_S: Final = sum(step.seconds + _GRACE_S for step in STEPS) + _EVALUATED_S
 _SHOWN_BEFORE_S: Final = 60.0
 _MAX_TESTS: Final = 3
 """Maximum concurrent tests in one school, because each one silences a room."""
@@ -51,12 +55,21 @@ class CommissionPages(PageGroup):
         self._evaluations: dict[str, asyncio.Task[None]] = {}
         self._changing = asyncio.Lock()
 
+    async def open(self) -> None:
+        """Resume evaluations that a restart interrupted."""
+        await self._find_live(self._context.settings.clock())
+
+    async def close(self) -> None:
+        """Stop evaluations; they are resumed after a restart."""
+        tasks = [*self._evaluations.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     @serves("/commission", Right.SENSORS, one_school=True)
     async def _index(self, request: Request) -> Response:
         context = self._context
         tests = await context.read(sensor_tests.load_latest)
-        # resumes evaluations that a restart interrupted
-        await self._find_live(context.settings.clock())
         rooms = []
         for room in context.registry.rooms.values():
             found = [
@@ -97,6 +110,7 @@ class CommissionPages(PageGroup):
             )
             record_silence(tx, added, "added for a room test", session.person, now)
             test = RunningTest(session.person, added.id, [now])
+            silences.move_end(tx, added.id, _find_end(test))
             sensor_tests.save_running(tx, {**live, room.id: test})
 
         async with self._changing:
@@ -133,41 +147,37 @@ class CommissionPages(PageGroup):
                 return await self._page(request, words, 409)
             if len(running.starts) < len(STEPS):
                 running.starts.append(now)
+                ends_at = _find_end(running)
             else:
-                running.is_over = True
+                running.is_over, ends_at = True, now + _EVALUATED_S
                 self._evaluate_soon(room.id, running)
-            await self._save(live)
+
+            def extend(tx: sqlite3.Connection) -> None:
+                silences.move_end(tx, running.silence, ends_at)
+                sensor_tests.save_running(tx, live)
+
+            await self._context.write(extend)
         return self._go_back(room.id)
 
     @serves("/commission/{id}/stop", Right.SENSORS, methods=("POST",))
     async def _stop(self, request: Request) -> Response:
-        context, room = self._context, self._context.find_room(request)
-        now = context.settings.clock()
+        room, now = self._context.find_room(request), self._context.settings.clock()
         async with self._changing:
-            live = await self._find_live(now)
-            running = live.get(room.id)
+            running = (await self._find_live(now)).get(room.id)
             if running is not None and room.id not in self._evaluations:
-                del live[room.id]
-                await self._save(live)
-                span = running.starts[0], now
-                await context.write(
-                    lambda tx: context.engine.answer_test(tx, room.id, span, running.person)
-                )
-                await self._end_silence(running)
+                running.error = ""
+                await self._finish(room.id, running)
         return self._go_back(room.id)
 
     async def _find_live(self, now: float) -> dict[str, RunningTest]:
         """Return the running tests; resume evaluations that a restart interrupted."""
         found = await self._context.read(sensor_tests.load_running)
         for room, test in list(found.items()):
-            if not test.is_over and now > test.starts[0] + _SILENCED_S:
+            if not test.is_over and now >= _find_end(test):
                 del found[room]
             elif test.is_over and not test.error and room not in self._evaluations:
                 self._evaluate_soon(room, test)
         return found
-
-    async def _save(self, running: dict[str, RunningTest]) -> None:
-        await self._context.write(lambda tx: sensor_tests.save_running(tx, running))
 
     def _evaluate_soon(self, room: str, running: RunningTest) -> None:
         self._evaluations[room] = asyncio.create_task(
@@ -179,20 +189,23 @@ class CommissionPages(PageGroup):
         try:
             await asyncio.sleep(_SETTLE_S)
             running.error = await evaluate(room, running.starts, running.person)
-            await self._end_silence(running)
             async with self._changing:
-                live = await self._context.read(sensor_tests.load_running)
-                live[room] = running
-                await self._save({k: v for k, v in live.items() if k != room or v.error})
+                await self._finish(room, running)
         finally:
             del self._evaluations[room]
 
-    async def _end_silence(self, running: RunningTest) -> None:
+    async def _finish(self, room: str, running: RunningTest) -> None:
+        """Answer "test" to what a test caused, and end its silence; keep it if it failed."""
         engine, now = self._context.engine, self._context.settings.clock()
+        last = running.starts[-1] + STEPS[-1].seconds + _SETTLE_S if running.is_over else now
 
         def end(tx: sqlite3.Connection) -> None:
+            engine.answer_test(tx, room, (running.starts[0], min(last, now)), running.person)
             ended = engine.end_silence(tx, running.silence, running.person, now)
             record_silence(tx, ended, "ended after a room test", running.person, now)
+            live = {**sensor_tests.load_running(tx), room: running}
+            kept = {k: v for k, v in live.items() if k != room or v.error}
+            sensor_tests.save_running(tx, kept)
 
         await self._context.write(end)
 
@@ -222,6 +235,7 @@ class CommissionPages(PageGroup):
             steps=[(each.name, gettext(each.instruction), each.seconds) for each in STEPS],
             instruction=gettext(step.instruction) if step else "",
             left_s=max(0, int(_count_left_s(running, now)) + 1) if running else 0,
+            ends_at=_find_end(running) if running else 0.0,
             total_s=int(step.seconds) if step else 0,
             sensors=sensors,
             scanned=scanned if any(sensor.id == scanned for sensor in sensors) else "",
@@ -230,6 +244,11 @@ class CommissionPages(PageGroup):
             tested_at=max((test.at for test in found if test.is_done), default=None),
             verdicts=[(describe_result(test), test.is_right) for test in found],
         )
+
+
+def _find_end(running: RunningTest) -> float:
+    """Return when a test ends if nobody continues it."""
+    return running.starts[-1] + STEPS[len(running.starts) - 1].seconds + _GRACE_S
 
 
 def _count_left_s(running: RunningTest, now: float) -> float:
