@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     Write = Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]]
 
-_WHAT: Final = "readings, of which none is acknowledged"
+_WHAT: Final = "readings (acknowledged only once stored)"
 _MAX_GROUP: Final = 5_000
 """A group is full at this many readings and dead letters."""
 
@@ -52,10 +52,10 @@ _SLOWEST_S: Final = 0.01
 
 
 def compute_pace(count: int, min_s: float, max_s: float) -> float:
-    """Return the seconds from the start of a commit of `count` readings to the next commit.
+    """Return how long after the start of a commit of `count` readings the next one may start.
 
-    In a steady stream, the interval is proportional to the rate, and reaches `max_s` at one
-    reading every `_EACH_S`.
+    At a steady rate, this interval is proportional to the rate. It reaches `max_s` at one reading
+    every `_EACH_S` seconds.
     """
     return max(min_s, min(math.sqrt(count * _EACH_S * max_s), max_s))
 

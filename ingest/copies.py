@@ -7,8 +7,8 @@ Two mechanisms recognize readings that were accepted before:
 1. `RecentReadings` remembers the last `window` readings of each sensor.
 
    - With a usable time stamp, a copy has the same content: time stamp, sequence number, values,
-     events and faults. Messages that carry different quantities of one moment are therefore not
-     copies of each other.
+     events and faults. Messages that carry different quantities for the same moment are
+     therefore not copies.
    - Without a usable stamp, a redelivered copy has the same packet id and the DUP flag. Two live
      messages with equal content are two readings. A reading with events never counts as a copy
      under this rule, because a broker may immediately reuse the packet id of an acknowledged
@@ -87,7 +87,7 @@ class _Sensor(msgspec.Struct):
     """State of one sensor.
 
     `ring`: keys and times of the last readings. A new reading overwrites the oldest.
-    `at`: byte in `ring` where the next reading goes.
+    `at`: offset in `ring` where the next reading goes, in bytes.
     `floor`: every accepted reading with a later stamp is still in `ring`.
     `newest`: latest trusted time stamp.
     `since`: when a reading with the stamp `newest` was first received.
@@ -116,7 +116,7 @@ class _Sensor(msgspec.Struct):
     def has(self, packed: bytes, offset: int) -> bool:
         """Return whether any entry has these bytes at `offset` within the entry."""
         at = self.ring.find(packed)
-        while at % _ENTRY.size != offset and at >= 0:  # a match across entries or in another field
+        while at % _ENTRY.size != offset and at >= 0:  # skip a match that spans entries or fields
             at = self.ring.find(packed, at + 1)
         return at >= 0
 
@@ -139,7 +139,7 @@ class _Sensor(msgspec.Struct):
         self.at = (self.at + _ENTRY.size) % len(self.ring)
 
     def begin(self, stamp: float, received: float, time: float) -> None:
-        """Start over with a later stamp as the newest."""
+        """Make a later stamp the newest one, and reset the count of its arrivals."""
         self.newest, self.since, self.time = stamp, received, time
         self.arrivals, self.arrived = 1, received
 

@@ -46,7 +46,7 @@ def read_event(payload: bytes) -> Event:
     except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError) as error:
         raise MessageRefusedError(Reason.MALFORMED, str(error)) from error
     if unknown := tree.keys() - _FIELDS:
-        raise MessageRefusedError(Reason.MALFORMED, f"unknown members: {sorted(unknown)}")
+        raise MessageRefusedError(Reason.MALFORMED, f"unknown keys: {sorted(unknown)}")
     if not all(0 <= share <= 1 for share in (event.confidence, *event.probabilities.values())):
         raise MessageRefusedError(Reason.MALFORMED, "a probability outside 0 to 1")
     expected = dataclasses.replace(event, id="").id
@@ -96,7 +96,7 @@ class EventIntake:
         event = read_event(message.payload)
         if message.topic != EVENT_TOPIC + event.sensor:
             raise MessageRefusedError(
-                Reason.ID_MISMATCH, f"topic of another sensor, {event.sensor}"
+                Reason.ID_MISMATCH, f"the topic belongs to another sensor than {event.sensor}"
             )
         if event.sensor not in self._registry.sensors:
             raise MessageRefusedError(Reason.UNKNOWN_DEVICE, f"no sensor {event.sensor!r}")

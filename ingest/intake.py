@@ -241,7 +241,7 @@ class Intake:
         """Return the outcome of a message from which `decoder` read these readings."""
         admitted = readings
         if message.live:
-            admitted = self._leave_out_floods(readings, message)
+            admitted = self._drop_floods(readings, message)
         fresh = self._find_new(admitted, message, decoder)
         if self._before and fresh:
             fresh = (*self._take_before(), *fresh)
@@ -258,7 +258,7 @@ class Intake:
         if message.packet:
             self._recent.on_delivery(message.packet, duplicate=message.duplicate)
 
-    def _leave_out_floods(self, readings: Sequence[Reading], message: Message) -> list[Reading]:
+    def _drop_floods(self, readings: Sequence[Reading], message: Message) -> list[Reading]:
         """Drop and count the readings of a flood; return the rest.
 
         The unregistered names of a topic count together.

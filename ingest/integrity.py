@@ -3,8 +3,8 @@
 A finding reports something that no genuine device or broker does. The broker is the first line of
 defense: each account can publish only under its own name (`deploy/mosquitto.acl`). Findings are the
 second line, in case a password leaks or the access list is wrong. A finding is journaled as a
-reading without values, only with an event that decoders never produce. This event opens an
-incident. Findings never keep readings from alerting.
+reading without values, with an event that decoders never produce. This event opens an incident.
+Findings never stop readings from causing alerts.
 
 - ``two_senders``: the sequence numbers of a sensor come from two devices (`Numbering`), or its
   readings contradict each other (`ingest.second_sender`).
@@ -53,7 +53,7 @@ _NEAR: Final = 100
 """Largest step between consecutive numbers of one device."""
 _LINES: Final = 4
 _LEARNED_S: Final = DOUBT_S / (DOUBTS - 1)
-"""If all doubts are farther apart than this, in seconds, there are never enough to report."""
+"""Doubts farther apart than this, in seconds, never add up to a report."""
 
 
 @dataclass(slots=True)
@@ -67,16 +67,17 @@ class _Line:
 class Numbering:
     """Follow the sequence numbers of one sensor's readings in the order of arrival.
 
-    **Missing readings.** A gap in the numbers is not yet a loss: messages overtake each other, and
-    after a reconnection the broker redelivers some of them behind newer ones. So a gap stays open
-    for `OPEN_S`, and only the numbers that are still missing then are counted. Two kinds of jump
-    are not gaps. If the number is lower but the time stamp is later, the counter has restarted. (If
-    the number is in an open gap, the stamp must be later by at least `OPEN_S`.) If the number jumps
-    by more than `MAX_JUMP`, the counter was set, because no device buffers that many readings.
+    **Missing readings.** A gap in the numbers is not always a loss: messages can overtake each
+    other, and after a reconnection the broker may redeliver old ones after newer ones. So a gap
+    stays open for `OPEN_S`, and only the numbers that are still missing then are counted. Two kinds
+    of jump are not gaps. If the number is lower but the time stamp is later, the counter has
+    restarted. (If the number is in an open gap, the stamp must be later by at least `OPEN_S`.) If
+    the number jumps by more than `MAX_JUMP`, the counter was set, because no device buffers that
+    many readings.
 
     **Two devices.** If the numbers return to where they were before a jump or restart, a second
-    device is sending. This is certain if the two counters are far apart, and only a doubt if they
-    are close. Four other observations also raise a doubt:
+    device is sending. This is certain if the two counters are far apart. If they are close, it only
+    raises a doubt. Four other observations also raise a doubt:
 
     - a reading without a number, although the sensor numbers its readings;
     - a number that repeats in another message;
@@ -91,7 +92,7 @@ class Numbering:
     `DOUBT_S` are reported.
 
     A line is a run of consecutive numbers from one device. The longest lines are remembered, so
-    random numbers do not displace the sensor's own.
+    random numbers do not displace the sensor's own line.
 
     `lines`: the remembered lines; the first contains the last reading.
     `received`, `names`: receive time and quantities of the last numbered reading.
@@ -255,9 +256,9 @@ class _Kind:
     `second`: second in which the last message was received.
     `count`: messages received in that second.
     `left`: how many more messages may arrive before they count as a flood.
-    `loud`: last second in which more than `PER_S` messages were received.
+    `loud`: last second with more than `PER_S` messages.
     `last`: receive time of the last message.
-    `seconds`: seconds of the readings' own time stamps.
+    `seconds`: the seconds that occurred in the readings' own time stamps.
     `read`: last second in which a reading of a flood was kept.
     """
 
@@ -325,11 +326,11 @@ class Floods:
 
     def is_flood(self, name: str, kind: Hashable, now: float) -> bool:
         """Count a live message without readings; return whether it belongs to a flood."""
-        return self._of(name, kind).take(now, now)
+        return self._find_kind(name, kind).take(now, now)
 
     def on_live(self, name: str, kind: Hashable, reading: Reading, now: float) -> Reading | None:
         """Return the reading of a live message, possibly flagged as `FLOODED`; None to drop it."""
-        own = self._of(name, kind)
+        own = self._find_kind(name, kind)
         if not own.take(reading.time, now):
             return reading
         if own.read == own.second:
@@ -340,7 +341,7 @@ class Floods:
             return msgspec.structs.replace(reading, flags=(*reading.flags, FLOODED))
         return reading
 
-    def _of(self, name: str, kind: Hashable) -> _Kind:
+    def _find_kind(self, name: str, kind: Hashable) -> _Kind:
         try:
             return self._senders[name][kind]
         except KeyError:
@@ -433,7 +434,7 @@ class Integrity:
         self._reported: dict[tuple[str, Detail], float] = {}
         self._found: list[Reading] = []
         self._old = 0.0
-        """Moving average of the share of readings that were old when received."""
+        """Moving average of the share of readings that were old when they arrived."""
 
     def restore(self, readings: Iterable[Reading]) -> Counter[str]:
         """Load the newest readings of the journal; return how many are missing by sensor."""
@@ -555,7 +556,7 @@ _MANY: Final = 5
 class UnlikelyValues:
     """Count consecutive readings of each sensor with values that seem to be in the wrong unit.
 
-    Each quantity is counted on its own. Only long runs matter, because a few odd values prove
+    Each quantity is counted separately. Only long runs matter, because a few odd values prove
     nothing. A single plausible value ends a run.
     """
 
@@ -595,7 +596,7 @@ class ReadingCounts:
 
     def add(self, reading: Reading, *, duplicate: bool = False) -> None:
         """Count one reading of a registered sensor; a duplicate increases only that count."""
-        counts = self._of(reading.sensor)
+        counts = self._find_counts(reading.sensor)
         if duplicate:
             counts[CountKind.DUPLICATE] += 1
             return
@@ -614,9 +615,9 @@ class ReadingCounts:
 
     def add_flooded(self, sensor: str) -> None:
         """Count a reading that was dropped as part of a flood."""
-        self._of(sensor)[CountKind.FLOODED] += 1
+        self._find_counts(sensor)[CountKind.FLOODED] += 1
 
-    def _of(self, sensor: str) -> dict[str, int]:
+    def _find_counts(self, sensor: str) -> dict[str, int]:
         counts = self._counts.get(sensor)
         if counts is None:
             counts = self._counts[sensor] = dict.fromkeys(CountKind, 0)

@@ -34,7 +34,7 @@ _PAIR: Final = re.compile(r"\s*([^\s=:\"'{}][^=:\"'{}]{0,62}?)\s*[=:]\s*([^\s=][
 def decode_text(payload: bytes, most: int = 256) -> str:
     """Return the payload as stripped text."""
     if len(payload) > most:
-        raise PayloadError(Reason.MALFORMED, f"a text of {len(payload)} bytes")
+        raise PayloadError(Reason.MALFORMED, f"the text is {len(payload)} bytes long")
     try:
         return payload.decode("utf-8").strip()
     except UnicodeDecodeError as error:
@@ -147,7 +147,7 @@ def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
         try:
             return dict(parse_qsl(text, strict_parsing=True, max_num_fields=128))
         except ValueError as error:
-            raise PayloadError(Reason.MALFORMED, "a form that is broken") from error
+            raise PayloadError(Reason.MALFORMED, "invalid form data") from error
     words = text.replace(",", " ").replace(";", " ").split()
     pairs = [_WORD.fullmatch(word) for word in words]
     if not all(pairs):

@@ -67,7 +67,7 @@ def write_recordings(path: Path, readings: Iterable[Reading]) -> int:
     """Write readings to a CSV file, completely or not at all; return their number."""
     rows = 0
 
-    def cells() -> Iterator[Sequence[object]]:
+    def make_rows() -> Iterator[Sequence[object]]:
         nonlocal rows
         for reading in readings:
             rows += 1
@@ -76,7 +76,7 @@ def write_recordings(path: Path, readings: Iterable[Reading]) -> int:
             more = (reading.events, reading.faults, reading.flags)
             yield time, make_inert(reading.sensor), *values, *map(make_inert, map(" ".join, more))
 
-    write_csv(path, ("time", "sensor", *COLUMNS, "events", "faults", "flags"), cells())
+    write_csv(path, ("time", "sensor", *COLUMNS, "events", "faults", "flags"), make_rows())
     return rows
 
 
@@ -113,7 +113,7 @@ def _read_one(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Reading]:
     except UnicodeDecodeError as error:
         raise RecordingError(f"{path}: not UTF-8 text") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise RecordingError(f"{path}: not a whole gzip file") from error
+        raise RecordingError(f"{path}: not a complete gzip file") from error
     except csv.Error as error:
         raise RecordingError(f"{path}: {error}") from error
     except OSError as error:
@@ -131,7 +131,7 @@ class _RowReader:
         faults += [f"column {name!r} occurs twice" for name in repeated]
         self._columns = [(at, key) for at, key in enumerate(headers) if key in QUANTITIES]
         if not self._columns:
-            known = "no quantity column; known are " + ", ".join(QUANTITIES)
+            known = "no quantity column; known quantities: " + ", ".join(QUANTITIES)
             faults.append(describe_unknown(headers, "column") or known)
         if faults:
             raise _RowError("; ".join(faults))
@@ -141,7 +141,7 @@ class _RowReader:
     def make_reading(self, row: list[str]) -> Reading:
         """Return the reading in a row; impossible values become faults."""
         if len(row) != self._width:
-            raise _RowError(f"{len(row)} cells, the header has {self._width}")
+            raise _RowError(f"{len(row)} cells, but the header has {self._width}")
         time, sensor = _parse_time(row[self._time_at]), self._check_name(row[self._sensor_at])
         raw: dict[str, object] = {}
         for at, key in self._columns:

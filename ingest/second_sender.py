@@ -4,18 +4,19 @@ Each of these patterns, if it recurs, means that two devices are sending under o
 
 - *The air jumps*: fine particles triple, or fall to a third, and return within `_WITHIN_S`. Neither
   air nor particle sensors are that fast.
-- *Readings crowd*: for most of a minute, more than `_PER_S` readings arrive each second, and more
-  than twice as many as usual (`detection.liveness`).
-- *Readings are lost*: readings with newer and older times keep alternating, although the older ones
-  are no later than usual and sequence numbers do not explain the order.
+- *Readings are crowded*: for most of a minute, more than `_PER_S` readings arrive each second, and
+  more than twice as many as usual (`detection.liveness`).
+- *Readings are overtaken*: readings with newer and older times keep alternating, although the older
+  ones are no later than usual and sequence numbers do not explain the order.
 
 The readings of a single device may jump once, so a jump is only a *doubt*. `DOUBTS` doubts within
-`DOUBT_S` are reported. While readings arrive too often, and not evenly as after a change of the
-interval, a single jump is reported, a return within `_INTERVALS` of the usual interval is a
-doubt, and one doubt fewer is enough. Doubts less than `_APART_S` apart count once, because stored
-readings without time stamps may all arrive at once. Only live readings count. Except for crowding,
-only readings with particles count, because only they can hide a plume from the detectors. Like the
-detectors, these rules limit a reading's time to its receive time.
+`DOUBT_S` are reported. The rules are stricter while readings arrive too often and unevenly (a
+device with a shorter interval sends evenly). Then a single jump is reported, a return within
+`_INTERVALS` of the usual interval is a doubt, and one doubt fewer is enough. Doubts less than
+`_APART_S` apart count once, because stored readings without time stamps may all arrive at once.
+Only live readings count. Except for crowding, only readings with particles count, because only they
+can hide a plume from the detectors. Like the detectors, these rules limit a reading's time to its
+receive time.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Contradictions:
         """Add a live reading that may alert; return whether two devices are sending."""
         now, time = reading.received, min(reading.time, reading.received)
         late, fine = now - time, measure_fine(reading.values)
-        is_crowded = late <= self.late_s + _OLD_S and self._crowds(now)
+        is_crowded = late <= self.late_s + _OLD_S and self._is_crowded(now)
         if fine is None or (
             (is_main := self.arrivals.is_main(reading.values))
             and self.arrivals.is_copy(reading.values, now)
@@ -117,14 +118,14 @@ class Contradictions:
         within_s = max(_INTERVALS * self.arrivals.interval_s if often else 0.0, _WITHIN_S)
         is_in_order = self.newest - time <= _WITHIN_S
         back_s = self._measure_jump(fine, now, time, within_s) if is_in_order else math.inf
-        is_lost = self._loses(reading.seq, time) and (is_usual or late <= _LIVE_S)
+        is_lost = self._is_overtaken(reading.seq, time) and (is_usual or late <= _LIVE_S)
         self.received = now
         enough = DOUBTS - often
         doubtful = back_s <= within_s and self.doubts.add(now, _APART_S, enough=enough)
         doubtful |= often and back_s <= _WITHIN_S
         return is_crowded or doubtful or (is_lost and self.lost.add(now, within_s=_LOST_S))
 
-    def _loses(self, seq: int | None, time: float) -> bool:
+    def _is_overtaken(self, seq: int | None, time: float) -> bool:
         """Return whether an older reading follows a newer one.
 
         It counts only if `newest` has advanced since the last older reading, and if sequence
@@ -150,7 +151,7 @@ class Contradictions:
         jumped, self.jumped = self.jumped, now
         return now - jumped if rose is not self.rose else math.inf
 
-    def _crowds(self, now: float) -> bool:
+    def _is_crowded(self, now: float) -> bool:
         """Count a reading; return whether the last minute was crowded."""
         times, per_s = self.all_arrivals.times, max(_PER_S, 2.0 * self.all_arrivals.rate)
         since = max(now - times[-1], 0.0) if times else 0.0

@@ -81,7 +81,7 @@ class TopicFilter:
         if any(level != "+" and set(level) & set("+#{}") for level in fixed):
             raise ValueError("levels that are text, + or {name} or {name+}, not parts of them")
         if set(fixed) <= {"", "+"}:
-            raise ValueError("a filter with at least one fixed level, or it would take everything")
+            raise ValueError("a filter with at least one fixed level, or it would match everything")
         captures = [capture for capture in found if capture]
         self.captures = tuple(capture[1] for capture in captures)
         if len(set(self.captures)) != len(captures):

@@ -17,7 +17,7 @@ Readings get these quality flags. A reading with one of the last seven never cau
 ``clock_skew``     a gateway's clock and the server's disagree; the server's is used
 ``codec_error``    the network server could not decode the device's message
 ``unread``         a number was ignored: its name and unit match no quantity
-``waiting``        the description with its names has not arrived yet
+``waiting``        the description that names its values has not arrived yet
 ``late``           older than `Limits.late_after_s` when it arrived, so alerts are late
 ``retained``       delivered from the broker's store
 ``simulated``      the network server marked it as a console test
@@ -160,16 +160,16 @@ def is_usable(topic: str, limits: Limits) -> bool:
 def check_topic(topic: str, limits: Limits) -> None:
     """Reject a topic that is too long or not printable text, as `bad_topic`."""
     if len(topic) > limits.topic_length:
-        raise MessageRefusedError(Reason.BAD_TOPIC, f"topic of {len(topic)} characters")
+        raise MessageRefusedError(Reason.BAD_TOPIC, f"the topic has {len(topic)} characters")
     if not topic.isprintable():
-        raise MessageRefusedError(Reason.BAD_TOPIC, "topic is not printable UTF-8 text")
+        raise MessageRefusedError(Reason.BAD_TOPIC, "the topic is not printable UTF-8 text")
 
 
 def check_size(payload: bytes, most: int) -> None:
     """Reject a payload of more than `most` bytes, as `too_large`."""
     if len(payload) > most:
         raise MessageRefusedError(
-            Reason.TOO_LARGE, f"{len(payload)} bytes, at most {most} are accepted"
+            Reason.TOO_LARGE, f"{len(payload)} bytes, but at most {most} are accepted"
         )
 
 
@@ -254,7 +254,7 @@ def parse_number(value: object) -> float | None:
     return None
 
 
-def _from_text(value: object) -> object:
+def _parse_number_text(value: object) -> object:
     """Convert text that is only a number to that number; return any other value unchanged."""
     if type(value) is not str:
         return value
@@ -284,7 +284,7 @@ def count_all_above(total: float | None, below: Mapping[str, float | None]) -> d
     return {"n03": total, **found}
 
 
-def _from_unix(value: float) -> float | None:
+def _parse_unix(value: float) -> float | None:
     if not math.isfinite(value):
         return None
     magnitude = abs(value)
@@ -317,7 +317,7 @@ def parse_time(value: object, received: float, zone: tzinfo | None = None) -> fl
     """
     if type(value) is float or type(value) is int:
         try:
-            return _from_unix(float(value))
+            return _parse_unix(float(value))
         except OverflowError:
             return None
     return _parse_text(value, received, zone) if type(value) is str else None
@@ -328,7 +328,7 @@ def _parse_text(text: str, received: float, zone: tzinfo | None) -> float | None
         return None
     digits = text.strip()
     if _NUMBER.fullmatch(digits) and len(digits) > 8:
-        return _from_unix(float(digits))
+        return _parse_unix(float(digits))
     if len(text) < 15:
         return None
     iso = text.upper().replace("/", "-") if "/" in text else text
@@ -373,7 +373,7 @@ def settle_time(stamp: float | None, received: float, limits: Limits) -> tuple[f
         return received, "time_replaced"
     if stamp < limits.earliest:
         day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=stamp)).date().isoformat()
-        raise PayloadError(Reason.BAD_TIME, f"time stamp of {day} is too old")
+        raise PayloadError(Reason.BAD_TIME, f"the time stamp, {day}, is too old")
     return stamp, "late"
 
 
@@ -426,7 +426,7 @@ def build_reading(
     """
     time, time_flag = settle_time(stamp, message.received, limits)
     if str in map(type, raw.values()):
-        raw = {key: _from_text(value) for key, value in raw.items()}
+        raw = {key: _parse_number_text(value) for key, value in raw.items()}
     values, bad = check_values(raw)
     for fault in faults:
         values.pop(fault, None)

@@ -54,7 +54,7 @@ def load_format(name: str) -> Decoder:
         raise ValueError(f"{path.name}: summary: missing")
 
     @cache
-    def compiled() -> Callable[[Message, Context], Readings]:
+    def compile_once() -> Callable[[Message, Context], Readings]:
         from ingest.mapping.decoder import compile_format  # noqa: PLC0415 - loads pydantic
 
         try:
@@ -63,7 +63,7 @@ def load_format(name: str) -> Decoder:
             raise PayloadError(Reason.DECODER_FAILED, f"{path.name}: {error}") from error
 
     def decode(message: Message, context: Context) -> Readings:
-        return compiled()(message, context)
+        return compile_once()(message, context)
 
     topics = tuple(TopicFilter(topic).pattern for topic in tree.get("topics", ()))
     return Decoder(

@@ -23,7 +23,7 @@ from ingest.payloads import decode_text, parse_state
 from ingest.validation import Message, Readings, make_sensor_id, parse_number
 
 _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})
-"""Programs with topics that look like those of an ESPHome node."""
+"""Other programs whose topics look like those of an ESPHome node."""
 _PER_DL: Final = "/dL"
 _COUNT: Final = re.compile(r"(?:^|_)pm_(0_3|0_5|1_0|2_5|5_0|10_0)um$")
 _OWN_UNIT: Final = {"voc": "index", "tvoc": "ppb"}
@@ -41,7 +41,7 @@ def decode(message: Message, context: Context) -> Readings:
     sensor = _make_id(levels[:-3])
     if component == "binary_sensor":
         if text not in ("ON", "OFF"):
-            raise PayloadError(Reason.WRONG_TYPE, "a binary sensor is ON or OFF")
+            raise PayloadError(Reason.WRONG_TYPE, "a binary sensor's state must be ON or OFF")
         if text == "OFF" or "tamper" not in name.lower():
             return []
         return context.join(sensor, message, {}, events=("tamper",))

@@ -10,8 +10,8 @@ of every value that can have it. Each item of any other list, and each line with
 reading. If a number's name and unit match no quantity (``"voc": 103``), it is ignored and the
 reading gets the flag `unread`.
 
-Identity: the first key of `_IDENTITY` with text names the device. If there is none, the level of
-the topic that is a registered sensor does, or else the topic.
+Identity: the first key of `_IDENTITY` with text names the device. If there is none, the topic level
+that names a registered sensor is used, or else the whole topic.
 
 Time: a number that is not a plausible Unix time is a count since boot, so the receive time is used
 instead. After some weeks, such a count looks like a plausible time. So once a device has sent a
@@ -81,7 +81,7 @@ def decode(message: Message, context: Context) -> Readings:
             if len(objects) == 1:
                 raise
     if not readings:
-        raise PayloadError(Reason.NO_MEASUREMENT, "no object names a quantity")
+        raise PayloadError(Reason.NO_MEASUREMENT, "no object contains a known quantity")
     return readings
 
 
@@ -137,7 +137,7 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
     if not (raw or tampered or word):
         names = ", ".join(repr(key[:32]) for key in list(flat)[:6]) or "none"
         raise PayloadError(
-            Reason.NO_MEASUREMENT, f"no name identifies a quantity with a fitting unit: {names}"
+            Reason.NO_MEASUREMENT, f"no name and unit match a known quantity: {names}"
         )
     return context.validate(
         sensor,

@@ -1,4 +1,4 @@
-"""Accept messages of no interest, such as those of a door contact, without storing them."""
+"""Accept messages of no interest, such as those from a door contact, without storing them."""
 
 from __future__ import annotations
 

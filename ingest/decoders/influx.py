@@ -55,7 +55,7 @@ def _parse_lines(payload: bytes) -> list[_Point]:
 def _parse_line(line: str) -> _Point:
     match = _MEASUREMENT.match(line)
     if match is None:
-        raise PayloadError(Reason.MALFORMED, "line without measurement")
+        raise PayloadError(Reason.MALFORMED, "line without a measurement")
     measurement, at = _unescape(match[1]), match.end()
     tags: dict[str, str] = {}
     while tag := _TAG.match(line, at):
@@ -73,7 +73,7 @@ def _parse_line(line: str) -> _Point:
         at += 1
     stamp = _STAMP.fullmatch(line, at)
     if not fields or (at < len(line) and stamp is None):
-        raise PayloadError(Reason.MALFORMED, "line protocol is broken")
+        raise PayloadError(Reason.MALFORMED, "invalid line protocol")
     return _Point(measurement, tags, fields, int(stamp[1]) if stamp else None)
 
 
@@ -102,5 +102,5 @@ def decode(message: Message, context: Context) -> Readings:
             sensor, stamp = make_sensor_id(name), parse_stamp(point.timestamp, message)
             readings.append(context.validate(sensor, message, raw, stamp, events=events))
     if not readings:
-        raise PayloadError(Reason.NO_MEASUREMENT, "no field of the lines is a known quantity")
+        raise PayloadError(Reason.NO_MEASUREMENT, "no field is a known quantity")
     return readings

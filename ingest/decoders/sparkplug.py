@@ -1,7 +1,7 @@
 """Eclipse Sparkplug B: protobuf metrics. Births name them, and later messages use aliases.
 
 Topics are ``spBv1.0/<group>/<NBIRTH|NDATA|NDEATH|DBIRTH|DDATA|DDEATH|...>/<edge>[/<device>]``. This
-module reads the fields it needs from the protobuf by number, and also the JSON that some gateways
+module reads the protobuf fields it needs by number. It also reads the JSON that some gateways
 publish instead. A birth has names, aliases, engineering units and data types. Data messages may
 omit them. Data that arrives before the birth is decoded as far as possible and gets the flag
 `waiting`. The last messages of each device are kept in memory and decoded once the birth arrives.
@@ -87,7 +87,7 @@ def _read_fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
         elif wire in (1, 5):
             length = 8 if wire == 1 else 4
         else:
-            raise PayloadError(Reason.MALFORMED, f"protobuf wire type {wire}")
+            raise PayloadError(Reason.MALFORMED, f"unknown protobuf wire type {wire}")
         part = data[at : at + length]
         if len(part) < length:
             raise PayloadError(Reason.MALFORMED, "protobuf is cut off")
@@ -112,14 +112,14 @@ def parse(data: bytes) -> Payload:
 
 def _parse_any(data: bytes, limits: Limits) -> Payload:
     """Read a payload that is protobuf or JSON."""
-    return _from_json(load_object(data, limits)) if data[:1] == b"{" else parse(data)
+    return _parse_json(load_object(data, limits)) if data[:1] == b"{" else parse(data)
 
 
 def _check_count(value: object) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
-def _from_json(content: dict[str, Any]) -> Payload:
+def _parse_json(content: dict[str, Any]) -> Payload:
     """Read a payload in the JSON form of Eclipse Tahu and Ignition."""
     payload = Payload(timestamp=_check_count(content.get("timestamp")))
     for item in map(as_dict, as_list(content.get("metrics"))[:_MAX_METRICS]):
@@ -202,7 +202,7 @@ def decode(message: Message, context: Context) -> Readings:
     """Decode one Sparkplug B message."""
     levels = message.topic.split("/")
     if len(levels) not in (4, 5) or levels[0] != "spBv1.0":
-        raise PayloadError(Reason.UNKNOWN_TOPIC, "no Sparkplug B topic")
+        raise PayloadError(Reason.UNKNOWN_TOPIC, "not a Sparkplug B topic")
     kind = levels[2]
     sensor = make_sensor_id("/".join((levels[1], *levels[3:])))
     node = f"sparkplug {levels[1]}/{levels[3]}"
@@ -234,7 +234,7 @@ def _read_message(
     before = states.units.get(f"sparkplug {sensor}")
     known = _learn_names(kind, sensor, payload, context)
     readings: Readings = []
-    if before not in (None, known):  # what the metrics mean has changed
+    if before not in (None, known):  # the meaning of the metrics has changed
         readings.append(context.validate(sensor, message, {}, events=("tamper",)))
     if kind in _BIRTHS:
         for earlier in states.waiting.pop(sensor, []):

@@ -70,7 +70,7 @@ _STATUS: Final = {Reason.TOO_LARGE: 413, Reason.NOT_ALLOWED: 403, Reason.MALFORM
 _FOREIGN: Final = frozenset({"halo", "verkada"})
 _LONGEST_HEADER: Final = 1_024
 _QUIET_S: Final = 60.0
-"""A source that keeps sending too much is logged at most once in this time."""
+"""A source that keeps sending too many messages is logged at most once in this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class HttpIngest:
         for source in sources:
             self._sources.setdefault(source.decoder, []).append(source)
         self._limits = {source.name: make_limit(source) for source in sources}
-        self._told = RateLimit(Bound(1, _QUIET_S))
+        self._logged = RateLimit(Bound(1, _QUIET_S))
         self._guesses = Guesses()
         self._signatures = RateLimit(Bound(1, 2 * SIGNATURE_WINDOW_S))
         self.app = Starlette(
@@ -152,7 +152,9 @@ class HttpIngest:
         except HTTPException as refused:
             response = _respond(refused)
         except ClientDisconnect:
-            response = _respond(_make_refusal(400, "gone before it was read"))
+            response = _respond(
+                _make_refusal(400, "the client disconnected before its request was read")
+            )
         self.answers[known[0].name if known else "", response.status_code] += 1
         return response
 
@@ -166,7 +168,7 @@ class HttpIngest:
         signature = Signature.parse(_read_header(request, "verkada-signature"), self._clock())
         candidates = await self._find_sources(request, sources, signature)
         _check_type(request)
-        self._check_room()
+        self._check_capacity()
         body = await self._read_body(request)
         source = candidates[0]
         if source.signature is not None:
@@ -179,11 +181,11 @@ class HttpIngest:
         self._check_rate(source)
         if self._commits.failing:
             self._show_unstored(source, sensor, body)
-            raise self._ask_to_retry("the disk refuses")
+            raise self._ask_to_retry("the disk cannot store readings now")
         outcome, settled = self._enter(source, sensor, body, signature)
         await asyncio.wait((settled,), timeout=self._settings.commit_s)
         if not settled.done() or settled.cancelled():
-            raise self._ask_to_retry("it is not known yet whether this is stored")
+            raise self._ask_to_retry("not stored yet")
         return _report_outcome(outcome)
 
     async def _find_sources(
@@ -203,24 +205,24 @@ class HttpIngest:
             return [source]
         signing = [s for s in sources if s.token is None]
         if signature is None or not signing:
-            raise _make_refusal(401, "a token is needed, or a signature made just now")
+            raise _make_refusal(401, "a token is needed, or a recent signature")
         return signing
 
     async def _refuse_token(self, request: Request) -> NoReturn:
         address = _find_address(request)
         self._guesses.count_wrong(address, now := self._monotonic())
-        if not self._told.take(f"address {address}", now):
-            log.warning("HTTP: a wrong token or signature from %s", to_one_line(address, 64))
+        if not self._logged.take(f"address {address}", now):
+            log.warning("HTTP: wrong token or signature from %s", to_one_line(address, 64))
         await asyncio.sleep(self._settings.wrong_token_s)
         raise _make_refusal(401, "wrong token or signature")
 
-    def _check_room(self) -> None:
+    def _check_capacity(self) -> None:
         if self._commits.failing:
             if self._on_unstored is None:
-                raise self._ask_to_retry("the disk refuses")
+                raise self._ask_to_retry("the disk cannot store readings now")
             return
         if self._commits.waiting >= self._settings.max_waiting:
-            raise self._ask_to_retry("more arrives than can be stored")
+            raise self._ask_to_retry("readings arrive faster than they can be stored")
 
     def _ask_to_retry(self, detail: str) -> HTTPException:
         return _make_refusal(503, detail, retry_after_s=self._settings.retry_after_s)
@@ -230,7 +232,7 @@ class HttpIngest:
         wait_s = self._limits[source.name].take("", now)
         if not wait_s:
             return
-        if not self._told.take(f"source {source.name}", now):
+        if not self._logged.take(f"source {source.name}", now):
             log.warning("HTTP source %s sends more than %g/s", source.name, source.rate_per_s)
         detail = f"more than {source.rate_per_s:g} messages a second"
         raise _make_refusal(429, detail, retry_after_s=wait_s)
@@ -283,11 +285,11 @@ class HttpIngest:
             source.decoder,
             lambda named, known: source.permits(named, known, addressed=sensor),
         )
-        letters = [] if outcome.dead_letter is None else [_place_letter(outcome, source, sensor)]
+        letters = [] if outcome.dead_letter is None else [_label_letter(outcome, source, sensor)]
         return outcome, self._commits.enqueue(outcome.readings, letters)
 
 
-def _place_letter(outcome: Outcome, source: HttpSource, sensor: str) -> DeadLetter:
+def _label_letter(outcome: Outcome, source: HttpSource, sensor: str) -> DeadLetter:
     letter = cast("DeadLetter", outcome.dead_letter)
     place = f"POST /ingest/{source.decoder}" + (f"/{sensor}" if sensor else "")
     if source.token is None and source.signature is None:
@@ -318,7 +320,7 @@ def _report_outcome(outcome: Outcome) -> Response:
 def _check_type(request: Request) -> None:
     kind = _read_header(request, "content-type").partition(";")[0].strip().lower()
     if kind not in _TYPES and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise _make_refusal(415, "this content type is not read here")
+        raise _make_refusal(415, "this content type is not supported")
     if _read_header(request, "content-encoding").strip().lower() not in ("", "identity"):
         raise _make_refusal(415, "send the body uncompressed")
 

@@ -67,7 +67,7 @@ def compile_mapping(config: MappingConfig) -> Decoder:
         name=PREFIX + config.name,
         topics=mapped.patterns,
         decode=mapped.decode,
-        summary=f"mapping {config.name} of the configuration",
+        summary=f"mapping {config.name} from the configuration",
     )
 
 
@@ -90,7 +90,7 @@ def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Contex
             raise PayloadError(Reason.UNKNOWN_TOPIC, f"not a topic of {name}")
         if config.otherwise == "accept":
             return []
-        raise PayloadError(Reason.NO_MEASUREMENT, f"no message of {name} that measures anything")
+        raise PayloadError(Reason.NO_MEASUREMENT, f"not a {name} message with measurements")
 
     return decode
 
@@ -219,7 +219,7 @@ class _Mapped:
             frame = self._extract_frame(content, message) if config.each is None else None
         except PayloadError as error:
             if config.when:
-                raise GuardError(f"not of mapping {self._name}: {error.detail}") from error
+                raise GuardError(f"mapping {self._name} cannot read it: {error.detail}") from error
             raise
         view = View(captures, content, frame)
         if self._when is not None and not self._when(view):

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 _HEADING: Final = (
-    "# A suggestion. Check everything marked guess against the data sheet, above all the units:",
-    "# the payload does not say. Once it is in the configuration, `plumewatch check` runs its",
+    "# A suggestion. Check everything marked guess against the data sheet, especially units that",
+    "# the payload does not give. Once it is in the configuration, `plumewatch check` runs its",
     "# examples.",
 )
 USUAL_UNIT: Final = "the usual unit"
@@ -130,7 +130,9 @@ class Draft:
         made = {n: self.make_example(sample, received, zone) for n, sample in samples.items()}
         shown = {n: entry for n, entry in made.items() if isinstance(entry, Entry)}
         if not shown:
-            raise SuggestError(f"the suggestion reads no sample: {next(iter(made.values()))}")
+            raise SuggestError(
+                f"the suggestion cannot read any sample: {next(iter(made.values()))}"
+            )
         examples = list(shown.values())[:_EXAMPLES]
         self.questions += [
             f"Sample {n} is not used as an example: {why}."
@@ -175,7 +177,7 @@ class Draft:
         except DecodeError as error:
             return error.detail
         except (ValueError, IndexError):
-            return "it gives no reading"
+            return "it contains no reading"
         shown |= {"received": received, "sensor": reading.sensor}
         if not NO_TIME & set(reading.flags):
             shown["time"] = reading.time
@@ -308,7 +310,7 @@ def start_draft(
             topic = "/".join(names.get(i) or level for i, level in enumerate(levels))
             TopicFilter(topic)
     except ValueError as error:
-        raise SuggestError(f"the topic cannot be a filter: it must be {error}") from error
+        raise SuggestError(f"the topic cannot be used as a filter: it must be {error}") from error
     head = Entry({"version": 1, "name": make_slug(name or example), "topic": topic, "format": form})
     if ids and (is_weak or not capture):
         head.add("sensor", {"path": path}, "guess: this key names the device")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MEANING: Final = {
     "particles": "no particles are read, so a sensor that nothing else reads cannot detect vaping",
     "gas or PM1": "neither gas nor PM1 is read, so most puffs are reported only as possible vaping",
-    "time": "no time is read, so the receive time counts",
+    "time": "no time is read, so the receive time is used",
 }
 
 _DISTINGUISHING: Final = {"pm1", "n03", "n05", "tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"}
@@ -110,10 +110,10 @@ def find_failure(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -
     if example.rejected is not None:
         return f"is not rejected as {example.rejected}"
     if not readings:
-        return "gives no reading"
+        return "contains no reading"
     named = [r for r in readings if r.sensor == example.sensor]
     if not named:
-        return f"is of sensor {readings[0].sensor!r}, not {example.sensor!r}"
+        return f"comes from sensor {readings[0].sensor!r}, not {example.sensor!r}"
     return "; ".join(_compare(named[0], example))
 
 

@@ -127,7 +127,7 @@ def compile_source(source: SourceConfig) -> Getter:
         return lambda view: follow_path(view.outer, path)
     if all(type(step) is str for step in path):
 
-        def member(view: View) -> Any:
+        def get_member(view: View) -> Any:
             value: Any = view.content
             for key in path:
                 if type(value) is not dict:
@@ -135,7 +135,7 @@ def compile_source(source: SourceConfig) -> Getter:
                 value = value.get(key, ABSENT)
             return value
 
-        return member
+        return get_member
     if len(path) == 1 and type(path[0]) is Ends:
         ends = path[0].ends
         return lambda view: _find_by_end(view.content, ends)

@@ -101,7 +101,7 @@ class _Meaning(NamedTuple):
 
     def make_field(self, path: Steps, doubt: str = USUAL_UNIT) -> Entry:
         entry = Entry()
-        entry.add("quantity", self.quantity, "guess: by its name")
+        entry.add("quantity", self.quantity, "guess: from its name")
         is_only = len(list_units(self.quantity)) == 1
         entry.add("unit", self.unit, self.source or ("" if is_only else f"guess: {doubt}"))
         entry.add("path", write_path(path))
@@ -136,7 +136,7 @@ def suggest(
         raise SuggestError(f"nothing in it measures air: {', '.join(quantities)}")
     for n in range(1, len(samples) + 1):
         if n not in first:
-            why = f"only {_MAX_SAMPLES} are" if n in usable else f"it has over {_MAX_SAMPLE} bytes"
+            why = f"the limit is {_MAX_SAMPLES}" if n in usable else f"over {_MAX_SAMPLE} bytes"
             draft.questions.append(f"Sample {n} is not read: {why}.")
     return draft.format(alike, received, zone)
 
@@ -178,7 +178,7 @@ class _Suggestion(NamedTuple):
         else:
             draft = self._draft_values(form, contents)
         for n in others:
-            its = read[n][0] if n in read else "of no known form"
+            its = read[n][0] if n in read else "unknown"
             draft.questions.append(f"Sample {n} is not read: it is {its}, the others are {form}.")
         return draft, alike
 
@@ -253,10 +253,10 @@ class _Suggestion(NamedTuple):
         if ids := find_ids(_collect(items)):
             head.add("sensor", {"path": write_path(next(iter(ids)))}, "guess: names the device")
         elif all(type(f) is dict and not any(map(str.isdigit, f)) for f in found):
-            head.add("sensor", key, "guess: the member's name is the device's")
+            head.add("sensor", key, "guess: the member's name names the device")
         elif "time" not in head.values:
             own = head.values["sensor"]
-            head.add("sensor", [own, key], "guess: the message's name and the place in it")
+            head.add("sensor", [own, key], "guess: the message's name and the place in the message")
         if "time" not in head.values:
             add_time(_collect(contents), draft)
             if "time" in head.values:
@@ -307,14 +307,10 @@ class _Suggestion(NamedTuple):
         if not draft.fields and not draft.events:
             found = "; ".join(line.strip() for line in lines[:8])
             raise SuggestError(
-                "no name in it is a known quantity"
+                "no name is a known quantity"
                 + (f"; there is {found}" if found else "")
-                + ("; a VOC value without unit, see the data sheet" if draft.questions else "")
-                + (
-                    f"; names that are read: {', '.join(USUAL_QUANTITIES)}, ..."
-                    if form != "csv"
-                    else ""
-                )
+                + ("; a VOC value has no unit, see the data sheet" if draft.questions else "")
+                + (f"; known names: {', '.join(USUAL_QUANTITIES)}, ..." if form != "csv" else "")
             )
         if lines:
             draft.questions += ["Left out:", *lines]
@@ -364,7 +360,7 @@ def _use_comma(draft: Draft, leaves: Leaves) -> None:
     """If numbers have decimal commas, add that to the draft, and replace them in `leaves`."""
     texts = (v.strip() for values in leaves.values() for v in values if type(v) is str)
     if any(map(_DECIMAL_COMMA.fullmatch, texts)):
-        draft.head.add("decimal", ",", "guess: by the numbers")
+        draft.head.add("decimal", ",", "guess: from the numbers")
         for path, values in leaves.items():
             leaves[path] = [replace_comma(v) if type(v) is str else v for v in values]
 
@@ -496,15 +492,15 @@ def add_time(leaves: Leaves, draft: Draft) -> Steps | None:
         if not form:
             draft.questions.append(
                 f"{format_toml(write_path(path))} = {_shorten(value)} is not a time of day (since"
-                " boot?): receive time is used"
+                " boot?), so the receive time is used"
             )
             continue
-        note = "guess: by its magnitude" if form.startswith("unix") else "guess: by its form"
+        note = "guess: from its magnitude" if form.startswith("unix") else "guess: from its form"
         if form.startswith("%m"):
-            note = "guess: month first, in the zone of the site"
+            note = "guess: month first, in the site's zone"
         if form == "iso8601":
             has_zone = parse_time(value, 0.0) is not None
-            note = "" if has_zone else "guess: it has no zone, so the zone of the site"
+            note = "" if has_zone else "guess: no zone given, so the site's zone"
         draft.head.add("time", {"path": write_path(path), "formats": [form]}, note)
         return path
     return None
@@ -552,7 +548,7 @@ def _make_field(path: Steps, values: list[Any], meaning: _Meaning | None) -> Ent
     plain = [n for n in numbers if n is not None and math.isfinite(n)]
     if meaning is None or not plain or any(type(value) is bool for value in values):
         return None
-    quantity, doubt = meaning.quantity, f"{USUAL_UNIT}; the payload does not say"
+    quantity, doubt = meaning.quantity, f"{USUAL_UNIT}; the payload gives none"
     if not meaning.source and all(is_unlikely(quantity, meaning.convert(n)) for n in plain):
         doubt = describe_unit(quantity)
         meaning = meaning._replace(unit=_LIKELIER.get(quantity, "mg/m3"))

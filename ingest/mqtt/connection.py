@@ -54,7 +54,7 @@ def load_client_id(path: Path) -> str:
         found = path.read_text(encoding="ascii", errors="replace").strip()
         if _CLIENT_ID.fullmatch(found):
             return found
-        log.error("%s contains no client id: a new one is made, and its session is empty", path)
+        log.error("%s contains no client id: using a new one, whose session is empty", path)
     made = make_client_id()
     write_private(path, made.encode())
     return made
@@ -109,7 +109,7 @@ async def open_connection(client: aiomqtt.Client, settings: BrokerSettings) -> A
         raise _translate(error, settings) from error
     finally:
         below = client._client  # noqa: SLF001 - it keeps running otherwise
-        below.on_disconnect = None  # nothing waits for it any longer
+        below.on_disconnect = None  # nothing waits for it anymore
         below.disconnect()  # does nothing without a connection
         gone = client._disconnected  # noqa: SLF001 - asyncio logs an exception that nobody reads
         if gone.done() and not gone.cancelled():
@@ -122,12 +122,12 @@ def _translate(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerErro
     if "authori" in text.lower() or "bad user name" in text.lower():
         user = settings.username or "(none)"
         return BrokerError(
-            BrokerReason.REFUSED, f"{where} refuses user {user!r}: wrong name or password"
+            BrokerReason.REFUSED, f"{where} rejected user {user!r}: wrong name or password"
         )
     cause = error.__cause__ or error.__context__
     detail = (cause.strerror or str(cause)) if isinstance(cause, OSError) else text
     if not detail:  # a time-out
-        detail = f"no answer within {_TIMEOUT_S:.0f} s"
+        detail = f"no answer within {_TIMEOUT_S:.0f} seconds"
     elif "code:128" in detail:  # the library's number for any broken connection
         detail = "connection lost"
     return BrokerError(BrokerReason.UNREACHABLE, f"{where} is not reachable: {detail}")

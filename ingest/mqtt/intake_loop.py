@@ -189,7 +189,7 @@ class SourceState:
                 return
             new = count - before if count > before else count  # the broker restarted
             if self.broker_dropped == 0:
-                log.warning("the broker drops messages: %d more", new)
+                log.warning("the broker dropped %d more messages", new)
             self.broker_dropped += new
 
 
@@ -245,7 +245,9 @@ class Arrivals:
             unread = not read and self._left_out == int(received)  # let one per second through
             if unread or self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
                 if self._state.dropped_qos0 == 0:
-                    log.warning("dropping QoS 0 messages: more arrive than can be stored")
+                    log.warning(
+                        "dropping QoS 0 messages: they arrive faster than they can be stored"
+                    )
                 self._state.dropped_qos0 += 1
                 return
             self._unacknowledged_qos0 += 1
@@ -284,11 +286,11 @@ class Arrivals:
         return len(self._waiting)
 
     def abandon(self) -> None:
-        """Count waiting QoS 0 messages as dropped, because nobody sends them again."""
+        """Count waiting QoS 0 messages as dropped, because nobody will resend them."""
         self._state.dropped_qos0 += self._unacknowledged_qos0
         self._unacknowledged_qos0 = 0
 
-    async def group(self) -> list[Message]:
+    async def take_group(self) -> list[Message]:
         """Wait for at least one message; return up to `MAX_GROUP`, oldest first."""
         while not self._waiting:
             self._arrived.clear()
@@ -355,7 +357,7 @@ class IntakeLoop:
 
     async def run(self, gone: asyncio.Future[Any], canaries: Coroutine[None, None, None]) -> None:
         """Process messages until the connection is `gone`."""
-        waiting = asyncio.ensure_future(self._arrivals.group())
+        waiting = asyncio.ensure_future(self._arrivals.take_group())
         canary = asyncio.ensure_future(canaries)
         try:
             while not gone.done():
@@ -372,7 +374,7 @@ class IntakeLoop:
                 group: list[Message] = []
                 if waiting.done():
                     group = waiting.result()
-                    waiting = asyncio.ensure_future(self._arrivals.group())
+                    waiting = asyncio.ensure_future(self._arrivals.take_group())
                 self._unacknowledged.extend(group)
                 outcomes = [self._intake.on_message(m) for m in group if not is_canary(m.topic)]
                 self._arrivals.mark_decided(group)
@@ -410,7 +412,7 @@ async def _cancel(*tasks: asyncio.Future[Any]) -> None:
     """Cancel tasks repeatedly until they have ended.
 
     Before Python 3.12, `asyncio.wait_for` loses a cancellation that coincides with its result. The
-    canary task would go on and publish on a dead connection.
+    canary task would then keep publishing on a dead connection.
     """
     for task in tasks:
         while not task.done():

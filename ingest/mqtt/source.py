@@ -2,8 +2,8 @@
 
 A persistent session keeps all subscriptions that were ever made in it, and a client cannot list
 them. So the service writes its subscriptions to a small file before it makes them, and later
-removes the ones it no longer wants. Without the file, messages on topics that are no longer wanted
-keep arriving. Nothing else goes wrong.
+removes the ones it no longer wants. If the file is lost, messages on those topics keep arriving,
+but nothing else goes wrong.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 30.0
 _CONTENDED: Final = 4
 _CONTENDED_S: Final = 30.0
-"""Losing `_CONTENDED` connections within this time is reported. Either the network is bad, or
+"""Losing `_CONTENDED` connections within this time is reported: either the network is bad, or
 another client uses our id."""
 _FILTERS: Final = 400
 """Maximum number of filters in one request, few enough for the `max_packet_size` of our broker
@@ -299,7 +299,9 @@ class MqttSource:
             known = canary.silent
             if canary.on_time(time.monotonic(), waiting=loop.is_behind):
                 if not known:
-                    log.warning("connected, and nothing arrives: connecting and subscribing again")
+                    log.warning(
+                        "connected, but nothing arrives: reconnecting and subscribing again"
+                    )
                 where = f"broker {self._settings.host}:{self._settings.port}"
-                raise BrokerError(BrokerReason.UNREACHABLE, f"{where} delivers nothing")
+                raise BrokerError(BrokerReason.UNREACHABLE, f"{where} delivers no messages")
             await asyncio.sleep(max(canary.next_deadline() - time.monotonic(), 0.01))

@@ -70,7 +70,7 @@ def test_wrong_password(tmp_path):
         assert output.returncode == 3
         last = output.stderr.splitlines()[-1]
         assert last == (
-            f"broker 127.0.0.1:{broker.port} refuses user 'plumewatch': wrong name or password"
+            f"broker 127.0.0.1:{broker.port} rejected user 'plumewatch': wrong name or password"
         )
         assert "Traceback" not in output.stderr
         assert "guessed-7" not in output.stderr

@@ -135,7 +135,7 @@ def test_the_disk_fails_and_recovers(broker, tmp_path):
     ):
 
         def refusals():
-            return service.log.count("of which none is acknowledged: disk error")
+            return service.log.count("acknowledged only once stored): disk error")
 
         seq = 0
         for how in ("is full", "fails to write", "fails to sync"):

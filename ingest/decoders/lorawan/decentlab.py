@@ -27,7 +27,7 @@ from ingest.validation import count_above
 def _split_words(data: bytes, layout: tuple[int, ...]) -> list[tuple[int, ...] | None]:
     """Return the words of each part in a device's layout, or None for an absent part."""
     if len(data) < 7 or data[0] != 2:
-        raise refuse("no Decentlab frame of version 2")
+        raise refuse("not a Decentlab frame of version 2")
     present = int.from_bytes(data[3:5], "big")
     if present >> len(layout):
         raise refuse("unknown parts in the bit map")

@@ -1,7 +1,7 @@
 """Codec for frames of Elsys ERS2, EMS and similar sensors.
 
-Each value is a type byte followed by big-endian bytes; the type determines how many. By chance,
-frames of many other devices can also be read this way. So unless the model or port belongs to
+Each value is a type byte followed by big-endian bytes; the type determines how many. Frames from
+many other devices happen to be readable this way too. So unless the model or port belongs to
 Elsys, a frame must contain temperature and humidity (`read_guessed`).
 """
 
@@ -42,7 +42,7 @@ def read_guessed(data: bytes) -> Frame:
     frame = read_elsys(data)
     values, faults = check_values(frame.raw)
     if faults or not values.keys() >= {"temp", "rh"}:
-        raise refuse("a frame that may be of another device")
+        raise refuse("the frame may be from another device")
     return frame
 
 

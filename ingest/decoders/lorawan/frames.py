@@ -77,7 +77,7 @@ def _count_impossible(frame: Frame) -> int:
 def read_frame(data: bytes, model: str, codecs: Iterable[Codec], models: Models) -> Frame:
     """Read a frame with its model's codec or, if the model is unknown, with the best codec."""
     if not 0 < len(data) <= MAX_FRAME:
-        raise refuse(f"a frame of {len(data)} bytes")
+        raise refuse(f"a frame has 1 to {MAX_FRAME} bytes, not {len(data)}")
     known = find_codec(model, models) if model else None
     if known is not None:
         return known(data)

@@ -18,7 +18,7 @@ alarm alone:
 **AM100, AM300, GS301**: each object starts with a channel and a type. TVOC (08 7D) is in ppb for an
 AM107, which is recognized by its model, or by an activity or light channel in the same frame. For
 an AM300 it is a rating, which is ignored. History records (20 CE, 21 CE) become readings with the
-flag `history`. The number of bytes after their time shows the model: 3 (AM102), 5 (AM103), 12
+flag `history`. The number of bytes after their time depends on the model: 3 (AM102), 5 (AM103), 12
 (AM307), 16 (AM308), 18 (AM319).
 """
 
@@ -53,7 +53,7 @@ class _Bytes:
         self.at += length
         return part
 
-    def number(self, length: int, *, signed: bool = False) -> int:
+    def read_number(self, length: int, *, signed: bool = False) -> int:
         return int.from_bytes(self.take(length), "little", signed=signed)
 
 
@@ -128,14 +128,14 @@ def read_am(data: bytes, *, is_am100: bool = False) -> Frame:
         channel = int.from_bytes(rest.take(2), "big")
         if channel in _CHANNELS:
             quantity, length, divisor, signed = _CHANNELS[channel]
-            frame.raw[quantity] = rest.number(length, signed=signed) / divisor
+            frame.raw[quantity] = rest.read_number(length, signed=signed) / divisor
         elif channel == 0x087D:
-            tvoc = rest.number(2)
+            tvoc = rest.read_number(2)
         elif channel == 0x056A:
             rest.take(2)
             is_am100 = True
         elif channel == 0x0665:
-            frame.raw["light"] = rest.number(2)
+            frame.raw["light"] = rest.read_number(2)
             rest.take(4)
             is_am100 = True
         elif channel == _POWER_ON:
@@ -156,23 +156,23 @@ def _read_am_history(frame: Frame, rest: _Bytes, *, ugm3: bool) -> None:
     body = rest.data[rest.at + 4 :]
     size = next((n for n in _HISTORY if _fits(body, n)), None)
     if size is None:
-        raise refuse("a history record of unknown length")
-    when = rest.number(4)
+        raise refuse("a history record has an unknown length")
+    when = rest.read_number(4)
     record = _Bytes(rest.take(size))
     raw: dict[str, object] = {
-        "temp": record.number(2, signed=True) / 10,
-        "rh": record.number(1 if size < 12 else 2) / 2,
+        "temp": record.read_number(2, signed=True) / 10,
+        "rh": record.read_number(1 if size < 12 else 2) / 2,
     }
     if size == 5:
-        raw["co2"] = record.number(2)
+        raw["co2"] = record.read_number(2)
     elif size >= 12:
         record.take(2)
-        raw["co2"], tvoc = record.number(2), record.number(2)
-        raw["pressure"] = record.number(2) / 10
+        raw["co2"], tvoc = record.read_number(2), record.read_number(2)
+        raw["pressure"] = record.read_number(2) / 10
         if ugm3:
             raw["tvoc_ugm3"] = tvoc
     if size >= 16:
-        raw["pm25"], raw["pm10"] = record.number(2), record.number(2)
+        raw["pm25"], raw["pm10"] = record.read_number(2), record.read_number(2)
     frame.history.append((float(when), raw))
 
 
@@ -184,7 +184,7 @@ def _fits(body: bytes, size: int) -> bool:
 def read_guessed(data: bytes) -> Frame:
     """Read a frame of a device that may not be a GS601."""
     if data in _PRESENCE:
-        raise refuse("a frame that may be of another device")
+        raise refuse("the frame may be from another device")
     return read_gs601(data)
 
 

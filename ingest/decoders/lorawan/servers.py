@@ -187,7 +187,7 @@ def _make_eui(text: str) -> str:
     return make_sensor_id(text).lower()
 
 
-def _eui(value: object) -> str:
+def _parse_eui(value: object) -> str:
     return _make_eui(value) if type(value) is str else make_sensor_id(value)
 
 
@@ -255,7 +255,7 @@ def decode_chirpstack(message: Message, context: Context) -> Readings:
     placed = len(levels) == 6 and levels[0] == "application" and levels[4] == "event"
     event = levels[5] if placed else "up"
     if placed and event == "up" and message.payload and _is_not_json(message.payload):
-        return _read_uplink(_eui(levels[3]), {}, _BARE, None, message, context)
+        return _read_uplink(_parse_eui(levels[3]), {}, _BARE, None, message, context)
     content = load_object(message.payload, context.limits)
     device = as_dict(content.get("deviceInfo"))
     sensor = _find_chirpstack_id(device, levels[3] if placed else message.topic, placed=placed)
@@ -273,7 +273,9 @@ def decode_chirpstack(message: Message, context: Context) -> Readings:
     if event == "log":
         code = as_text(content.get("code"))
         if code != "UPLINK_CODEC":
-            raise PayloadError(Reason.NO_MEASUREMENT, f"the network server logs {code or 'this'}")
+            raise PayloadError(
+                Reason.NO_MEASUREMENT, f"log entry {code or 'without a code'}: no measurement"
+            )
         flags = ("codec_error",)
     elif event == "status":
         level = content.get("batteryLevel")
@@ -281,17 +283,17 @@ def decode_chirpstack(message: Message, context: Context) -> Readings:
         if type(level) in (int, float) and not unknown:
             raw = {"battery": level}
     elif event not in ("join", "ack"):
-        raise PayloadError(Reason.UNKNOWN_TOPIC, f"no integration event is called {event!r}")
+        raise PayloadError(Reason.UNKNOWN_TOPIC, f"unknown integration event {event!r}")
     return [context.validate(sensor, message, raw, stamp, events=("online",), flags=flags)]
 
 
 def _find_chirpstack_id(device: dict[str, Any], place: str, *, placed: bool) -> str:
     named = device.get("devEui")
     if named is None:
-        return _eui(place)
-    sensor = _eui(named)
+        return _parse_eui(place)
+    sensor = _parse_eui(named)
     if placed:
-        check_same_device(sensor, _eui(place))
+        check_same_device(sensor, _parse_eui(place))
     return sensor
 
 
@@ -342,7 +344,7 @@ def _find_tts_id(ids: dict[str, Any], place: str, *, placed: bool) -> str:
     if placed and device is not None:
         check_same_device(make_sensor_id(device), make_sensor_id(place))
     if ids.get("dev_eui") is not None:
-        return _eui(ids["dev_eui"])
+        return _parse_eui(ids["dev_eui"])
     return make_sensor_id(device if device is not None else place)
 
 
@@ -371,8 +373,8 @@ def decode_loriot(message: Message, context: Context) -> Readings:
     content = load_object(message.payload, context.limits)
     command = content.get("cmd")
     if type(command) is not str:
-        raise PayloadError(Reason.WRONG_TYPE, "no LORIOT message: cmd is missing")
-    sensor = _eui(content.get("EUI"))
+        raise PayloadError(Reason.WRONG_TYPE, "not a LORIOT message: cmd is missing")
+    sensor = _parse_eui(content.get("EUI"))
     if command not in ("rx", "gw"):
         return []
     flags = ("history",) if content.get("offline") is True else ()
@@ -390,7 +392,9 @@ def decode_milesight_gateway(message: Message, context: Context) -> Readings:
     members = {key.lower(): value for key, value in content.items()}
     named = next((members[key] for key in _EUI_KEYS if key in members), None)
     if named is None:
-        raise PayloadError(Reason.BAD_ID, "neither devEUI nor sensor names the device")
+        raise PayloadError(Reason.BAD_ID, "neither devEUI nor sensor contains an id")
     members = {"data": members.get("raw"), "object": content, **members}
     stamp, model = parse_stamp(members.get("time"), message), as_text(members.get("devicename"))
-    return _read_uplink(_eui(named), members, _MILESIGHT, stamp, message, context, model=model)
+    return _read_uplink(
+        _parse_eui(named), members, _MILESIGHT, stamp, message, context, model=model
+    )

@@ -239,7 +239,7 @@ async def test_guessing_makes_the_address_wait_and_no_other(world, caplog):
     later = await world.post("/ingest/halo", halo(), token=TOKENS["halo"])
     assert later.status_code == 200
     output = [r.getMessage() for r in caplog.records]
-    assert output == ["HTTP: a wrong token or signature from 10.0.0.7"]
+    assert output == ["HTTP: wrong token or signature from 10.0.0.7"]
 
 
 async def test_a_guesser_behind_the_same_router_silences_nobody(world):

@@ -34,7 +34,7 @@ class TestArrivals:
     async def test_in_order_with_the_flags_of_the_broker(self, arrivals):
         arrivals.on_publish(TOPIC.encode(), b"{}", DUP | AT_LEAST_ONCE, 3)
         arrivals.on_publish(TOPIC.encode(), b"{}", RETAIN | AT_LEAST_ONCE, 4)
-        group = await arrivals.group()
+        group = await arrivals.take_group()
         assert [m.packet for m in group] == [3, 4]
         assert [(m.duplicate, m.retained) for m in group] == [(True, False), (False, True)]
         assert {m.received for m in group} == {7.0}
@@ -42,8 +42,8 @@ class TestArrivals:
     async def test_groups_are_bounded(self, arrivals):
         for k in range(intake_loop.MAX_GROUP + 10):
             arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, k + 1)
-        assert len(await arrivals.group()) == intake_loop.MAX_GROUP
-        assert len(await arrivals.group()) == 10
+        assert len(await arrivals.take_group()) == intake_loop.MAX_GROUP
+        assert len(await arrivals.take_group()) == 10
 
     async def test_qos_0_is_bounded_and_counted(self, monkeypatch):
         monkeypatch.setattr(intake_loop, "MAX_UNACKNOWLEDGED_QOS0", 3)
@@ -53,7 +53,7 @@ class TestArrivals:
             arrivals.on_publish(TOPIC.encode(), b"{}", 0, 0)
         arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 1)
         assert (state.received, state.dropped_qos0) == (6, 2)
-        group = await arrivals.group()
+        group = await arrivals.take_group()
         assert [m.packet for m in group] == [0, 0, 0, 1]
         arrivals.mark_decided(group)
         arrivals.on_publish(TOPIC.encode(), b"{}", 0, 0)
@@ -76,7 +76,7 @@ class TestArrivals:
             arrivals.on_publish(TOPIC.encode(), b'{"pm25": 4.0,}', qos, 1 + k % 500)
             if k % 500 == 0:
                 arrivals.on_publish(b"tele/other/SENSOR", b"{}", qos, 1 + k % 500)
-        waiting = [await arrivals.group() for _ in range(-(-len(arrivals) // 500))]
+        waiting = [await arrivals.take_group() for _ in range(-(-len(arrivals) // 500))]
         found = [message for group in waiting for message in group]
         assert sum(message.topic == "tele/other/SENSOR" for message in found) == 30
         flood = [message for message in found if message.topic == TOPIC]
@@ -86,7 +86,7 @@ class TestArrivals:
         assert outcomes == {OutcomeKind.FLOODED}, "at QoS 0 one a second, which is reported"
 
     async def test_waits_for_the_first(self, arrivals):
-        waiting = asyncio.create_task(arrivals.group())
+        waiting = asyncio.create_task(arrivals.take_group())
         await asyncio.sleep(0)
         assert not waiting.done()
         arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 1)
@@ -99,7 +99,7 @@ class TestArrivals:
         arrivals = Arrivals(times.__next__, SourceState(), step_of=steps.make_reader())
         for _ in range(5):
             arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 1)
-        steps = [round(m.clock_step) for m in await arrivals.group()]
+        steps = [round(m.clock_step) for m in await arrivals.take_group()]
         assert steps == [0, 0, 3600, 0, -3600]
 
     async def test_a_step_is_carried_by_the_first_message_that_is_decided(self, monkeypatch):
@@ -111,7 +111,7 @@ class TestArrivals:
         arrivals.on_publish(TOPIC.encode(), b"{}", 0, 0)  # dropped, because it exceeds the limit
         arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 2)
         arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 3)
-        assert [m.clock_step for m in await arrivals.group()] == [0.0, -3600.0, 0.0]
+        assert [m.clock_step for m in await arrivals.take_group()] == [0.0, -3600.0, 0.0]
 
 
 @pytest.fixture

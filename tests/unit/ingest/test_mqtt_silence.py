@@ -140,7 +140,7 @@ def test_what_the_broker_drops_is_counted_from_the_first_word_on(caplog):
     assert dropped(state, b"500", b"500") == 0  # before our time
     assert dropped(state, b"510", b"517") == 17
     assert dropped(state, b"3") == 20  # the count started over
-    assert [r.message for r in caplog.records] == ["the broker drops messages: 10 more"]
+    assert [r.message for r in caplog.records] == ["the broker dropped 10 more messages"]
     assert state.received == 0
 
 

@@ -123,7 +123,7 @@ class TestLacks:
     """Values that a mapping does not read, but that its sensor needs to detect vaping."""
 
     BLIND = "no particles are read, so a sensor that nothing else reads cannot detect vaping"
-    TIMELESS = "no time is read, so the receive time counts"
+    TIMELESS = "no time is read, so the receive time is used"
 
     def check(self, call, config, *mappings):
         return call("check", "--config", config("".join(mappings), OFFLINE)).stdout

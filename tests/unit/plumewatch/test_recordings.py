@@ -59,7 +59,7 @@ def test_bad_time_with_its_line(write, stamp):
     ("row", "message"),
     [
         (f"{T + 2},s,4;5", "line 3: pm25: '4;5' is not a number"),
-        (f"{T + 2},s", "line 3: 2 cells, the header has 3"),
+        (f"{T + 2},s", "line 3: 2 cells, but the header has 3"),
         (f"{T + 2},,4", "line 3: sensor: "),
         (b"1790000002,\xff\xfe,4", "not UTF-8"),
     ],
@@ -99,7 +99,7 @@ def test_truncated_gzip(write):
     rows = "".join(f"{T + k},s,{k % 97}.{k % 89}\n" for k in range(5000))
     path = write("time,sensor,pm25\n" + rows, "r.csv.gz")
     path.write_bytes(path.read_bytes()[:-100])
-    assert "not a whole gzip file" in refused(path)
+    assert "not a complete gzip file" in refused(path)
 
 
 def test_files_are_merged_in_time_order(write):

@@ -436,7 +436,7 @@ def test_setup_again_adds_the_sensors_that_are_new(setup, tmp_path):
     strange = [Message(f"gw/x{n % 2}/up{n // 2}", b'{"flow": 1}', MONDAY) for n in range(12)]
     third, _ = setup([*of_sensor("n2-boys-2"), *strange])
     for n in range(6):
-        assert f"\nnothing reads gw/+/up{n} (2 topics): no name in it is a" in third.out
+        assert f"\nnothing reads gw/+/up{n} (2 topics): no name is a" in third.out
     assert third.out.endswith(f"no sensor to add to {path} was found in 600 s\n")
 
 

@@ -315,5 +315,5 @@ def test_values_with_names_and_units_in_a_list():
 
 @pytest.mark.parametrize("sample", [b"out of order", b'{"dev": "24e124725c140001"}'])
 def test_what_is_no_frame(sample):
-    with pytest.raises(SuggestError, match=r"neither JSON|no name in it"):
+    with pytest.raises(SuggestError, match=r"neither JSON|no name is a"):
         propose("hall/b7/up", [sample], received=NOW)
