@@ -108,11 +108,11 @@ def is_early(episodes: Episodes, f: Floats) -> Flags:
     """
     interval = f[:, _INTERVAL]
     enough = np.where(interval <= _OFTEN_S, _READINGS_OFTEN, _READINGS)
-    flags: Flags = (episodes["readings"] < enough) & ~(_agrees(f) & (interval >= _RARE_S))
+    flags: Flags = (episodes["readings"] < enough) & ~(_has_other_rise(f) & (interval >= _RARE_S))
     return flags
 
 
-def _agrees(f: Floats) -> Flags:
+def _has_other_rise(f: Floats) -> Flags:
     """Return whether VOC or humidity rose as well."""
     flags: Flags = (f[:, _VOC_MAX] > _AGREES_VOC) | (f[:, _RH_RISE] > _AGREES_RH)
     return flags
@@ -125,7 +125,7 @@ def is_ambiguous(episodes: Episodes, f: Floats) -> Flags:
     """
     since = episodes["pulse_onset"] - episodes["possible_onset"]
     is_second = (since > 0.0) & (since <= _AGAIN_S)
-    flags: Flags = (f[:, _INTERVAL] >= _MINUTE_S) & ~(_agrees(f) | is_second)
+    flags: Flags = (f[:, _INTERVAL] >= _MINUTE_S) & ~(_has_other_rise(f) | is_second)
     return flags
 
 

@@ -5,12 +5,12 @@ Readings reach the detector as a `ReadingBatch`. Their columns become one matrix
 Baselines are gated: they fall quickly, rise slowly, and rise even more slowly during an episode, so
 that a plume does not become its own baseline.
 
-Nearly all readings fall outside episodes, so the detector is about as fast as `advance`. State is
-stored channel by channel, one column per sensor, so each operation runs over contiguous numbers of
-many sensors, in blocks that fit a core's cache. Each number is computed by the same operations,
-whatever else is in the block. Logarithms are taken only of contiguous arrays, because for those
-numpy gives the same bits at any length. The state therefore doesn't depend on how a stream is
-split.
+Nearly all readings fall outside episodes, so most of the detector's time is spent in `advance`.
+State is stored channel by channel, one column per sensor, so each operation runs over contiguous
+numbers of many sensors, in blocks that fit a core's cache. Each number is computed by the same
+operations, no matter what else is in the block. Logarithms are taken only of contiguous arrays,
+because for those numpy gives the same bits at any length. The state therefore doesn't depend on how
+a stream is split.
 """
 
 from __future__ import annotations
@@ -477,8 +477,8 @@ class BaselineTracker:
     def compute_dt(self, rows: NDArray[np.integer], time: Floats, absent: Flags) -> Floats:
         """Return the seconds since each sensor's last reading; NaN before the first.
 
-        A reading with particles is compared with the last one that had particles. Readings without
-        them (`absent`) therefore can't make it look old.
+        A reading with particles is compared with the last one that had particles, so readings
+        without them (`absent`) can't make it look old.
         """
         dt: Floats = time - self.state.particle_time[rows]
         since = time - self.state.time[rows]

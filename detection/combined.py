@@ -114,7 +114,7 @@ class DeviceEvents:
             key = (sensor, f"fault:{name.removeprefix('fault:')}")
             self._report(key, time, {}, found, least=3, after_s=FAULT_AFTER_S)
         if "battery" in values:
-            self._battery((sensor, _BATTERY), time, values, found)
+            self._report_battery((sensor, _BATTERY), time, values, found)
         return found
 
     def on_time(self, now: float) -> list[Event]:
@@ -157,7 +157,7 @@ class DeviceEvents:
             return
         del self._active[key]
         if active.alerted_at is not None:
-            found.append(self._event(key, active, EventPhase.ENDED, over_at, {}))
+            found.append(self._build_event(key, active, EventPhase.ENDED, over_at, {}))
 
     def _report(
         self,
@@ -172,16 +172,16 @@ class DeviceEvents:
         self._expire(key, time, found)
         active = self._active.setdefault(key, _Report(time, time, 0, None))
         if key[1] in _REPORTS and time - active.onset > FINDING_HOLD_S:
-            found.append(self._event(key, active, EventPhase.ENDED, time, {}))
+            found.append(self._build_event(key, active, EventPhase.ENDED, time, {}))
             active = self._active[key] = _Report(time, time, 0, None)
         active.last = max(active.last, time)
         active.count += 1
         early = active.count < least or time - active.onset < after_s
         if active.alerted_at is None and not early:
             active.alerted_at = time
-            found.append(self._event(key, active, EventPhase.ALERTED, time, values))
+            found.append(self._build_event(key, active, EventPhase.ALERTED, time, values))
 
-    def _battery(
+    def _report_battery(
         self,
         key: tuple[str, str],
         time: float,
@@ -194,10 +194,10 @@ class DeviceEvents:
         if charge < BATTERY_GOOD if is_alerted else charge <= BATTERY_LOW:
             self._report(key, time, values, found, least=2)
         elif self._active.pop(key, None) and active and is_alerted:
-            found.append(self._event(key, active, EventPhase.ENDED, time, values))
+            found.append(self._build_event(key, active, EventPhase.ENDED, time, values))
 
     @staticmethod
-    def _event(
+    def _build_event(
         key: tuple[str, str],
         active: _Report,
         phase: EventPhase,
@@ -256,7 +256,7 @@ class MinuteDetectors:
     def __init__(self, place: Callable[[str], Place | None]) -> None:
         self._place = place
         self._minutes = Minutes()
-        self._faults = SensorFaults(self._building)
+        self._faults = SensorFaults(self._find_building)
         self._ambient = Ambient(place)
 
     def assign_row(self, sensor: str) -> int:
@@ -266,8 +266,8 @@ class MinuteDetectors:
     def step(self, batch: ReadingBatch) -> list[Event]:
         """Return the events that a batch of readings causes; pass batches in stream order.
 
-        A time ahead of the stream makes other sensors look silent, so the caller must bound times
-        by the time of receipt.
+        A time ahead of the stream makes other sensors look silent, so the caller must limit times
+        to the receive time.
         """
         found: list[Event] = []
         for minute in self._minutes.step(batch):
@@ -284,7 +284,7 @@ class MinuteDetectors:
         self._minutes.set_back(now)
 
     def mark(self, events: Iterable[Event]) -> list[Event]:
-        """Mark the vape events of the last `step` that building-wide air explains (`Ambient.mark`).
+        """Mark the last `step`'s vape events that the building's air explains (`Ambient.mark`).
 
         Also drop history that is no longer needed.
         """
@@ -294,8 +294,8 @@ class MinuteDetectors:
 
     def snapshot(self) -> bytes:
         """Return the state as versioned bytes."""
-        parts = [{name: getattr(part, name) for name in part.KEPT} for part in self._parts()]
-        return msgspec.msgpack.encode([FORMAT, parts], enc_hook=_plain)
+        parts = [{name: getattr(part, name) for name in part.KEPT} for part in self._list_parts()]
+        return msgspec.msgpack.encode([FORMAT, parts], enc_hook=_encode)
 
     @classmethod
     def restore(cls, body: bytes, place: Callable[[str], Place | None]) -> MinuteDetectors:
@@ -305,27 +305,27 @@ class MinuteDetectors:
             found, parts = msgspec.msgpack.decode(body, type=tuple[int, list[dict[str, Any]]])
             if found != FORMAT:
                 raise SnapshotError(f"snapshot format {found}, expected {FORMAT}")
-            for part, stored in zip(restored._parts(), parts, strict=True):
+            for part, stored in zip(restored._list_parts(), parts, strict=True):
                 for name, kind in part.KEPT.items():
-                    setattr(part, name, msgspec.convert(stored[name], kind, dec_hook=_array))
+                    setattr(part, name, msgspec.convert(stored[name], kind, dec_hook=_decode_array))
         except (KeyError, TypeError, ValueError) as error:
-            raise SnapshotError(f"not a snapshot of slow detectors: {error}") from error
+            raise SnapshotError(f"not a snapshot of minute detectors: {error}") from error
         return restored
 
-    def _parts(self) -> tuple[Minutes | SensorFaults | Ambient, ...]:
+    def _list_parts(self) -> tuple[Minutes | SensorFaults | Ambient, ...]:
         return self._minutes, self._faults, self._ambient
 
-    def _building(self, sensor: str) -> str | None:
+    def _find_building(self, sensor: str) -> str | None:
         place = self._place(sensor)
         return None if place is None else place[0]
 
 
-def _plain(value: Any) -> Any:
-    """Convert for msgspec: an array to type, shape and bytes, a numpy number to a Python one."""
+def _encode(value: Any) -> Any:
+    """Encode for msgspec: an array as type, shape and bytes, a numpy number as a Python number."""
     return [value.dtype.str, value.shape, value.tobytes()] if value.ndim else value.item()
 
 
-def _array(_: type, stored: Any) -> NDArray[np.float64]:
+def _decode_array(_: type, stored: Any) -> NDArray[np.float64]:
     kind, shape, body = stored
     return np.frombuffer(body, kind).reshape(shape).copy()
 
@@ -405,14 +405,14 @@ class CombinedDetector:
         time = np.minimum(stream.time, received)
         events = self._find_device_events(stream, time)
         measured = np.asarray(np.isfinite(values).any(axis=1))
-        plumes, slow = self._rows(stream, measured)
+        plumes, slow = self._find_rows(stream, measured)
         self._received = max(self._received, float(received.max()))
         self.watermark = max(self.watermark, float(time.max()))
         if not measured.all():
             sensor, time, values = sensor[measured], time[measured], values[measured]
             received = received[measured]
         events += self._slow.step(ReadingBatch(slow[sensor], time, values))
-        # A report with only battery or signal strength may use another clock, and must not make
+        # A report with only battery or signal strength may use another clock. It must not make
         # later readings look old.
         airy = np.isfinite(values[:, FOLLOWED]).any(axis=1)
         if not airy.all():
@@ -484,7 +484,7 @@ class CombinedDetector:
             events += self._devices.on_reading(name, float(time[i]), reported, faults, values)
         return events
 
-    def _rows(
+    def _find_rows(
         self, stream: Stream, measured: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return rows in the plume detector and in the minute detectors, by position in `names`.

@@ -3,8 +3,8 @@
 Each reading updates its sensor's baselines (`detection.channels`). A clear rise opens an episode
 (`detection.episodes`). The model scores the episode's features (`detection.model`), and this module
 decides when to alert. It alerts on `vape` once per session, as soon as the log-odds reach the
-sensor's alert threshold. A pulse that scores not far below it, or a large one without a clear
-cause, is reported as `possible`. It alerts on other kinds when they are clear, or when the episode
+sensor's alert threshold. A pulse that scores just below it, or a large one without a clear cause,
+is reported as `possible`. It alerts on other kinds when they are clear, or when the episode
 ends.
 
 Time comes from the readings. When they stop, the detector's clock stops too, until `on_time`
@@ -67,7 +67,7 @@ GAP_S: Final = 900.0
 HISTORY_S: Final = 6 * 3600.0
 """After a longer silence, its baselines are discarded too: it starts over."""
 SILENT_S: Final = 300.0
-"""An episode ends after a longer silence, both by event time and by receipt. Receipt counts too,
+"""An episode ends after a longer silence, both in event time and in receive time. Both are needed,
 because the readings of a backlog are already old when they arrive."""
 _NEAR, _LARGE, _RARE = range(3)
 _WHY_POSSIBLE: Final = ((), (build_fact(Detail.LARGE_PLUME),), (build_fact(Detail.RARE_READINGS),))
@@ -148,7 +148,7 @@ class Detector:
     @property
     def episodes_running(self) -> int:
         """Number of sensors in an episode."""
-        return self._running_rows().size
+        return self._find_running_rows().size
 
     def assign_row(self, sensor: str) -> int:
         """Return the row of a sensor in batches; a new sensor gets the next row."""
@@ -235,7 +235,7 @@ class Detector:
         if sensor.size == 1 or (sensor[1:] > sensor[:-1]).all():
             self._step_round(np.arange(sensor.size), sensor, time, x, events)
         else:
-            for at in _rounds(sensor):
+            for at in _split_rounds(sensor):
                 self._step_round(at, sensor[at], time[at], x.T.take(at, axis=1).T, events)
         events.sort(key=lambda item: item[0])
         return [event for _, event in events]
@@ -250,7 +250,7 @@ class Detector:
         received : float, optional
             The current time on the receipt clock; `now` by default.
         """
-        rows = self._running_rows()
+        rows = self._find_running_rows()
         silent = now - self._baselines.state.time[rows] > SILENT_S
         silent &= (now if received is None else received) - self._received[rows] > SILENT_S
         return self._end_silent(rows[silent])
@@ -258,10 +258,10 @@ class Detector:
     def end_answered(self, is_answered: Callable[[str], bool]) -> list[Event]:
         """End the events of vaping and smoke that staff have answered; return the events' ends.
 
-        `is_answered` takes an event id. Afterwards, only a new pulse, or smoke that still rises, is
-        reported, as a new event. What is left of the old plume in the air is not reported again.
+        `is_answered` takes an event id. After that, only a new pulse, or smoke that is still
+        rising, is reported, as a new event. The remains of the old plume are not reported again.
         """
-        rows = self._running_rows()
+        rows = self._find_running_rows()
         found = self._episodes["phase"][rows] == ALERTED
         found &= np.isin(self._episodes["kind"][rows], (alert_rules.VAPE, alert_rules.SMOKE))
         found |= ~np.isnan(self._episodes["possible_at"][rows])
@@ -273,7 +273,9 @@ class Detector:
             if not is_answered(make_event_id(self.names[row], onset, kind, self.model_version)):
                 continue
             end = float(episode["last_vape_at"]) if kind is EventKind.VAPE else now
-            ended.append(self._event(row, episode, EventPhase.ENDED, now, end, possible=possible))
+            ended.append(
+                self._build_event(row, episode, EventPhase.ENDED, now, end, possible=possible)
+            )
             episode["answered_at"] = now
             if possible:
                 episode["possible_at"] = np.nan
@@ -345,7 +347,7 @@ class Detector:
             times[rows] += by_s
         return ended
 
-    def _running_rows(self) -> NDArray[np.intp]:
+    def _find_running_rows(self) -> NDArray[np.intp]:
         return self._in_episode.nonzero()[0]
 
     def _step_round(
@@ -417,7 +419,7 @@ class Detector:
                 change.over[w],
             )
             d = due[w]
-            vape[w[d]], near[w[d]], rare[w[d]] = self._passes_threshold(here, w[d], f[d])
+            vape[w[d]], near[w[d]], rare[w[d]] = self._score_pulses(here, w[d], f[d])
             large = alert_rules.is_large(take(episode, w[d]), age[w[d]], self._model.level)
             possible[w[d]] = near[w[d]] | large
             if self._observer is not None:
@@ -467,9 +469,7 @@ class Detector:
                 known = ~np.isnan(x[i])
                 self._baselines.state.baseline[known, here.rows[i]] = x[i][known]
 
-    def _passes_threshold(
-        self, here: _Round, due: NDArray[np.intp], f: Floats
-    ) -> NDArray[np.bool_]:
+    def _score_pulses(self, here: _Round, due: NDArray[np.intp], f: Floats) -> NDArray[np.bool_]:
         """Score pulses; return three rows of flags: passes the threshold, is near it, is ambiguous.
 
         A pulse is ambiguous if its sensor reports too rarely to distinguish it from a spray. An
@@ -592,11 +592,15 @@ class Detector:
             last, episode = float(self._baselines.state.time[row]), self._episodes[row]
             if not np.isnan(episode["possible_at"]):
                 over = last + after_s
-                ended.append(self._event(row, episode, EventPhase.ENDED, over, over, possible=True))
+                ended.append(
+                    self._build_event(row, episode, EventPhase.ENDED, over, over, possible=True)
+                )
             if episode["phase"] == ALERTED:
                 end = last if np.isnan(episode["back_since"]) else episode["back_since"]
                 at = last + after_s
-                ended.append(self._event(row, episode, EventPhase.ENDED, at, end, possible=False))
+                ended.append(
+                    self._build_event(row, episode, EventPhase.ENDED, at, end, possible=False)
+                )
             episode["phase"] = IDLE
             self._in_episode[row] = False
         return ended
@@ -618,10 +622,10 @@ class Detector:
         possible: bool = False,
     ) -> None:
         row, time = int(here.rows[i]), float(here.time[i])
-        event = self._event(row, here.episode[i], phase, time, end, possible=possible)
+        event = self._build_event(row, here.episode[i], phase, time, end, possible=possible)
         here.events.append((int(here.at[i]), event))
 
-    def _event(
+    def _build_event(
         self,
         row: int,
         episode: np.void,
@@ -663,14 +667,14 @@ def _identify(episode: np.void, *, possible: bool) -> tuple[EventKind, float]:
     return kind, float(episode["possible_onset" if possible else "alerted_onset"])
 
 
-def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:
+def _split_rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:
     """Split positions into parts with at most one reading per sensor, keeping each sensor's order.
 
     Within a part, sensors are in ascending order, so that neighbors can be advanced together.
 
     Examples
     --------
-    >>> [part.tolist() for part in _rounds(np.array([3, 5, 3, 3], np.int32))]
+    >>> [part.tolist() for part in _split_rounds(np.array([3, 5, 3, 3], np.int32))]
     [[0, 1], [2], [3]]
     """
     order = sensor.argsort(kind="stable")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     """Array of `EPISODE`, one row per sensor."""
 
 SESSION_S: Final = 60.0
-"""Puffs further apart than this belong to separate sessions."""
+"""Puffs farther apart than this belong to separate sessions."""
 SCORED_S: Final = 240.0
 """How long a pulse is scored; its cause is clear within minutes."""
 LONGEST_S: Final = 3600.0
@@ -54,7 +54,7 @@ _K: Final = len(CHANNELS)
 EPISODE: Final = np.dtype(
     [
         ("phase", np.int8),
-        ("kind", np.int8),  # index of the alerted kind; -1 before
+        ("kind", np.int8),  # index of the alerted kind; -1 before the alert
         ("onset", np.float64),
         ("alerted", np.float64),  # time of the alert
         ("confidence", np.float64),
@@ -176,8 +176,8 @@ def begin_pulses(episode: Episodes, time: Floats, dt: Floats, x: Floats, change:
     peak, low, pulses = episode["peak"], episode["trough"], episode["pulses"]
     first = change.has_pulse & (pulses == 0)
     trough = low + episode["pulse_base"]
-    # After a deep fall, a small rise is a new puff. After a shallow fall, it must be larger. The
-    # peak of a pulse that is no longer scored says nothing about the air now: what is left does.
+    # After a deep fall, even a small rise is a new puff. After a shallow fall, it must be larger.
+    # When a pulse is no longer scored, its peak no longer matters, only what is left of it.
     least = np.where(low < 0.25 * peak, 0.1, 0.3) * peak
     least = np.where(time - episode["pulse_onset"] > SCORED_S, 0.3 * low, least)
     least = np.maximum(np.maximum(4.0, 5.0 * change.fine_noise), least)
@@ -356,11 +356,11 @@ def compute_features(
     ndarray of float64, shape (n, len(FEATURES))
         NaN where not known.
     """
-    own = _pulse_features(e, time, x, noise, interval, previous_fine, dt).values()
+    own = _compute_pulse_features(e, time, x, noise, interval, previous_fine, dt).values()
     return np.concatenate([*own, over_bank.ravel(order="F")]).reshape(len(FEATURES), -1).T
 
 
-def _pulse_features(
+def _compute_pulse_features(
     e: Episodes,
     time: Floats,
     x: Floats,
@@ -491,11 +491,11 @@ def _pulse_features(
     }
 
 
-def _names() -> tuple[str, ...]:
+def _list_names() -> tuple[str, ...]:
     row, channels = np.zeros(1), np.zeros((1, len(CHANNELS)))
-    own = _pulse_features(np.zeros(1, EPISODE), row, channels, row, row, row, row)
+    own = _compute_pulse_features(np.zeros(1, EPISODE), row, channels, row, row, row, row)
     return (*own, *(f"{signal}_over_{tau:g}s" for signal in BANK for tau in BANK_TAU_S))
 
 
-FEATURES: Final = _names()
+FEATURES: Final = _list_names()
 """Names of the features, in column order."""

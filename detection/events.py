@@ -1,7 +1,7 @@
 """The detector's output: events with evidence and details, in phases.
 
-Details complement probabilities and channels. To define a new detail, add a member of `Detail` with
-its sentence here, and report it from a detector.
+A detail is a reason that probabilities and channels don't show. To define a new one, add a member
+of `Detail` with its sentence here, and report it from a detector.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Detail(Coded):
     )
     CLOCK_STANDS = (
         "clock_stands",
-        mark("the sensor's clock has stopped: its readings get the time they arrive"),
+        mark("the sensor's clock has stopped: its readings are dated on arrival"),
     )
     # messages under a sensor's name
     TWO_SENDERS = (
         "two_senders",
-        mark("a second sender uses its name: the room is not monitored reliably"),
+        mark("a second sender is using its name: the room is not monitored reliably"),
     )
     REPEATED = "repeated", mark("recorded readings are being replayed under its name")
     REFUSED = "refused", mark("many messages under its name are not readings")
@@ -132,8 +132,8 @@ class Detail(Coded):
     SEVERAL_NEVER_SEEN = (
         "several_never_seen",
         mark(
-            "%(n)d registered sensors never sent a reading: %(sensors)s; are they installed, and do"
-            " their ids match those they publish under?"
+            "%(n)d registered sensors have never sent a reading: %(sensors)s; are they installed,"
+            " and do their ids match the ones they publish under?"
         ),
     )
     BROKER_AWAY = "broker_away", mark("the broker cannot be reached")
@@ -153,7 +153,7 @@ class Detail(Coded):
         mark("vaping or spray: this sensor reports too rarely to tell them apart"),
     )
     # a building
-    ROSE_TOGETHER = "rose_together", mark("the air of %(risen)d of %(n)d rooms rose together")
+    ROSE_TOGETHER = "rose_together", mark("particles rose together in %(risen)d of %(n)d rooms")
 
 
 INTEGRITY: Final = (
@@ -182,18 +182,18 @@ def format_span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _amount(value: float, params: Mapping[str, Any]) -> str:
+def _format_amount(value: float, params: Mapping[str, Any]) -> str:
     """Format a value of a quantity.
 
-    >>> _amount(3.0, {"quantity": "pm25"}), _amount(500.0, {"quantity": "voc_index"})
-    ('3.0 µg/m³', '500')
+    >>> [_format_amount(v, {"quantity": q}) for v, q in ((3.0, "pm25"), (500.0, "voc_index"))]
+    ['3.0 µg/m³', '500']
     """
     quantity = QUANTITIES[params["quantity"]]
     digits = {1.0: 0, 0.1: 1}.get(quantity.resolution, 2)
     return f"{value:.{digits}f} {quantity.unit}".rstrip()
 
 
-def _sensors(names: str, params: Mapping[str, Any]) -> str:
+def _format_sensors(names: str, params: Mapping[str, Any]) -> str:
     more = params["more"]
     return _("%(sensors)s and %(more)d more", sensors=names, more=more) if more else names
 
@@ -203,11 +203,11 @@ _SENTENCES: Final = Sentences(
     {
         "device": lambda name, _params: name or _("the sensor"),
         "quantity": lambda key, _params: QUANTITY_WORDS.get(key, key),
-        "amount": _amount,
-        "before": _amount,
+        "amount": _format_amount,
+        "before": _format_amount,
         "time": lambda seconds, _params: format_span(seconds),
         "interval": lambda seconds, _params: format_span(seconds),
-        "sensors": _sensors,
+        "sensors": _format_sensors,
     },
 )
 
@@ -283,7 +283,7 @@ class Evidence:
 
         If another kind is likelier, give the evidence, then the likelier kind.
         """
-        why = _why(self.channels, self.details)
+        why = _explain(self.channels, self.details)
         ranked = sorted(self.probabilities.items(), key=lambda kv: -kv[1])[:2]
         odds = [(f"{100 * p:.0f}", KIND_NAMES.get(kind, kind)) for kind, p in ranked if p >= 0.005]
         if not odds or (why and not self.channels):
@@ -307,7 +307,7 @@ class Event:
 
     All times are event time in Unix seconds. `time` is when this phase was emitted: the time of the
     reading that decided it. `probabilities` is by event kind; the model's probabilities sum to one.
-    `explained_by` names another cause. Such an event is recorded, but alerts nobody.
+    If `explained_by` names another cause, the event is recorded but alerts nobody.
     """
 
     sensor: str
@@ -380,12 +380,12 @@ def describe_evidence(event: Event) -> str:
     )
 
 
-def _why(evidence: Mapping[str, ChannelEvidence], details: Iterable[Fact]) -> str:
+def _explain(evidence: Mapping[str, ChannelEvidence], details: Iterable[Fact]) -> str:
     """Describe the channels that moved, then those that did not, then the details."""
     moved, still = [], dict[_Still, list[str]]()
     mentioned = set[str]()
     for key, channel in evidence.items():
-        label, movement = _LABELS.get(key) or QUANTITY_WORDS[key], _movement(key, channel)
+        label, movement = _LABELS.get(key) or QUANTITY_WORDS[key], _describe_movement(key, channel)
         if isinstance(movement, _Still):
             still.setdefault(movement, []).append(label)
         else:
@@ -413,7 +413,7 @@ _STILL_WORDS: Final = {
 }
 
 
-def _movement(key: str, evidence: ChannelEvidence) -> str | _Still:
+def _describe_movement(key: str, evidence: ChannelEvidence) -> str | _Still:
     """Describe how one channel moved."""
     q = QUANTITIES[key]
     size = abs(evidence.peak_excess)

@@ -1,4 +1,4 @@
-"""Decide which sensors are silent, and alert each outage once instead of once per sensor.
+"""Decide which sensors are silent, and alert once per outage instead of once per sensor.
 
 A sensor is *silent* after `LivenessSettings.missed` reporting intervals without a reading, but not
 before `LivenessSettings.min_s`. The interval is the registered one, or the learned one if that is
@@ -21,7 +21,7 @@ the outage ends and the others start a new one.
 
 The service's own outages do not make sensors silent. After a restart, a pause of this process or a
 lost connection to the broker (`broker_healthy`), every wait starts over. A new sensor has
-`AWAITED_S` to send its first reading. After that, it is alerted as an outage too, separate from
+`AWAITED_S` to send its first reading. After that, it is reported as an outage too, separately from
 sensors that fell silent.
 
 `Arrivals` detects readings that arrive more often than usual, for example because two devices send
@@ -87,14 +87,15 @@ class Arrivals(msgspec.Struct):
     `pause_s`, `at_once`: pause before the last arrival, and how many readings came with it.
     `usually_at_once`: the most readings that came at once while the rate was being learned.
 
-    Readings crowd if the last `_RECENT` intervals took less than `_REGULAR` of `fastest_s`, or less
-    than `_CROWDED` of the average. If a sensor reports regularly, a single additional reading is
-    therefore too many. While readings crowd, both values adapt slowly: a second sender has to
+    Readings are crowded if the last `_RECENT` intervals took less than `_REGULAR` of `fastest_s`,
+    or less than `_CROWDED` of the average. If a sensor reports regularly, a single additional
+    reading is therefore too many. Meanwhile, both values adapt slowly: a second sender has to
     continue for hours before its readings count as usual. A gap of more than four intervals counts
     as four, because the sensor may have been off.
 
-    A batch of readings with time stamps counts by these stamps. Without stamps, readings within
-    `AT_ONCE_S` count as one arrival, but only as many as usual, or as fit in the pause before.
+    In a batch of readings with time stamps, the stamps count as times of arrival. Without stamps,
+    readings within `AT_ONCE_S` count as one arrival, unless there are more of them than usual and
+    more than the sensor could have collected in the pause before.
     """
 
     times: list[float] = []
@@ -112,12 +113,12 @@ class Arrivals(msgspec.Struct):
 
     @property
     def is_even(self) -> bool:
-        """Whether the last intervals are about equal, as after a change of the interval."""
+        """Whether the last intervals are about equal, as after the interval was changed."""
         gaps = [later - time for time, later in pairwise(self.times)]
         return max(gaps, default=0.0) < _EVEN * min(gaps, default=0.0)
 
     def add(self, now: float, time: float = math.inf, *, is_counted: bool = True) -> bool:
-        """Add an arrival at `now` with a time stamp; return whether readings crowd.
+        """Add an arrival at `now` with a time stamp; return whether readings are crowded.
 
         A stamp after `now`, or not after the last arrival, is disregarded.
         """
@@ -274,7 +275,7 @@ class _Sensor:
 
 @dataclass(slots=True)
 class _Outage:
-    """An alerted outage that is not over."""
+    """An outage that was reported and is not over."""
 
     name: str
     onset: float

@@ -96,7 +96,7 @@ class Forest:
         for start in range(0, features.shape[0], _ROWS):
             rows = slice(start, start + _ROWS)
             leaves = self.value.ravel().take(self._find_leaves(features[rows]))
-            scores[:, rows] = _sums(leaves, self.offset.size)
+            scores[:, rows] = _sum_trees(leaves, self.offset.size)
         scores += self.offset[:, None]
         return scores
 
@@ -133,7 +133,7 @@ class Forest:
         return cls(column.astype(np.int64), *others)
 
 
-def _sums(added: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
+def _sum_trees(added: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
     """Sum the trees of each of `parts` scores, always in the same order; overwrite `added`."""
     n_trees, n = added.shape
     added = added.reshape(parts, -1, n)
@@ -331,9 +331,9 @@ class Model:
     @classmethod
     def load_shipped(cls) -> Model:
         """Return the model shipped with the program."""
-        return _shipped()
+        return _read_shipped()
 
 
 @lru_cache(maxsize=1)
-def _shipped() -> Model:
+def _read_shipped() -> Model:
     return Model.from_bytes((resources.files("detection") / _FILE).read_bytes())

@@ -1,8 +1,7 @@
 """The one table of physical quantities: key, label, unit, valid range, resolution.
 
-Every other module takes units, ranges and column order from here.
-Mass concentrations, mixing ratios, indices and vendor ratings are different quantities and are
-never converted into each other.
+Every other module takes units, ranges and column order from here. Mass concentrations, mixing
+ratios, indices and vendor ratings are different quantities and are never converted into each other.
 """
 
 from __future__ import annotations

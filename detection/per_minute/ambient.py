@@ -16,7 +16,7 @@ One `ambient` event is emitted for the building. Its sensor is the one that rose
 the one with the lower row). Its onset is the median of the times at which the sensors rose.
 
 A vape alert is *explained* by the building's air if the event is running and the room's own rise is
-no larger than the building's. The building's rise is that of the median e from its lowest point
+no larger than the building's. The building's rise is how far the median e is above its lowest point
 since five minutes before the alert's onset. A rise of `STRONG_UG_M3` or more is never explained,
 nor is a sensor's own vape alarm, which has no particle evidence.
 
@@ -133,7 +133,7 @@ class Ambient:
         `names` lists all sensors by row.
         """
         self._grow(len(names))
-        rooms = self._rooms(minute, names)
+        rooms = self._group_rooms(minute, names)
         held = np.zeros(len(names), np.bool_)
         for building, members in rooms.items():
             known = self._buildings.get(building)
@@ -167,7 +167,7 @@ class Ambient:
                 else:
                     self._explained.pop(event.id, None)
             if rooms:
-                details = (_detail(*rooms),)
+                details = (_make_detail(*rooms),)
                 event = replace(event, explained_by=EventKind.AMBIENT.value, details=details)  # noqa: PLW2901
             marked.append(event)
         if marked and self._explained:
@@ -196,7 +196,7 @@ class Ambient:
         for key, fill in _ARRAYS.items():
             setattr(self, f"_{key}", grow(getattr(self, f"_{key}"), n, fill))
 
-    def _rooms(self, minute: Minute, names: Sequence[str]) -> dict[str, dict[str, list[int]]]:
+    def _group_rooms(self, minute: Minute, names: Sequence[str]) -> dict[str, dict[str, list[int]]]:
         """Return the rows of sensors with recent readings, by building and room."""
         rooms: dict[str, dict[str, list[int]]] = {}
         recent = self._time[: len(names)] > minute.start - FRESH_S
@@ -217,13 +217,13 @@ class Ambient:
         self._window[rows] = np.where((since > FRESH_S)[:, None], np.nan, self._window[rows])
         self._window[rows] = np.c_[self._window[rows, 1:], level]
         dt = np.where(np.isfinite(since), np.clip(since, 0.0, _STEP_S), 0.0)
-        calm = np.fmin.reduce(self._window[rows], axis=1)
-        base = np.where(np.isnan(self._base[rows]), calm, self._base[rows])
+        lowest = np.fmin.reduce(self._window[rows], axis=1)
+        base = np.where(np.isnan(self._base[rows]), lowest, self._base[rows])
         age = self._age[rows] + dt
         up = np.where(held[rows], _UP_RUNNING_S, np.minimum(_UP_S, age + 60.0))
-        tau = np.where(calm > base, up, _DOWN_S)
-        base = base + (calm - base) * (1.0 - np.exp(-dt / tau))
-        excess = np.where(age >= _WARM_S, calm - base, np.nan)
+        tau = np.where(lowest > base, up, _DOWN_S)
+        base = base + (lowest - base) * (1.0 - np.exp(-dt / tau))
+        excess = np.where(age >= _WARM_S, lowest - base, np.nan)
         risen = excess >= 0.5 * RISEN
         self._risen[rows] = np.where(risen, np.fmin(self._risen[rows], minute.start), np.nan)
         self._base[rows], self._excess[rows] = base, excess
@@ -253,7 +253,7 @@ class Ambient:
                 return []
             building = self._buildings[name] = _Building()
         building.minutes = building.minutes + 1 if together else 0
-        phase = _phase(building, middle, minute)
+        phase = _find_phase(building, middle, minute)
         if phase is EventPhase.ALERTED:
             self._begin(building, rooms, minute, names)
         risen = sum(value >= 0.5 * RISEN for value in excess)
@@ -262,7 +262,7 @@ class Ambient:
             if not building.peak >= level:
                 building.peak, building.peak_time = level, minute.start
                 building.risen, building.rooms = risen, n
-        event = None if phase is None else self._event(building, phase, minute.closed)
+        event = None if phase is None else self._build_event(building, phase, minute.closed)
         if phase is EventPhase.ENDED:
             building = self._buildings[name] = _Building(history=building.history)
         elif phase is not None:
@@ -292,7 +292,7 @@ class Ambient:
         building.peak = math.nan
 
     @staticmethod
-    def _event(building: _Building, phase: EventPhase, at: float) -> Event:
+    def _build_event(building: _Building, phase: EventPhase, at: float) -> Event:
         evidence = ChannelEvidence(
             baseline=building.base,
             peak_excess=building.peak - building.base,
@@ -311,7 +311,7 @@ class Ambient:
             probabilities={EventKind.AMBIENT.value: 0.9},
             evidence={"pm25": evidence},
             model_version=_VERSION,
-            details=(_detail(building.risen, building.rooms),),
+            details=(_make_detail(building.risen, building.rooms),),
             time=at,
         )
 
@@ -341,7 +341,7 @@ class Ambient:
         return [int(risen), int(n)]
 
 
-def _phase(building: _Building, middle: float, minute: Minute) -> EventPhase | None:
+def _find_phase(building: _Building, middle: float, minute: Minute) -> EventPhase | None:
     """Return the phase that a building's event enters in a minute, if any."""
     if not building.running:
         return EventPhase.ALERTED if building.minutes >= HELD_MINUTES else None
@@ -354,5 +354,5 @@ def _phase(building: _Building, middle: float, minute: Minute) -> EventPhase | N
     return EventPhase.ENDED if minute.start - building.low_since >= _OVER_S else None
 
 
-def _detail(risen: int, n: int) -> Fact:
+def _make_detail(risen: int, n: int) -> Fact:
     return build_fact(Detail.ROSE_TOGETHER, risen=risen, n=n)

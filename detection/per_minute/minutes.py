@@ -2,7 +2,7 @@
 
 Sensor faults and building-wide changes of air take minutes to hours to show. Their detectors
 (`sensor_faults`, `ambient`) therefore get one row per sensor and minute: the lowest and the highest
-value of each channel, and its *zigzag*. That is the noise without steady rises and falls.
+value of each channel, and its *zigzag*: the noise, not counting steady rises and falls.
 
 Minutes follow the stream: a minute closes with the first reading past its end, from any sensor, and
 contains the readings that came before. It consists of minima, maxima and sums of whole numbers, so
@@ -161,7 +161,7 @@ class Minutes:
         newer = np.empty(rows.size, np.bool_)
         np.greater(time[1:], time[:-1], out=newer[1:])
         newer[starts] = time[starts] > self._time[of]
-        self._time[of] = time[_ends(starts, rows.size)]
+        self._time[of] = time[_find_ends(starts, rows.size)]
         if not newer.all():
             order, rows = order[newer], rows[newer]
             if not rows.size:
@@ -180,14 +180,14 @@ class Minutes:
         run = int(of[-1]) - first + 1 == n
         kept = self._channels[..., first : first + n] if run else self._channels.take(of, axis=-1)
         low, high, zigzag, pairs, last, before = kept
-        size, known = _zigzag(x, starts, last, before)
+        size, known = _measure_zigzag(x, starts, last, before)
         if n == x.shape[1]:  # one reading each, as in most batches
             lowest = highest = x
             self._count[of] += 1
             before[:] = last
             last[:] = x
         else:
-            ends = _ends(starts, x.shape[1])
+            ends = _find_ends(starts, x.shape[1])
             lowest, highest = (f.reduceat(x, starts, axis=1) for f in (np.fmin, np.fmax))
             size = np.add.reduceat(size, starts, axis=1)
             known = np.add.reduceat(known, starts, axis=1, dtype=np.int64)
@@ -225,7 +225,7 @@ class Minutes:
         return [minute]
 
 
-def _zigzag(
+def _measure_zigzag(
     x: NDArray[np.float64],
     starts: NDArray[np.intp],
     last: NDArray[np.float64],
@@ -265,7 +265,7 @@ def _zigzag(
     return np.where(opposite, np.minimum(size, _LARGEST, out=size), 0.0), known
 
 
-def _ends(starts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
+def _find_ends(starts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
     """Return the last position of each run that begins at `starts`; `n` is the total length."""
     ends = np.empty_like(starts)
     ends[:-1] = starts[1:]

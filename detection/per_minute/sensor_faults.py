@@ -23,10 +23,11 @@ sensor is compared with its own past, never with a table of products:
 * *drift*: on each of three days, even the cleanest air is three times as dirty as it used to be,
   and other sensors in the building do not show this.
 
-*Covered* and *blown* are alerted as `tamper`, the rest as `sensor_fault`. Neither affects the plume
-detector: tampering never mutes vaping. There is at most one event a day for each sensor and kind of
-fault. It is updated while the fault lasts, and ends with the fault or when the sensor has been
-silent for six hours. Rules that compare with the past need a day of readings; drift needs a week.
+*Covered* and *blown* are reported as `tamper`, the rest as `sensor_fault`. Neither affects the
+plume detector: tampering never mutes vaping. There is at most one event a day for each sensor and
+kind of fault. It is updated while the fault lasts, and ends with the fault or when the sensor has
+been silent for six hours. Rules that compare with the past need a day of readings; drift needs a
+week.
 
 Events depend on the minutes alone, so they are the same however the stream is split.
 """
@@ -288,7 +289,7 @@ def _find_constant(
 
 
 def _find_missing(dt: Floats, c: Table, present: Flags, signs: Signs) -> None:
-    """Find channels that used to arrive and no longer do, while others still arrive."""
+    """Find channels that have stopped arriving while others still arrive."""
     taught = np.where(present, np.minimum(c["absent"], _MISSING_S), 0.0)
     c["longest_absent"] = np.maximum(c["longest_absent"], taught)
     c["absent"] = np.where(present, 0.0, c["absent"] + dt[:, None])
@@ -433,7 +434,7 @@ _DETAILS: Final[Mapping[int, Detail]] = {
 
 @dataclass(slots=True)
 class _Active:
-    """An alerted fault that is not over."""
+    """A fault that was reported and is not over."""
 
     onset: float
     alerted: float
@@ -446,7 +447,7 @@ class SensorFaults:
     """Finds sensor faults, minute by minute.
 
     `building` returns a sensor's building, if any; it is called once a day to check for drift.
-    `active` has the alerted faults that are not over, by row and kind.
+    `active` has the reported faults that are not over, by row and kind.
     """
 
     KEPT: ClassVar[Mapping[str, Any]] = {
@@ -481,7 +482,7 @@ class SensorFaults:
         found = self.on_time(minute.start, names)
         day = float(minute.start // DAY_S)
         if day != self._day:
-            self._new_day(names)
+            self._start_day(names)
             self._day = day
         rows = minute.rows
         c = {key: array[rows] for key, array in self._channel.items()}
@@ -521,7 +522,7 @@ class SensorFaults:
         self._spike = grow(self._spike, n, np.nan)
         self._alerted_at = grow(self._alerted_at, n, -np.inf)
 
-    def _new_day(self, names: Sequence[str]) -> None:
+    def _start_day(self, names: Sequence[str]) -> None:
         """Store the previous day's cleanest and quietest values, and check for drift."""
         c, s = self._channel, self._sensor
         today = c["stillest_today"]
@@ -541,13 +542,15 @@ class SensorFaults:
         self._clean[rows] = self._clean[rows] + np.nan_to_num(step[rows])
         whole = ~np.isnan(self._days).any(axis=1)
         ratio = np.where(whole, (latest + 0.5) / (was + 0.5), np.nan)
-        common = self._common(ratio, names)
+        common = self._compute_common_drift(ratio, names)
         above = latest - common * was >= _DRIFT_UG_M3
         begins = above & (ratio >= _DRIFT_TIMES * common)
         lasts = above & (ratio >= _DRIFT_OVER_TIMES * common) & (self._drifting > 0)
         self._drifting = np.where(begins | lasts, 1.0, 0.0)
 
-    def _common(self, ratio: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
+    def _compute_common_drift(
+        self, ratio: NDArray[np.float64], names: Sequence[str]
+    ) -> NDArray[np.float64]:
         """Return the median drift factor of the building's other sensors; 1 without two of them."""
         common = np.ones_like(ratio)
         buildings: dict[str, list[int]] = {}
@@ -573,8 +576,8 @@ class SensorFaults:
                 found.append(self._end(row, fault, names[row], minute.start, minute.closed))
             elif minute.closed - active.updated >= _UPDATE_S:
                 active.updated = minute.closed
-                active.detail = self._detail(signs, i, fault, row)
-                event = self._event(row, fault, names[row], EventPhase.UPDATED, minute.closed)
+                active.detail = self._make_detail(signs, i, fault, row)
+                event = self._build_event(row, fault, names[row], EventPhase.UPDATED, minute.closed)
                 found.append(event)
         due = signs.shown & (minute.closed - self._alerted_at[minute.rows] >= _AGAIN_S)
         for i, fault in np.argwhere(due).tolist():
@@ -588,18 +591,20 @@ class SensorFaults:
                 onset=max(minute.closed - float(signs.span[i, fault]), 0.0),
                 alerted=minute.closed,
                 updated=minute.closed,
-                detail=self._detail(signs, i, fault, row),
-                evidence=self._evidence(fault, row),
+                detail=self._make_detail(signs, i, fault, row),
+                evidence=self._make_evidence(fault, row),
             )
-            found.append(self._event(row, fault, names[row], EventPhase.ALERTED, minute.closed))
+            found.append(
+                self._build_event(row, fault, names[row], EventPhase.ALERTED, minute.closed)
+            )
         return found
 
     def _end(self, row: int, fault: int, name: str, end: float, at: float) -> Event:
-        event = self._event(row, fault, name, EventPhase.ENDED, at, end)
+        event = self._build_event(row, fault, name, EventPhase.ENDED, at, end)
         del self.active[row, fault]
         return event
 
-    def _event(
+    def _build_event(
         self,
         row: int,
         fault: int,
@@ -627,7 +632,7 @@ class SensorFaults:
             time=at,
         )
 
-    def _evidence(self, fault: int, row: int) -> dict[str, ChannelEvidence]:
+    def _make_evidence(self, fault: int, row: int) -> dict[str, ChannelEvidence]:
         """Return how channels changed when someone blew into the sensor; empty for other faults."""
         if fault != BLOWN:
             return {}
@@ -638,7 +643,7 @@ class SensorFaults:
             if b - a > 3 * QUANTITIES[key].resolution
         }
 
-    def _detail(self, signs: Signs, i: int, fault: int, row: int) -> Fact:
+    def _make_detail(self, signs: Signs, i: int, fault: int, row: int) -> Fact:
         if fault == DRIFT:
             now, was = float(self._days[row, -_DRIFT_DAYS:].min()), float(self._clean[row])
             return build_fact(

@@ -57,7 +57,7 @@ def test_smoke_from_outdoors_is_one_event():
     assert first.sensor == "n-a-1"  # the first to rise
     assert START + FROM <= first.onset <= START + FROM + 400
     assert first.alerted <= START + FROM + 900
-    assert join_details(first.details) == "the air of 6 of 6 rooms rose together"
+    assert join_details(first.details) == "particles rose together in 6 of 6 rooms"
     assert first.evidence["pm25"].baseline == pytest.approx(5, abs=1.5)
     assert last.evidence["pm25"].peak_excess == pytest.approx(18, abs=4)
     assert START + FROM + HOUR < last.time < START + FROM + 1.5 * HOUR
@@ -109,7 +109,7 @@ def test_absent_values_and_gaps():
     for x in air.values[ROOMS[1]].values():
         x[air.at(0.5 * HOUR, FROM + 0.5 * HOUR)] = np.nan
     events = ambient_of(air)
-    assert join_details(events[0].details) == "the air of 5 of 5 rooms rose together"
+    assert join_details(events[0].details) == "particles rose together in 5 of 5 rooms"
 
 
 def vape(sensor, at, excess, *, onset=None, phase=EventPhase.ALERTED, evidence=None):
@@ -154,7 +154,7 @@ def explained(slow, *events):
 def test_a_rise_no_larger_than_the_common_one_is_explained(during):
     (event,) = during.mark([vape("n-b-1", AT, 8.0)])
     assert event.explained_by == "ambient"
-    assert join_details(event.details) == "the air of 6 of 6 rooms rose together"
+    assert join_details(event.details) == "particles rose together in 6 of 6 rooms"
     assert event.id == vape("n-b-1", AT, 8.0).id
 
 

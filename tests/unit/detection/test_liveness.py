@@ -61,7 +61,7 @@ class TestSensorsThatNeverReported:
                 assert at >= AWAITED_S
         (event,) = events
         assert (event.kind, event.phase) == (EventKind.OFFLINE, EventPhase.ALERTED)
-        assert "2 registered sensors never sent a reading: new, other" in join_details(
+        assert "2 registered sensors have never sent a reading: new, other" in join_details(
             event.details
         )
         assert life.get_liveness()["new"].state is SensorState.NEVER
