@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import pytest
 import typer.testing
 from hypothesis import settings
@@ -31,6 +32,8 @@ settings.load_profile("ci")
 settings.register_profile("others", derandomize=False)
 # each `invoke` would rebuild all commands, which takes longer than most of them
 typer.testing._get_command = functools.cache(typer.testing._get_command)
+# each client would load all certificates, which takes longer than most requests
+httpx._transports.default.create_ssl_context = functools.cache(httpx.create_ssl_context)
 
 
 def pytest_collection_modifyitems(items):
