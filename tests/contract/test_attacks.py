@@ -165,9 +165,11 @@ class School:
         self.consumer.open(lambda _after, _limit: ([], 0))
         self.alerts, self.events, self.position, self.stored = [], [], 0, []
 
-    def receive(self, messages, every_s=1):
-        """Process messages, with one commit every `every_s`."""
-        for _, group in itertools.groupby(messages, key=lambda m: m.sent // every_s):
+    def receive(self, messages, every_s=2):
+        """Process messages, with one commit every `every_s`, and every 20 s before `AT`."""
+        for _, group in itertools.groupby(
+            messages, key=lambda m: m.sent // (every_s if m.sent > AT - 20 else 20)
+        ):
             readings = []
             for message in group:
                 self.now = message.sent

@@ -40,7 +40,7 @@ def test_an_hour_late_plume_is_an_incident_that_pages_nobody(school, others_live
     sent = list(backlog(QUIET, HOUR, apart_s=apart_s))
     if others_live:
         sent += live(VAPED, START, 300.0 + HOUR + 300.0)
-    result = school().receive(sorted(sent, key=lambda m: m.sent))
+    result = school().receive(sorted(sent, key=lambda m: m.sent), every_s=20)
     (late,) = incidents(result)
     assert (late.room, late.suppressed_by.code, late.paged) == ("n2-boys", "late", False)
     assert START + 140 < late.onset < START + 170
