@@ -504,7 +504,7 @@ def find_likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
         except DecodeError:
             continue
         readings += fresh.states.joiner.close(fresh.limits)
-        if _MARKS.get(name, b"") in message.payload and any(r.measured for r in readings):
+        if _MARKS.get(name, b"") in message.payload and any(r.has_sensor_data for r in readings):
             found[name] = sum(len(r.values) + len(r.faults) for r in readings)
     most = max(found.values(), default=0)
     special = tuple(n for n, count in found.items() if count == most and n not in _BY_NAMES)

@@ -600,7 +600,7 @@ class ReadingCounts:
         if duplicate:
             counts[CountKind.DUPLICATE] += 1
             return
-        counts[CountKind.READINGS] += reading.measured
+        counts[CountKind.READINGS] += reading.has_sensor_data
         self.unlikely.add(reading.sensor, reading.values)
         if reading.faults:
             counts[CountKind.FAULT] += 1
@@ -610,7 +610,7 @@ class ReadingCounts:
         sensor, without = reading.sensor, self._no_particles_since
         if not _FINE.isdisjoint(reading.values) or "vendor_vape" in reading.events:
             without.pop(sensor, None)
-        elif sensor not in without and reading.measured:
+        elif sensor not in without and reading.has_sensor_data:
             without[sensor] = int(reading.received)
 
     def add_flooded(self, sensor: str) -> None:

@@ -85,7 +85,7 @@ def read_incidents(
     faults = _read_faults(db, window)
     found = []
     for row in map(dict, db.execute(f"{_INCIDENTS} ORDER BY opened_at, id", window)):
-        key, room = row["id"], registry.place_of(row["room_id"])
+        key, room = row["id"], registry.get_room(row["room_id"])
         own = {
             **row,
             "is_acknowledged": bool(row["is_acknowledged"]),

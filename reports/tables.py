@@ -282,7 +282,7 @@ def _list_incidents(facts: Facts) -> Iterator[dict[str, Any]]:
         calendar = facts.find_calendar(row)
         local = calendar.to_local(row.opened_at)
         day, sensor = local.date(), facts.registry.sensors.get(row.sensor)
-        room = facts.registry.place_of(row.room_id)
+        room = facts.registry.get_room(row.room_id)
         values = {name: getattr(row, name) for name in _COPIED}
         for name, channel in _PEAKS.items():
             values[name] = _rounded(row.peaks.get(channel))

@@ -124,7 +124,7 @@ def verify(db: sqlite3.Connection, known: str = "") -> Verified:
         if entry.seq != count:
             return Verified(count, previous, f"entry {count} is missing")
         if entry.hash != _hash(previous, *entry[:5]):
-            return Verified(count, previous, f"entry {count} is not what was written")
+            return Verified(count, previous, f"entry {count} was changed")
         previous = entry.hash
         seen = seen or previous == known
     fault = "" if seen else f"the entry with hash {known[:64]} is no longer in the log"
@@ -132,7 +132,7 @@ def verify(db: sqlite3.Connection, known: str = "") -> Verified:
         "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'"
     ).fetchone()[0]
     if not fault and guards < 2:
-        fault = "its triggers, which refuse changes and deletions, were removed"
+        fault = "the triggers that prevent changes and deletions were removed"
     return Verified(count, previous, fault)
 
 

@@ -1,9 +1,9 @@
 """Back up all databases of a service while it runs, and verify a backup.
 
-Each file is copied by SQLite's online backup in one read transaction, so the service can keep
-writing. The journal is copied last, so a copied cursor is never ahead of the copied journal. If
-retention deletes readings beyond a copied cursor during the backup, everything is copied again. The
-backup gets its final name once it is complete and on the disk. It contains no secrets.
+SQLite's online backup copies each file in one read transaction, so the service can keep writing.
+The journal is copied last, so a copied cursor is never ahead of the copied journal. If retention
+deletes readings beyond a copied cursor during the backup, everything is copied again. The backup
+gets its final name once it is complete and on the disk. It contains no secrets.
 
 `verify` checks that
 
@@ -13,8 +13,8 @@ backup gets its final name once it is complete and on the disk. It contains no s
 - every offset of the journal has a reading with the right checksum, or a gap with its reason;
 - no cursor or snapshot is ahead of the journal, or needs readings that were deleted without a gap.
 
-Readings in the series, and texts in the state, have no checksum of their own. A bit that flipped
-before the backup can't be detected.
+Readings in the series and text in the state have no checksums of their own, so `verify` cannot
+detect a bit that flipped in them before the backup.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _Text = Annotated[str, Field(max_length=1000)]
 
 class _File(BaseModel, extra="forbid", strict=True):
     sha256: _Digest
-    lacks: _Text = ""
+    damage: _Text = ""
 
 
 class _Manifest(BaseModel, extra="forbid", strict=True):
@@ -97,8 +97,8 @@ def back_up(
 ) -> dict[str, str]:
     """Copy the databases of a data folder into the new folder `target`; return damage by file.
 
-    A damaged database is recovered as far as possible for the backup, with its function in
-    `openers`. The service repairs the original at its next start.
+    For a damaged database, the backup gets the rows that its function in `openers` can recover. The
+    service repairs the original at its next start.
 
     `idle`: whether no service is running on the folder.
 
@@ -110,7 +110,7 @@ def back_up(
         for _ in range(_ATTEMPTS):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True, mode=0o700)
-            lacks: dict[str, str] = {}
+            damage: dict[str, str] = {}
             names = [p.name for p in sorted(folder.glob("*.db")) if p.name != JOURNAL]
             for name in (*names, JOURNAL):
                 try:
@@ -119,28 +119,28 @@ def back_up(
                     if not openers or name not in openers:
                         raise
                     _recover(folder / name, partial / name, openers[name])
-                    lacks[name] = f"it was damaged: rows may be missing ({error})"
+                    damage[name] = f"rows may be missing ({error})"
                     find_damage_mark(folder / name).touch(0o600)
             waiting = [] if idle else [p for p in _check_cursors(partial) if not p.ok]
             if not waiting:
                 break
         else:
             raise StorageUnavailableError(f"{folder}: {waiting[0].sentence}")
-        _write_manifest(partial, made, lacks)
+        _write_manifest(partial, made, damage)
         partial.rename(target)
         sync(target.parent)
     except OSError as error:
         raise StorageUnavailableError(f"{target}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return lacks
+    return damage
 
 
-def _write_manifest(folder: Path, made: str, lacks: Mapping[str, str]) -> None:
+def _write_manifest(folder: Path, made: str, damage: Mapping[str, str]) -> None:
     manifest = _Manifest(
         made=made,
         files={
-            path.name: _File(sha256=_digest(path), lacks=escape(lacks.get(path.name, ""))[:1000])
+            path.name: _File(sha256=_digest(path), damage=escape(damage.get(path.name, ""))[:1000])
             for path in sorted(folder.glob("*.db"))
         },
     )
@@ -166,7 +166,7 @@ def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
         yield Proof("manifest", ok=False, sentence="lists files that this program does not use")
         return
     if manifest.sha256 != manifest.compute_digest():
-        yield Proof("manifest", ok=False, sentence="is not what was written")
+        yield Proof("manifest", ok=False, sentence="was changed after the backup")
         return
     yield Proof("manifest", ok=True, sentence=f"made {manifest.made}")
     sound = True
@@ -309,7 +309,7 @@ def _digest(path: Path) -> str:
 def _check_file(path: Path, expected: _File, schema: Schema) -> Proof:
     try:
         if path.is_symlink() or not path.is_file() or _digest(path) != expected.sha256:
-            return Proof(path.name, ok=False, sentence="is not the file that was written")
+            return Proof(path.name, ok=False, sentence="is missing, or differs from the manifest")
         with closing(connect(path, read_only=True)) as copy:
             refuse_other_schema(copy, schema, path)
             faults = [row[0] for row in copy.execute("PRAGMA integrity_check(5)")]
@@ -321,29 +321,27 @@ def _check_file(path: Path, expected: _File, schema: Schema) -> Proof:
     if faults != ["ok"]:
         return Proof(path.name, ok=False, sentence="; ".join(faults))
     counts = ", ".join(f"{table} {n:,}" for table, n in rows.items() if n)
-    lacks = f"; when it was copied, {why}" if (why := expected.lacks) else ""
-    return Proof(path.name, ok=True, sentence=f"sound; rows: {counts or 'none'}{lacks}")
+    damage = f"; damaged when it was copied: {why}" if (why := expected.damage) else ""
+    return Proof(path.name, ok=True, sentence=f"intact; rows: {counts or 'none'}{damage}")
 
 
 def _check_offsets(path: Path) -> Proof:
     with closing(connect(path, read_only=True)) as journal:
         last = get_last_offset(journal)
         gaps = journal.execute("SELECT first, last FROM gap").fetchall()
-        behind, held, unsound, absent = 0, 0, 0, 0
+        behind, held, corrupt, absent = 0, 0, 0, 0
         rows = journal.execute("SELECT offset, received, crc, body FROM journal ORDER BY offset")
         for offset, received, crc, body in rows:
             absent += _count_uncovered(behind + 1, offset - 1, gaps)
             behind, held = offset, held + 1
             reading = decode_record(crc, body)
-            unsound += reading is None or reading.received != received
+            corrupt += reading is None or reading.received != received
         absent += _count_uncovered(behind + 1, last, gaps)
-    sentence = (
-        f"offsets 1 to {last:,}: {count_noun(held, 'reading')}, the others are accounted for by"
-    )
-    sentence += f" {len(gaps)} gap{'s' * (len(gaps) != 1)}"
-    if absent or unsound:
-        sentence = f"{absent:,} offsets without a reading or a gap; {unsound:,} unsound records"
-    return Proof("conservation", ok=not absent and not unsound, sentence=sentence)
+    found = f"{count_noun(held, 'reading')} and {count_noun(len(gaps), 'gap')}"
+    sentence = f"{found} account for all offsets from 1 to {last:,}"
+    if absent or corrupt:
+        sentence = f"{absent:,} offsets without a reading or a gap; {corrupt:,} corrupt records"
+    return Proof("conservation", ok=not absent and not corrupt, sentence=sentence)
 
 
 def _count_uncovered(first: int, last: int, gaps: Sequence[tuple[int, int]]) -> int:

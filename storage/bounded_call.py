@@ -38,7 +38,7 @@ class AbandonedError(BoundedCallError):
 
 
 class BoundedThreads:
-    """A limited number of threads for calls to one peer. Abandoned calls count. Thread-safe."""
+    """A limited number of threads for calls to one peer. Thread-safe."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._name = name
@@ -48,7 +48,7 @@ class BoundedThreads:
         self._lock = threading.Lock()
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether all threads are in use."""
         return len(self._running) >= self._threads
 
@@ -67,11 +67,11 @@ class BoundedThreads:
         with self._lock:
             if self._is_abandoned:
                 raise AbandonedError("the service is ending")
-            if self.full:
+            if self.is_full:
                 raise BusyError(f"all {self._threads} threads are in use")
             self._running.add(future)
 
-        def body() -> None:
+        def execute() -> None:
             try:
                 result = work()
             except BaseException as error:  # noqa: BLE001 - the caller gets it from the future
@@ -82,7 +82,7 @@ class BoundedThreads:
                     future.set_result(result)
 
         try:
-            threading.Thread(target=body, name=f"plumewatch-{self._name}", daemon=True).start()
+            threading.Thread(target=execute, name=f"plumewatch-{self._name}", daemon=True).start()
         except RuntimeError:  # the system cannot start another thread
             self._release(future)
             raise
@@ -121,12 +121,12 @@ def _make_deadline_error(deadline_s: float) -> DeadlineExceededError:
     return DeadlineExceededError(f"no complete answer in {deadline_s:g} s")
 
 
-def retry_after_s(text: str | None, now: float) -> float | None:
+def parse_retry_after(text: str | None, now: float) -> float | None:
     """Parse a Retry-After header (seconds or a date); return seconds from `now`, or None.
 
-    >>> retry_after_s("30", 0.0), retry_after_s("Thu, 01 Jan 1970 00:01:00 GMT", 10.0)
+    >>> parse_retry_after("30", 0.0), parse_retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 10.0)
     (30.0, 50.0)
-    >>> retry_after_s("soon", 0.0) is None
+    >>> parse_retry_after("soon", 0.0) is None
     True
     """
     text = (text or "").strip()

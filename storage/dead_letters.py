@@ -1,9 +1,9 @@
 """Find dead letters by reason or source.
 
 The journal writes dead letters (`storage.journal`) and keeps the newest 100,000. This module reads
-them while the service runs; a read-only connection is enough. Messages are untrusted. So that a
-message can neither control a terminal nor hide a part of itself, `make_visible` escapes control
-characters, direction marks and other unprintable characters.
+them while the service runs; a read-only connection is enough. Messages are untrusted, so
+`make_visible` escapes control characters, direction marks and other unprintable characters. A
+message can then neither control a terminal nor hide part of itself.
 """
 
 from __future__ import annotations

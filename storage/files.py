@@ -1,12 +1,12 @@
 """Write and lock the files of a data folder.
 
 Files are written completely or not at all. Only the owner can enter a data folder and read or lock
-its files, whatever the umask. This module never opens an existing database, because closing the
-file would release SQLite's locks in this process.
+its files, whatever the umask. Never use this module on a database that this process has open:
+closing a second descriptor would release SQLite's locks.
 
 Only one service at a time uses a data folder. It holds a `flock` on a lock file, which the kernel
-releases no matter how the process ends. The service writes its name into the file, for use in
-messages. If the file is deleted, the service must stop, because another one could start.
+releases no matter how the process ends. The file names that process, for use in messages. If the
+file is deleted, the service must stop, because another one could start.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class FolderLock:
         self._file = -1
 
     @property
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """Whether this object has the lock."""
         return self._file >= 0
 
@@ -149,7 +149,7 @@ class FolderLock:
         work = "" if self._work == _SERVICE else f" ({self._work})"
         holder = f"process {os.getpid()}{work} on {socket.gethostname()[:200]}"
         text = f"{self._work}\n{holder}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S UTC}"
-        with suppress(OSError):  # on a full disk, the file just keeps an old name
+        with suppress(OSError):  # on a full disk, the file keeps the previous name
             os.pwrite(self._file, text.encode().ljust(_LENGTH), 0)
 
     def release(self) -> None:

@@ -4,11 +4,11 @@ Every request goes through `request`, except the requests of three libraries.
 `alerts.notify.channels.apprise_notifier` applies the same `Reach` to Apprise. The clients of
 InfluxDB and Grafana connect only to addresses that the administrator configured.
 
-A name is resolved once, and the connection uses one of its addresses that `Reach` permits. If the
-name resolves differently a moment later, that has no effect. TLS still verifies the name. Redirects
-are not followed, and proxies from the environment are not used. One deadline covers everything from
-resolving the name to the last byte, and at most `max_bytes` of an answer are read. Link-local
-addresses, which include the metadata services of clouds, are never permitted.
+A name is resolved once, and the connection uses one of its addresses that `Reach` permits, so a
+name that resolves differently a moment later cannot get around the rules. TLS still verifies the
+name. Redirects are not followed, and proxies from the environment are not used. One deadline covers
+everything from resolving the name to the last byte, and at most `max_bytes` of an answer are read.
+Link-local addresses, which include cloud metadata services, are never permitted.
 
 ::
 
@@ -36,7 +36,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from storage.bounded_call import BoundedCallError, BoundedThreads, retry_after_s
+from storage.bounded_call import BoundedCallError, BoundedThreads, parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ for _name in ("httpx", "httpcore"):  # they log addresses and headers
 
 
 class RequestError(Exception):
-    """There was no answer; the message is the end of a sentence that explains why."""
+    """There was no answer; the message explains why, and follows the name of the address."""
 
 
 class NoAnswerInTimeError(RequestError):
@@ -97,7 +97,7 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer: status, the seconds in its ``Retry-After``, and the part of the body read."""
+    """An answer: its status, the delay in ``Retry-After``, and the part of the body read."""
 
     status: int
     retry_after_s: float | None
@@ -110,7 +110,7 @@ def find_url_fault(url: str, *, allow_private: bool) -> str:
     >>> find_url_fault("https://hooks.example/a", allow_private=False)
     ''
     >>> find_url_fault("http://hooks.example/a", allow_private=False)
-    'without TLS must be private, and alerts.allow_private_targets must be true'
+    'must use https, unless alerts.allow_private_targets is true'
     """
     try:
         parts = urlsplit(url)
@@ -123,7 +123,7 @@ def find_url_fault(url: str, *, allow_private: bool) -> str:
     if parts.username is not None or any(c <= " " or c > "~" for c in url):
         return "must contain no user name and only visible ASCII characters"
     if parts.scheme == "http" and not allow_private:
-        return "without TLS must be private, and alerts.allow_private_targets must be true"
+        return "must use https, unless alerts.allow_private_targets is true"
     return ""
 
 
@@ -230,13 +230,13 @@ async def _send(
                 content += chunk
                 if len(content) >= max_bytes:
                     break
-        wait_s = retry_after_s(answer.headers.get("Retry-After"), time.time())
+        wait_s = parse_retry_after(answer.headers.get("Retry-After"), time.time())
         wait_s = None if wait_s is None else min(wait_s, _LONGEST_WAIT_S)
         return Answer(answer.status_code, wait_s, content[:max_bytes])
 
 
 class _CheckedTransport(httpx.AsyncHTTPTransport):
-    """Connects to a permitted address, and verifies the certificate for the name."""
+    """Connects only to permitted addresses, and verifies the certificate for the name."""
 
     def __init__(self, reach: Reach, device_ca: Path | None) -> None:
         super().__init__(verify=_make_tls(device_ca), trust_env=False)
@@ -266,7 +266,7 @@ async def _find_addresses(host: str, port: int, reach: Reach) -> list[str]:
         found = await _resolve(host, port)
     if permitted := [address for address in found if reach.permits(address)]:
         return permitted
-    raise RefusedRequestError("leads to an address that is not allowed")
+    raise RefusedRequestError("resolves to an address that is not allowed")
 
 
 async def _resolve(host: str, port: int) -> list[str]:

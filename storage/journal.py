@@ -6,9 +6,10 @@ either a reading, or a `gap` with the reason why there is none (`storage.backup`
 
 Format: each reading is a row of `offset` (strictly increasing, never reused), `received` (Unix
 seconds), `crc` (CRC-32 of the body), `body` (MessagePack of `storage.reading.Reading`) and two
-keys with an index: `time_key` is made from the sensor and `time`, and `stamp_key` from the sensor,
-its time stamp and number, if the stamp is not `time`. Dead letters are committed together with the
-readings of their group, so each message has exactly one durable outcome.
+indexed keys. `time_key` is made from the sensor and `time`. If the sensor's own time stamp is not
+`time`, `stamp_key` is made from the sensor, that stamp and the sequence number. Dead letters are
+committed together with the readings of their group, so each message has exactly one durable
+outcome.
 
 Consumers call `read(after, limit)` with their stored cursor. The cursor is a row in the consumer's
 own database and is written in the same transaction as the consumer's effects (`save_cursor`), so a
@@ -59,7 +60,7 @@ _SLICE: Final = 2_000
 """Rows deleted in one transaction, few enough that a commit waits only a few milliseconds."""
 _ROW_BYTES: Final = 50
 """Approximate bytes of a row without its body, and of its index entry."""
-_NUMBERED: Final = 100_000
+_COUNTER_SPAN: Final = 100_000
 _DECODER: Final = msgspec.msgpack.Decoder(Reading)
 _SELECT: Final = "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?"
 _INSERT: Final = (
@@ -219,14 +220,14 @@ class Journal(DatabaseFile):
 
         The result may also contain other readings. It is limited to the newest 256 whose time is
         the stamp, and the newest 256 whose time differs from their stamp. Without a stamp, only the
-        last `_NUMBERED` readings are searched, because counters restart.
+        last `_COUNTER_SPAN` readings are searched, because counters restart.
         """
         stamp, sensor = reading.sensor_stamp, reading.sensor
         stamp_key = _make_key(sensor, stamp or 0.0, reading.seq or 0)
 
         def find(db: sqlite3.Connection) -> list[sqlite3.Row]:
             if stamp is None:
-                first = get_last_offset(db) - _NUMBERED
+                first = get_last_offset(db) - _COUNTER_SPAN
                 return db.execute(_WITH_STAMP, (stamp_key, first)).fetchall()
             at_stamp = db.execute(_WITH_TIME, (_make_key(sensor, stamp),)).fetchall()
             return at_stamp + db.execute(_WITH_STAMP, (stamp_key, 0)).fetchall()
@@ -247,11 +248,11 @@ class Journal(DatabaseFile):
     def get_first_offset(self) -> int:
         """Return the offset of the oldest reading still kept; if there is none, the next offset."""
 
-        def first(db: sqlite3.Connection) -> int:
+        def find(db: sqlite3.Connection) -> int:
             row = db.execute("SELECT min(offset) FROM journal").fetchone()
             return int(row[0]) if row[0] is not None else get_last_offset(db) + 1
 
-        return self.query(first)
+        return self.query(find)
 
     def skip_to(self, offset: int) -> None:
         """Skip all offsets up to `offset`, unless they are used already.
@@ -281,8 +282,8 @@ class Journal(DatabaseFile):
         """Delete one slice of the oldest readings; call again until it deletes nothing.
 
         It deletes readings received before `received_before`, up to `min_cursor`, the smallest
-        cursor of all consumers. To free `excess_bytes`, it also deletes the oldest readings
-        whatever their age, but none after `spare` (by default `min_cursor`).
+        cursor of all consumers. To free `excess_bytes`, it also deletes newer readings, oldest
+        first, but none after the offset `spare` (by default `min_cursor`).
         """
         spare = min_cursor if spare is None else max(spare, min_cursor)
 
@@ -297,7 +298,7 @@ class Journal(DatabaseFile):
                 freed += size + _ROW_BYTES
             if n == 0:
                 return Pruned(0, 0, 0)
-            before = self._size(tx)
+            before = self._get_size(tx)
             (known,) = tx.execute(
                 "SELECT coalesce(max(last), 0) FROM gap WHERE why = 'retention'"
             ).fetchone()
@@ -309,7 +310,7 @@ class Journal(DatabaseFile):
             )
             if unread:
                 self._add_gap(tx, max(min_cursor, known) + 1, upto, "unread")
-            return Pruned(n, unread, before - self._size(tx))
+            return Pruned(n, unread, before - self._get_size(tx))
 
         pruned = self.change(delete)
         if self._recent and self.get_first_offset() > self._recent[0].offset:
@@ -318,7 +319,7 @@ class Journal(DatabaseFile):
 
     def get_bytes_used(self) -> int:
         """Return the bytes in use, without the space that deleted rows leave in the file."""
-        return self.query(self._size)
+        return self.query(self._get_size)
 
     def count_deleted_unread(self) -> int:
         """Return how many readings were deleted before all consumers had read them."""
@@ -355,7 +356,7 @@ class Journal(DatabaseFile):
         )
 
     @staticmethod
-    def _size(connection: sqlite3.Connection) -> int:
+    def _get_size(connection: sqlite3.Connection) -> int:
         pages, free, size = (
             int(connection.execute(f"PRAGMA {name}").fetchone()[0])
             for name in ("page_count", "freelist_count", "page_size")
@@ -424,9 +425,8 @@ def _read_rows(
     if any(
         a >= b for a, b in pairwise((after, *(row[0] for row in rows), get_last_offset(db) + 1))
     ):
-        raise StorageCorruptError(
-            f"{path}: offsets are out of order"
-        )  # a reader would skip some readings
+        # Reading on would skip some readings.
+        raise StorageCorruptError(f"{path}: offsets are out of order")
     return rows, rows[-1][0]
 
 
@@ -511,7 +511,7 @@ def restore_snapshot(
     try:
         return restore(stored)
     except Exception as error:  # noqa: BLE001 - damaged bytes can raise anything
-        log.error("the stored state %r is damaged and set aside: %s", name, error)  # noqa: TRY400 - one line
+        log.error("the stored state %r is damaged and was set aside: %s", name, error)  # noqa: TRY400 - one line
         with suppress(sqlite3.OperationalError):  # read-only command, or a locked file
             connection.execute(
                 "UPDATE OR REPLACE detector_snapshot SET name = name || ' damaged' WHERE name = ?",

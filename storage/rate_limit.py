@@ -1,4 +1,4 @@
-"""Limit the rate of tries for each key, over a sliding window."""
+"""Limit the rate of attempts for each key, over a sliding window."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ _MAX_KEYS: Final = 10_000
 
 
 class Bound(NamedTuple):
-    """At most `tries` in `window_s` seconds."""
+    """At most this many attempts in `window_s` seconds."""
 
-    tries: int
+    attempts: int
     window_s: float
 
 
 class RateLimit:
-    """Count tries by key, in memory; beyond `max_keys` keys, the oldest are dropped.
+    """Count attempts by key, in memory; beyond `max_keys` keys, the oldest are dropped.
 
-    If the clock is set back, tries at times later than now no longer count.
+    If the clock is set back, attempts later than the new time no longer count.
 
     >>> limit = RateLimit(Bound(2, 60.0))
     >>> [limit.take("a", now) for now in (0.0, 10.0, 20.0, 60.0)]
@@ -27,39 +27,39 @@ class RateLimit:
 
     def __init__(self, *bounds: Bound, max_keys: int = _MAX_KEYS) -> None:
         self.bounds = bounds
-        self._kept = max(bound.tries for bound in bounds)
+        self._kept = max(bound.attempts for bound in bounds)
         self._most_keys = max_keys
         self._times: dict[str, deque[float]] = {}
 
-    def wait_s(self, key: str, now: float) -> float:
-        """Return the seconds until the next try is allowed, or 0.0."""
+    def get_wait_s(self, key: str, now: float) -> float:
+        """Return the seconds until the next attempt is allowed, or 0.0."""
         times = self._times.get(key)
         if times is None:
             return 0.0
         while times and times[-1] > now:
             times.pop()
-        reached = [bound for bound in self.bounds if len(times) >= bound.tries]
-        waits = (times[-bound.tries] + bound.window_s - now for bound in reached)
+        reached = [bound for bound in self.bounds if len(times) >= bound.attempts]
+        waits = (times[-bound.attempts] + bound.window_s - now for bound in reached)
         return max(0.0, *waits) if reached else 0.0
 
     def count(self, key: str, now: float) -> None:
-        """Count a try, whether or not it was allowed."""
+        """Count an attempt, whether or not it was allowed."""
         if key not in self._times and len(self._times) >= self._most_keys:
             del self._times[next(iter(self._times))]
         self._times.setdefault(key, deque(maxlen=self._kept)).append(now)
 
     def take(self, key: str, now: float) -> float:
-        """Count a try and return 0.0, or return the seconds until it is allowed."""
-        wait_s = self.wait_s(key, now)
+        """Count an attempt and return 0.0, or return the seconds until it is allowed."""
+        wait_s = self.get_wait_s(key, now)
         if not wait_s:
             self.count(key, now)
         return wait_s
 
-    def give_back(self, key: str) -> None:
-        """Subtract the last try of a key from its count."""
+    def refund(self, key: str) -> None:
+        """Stop counting the last attempt of a key."""
         if times := self._times.get(key):
             times.pop()
 
-    def forget(self, key: str) -> None:
-        """Drop all tries of a key."""
+    def reset(self, key: str) -> None:
+        """Drop all attempts of a key."""
         self._times.pop(key, None)

@@ -79,7 +79,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return self.time if self.is_timed else None
 
     @property
-    def measured(self) -> bool:
+    def has_sensor_data(self) -> bool:
         """Whether the sensor itself, and not only its board, reported something."""
         for quantity in self.values:
             if quantity not in _ABOUT_BOARD:

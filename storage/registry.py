@@ -26,7 +26,7 @@ def format_floor(floor: str) -> str:
 
 
 def find_shard(building: str, count: int) -> int:
-    """Return which of `count` shards a building (``site/name``) is in, by its CRC-32.
+    """Return which of `count` shards a building (``site/name``) belongs to, by its CRC-32.
 
     >>> find_shard("Lincoln High/North", 16)
     10
@@ -193,7 +193,7 @@ class Registry:
             {s.id: s for s in sensors if s.room in former},
         )
 
-    def within(self, sites: Collection[str]) -> Registry:
+    def limit_to(self, sites: Collection[str]) -> Registry:
         """Return a registry limited to these sites (names)."""
         rooms = {key: room for key, room in self.rooms.items() if room.site in sites}
         sensors = {key: sensor for key, sensor in self.sensors.items() if sensor.room in rooms}
@@ -203,7 +203,7 @@ class Registry:
         kept = {key: sensor for key, sensor in self.former_sensors.items() if sensor.room in former}
         return Registry(rooms, sensors, found, former, closed, kept)
 
-    def place_of(self, room: str) -> Room | None:
+    def get_room(self, room: str) -> Room | None:
         """Return a room, even if its site is closed; None if it is unknown."""
         return self.rooms.get(room) or self.former.get(room)
 
@@ -217,8 +217,8 @@ class Registry:
         entry = self.sensors.get(sensor)
         return self.rooms.get(entry.room) if entry else None
 
-    def knows(self, sensor: str) -> bool:
-        """Return whether a sensor is registered, or was until its site closed."""
+    def has_sensor(self, sensor: str) -> bool:
+        """Return whether a sensor is registered, or was registered until its site closed."""
         return sensor in self.sensors or sensor in self.former_sensors
 
     def list_sensors(self, room: str) -> tuple[Sensor, ...]:

@@ -13,13 +13,14 @@ After a crash before step 2, the repair starts again; after a later crash, it co
 
 Recovery uses the ``.recover`` command of the ``sqlite3`` program. It reads every page, so only the
 rows on damaged pages are lost. For some pages, the command cannot tell which table they belong to.
-Their rows go to the table with that root page, or to the only table with fitting columns. If a
-table is missing from the file's list of tables, or none of its rows are found, the list may be
-wrong. Then the file is recovered once more without the list, and all rows of that table are
-assigned in this way.
+Their rows go to the table with that root page, or to the only table whose columns fit. If a table
+is missing from the file's list of tables, or none of its rows are found, the list may be wrong.
+Then the file is recovered once more without the list, and all rows of that table are assigned in
+this way.
 
-Without the ``sqlite3`` program, each table is read from both ends up to the damage. The content of
-rows is not checked here; records have checksums where needed (`storage.journal`).
+Without a ``sqlite3`` program that supports this, each table is read from both ends up to the
+damage. The content of rows is not checked here; records have checksums where needed
+(`storage.journal`).
 """
 
 from __future__ import annotations
@@ -139,9 +140,9 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
     program = find_recovery_program()
     if program is None:
         log.error(
-            "%s: found no sqlite3 program with a working .recover (Debian 12's does not work), so"
-            " only rows before and after the damage are recovered; install one (apt-get install"
-            " sqlite3)",
+            "%s: found no sqlite3 program with a working .recover command, so only rows before and"
+            " after the damage are recovered; install one (apt-get install sqlite3; Debian 12's"
+            " does not work)",
             path,
         )
         return _copy_readable(path, new)

@@ -238,12 +238,10 @@ class DatabaseFile:
         self._read_connection = self._write_connection = None
 
     def __enter__(self) -> Self:
-        """Open on entry."""
         self.open()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close on exit."""
         self.close()
 
     def query(self, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -59,11 +59,11 @@ class TryLimit:
         if mine not in self._proven:
             limits.append((self._all, ""))
             for key in map(_make_account_key, accounts):
-                is_slowed = self._accounts.wait_s(key, now) > 0
+                is_slowed = self._accounts.get_wait_s(key, now) > 0
                 limits.append(
                     (self._slowed, f"{mine} {key}") if is_slowed else (self._accounts, key)
                 )
-        wait_s = max(limit.wait_s(key, now) for limit, key in limits)
+        wait_s = max(limit.get_wait_s(key, now) for limit, key in limits)
         if not wait_s:
             for limit, key in limits:
                 limit.count(key, now)
@@ -72,10 +72,10 @@ class TryLimit:
     def record_success(self, address: str, account: str) -> None:
         """Forget this account's attempts, and the latest attempt from its address."""
         mine = make_address_key(address)
-        self._clients.give_back(mine)
+        self._clients.refund(mine)
         if mine not in self._proven:
-            self._all.give_back("")
-            self._accounts.forget(_make_account_key(account))
+            self._all.refund("")
+            self._accounts.reset(_make_account_key(account))
         self._proven.pop(mine, None)
         self._proven[mine] = None
         if len(self._proven) > _MAX_PROVEN:

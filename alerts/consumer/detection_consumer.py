@@ -103,7 +103,7 @@ class Outages:
             word = ""
             if reading.events:
                 word = next((e for e in reading.events if e in ("online", "offline")), "")
-            alive = reading.measured and _NOT_LIVE_FLAGS.isdisjoint(reading.flags)
+            alive = reading.has_sensor_data and _NOT_LIVE_FLAGS.isdisjoint(reading.flags)
             events += self.liveness.on_item(
                 reading.sensor, reading.received, alive=alive, status=word
             )

@@ -265,7 +265,7 @@ class PageContext(Visibility):
         if self.sites is None:
             return
         found = await self.read(repository.load, incident_id)
-        if found is None or self.registry.place_of(found.room) is None:
+        if found is None or self.registry.get_room(found.room) is None:
             raise HTTPException(404, _("This incident doesn't exist."))
 
     async def load_incident(self, incident_id: str) -> dict[str, Any]:
@@ -282,7 +282,7 @@ class PageContext(Visibility):
         """Return the incidents that the requester can see, with their place names added."""
         shown = []
         for found in incidents:
-            room = self.registry.place_of(found["room"])
+            room = self.registry.get_room(found["room"])
             if self.sites is not None and room is None:
                 continue
             shown.append(found)

@@ -72,7 +72,7 @@ class Visibility:
             return self._registry
         found = self._parts.get(sites)
         if found is None:
-            found = self._parts[sites] = self._registry.within(sites)
+            found = self._parts[sites] = self._registry.limit_to(sites)
         return found
 
     @property

@@ -193,7 +193,7 @@ class HttpIngest:
     ) -> Sequence[HttpSource]:
         """Return the source with this token, or all sources that may have signed the body."""
         address, now = _find_address(request), self._monotonic()
-        wait_s = self._guesses.wait_s(address, now)
+        wait_s = self._guesses.get_wait_s(address, now)
         if wait_s:
             detail = "too many wrong tokens from this address"
             raise _make_refusal(429, detail, retry_after_s=wait_s)

@@ -170,11 +170,11 @@ class Guesses:
         bound = Bound(self.allowed, self.window_s)
         self._wrong = RateLimit(bound, max_keys=_MAX_ADDRESSES)
 
-    def wait_s(self, address: str, now: float) -> float:
+    def get_wait_s(self, address: str, now: float) -> float:
         """Return the seconds until this address may try again, or 0."""
         if self._right.get(address, now - self.trusted_s) > now - self.trusted_s:
             return 0.0
-        return self._wrong.wait_s(address, now)
+        return self._wrong.get_wait_s(address, now)
 
     def count_wrong(self, address: str, now: float) -> None:
         """Count a wrong token."""

@@ -57,13 +57,13 @@ def backup(
     except OSError as error:
         raise UnreachableError(f"{path}: {error.strerror or error}") from error
     with show_progress("copying"):
-        lacks = back_up(site.paths.root, path, _format_stamp(now), openers=OPENERS)
+        damage = back_up(site.paths.root, path, _format_stamp(now), openers=OPENERS)
     sound = _verify(path)
     sound = sound and not _name_damage(path)
-    for name, why in lacks.items():
-        echo(f"LACKS {name}: {why}; restart the service, which repairs it")
+    for name, why in damage.items():
+        echo(f"DAMAGED {name}: {why}; restart the service, which repairs it")
     echo(f"wrote {path}")
-    return DONE if sound and not lacks else REFUSED
+    return DONE if sound and not damage else REFUSED
 
 
 @app.command(

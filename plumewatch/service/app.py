@@ -132,7 +132,7 @@ class Service:
         try:
             make_data_folder(self.paths.root)
             refuse_read_only(self.paths.root)
-            if not self._lock.held:
+            if not self._lock.is_held:
                 self._lock.take()
         except StorageError as error:
             raise ServiceError(str(error)) from error

@@ -107,7 +107,7 @@ class InfluxSeries(Series):
         uses a deleted bucket.
         """
         for level in (MINUTE, QUARTER_HOUR):
-            place = self.http.place(level.measurement, level.name)
+            place = self.http.name_measurement(level.measurement, level.name)
             self.http.query(f'SELECT "n" FROM {place} LIMIT 1', level.name)  # noqa: S608 - our own names
             if self.http.get_server().major == 2:
                 self.http.check_write(level.name)
@@ -116,7 +116,7 @@ class InfluxSeries(Series):
         """Store readings, and then the cursor if given."""
         self._send(readings)
         moments = [(to_ns(reading.time),) for reading in readings]
-        self._store(lambda tx: rollup.mark(tx, moments), cursor)
+        self._store(lambda tx: rollup.mark_stale(tx, moments), cursor)
 
     def _send(self, readings: Sequence[Reading]) -> None:
         if not readings:
@@ -141,7 +141,7 @@ class InfluxSeries(Series):
     def read_health(self, start: float, end: float) -> list[Record]:
         """Return the ``sensor_health`` records of a span, in time order."""
         found = self.http.query(
-            f"SELECT * FROM {self.http.place(HEALTH.name, MINUTE.name)}"  # noqa: S608 - our own names
+            f"SELECT * FROM {self.http.name_measurement(HEALTH.name, MINUTE.name)}"  # noqa: S608 - our own names
             f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}",
             MINUTE.name,
         )
@@ -157,7 +157,7 @@ class InfluxSeries(Series):
     ) -> Iterable[Sequence[Any]]:
         wanted = ", ".join(f'sum("{field}")' for field in fields)
         found = self.http.query(
-            f"SELECT {wanted} FROM {self.http.place(HEALTH.name, MINUTE.name)}"  # noqa: S608 - names from the table of measurements
+            f"SELECT {wanted} FROM {self.http.name_measurement(HEALTH.name, MINUTE.name)}"  # noqa: S608 - names from the table of measurements
             f' WHERE time >= {first} AND time < {last} GROUP BY "sensor"',
             MINUTE.name,
         )
@@ -186,7 +186,7 @@ class InfluxSeries(Series):
         rows = [row for series in found for row in _keep_numbers(series["values"])]
         return make_columns(_join_rows(rows), COLUMNS)
 
-    def _aggregated(
+    def _aggregate_steps(
         self, wanted: Steps, level: Level | None, first: int, last: int
     ) -> Sequence[Sequence[Any]]:
         _, step, aggregate, keys = wanted
@@ -194,7 +194,7 @@ class InfluxSeries(Series):
         end = f"_{aggregate}" if level and aggregate != "mean" else ""
         chosen = ", ".join(f'{aggregate}("{key}{end}") AS "{key}"' for key in keys)
         policy = _name_policy(level)
-        place = self.http.place(level.measurement if level else measurement, policy)
+        place = self.http.name_measurement(level.measurement if level else measurement, policy)
         return _keep_numbers(
             self._query_rows(
                 f"SELECT {chosen} FROM {place} WHERE {mine}"  # noqa: S608 - quoted
@@ -233,12 +233,14 @@ class InfluxSeries(Series):
         most = rollup.count_quarters_at_once(max(1, len(self._registry.sensors)))
         due = self.query(lambda db: rollup.find_due(db, now, most))
         kept_from = now - self._retention.keep_s(None) + _MARGIN_S
-        rollup.fold(self.http, [q for (q,) in due if q * QUARTER_HOUR.step_s > kept_from])
+        rollup.update_averages(
+            self.http, [q for (q,) in due if q * QUARTER_HOUR.step_s > kept_from]
+        )
         self.change(lambda tx: tx.executemany("DELETE FROM stale WHERE quarter = ?", due))
         return bool(due)
 
-    def _averages(self, sensor: str) -> Sequence[Level]:
-        return rollup.LEVELS if self._registry.knows(sensor) else ()
+    def _list_levels(self, sensor: str) -> Sequence[Level]:
+        return rollup.LEVELS if self._registry.has_sensor(sensor) else ()
 
     def _query_latest(self, which: str) -> dict[str, LatestReading]:
         found = self.http.query(
@@ -255,7 +257,7 @@ class InfluxSeries(Series):
 
     def _find_place(self, sensor: str) -> tuple[str, str]:
         """Return the measurement of a sensor, and the condition for its points."""
-        if self._registry.knows(sensor):
+        if self._registry.has_sensor(sensor):
             return READING, f'"sensor" = {quote_string(sensor)}'
         return QUARANTINE, f'"name" = {quote_string(sensor)}'
 

@@ -1,8 +1,8 @@
 """Classify the refusals of an InfluxDB by a table of rules, and explain them in a sentence.
 
-The generations use different words for the same thing, and similar words for different things. So
-each rule checks the status, the error code of 2.x, and a pattern for the whole message. The table
-is tested with recorded answers of 1.6.7, 1.12.4, 2.8.0 and 3 Core.
+InfluxDB 1.x, 2.x and 3 use different words for the same thing, and similar words for different
+things. So each rule checks the status, the error code (2.x only), and a pattern for the whole
+message. The table is tested with recorded answers of 1.6.7, 1.12.4, 2.8.0 and 3 Core.
 
 If the server refuses a write because of its content, that is a `BatchRefusedError`. The server may
 have stored some of the readings; storing them again changes nothing. Any other error is a
@@ -27,8 +27,8 @@ class Meaning(StrEnum):
     """Meaning of an answer."""
 
     TOKEN = "token"  # noqa: S105 - not a secret
-    NO_WRITE = "no right to write"
-    NO_RIGHT = "no right"
+    NO_WRITE = "no permission to write"
+    NO_RIGHT = "no permission"
     NO_ORG = "no organization"
     ORG_NOT_NAMED = "organization not named"
     NO_BUCKET = "no bucket"
@@ -45,8 +45,8 @@ REFUSED: Final = frozenset({Meaning.CONTENT, Meaning.TOO_OLD, Meaning.EMPTY})
 """The server refused the content, and would refuse it again."""
 _SETUP: Final = "`plumewatch storage setup`"
 _ACCOUNT: Final = (
-    "`plumewatch storage setup --admin-token-file FILE --service-file FILE` makes an account that"
-    " has it"
+    "`plumewatch storage setup --admin-token-file FILE --service-file FILE` creates an account that"
+    " does"
 )
 
 
@@ -141,33 +141,33 @@ class _Coded(msgspec.Struct):
 
 
 def explain_answer(
-    meaning: Meaning, status: int, message: str, *, url: str, name: str, org: str, holds: str
+    meaning: Meaning, status: int, message: str, *, url: str, name: str, org: str, container: str
 ) -> str:
     """Return a sentence that explains what is wrong and how to correct it.
 
-    `name`: name of the database, or of the bucket if `holds` is ``bucket``.
+    `name`: name of the database or bucket, depending on `container`.
     """
-    where, detail = f"{holds} {name!r}", f" ({message[:_DETAIL]})" if message else ""
-    no_right = f"{url}: the token or user has no right to"
+    where, detail = f"{container} {name!r}", f" ({message[:_DETAIL]})" if message else ""
+    no_right = f"{url}: the token or user has no permission to"
     missing = f"{url} has no {where}{detail}; {_SETUP} creates it"
     sentences = {
         Meaning.TOKEN: f"{url} does not accept the token or password{detail}",
         Meaning.NO_WRITE: f"{no_right} write to {where}{detail}; {_ACCOUNT}",
-        Meaning.NO_RIGHT: f"{no_right} {where}{detail}; {_ACCOUNT}",
+        Meaning.NO_RIGHT: f"{no_right} use {where}{detail}; {_ACCOUNT}",
         Meaning.NO_ORG: f"{url} has no organization {org!r}, or does not show it to this token"
-        f"{detail}: correct timeseries.org; setup needs a token that may read organizations",
+        f"{detail}: correct timeseries.org; setup needs a token that can read organizations",
         Meaning.ORG_NOT_NAMED: "timeseries.org is missing: name the organization of"
         f" {where} at {url}{detail}",
         Meaning.NO_BUCKET: missing,
         Meaning.NO_DATABASE: missing,
         Meaning.NO_POLICY: f"{url}: {where} is not set up{detail}; run {_SETUP}",
     }
-    if holds == "bucket":  # 2.x says "not found" for lack of permission
-        policy, lets = message.rpartition(": ")[2], f"{url} lets this token read no bucket"
+    if container == "bucket":  # 2.x says "not found" for lack of permission
+        policy, cannot = message.rpartition(": ")[2], f"{url}: the token cannot read bucket"
         sentences |= {
-            Meaning.NO_DATABASE: f"{lets} {name!r}{detail}: it may only write, or the bucket is"
-            f" not mapped; run {_SETUP}, or {_ACCOUNT}",
-            Meaning.NO_POLICY: f"{lets} '{name}/{policy}'{detail}: it has no right to it, or the"
-            f" bucket is not there; run {_SETUP}, or {_ACCOUNT}",
+            Meaning.NO_DATABASE: f"{cannot} {name!r}{detail}: it has no permission to read, or the"
+            f" bucket is not mapped; run {_SETUP}, or {_ACCOUNT}",
+            Meaning.NO_POLICY: f"{cannot} '{name}/{policy}'{detail}: it has no permission, or the"
+            f" bucket does not exist; run {_SETUP}, or {_ACCOUNT}",
         }
     return sentences.get(meaning, f"{url} answers {status}{detail}")

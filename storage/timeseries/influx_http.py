@@ -1,11 +1,11 @@
-"""HTTP requests to an InfluxDB of any generation.
+"""HTTP requests to InfluxDB 1.x, 2.x or 3.
 
-The server is asked once for its generation (``/ping``, then ``/health``), which decides the path of
+The server is asked once for its version (``/ping``, then ``/health``), which decides the path of
 writes and the names of their parameters (`Dialect`). `influxdb-client` writes to 2.x and sets it up
-(`InfluxHttp.on_client`). This module makes the requests that it does not support: writes to 1.x and
-3, the databases of 3, and InfluxQL on ``/query``. All queries are InfluxQL: 1.x and 3 have it, and
-2.x has it for every bucket that is mapped to a database. `storage.timeseries.influx_answers`
-classifies the answers.
+(`InfluxHttp.call_client`). This module makes the requests that the library does not support: writes
+to 1.x and 3, setup of databases in 3, and InfluxQL on ``/query``. All queries are InfluxQL: 1.x and
+3 have it, and 2.x has it for every bucket that is mapped to a database.
+`storage.timeseries.influx_answers` classifies the answers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 from urllib3 import PoolManager, Timeout, make_headers
 from urllib3.exceptions import HTTPError
 
-from storage.bounded_call import BoundedCallError, BoundedThreads, retry_after_s
+from storage.bounded_call import BoundedCallError, BoundedThreads, parse_retry_after
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.timeseries.influx_answers import (
     REFUSED,
@@ -63,11 +63,11 @@ class InfluxSettings:
 
 
 class Dialect(NamedTuple):
-    """Differences between the generations."""
+    """Differences between the major versions."""
 
     name: str
     write_path: str
-    holds: str
+    container: str
 
 
 DIALECTS: Final = {
@@ -78,7 +78,7 @@ DIALECTS: Final = {
 
 
 class Server(NamedTuple):
-    """Version that a server reports, and its generation."""
+    """Version that a server reports, and the major version."""
 
     version: str
     major: int
@@ -94,7 +94,7 @@ def quote_string(text: str) -> str:
 
 
 class InfluxHttp:
-    """Make requests to one server; threads may share it."""
+    """Makes requests to one server. Thread-safe."""
 
     def __init__(self, settings: InfluxSettings) -> None:
         self.settings = settings
@@ -105,7 +105,7 @@ class InfluxHttp:
         self._pool = PoolManager(maxsize=_THREADS, retries=False, ca_certs=certificates)
         self._client: InfluxDBClient | None = None
         self._server: Server | None = None
-        self._holds = "database"
+        self._container = "database"
         self._threads = BoundedThreads("influx", _THREADS)
 
     def abandon(self) -> None:
@@ -122,7 +122,7 @@ class InfluxHttp:
         server = self._server  # another thread may reset it
         if server is None:
             self._server = server = self._probe()
-            self._holds = DIALECTS[server.major].holds
+            self._container = DIALECTS[server.major].container
         return server
 
     def check_connection(self) -> str:
@@ -136,14 +136,14 @@ class InfluxHttp:
         self.query('SELECT "received" FROM "reading" LIMIT 1')
         dialect, name = DIALECTS[server.major], self.settings.database
         return (
-            f"{self.settings.url} is {dialect.name} ({server.version}); {dialect.holds} {name!r}"
-            " accepts readings and answers queries"
+            f"{self.settings.url} is {dialect.name} ({server.version});"
+            f" {dialect.container} {name!r} accepts readings and answers queries"
         )
 
     def write(self, lines: bytes, policy: str = "") -> None:
         """Write lines to a retention policy (1.x), or to the database ``NAME/policy`` (2.x, 3).
 
-        Raises `BatchRefusedError` if the server refuses the lines for good, and
+        Raises `BatchRefusedError` if the server would refuse the lines again, and
         `StorageUnavailableError` for everything else.
         """
         server, name = self.get_server(), self.settings.database
@@ -157,7 +157,7 @@ class InfluxHttp:
         path = DIALECTS[server.major].write_path
         try:
             if server.major == 2:
-                self.on_client(partial(_write_2, name, self.settings.org, lines))
+                self.call_client(partial(_write_2, name, self.settings.org, lines))
             else:
                 self._call("POST", path, query, lines, "text/plain; charset=utf-8")
         except StorageUnavailableError as error:
@@ -165,7 +165,7 @@ class InfluxHttp:
                 raise BatchRefusedError(str(error), meaning=error.meaning) from error
             raise
 
-    def place(self, measurement: str, policy: str) -> str:
+    def name_measurement(self, measurement: str, policy: str) -> str:
         """Return the name of a measurement for a statement; also pass the policy to `query`."""
         if not policy or self.get_server().major == 3:
             return f'"{measurement}"'
@@ -193,10 +193,10 @@ class InfluxHttp:
             results = [dict(result) for result in msgspec.json.decode(answer.data)["results"]]
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             raise StorageUnavailableError(
-                f"{self.settings.url}: /query does not answer as InfluxDB does ({status})"
+                f"{self.settings.url}: the answer from /query is not InfluxDB's (status {status})"
             ) from error
         if message := find_message(answer.data):
-            self.get_server()  # the meaning of a refusal depends on the generation
+            self.get_server()  # the meaning of a refusal depends on the major version
             raise self._make_error(status, message, classify_answer(status, message))
         return [series for result in results for series in result.get("series", ())]
 
@@ -205,7 +205,7 @@ class InfluxHttp:
         body = msgspec.json.encode(wanted)
         self._call(method, _DATABASES, {}, body, "application/json")
 
-    def on_client(self, work: Callable[[InfluxDBClient], T]) -> T:
+    def call_client(self, work: Callable[[InfluxDBClient], T]) -> T:
         """Return the result of `work` with the client library of 2.x.
 
         Raises `StorageUnavailableError`. The whole package is imported first, because an import
@@ -234,7 +234,7 @@ class InfluxHttp:
             ) from error
         except (AttributeError, TypeError, ValueError) as error:  # it cannot parse the answer
             raise StorageUnavailableError(
-                f"{settings.url} does not answer as an InfluxDB 2.x does"
+                f"{settings.url} sent an answer that is not InfluxDB 2.x's"
             ) from error
 
     def list_databases(self) -> list[str]:
@@ -245,12 +245,12 @@ class InfluxHttp:
             found = msgspec.json.decode(answer.data, type=list[dict[str, str]])
         except msgspec.MsgspecError as error:
             raise StorageUnavailableError(
-                f"{self.settings.url} does not say which databases it has"
+                f"{self.settings.url} returned no list of databases"
             ) from error
         return [name for row in found for name in row.values()]
 
     def check_write(self, policy: str = "") -> None:
-        """Check that we are allowed to write, without writing any data.
+        """Check the permission to write, without writing any data.
 
         Even for an empty write, InfluxDB 3 would create a missing database, without a retention
         period. So its databases are listed first.
@@ -340,9 +340,9 @@ class InfluxHttp:
             url=settings.url,
             name=settings.database,
             org=settings.org,
-            holds=self._holds,
+            container=self._container,
         )
-        wait = retry_after_s(retry_after, time.time())
+        wait = parse_retry_after(retry_after, time.time())
         return StorageUnavailableError(words, retry_after_s=wait, meaning=meaning)
 
 

@@ -1,4 +1,4 @@
-"""Set up the database, retention and accounts on an InfluxDB; run this after every change.
+"""Set up databases, retention and accounts on an InfluxDB; run this after every change of settings.
 
 - 1.x: the default retention policy keeps readings, and two more keep the averages.
 - 2.x: three buckets (``NAME``, ``NAME/m1``, ``NAME/m15``) are mapped so that InfluxQL sees them as
@@ -25,7 +25,6 @@ from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, quote_string
 from storage.timeseries.line_protocol import QUARANTINE, READING
 from storage.timeseries.records import MEASUREMENTS
-from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 from storage.timeseries.rollup import LEVELS
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ _OURS: Final = frozenset(
     {READING, QUARANTINE, *MEASUREMENTS, *(level.measurement for level in LEVELS)}
 )
 _SECRET_BYTES: Final = 24
-_MAY: Final = ("may read", "may read and write")
+_CAN: Final = ("can read", "can read and write")
 
 
 class Account(NamedTuple):
@@ -76,7 +75,7 @@ def set_up_server(
             _try_account(own, writes=writes, reads=True)
         if not made:  # 2.x runs InfluxQL in the organization of the token, not in ours
             _try_account(admin, writes=True, reads=http.get_server().major != 2)
-        on_step("all of it can be written and read")
+        on_step("checked: everything can be written and read")
     return made
 
 
@@ -87,7 +86,7 @@ def _try_account(settings: InfluxSettings, *, writes: bool, reads: bool) -> None
             if writes:
                 http.check_write(policy)
             if reads:
-                place = http.place(READING, policy)
+                place = http.name_measurement(READING, policy)
                 http.query(f'SELECT "received" FROM {place} LIMIT 1', policy)  # noqa: S608 - our own names
 
 
@@ -107,9 +106,9 @@ def _set_up_1(http: InfluxHttp, retention: Retention) -> Iterator[str]:
     yield f"database {name!r}"
     found = {row[0] for s in http.query("SHOW MEASUREMENTS") for row in s["values"]}
     if found - _OURS:
-        strange = ", ".join(sorted(map(str, found - _OURS))[:3])
+        others = ", ".join(sorted(map(str, found - _OURS))[:3])
         raise StorageUnavailableError(
-            f"database {name!r} also contains {strange}, so its retention is not changed: use"
+            f"database {name!r} also contains {others}, so its retention was not changed: use"
             " a separate database"
         )
     policies = [
@@ -118,11 +117,11 @@ def _set_up_1(http: InfluxHttp, retention: Retention) -> Iterator[str]:
     default = next(row[0] for row in policies if row[-1])
     _set_policy(http, "ALTER", str(default), retention.raw_days)
     yield f"readings are kept for {count_noun(retention.raw_days, 'day')}"
-    there = {row[0] for row in policies}
+    existing = {row[0] for row in policies}
     for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
-        _set_policy(http, "ALTER" if level.name in there else "CREATE", level.name, days)
-        yield f"averages of {level.step_s // 60} min are kept for {count_noun(days, 'day')}"
+        _set_policy(http, "ALTER" if level.name in existing else "CREATE", level.name, days)
+        yield f"{level.step_s // 60}-minute averages are kept for {count_noun(days, 'day')}"
 
 
 def _set_policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
@@ -141,18 +140,18 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[str]:
     except StorageUnavailableError as error:
         if error.meaning != Meaning.NO_ORG:
             raise
-        org_id = http.on_client(
+        org_id = http.call_client(
             lambda client: client.organizations_api().create_organization(org).id
         )
         yield f"organization {org!r} created"
     bucket = _make_bucket(http, org_id, name, retention.raw_days)
     _map(http, org_id, bucket, "autogen")
-    yield f"bucket {name!r}, readings are kept for {count_noun(retention.raw_days, 'day')}"
+    yield f"bucket {name!r}: readings are kept for {count_noun(retention.raw_days, 'day')}"
     for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
         bucket = _make_bucket(http, org_id, f"{name}/{level.name}", days)
         _map(http, org_id, bucket, level.name)
-        yield f"averages of {level.step_s // 60} min are kept for {count_noun(days, 'day')}"
+        yield f"{level.step_s // 60}-minute averages are kept for {count_noun(days, 'day')}"
 
 
 def find_organization(http: InfluxHttp) -> str:
@@ -163,13 +162,13 @@ def find_organization(http: InfluxHttp) -> str:
             f"timeseries.org is missing: name the organization of bucket {settings.database!r} at"
             f" {settings.url}"
         )
-    found = http.on_client(
+    found = http.call_client(
         lambda client: client.organizations_api().find_organizations(org=settings.org)
     )
     if not found:
         raise StorageUnavailableError(
             f"{settings.url} has no organization {settings.org!r}, or does not show it to this"
-            " token: setup needs one that may read organizations"
+            " token: setup needs a token that can read organizations"
         )
     return str(found[0].id)
 
@@ -177,7 +176,7 @@ def find_organization(http: InfluxHttp) -> str:
 def find_bucket(http: InfluxHttp, org_id: str, name: str) -> Bucket | None:
     """Return the bucket with this name, or None."""
     try:
-        found = http.on_client(
+        found = http.call_client(
             lambda client: client.buckets_api().find_buckets(org_id=org_id, name=name)
         )
     except StorageUnavailableError as error:
@@ -193,25 +192,25 @@ def _make_bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> Bucket:
     rules = [BucketRetentionRules(type="expire", every_seconds=days * _DAY_S)]
     if found := find_bucket(http, org_id, name):
         found.retention_rules = rules
-        return http.on_client(lambda client: client.buckets_api().update_bucket(found))
+        return http.call_client(lambda client: client.buckets_api().update_bucket(found))
     wanted = PostBucketRequest(name=name, org_id=org_id, retention_rules=rules)
-    return http.on_client(lambda client: client.buckets_api().create_bucket(bucket=wanted))
+    return http.call_client(lambda client: client.buckets_api().create_bucket(bucket=wanted))
 
 
 def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
-    """Map a bucket to a policy of the database; not every 2.x derives that from the name."""
+    """Map a bucket to a policy of the database; some 2.x versions do not do so by name."""
     from influxdb_client import DBRPCreate, DBRPsService  # noqa: PLC0415
 
     name = http.settings.database
-    found = http.on_client(
+    found = http.call_client(
         lambda client: DBRPsService(client.api_client).get_dbr_ps(org_id=org_id, db=name, rp=policy)
     ).content
     if any(mapping.bucket_id == bucket.id for mapping in found or ()):
         return
     if any(not mapping.virtual for mapping in found or ()):
         raise StorageUnavailableError(
-            f"InfluxQL of {http.settings.url} knows another bucket as {name}.{policy}: remove that"
-            f" mapping (`influx v1 dbrp list --db {name}`)"
+            f"{http.settings.url} maps {name}.{policy} to another bucket: remove that mapping"
+            f" (`influx v1 dbrp list --db {name}`)"
         )
     wanted = DBRPCreate(
         org_id=org_id,
@@ -220,7 +219,7 @@ def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
         retention_policy=policy,
         default=policy == "autogen",
     )
-    http.on_client(lambda client: DBRPsService(client.api_client).post_dbrp(wanted))
+    http.call_client(lambda client: DBRPsService(client.api_client).post_dbrp(wanted))
 
 
 def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[str]:
@@ -245,14 +244,15 @@ def make_account(http: InfluxHttp, *, writes: bool) -> Account:
     major = http.get_server().major
     if major < 3:
         return (_make_user, _make_token)[major - 1](http, writes=writes)
+    database, *others = _list_places(http)
     raise StorageUnavailableError(
-        "InfluxDB 3 Core has only administrator tokens; with Enterprise, create one with `influxdb3"
-        f" create token --permission 'db:{http.settings.database}:{_list_rights(writes)}'`, the"
-        f" same for its databases /{MINUTE.name} and /{QUARTER_HOUR.name}"
+        "InfluxDB 3 Core has only administrator tokens. With Enterprise, create a token with"
+        f" `influxdb3 create token --permission 'db:{database}:{_list_permissions(writes)}'`,"
+        f" and give it the same permission for {' and '.join(others)}"
     )
 
 
-def _list_rights(writes: bool) -> str:  # noqa: FBT001
+def _list_permissions(writes: bool) -> str:  # noqa: FBT001
     return "read,write" if writes else "read"
 
 
@@ -263,17 +263,17 @@ def check_administrator(http: InfluxHttp) -> None:
         http.query("SHOW USERS")
     elif major == 3:
         http.list_databases()
-    elif not http.on_client(lambda client: client.organizations_api().find_organizations()):
+    elif not http.call_client(lambda client: client.organizations_api().find_organizations()):
         raise StorageUnavailableError(
             f"{http.settings.url} shows no organization to this token: setup needs an"
-            " administrator's"
+            " administrator's token"
         )
     elif not http.settings.org:
         raise StorageUnavailableError(f"{http.settings.url} needs the name of an organization")
 
 
-def allows_anybody(settings: InfluxSettings) -> bool:
-    """Return whether a 1.x server requires no password. Raises `StorageUnavailableError`."""
+def requires_no_password(settings: InfluxSettings) -> bool:
+    """Return whether a 1.x server requires no password; raises `StorageUnavailableError`."""
     with closing(InfluxHttp(replace(settings, username="", secret=""))) as anybody:
         try:
             anybody.query("SHOW DATABASES")
@@ -287,17 +287,17 @@ def allows_anybody(settings: InfluxSettings) -> bool:
 def _make_user(http: InfluxHttp, *, writes: bool) -> Account:
     name = f"{http.settings.database}_{'service' if writes else 'reader'}"
     right = "ALL" if writes else "READ"
-    may = _MAY[writes]
+    can = _CAN[writes]
     password = secrets.token_urlsafe(_SECRET_BYTES)
     users = {row[0] for s in http.query("SHOW USERS") for row in s.get("values") or ()}
     verb = "SET PASSWORD FOR" if name in users else "CREATE USER"
     word = "=" if name in users else "WITH PASSWORD"
     http.query(f'{verb} "{name}" {word} {quote_string(password)}', change=True)
     http.query(f'GRANT {right} ON "{http.settings.database}" TO "{name}"', change=True)
-    about = f"user {name!r} {may} {http.settings.database!r} and nothing else"
-    if allows_anybody(http.settings):
+    about = f"user {name!r} {can} {http.settings.database!r} and nothing else"
+    if requires_no_password(http.settings):
         about = (
-            f"user {name!r} {may} {http.settings.database!r}; but this server requires no"
+            f"user {name!r} {can} {http.settings.database!r}, but this server requires no"
             " password: set auth-enabled = true in its configuration"
         )
     return Account(name, password, about)
@@ -316,17 +316,19 @@ def _make_token(http: InfluxHttp, *, writes: bool) -> Account:
                 " `plumewatch storage setup`"
             )
         resource = PermissionResource(type="buckets", id=found.id, org_id=org_id)
-        permissions += [Permission(action, resource) for action in _list_rights(writes).split(",")]
-    who, may = "the service" if writes else "dashboards", _MAY[writes]
+        permissions += [
+            Permission(action, resource) for action in _list_permissions(writes).split(",")
+        ]
+    who, can = "the service" if writes else "dashboards", _CAN[writes]
     wanted = Authorization(
         org_id=org_id,
-        description=f"plumewatch: {who} {may} {name}",
+        description=f"plumewatch: {who} {can} {name}",
         permissions=permissions,
     )
-    made = http.on_client(
+    made = http.call_client(
         lambda client: client.authorizations_api().create_authorization(authorization=wanted)
     )
     if not made.token:
         raise StorageUnavailableError(f"{http.settings.url} returned no token")
-    about = f"the token of {who} {may} bucket {name!r} with its averages and nothing else"
+    about = f"the token for {who} {can} bucket {name!r} and its averages, and nothing else"
     return Account("", made.token, about)

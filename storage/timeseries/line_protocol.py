@@ -80,16 +80,16 @@ def quote_text(text: str) -> str:
 class Slots:
     """Choose the last three digits of the nanoseconds, based on the content of a reading.
 
-    By chance, one in a thousand pairs of different readings of one sensor at the same microsecond
-    would get the same digits. Then the later reading gets the next free digits. This works for the
-    last `remembered` moments.
+    If different readings of one sensor at the same microsecond get the same digits (a chance of one
+    in a thousand), the later reading gets the next free digits. This works for the last
+    `remembered` moments.
     """
 
     def __init__(self, remembered: int = _REMEMBERED) -> None:
         self._remembered = remembered
         self._taken: OrderedDict[tuple[str, int], int] = OrderedDict()
 
-    def time_ns(self, sensor: str, micro_ns: int, digest: int) -> int:
+    def assign_time_ns(self, sensor: str, micro_ns: int, digest: int) -> int:
         """Return the time in nanoseconds for a reading with this `digest` of its content."""
         taken = self._taken
         for step in range(_SLOTS):
@@ -134,10 +134,9 @@ class LineEncoder:
         if head is None:  # unknown sensors share one series
             head, series = QUARANTINE.encode(), QUARANTINE
             words += _encode_words(b",name=", (reading.sensor,))
-        digest = zlib.crc32(
-            words, zlib.crc32(values)
-        )  # without receive time: same if imported again
-        at = self._slots.time_ns(series, to_ns(reading.time), digest)
+        # The receive time is not included, so the digest is the same if the reading is imported.
+        digest = zlib.crc32(words, zlib.crc32(values))
+        at = self._slots.assign_time_ns(series, to_ns(reading.time), digest)
         received = _JSON.encode(float(reading.received))
         fields = b"%b%breceived=%b%b" % (values, b"," if values else b"", received, words)
         return b"%b %b %d" % (head, fields, at)

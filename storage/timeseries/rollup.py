@@ -10,8 +10,8 @@ average with one of fewer readings. It deletes readings in whole quarter hours, 
 event time and receive time are past the retention period, but never before their averages are
 computed.
 
-For an InfluxDB, a query computes the averages, and the result is written back (`fold`). Repeating
-this after a crash changes nothing.
+For an InfluxDB, a query computes the averages, and `update_averages` writes the result back.
+Repeating this after a crash changes nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _QUARTER_NS: Final = QUARTER_HOUR.step_s * _NS
 _SETTLED_S: Final = 60.0
 _BUCKETS: Final = 100
 _WRITES: Final = 4
-"""Maximum number of requests that write 1-minute averages in one call of `fold`."""
+"""Maximum number of requests that write 1-minute averages in one call of `update_averages`."""
 _LINES: Final = 5_000
 """Averages in one request, about 4 MB; a server accepts 10 MB."""
 QUARTERS_SCRIPT: Final = "CREATE TABLE stale (quarter INTEGER PRIMARY KEY);"
@@ -50,7 +50,7 @@ FOLDED: Final = ", ".join(
 """The aggregates in InfluxQL, except the number of readings."""
 
 
-def mark(tx: sqlite3.Connection, moments: Iterable[tuple[int, ...]]) -> None:
+def mark_stale(tx: sqlite3.Connection, moments: Iterable[tuple[int, ...]]) -> None:
     """Mark quarter hours as stale; moments are (sensor, nanoseconds) or (nanoseconds,)."""
     quarters = sorted({(*sensor, ns // _QUARTER_NS) for *sensor, ns in moments})
     if quarters:
@@ -132,7 +132,7 @@ def count_quarters_at_once(sensors: int) -> int:
     )
 
 
-def fold(http: InfluxHttp, quarters: Sequence[int]) -> None:
+def update_averages(http: InfluxHttp, quarters: Sequence[int]) -> None:
     """Compute the averages of some quarter hours (ascending), and write them back."""
     for level in LEVELS:
         lines = [

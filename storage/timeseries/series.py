@@ -160,7 +160,7 @@ class Series(DatabaseFile, ABC):
         """Run `work` and move the cursor in one transaction.
 
         Raises `StorageUnavailableError` if a repair has set the cursor back. The readings to store
-        were read from the old cursor on, so the readings in between would be skipped.
+        come after the old cursor, so the readings in between would be skipped.
         """
 
         def run(tx: sqlite3.Connection) -> None:
@@ -169,7 +169,7 @@ class Series(DatabaseFile, ABC):
                 return
             known, self._known_cursor = self._known_cursor, load_cursor(tx, self.CONSUMER)
             if self._known_cursor < known:
-                raise StorageUnavailableError(f"{self.path} was rebuilt: the journal is read again")
+                raise StorageUnavailableError(f"{self.path} was rebuilt; reading the journal again")
             save_cursor(tx, self.CONSUMER, cursor)
 
         self.change(run)
@@ -198,7 +198,7 @@ class Series(DatabaseFile, ABC):
         """
         keys, _ = check_quantities(quantities), check_interval(every_s)
         now = self._clock()
-        level = choose_level(start, end, every_s, now, self._retention, self._averages(sensor))
+        level = choose_level(start, end, every_s, now, self._retention, self._list_levels(sensor))
         step = check_interval(stretch_interval(every_s, level))
         first, last = to_ns(start), to_ns(end)
         wanted = Steps(sensor, step, aggregate, keys)
@@ -209,9 +209,9 @@ class Series(DatabaseFile, ABC):
             stale = self.query(lambda db: rollup.find_oldest_stale(db, first, own))
             split = min(max(last if stale is None else stale // step * step, first), last)
             whole = level.step_s * _NS
-            rows += self._aggregated(wanted, level, first // whole * whole, split)
+            rows += self._aggregate_steps(wanted, level, first // whole * whole, split)
         if split < last:
-            rows += self._aggregated(wanted, None, split, last)
+            rows += self._aggregate_steps(wanted, None, split, last)
         return make_columns([row for row in rows if any(v is not None for v in row[1:])], keys)
 
     def abandon(self) -> None:
@@ -293,11 +293,11 @@ class Series(DatabaseFile, ABC):
         """Return a row (id, sums) for each of these sensors; other sensors may be included."""
 
     @abstractmethod
-    def _averages(self, sensor: str) -> Sequence[Level]:
+    def _list_levels(self, sensor: str) -> Sequence[Level]:
         """Return the levels of averages that exist for a sensor."""
 
     @abstractmethod
-    def _aggregated(
+    def _aggregate_steps(
         self, wanted: Steps, level: Level | None, first: int, last: int
     ) -> Sequence[Sequence[Any]]:
         """Aggregate the averages of a level, or readings (None), over a span in nanoseconds."""

@@ -51,7 +51,7 @@ _LATEST_ROWS = 12
 _SQL = {"mean": "avg", "min": "min", "max": "max"}
 _ALL = ("sensor", "time", "received", *COLUMNS, "events", "faults", "flags")
 _MAX_SHAPES: Final = 16
-"""Largest number of statements for a batch. Binding values takes time, so readings with the same
+"""Maximum number of statements for a batch. Binding values takes time, so readings with the same
 quantities share a statement that binds only these. If there are more sets of quantities, or if the
 order matters because a moment occurs twice, one statement binds all quantities.
 """
@@ -111,12 +111,12 @@ class SqliteSeries(Series):
                 shapes = {COLUMNS: wide}
             for quantities, rows in shapes.items():
                 tx.executemany(_write_upsert(quantities), rows)
-            rollup.mark(tx, moments)
+            rollup.mark_stale(tx, moments)
 
         self._store(store, cursor)
 
     def record(self, records: Sequence[Record]) -> None:
-        """Store the records of sensors' health in one transaction."""
+        """Store the ``sensor_health`` records in one transaction."""
         rows = [
             (r.sensor, to_ns(r.time), *(r.fields.get(field.name) for field in HEALTH.fields))
             for r in map(check_record, records)
@@ -135,7 +135,7 @@ class SqliteSeries(Series):
         self, fields: Sequence[str], first: int, last: int, sensors: Collection[str]
     ) -> Iterable[Sequence[Any]]:
         wanted = ", ".join(f"total({field})" for field in fields)
-        # Each sensor is read on its own, because a sensor's records are stored together.
+        # Look up sensors one by one, because each sensor's records are stored together.
         statement = (
             f"SELECT sensor, {wanted} FROM json_each(?) JOIN sensor_health ON sensor = value"  # noqa: S608 - names from the table of measurements
             " WHERE time >= ? AND time < ? GROUP BY sensor"
@@ -169,10 +169,10 @@ class SqliteSeries(Series):
         )
         return make_columns(rows, COLUMNS)
 
-    def _averages(self, sensor: str) -> Sequence[Level]:  # noqa: ARG002 - the same for all sensors
+    def _list_levels(self, sensor: str) -> Sequence[Level]:  # noqa: ARG002 - the same for all sensors
         return rollup.LEVELS
 
-    def _aggregated(
+    def _aggregate_steps(
         self, wanted: Steps, level: Level | None, first: int, last: int
     ) -> Sequence[Sequence[Any]]:
         value = rollup.IN_ROLLED[wanted.aggregate] if level else f"{_SQL[wanted.aggregate]}({{0}})"
@@ -191,7 +191,7 @@ class SqliteSeries(Series):
         chosen = ", ".join(_ALL[1:])
         statement = f"SELECT {chosen} FROM reading WHERE sensor = ? AND time >= ? AND time < ?"  # noqa: S608 - names from the table of quantities
 
-        def found(db: sqlite3.Connection) -> list[Reading]:
+        def read(db: sqlite3.Connection) -> list[Reading]:
             return [
                 make_reading(name, row)
                 for sensor, name in db.execute(_SENSORS).fetchall()
@@ -199,7 +199,7 @@ class SqliteSeries(Series):
                 for row in db.execute(statement, (sensor, to_ns(start), to_ns(end)))
             ]
 
-        return sorted(self.query(found), key=attrgetter("time", "sensor"))
+        return sorted(self.query(read), key=attrgetter("time", "sensor"))
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:
         """Compute some stale averages, and delete some old data; return whether there is more."""

@@ -9,8 +9,8 @@ Order of operations:
 1. Before the first batch, the store checks its connection, so that a wrong token is noticed early.
 2. The writer reads a batch from the journal, starting after the cursor in the store.
 3. It writes the batch and the new cursor. Some stores do this in one transaction. Others move the
-   cursor after the write, and get the batch again after a crash in between. So writing a reading
-   twice must change nothing.
+   cursor after the write, so after a crash in between they get the batch again. Writing a reading
+   twice must therefore change nothing.
 4. After a `StorageUnavailableError`, it pauses and retries. The pause doubles each time, with
    jitter, and is at least ``Retry-After``. A permanent error (a missing column, a newer schema,
    damage that cannot be repaired) ends the writer.
@@ -46,7 +46,7 @@ REASON: Final = "series_refused"
 RECORD_REASON: Final = "record_refused"
 """The reason in the dead letter of a record."""
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 60.0
-_LONGEST_WISH_S: Final = 900.0
+_MAX_REQUESTED_PAUSE_S: Final = 900.0
 """Longest pause that a store can ask for."""
 
 
@@ -247,14 +247,14 @@ class SeriesWriter(Generic[S]):
         if not (is_transient(error) or isinstance(error, BatchRefusedError)):
             raise error
         if not self.state.failing:
-            log.error("cannot store into %s, retrying: %s", self._name, error)
+            log.error("cannot write to %s, retrying: %s", self._name, error)
         self.state.failing = str(error) or type(error).__name__
         self._pause_s = min(max(_FIRST_PAUSE_S, self._pause_s * 2), _LAST_PAUSE_S)
-        wish = min(getattr(error, "retry_after_s", None) or 0.0, _LONGEST_WISH_S)
-        await self._sleep(max(wish, self._pause_s * self._jitter.uniform(0.5, 1.0)))
+        requested_s = min(getattr(error, "retry_after_s", None) or 0.0, _MAX_REQUESTED_PAUSE_S)
+        await self._sleep(max(requested_s, self._pause_s * self._jitter.uniform(0.5, 1.0)))
 
     def _on_success(self) -> None:
         if self.state.failing:
-            log.warning("storing into %s again", self._name)
+            log.warning("writing to %s works again", self._name)
         self.state.failing = ""
         self._pause_s = 0.0

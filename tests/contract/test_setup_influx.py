@@ -73,30 +73,30 @@ def service_and_reader(folder):
 
 def check_accounts(ran, folder):
     """Check the service's and dashboards' permissions, and that no admin secret is kept."""
-    assert "all of it can be written and read" in ran.out
+    assert "everything can be written and read" in ran.out
     assert ADMIN not in ran.out + ran.err + "".join(files(folder).values())
     service, reader = service_and_reader(folder)
     http = InfluxHttp(service)
     assert "accepts readings and answers queries" in http.check_connection()
     http.write(b"reading,sensor=s received=1")
     assert InfluxHttp(reader).query('SELECT "received" FROM "reading"')
-    with pytest.raises(StorageUnavailableError, match="no right to write"):
+    with pytest.raises(StorageUnavailableError, match="no permission to write"):
         InfluxHttp(reader).write(b"reading,sensor=s received=2")
 
 
 def test_a_1x_with_users(set_up, closed_server):
     ran = set_up(ADMIN, url=closed_server.url, username="root", database="users")
     check_accounts(ran, set_up.folder)
-    assert "user 'users_service' may read and write 'users' and nothing else" in ran.out
+    assert "user 'users_service' can read and write 'users' and nothing else" in ran.out
     service, _ = service_and_reader(set_up.folder)
-    with pytest.raises(StorageUnavailableError, match="no right"):
+    with pytest.raises(StorageUnavailableError, match="no permission"):
         InfluxHttp(service).query("CREATE DATABASE other", change=True)
 
 
 def test_a_1x_that_asks_nobody(set_up, influxd):
     ran = set_up(url=influxd.url, database="open")
     assert "requires no password" in ran.out
-    assert "all of it can be written and read" in ran.out
+    assert "everything can be written and read" in ran.out
     settings = read_influx_settings(load(set_up.folder / "plumewatch.toml"))
     assert (settings.url, settings.database, settings.secret) == (influxd.url, "open", "")
     assert not list((set_up.folder / "secrets").glob("influx-*"))
@@ -134,7 +134,7 @@ def nothing_is_done(server, folder, ran, sentence, before):
     ("username", "password", "sentence"),
     [
         ("root", "wrong", "does not accept the token or password"),
-        ("guest", "guest", "has no right"),
+        ("guest", "guest", "has no permission"),
         ("", "", "needs the name and password of an administrator"),
     ],
 )

@@ -60,7 +60,7 @@ async def test_a_password_that_is_wrong_and_then_right(course, tmp_path):
             root.query("GRANT ALL ON air TO p", change=True)
             await until(lambda: c.series.get_cursor() == COUNT)
         assert "does not accept the token or password" in c.faults[0]
-        assert "the token or user has no right to write to database 'air'" in c.faults[1]
+        assert "the token or user has no permission to write to database 'air'" in c.faults[1]
         assert all("\n" not in fault and "mine" not in fault for fault in c.faults)
         assert_all_stored(c)
 

@@ -123,9 +123,9 @@ def test_unknown_sensors_of_one_microsecond_stay_apart():
 
 def test_slots_are_the_same_again_until_forgotten():
     slots = Slots(remembered=2)
-    assert slots.time_ns("s", 1000, 5) == 1005
-    assert slots.time_ns("s", 1000, 1005) == 1006
-    assert slots.time_ns("s", 1000, 5) == 1005
-    assert slots.time_ns("t", 1000, 1005) == 1005
-    assert slots.time_ns("t", 2000, 5) == 2005
-    assert_bounded(slots, 50, lambda k: slots.time_ns("s", 1000 * k, 5))
+    assert slots.assign_time_ns("s", 1000, 5) == 1005
+    assert slots.assign_time_ns("s", 1000, 1005) == 1006
+    assert slots.assign_time_ns("s", 1000, 5) == 1005
+    assert slots.assign_time_ns("t", 1000, 1005) == 1005
+    assert slots.assign_time_ns("t", 2000, 5) == 2005
+    assert_bounded(slots, 50, lambda k: slots.assign_time_ns("s", 1000 * k, 5))

@@ -83,7 +83,7 @@ def own_database():
             http.query(f'DROP DATABASE "{name}"', change=True)
         for database in (name, f"{name}/m1", f"{name}/m15"):
             if major == 2 and (found := find_bucket(http, find_organization(http), database)):
-                http.on_client(partial(_delete_bucket, found))
+                http.call_client(partial(_delete_bucket, found))
             elif major == 3 and database in http.list_databases():
                 http.configure("DELETE", {"db": database})
 

@@ -130,7 +130,7 @@ class AppriseNotifier:
 
     def find_busy_channels(self) -> frozenset[str]:
         """Return the channels that cannot take another notice."""
-        return frozenset(name for name, threads in self._threads.items() if threads.full)
+        return frozenset(name for name, threads in self._threads.items() if threads.is_full)
 
     def accepts_picture(self, target: Secret) -> bool:
         """Return whether the service accepts a text and a picture in one request."""

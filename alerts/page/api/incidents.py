@@ -275,7 +275,7 @@ class IncidentApi(PageGroup):
 
     def _summarize(self, row: Mapping[str, Any]) -> dict[str, Any]:
         unknown = Room(row["room"], row["room_name"], "", "", "")
-        room = self._context.registry.place_of(row["room"]) or unknown
+        room = self._context.registry.get_room(row["room"]) or unknown
         return {key: row[key] for key in IncidentSummary.model_fields} | {
             "onset": to_moment(row["onset"]),
             "room": describe_place(room),

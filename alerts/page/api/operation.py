@@ -164,7 +164,7 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     limit = limits.token_writes if request.method == "POST" else limits.token_reads
     wait = limit.take(str(token.id), now)
     if wait > 0:
-        raise refuse_for_now(wait, f"At most {limit.bounds[0].tries:,} such requests a minute.")
+        raise refuse_for_now(wait, f"At most {limit.bounds[0].attempts:,} such requests a minute.")
     if not token.may(scope, member.role, now):
         raise HTTPException(403, f"This token, as {member.role}, lacks the scope {scope}.")
     sites = context.find_site_names(token.sites)

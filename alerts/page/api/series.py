@@ -107,7 +107,7 @@ class ReadingApi(PageGroup):
         keys = tuple(dict.fromkeys(query.quantities)) or COLUMNS
         rows: list[dict[str, Any]] = []
         for sensor in sensors:
-            room = registry.place_of(known[sensor].room)
+            room = registry.get_room(known[sensor].room)
             place = {
                 "sensor": sensor,
                 "site": room.site_id if room else "",

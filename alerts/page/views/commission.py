@@ -117,7 +117,7 @@ class CommissionPages(PageGroup):
             live = await self._find_live(now)
             if room.id in live and not live[room.id].error:
                 raise HTTPException(409, _("A test of this room is already running."))
-            school = context.registry.within({room.site})
+            school = context.registry.limit_to({room.site})
             if not school.list_sensors(room.id):
                 raise HTTPException(409, _("No sensors are registered in this room."))
             if (

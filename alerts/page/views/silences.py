@@ -77,7 +77,7 @@ class SilencePages(PageGroup):
         typed = {**{name: get_text(form, name) for name in _FIELDS}, "reason": reason}
         length_s = _HOUR_S * float(_read_choice(form, "hours", _LENGTHS))
         labels = self._read_labels(session, form)
-        registry = self._context.registry.within(self._find_sites(labels))
+        registry = self._context.registry.limit_to(self._find_sites(labels))
         starts = now
         if _read_choice(form, "starts", _STARTS, "now") != "now":
             starts, late = self._parse_start(typed["start"], registry, now)

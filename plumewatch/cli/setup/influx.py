@@ -14,7 +14,7 @@ from plumewatch.errors import UsageError
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.influx_setup import allows_anybody, check_administrator, set_up_server
+from storage.timeseries.influx_setup import check_administrator, requires_no_password, set_up_server
 from storage.timeseries.resolution import Retention
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class PreparedInflux:
         http = InfluxHttp(self.admin)
         try:
             self.major = http.get_server().major
-            open_to_all = self.major == 1 and allows_anybody(self.admin)
+            open_to_all = self.major == 1 and requires_no_password(self.admin)
             if self.major == 1 and not open_to_all and not (answer.username and secret):
                 raise ValueError(f"{answer.url} needs the name and password of an administrator")
             check_administrator(http)
@@ -128,7 +128,7 @@ def _ask(question: Question) -> PreparedInflux | None:
             return None
         TimeseriesConfig(url=url)
         major = _find_major(url)
-        if major == 1 and not allows_anybody(InfluxSettings(url)):
+        if major == 1 and not requires_no_password(InfluxSettings(url)):
             username = question("Name of its administrator", "admin")
             password = question(f"Password of {username}; used once, not kept", hidden=True)
             return InfluxAnswer(url=url, username=username, token=password)

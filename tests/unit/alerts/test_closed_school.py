@@ -54,7 +54,7 @@ def test_a_school_is_closed_by_a_line_in_its_file(tmp_path):
     found = config.build_registry()
     assert (set(found.rooms), set(found.sensors)) == ({"north-boys"}, {"north-1"})
     assert set(found.sites) == {"North High"}
-    assert found.place_of("south-boys").site == "South High"
+    assert found.get_room("south-boys").site == "South High"
 
 
 def test_a_closing_date_in_the_future_is_refused(tmp_path):

@@ -100,7 +100,7 @@ async def test_what_is_on_a_damaged_page_is_all_that_a_backup_lacks(
         file.write(b"\xa5" * 4096)
     code, output = await asyncio.to_thread(back_up, used, tmp_path / "b")
     assert code == 1
-    assert f"LACKS {name}" in output
+    assert f"DAMAGED {name}" in output
     (folder,) = (tmp_path / "b").iterdir()
     proofs = list(verify(folder, DATABASES))
     assert all(proof.ok for proof in proofs), proofs
@@ -111,7 +111,7 @@ async def test_what_is_on_a_damaged_page_is_all_that_a_backup_lacks(
         await until(lambda: service.series.get_cursor() == service.detection.position == last)
         assert list(path.parent.glob(f"{name}.corrupt-*"))
     code, output = await asyncio.to_thread(back_up, used, tmp_path / "healed")
-    assert (code, "LACKS" in output) == (0, False), output
+    assert (code, "DAMAGED" in output) == (0, False), output
 
 
 def restore(config_file, source, *, only_verify=False, force=False):
@@ -271,7 +271,7 @@ async def test_an_index_that_is_damaged_is_repaired(used, tmp_path):
     content[content.index(incident.encode(), (page - 1) * 4096)] ^= 1
     path.write_bytes(content)
     code, output = await asyncio.to_thread(back_up, used, tmp_path / "b")
-    assert (code, "LACKS state.db" in output, "FAULT" in output) == (1, True, False), output
+    assert (code, "DAMAGED state.db" in output, "FAULT" in output) == (1, True, False), output
     async with running(load(used)):
         assert list(path.parent.glob("state.db.corrupt-*"))
 

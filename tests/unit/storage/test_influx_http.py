@@ -33,7 +33,7 @@ def http(url, secret="hunter2", **more):  # noqa: S107 - made up
         (413, b"", "413"),
         (422, b'{"message":"outside retention"}', "outside retention"),
         (401, b"", "does not accept the token"),
-        (403, b"", "no right to database 'air'"),
+        (403, b"", "no permission to use database 'air'"),
         (404, b'{"error":"database not found"}', "storage setup"),
         (429, b"", "429"),
         (500, b'{"error":"engine: cache size exceeded"}', "cache"),

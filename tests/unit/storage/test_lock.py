@@ -45,11 +45,11 @@ def other(path):
 def test_one_has_it_until_it_is_released(path):
     one, two = FolderLock(path), FolderLock(path)
     one.take()
-    assert one.held
+    assert one.is_held
     assert find_service_start(path) == path.stat().st_mtime
     with pytest.raises(StorageUnavailableError, match=f"is in use by process {os.getpid()} on "):
         two.take()
-    assert not two.held
+    assert not two.is_held
     one.release()
     one.release()
     assert (find_holder(path), find_service_start(path)) == ("", None)

@@ -87,7 +87,7 @@ def test_readings_of_a_sensor_whose_name_was_lost_become_no_others(tmp_path, mak
         assert series.repairs == 1
         assert series.get_cursor() == 0
         later = make_readings(1, "n2-girls-1", first=9)
-        with pytest.raises(StorageUnavailableError, match="was rebuilt: the journal is read again"):
+        with pytest.raises(StorageUnavailableError, match="was rebuilt; reading the journal again"):
             series.write(later, 2)
         series.write(later, 2)
         assert series.read_window("n2-girls-1", 0, 4e9)[0].tolist() == [T + 9]
