@@ -35,7 +35,7 @@ def draw_stacked(
     notes: Sequence[str],
     parts: Sequence[tuple[str, Sequence[int]]],
 ) -> Drawing:
-    """Draw a bar per label, of up to three parts: its total above, and its label and note below."""
+    """Draw a bar of up to three parts for each label, with its total above and its note below."""
     totals = [sum(counts[k] for _, counts in parts) for k in range(len(labels))]
     top, bottom, left = 30.0, 142.0, 8.0
     height = bottom - top

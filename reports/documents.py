@@ -1,7 +1,7 @@
 """Render PDF documents with Typst.
 
-Typst reads texts as strings from a JSON file, so a name is never markup. It uses only the fonts in
-``reports/fonts``, so a view produces the same pages on any machine.
+Typst reads all text as strings from a JSON file, so a name is never read as markup. It uses only
+the fonts in ``reports/fonts``, so a view produces the same pages on any machine.
 """
 
 from __future__ import annotations

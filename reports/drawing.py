@@ -1,9 +1,9 @@
 """Drawings of lines, boxes and text, written as SVG or, with Typst, as PNG.
 
 The SVG contains real text, which screen readers can read. It uses presentation attributes only,
-because the page's content policy forbids inline style. The same drawing always gives the same
-bytes: it contains no dates or ids and doesn't use the machine's fonts. In a PNG, characters that
-are missing from ``reports/fonts`` (DejaVu Sans) show as boxes.
+because the page's content security policy forbids inline styles. The same drawing always gives the
+same bytes: it contains no dates or ids and doesn't use the machine's fonts. In a PNG, characters
+that are missing from ``reports/fonts`` (DejaVu Sans) show as boxes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A filled rectangle from its upper left corner."""
+    """A filled rectangle; `x` and `y` are its upper left corner."""
 
     x: float
     y: float
@@ -62,7 +62,7 @@ class Polygon:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One line of text on its baseline."""
+    """One line of text; `y` is its baseline."""
 
     x: float
     y: float
@@ -88,9 +88,9 @@ class Drawing:
 
 
 def cut(text: str, width: float, size: float) -> str:
-    """Clean text and cut its middle out, to about `width`, assuming letters of average width.
+    """Clean text and shorten it to about `width`, assuming letters of average width.
 
-    Names of rooms often differ only at their end, in the school.
+    The middle is cut out, because room names often differ only at their end, in the school.
 
     >>> cut("Boys' restroom, North", 100, 12)
     "Boys' re…orth"
@@ -106,8 +106,8 @@ def cut(text: str, width: float, size: float) -> str:
 
 def render_svg(drawing: Drawing) -> str:
     """Write a drawing as one SVG document without scripts or links, well-formed for any text."""
-    title, description = _xml(drawing.title), _xml(drawing.description)
-    width, height = _n(drawing.width), _n(drawing.height)
+    title, description = _escape_xml(drawing.title), _escape_xml(drawing.description)
+    width, height = _write(drawing.width), _write(drawing.height)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
         f' width="{width}" height="{height}" role="img"'
@@ -126,44 +126,44 @@ def render_svg(drawing: Drawing) -> str:
 
 def _render_item(item: Item) -> str:
     if isinstance(item, Line):
-        dash = f' stroke-dasharray="{" ".join(map(_n, item.dash))}"' if item.dash else ""
+        dash = f' stroke-dasharray="{" ".join(map(_write, item.dash))}"' if item.dash else ""
         return (
-            f'<polyline points="{_pairs(item.points)}" fill="none" stroke="{item.color}"'
-            f' stroke-width="{_n(item.width)}" stroke-linejoin="round"{dash}/>'
+            f'<polyline points="{_write_points(item.points)}" fill="none" stroke="{item.color}"'
+            f' stroke-width="{_write(item.width)}" stroke-linejoin="round"{dash}/>'
         )
     if isinstance(item, Box):
         return (
-            f'<rect x="{_n(item.x)}" y="{_n(item.y)}" width="{_n(item.width)}"'
-            f' height="{_n(item.height)}" fill="{item.fill}"/>'
+            f'<rect x="{_write(item.x)}" y="{_write(item.y)}" width="{_write(item.width)}"'
+            f' height="{_write(item.height)}" fill="{item.fill}"/>'
         )
     if isinstance(item, Polygon):
         return (
-            f'<polygon points="{_pairs(item.points)}" fill="{item.fill}"'
-            f' stroke="{item.color}" stroke-width="{_n(item.width)}"/>'
+            f'<polygon points="{_write_points(item.points)}" fill="{item.fill}"'
+            f' stroke="{item.color}" stroke-width="{_write(item.width)}"/>'
         )
     anchor = "" if item.anchor == "start" else f' text-anchor="{item.anchor}"'
     weight = ' font-weight="bold"' if item.bold else ""
     return (
-        f'<text x="{_n(item.x)}" y="{_n(item.y)}" font-size="{_n(item.size)}"'
-        f' fill="{item.color}"{anchor}{weight}>{_xml(item.text)}</text>'
+        f'<text x="{_write(item.x)}" y="{_write(item.y)}" font-size="{_write(item.size)}"'
+        f' fill="{item.color}"{anchor}{weight}>{_escape_xml(item.text)}</text>'
     )
 
 
-def _xml(text: str) -> str:
+def _escape_xml(text: str) -> str:
     return escape(clean(text), {'"': "&quot;"})
 
 
-def _n(value: float) -> str:
+def _write(value: float) -> str:
     return f"{round(value, 1) + 0.0:g}"
 
 
-def _pairs(points: Sequence[Point]) -> str:
-    return " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
+def _write_points(points: Sequence[Point]) -> str:
+    return " ".join(f"{_write(x)},{_write(y)}" for x, y in points)
 
 
 def render_png(drawing: Drawing, scale: float = 2.5) -> bytes:
     """Write a drawing as a PNG of `scale` pixels per unit, without metadata; blocks for 30 ms."""
-    page = _PAGE.format(width=_n(drawing.width), height=_n(drawing.height))
+    page = _PAGE.format(width=_write(drawing.width), height=_write(drawing.height))
     files = {"main.typ": page.encode(), "drawing.svg": render_svg(drawing).encode()}
     return typeset(files, format="png", ppi=72 * scale)
 

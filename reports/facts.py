@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from language.messages import _, write_date
 from reports import read
-from reports.kpis import Chosen, Kpis, compute_kpis, select_counted
+from reports.kpis import CountedRows, Kpis, compute_kpis, select_counted
 from reports.rows import AIR, HEALTH, SensorDay, name_rooms
 from reports.school import Place, get_day_bounds, list_days
 from reports.suppress import Published, hide_small_counts
@@ -38,7 +38,7 @@ class Facts:
 
     - `deleted_before`: retention deleted incidents opened before this time; -inf if it deleted
       none.
-    - `recorded_from`: start of the complete record of incidents; inf if there is no record.
+    - `recorded_from`: when the complete record of incidents begins; inf if there is no record.
     - `missed_before`: number of earlier incidents that nobody has responded to or checked.
     - `period`: the window, if it was requested by name.
     - `before`, `year_before`: facts of the previous period, and of the same period a year earlier,
@@ -93,8 +93,8 @@ class Facts:
         return min(max(self.start, self.recorded_from), self.end)
 
     @cached_property
-    def off_record(self) -> frozenset[date]:
-        """School days before the record begins, and those on which no sensor was online at all."""
+    def unrecorded_days(self) -> frozenset[date]:
+        """School days before the record begins, or on which no sensor was online at all."""
         calendar = self.calendar
         online = {day.day for day in self.sensor_days if day.online_s > 0}
         known = [day.day for day in self.sensor_days]
@@ -108,7 +108,7 @@ class Facts:
     @cached_property
     def school_days(self) -> frozenset[date]:
         """School days on record."""
-        return self.calendar.school_days - self.off_record
+        return self.calendar.school_days - self.unrecorded_days
 
     def describe_missing(self) -> str:
         """Describe what retention deleted from the window; empty if it deleted nothing."""
@@ -146,7 +146,7 @@ class Facts:
         return found
 
     @cached_property
-    def chosen(self) -> Chosen:
+    def counted(self) -> CountedRows:
         """The rows that the key figures count."""
         return select_counted(self.incidents, self.notices, self.sensor_days)
 
@@ -159,7 +159,7 @@ class Facts:
     def days_of_sensors(self) -> Mapping[str, list[SensorDay]]:
         """The days of each sensor, by its id."""
         found: defaultdict[str, list[SensorDay]] = defaultdict(list)
-        for day in self.chosen.sensor_days:
+        for day in self.counted.sensor_days:
             found[day.sensor].append(day)
         return found
 
@@ -177,12 +177,12 @@ class Facts:
     @cached_property
     def air(self) -> list[IncidentRow]:
         """Counted incidents of vaping and smoke."""
-        return [row for row in self.chosen.incidents if row.kind in AIR]
+        return [row for row in self.counted.incidents if row.kind in AIR]
 
     @cached_property
     def alerts(self) -> list[IncidentRow]:
         """Counted incidents, except incidents about devices."""
-        return [row for row in self.chosen.incidents if row.kind not in HEALTH]
+        return [row for row in self.counted.incidents if row.kind not in HEALTH]
 
     @cached_property
     def room_totals(self) -> Mapping[str, int]:
@@ -206,7 +206,7 @@ class Facts:
     def kpis(self) -> Kpis:
         """All key figures of the window."""
         return compute_kpis(
-            self.chosen, self.duty, self.now, self.recorded_from, self.is_school_day
+            self.counted, self.duty, self.now, self.recorded_from, self.is_school_day
         )
 
 

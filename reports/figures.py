@@ -1,4 +1,4 @@
-"""Tables that reports, staff page and dashboards share: key figures and air quality guidelines.
+"""Key figures and air quality guidelines, shared by reports, the staff page and dashboards.
 
 `reports.kpis` computes key figures from rows. Grafana computes the figures in `IN_SERIES` from
 records of the time series. A contract test compares both on the same data. Guidelines are published
@@ -10,7 +10,7 @@ Sources
 WHO global air quality guidelines (2021): PM2.5 15 µg/m³ over 24 hours. US EPA, National Ambient
 Air Quality Standards: PM2.5 35 µg/m³ over 24 hours. Umweltbundesamt, Innenraumlufthygiene-
 Kommission: CO2 below 1,000 ppm harmless, above 2,000 ppm unacceptable (2008); TVOC 1, 3 and
-10 mg/m³ (2007). US EPA, The Inside Story: relative humidity between 30 and 60 %.
+10 mg/m³ (2007). US EPA, The Inside Story: relative humidity between 30% and 60%.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class Select(NamedTuple):
     """One InfluxQL query: the measurement, what to select from it, and a condition on its fields.
 
-    `least` is an expression and its minimum. If the expression is below it, there is no figure.
+    `least` is an expression and its minimum. If its value is lower, there is no figure.
     """
 
     measurement: str
@@ -189,7 +189,7 @@ def _compute_own(facts: Facts) -> Iterator[Figure]:
     days = list_days(facts.start, facts.end, facts.calendar.zone)
     on_record = len(facts.school_days & {*days})
     counts = (
-        ("school_days", mark("School days on record, whole or in part"), on_record),
+        ("school_days", mark("School days with records, full or partial"), on_record),
         ("incidents", INCIDENTS.label, found.outcome.incidents),
         ("incidents_air", mark("Vaping and smoke"), len(facts.air)),
         ("possible", mark("Possible vaping, not counted as alerts"), found.possible),
@@ -209,10 +209,10 @@ def compute_table(table: Iterable[KeyFigure], part: object) -> Iterator[Figure]:
 
 
 def _compute_one(figure: KeyFigure, value: Value) -> Figure:
-    return Figure(figure.key, gettext(figure.label), figure.unit, _values(value))
+    return Figure(figure.key, gettext(figure.label), figure.unit, _list_values(value))
 
 
-def _values(value: Value) -> dict[str, float | None]:
+def _list_values(value: Value) -> dict[str, float | None]:
     if isinstance(value, Rate):
         return {"value": value.value, "part": value.part, "of": value.whole}
     if isinstance(value, Times):
@@ -220,7 +220,7 @@ def _values(value: Value) -> dict[str, float | None]:
         return {"median": value.median_s, "p90": value.p90_s, "mean": value.mean_s, "n": n}
     if isinstance(value, Acknowledgment):
         return {
-            **_values(value.acknowledged),
+            **_list_values(value.acknowledged),
             "notified": float(value.notified),
             "unacknowledged": float(value.unacknowledged),
         }
@@ -239,7 +239,7 @@ def _values(value: Value) -> dict[str, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Meaning of values from `start` up; `severity` is 0 (good) to 3 (bad)."""
+    """Meaning of values of `start` or higher; `severity` is 0 (good) to 3 (bad)."""
 
     start: int
     severity: int
@@ -274,7 +274,7 @@ PM25_DAY: Final = Guideline(
         Band(15, 1, mark("above WHO's guideline")),
         Band(35, 2, mark("above the US standard")),
     ),
-    mark("Over a day: WHO's guideline 15 µg/m³, the US standard 35 µg/m³."),
+    mark("Daily average: WHO guideline 15 µg/m³, US standard 35 µg/m³."),
 )
 CO2: Final = Guideline(
     "co2",

@@ -1,7 +1,7 @@
 """Write reports as files: CSV, XLSX and Parquet for programs, PDF for people.
 
-A file is complete or not written at all, and has the same rows in every format, but XLSX has words
-for codes. No XLSX cell is a formula, and text in CSV and XLSX is inert (`make_inert_columns`).
+A file is written completely or not at all. All formats have the same rows, but XLSX shows codes as
+words. No XLSX cell is a formula, and text in CSV and XLSX is inert (`make_inert_columns`).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _CODES: Final = (
     *("weekday", "kind", "severity", "state", "outcome", "false_cause", "responder_role"),
     *("suppressed_by", "action"),
 )
-"""Columns with codes, which a workbook has in words."""
+"""Columns with codes, which a workbook shows as words."""
 _FILE: Final = Words(
     {
         "schema": mark("schema"),
@@ -88,7 +88,7 @@ _FILE: Final = Words(
 SHEETS: Final = Words(
     {
         "schools": mark("Schools"),
-        "schools_before": mark("Schools before"),
+        "schools_before": mark("Schools, previous period"),
         "weeks": mark("By week"),
         "days": mark("By day"),
         "hour_by_weekday": mark("Hour and weekday"),
@@ -139,7 +139,7 @@ def _write_table(table: Table, facts: Facts, draft: Path, kind: str) -> None:
     most = _MAX_ROWS.get(kind, frame.height)
     if frame.height > most:
         raise ReportTooLongError(
-            f"{frame.height} rows; {kind} holds {most}: use csv or parquet, or a shorter window"
+            f"{frame.height} rows; {kind} can have {most}: use csv or parquet, or a shorter window"
         )
     if kind == "pdf":
         draft.write_bytes(render_pdf("table", view_table(facts, table, frame)))
@@ -155,13 +155,13 @@ def _describe_file(name: str, facts: Facts) -> dict[str, str | int]:
         "school": facts.school,
         "place": facts.place,
         "period": facts.period.title if facts.period else "",
-        "from": _iso(facts.start),
-        "to": _iso(facts.end),
-        "made": _iso(facts.now),
+        "from": _to_iso(facts.start),
+        "to": _to_iso(facts.end),
+        "made": _to_iso(facts.now),
     }
 
 
-def _iso(at: float) -> str:
+def _to_iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -209,7 +209,7 @@ def _write_xlsx(sheet: Sheet, path: Path) -> None:
 
 @contextmanager
 def open_workbook(sheet: Sheet, path: Path) -> Iterator[Any]:
-    """Write a workbook in which no text is a formula or a link."""
+    """Open a workbook in which no text is a formula or a link, and write it at the end."""
     import xlsxwriter  # noqa: PLC0415 - slow to load, and needed only here
 
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}

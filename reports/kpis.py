@@ -1,8 +1,8 @@
 """Compute all key figures of alerting from `reports.rows`; nothing else computes them.
 
-Incidents on all days count, except tests; figures per school day or per hour on duty count only
+Incidents on all days count, except tests. Figures per school day or per hour on duty count only
 incidents on school days. Every figure comes with its basis, the count that it is computed from. A
-ratio over fewer than `MIN_INCIDENTS` incidents, or over less than a sensor-week, is None, never 0.
+ratio of fewer than `MIN_INCIDENTS` incidents, or of less than a sensor-week, is None, never 0.
 Incidents that nobody acknowledged have no time to acknowledgment; they are counted separately.
 """
 
@@ -41,7 +41,7 @@ class Rate:
         return self.part / self.whole if self.whole and self.is_enough else None
 
 
-def share(part: float, whole: float) -> Rate:
+def make_share(part: float, whole: float) -> Rate:
     """Return a share of incidents; its value is None if there are fewer than `MIN_INCIDENTS`."""
     return Rate(part, whole, whole >= MIN_INCIDENTS)
 
@@ -56,12 +56,12 @@ class Times:
     p90_s: float | None
 
 
-def quantile(ordered: Sequence[float], share: float) -> float | None:
+def compute_quantile(ordered: Sequence[float], share: float) -> float | None:
     """Return a quantile of ascending values, interpolated linearly (Hyndman and Fan, type 7).
 
     Return None if there are no values.
 
-    >>> quantile([10.0, 20.0, 40.0], 0.5), quantile([10.0, 20.0, 40.0], 0.9)
+    >>> compute_quantile([10.0, 20.0, 40.0], 0.5), compute_quantile([10.0, 20.0, 40.0], 0.9)
     (20.0, 36.0)
     """
     if not ordered:
@@ -75,11 +75,11 @@ def summarize_times(spans: Iterable[float]) -> Times:
     """Summarize durations, seconds."""
     ordered = sorted(spans)
     mean = math.fsum(ordered) / len(ordered) if ordered else None
-    return Times(len(ordered), mean, quantile(ordered, 0.5), quantile(ordered, 0.9))
+    return Times(len(ordered), mean, compute_quantile(ordered, 0.5), compute_quantile(ordered, 0.9))
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class CountedRows:
     """The rows that figures count, and how many tests and possible-vaping rows were left out."""
 
     incidents: tuple[IncidentRow, ...]
@@ -93,12 +93,12 @@ def select_counted(
     incidents: Sequence[IncidentRow],
     notices: Iterable[NoticeRow],
     sensor_days: Iterable[SensorDay],
-) -> Chosen:
+) -> CountedRows:
     """Leave out tests and possible vaping."""
     real = [row for row in incidents if row.verdict != TEST]
     counted = tuple(row for row in real if row.kind != POSSIBLE)
     ids = {row.id for row in counted}
-    return Chosen(
+    return CountedRows(
         counted,
         tuple(n for n in notices if n.incident in ids),
         tuple(sensor_days),
@@ -112,9 +112,9 @@ class Acknowledgment:
     """Time from the first notice delivered to the first acknowledgment.
 
     The time is 0 if someone acknowledged on the page before the notice arrived. `notified` excludes
-    unacknowledged incidents that are still escalating. Of these, `quick` were acknowledged within
-    5 minutes. `within_5_min` is a share without incidents about devices; it also counts incidents
-    still escalating whose 5 minutes are over.
+    unacknowledged incidents that are still escalating. Of the notified incidents, `quick` were
+    acknowledged within 5 minutes. `within_5_min` is a share that excludes incidents about devices,
+    but includes incidents that are still escalating after more than 5 minutes.
     """
 
     acknowledged: Times
@@ -163,7 +163,7 @@ def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) ->
             acknowledged=summarize_times(wait for _kind, wait in waits),
             notified=len(due),
             quick=len(quick),
-            within_5_min=share(
+            within_5_min=make_share(
                 sum(kind not in HEALTH for kind in quick),
                 sum(
                     row.kind not in HEALTH
@@ -178,7 +178,7 @@ def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) ->
         resolve=summarize_times(
             r.closed_at - r.opened_at for r in incidents if r.closed_at is not None
         ),
-        escalated=share(sum(row.level >= 2 for row in incidents), len(incidents)),
+        escalated=make_share(sum(row.level >= 2 for row in incidents), len(incidents)),
     )
 
 
@@ -231,12 +231,12 @@ def count_outcomes(incidents: Sequence[IncidentRow], sensor_days: Iterable[Senso
         nothing_found=nothing,
         fixed=verdicts[FIXED],
         unknown=unknown,
-        confirmed_rate=share(confirmed, confirmed + false),
-        feedback_rate=share(len(incidents) - unknown, len(incidents)),
+        confirmed_rate=make_share(confirmed, confirmed + false),
+        feedback_rate=make_share(len(incidents) - unknown, len(incidents)),
         suppressed=sum(bool(row.suppressed_by) for row in incidents),
         causes=_count_causes(incidents),
         false_per_sensor_week=Rate(WEEK_DAYS * false, online_days, is_enough),
-        nobody_responded=share(
+        nobody_responded=make_share(
             sum(row.state is State.NOBODY_RESPONDED for row in asked), len(asked)
         ),
     )
@@ -249,7 +249,7 @@ def _count_causes(incidents: Sequence[IncidentRow]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Notices delivered; `duplicates` repeat an earlier one's person, incident and reason."""
+    """Notices delivered; `duplicates` have the person, incident and reason of an earlier one."""
 
     notices: int
     per_duty_hour: Rate
@@ -356,7 +356,7 @@ class Kpis:
 
 
 def compute_kpis(
-    selection: Chosen,
+    selection: CountedRows,
     duty: Iterable[DutySpan],
     now: float = math.inf,
     recorded_from: float = -math.inf,

@@ -50,7 +50,7 @@ def write_letter(made: Summary, link: str = "") -> tuple[str, str]:
 def _list_schools(facts: Facts) -> Iterator[str]:
     if not facts.names_sites:
         return
-    yield from ("", _("Schools (per ten sensors; in the period before):"))
+    yield from ("", _("Schools (per ten sensors; previous period):"))
     for found in compare_schools(facts):
         before = found.before
         earlier = before.counts if before else (None,) * 3
@@ -75,7 +75,7 @@ def _list_schools(facts: Facts) -> Iterator[str]:
 
 
 def _list_missed(facts: Facts) -> Iterator[str]:
-    missed = [row for row in facts.chosen.incidents if row.state is State.NOBODY_RESPONDED]
+    missed = [row for row in facts.counted.incidents if row.state is State.NOBODY_RESPONDED]
     if missed:
         yield from ("", _("Nobody responded:"))
     for row in missed[:_MAX_MISSED]:
@@ -96,7 +96,7 @@ def _list_rooms(facts: Facts) -> Iterator[str]:
 
 
 def write_notes(made: Summary) -> Iterator[str]:
-    """Yield the limits of the findings: days without a record, and sensors that were offline."""
+    """Yield what limits the findings: days without a record, and sensors that were offline."""
     facts = made.facts
     if facts.covered_from > facts.start:
         day = write_date(facts.calendar.to_local(facts.covered_from), "date")
@@ -110,20 +110,20 @@ def write_findings(made: Summary) -> Iterator[str]:
     """Yield sentences: number of alerts, trend, answers, responses, and busiest times.
 
     All numbers in a sentence count the same incidents and days. Without incidents, it yields only
-    the first two. Only weeks, months, terms and years have a trend. Alerts from before the window
-    that nobody has checked are mentioned, if there are any.
+    the number and the trend. Only weeks, months, terms and years have a trend. Earlier alerts that
+    nobody has checked are always mentioned.
     """
     facts = made.facts
     found = {figure.key: figure.values for figure in made.figures}
 
-    def value(key: str, measure: str = "value") -> int:
+    def get(key: str, measure: str = "value") -> int:
         return int(found[key].get(measure) or 0)
 
-    every, air = value("incidents"), value("incidents_air")
+    every, air = get("incidents"), get("incidents_air")
     yield _(
         "%(every)s on %(days)s: %(air)d vaping or smoke, %(others)d other.",
         every=ngettext("%(n)d incident", "%(n)d incidents", every),
-        days=ngettext("%(n)d school day", "%(n)d school days", value("school_days")),
+        days=ngettext("%(n)d school day", "%(n)d school days", get("school_days")),
         air=air,
         others=every - air,
     )
@@ -132,26 +132,26 @@ def write_findings(made: Summary) -> Iterator[str]:
         yield from _count_unchecked(facts)
         return
     counts = {
-        "confirmed": _("%(n)d confirmed", n=value("confirmed")),
-        "false_alarms": ngettext("%(n)d false alarm", "%(n)d false alarms", value("false_alarms")),
-        "nothing_found": _("%(n)d with nothing found", n=value("nothing_found")),
-        "fixed": _("%(n)d with the sensor fixed", n=value("fixed")),
+        "confirmed": _("%(n)d confirmed", n=get("confirmed")),
+        "false_alarms": ngettext("%(n)d false alarm", "%(n)d false alarms", get("false_alarms")),
+        "nothing_found": _("%(n)d with nothing found", n=get("nothing_found")),
+        "fixed": _("%(n)d with the sensor fixed", n=get("fixed")),
     }
-    said = join_words(text for key, text in counts.items() if value(key))
-    answered = every - value("not_answered")
+    answers = join_words(text for key, text in counts.items() if get(key))
+    answered = every - get("not_answered")
     yield _("Staff answered %(n)d of %(every)d", n=answered, every=every) + (
-        f": {said}." if said else "."
+        f": {answers}." if answers else "."
     )
-    if notified := value("responded_in_5_min", "of"):
-        never = value("nobody_responded", "part")
+    if notified := get("responded_in_5_min", "of"):
+        never = get("nobody_responded", "part")
         others = (
             _("nobody responded to %(n)d", n=never)
             if never
-            else _("every alert that is over had a responder")
+            else _("every alert that has ended had a responder")
         )
         yield _(
             "Someone responded within five minutes to %(soon)d of %(alerts)s; %(others)s.",
-            soon=value("responded_in_5_min", "part"),
+            soon=get("responded_in_5_min", "part"),
             alerts=ngettext("%(n)d alert sent to staff", "%(n)d alerts sent to staff", notified),
             others=others,
         )
@@ -195,7 +195,7 @@ def _compare_with_before(made: Summary) -> Iterator[str]:
     if facts.before is None:
         earlier = facts.calendar.times.find_previous(facts.period)
         if earlier is not None:
-            yield _("There is no record of %(period)s to compare with.", period=_in_text(earlier))
+            yield _("There is no record of %(period)s to compare with.", period=_phrase(earlier))
         return
     values = next(f.values for f in made.figures if f.key == "per_school_day")
     named = name_period_before(facts.before)
@@ -225,13 +225,13 @@ def name_period_before(before: Facts | None) -> str:
     if before is None or before.period is None:
         return ""
     local = before.calendar.to_local(before.start)
-    name = _in_text(before.period)
+    name = _phrase(before.period)
     if local.date() == before.period.first:
         return name
     return _("%(period)s, from %(day)s on", period=name, day=write_date(local, "date"))
 
 
-def _in_text(period: Period) -> str:
+def _phrase(period: Period) -> str:
     title = escape_reversibly(period.title)
     if period.kind in ("month", "term"):
         return title

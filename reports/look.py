@@ -121,7 +121,7 @@ def color_on_white(name: str) -> str:
 
 
 def pick_ink(color: str) -> str:
-    """Return black or white, whichever has more contrast with a color: at least 4.5 to 1.
+    """Return black or white, whichever has more contrast with a color (at least 4.5 to 1).
 
     >>> pick_ink("#d9e7ea"), pick_ink("#0f5c6e")
     ('#000000', '#ffffff')
@@ -148,14 +148,14 @@ def _compute_luminance(color: str) -> float:
 def build_css() -> str:
     """Return colors, sizes and states as CSS custom properties."""
 
-    def block(side: int) -> str:
+    def write_block(side: int) -> str:
         tones = {name: tone[side] for name, tone in COLORS.items()}
         for name, state in STATES.items():
             tones |= {name: state.color[side], f"{name}-soft": state.soft[side]}
         return " ".join(f"--{name}: {color};" for name, color in tones.items())
 
-    text = f":root {{ {block(0)} {_SIZES} {_SPACES} }}\n"
-    text += f"@media (prefers-color-scheme: dark) {{ :root {{ {block(1)} }} }}\n"
+    text = f":root {{ {write_block(0)} {_SIZES} {_SPACES} }}\n"
+    text += f"@media (prefers-color-scheme: dark) {{ :root {{ {write_block(1)} }} }}\n"
     for name in STATES:
         text += f".{name} {{ --tone: var(--{name}); --soft: var(--{name}-soft); }}\n"
     return text

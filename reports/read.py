@@ -80,7 +80,7 @@ def read_incidents(
     rooms: Iterable[str] | None = None,
 ) -> list[IncidentRow]:
     """Return the incidents opened in ``[start, end)`` (Unix seconds) in `rooms`, or everywhere."""
-    window = _window(start, end, rooms)
+    window = _make_window(start, end, rooms)
     detections = _read_detections(db, registry, window)
     faults = _read_faults(db, window)
     found = []
@@ -102,12 +102,12 @@ def read_incidents(
 
 def count_missed(db: sqlite3.Connection, before: float, rooms: Iterable[str] | None = None) -> int:
     """Return the number of unchecked incidents opened before a time (Unix seconds)."""
-    window = _window(-math.inf, before, rooms)
+    window = _make_window(-math.inf, before, rooms)
     row = db.execute(f"SELECT count(*) AS n FROM incident i WHERE {_INSIDE} AND {MISSED}", window)  # noqa: S608 - constants
     return int(row.fetchone()["n"])
 
 
-def _window(start: float, end: float, rooms: Iterable[str] | None) -> _Window:
+def _make_window(start: float, end: float, rooms: Iterable[str] | None) -> _Window:
     chosen = None if rooms is None else json.dumps(list(rooms))
     return start, end, chosen, chosen
 
@@ -119,13 +119,13 @@ def read_notices(
     end: float,
     rooms: Iterable[str] | None = None,
 ) -> list[NoticeRow]:
-    """Return the notices of incidents opened in ``[start, end)``; people who left have no role."""
+    """Return the notices of incidents opened in ``[start, end)``; unknown people have role left."""
     rows = db.execute(
         "SELECT o.incident, o.person, o.channel, o.reason, o.created_at,"  # noqa: S608 - a constant
         " iif(o.status = 'sent', o.finished_at, NULL) AS delivered_at"
         " FROM incident i JOIN outbox o ON o.incident = i.id"
         f" WHERE {_INSIDE} ORDER BY o.id",
-        _window(start, end, rooms),
+        _make_window(start, end, rooms),
     )
     return [NoticeRow(role=roles.get(row["person"], "left"), **dict(row)) for row in rows]
 

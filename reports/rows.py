@@ -1,6 +1,6 @@
 """The rows that figures are computed from: incidents, notices, sensor days, spans of duty.
 
-Times are Unix seconds; None means that it did not happen. Rows name only staff.
+Times are Unix seconds; None means that the event did not happen. The only people named are staff.
 """
 
 from __future__ import annotations

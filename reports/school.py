@@ -85,7 +85,7 @@ class SchoolTimes:
         >>> [SchoolTimes().find_school_year(date(2027, month, 1)) for month in (6, 7)]
         ['2026/27', '2027/28']
         """
-        return self._year(day).name
+        return self._make_year(day).name
 
     def parse_period(self, kind: str, text: str) -> Period:
         """Parse the name of a period; raise `PeriodError` if it isn't one.
@@ -97,27 +97,27 @@ class SchoolTimes:
         match kind:
             case "week":
                 like = mark("'%(text)s' is not a week; a week looks like 2026-W47 (ISO 8601)")
-                return _numbered(text.strip(), r"(\d{4})-?W(\d{2})", _week_of, like)
+                return _parse_numbered(text.strip(), r"(\d{4})-?W(\d{2})", _make_week, like)
             case "month":
                 like = mark("'%(text)s' is not a month; a month looks like 2026-11")
-                return _numbered(text.strip(), r"(\d{4})-(\d{2})", _month_of, like)
+                return _parse_numbered(text.strip(), r"(\d{4})-(\d{2})", _make_month, like)
             case "term":
-                return self._term(text.strip())
-        return self._school_year(text.strip())
+                return self._find_period(text.strip())
+        return self._parse_school_year(text.strip())
 
     def find_previous(self, period: Period) -> Period | None:
         """Return the previous period of the same kind; None before the first term."""
         day = period.first - _DAY
         match period.kind:
             case "week":
-                return _iso_week(day)
+                return _make_iso_week(day)
             case "month":
-                return _month_of(day.year, day.month)
+                return _make_month(day.year, day.month)
             case "term":
                 earlier = [t for t in self.terms if t.last < period.first]
                 last = max(earlier, key=lambda t: t.last, default=None)
                 return None if last is None else Period("term", last.name, last.first, last.last)
-        return self._year(day)
+        return self._make_year(day)
 
     def find_year_earlier(self, period: Period) -> Period | None:
         """Return the same week, month or term a year earlier; None for a school year.
@@ -129,16 +129,16 @@ class SchoolTimes:
             case "week" | "month":
                 year, number = map(int, re.findall(r"\d+", period.name))
                 if period.kind == "month":
-                    return _month_of(year - 1, number)
-                return _week_of(year - 1, min(number, date(year - 1, 12, 28).isocalendar().week))
+                    return _make_month(year - 1, number)
+                return _make_week(year - 1, min(number, date(year - 1, 12, 28).isocalendar().week))
             case "term":
                 there = period.first - timedelta(days=365)
                 apart = {t.name: abs((t.first - there).days) for t in self.terms}
                 name = min(apart, key=apart.__getitem__, default="")
-                return self._term(name) if name and apart[name] < _SAME_TERM_DAYS else None
+                return self._find_period(name) if name and apart[name] < _SAME_TERM_DAYS else None
         return None
 
-    def _term(self, text: str) -> Period:
+    def _find_period(self, text: str) -> Period:
         for term in self.terms:
             if term.name.casefold() == text.casefold():
                 return Period("term", term.name, term.first, term.last)
@@ -149,13 +149,13 @@ class SchoolTimes:
             message = mark("'%(text)s' is not a term; the terms are %(there)s")
         raise PeriodError(Message(message, {"text": text[:40], "there": there}))
 
-    def _school_year(self, text: str) -> Period:
+    def _parse_school_year(self, text: str) -> Period:
         found = re.fullmatch(r"(\d{4})(?:[/-]\d{2}(?:\d{2})?)?", text, re.ASCII)
         if found and 1 < int(found[1]) <= _LAST_YEAR:
-            made = self._year(date(int(found[1]), self.first_month, 1))
+            made = self._make_year(date(int(found[1]), self.first_month, 1))
             if text.replace("-", "/") in {made.name, f"{made.first.year}/{made.last.year}"}:
                 return made
-        like = self._year(date(2026, self.first_month, 1)).name
+        like = self._make_year(date(2026, self.first_month, 1)).name
         raise PeriodError(
             defer(
                 "'%(text)s' is not a school year; a school year looks like %(like)s",
@@ -164,7 +164,7 @@ class SchoolTimes:
             )
         )
 
-    def _year(self, day: date) -> Period:
+    def _make_year(self, day: date) -> Period:
         begins = day.year - (day.month < self.first_month)
         first = date(begins, self.first_month, 1)
         last = date(begins + 1, self.first_month, 1) - _DAY
@@ -172,30 +172,30 @@ class SchoolTimes:
         return Period("school_year", name, first, last)
 
 
-def _numbered(
-    text: str, pattern: str, period_of: Callable[[int, int], Period], like: str
+def _parse_numbered(
+    text: str, pattern: str, make: Callable[[int, int], Period], like: str
 ) -> Period:
     """Parse a year and number as a period; `like` is the error message."""
     found = re.fullmatch(pattern, text, re.ASCII)
     try:
         if found and int(found[1]) <= _LAST_YEAR:
-            return period_of(int(found[1]), int(found[2]))
+            return make(int(found[1]), int(found[2]))
     except ValueError:
         pass
     raise PeriodError(Message(like, {"text": text[:40]}))
 
 
-def _week_of(year: int, number: int) -> Period:
-    return _iso_week(date.fromisocalendar(year, number, 1))
+def _make_week(year: int, number: int) -> Period:
+    return _make_iso_week(date.fromisocalendar(year, number, 1))
 
 
-def _iso_week(day: date) -> Period:
+def _make_iso_week(day: date) -> Period:
     year, week, weekday = day.isocalendar()
     first = day - timedelta(days=weekday - 1)
     return Period("week", f"{year}-W{week:02d}", first, first + timedelta(days=6))
 
 
-def _month_of(year: int, number: int) -> Period:
+def _make_month(year: int, number: int) -> Period:
     first = date(year, number, 1)
     last = (first + timedelta(days=31)).replace(day=1) - _DAY
     return Period("month", f"{first:%Y-%m}", first, last)
@@ -255,7 +255,7 @@ class Shift(Protocol):
 
 @dataclass(frozen=True)
 class Calendar:
-    """School days and class periods in a window; without bells, `lessons` is None."""
+    """School days and class periods in a window; without bell schedules, `lessons` is None."""
 
     zone: ZoneInfo
     school_days: frozenset[date]
@@ -267,23 +267,23 @@ class Calendar:
         return [lesson.start for lesson in self.lessons or ()]
 
     def find_period(self, moment: float) -> str:
-        """Return the class period, or ``"between"``; without bells, the clock hour."""
+        """Return the class period, or ``"between"``; without bell schedules, the clock hour."""
         if self.lessons is None:
             return f"{self.to_local(moment):%H}:00"
         k = bisect_right(self._starts, moment) - 1
         inside = k >= 0 and moment < self.lessons[k].end
         return self.lessons[k].name if inside else "between"
 
-    def in_order(self, periods: Iterable[str]) -> list[str]:
+    def sort_periods(self, periods: Iterable[str]) -> list[str]:
         """Sort class periods by their start time, ``"between"`` last."""
         begins: dict[str, time] = {}
         for lesson in self.lessons or ():
             at = self.to_local(lesson.start).time()
             begins[lesson.name] = min(at, begins.get(lesson.name, at))
-        return sorted(periods, key=lambda name: (begins.get(name, time.max), _by_number(name)))
+        return sorted(periods, key=lambda name: (begins.get(name, time.max), _make_key(name)))
 
     def list_periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
-        """Return a window's class periods and those in `seen`; without bells, the hours 8 to 15."""
+        """Return a window's class periods, or the hours 8 to 15, and the names in `seen`."""
         found = {*seen}
         if self.lessons is not None:
             inside = [lesson for lesson in self.lessons if lesson.start < end > start < lesson.end]
@@ -294,7 +294,7 @@ class Calendar:
             first, last = math.floor(start / 3600.0), math.ceil(end / 3600.0)
             hours = {self.to_local(k * 3600.0).hour for k in range(first, min(last, first + 48))}
             found |= {f"{hour:02d}:00" for hour in hours if _MORNING <= hour <= _AFTERNOON}
-        return self.in_order(found)
+        return self.sort_periods(found)
 
     def get_bounds(self, day: date) -> tuple[float, float]:
         """Return when a day and the next one begin, in Unix seconds."""
@@ -346,7 +346,7 @@ class School:
         return join_place(place.building, *(s.title for s in sites if s.id == place.site))
 
     def is_school_day(self, day: date) -> bool:
-        """Return whether any school's bells ring; without bells, weekdays except holidays count."""
+        """Return whether a day has class periods, or without bell schedules, is a workday."""
         if self.sites:
             return any(school.is_school_day(day) for school in self.sites.values())
         if self.lessons_on is not None:
@@ -393,7 +393,7 @@ def _describe_unknown(what: str, wanted: str, known: Mapping[str, str]) -> str:
     near = suggest_name(
         wanted, {**{name: key for key, name in known.items()}, **{k: k for k in known}}
     )
-    return f"no {what} {wanted!r}; there is {', '.join(sorted(there, key=make_sort_key))}{near}"
+    return f"no {what} {wanted!r}; choose from {', '.join(sorted(there, key=make_sort_key))}{near}"
 
 
 def get_day_bounds(day: date, zone: ZoneInfo) -> tuple[float, float]:
@@ -409,7 +409,7 @@ def list_days(start: float, end: float, zone: ZoneInfo) -> list[date]:
     return [first + timedelta(days=k) for k in range((last - first).days + 1)]
 
 
-def _by_number(text: str) -> tuple[int, str]:
+def _make_key(text: str) -> tuple[int, str]:
     """Return a sort key: the number in a name; names without one sort last."""
     digits = "".join(c for c in text if c.isdigit())
     return int(digits[:6] or 10**6), text

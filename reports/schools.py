@@ -40,15 +40,15 @@ class SchoolFigures(NamedTuple):
 
 
 def compare_schools(facts: Facts, down: Collection[str] | None = None) -> list[SchoolFigures]:
-    """Return the figures of each school; nothing if there is only one.
+    """Return the figures of each school; an empty list if there is only one.
 
-    `down` has the ids of sensors that are down, by default from `count_down`. Closed schools come
-    last, and only if they have alerts in one of the periods.
+    `down` has the ids of sensors that are down, by default from `list_down`. Closed schools come
+    last, and are included only if they have alerts in one of the periods.
     """
-    now = _measure(facts, count_down(facts) if down is None else down)
+    now = _measure(facts, list_down(facts) if down is None else down)
     before: dict[str, SchoolFigures] = {}
     if (earlier := facts.before) is not None:
-        before = _measure(earlier, count_down(earlier) if earlier.sensor_days else None)
+        before = _measure(earlier, list_down(earlier) if earlier.sensor_days else None)
     joined = [found._replace(before=before.get(name)) for name, found in now.items()]
     shown = [
         found
@@ -62,10 +62,10 @@ def compare_schools(facts: Facts, down: Collection[str] | None = None) -> list[S
 
 def _measure(facts: Facts, down: Collection[str] | None) -> dict[str, SchoolFigures]:
     rows: dict[str, list[IncidentRow]] = {}
-    for row in facts.chosen.incidents:
+    for row in facts.counted.incidents:
         rows.setdefault(row.site, []).append(row)
     registry = facts.registry
-    sensors, silent = _sites_of(registry, registry.sensors), _sites_of(registry, down or ())
+    sensors, silent = _count_at(registry, registry.sensors), _count_at(registry, down or ())
     return {
         site.name: SchoolFigures(
             site,
@@ -78,12 +78,12 @@ def _measure(facts: Facts, down: Collection[str] | None) -> dict[str, SchoolFigu
     }
 
 
-def count_down(facts: Facts) -> list[str]:
+def list_down(facts: Facts) -> list[str]:
     """Return the sensors that were offline for the whole last day on record."""
     last = max((day.day for day in facts.sensor_days), default=None)
     return [day.sensor for day in facts.sensor_days if day.day == last and not day.online_s]
 
 
-def _sites_of(registry: Registry, sensors: Collection[str]) -> Counter[str]:
+def _count_at(registry: Registry, sensors: Collection[str]) -> Counter[str]:
     rooms = (registry.find_room(sensor) for sensor in sensors)
     return Counter(room.site for room in rooms if room is not None)

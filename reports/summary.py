@@ -1,4 +1,4 @@
-"""The summary: a page for a principal and its tables, made from one object so that they agree."""
+"""The summary for a principal: its page and tables are made from one object, so they agree."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _make_grid(
 
 
 def _make_grids(facts: Facts) -> Iterator[Grid]:
-    incidents, found = facts.chosen.incidents, facts.kpis.outcome
+    incidents, found = facts.counted.incidents, facts.kpis.outcome
     if facts.names_sites:
         compared = compare_schools(facts)
         yield _make_grid(
@@ -123,12 +123,12 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
             "school",
             _OF_SCHOOLS,
             ((found.site.title, _list_figures(found)) for found in compared),
-            about=_("Alerts exclude sensor faults. Sensors down were offline all of the last day."),
+            about=_("Alerts exclude sensor faults. Sensors down were offline the whole last day."),
         )
         if facts.before is not None:
             yield _make_grid(
                 "schools_before",
-                _("Schools in the period before"),
+                _("Schools in the previous period"),
                 "school",
                 _OF_SCHOOLS,
                 ((s.site.title, _list_figures(s.before)) for s in compared if s.before),
@@ -181,7 +181,7 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
         "sensor",
         {"availability": "share", "completeness": "share", "online_days": "days"},
         _rank_sensors(facts)[:_TOP],
-        about=_("At most %(n)d; the sensors report lists all.", n=_TOP),
+        about=_("Up to %(n)d sensors; the sensors report lists all.", n=_TOP),
     )
 
 
@@ -200,7 +200,7 @@ def _count_over_time(facts: Facts, name_of: Callable[[date], str]) -> Iterator[R
         days[name_of(day)] += day in facts.school_days
     kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
     taught: Counter[str] = Counter()
-    for row in facts.chosen.incidents:
+    for row in facts.counted.incidents:
         span = name_of(facts.find_calendar(row).to_local(row.opened_at).date())
         kinds[span][row.kind if row.kind in AIR else "other"] += 1
         taught[span] += row.kind in AIR and facts.is_school_day(row)
@@ -233,11 +233,11 @@ def _count_by_hour(facts: Facts) -> Grid:
 def _count_by_period(facts: Facts) -> Grid:
     found = facts.published
     about = _(
-        "Counts below %(least)d are not published, so that none can identify a student.",
+        "Counts below %(least)d are not published, because they could identify a student.",
         least=MIN_COUNT,
     )
     if len(found.cells) > MAX_DRAWN:
-        about += " " + _("The %(n)d rooms with the most.", n=MAX_DRAWN)
+        about += " " + _("Only the %(n)d rooms with the most are shown.", n=MAX_DRAWN)
     return _make_grid(
         "period_by_room",
         _("Vaping and smoke by room and period"),
@@ -260,7 +260,7 @@ def _rank_rooms(facts: Facts) -> Grid:
             (room, _count_verdicts(by_room[room], CONFIRMED, FALSE, ""))
             for room in islice(facts.room_totals, _TOP)
         ),
-        about=_("At most %(n)d.", n=_TOP),
+        about=_("Up to %(n)d rooms.", n=_TOP),
     )
 
 

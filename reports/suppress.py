@@ -1,4 +1,4 @@
-"""Hide small counts in the table of rooms by class periods, which could point at a student.
+"""Hide small counts in the table of rooms by class period, because they could identify a student.
 
 Every count below `MIN_COUNT` is hidden, including 0. If a row or a column then has a single hidden
 count, its total would reveal it, so the smallest other count in that line is hidden as well
@@ -23,7 +23,7 @@ WITHHELD: Final = mark("not shown")
 
 
 class Published(NamedTuple):
-    """Counts by room and period, None if hidden; `notes` say what to print instead."""
+    """Counts by room and period, None if hidden; `notes` have the text to print instead."""
 
     periods: tuple[str, ...]
     cells: dict[str, tuple[int | None, ...]]
@@ -31,7 +31,7 @@ class Published(NamedTuple):
 
 
 def hide_small_counts(periods: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Published:
-    """Hide small counts and counts that would reveal them; `counts` has one per period and room.
+    """Hide small counts, and counts that would reveal them; `counts` has a row for each room.
 
     >>> made = hide_small_counts(["P1", "P2", "P3"], {"a": [12, 3, 7], "b": [9, 8, 5]})
     >>> made.cells

@@ -1,4 +1,4 @@
-"""The tables of reports: versioned columns with descriptions, and their values.
+"""The tables of reports: their columns with descriptions, and their values.
 
 No column is renamed, moved or changed in meaning within one `VERSION`; new ones are added at the
 end. ``docs/reports.md`` is generated from `COLUMNS`.
@@ -47,7 +47,7 @@ class Table(NamedTuple):
     rows: Callable[[Facts], Iterable[Mapping[str, Any]]]
 
     def build_frame(self, facts: Facts) -> pl.DataFrame:
-        """Fill the table."""
+        """Return the table filled with the facts."""
         return make_frame(
             self.columns, ({"schema_version": VERSION, **r} for r in self.rows(facts))
         )
@@ -107,7 +107,7 @@ COLUMNS: Final = {
         Column("date", pl.Date, "local date of the opening"),
         Column("weekday", _TEXT, "Monday to Sunday"),
         Column("hour", _WHOLE, "local hour of the opening, 0 to 23"),
-        Column("period", _TEXT, "class period, `between`, or the hour if there are no bells"),
+        Column("period", _TEXT, "class period, `between`, or the hour without a bell schedule"),
         Column("school_day", pl.Boolean, "whether it is a school day"),
         *_PLACE,
         Column("location", _TEXT, "kind of room, such as `restroom`"),
@@ -192,9 +192,9 @@ COLUMNS: Final = {
         Column(
             "notified", _WHOLE, "incidents with a notice delivered, except those still escalating"
         ),
-        Column("acknowledged", _WHOLE, "notified incidents, by outcome"),
-        Column("unacknowledged", _WHOLE, "notified incidents, by outcome"),
-        Column("responded_within_5_min", _WHOLE, "notified incidents, by outcome"),
+        Column("acknowledged", _WHOLE, "of these, acknowledged by someone"),
+        Column("unacknowledged", _WHOLE, "of these, acknowledged by nobody"),
+        Column("responded_within_5_min", _WHOLE, "of these, acknowledged within 5 minutes"),
         *(
             Column(f"{name}_{figure}", kind, about)
             for name, about in _TIMES.items()
@@ -218,8 +218,8 @@ COLUMNS: Final = {
         ),
         Column("completeness", _NUMBER, "readings received / expected, 0 to 1"),
         Column("incidents", _WHOLE, "incidents that it opened, without tests"),
-        Column("confirmed", _WHOLE, "of these incidents"),
-        Column("false_alarms", _WHOLE, "of these incidents"),
+        Column("confirmed", _WHOLE, "of these, confirmed"),
+        Column("false_alarms", _WHOLE, "of these, false alarms"),
         Column(
             "false_alarms_per_week",
             _NUMBER,
@@ -285,10 +285,10 @@ def _list_incidents(facts: Facts) -> Iterator[dict[str, Any]]:
         room = facts.registry.get_room(row.room_id)
         values = {name: getattr(row, name) for name in _COPIED}
         for name, channel in _PEAKS.items():
-            values[name] = _rounded(row.peaks.get(channel))
+            values[name] = _round(row.peaks.get(channel))
         for name in _MOMENTS:
             at = values[f"{name}_utc"] = getattr(row, f"{name}_at")
-            values[f"{name}_local"] = "" if at is None else _iso(calendar.to_local(round(at, 3)))
+            values[f"{name}_local"] = "" if at is None else _to_iso(calendar.to_local(round(at, 3)))
         for name, (begin, end) in _SPANS.items():
             first, last = getattr(row, begin), getattr(row, end)
             values[name] = None if first is None or last is None else round(last - first, 3)
@@ -315,7 +315,7 @@ def _list_incidents(facts: Facts) -> Iterator[dict[str, Any]]:
         }
 
 
-def _iso(local: datetime) -> str:
+def _to_iso(local: datetime) -> str:
     return local.isoformat(timespec="milliseconds")
 
 
@@ -351,7 +351,7 @@ def group_rows(
 
 def _list_response(facts: Facts) -> Iterator[dict[str, Any]]:
     for by, key in list_groupings(facts).items():
-        parts = group_rows(facts.chosen.incidents, key)
+        parts = group_rows(facts.counted.incidents, key)
         if by == "all" and not parts:
             parts = {"all": []}
         for value, rows in parts.items():
@@ -373,7 +373,7 @@ def _list_response(facts: Facts) -> Iterator[dict[str, Any]]:
                 "unacknowledged": acknowledge.unacknowledged,
                 "responded_within_5_min": acknowledge.quick,
                 **{
-                    f"{name}_{figure}": _rounded(getattr(times, figure))
+                    f"{name}_{figure}": _round(getattr(times, figure))
                     for name, times in spans.items()
                     for figure in _OF_TIMES
                 },
@@ -381,13 +381,13 @@ def _list_response(facts: Facts) -> Iterator[dict[str, Any]]:
             }
 
 
-def _rounded(value: float | None) -> float | None:
+def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
 def _list_sensors(facts: Facts) -> Iterator[dict[str, Any]]:
     opened: defaultdict[str, list[IncidentRow]] = defaultdict(list)
-    for row in facts.chosen.incidents:
+    for row in facts.counted.incidents:
         opened[row.sensor].append(row)
     known = facts.registry.sensors
     for sensor in [*known, *sorted(opened.keys() - known.keys(), key=make_sort_key)]:
@@ -405,7 +405,7 @@ def _list_sensors(facts: Facts) -> Iterator[dict[str, Any]]:
             "room_id": room.id if room else "",
             "room": room.name if room else "",
             "days": len(days),
-            "online_days": _rounded(time.online_days),
+            "online_days": _round(time.online_days),
             "availability": time.availability.value,
             "received": int(time.completeness.part),
             "missing": sum(day.missing for day in days),

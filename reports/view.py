@@ -76,12 +76,12 @@ _HEADS: Final = {
     "acknowledge_median_s": mark("respond median"),
     "acknowledge_p90_s": mark("respond p90"),
 }
-"""Headers other than the name of the column."""
+"""Headers that differ from the name of the column."""
 _NARROW, _WIDE = 5, 31
 """Minimum and maximum column width, in letters."""
 _PADDING: Final = 2.0
 _WIDER: Final = 1.2
-"""Width of bold letters relative to others."""
+"""Width of bold letters, relative to regular ones."""
 _WIDTHS: Final = {"id": 1.2, "first_evidence_local": 1.1}
 """Width of letters in columns of digits, relative to others."""
 
@@ -173,8 +173,8 @@ def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any
     return {
         **_view_head(facts, table.name, gettext(TITLES[table.name])),
         "about": f"{capitalize(gettext(table.about))}.",
-        "rows_said": ngettext("%(n)d row.", "%(n)d rows.", frame.height),
-        "more_said": _("CSV, XLSX and Parquet files have all columns."),
+        "row_count": ngettext("%(n)d row.", "%(n)d rows.", frame.height),
+        "other_formats": _("CSV, XLSX and Parquet files have all columns."),
         "count": frame.height,
         "columns": [head for head, _texts in made],
         "widths": [min(max(n, _NARROW), _WIDE) + _PADDING for n in longest],
@@ -246,7 +246,7 @@ def name_row(grid: Grid, name: str) -> str:
 
 
 def find_day(grid: Grid, name: str) -> date | None:
-    """Return the day of a row, of a week its first; None if rows are no days."""
+    """Return the date of a row, or the first day of a week; None if rows are not dates."""
     if grid.key == "weeks":
         return date.fromisoformat(f"{name}-1")
     return date.fromisoformat(name) if grid.key == "days" else None

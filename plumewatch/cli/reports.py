@@ -71,7 +71,7 @@ def report(
         facts = make_report(school.config, request, time.time())
     except ReportTooLongError as error:
         raise RefusedError(str(error)) from error
-    figures, missing = facts.chosen, facts.describe_missing()
+    figures, missing = facts.counted, facts.describe_missing()
     echo(
         f"{path}: {pluralize(len(facts.incidents), 'incident')}; {len(figures.incidents):,} of them"
         f" counted in figures; not counted: {pluralize(figures.tests, 'test')},"

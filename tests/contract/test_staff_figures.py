@@ -107,12 +107,12 @@ async def test_every_key_figure_is_the_same_in_dashboard_page_and_report(
 @pytest.mark.parametrize("nth", range(1, 5))
 def test_too_little_data_is_no_figure_in_a_dashboard_either(url, school, embedded, nth):
     """The windows start one second before the first incident and end with the nth."""
-    rows = figures_of(embedded, school).chosen.incidents
+    rows = figures_of(embedded, school).counted.incidents
     start, end = rows[0].opened_at - 1, rows[nth - 1].opened_at + 1e-3
     facts = gather_facts(
         school.database, embedded, settings_of(embedded, school).school, start, end
     )
-    assert len(facts.chosen.incidents) == nth
+    assert len(facts.counted.incidents) == nth
     found = {figure.key: figure for figure in report_figures(facts)}
     for key in ("confirmed_rate", "feedback_rate", "false_alarms_per_sensor_week"):
         assert format_value(found[key]) == "too little data"
@@ -137,7 +137,7 @@ def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
 async def test_rooms_and_incidents_lead_to_their_dashboard(page, embedded, school):
     leads_to = f'href="https://grafana.example{build_room_url("main-1-boys")}'
     (row, *_) = (
-        r for r in figures_of(embedded, school).chosen.incidents if r.room_id == "main-1-boys"
+        r for r in figures_of(embedded, school).counted.incidents if r.room_id == "main-1-boys"
     )
     async with page:
         for path in ("/rooms/main-1-boys", "/rooms/main-1-boys?span=week"):
@@ -151,7 +151,7 @@ async def test_counts_sum_to_the_incidents(page, school, embedded):
     async with page:
         html = (await page.get("/figures?span=week")).text
     facts = figures_of(embedded, school)
-    counted = {"kinds": len(facts.chosen.incidents)}
+    counted = {"kinds": len(facts.counted.incidents)}
     for name in ("hours", "weekdays", "kinds", "rooms"):
         table = re.search(rf'<table id="{name}".*?</table>', html, re.DOTALL).group()
         counts = [int(n) for n in re.findall(r"<td>(\d+)</td>", table)]

@@ -73,7 +73,7 @@ class FigurePages(PageGroup):
                 write_date(context.times.to_local(at), "day and clock")
                 for at in (facts.start, facts.end)
             ],
-            tests=facts.chosen.tests,
+            tests=facts.counted.tests,
             large=[
                 describe_figure(found[key])
                 | {"key": key, "trend": describe_trend(found[key], _BEFORE[span])}
@@ -82,7 +82,7 @@ class FigurePages(PageGroup):
             figures={key: describe_figure(figure) for key, figure in found.items()},
             compared=compared,
             causes=outcome.causes.items(),
-            kinds=Counter(row.kind for row in facts.chosen.incidents).most_common(),
+            kinds=Counter(row.kind for row in facts.counted.incidents).most_common(),
             rooms=Counter((row.room_id, row.room) for row in facts.alerts).most_common(20),
             known={**context.registry.rooms, **context.registry.former},
             **_count_over_time(facts),

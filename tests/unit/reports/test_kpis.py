@@ -8,13 +8,13 @@ import pytest
 
 from reports.kpis import (
     BeforeAfter,
-    Chosen,
+    CountedRows,
     Rate,
     compute_kpis,
+    compute_quantile,
     compute_response,
     compute_sensor_time,
     count_outcomes,
-    quantile,
     select_counted,
 )
 from reports.kpis import (
@@ -43,7 +43,7 @@ def sensor_day(sensor="b2", day=date(2026, 9, 14), *, online=86_400.0, received=
 )
 def test_quantiles_are_linear_between_neighbors(share, expected):
     # place 0.9 x 4 = 3.6: 6.5 + 0.6 x (11 - 6.5) = 9.2
-    assert quantile([1.0, 2.0, 3.0, 6.5, 11.0], share) == pytest.approx(expected)
+    assert compute_quantile([1.0, 2.0, 3.0, 6.5, 11.0], share) == pytest.approx(expected)
 
 
 def test_times_of_one_incident_by_their_definitions():
@@ -187,7 +187,7 @@ def test_load_for_person_hours_on_duty():
     rows = (incident(),)
     for since, hours in ((MONDAY - 9e6, 2.0), (MONDAY + 2700, 0.75), (math.inf, 0.0)):
         assert load(rows, notices, duty, since).per_duty_hour == Rate(4, hours)
-        found = compute_kpis(Chosen(rows, tuple(notices)), duty, recorded_from=since).load
+        found = compute_kpis(CountedRows(rows, tuple(notices)), duty, recorded_from=since).load
         assert found.per_duty_hour == Rate(4, hours)
     weekend = load(rows, notices, duty, MONDAY, lambda _row: False)
     assert (weekend.notices, weekend.per_duty_hour) == (4, Rate(0, 2.0))

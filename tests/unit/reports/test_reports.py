@@ -93,7 +93,9 @@ def test_a_summary_as_a_workbook_has_a_sheet_a_table(write):
     assert sheets[-2:] == ["All values", "About"]
     with zipfile.ZipFile(write("incidents", "xlsx")) as book:
         assert '<sheet name="Incidents"' in book.read("xl/workbook.xml").decode()
-    assert {str(name) for name in SHEETS.values()} - {"Schools", "Schools before"} <= {*sheets}
+    assert {str(name) for name in SHEETS.values()} - {"Schools", "Schools, previous period"} <= {
+        *sheets
+    }
     assert max(map(len, SHEETS.values())) <= 31, "no name is cut"
     assert re.search(r'<c r="A1"[^>]*><is><t>figure<', first)
     assert re.search(r'<c r="A2" s="\d"><v>46314</v>', weeks), "October 19, 2026 is a date"
@@ -179,7 +181,7 @@ def test_all_reports_count_the_same(write, facts):
 
 def test_documents_agree_with_the_tables(facts):
     listed = view_table(facts, tables.incidents, tables.incidents.build_frame(facts))
-    assert listed["rows_said"] == f"{len(facts.incidents)} rows."
+    assert listed["row_count"] == f"{len(facts.incidents)} rows."
     assert len(listed["rows"]) == len(facts.incidents)
     kinds = {row[listed["columns"].index("kind")] for row in listed["rows"]}
     assert {"vaping", "sensor offline"} <= kinds
@@ -286,8 +288,8 @@ def test_part_of_the_school(school, tmp_path, capsys):
     assert write_report(config, "incidents", **window, out=out, building="North").code == 0
     assert {row["building"] for row in csv_rows(out)} == {"North"}
     for wrong, output in (
-        ({"building": "East"}, "there is 'North', 'South'"),
-        ({"site": "x"}, "there is 'Lincoln High'"),
+        ({"building": "East"}, "choose from 'North', 'South'"),
+        ({"site": "x"}, "choose from 'Lincoln High'"),
         ({"kind": "doc"}, "'doc' is not one of"),
         ({"end": "2026-01-01"}, "is after --to 2026-01-01: give"),
         ({"out": out}, "exists already"),

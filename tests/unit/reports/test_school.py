@@ -140,5 +140,5 @@ def test_a_place_has_its_rooms_and_sensors_alone():
 
 @pytest.mark.parametrize("building", ["zzz", "Annex"])
 def test_a_building_that_the_school_does_not_have_names_only_its_own(building):
-    with pytest.raises(PlaceError, match=f"no building '{building}'; there is 'Gym', 'Main'$"):
+    with pytest.raises(PlaceError, match=f"no building '{building}'; choose from 'Gym', 'Main'$"):
         DISTRICT.select_place(Place("North", building))
