@@ -641,6 +641,15 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     find(browser, "#found button[value=confirmed]").click()
     wait_for(browser, lambda: find(browser, "#what").text == "Vaping confirmed")
     assert site.load().verdict is Verdict.CONFIRMED
+    with sqlite.transaction(site.db) as tx:
+        site.engine.record_feedback(tx, site.incident, "fox", Verdict.TEST, time.time())
+    wait_for(browser, lambda: find(browser, "#said").text == "Mr. Fox answered.")
+    browser.execute_cdp_cmd("Network.enable", {})
+    reach = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": True, **reach})
+    wait_for(browser, lambda: find(browser, "#wrong").text.startswith("Can't reach Plumewatch."))
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": False, **reach})
+    wait_for(browser, lambda: not find(browser, "#wrong").is_displayed())
 
 
 @on_a_phone
@@ -648,8 +657,13 @@ def test_a_link_opened_after_somebody_else_answered_names_them_and_takes_another
     site, browser
 ):
     with sqlite.transaction(site.db) as tx:
-        site.engine.record_feedback(tx, site.incident, "fox", Verdict.TEST, time.time())
+        site.engine.arrive(tx, site.incident, "fox", time.time())
     browser.get(link_for(site))
+    wait_for(browser, lambda: "Mr. Fox is on site." in find(browser, "#said").text)
+    assert texts(browser, "#steps button.primary") == []
+    assert not find(browser, "#decline").is_displayed()
+    with sqlite.transaction(site.db) as tx:
+        site.engine.record_feedback(tx, site.incident, "fox", Verdict.TEST, time.time())
     wait_for(browser, lambda: find(browser, "#said").text == "Mr. Fox answered.")
     assert not find(browser, "#steps").is_displayed()
     assert find(browser, "#change").text == "Give another answer"

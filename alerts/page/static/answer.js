@@ -10,7 +10,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const element = (id) => document.getElementById(id);
   const page = element("answer"), token = location.hash.slice(1);
   let drawn = page.innerHTML, picture = "", feedback = "", state = null, question = null;
-  let changing = false, acting = false, wait = 0;
+  let changing = false, acting = false, wait = 0, failures = 0;
 
   const send = (path, fields) => fetch(path + location.search, {
     method: "POST",
@@ -54,12 +54,19 @@ document.addEventListener("DOMContentLoaded", () => {
     if (svg && !acting && element("wrong").hidden && element("ask").hidden) draw();
   };
 
-  // other people may respond meanwhile
+  // other people may respond or answer meanwhile; a second failure in a row is shown
   const renew = async () => {
-    const is_reading = () => !document.hidden && !acting && !changing && element("wrong").hidden && element("ask").hidden;
-    if (!state || state.answered || !is_reading()) return;
-    const body = await post("/answer/look", { token: feedback || token });
-    if (is_reading()) show(body);
+    const is_reading = () => !document.hidden && !acting && !changing && (failures || element("wrong").hidden) && element("ask").hidden;
+    if (!state || !is_reading()) return;
+    try {
+      const body = await post("/answer/look", { token: feedback || token });
+      if (!is_reading()) return;
+      if (failures) draw();
+      failures = 0;
+      show(body);
+    } catch (error) {
+      if (is_reading() && !(error.status < 500) && ++failures > 1) fail(error, false);
+    }
   };
 
   const act = async (path, fields) => {
@@ -83,7 +90,8 @@ document.addEventListener("DOMContentLoaded", () => {
     if (refused) element("steps").hidden = true;
     if (refused && !state) element("incident").hidden = true;
     if (error.open) Object.assign(element("more"), { href: error.open, textContent: page.dataset.open });
-    const is_lost = error.name === "TimeoutError" || error instanceof TypeError;
+    const is_lost = error.name === "TimeoutError" || error instanceof TypeError || error instanceof SyntaxError;
+    if (is_lost) failures++;
     element("wrong").textContent = is_lost ? page.dataset.unreachable : error.message;
     element("wrong").hidden = false;
     if (!state && !refused) { clearTimeout(wait); wait = setTimeout(() => act("/answer/look", { token }), 3000); }
@@ -123,6 +131,6 @@ document.addEventListener("DOMContentLoaded", () => {
     fail({ message: page.dataset.incomplete }, true);
   } else {
     act("/answer/look", { token });
-    setInterval(() => renew().catch(() => {}), 5000);
+    setInterval(renew, 5000);
   }
 });

@@ -251,6 +251,20 @@ async def test_arrival_is_reported_and_the_next_step_stands_out(opened):
         in (await page.client.get("/incidents")).text
     )
     assert shown.count("<b>On site</b>") == 1
+    await page.client.post(f"{url}/feedback", data={**form, "verdict": "confirmed"})
+    assert 'hx-trigger="live from:body"' in (await page.client.get(url)).text
+
+
+async def test_others_see_who_is_on_site_and_are_asked_for_less(opened):
+    page, incident = opened
+    with sqlite.transaction(page.db) as tx:
+        page.engine.arrive(tx, incident, "fm", page.now)
+    await page.sign_in()
+    shown = (await page.client.get(f"/incidents/{incident}")).text
+    assert "F. Manager is on site." in shown
+    assert 'id="arrive"' in shown
+    assert 'id="decline"' not in shown
+    assert 'class="primary" id=' not in shown
 
 
 async def test_an_answered_incident_that_goes_on_is_answered_everywhere(open_page, make_event):
