@@ -1,7 +1,7 @@
 """Channels that people set up on the page, in addition to configured channels.
 
 A browser's address is a ``webpush://`` URL with endpoint, public key and secret in its query. For
-ntfy on a phone, the page generates a topic that nobody can guess and shows it once. E-mail and text
+ntfy on a phone, the page generates a topic that nobody can guess. E-mail and text
 messages go through gateways: Apprise URLs, read from files, with `{to}` in place of the address.
 For any other service, an administrator enters an Apprise URL. The language that people choose is
 stored here as well.

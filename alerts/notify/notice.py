@@ -68,7 +68,7 @@ KIND_WORDS: Final = Words(
         EventKind.SMOKE: mark("Smoke"),
         EventKind.SPRAY: mark("Spray"),
         EventKind.STEAM: mark("Steam"),
-        EventKind.VOC: mark("Cleaning agent or solvent"),
+        EventKind.VOC: mark("Cleaner or solvent"),
         EventKind.DUST: mark("Dust"),
         EventKind.AMBIENT: mark("Building-wide air change"),
         EventKind.TAMPER: mark("Sensor tampered with"),

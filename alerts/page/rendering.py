@@ -406,6 +406,7 @@ def build_environment(
         time_zone=lambda: times.zone.key,
         states=STATES,
         icon=draw_icon,
+        help_phone=settings.help_phone,
         draw_code=draw_code,
         join_words=join_words,
         script_messages=write_script_messages,

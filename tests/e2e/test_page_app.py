@@ -91,11 +91,18 @@ def test_settings_and_wall_are_sane_for_keyboards_and_screen_readers(site, brows
         "/wall",
         "/tokens",
         "/account",
+        "/sign",
+        "/welcome",
     ):
         browser.get(site.url + path)
         found[path] = judged_by_axe(browser)
         assert fits(browser), path
     assert {path: serious for path, serious in found.items() if serious} == {}
+    assert "Ask the person who gave you the link. Call 555-0100." in find(browser, "main").text
+    browser.get(f"{site.url}/sign")
+    browser.execute_script("window.print = () => { window.printed = true; }")
+    find(browser, "button.print").click()
+    wait_for(browser, lambda: browser.execute_script("return window.printed"))
 
 
 @on_a_phone

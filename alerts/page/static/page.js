@@ -178,6 +178,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     });
     document.body.addEventListener("htmx:afterRequest", (e) => stale(!e.detail.successful));
     document.body.addEventListener("click", ({ target }) => {
+      if (target.matches("button.print")) print();
       if (!target.matches(".copied button")) return;
       target.previousElementSibling.select();
       if (document.execCommand("copy")) target.textContent = _("Copied");

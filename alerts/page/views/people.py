@@ -105,6 +105,21 @@ class PeoplePages(PageGroup):
         await context.run_in_thread(context.settings.notices.read_channels)
         return self._go_back(member)
 
+    @serves("/people/{id}/channels/{channel:row}/show", Access.STAFF, methods=("POST",))
+    async def _show(self, request: Request) -> Response:
+        """Show the topic of a push channel again, for a new phone."""
+        context, member = self._context, await self._find_member(request)
+        gateways, number = context.settings.notices.gateways, request.path_params["channel"]
+        own = (await context.read(own_channels.load_channels, gateways)).get(member.id, [])
+        found = next((c for c in own if c.id == number and c.kind == ChannelKind.PUSH), None)
+        if found is None or found.target is None:
+            raise HTTPException(404, _("This channel doesn't exist."))
+        await context.write(
+            lambda tx: context.record(tx, request, AuditKind.PUSH, "push shown", person=member.id)
+        )
+        topic = found.target.reveal().rpartition("/")[2]
+        return await render_person(context, request, member, topic=topic)
+
     @serves("/people/{id}/remove", Right.SETTINGS, methods=("POST",))
     async def _leave(self, request: Request) -> Response:
         """Remove a directory person, or let a configured one sign in with another account.
@@ -220,7 +235,7 @@ async def render_person(
     errors: Sequence[str] = (),
     typed: Mapping[str, str] = MappingProxyType({}),
 ) -> Response:
-    """Render a person's page; a new link or ntfy topic is shown only once."""
+    """Render a person's page; a new link is shown only once."""
     notices, session = context.settings.notices, request.state.session
     server = notices.gateways.push.rstrip("/")
     number, _entry = await _find_configured(context, member.id)

@@ -13,7 +13,7 @@ from alerts.page.guard import get_text
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.report_jobs import TooManyJobsError
-from language.messages import _, get_language, write_date
+from language.messages import Words, _, get_language, mark, write_date
 from reports.read import read_recorded_from
 from reports.school import KINDS, PeriodError
 from reports.text import ABOUT, FORMATS, make_file_name
@@ -35,6 +35,14 @@ MEDIA: Final = {
     "pdf": "application/pdf",
     "parquet": "application/vnd.apache.parquet",
 }
+_FORMAT_WORDS: Final = Words(
+    {
+        "pdf": mark("PDF, to read or print"),
+        "xlsx": mark("Excel workbook (XLSX)"),
+        "csv": mark("Table for any spreadsheet (CSV)"),
+        "parquet": mark("Table for data tools (Parquet)"),
+    }
+)
 _DAYS: Final = "days"
 FIELDS: Final = (*("name", "kind", "span", "start", "end", *KINDS), *("site", "building"))
 _LONGEST: Final = timedelta(days=3659)
@@ -195,7 +203,7 @@ class ReportPages(PageGroup):
             status,
             jobs=list_own_reports(self._context, request),
             reports=_list_reports(request),
-            formats=FORMATS,
+            formats=_FORMAT_WORDS,
             today=today,
             weeks=weeks,
             date_text=write_date,

@@ -67,6 +67,16 @@ async def test_filters(school, asked, chosen):
         assert re.search(rf'value="{value}"', shown) or name == "to", name
 
 
+async def test_filters_and_silences_name_kinds_alike(school):
+    page, _ids = school
+    await page.sign_in("ad")
+    shown = [(await page.client.get(path)).text for path in ("/incidents", "/silences")]
+    found = [re.search(r'<select name="kind".*?</select>', text)[0] for text in shown]
+    (_, *kinds), (_, *others) = (re.findall(r'value="(.*?)".*?>(.*?)<', one) for one in found)
+    assert kinds == others[:-1]
+    assert ("tamper", "Tampering") in kinds
+
+
 async def test_an_incident_is_found_by_its_number(school):
     page, ids = school
     for number in (ids[7], ids[7][-6:]):

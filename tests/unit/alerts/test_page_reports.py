@@ -166,6 +166,10 @@ async def test_the_form_offers_the_periods_on_record(start):
         ("", "September 2026, so far"),
         (" selected", "August 2026"),
     ]
+    assert [text for _, text in options(shown, "kind")] == [
+        *("PDF, to read or print", "Excel workbook (XLSX)"),
+        *("Table for any spreadsheet (CSV)", "Table for data tools (Parquet)"),
+    ]
     assert 'name="term"' not in (await start().client.get("/reports")).text
 
 

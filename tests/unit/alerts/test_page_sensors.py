@@ -155,6 +155,7 @@ async def test_labels_are_for_those_who_look_after_sensors(open_page):
     assert 'href="/sensors/labels"' in (await page.client.get("/sensors")).text
     text = (await page.client.get("/sensors/labels")).text
     assert re.findall(r'<b class="long">(\w+)</b>', text) == ["s3", "s1", "s2"]
+    assert '<button class="print" type="button">Print</button>' in text
     assert draw_code("https://plumewatch.example/sensors/s3") in text.replace("&#39;", "'")
     await page.sign_in("an")
     assert 'href="/sensors/labels"' not in (await page.client.get("/sensors")).text
