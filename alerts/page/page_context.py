@@ -204,10 +204,11 @@ class PageContext(Visibility):
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> _T:
-        """Read the state database in a thread."""
+        """Read the state database in a thread; damaged text doesn't hide the other rows."""
 
         def connect_and_read() -> _T:
             with closing(sqlite.connect(self.settings.database, read_only=True)) as db:
+                db.text_factory = partial(str, encoding="utf-8", errors="replace")
                 return work(db, *args, **kwargs)
 
         return await self.run_in_thread(connect_and_read)

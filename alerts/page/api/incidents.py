@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from alerts.incidents.incident import Incident as Changed
 
+_LOG: Final = logging.getLogger(__name__)
 _CHANNEL: Final = "API"
 _Model = TypeVar("_Model", bound=Model)
 
@@ -193,7 +195,7 @@ class IncidentApi(PageGroup):
         shown = self._context.add_place_names(found[: query.limit])
         more = len(found) > query.limit
         return Incidents(
-            items=[IncidentSummary(**self._summarize(row)) for row in shown],
+            items=[item for item in map(self._find_summary, shown) if item],
             next=link_next("incidents", query, queries.write_position(shown[-1])) if more else None,
         )
 
@@ -272,6 +274,13 @@ class IncidentApi(PageGroup):
                 for n in found["notices"]
             ],
         )
+
+    def _find_summary(self, row: Mapping[str, Any]) -> IncidentSummary | None:
+        try:
+            return IncidentSummary(**self._summarize(row))
+        except (ValueError, OverflowError):  # the service repairs it at its next start
+            _LOG.warning("incident %r has a damaged value and is left out", row["id"][:40])
+            return None
 
     def _summarize(self, row: Mapping[str, Any]) -> dict[str, Any]:
         unknown = Room(row["room"], row["room_name"], "", "", "")

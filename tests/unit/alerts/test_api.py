@@ -230,6 +230,19 @@ def readings_path(start, end, **more):
     return "/readings", {"sensors": "s1", **{k: str(v) for k, v in asked.items()}}
 
 
+@pytest.mark.parametrize(
+    ("damage", "left"),
+    [("id = CAST(x'32ff' AS TEXT)", ["2\ufffd"]), ("opened_at = 1e15", []), ("onset = 9e99", [])],
+)
+async def test_a_damaged_incident_does_not_hide_the_others(page, make_event, damage, left):
+    page.incident(make_event)
+    page.db.execute("PRAGMA foreign_keys=OFF")
+    page.db.execute(f"UPDATE incident SET {damage}")
+    other = page.incident(make_event, sensor="s3")
+    answer = await ask(page, "/incidents", token_of(page))
+    assert sorted(one["id"] for one in answer.json()["items"]) == sorted([*left, other])
+
+
 async def test_readings_as_each_and_as_averages_in_json_and_csv(page):
     token = token_of(page)
     path, asked = readings_path("2026-09-07T14:00:00Z", "2026-09-07T14:00:03Z")
