@@ -641,6 +641,14 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     find(browser, "#found button[value=confirmed]").click()
     wait_for(browser, lambda: find(browser, "#what").text == "Vaping confirmed")
     assert site.load().verdict is Verdict.CONFIRMED
+
+
+@on_a_phone
+def test_an_open_answer_follows_another_answer_and_an_outage(site, browser):
+    with sqlite.transaction(site.db) as tx:
+        site.engine.record_feedback(tx, site.incident, "lee", Verdict.CONFIRMED, time.time())
+    browser.get(link_for(site))
+    wait_for(browser, lambda: find(browser, "#said").text == "Done. Your answer is recorded.")
     with sqlite.transaction(site.db) as tx:
         site.engine.record_feedback(tx, site.incident, "fox", Verdict.TEST, time.time())
     wait_for(browser, lambda: find(browser, "#said").text == "Mr. Fox answered.")
