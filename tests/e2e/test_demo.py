@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from itertools import pairwise
 
 from tests.support.broker import free_port
 
@@ -24,6 +25,8 @@ def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
         session = (kept / "data/client-id").read_text()
         ran.send_signal(signal.SIGHUP)  # as after a change on the page
         text += ran.stdout.read()
+    summaries = re.findall(r"^[1-9]\d* readings/s, (.*?)staff", text, re.MULTILINE | re.DOTALL)
+    assert all(before != after for before, after in pairwise(summaries))
     events = re.findall(r"^\d\d:\d\d:\d\d event ", text, re.MULTILINE)
     readings, kinds = re.search(r"demo ended: (\d+) readings, (\d+) events", text).groups()
     assert (ran.returncode, int(kinds)) == (0, len(events))

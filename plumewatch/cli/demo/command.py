@@ -264,20 +264,23 @@ class Demo:
         self._console.print(Text.assemble((f"{stamp} ", "dim"), (f"{what}  ", style), escape(text)))
 
     async def _show(self) -> None:
-        """Print a summary at regular intervals, until canceled."""
-        before, at = 0, time.monotonic()
+        """Print a summary at regular intervals if it changed, until canceled."""
+        before, at, shown = 0, time.monotonic(), ""
         while True:
             await asyncio.sleep(_SUMMARY_S)
             counters, now = self._running.service.detection.counts, time.monotonic()
             rate = max(counters.readings - before, 0) / (now - at)
             before, at = counters.readings, now
             kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self._kinds.items()))
-            self._console.print(
-                f"{rate:.0f} readings/s, {len(self._registry.rooms)} rooms,"
-                f" events: {kinds or 'none yet'}; alerts: {counters.alerts};"
-                f" pushes: {self._pushes}; {self._truth.describe(self._clock())} (simulator's"
-                f" truth); staff page http://127.0.0.1:{self._port}"
+            summary = (
+                f"{len(self._registry.rooms)} rooms, events: {kinds or 'none yet'};"
+                f" alerts: {counters.alerts}; pushes: {self._pushes};"
+                f" {self._truth.describe(self._clock())} (simulator's truth);"
+                f" staff page http://127.0.0.1:{self._port}"
             )
+            if not rate or summary != shown:
+                self._console.print(f"{rate:.0f} readings/s, {summary}")
+                shown = summary if rate else ""
             if text := self._truth.explain_once(len(self._registry.rooms), self._clock()):
                 self._console.print(text)
 
