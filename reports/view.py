@@ -132,7 +132,7 @@ def view_summary(made: Summary) -> dict[str, Any]:
 
 
 def _view_figures(facts: Facts, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    columns = {"label": (_("figure"), 1.6), "value": (_("value"), 0.55)}
+    columns = {"label": (_("figure"), 1.8), "value": (_("value"), 0.55)}
     if name := name_period_before(facts.before):
         columns["was"] = (_("in %(period)s", period=name), 0.7)
     if name := name_period_before(facts.year_before):
