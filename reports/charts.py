@@ -85,9 +85,12 @@ def draw_heat_map(
     tall = 14.0
     most = max((n for row in counts for n in row if isinstance(n, int)), default=0) or 1
     items: list[Item] = []
+    longest = max(map(len, columns), default=1)
+    size = max(6.0, min(_SMALL, pitch / (0.6 * longest)))
     for j, name in enumerate(columns):
-        middle = margin + (j + 0.5) * pitch
-        items.append(Text(middle, 12, cut(name, pitch, _SMALL), _SMALL, _INK, "middle"))
+        items.append(
+            Text(margin + (j + 0.5) * pitch, 12, cut(name, pitch, size), size, _INK, "middle")
+        )
     for i, name in enumerate(rows):
         y = top + i * tall
         items.append(Text(margin - 6, y + 10.5, cut(name, margin - 8, _SMALL), _SMALL, _INK, "end"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import zipfile
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 from language.messages import use_language
 from plumewatch.config.load import load
 from plumewatch.report_request import ReportRequest, gather_facts, make_report
+from reports.documents import render_pdf
 from reports.letter import write_letter
 from reports.summary import make_summary
 from reports.tables import COLUMNS
@@ -57,6 +59,21 @@ def test_a_summary_has_no_english_in_it(made):
     assert english(flat(view)) == set()
     assert view["period"] == "Semana del 26 de octubre de 2026"
     assert any(" en 5 días de clase" in line for line in view["sentences"])
+
+
+@pytest.mark.needs("pdftotext")
+def test_the_key_figures_are_on_one_page(made):
+    with use_language("es"):
+        view = view_summary(made)
+    (_rooms, periods) = view["detail"]
+    view["detail"].pop()
+    command = ["pdftotext", "-layout", "-", "-"]
+    printed = subprocess.run(
+        command, input=render_pdf("summary", view), capture_output=True, check=True
+    )
+    (page,) = (p for p in printed.stdout.decode().split("\f") if view["figures_title"] in p)
+    assert view["figures"][-1][0] in page
+    assert all(f">{hour} a.m.<" in periods["svg"] for hour in (8, 9, 10, 11))
 
 
 @pytest.mark.parametrize("name", ["summary", "incidents", "response", "sensors"])
