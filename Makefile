@@ -178,7 +178,7 @@ wheel: $(STAMP) ## build the wheel into build/wheel; repeated builds are identic
 wheel-demo: wheel ## install the wheel into an empty environment and run its demo
 	@rm -rf build/empty && $(PYTHON) -m venv build/empty
 	@sed -n '/==/s/ *\\$$//p' requirements.lock > build/empty/versions.txt
-	@build/empty/bin/pip install --quiet --disable-pip-version-check -c build/empty/versions.txt "$$(echo build/wheel/*.whl)[demo]"
+	@build/empty/bin/pip install --quiet --disable-pip-version-check --no-compile -c build/empty/versions.txt "$$(echo build/wheel/*.whl)[demo]"
 	@cd build/empty && bin/plumewatch demo --port 8431 --seconds 20 | tee demo.txt && grep -q '^demo ended: [1-9]' demo.txt
 
 sbom: $(STAMP) ## write the list of an installation's packages (CycloneDX) into build/sbom.json
