@@ -9,7 +9,7 @@ import numpy as np
 
 from sensor_sim.physics.emission import Session
 from sensor_sim.sources import BUILDING_WIDE, SOURCES
-from sensor_sim.streams import log_uniform, stream
+from sensor_sim.streams import draw_log, make_stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -200,10 +200,10 @@ def plan_day(
 ) -> DayPlan:
     """Plan a room's day; the same arguments always give the same plan."""
     weekday = (day + 3) % 7
-    rng = stream(seed, "day", restroom.id, day)
+    rng = make_stream(seed, "day", restroom.id, day)
     shapes = build_profiles(school.bells, weekday)
     if activity == "ordinary":
-        habit = stream(seed, "habits", restroom.id)
+        habit = make_stream(seed, "habits", restroom.id)
         habits = {name: float(habit.lognormal(-0.1, 0.45)) for name in SOURCES}
         wanted = _sample_ordinary(rng, restroom, shapes, vape_rate, nuisance_rate, habits)
         mask_chance = 0.15
@@ -249,7 +249,7 @@ def plan_ambient(
     school: School, day: int, *, seed: int, nuisance_rate: float, activity: Activity
 ) -> tuple[Ambient, ...]:
     """Plan a local day's outdoor events: wildfire smoke and mowing."""
-    rng = stream(seed, "ambient", day)
+    rng = make_stream(seed, "ambient", day)
     midnight = float(day * DAY_S - school.utc_offset_s)
     factor = {"ordinary": 1.0, "hard_restroom": 30.0, "demo": 0.0}[activity]
     out: list[Ambient] = []
@@ -257,11 +257,11 @@ def plan_ambient(
         for i in range(int(rng.poisson(per_day * nuisance_rate * factor))):
             start = midnight + rng.uniform(7, 16) * 3600
             if source == "wildfire":
-                length, ramp = log_uniform(rng, 7200, 43_200), log_uniform(rng, 1200, 7200)
-                fine, coarse = log_uniform(rng, 20, 150), log_uniform(rng, 2, 20)
+                length, ramp = draw_log(rng, 7200, 43_200), draw_log(rng, 1200, 7200)
+                fine, coarse = draw_log(rng, 20, 150), draw_log(rng, 2, 20)
             else:
-                length, ramp = log_uniform(rng, 600, 2400), log_uniform(rng, 60, 300)
-                fine, coarse = log_uniform(rng, 5, 40), log_uniform(rng, 40, 300)
+                length, ramp = draw_log(rng, 600, 2400), draw_log(rng, 60, 300)
+                fine, coarse = draw_log(rng, 5, 40), draw_log(rng, 40, 300)
             name = f"outdoors/{day}/{source}{i}"
             out.append(Ambient(name, source, start, start + length, fine, coarse, ramp))
     return tuple(out)

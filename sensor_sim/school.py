@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sensor_sim.devices.models import MODELS, Device
-from sensor_sim.streams import stream
+from sensor_sim.streams import make_stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Restroom:
-    """One restroom for ``student``, ``staff`` or ``locker`` use; a volume of None is drawn."""
+    """One restroom for ``student``, ``staff`` or ``locker`` use; without a volume, it is drawn."""
 
     id: str
     use: str
@@ -97,7 +97,7 @@ def draw_school(
     ['sen55', 'sen55']
     """
     name = f"School {seed}"
-    rng = stream(seed, "school", name)
+    rng = make_stream(seed, "school", name)
     pick = list(models) or list(MODELS)
     restrooms: list[Restroom] = []
     for i in range(n_rooms):

@@ -34,7 +34,7 @@ from sensor_sim.physics.plume import N_ROWS, PM25_WEIGHT, Plume, simulate_plume
 from sensor_sim.physics.room import Place, RoomAir, SensorPlace
 from sensor_sim.schedule import DAY_S, MINUTES, Activity, Ambient, DayPlan, plan_ambient, plan_day
 from sensor_sim.sources import SOURCES
-from sensor_sim.streams import stream
+from sensor_sim.streams import make_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ def simulate(
 
 def draw_air(restroom: Restroom, seed: int) -> RoomAir:
     """Draw a room's fixed properties, the same in every run with this `seed`."""
-    return RoomAir.draw(stream(seed, "air", restroom.id), restroom.volume_m3)
+    return RoomAir.draw(make_stream(seed, "air", restroom.id), restroom.volume_m3)
 
 
 class _Engine:
@@ -140,11 +140,13 @@ class _Engine:
         for restroom in school.restrooms:
             air = draw_air(restroom, seed)
             sensors = [
-                _Sensor(DeviceUnit(d, seed, start), SensorPlace.draw(stream(seed, "place", d.id)))
+                _Sensor(
+                    DeviceUnit(d, seed, start), SensorPlace.draw(make_stream(seed, "place", d.id))
+                )
                 for d in restroom.devices
             ]
             self.rooms.append(_Room(restroom, air, sensors))
-        self._background = Background(stream(seed, "background"), [room.air for room in self.rooms])
+        self._background = Background(make_stream(seed, "background"), [r.air for r in self.rooms])
         self._indexed = [s for r in self.rooms for s in r.sensors if s.unit.has_index]
         self._index = VocIndex(len(self._indexed))
         self._tile = 0
@@ -204,7 +206,7 @@ class _Engine:
             for sensor in room.sensors:
                 air = Inlet.mix(time, _sum_plumes(sensor, tile * TILE_S), fine)
                 self._release_truths(sensor, air, begin, seconds)
-                rng = stream(self._seed, "tile", sensor.unit.device.id, tile)
+                rng = make_stream(self._seed, "tile", sensor.unit.device.id, tile)
                 sensed.append((sensor, rng, sensor.unit.sense(rng, air)))
         self._run_index(sensed, begin)
         traces = []
@@ -243,7 +245,7 @@ class _Engine:
             outside[:, 0] += level * event.fine_ug_m3
             outside[:, 1] += level * event.coarse_ug_m3
         hour = ((at + self.school.utc_offset_s) % DAY_S) / 3600
-        rng = stream(self._seed, "minutes", self._tile)
+        rng = make_stream(self._seed, "minutes", self._tile)
         slow = self._background.advance(rng, ach, people, outside, hour)
         self._track_ambient(slow, begin)
         return slow
@@ -256,11 +258,11 @@ class _Engine:
             now = slow[minute]
             ach, _ = self._get_minutes(room, session.start, 240)
             rh = float(Inlet.mix(np.zeros(1), None, now[:, None].astype(np.float32)).rh[0])
-            shared = Place.draw(stream(self._seed, "release", session.id))
+            shared = Place.draw(make_stream(self._seed, "release", session.id))
             source = SOURCES[session.source]
             shared = shared.spread(source.spread, room.air.volume_m3)
             for sensor in room.sensors:
-                rng = stream(self._seed, "plume", session.id, sensor.unit.device.id)
+                rng = make_stream(self._seed, "plume", session.id, sensor.unit.device.id)
                 place = shared.place_near(rng, source.near_sensor)
                 plume = simulate_plume(
                     rng,

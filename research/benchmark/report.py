@@ -421,7 +421,7 @@ def show(report: Report, console: Console) -> None:
         if table.about:
             console.print(table.about)
     console.print(summarize_results(report))
-    console.print(f"model {report.version}; {report.cpu_s:.0f} s of processor time")
+    console.print(f"model {report.version}; {report.cpu_s:.0f} s of CPU time")
 
 
 def write_cases(report: Report, path: Path) -> None:
@@ -462,7 +462,7 @@ def render_page(report: Report) -> str:
     }[report.method]
     machine = (
         f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()},"
-        f" Python {platform.python_version()}; {report.cpu_s / 60:.0f} min of processor time"
+        f" Python {platform.python_version()}; {report.cpu_s / 60:.0f} min of CPU time"
     )
     page = Path(__file__).with_name("page.md").read_text(encoding="utf-8")
     return page.format(

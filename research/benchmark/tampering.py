@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
-from sensor_sim.streams import stream
+from sensor_sim.streams import make_stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class Covered:
         values = trace.values.copy()
         if self._first is None or self._noise is None:
             self._first = values[inside][0].copy()
-            self._noise = stream(self.seed, "covered", self.sensor, int(self.start))
+            self._noise = make_stream(self.seed, "covered", self.sensor, int(self.start))
         since = trace.sent[inside, None] - self.start
         rest = self._first.copy()
         rest[list(_PARTICLES)] *= 0.2

@@ -21,7 +21,7 @@ from scipy.signal import lfilter
 
 from research.air_cleaner import convert_cadr
 from research.worlds.world import COLUMNS, Happening, Readings
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -197,11 +197,11 @@ def _with_sessions(
 def _session(draw: np.random.Generator) -> _Session:
     style = str(draw.choice(_STYLES, p=_STYLE_SHARES))
     puffs = int(draw.integers(1, 9) if draw.random() < 0.7 else draw.integers(1, 3))
-    amplitude = log_uniform(draw, 8, 400) * _AMPLITUDE.get(style, 1.0)
-    slow_s = log_uniform(draw, 12, 150) * (2.5 if style == "thc" else 1.0)
-    fast_s, fast_share = log_uniform(draw, 4.5, 18), draw.uniform(0.3, 0.9)
-    rise_s, arrival = log_uniform(draw, 1.5, 12), log_uniform(draw, 2, 30)
-    gap_s = log_uniform(draw, 8, 60)
+    amplitude = draw_log(draw, 8, 400) * _AMPLITUDE.get(style, 1.0)
+    slow_s = draw_log(draw, 12, 150) * (2.5 if style == "thc" else 1.0)
+    fast_s, fast_share = draw_log(draw, 4.5, 18), draw.uniform(0.3, 0.9)
+    rise_s, arrival = draw_log(draw, 1.5, 12), draw_log(draw, 2, 30)
+    gap_s = draw_log(draw, 8, 60)
     age = np.arange(WINDOW_S)
     decay = fast_share * np.exp(-age / fast_s) + (1 - fast_share) * np.exp(-age / slow_s)
     shape = (1 - np.exp(-age / rise_s)) * decay
@@ -215,7 +215,7 @@ def _session(draw: np.random.Generator) -> _Session:
         excess[second:] += strength * shape[: WINDOW_S - second]
         last = at
         at += gap_s * np.exp(draw.normal(0, 0.4))
-    kept = np.exp(-1 / log_uniform(draw, 2, 8))
+    kept = np.exp(-1 / draw_log(draw, 2, 8))
     gusts = lfilter([np.sqrt(1 - kept**2)], [1, -kept], draw.normal(size=WINDOW_S))
     excess *= np.exp(draw.uniform(0.1, 0.5) * gusts)
     return _Session(excess, style, last)
@@ -231,7 +231,7 @@ def _add(
     draw: np.random.Generator,
 ) -> None:
     """Add a session to readings as a device with these channels would report it."""
-    lag_s = log_uniform(draw, 1, 8) if interval < 20 else log_uniform(draw, 2, 15)
+    lag_s = draw_log(draw, 1, 8) if interval < 20 else draw_log(draw, 2, 15)
     follows = 1 / (lag_s + 0.5)
     shown = lfilter([follows], [1, follows - 1], session.excess)
     if interval > 20 and draw.random() < 0.5:
@@ -251,8 +251,8 @@ def _add(
         values[rows, _AT[name]] += added * gain
     highest = session.excess.max()
     spread = np.convolve(session.excess, np.exp(-np.arange(300) / 120) / 120)[:WINDOW_S]
-    doublings = log_uniform(draw, 0.01, 0.8) * min(1.0, highest / 100) * spread / highest
+    doublings = draw_log(draw, 0.01, 0.8) * min(1.0, highest / 100) * spread / highest
     gas = values[rows, _AT["tvoc_ppb"]] + 400
     values[rows, _AT["tvoc_ppb"]] = np.round(gas * 2 ** doublings[second] - 400)
-    damp = log_uniform(draw, 0.02, 1.5) * draw.random()
+    damp = draw_log(draw, 0.02, 1.5) * draw.random()
     values[rows, _AT["rh"]] += damp * shown[second] / max(shown.max(), 1e-9)

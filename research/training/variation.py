@@ -12,7 +12,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from research.worlds.world import COLUMNS
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,13 +81,13 @@ def _merge_droplets(values: Floats, draw: np.random.Generator) -> None:
     Near pods, an OPC-N3 has a median PM1/PM2.5 of 0.75 at 10-30 µg/m³ and 0.32 above 120 µg/m³.
     """
     least, steepness = draw.uniform(0.2, 0.45), draw.uniform(1.0, 2.5)
-    dense = np.maximum(values[:, _PM25], 0.0) / log_uniform(draw, 40, 300)
+    dense = np.maximum(values[:, _PM25], 0.0) / draw_log(draw, 40, 300)
     values[:, _PM1] *= least + (1 - least) / (1 + dense**steepness)
 
 
 def _lag(values: Floats, time: Floats, draw: np.random.Generator) -> None:
     """Make the particle channels respond slowly, in place."""
-    kept = np.exp(-np.median(np.diff(time)) / log_uniform(draw, 1, 10))
+    kept = np.exp(-np.median(np.diff(time)) / draw_log(draw, 1, 10))
     for column in _PARTICLES:
         known = np.flatnonzero(np.isfinite(values[:, column]))
         if known.size:
@@ -99,14 +99,14 @@ def _add_artifacts(values: Floats, time: Floats, draw: np.random.Generator) -> N
     """Add dropouts and spikes of the particle channels, and freezes of all channels, in place."""
     days = (time[-1] - time[0]) / _DAY_S
     if draw.random() < DIPS:
-        for at in _moments(time.size, days * log_uniform(draw, 1, 20), 3, draw):
+        for at in _moments(time.size, days * draw_log(draw, 1, 20), 3, draw):
             values[at[:, None], _PARTICLES] *= draw.uniform(0.0, 0.5)
     if draw.random() < SPIKES:
-        for at in _moments(time.size, days * log_uniform(draw, 1, 20), 2, draw):
+        for at in _moments(time.size, days * draw_log(draw, 1, 20), 2, draw):
             _spike(values, at, draw)
     if draw.random() < FREEZES:
-        longest = max(int(log_uniform(draw, 30, 600) / np.median(np.diff(time))), 2)
-        for at in _moments(time.size, days * log_uniform(draw, 0.5, 5), longest, draw):
+        longest = max(int(draw_log(draw, 30, 600) / np.median(np.diff(time))), 2)
+        for at in _moments(time.size, days * draw_log(draw, 0.5, 5), longest, draw):
             values[at] = values[at[0]]
 
 

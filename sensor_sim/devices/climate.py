@@ -1,7 +1,7 @@
 """Humidity and temperature sensors in a case, and carbon dioxide sensors.
 
 Lag in a case: RH 8-60 s, temperature 30-300 s. The board's own heat raises temperature and lowers
-RH. BME680: RH tau63 8 s at 1 m/s, +-3 %RH; SEN55: +-4.5 %RH, +-0.45 °C (datasheets).
+RH. BME680: RH tau63 8 s at 1 m/s, +-3% RH; SEN55: +-4.5% RH, +-0.45 °C (datasheets).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,15 +78,15 @@ class ClimateUnit:
         """Draw a unit."""
         part = CLIMATE_PARTS[name]
         return cls(
-            rh_lag_s=log_uniform(rng, *part.rh_lag_s),
-            temp_lag_s=log_uniform(rng, *part.temp_lag_s),
+            rh_lag_s=draw_log(rng, *part.rh_lag_s),
+            temp_lag_s=draw_log(rng, *part.temp_lag_s),
             heating_k=rng.uniform(*part.heating_k),
             rh_offset=rng.normal(0, part.rh_error),
             temp_offset=rng.normal(0, part.temp_error),
             altitude_hpa=rng.uniform(-15, 5),
-            co2_lag_s=log_uniform(rng, 20, 60),
+            co2_lag_s=draw_log(rng, 20, 60),
             co2_offset=rng.normal(0, 20),
-            co2_noise=log_uniform(rng, 3, 12),
+            co2_noise=draw_log(rng, 3, 12),
         )
 
     def in_case(

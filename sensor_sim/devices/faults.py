@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sensor_sim.streams import log_uniform, stream
+from sensor_sim.streams import draw_log, make_stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,8 @@ def plan_faults(
     every 3 days, a restart every 10 days, a frozen channel every 40 days, and a dead channel every
     80 days. Rates of units differ by a factor of four.
     """
-    unit = stream(seed, "reliability", sensor).lognormal(0, 0.7)
-    rng = stream(seed, "faults", sensor, block)
+    unit = make_stream(seed, "reliability", sensor).lognormal(0, 0.7)
+    rng = make_stream(seed, "faults", sensor, block)
     days = length_s / 86_400 * unit
     out: list[Fault] = []
     for kind, per_day in (("gap", 0.35), ("restart", 0.1), ("frozen", 0.025), ("dead", 0.0125)):
@@ -39,11 +39,11 @@ def plan_faults(
             at = start + rng.uniform(0, length_s)
             channel = ""
             if kind == "gap":
-                length = log_uniform(rng, 10, 1200)
+                length = draw_log(rng, 10, 1200)
             elif kind == "restart":
-                length = log_uniform(rng, 3, 40)
+                length = draw_log(rng, 3, 40)
             else:
                 channel = str(rng.choice(list(channels)))
-                length = log_uniform(rng, 600, 40_000)
+                length = draw_log(rng, 600, 40_000)
             out.append(Fault(kind, channel, at, at + length))
     return tuple(sorted(out, key=lambda f: f.start))

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from sensor_sim.physics.aerosol import BIN_MASS_UG, BIN_MID_UM
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,7 +148,7 @@ _PMS5003: Final = PmPart(
     saturates_at=20000.0,
     rigid=(0.0, 0.4),
 )
-"""Plantower: counts 50 % at 0.3 µm and 98 % at 0.5 µm (datasheet); coarse dust is lost at the inlet
+"""Plantower: counts 50% at 0.3 µm and 98% at 0.5 µm (datasheet); coarse dust is lost at the inlet
 and the beam. A PMS5003 had shares of 0.56-0.72 and 0.93-0.99 in smoke, and 0.36-0.42 and 0.64-0.66
 in salt fog (recordings)."""
 PM_PARTS: Final = {
@@ -286,7 +286,7 @@ class PmUnit:
                 rng.uniform(*merge.power),
             ),
             zero=rng.normal(0, 0.4),
-            lag_s=log_uniform(rng, *part.lag_s),
+            lag_s=draw_log(rng, *part.lag_s),
             warm_up_s=rng.uniform(*part.warm_up_s),
             noise=rng.lognormal(0, 0.2),
             spikes_per_day=rng.uniform(*part.spikes_per_day) * (rng.random() < 0.5),

@@ -16,7 +16,7 @@ from sensor_sim.devices.voc import VocUnit
 from sensor_sim.physics.aerosol import N_BINS
 from sensor_sim.physics.background import Slow, count_coarse, count_fine, humidity
 from sensor_sim.physics.plume import CO2, GAS, HEAT, PM25_WEIGHT, WATER
-from sensor_sim.streams import log_uniform, stream
+from sensor_sim.streams import draw_log, make_stream
 from sensor_sim.trace import DeviceTrace
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class DeviceUnit:
     """
 
     def __init__(self, device: Device, seed: int, start: float) -> None:
-        rng = stream(seed, "unit", device.id)
+        rng = make_stream(seed, "unit", device.id)
         model = MODELS[device.model]
         self.device = device
         self._model = model
@@ -135,8 +135,8 @@ class DeviceUnit:
         self._clock_drift = rng.normal(0, 20e-6 if sloppy else 1e-6)
         self._jitter = rng.uniform(0.005, 0.08)
         over_lorawan = device.model == "gs601"
-        self._latency = log_uniform(rng, 0.3, 1.5) if over_lorawan else log_uniform(rng, 0.02, 0.2)
-        self._lost_share = log_uniform(rng, 2e-4, 4e-3)
+        self._latency = draw_log(rng, 0.3, 1.5) if over_lorawan else draw_log(rng, 0.02, 0.2)
+        self._lost_share = draw_log(rng, 2e-4, 4e-3)
         self._skip = int(rng.integers(0, device.interval_s)) if device.interval_s > 1 else 0
         self._kept: NDArray[np.float32] | None = None
         self._warm_from = start

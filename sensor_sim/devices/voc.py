@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,14 +81,14 @@ class VocUnit:
         return cls(
             part=part,
             answer=answer.astype(np.float32),
-            lag_s=log_uniform(rng, *part.lag_s),
+            lag_s=draw_log(rng, *part.lag_s),
             hold_s=int(rng.choice(part.hold_s)),
             clean_raw=rng.uniform(29_000, 33_500),
             ticks=rng.uniform(*_TICKS_PER_DOUBLING),
-            half_ppb=log_uniform(rng, 200, 1000),
+            half_ppb=draw_log(rng, 200, 1000),
             rh_ticks=rng.normal(0, 3),
             drift_ticks_day=rng.normal(0, 30),
-            noise=log_uniform(rng, 2, 8),
+            noise=draw_log(rng, 2, 8),
             zero_ppb=rng.uniform(60, 250),
         )
 

@@ -118,7 +118,7 @@ def humidity_slows_evaporation(rh_percent: float) -> float:
     """Return the factor by which glycol droplets live longer in humid air, 1-3.
 
     Glycerol takes up water, so its lifetime grows with humidity (tandf.figshare 3997434). The size
-    of the effect is a prior: from 1 at 60 %RH to 3 at 95 %RH.
+    of the effect is a prior: from 1 at 60% RH to 3 at 95% RH.
 
     >>> humidity_slows_evaporation(40.0), humidity_slows_evaporation(95.0)
     (1.0, 3.0)
@@ -144,7 +144,7 @@ def growth_factor(
     """Return the diameter growth of background particles by water uptake.
 
     kappa-Köhler without the Kelvin term: ``g = (1 + kappa RH / (1 - RH))^(1/3)``; RH is capped
-    at 98 %. Jayaratne 2018 saw Plantower counts grow above 75 %RH.
+    at 98%. Jayaratne 2018 saw Plantower counts grow above 75% RH.
 
     - `kappa`: hygroscopicity, 0.1-0.4 for indoor background.
     - Returns: ratio to the dry diameter, >= 1.

@@ -5,7 +5,7 @@ people, gases from people and materials, CO2, water vapor, temperature, and the 
 excess. All rooms advance together, a minute at a time; the step is exact for inputs that are
 constant within the minute.
 
-Levels: school PM2.5 5.8 +- 2.3, PM10 11.2 +- 2.7 µg/m³, CO2 737 +- 347 ppm, RH 57.6 +- 4.3 %,
+Levels: school PM2.5 5.8 +- 2.3, PM10 11.2 +- 2.7 µg/m³, CO2 737 +- 347 ppm, RH 57.6 +- 4.3%,
 18.5 +- 2.2 °C (Dosumu 2025, ten school rooms); a person gives 0.3 L CO2 and 0.8 g water per minute.
 """
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,11 +50,11 @@ class RoomAir:
     def draw(cls, rng: np.random.Generator, volume_m3: float | None = None) -> RoomAir:
         """Draw a room; if given, use `volume_m3` (15-80)."""
         return cls(
-            volume_m3=volume_m3 or log_uniform(rng, 15, 80),
-            ach_on=log_uniform(rng, 4, 15),
-            ach_off=log_uniform(rng, 0.5, 2),
+            volume_m3=volume_m3 or draw_log(rng, 15, 80),
+            ach_on=draw_log(rng, 4, 15),
+            ach_off=draw_log(rng, 0.5, 2),
             fan=str(rng.choice(_FANS, p=_FAN_SHARE)),
-            mixing_s=log_uniform(rng, 60, 300),
+            mixing_s=draw_log(rng, 60, 300),
             surface=rng.uniform(1.0, 2.6),
         )
 
@@ -73,7 +73,7 @@ class SensorPlace:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> SensorPlace:
         """Draw a place under the ceiling."""
-        return cls(rng.uniform(0.5, 1.5), log_uniform(rng, 5, 60))
+        return cls(rng.uniform(0.5, 1.5), draw_log(rng, 5, 60))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Place:
     - `exchange_m3_min`: air exchange between the near field and its half, m³/min.
     - `same_half`: whether the sensor is over the same half.
     - `jet`: share of that exchange that passes the sensor's pocket directly (rising plume, fan
-      draught).
+      draft).
     - `carry_s`: delay before anything reaches the sensor, s.
     - `lumpiness`: log standard deviation of the concentration while unmixed.
     """
@@ -100,8 +100,8 @@ class Place:
     def draw(cls, rng: np.random.Generator) -> Place:
         """Draw a place anywhere in the room."""
         return cls(
-            near_m3=log_uniform(rng, 1, 4),
-            exchange_m3_min=log_uniform(rng, 2, 15),
+            near_m3=draw_log(rng, 1, 4),
+            exchange_m3_min=draw_log(rng, 2, 15),
             same_half=bool(rng.random() < 0.6),
             jet=rng.beta(1.2, 3.5),
             carry_s=rng.uniform(1, 20),

@@ -1,7 +1,7 @@
 """Sources: exhaled e-cigarette and cannabis aerosol, and cigarettes.
 
 Ranges from Sousan 2022 (doi 10.1080/02786826.2022.2047152: MMD 0.41-0.62 µm), Wallace (AAAR 2020,
-abstract 210: ~88 % of nicotine vape mass volatile; THC 2.5-6.5 mg a puff, low volatility),
+abstract 210: ~88% of nicotine vape mass volatile; THC 2.5-6.5 mg a puff, low volatility),
 Zhao 2020 (doi 10.1016/j.atmosenv.2020.117731: cannabis vape modes at 0.4 and 0.8 µm), a public
 Juul recording (fine excess falls to 1/e in 19 s, middle half 15-24 s) and, for cigarettes, Ott
 (Indoor Air 24:199) and the 2-3 mg/min of the emission literature.
@@ -19,7 +19,7 @@ import numpy as np
 
 from sensor_sim.physics.aerosol import Aerosol, Mode
 from sensor_sim.physics.emission import Emission
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def puff_times(
 ) -> tuple[float, ...]:
     """Draw `low` to `high` puffs, `gap_low_s` to `gap_high_s` apart; the first at zero."""
     n = int(rng.integers(low, high + 1))
-    gaps = [log_uniform(rng, gap_low_s, gap_high_s) for _ in range(n - 1)]
+    gaps = [draw_log(rng, gap_low_s, gap_high_s) for _ in range(n - 1)]
     return (0.0, *(float(t) for t in np.cumsum(gaps)))
 
 
@@ -46,7 +46,7 @@ def _volatile_efold_s(rng: np.random.Generator, median: float, low: float, high:
 
 def _gas_mg(rng: np.random.Generator, glycol: float, terpene: float) -> tuple[float, ...]:
     """Draw a session's gas: these amounts, mg, times 0.5-5 for flavors, acids and products."""
-    factor = log_uniform(rng, 0.5, 5)
+    factor = draw_log(rng, 0.5, 5)
     return (factor * glycol, 0.0, 0.0, factor * terpene, 0.0)
 
 
@@ -72,8 +72,8 @@ def _nicotine(
         aerosol=aerosol,
         gas_mg=_gas_mg(
             rng,
-            len(times) * log_uniform(rng, 0.1, 3) * rng.uniform(0.7, 1),
-            len(times) * log_uniform(rng, 0.005, 0.2),
+            len(times) * draw_log(rng, 0.1, 3) * rng.uniform(0.7, 1),
+            len(times) * draw_log(rng, 0.005, 0.2),
         ),
         water_g=len(times) * rng.uniform(0.0, 0.08),
         co2_g=len(times) * 0.05,
@@ -82,17 +82,17 @@ def _nicotine(
 
 def nicotine_pod(rng: np.random.Generator) -> Iterator[Emission]:
     """Draw a pod device: 0.1-3 mg per puff, 1-10 puffs."""
-    return _nicotine(rng, lambda: log_uniform(rng, 0.1, 2), (0.4, 0.65), (1, 10))
+    return _nicotine(rng, lambda: draw_log(rng, 0.1, 2), (0.4, 0.65), (1, 10))
 
 
 def disposable(rng: np.random.Generator) -> Iterator[Emission]:
     """Draw a disposable: like a pod, with somewhat more liquid per puff."""
-    return _nicotine(rng, lambda: log_uniform(rng, 0.3, 3), (0.4, 0.65), (1, 10))
+    return _nicotine(rng, lambda: draw_log(rng, 0.3, 3), (0.4, 0.65), (1, 10))
 
 
 def stealth(rng: np.random.Generator) -> Iterator[Emission]:
     """Draw puffs held in, or blown into a sleeve or the bowl: few, small droplets (0.3-0.4 µm)."""
-    return _nicotine(rng, lambda: log_uniform(rng, 0.03, 0.4), (0.3, 0.4), (1, 5))
+    return _nicotine(rng, lambda: draw_log(rng, 0.03, 0.4), (0.3, 0.4), (1, 5))
 
 
 def box_mod(rng: np.random.Generator) -> Iterator[Emission]:
@@ -109,9 +109,9 @@ def box_mod(rng: np.random.Generator) -> Iterator[Emission]:
         times_s=times,
         shares=shares(rng, n),
         duration_s=rng.uniform(2, 5),
-        particles_mg=n * log_uniform(rng, 2, 20),
+        particles_mg=n * draw_log(rng, 2, 20),
         aerosol=aerosol,
-        gas_mg=_gas_mg(rng, n * log_uniform(rng, 2, 20), n * log_uniform(rng, 0.02, 1)),
+        gas_mg=_gas_mg(rng, n * draw_log(rng, 2, 20), n * draw_log(rng, 0.02, 1)),
         water_g=n * rng.uniform(0, 0.3),
         co2_g=n * 0.05,
     )
@@ -128,7 +128,7 @@ def thc_cartridge(rng: np.random.Generator) -> Iterator[Emission]:
             Mode(0.82 * rng.uniform(0.9, 1.1), 1.5, 1 - split),
         ),
         volatile=rng.uniform(0.1, 0.5),
-        efold_s=log_uniform(rng, 60, 600),
+        efold_s=draw_log(rng, 60, 600),
     )
     yield Emission(
         times_s=times,
@@ -136,7 +136,7 @@ def thc_cartridge(rng: np.random.Generator) -> Iterator[Emission]:
         duration_s=rng.uniform(2, 6),
         particles_mg=n * rng.uniform(2.5, 6.5),
         aerosol=aerosol,
-        gas_mg=(*_gas_mg(rng, 0.0, n * log_uniform(rng, 0.2, 2))[:4], n * 0.02),
+        gas_mg=(*_gas_mg(rng, 0.0, n * draw_log(rng, 0.2, 2))[:4], n * 0.02),
         co2_g=n * 0.05,
     )
 
@@ -147,10 +147,10 @@ def cigarette(rng: np.random.Generator) -> Iterator[Emission]:
     aerosol = Aerosol(
         (Mode(rng.uniform(0.2, 0.4), rng.uniform(1.5, 2.0)),),
         volatile=0.2,
-        efold_s=log_uniform(rng, 120, 600),
+        efold_s=draw_log(rng, 120, 600),
     )
     mass = rng.uniform(10, 18)
-    gas = (0.0, 0.0, 0.0, 0.5, log_uniform(rng, 5, 40))
+    gas = (0.0, 0.0, 0.0, 0.5, draw_log(rng, 5, 40))
     times = puff_times(rng, 8, 12, 25, 55)
     yield Emission(
         length,

@@ -20,7 +20,7 @@ from sensor_sim.physics.gas import saturation_g_m3
 from sensor_sim.physics.plume import PM25_WEIGHT, Plume, simulate_plume
 from sensor_sim.physics.room import Place, RoomAir, SensorPlace, compute_zones
 from sensor_sim.sources import SOURCES
-from sensor_sim.streams import stream
+from sensor_sim.streams import make_stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def follow(
     - `single`: whether to keep only one release of each emission, with its share of the amounts.
     - `volume_m3`: room volume; drawn by default.
     """
-    rng = stream(seed, "plausibility", source)
+    rng = make_stream(seed, "plausibility", source)
     spec = SOURCES[source]
     emissions = tuple(spec.draw(rng))
     if single:
@@ -102,7 +102,7 @@ def steady_puffing(seed: int, *, volume_m3: float, gap_s: float) -> tuple[float,
     - `gap_s`: time between puffs, s.
     - Returns `near, far`: µg/m³ over the background.
     """
-    rng = stream(seed, "steady puffing")
+    rng = make_stream(seed, "steady puffing")
     air, sensor = RoomAir.draw(rng, volume_m3), SensorPlace.draw(rng)
     place = Place.draw(rng)
     (puffs,) = SOURCES["disposable"].draw(rng)

@@ -20,7 +20,7 @@ from sensor_sim.devices.voc import VOC_PARTS, VocUnit
 from sensor_sim.physics.aerosol import BIN_MID_UM, N_BINS
 from sensor_sim.physics.background import N_SLOW, Slow, count_coarse, count_fine
 from sensor_sim.physics.plume import CO2, GAS, HEAT, N_ROWS, WATER
-from sensor_sim.streams import stream
+from sensor_sim.streams import make_stream
 
 UNITS = range(60)
 ROOM_GAS = np.array([14.0, 140.0, 26.0, 10.0, 26.0])
@@ -28,7 +28,7 @@ ROOM_GAS = np.array([14.0, 140.0, 26.0, 10.0, 26.0])
 
 
 def unit_of(part, seed):
-    return PmUnit.draw(stream(seed, "figures"), part)
+    return PmUnit.draw(make_stream(seed, "figures"), part)
 
 
 @functools.cache
@@ -182,7 +182,7 @@ def noisy(part, level, channel, seed=1, n=3000, averaged=1):
     """Return a unit's readings in air in which every channel would read `level`."""
     unit = unit_of(part, seed)
     signal = np.full((len(unit.part.channels), n), level, np.float32)
-    return unit.read(stream(seed, "read"), signal, averaged)[unit.part.channels.index(channel)]
+    return unit.read(make_stream(seed, "read"), signal, averaged)[unit.part.channels.index(channel)]
 
 
 NOISE = [
@@ -221,7 +221,7 @@ def test_coarse_mass_of_an_opc_is_single_hits():
     # OPC-N3 in clean air, 10 s: PM10 median 1.6, 99% 113 µg/m³; PM2.5 median 0.42, 99% 4.5.
     unit = unit_of("opcn3", 3)
     clean = unit.matrix @ (0.6 * count_fine(kappa=0.25)[:, 90] + 3 * count_coarse())
-    read = unit.read(stream(1, "read"), np.tile(clean[:, None], 5000), 10)
+    read = unit.read(make_stream(1, "read"), np.tile(clean[:, None], 5000), 10)
     pm25, pm10 = (read[unit.part.channels.index(c)] for c in ("pm25", "pm10"))
     assert np.percentile(pm10, 99) > 10 * np.median(pm10)
     assert np.percentile(pm25, 99) < 4.5
@@ -244,7 +244,7 @@ def step_response(model, seed):
     plume[GAS:CO2, begin:] = 300
     plume[WATER, begin:], plume[HEAT, begin:] = 2.0, 2.0
     air = Inlet.mix(np.arange(n, dtype=float), plume, slow)
-    signals = unit.sense(stream(seed, "sense"), air).astype(float)
+    signals = unit.sense(make_stream(seed, "sense"), air).astype(float)
     spec = MODELS[model]
     rows, k = {}, len(PM_PARTS[spec.pm].channels)
     rows["pm"] = signals[PM_PARTS[spec.pm].channels.index("pm25")]
@@ -270,7 +270,7 @@ def test_lag(model):
 
 @pytest.mark.parametrize("part", ["sht_open", "sht_case", "bme_case"])
 def test_humidity_follows_within_8_to_60_s(part):
-    lags = [ClimateUnit.draw(stream(s, "climate"), part).rh_lag_s for s in UNITS]
+    lags = [ClimateUnit.draw(make_stream(s, "climate"), part).rh_lag_s for s in UNITS]
     assert min(lags) >= 8
     assert max(lags) <= 60
 
@@ -284,11 +284,11 @@ def doublings(source):
     for seed, plume in enumerate(puffs(source)):
         if plume.pm25.max() < 5:
             continue
-        unit = VocUnit.draw(stream(seed, "figures"), "sgp40")
+        unit = VocUnit.draw(make_stream(seed, "figures"), "sgp40")
         gas = ROOM_GAS[:, None] + plume.rows[GAS:CO2]
         gas = np.concatenate([np.repeat(ROOM_GAS[:, None], 300, axis=1), gas], axis=1)
         ppb = lagged((unit.answer @ gas)[None, :], unit.lag_s)[0].astype(np.float32)
-        raw = unit.read_raw(stream(seed, "raw"), ppb, np.full(ppb.size, 50, np.float32), 0.0)
+        raw = unit.read_raw(make_stream(seed, "raw"), ppb, np.full(ppb.size, 50, np.float32), 0.0)
         means = smoothed(raw[200:].astype(float), 10)
         got.append((means[:10].mean() - means.min()) / RAW_SPAN)
     return np.percentile(got, 90)
@@ -310,6 +310,6 @@ def test_gas_of_vaping_by_device(source, low, high):
 
 
 def test_sgp40_ticks_of_a_doubling():
-    ticks = [VocUnit.draw(stream(s, "figures"), "sgp40").ticks for s in range(200)]
+    ticks = [VocUnit.draw(make_stream(s, "figures"), "sgp40").ticks for s in range(200)]
     assert np.median(ticks) == pytest.approx(870, abs=30)
     assert 710 <= min(ticks) < max(ticks) <= 1030

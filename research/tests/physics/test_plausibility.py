@@ -27,7 +27,7 @@ from sensor_sim.physics.aerosol import BIN_MASS_UG, N_BINS, PM_FRACTION
 from sensor_sim.physics.plume import CO2, GAS, WATER
 from sensor_sim.school import draw_school
 from sensor_sim.simulate import simulate
-from sensor_sim.streams import stream
+from sensor_sim.streams import make_stream
 
 MONDAY = 20_703 * 86_400.0
 SEEDS = range(60)
@@ -283,10 +283,10 @@ def test_noise_against_level_is_that_recorded(cadr, part):
         mid = np.sqrt(low * high)
         unit_sd = []
         for seed in range(10):
-            unit = PmUnit.draw(stream(seed, "noise"), part)
+            unit = PmUnit.draw(make_stream(seed, "noise"), part)
             n = unit.part.channels.index("pm25")
             signal = np.full((len(unit.part.channels), 2000), mid, np.float32)
-            read = unit.read(stream(seed, "read"), signal, 1)[n]
+            read = unit.read(make_stream(seed, "read"), signal, 1)[n]
             unit_sd.append(residual(read.astype(float)).std())
         assert 0.4 < np.median(unit_sd) / np.median(real) < 2.5, (part, mid, unit_sd, real)
     assert compared >= 2

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from sensor_sim.physics.room import Place, RoomAir, SensorPlace, compute_arrival, compute_zones
-from sensor_sim.streams import stream
+from sensor_sim.streams import make_stream
 
 
 def draw(seed):
-    rng = stream(seed, "test")
+    rng = make_stream(seed, "test")
     return RoomAir.draw(rng), SensorPlace.draw(rng), Place.draw(rng)
 
 

@@ -12,7 +12,7 @@ from research.worlds.filaments.balance import water_full
 from research.worlds.filaments.rooms import CENTERS_UM, wander
 from research.worlds.world import COLUMNS
 from sensor_sim.devices.voc_index import VocIndex
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ def observe(rng: np.random.Generator, sensor: Sensor, air: Air) -> tuple[Floats,
     period = sensor.interval_s * (1 + rng.normal(0, 2e-4))
     time = rng.uniform(0.05, sensor.interval_s) + period * np.arange(int(n / period))
     time += np.clip(rng.normal(0, 0.02, time.size), -0.1, 0.1) * sensor.interval_s
-    time = time[(time < n - 0.01) & (rng.random(time.size) > log_uniform(rng, 2e-4, 0.02))]
+    time = time[(time < n - 0.01) & (rng.random(time.size) > draw_log(rng, 2e-4, 0.02))]
     for _ in range(rng.poisson(0.7 * n / 86_400)):  # no network, or no power
         begin = rng.uniform(0, n)
         time = time[(time < begin) | (time > begin + rng.exponential(600))]
@@ -102,9 +102,7 @@ def observe(rng: np.random.Generator, sensor: Sensor, air: Air) -> tuple[Floats,
     swell = ((1 + hygroscopic * wet / (1 - wet)) / (1 + hygroscopic))[:, None]
     tau = rng.uniform(1.5, 7.0)
     bins = sampled(air.bins.astype(float) * np.where(CENTERS_UM < 4, swell, 1.0), tau)
-    bins *= np.exp(log_uniform(rng, 0.01, 0.12) * wander(rng, at.size, 20 * 86_400 / period))[
-        :, None
-    ]
+    bins *= np.exp(draw_log(rng, 0.01, 0.12) * wander(rng, at.size, 20 * 86_400 / period))[:, None]
     columns = _PARTICLES[sensor.particles](rng, bins, max(1, window))
     if not sensor.has_counts:
         columns = {name: v for name, v in columns.items() if not name.startswith("n")}
@@ -250,7 +248,7 @@ def _gas(
     felt = np.maximum(gain * air.voc * (1 + np.clip(moist, -0.4, 0.4)), 0.005)
     tau = rng.uniform(5, 12)
     if gas in {"raw", "index", "raw+index"}:
-        least, slope = log_uniform(rng, 0.2, 1.0), rng.uniform(710, 1030)
+        least, slope = draw_log(rng, 0.2, 1.0), rng.uniform(710, 1030)
         keep = np.exp(-1 / tau)
         lagged, _ = lfilter([1 - keep], [1.0, -keep], felt, zi=[keep * felt[0]])
         drift = 25 * wander(rng, n // 60 + 2, 1000.0).repeat(60)[:n]

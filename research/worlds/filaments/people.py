@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from research.worlds.filaments.rooms import crowd, local
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,7 +137,7 @@ def plan(
 ) -> Program:
     """Draw all activities and events in a room during `span_s` seconds."""
     program = Program()
-    popularity = log_uniform(rng, 0.7, 1.4)
+    popularity = draw_log(rng, 0.7, 1.4)
     for time in _times(rng, span_s, _VISITS_H * nuisance_rate * popularity):
         _visit(rng, room, time, program)
     for name, per_day in _ACTS["rare"].items():
@@ -184,7 +184,7 @@ def perform(
     kind: str = "",
 ) -> None:
     """Add an act by its recipe; `kind` is "mask" if the act hides vaping."""
-    seconds = log_uniform(rng, *recipe.seconds)
+    seconds = draw_log(rng, *recipe.seconds)
     program.acts.append(Act(kind or recipe.kind, recipe.name, time, time + seconds))
     if recipe.stir:
         for step in np.arange(0, seconds, 20.0):
@@ -192,10 +192,10 @@ def perform(
     count = max(1, int(seconds / recipe.every_s))
     place = _place(rng, room, recipe.at)
     mass, voc, water = (
-        log_uniform(rng, *r) if r[0] else 0.0 for r in (recipe.mg, recipe.voc_mg, recipe.water_g)
+        draw_log(rng, *r) if r[0] else 0.0 for r in (recipe.mg, recipe.voc_mg, recipe.water_g)
     )
     heat = recipe.heat_j * (water or 1.0)
-    mmd, gsd = log_uniform(rng, *recipe.mmd), rng.uniform(*recipe.gsd)
+    mmd, gsd = draw_log(rng, *recipe.mmd), rng.uniform(*recipe.gsd)
     volatile, fine = rng.uniform(*recipe.volatile), rng.uniform(*recipe.fine)
     direction = _direction(rng, recipe.jet)
     of, oil = SUBSTANCES.index(recipe.of), SUBSTANCES.index("oil")
@@ -235,13 +235,13 @@ def _session(rng: np.random.Generator, room: Room, time: float, program: Program
     """Add a vaping session of 1-10 puffs 8-60 s apart; a quarter of sessions are masked."""
     style = str(rng.choice(list(_PUFF_MG), p=_STYLE_SHARES))
     puffs = int(np.clip(rng.geometric(0.28), 1, 10))
-    gap = log_uniform(rng, 8.0, 45.0)
+    gap = draw_log(rng, 8.0, 45.0)
     at_sink = rng.random() < 0.15
     place = _place(rng, room, "any" if at_sink else "stall")
     place[2] = rng.uniform(1.1, 1.6)
-    usual = log_uniform(rng, *_PUFF_MG[style])
-    haste = log_uniform(rng, 0.5, 1.6)
-    solvent = log_uniform(rng, 0.3, 1.3)
+    usual = draw_log(rng, *_PUFF_MG[style])
+    haste = draw_log(rng, 0.5, 1.6)
+    solvent = draw_log(rng, 0.3, 1.3)
     volatile = rng.uniform(0.1, 0.5) if style == "thc" else rng.uniform(0.75, 0.97)
     down = (
         rng.uniform(0.5, 1.0)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from research.worlds.world import EPOCH
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ class Room:
 def draw_room(rng: np.random.Generator) -> Room:
     """Draw a restroom of 18-80 m³; ASHRAE 62.1 gives 6-15 air changes an hour with the fan on."""
     height = rng.uniform(2.4, 3.0)
-    floor = log_uniform(rng, 18.0, 80.0) / height
+    floor = draw_log(rng, 18.0, 80.0) / height
     length = np.sqrt(floor * rng.uniform(1.1, 2.4))
     size = np.array([length, floor / length, height])
     count = int(np.clip(length / 1.1, 1, 6))
@@ -79,14 +79,14 @@ def draw_room(rng: np.random.Generator) -> Room:
         sink=np.array([rng.uniform(0.3, 0.8) * length, 0.4, 1.0]),
         stalls=stalls,
         fan=str(rng.choice(_FANS, p=[0.35, 0.25, 0.15, 0.15, 0.1])),
-        fan_on=log_uniform(rng, 3.0, 15.0),
-        fan_off=log_uniform(rng, 0.5, 2.0),
-        surface=log_uniform(rng, 1.0, 2.6),
-        swirl=log_uniform(rng, 0.008, 0.03),
+        fan_on=draw_log(rng, 3.0, 15.0),
+        fan_off=draw_log(rng, 0.5, 2.0),
+        surface=draw_log(rng, 1.0, 2.6),
+        swirl=draw_log(rng, 0.008, 0.03),
         temp=rng.uniform(18.5, 24.0),
         freshener_s=float(rng.choice([0.0, 900.0, 1800.0], p=[0.9, 0.05, 0.05])),
         has_shower=bool(rng.random() < 0.08),
-        walls_s=log_uniform(rng, 1200.0, 5400.0),
+        walls_s=draw_log(rng, 1200.0, 5400.0),
     )
 
 
@@ -152,10 +152,10 @@ def corridor(rng: np.random.Generator, seconds: NDArray[np.float64]) -> School:
     """Draw corridor air: PM2.5 mostly 3-12 µg/m³, CO2 737 +- 347 ppm, skewed TVOC (Dosumu 2025)."""
     step, n = float(seconds[1] - seconds[0]), seconds.size
     busy = np.asarray(lfilter([step / 1800], [1.0, -np.exp(-step / 1800)], crowd(seconds)))
-    level = log_uniform(rng, 4.0, 16.0) * (3.0 if rng.random() < 0.06 else 1.0)
+    level = draw_log(rng, 4.0, 16.0) * (3.0 if rng.random() < 0.06 else 1.0)
     return School(
         dust=level * np.exp(0.35 * wander(rng, n, 20_000.0, step)) * (1 + 0.2 * busy),
-        voc=log_uniform(rng, 0.08, 0.6) * np.exp(0.3 * wander(rng, n, 9000.0, step)),
+        voc=draw_log(rng, 0.08, 0.6) * np.exp(0.3 * wander(rng, n, 9000.0, step)),
         water=rng.uniform(6.5, 12.0) * np.exp(0.06 * wander(rng, n, 30_000.0, step)),
         co2=440 + 260 * busy * rng.uniform(0.7, 1.5) + 15 * wander(rng, n, 2000.0, step),
     )

@@ -21,7 +21,7 @@ from research.worlds.filaments.rooms import (
     wander,
 )
 from research.worlds.world import EPOCH, Happening, Readings
-from sensor_sim.streams import stream
+from sensor_sim.streams import make_stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,9 +56,9 @@ def filaments(
     for number in range(rooms):
         group = number // _ROOMS_OF_CORRIDOR
         if group not in schools:
-            schools[group] = corridor(stream(seed, "filaments corridor", group), steps)
+            schools[group] = corridor(make_stream(seed, "filaments corridor", group), steps)
         name = f"F{seed}-{number:03d}"
-        rng = stream(seed, "filaments room", number)
+        rng = make_stream(seed, "filaments room", number)
         room = draw_room(rng)
         program = plan(rng, room, span, vape_rate, nuisance_rate)
         simulated = _Simulation(rng, room, schools[group], program, steps)

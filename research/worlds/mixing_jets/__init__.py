@@ -15,7 +15,7 @@ These parameters are drawn from ranges in the fact sheet (log-uniformly unless n
 
 Assumptions of this world without a source: draft and circulation speeds, Gamma shape of
 fluctuations, the share that a stall or fan retains (up to 92%), hidden puffs (3-40% is exhaled
-visibly), fog of 0.05-2 mg/m³ above 80-92 %RH, people's habits, rates of rare acts.
+visibly), fog of 0.05-2 mg/m³ above 80-92% RH, people's habits, rates of rare acts.
 
 The initial spread of a puff and the reach of the exhaled jet are calibrated against
 - mean PM2.5 at 0.8 and 1.5 m of a vaper in 80 m³: 128 and 19 µg/m³ here, 188 and 19 published;

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from research.worlds.mixing_jets.air import Release, Room, log_uniform
+from research.worlds.mixing_jets.air import Release, Room, draw_log
 from research.worlds.mixing_jets.droplets import Aerosol
 
 if TYPE_CHECKING:
@@ -94,20 +94,20 @@ def vape(rng: np.random.Generator, room: Room, onset: float, style: str) -> Act:
     people = 1 if style == "stealth" else int(min(4, rng.geometric(0.62)))
     spot = near_stall(rng, room, 1.2) if rng.random() < 0.7 else anywhere(rng, room, 1.5)
     # a stall, a hood or a fan retains some of it
-    escaped = log_uniform(rng, 0.08, 1.0)
+    escaped = draw_log(rng, 0.08, 1.0)
     releases: list[Release] = []
     for _ in range(people):
         ranges = VAPE_STYLES[style if rng.random() < 0.8 else "disposable"]
         liquid = _vape_liquid(rng, ranges)
-        strength = log_uniform(rng, *ranges.puff_ug)
-        vapor = log_uniform(rng, *ranges.vapor_mg)
+        strength = draw_log(rng, *ranges.puff_ug)
+        vapor = draw_log(rng, *ranges.vapor_mg)
         terpene = ranges.terpene * rng.uniform(0.2, 1.8)
-        kept = log_uniform(rng, 0.03, 0.4) if style == "stealth" else escaped
+        kept = draw_log(rng, 0.03, 0.4) if style == "stealth" else escaped
         place = (spot[0] + rng.normal(0, 0.3), spot[1] + rng.normal(0, 0.3), spot[2])
         if style == "stealth" and rng.random() < 0.5:
             place = (place[0], place[1], 0.5)
         start = onset if not releases else onset + rng.uniform(0, 45)
-        gap = log_uniform(rng, 5, 60)
+        gap = draw_log(rng, 5, 60)
         for _ in range(min(int(rng.geometric(0.32)), 14)):
             throw = rng.normal(0, 0.35, 3) * (1, 1, 0.4)
             puff = strength * rng.lognormal(0, 0.4) * kept
@@ -133,7 +133,7 @@ def vape(rng: np.random.Generator, room: Room, onset: float, style: str) -> Act:
 
 def _vape_liquid(rng: np.random.Generator, ranges: VapeStyle) -> list[tuple[Aerosol, float]]:
     gsd, volatile = rng.uniform(*ranges.gsd), rng.uniform(*ranges.volatile)
-    e_fold = log_uniform(rng, *ranges.e_fold_s)
+    e_fold = draw_log(rng, *ranges.e_fold_s)
     # a droplet's water and PG evaporate first, more slowly in a dense plume
     fast = volatile * rng.uniform(0.05, 0.4)
     fast_s = e_fold * rng.uniform(0.1, 0.4)
@@ -148,26 +148,26 @@ def _vape_liquid(rng: np.random.Generator, ranges: VapeStyle) -> list[tuple[Aero
 
 def spray(rng: np.random.Generator, room: Room, onset: float, style: str = "") -> Act:
     """Spray from a can (deodorant, hair spray, freshener) once or for some seconds."""
-    length = log_uniform(rng, 0.5, 5)
-    gram = log_uniform(rng, 0.3, 5) * min(1.0, length)
-    aerosol_ug = log_uniform(rng, 10_000, 500_000) * min(1.0, length)
-    fine = log_uniform(rng, 0.002, 0.08)
+    length = draw_log(rng, 0.5, 5)
+    gram = draw_log(rng, 0.3, 5) * min(1.0, length)
+    aerosol_ug = draw_log(rng, 10_000, 500_000) * min(1.0, length)
+    fine = draw_log(rng, 0.002, 0.08)
     place = anywhere(rng, room, 1.4)
     if style == "dispenser":
         place, aerosol_ug, gram, length = (
             (place[0], place[1], room.size[2] - 0.5),
-            log_uniform(rng, 5_000, 60_000),
-            log_uniform(rng, 0.03, 0.2),
+            draw_log(rng, 5_000, 60_000),
+            draw_log(rng, 0.03, 0.2),
             0.3,
         )
     solvent = rng.uniform(0.5, 0.9)
     wet = Aerosol(
-        log_uniform(rng, 2.3, 8.8),
+        draw_log(rng, 2.3, 8.8),
         rng.uniform(1.8, 2.6),
         solvent * 0.7,
-        log_uniform(rng, 1, 10),
+        draw_log(rng, 1, 10),
         solvent * 0.3,
-        log_uniform(rng, 5, 60),
+        draw_log(rng, 5, 60),
     )
     tail = Aerosol(rng.uniform(0.2, 0.5), rng.uniform(1.5, 2.0))
     alcohol = rng.uniform(0.1, 0.9)
@@ -180,7 +180,7 @@ def spray(rng: np.random.Generator, room: Room, onset: float, style: str = "") -
         {
             "propellant": 1000 * gram * (1 - alcohol),
             "alcohol": 1000 * gram * alcohol,
-            "terpene": 1000 * gram * log_uniform(rng, 0.002, 0.05),
+            "terpene": 1000 * gram * draw_log(rng, 0.002, 0.05),
         },
         heat_k_m3=-0.3 * gram,
     )
@@ -190,13 +190,13 @@ def spray(rng: np.random.Generator, room: Room, onset: float, style: str = "") -
 def sanitizer(rng: np.random.Generator, room: Room, onset: float) -> Act:
     """Rub hands with alcohol, or apply perfume."""
     length = rng.uniform(20, 60)
-    grams = log_uniform(rng, 0.3, 2)
+    grams = draw_log(rng, 0.3, 2)
     release = Release(
         onset,
         length,
         near_basin(rng, room, 1.1),
         0.4,
-        gases={"alcohol": 1000 * grams, "terpene": 1000 * grams * log_uniform(rng, 1e-4, 0.02)},
+        gases={"alcohol": 1000 * grams, "terpene": 1000 * grams * draw_log(rng, 1e-4, 0.02)},
         water_g=0.4 * grams,
     )
     return Act("sanitizer", "", onset, onset + length, (release,))
@@ -204,7 +204,7 @@ def sanitizer(rng: np.random.Generator, room: Room, onset: float) -> Act:
 
 def clean(rng: np.random.Generator, room: Room, onset: float) -> Act:
     """Mop the floor with a cleaner, and spray and wipe surfaces."""
-    length = log_uniform(rng, 300, 2400)
+    length = draw_log(rng, 300, 2400)
     releases = [
         Release(
             onset + 0.3 * length,
@@ -212,30 +212,30 @@ def clean(rng: np.random.Generator, room: Room, onset: float) -> Act:
             anywhere(rng, room, 0.2),
             0.9,
             gases={
-                "alcohol": 1000 * log_uniform(rng, 0.5, 10),
-                "terpene": log_uniform(rng, 1, 100),
+                "alcohol": 1000 * draw_log(rng, 0.5, 10),
+                "terpene": draw_log(rng, 1, 100),
             },
-            water_g=log_uniform(rng, 20, 300),
+            water_g=draw_log(rng, 20, 300),
         ),
         Release(
             onset,
             length,
             anywhere(rng, room, 0.5),
             0.8,
-            ((_dust(rng), log_uniform(rng, 500, 8000)),),
+            ((_dust(rng), draw_log(rng, 500, 8000)),),
             co2_l=0.3 * length / 60,
         ),
     ]
     for _ in range(int(rng.integers(2, 10))):
-        solvent_g = log_uniform(rng, 0.02, 1)
-        mist = Aerosol(log_uniform(rng, 5, 30), 2.0, 0.9, log_uniform(rng, 1, 10))
+        solvent_g = draw_log(rng, 0.02, 1)
+        mist = Aerosol(draw_log(rng, 5, 30), 2.0, 0.9, draw_log(rng, 1, 10))
         releases.append(
             Release(
                 onset + rng.uniform(0, 0.6) * length,
                 rng.uniform(1, 20),
                 anywhere(rng, room, 1.0),
                 0.3,
-                ((mist, log_uniform(rng, 1000, 50_000)),),
+                ((mist, draw_log(rng, 1000, 50_000)),),
                 {"alcohol": 600 * solvent_g, "terpene": 20 * solvent_g},
             )
         )
@@ -253,30 +253,30 @@ def clean(rng: np.random.Generator, room: Room, onset: float) -> Act:
 
 def steam(rng: np.random.Generator, room: Room, onset: float) -> Act:
     """Run hot water until mirrors fog; the background adds fog near saturation."""
-    length = log_uniform(rng, 60, 900)
-    rise = log_uniform(rng, 0.04, 0.4)
+    length = draw_log(rng, 60, 900)
+    rise = draw_log(rng, 0.04, 0.4)
     release = Release(
         onset,
         length,
         near_basin(rng, room),
         0.5,
         water_g=rise * 19.4 * room.volume_m3,
-        heat_k_m3=log_uniform(rng, 0.5, 3) * room.volume_m3,
+        heat_k_m3=draw_log(rng, 0.5, 3) * room.volume_m3,
     )
     return Act("steam", "", onset, onset + length, (release,))
 
 
 def flush(rng: np.random.Generator, room: Room, onset: float) -> Act:
     """Flush a toilet: water droplets dry and leave a little salt."""
-    droplets = Aerosol(log_uniform(rng, 2, 8), 2.0, 0.995, 0.4)
+    droplets = Aerosol(draw_log(rng, 2, 8), 2.0, 0.995, 0.4)
     release = Release(
         onset,
         rng.uniform(4, 12),
         near_stall(rng, room),
         0.3,
-        ((droplets, log_uniform(rng, 30, 3000)),),
-        {"body": log_uniform(rng, 0.02, 3)},
-        water_g=log_uniform(rng, 0.2, 3),
+        ((droplets, draw_log(rng, 30, 3000)),),
+        {"body": draw_log(rng, 0.02, 3)},
+        water_g=draw_log(rng, 0.2, 3),
     )
     return Act("flush", "", onset, onset + release.length, (release,))
 
@@ -289,8 +289,8 @@ def tap(rng: np.random.Generator, room: Room, onset: float) -> Act:
         length,
         near_basin(rng, room),
         0.3,
-        gases={"terpene": log_uniform(rng, 0.01, 2)},
-        water_g=log_uniform(rng, 0.3, 8),
+        gases={"terpene": draw_log(rng, 0.01, 2)},
+        water_g=draw_log(rng, 0.3, 8),
         heat_k_m3=rng.uniform(0, 1),
     )
     return Act("tap", "", onset, onset + length, (release,))
@@ -306,11 +306,11 @@ def dry(rng: np.random.Generator, room: Room, onset: float) -> Act:
         near_basin(rng, room, 1.1),
         0.6,
         (
-            (motor, log_uniform(rng, 1, 300)),
-            (_dust(rng), log_uniform(rng, 10, 1000)),
+            (motor, draw_log(rng, 1, 300)),
+            (_dust(rng), draw_log(rng, 10, 1000)),
         ),
-        water_g=log_uniform(rng, 1, 8),
-        heat_k_m3=log_uniform(rng, 2, 30),
+        water_g=draw_log(rng, 1, 8),
+        heat_k_m3=draw_log(rng, 2, 30),
     )
     return Act("dryer", "", onset, onset + length, (release,))
 
@@ -321,13 +321,13 @@ def _dust(rng: np.random.Generator) -> Aerosol:
 
 def dust(rng: np.random.Generator, room: Room, onset: float) -> Act:
     """Raise dust with paper towels, a jacket or a crowd."""
-    length = log_uniform(rng, 10, 300)
+    length = draw_log(rng, 10, 300)
     release = Release(
         onset,
         length,
         anywhere(rng, room, 1.0),
         0.5,
-        ((_dust(rng), log_uniform(rng, 5, 100) * room.volume_m3),),
+        ((_dust(rng), draw_log(rng, 5, 100) * room.volume_m3),),
     )
     return Act("dust", "", onset, onset + length, (release,))
 
@@ -336,7 +336,7 @@ def smoke(rng: np.random.Generator, room: Room, onset: float) -> Act:
     """Smoke a cigarette, or part of one."""
     length = rng.uniform(60, 480)
     aerosol = Aerosol(rng.uniform(0.2, 0.4), rng.uniform(1.5, 2.0), 0.2, 300.0, density=1.2)
-    micrograms = length / 60 * log_uniform(rng, 1200, 3000)
+    micrograms = length / 60 * draw_log(rng, 1200, 3000)
     spot = near_stall(rng, room, 1.2)
     releases = []
     parts = max(2, int(length / rng.uniform(15, 40)))
@@ -349,7 +349,7 @@ def smoke(rng: np.random.Generator, room: Room, onset: float) -> Act:
                 spot,
                 0.2,
                 ((aerosol, micrograms * strength),),
-                {"smoke": length / 400 * log_uniform(rng, 5, 40) * strength},
+                {"smoke": length / 400 * draw_log(rng, 5, 40) * strength},
                 water_g=0.05,
                 heat_k_m3=1.0 * strength,
             )
@@ -359,32 +359,32 @@ def smoke(rng: np.random.Generator, room: Room, onset: float) -> Act:
 
 def burn(rng: np.random.Generator, room: Room, onset: float, kind: str) -> Act:
     """Burn incense or a candle, or let cooking leak in through the door."""
-    length = log_uniform(rng, 300, 3600)
+    length = draw_log(rng, 300, 3600)
     place = (0.1, rng.uniform(0.3, 0.7) * room.size[1], 1.5)
     if kind == "incense":
         place = anywhere(rng, room)
     aerosol = Aerosol(rng.uniform(0.2, 0.5), rng.uniform(1.5, 2.0), density=1.2)
-    micrograms = log_uniform(rng, 50, 500) * room.volume_m3 * max(1.0, length / 1200)
+    micrograms = draw_log(rng, 50, 500) * room.volume_m3 * max(1.0, length / 1200)
     release = Release(
         onset,
         length,
         place,
         0.6,
         ((aerosol, micrograms),),
-        {"smoke": log_uniform(rng, 0.05, 2) / 0.4 * room.volume_m3 * max(1.0, length / 1200)},
-        water_g=log_uniform(rng, 0.5, 5) * (20 if kind == "cooking" else 1),
+        {"smoke": draw_log(rng, 0.05, 2) / 0.4 * room.volume_m3 * max(1.0, length / 1200)},
+        water_g=draw_log(rng, 0.5, 5) * (20 if kind == "cooking" else 1),
     )
     return Act(kind, "", onset, onset + length, (release,))
 
 
 def mist(rng: np.random.Generator, room: Room, onset: float, kind: str) -> Act:
     """Run a nebulizer, a humidifier, or a fog machine whose fluid is glycol."""
-    length = log_uniform(rng, 60, 3000)
-    density = log_uniform(rng, 50, 2000)
+    length = draw_log(rng, 60, 3000)
+    density = draw_log(rng, 50, 2000)
     gases: dict[str, float] = {}
-    water_g = log_uniform(rng, 0.03, 0.25) * 19.4 * room.volume_m3
+    water_g = draw_log(rng, 0.03, 0.25) * 19.4 * room.volume_m3
     if kind == "fog":
-        length = log_uniform(rng, 15, 400)
+        length = draw_log(rng, 15, 400)
         volatile = rng.uniform(0.7, 0.95)
         aerosol = Aerosol(
             rng.uniform(0.5, 1.5),
@@ -392,10 +392,10 @@ def mist(rng: np.random.Generator, room: Room, onset: float, kind: str) -> Act:
             0.2 * volatile,
             10,
             0.8 * volatile,
-            log_uniform(rng, 60, 600),
+            draw_log(rng, 60, 600),
         )
         density *= 5
-        gases = {"glycol": density * room.volume_m3 / 1000 * log_uniform(rng, 0.3, 3)}
+        gases = {"glycol": density * room.volume_m3 / 1000 * draw_log(rng, 0.3, 3)}
         water_g *= 0.1
     else:
         # salt water dries at once and leaves salt particles with a fifth of the diameter
@@ -420,8 +420,8 @@ def stay(rng: np.random.Generator, room: Room, onset: float, length: float) -> R
         length,
         anywhere(rng, room, 1.3),
         0.9,
-        ((_dust(rng), log_uniform(rng, 20, 800)),),
-        {"body": log_uniform(rng, 0.1, 1.5)},
+        ((_dust(rng), draw_log(rng, 20, 800)),),
+        {"body": draw_log(rng, 0.1, 1.5)},
         water_g=length / 60 * rng.uniform(0.6, 1.2),
         heat_k_m3=length / 60 * rng.uniform(1, 3),
         co2_l=length / 60 * rng.uniform(0.2, 0.35),

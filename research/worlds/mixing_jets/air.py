@@ -284,6 +284,6 @@ def correlated(rng: np.random.Generator, n: int, seconds: float) -> Floats:
     return np.asarray(lfilter([np.sqrt(1 - a * a)], [1, -a], white))
 
 
-def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def draw_log(rng: np.random.Generator, low: float, high: float) -> float:
     """Draw a number whose logarithm is uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -14,7 +14,7 @@ import numpy as np
 
 from research.worlds.mixing_jets import acts
 from research.worlds.mixing_jets.acts import Act
-from research.worlds.mixing_jets.air import Room, correlated, log_uniform
+from research.worlds.mixing_jets.air import Room, correlated, draw_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -133,15 +133,15 @@ def _slow(rng: np.random.Generator, seconds: int, step: int, sigma: float) -> tu
 def _building_event(rng: np.random.Generator, seconds: int) -> BuildingEvent:
     style = str(rng.choice(["smoke", "mowing", "floor wax", "kitchen"]))
     start = rng.uniform(0, seconds)
-    hours = log_uniform(rng, 0.3, 8)
-    particles = log_uniform(rng, 10, 250)
+    hours = draw_log(rng, 0.3, 8)
+    particles = draw_log(rng, 10, 250)
     return BuildingEvent(
         style,
         start,
         min(start + 3600 * hours, seconds - 1),
         pm25=particles * {"smoke": 1, "mowing": 0.2, "floor wax": 0.02, "kitchen": 0.6}[style],
         coarse=particles * {"smoke": 0.1, "mowing": 2.0, "floor wax": 0.05, "kitchen": 0.1}[style],
-        ppm=log_uniform(rng, 0.05, 1)
+        ppm=draw_log(rng, 0.05, 1)
         * {"smoke": 1, "mowing": 0.3, "floor wax": 8, "kitchen": 1}[style],
     )
 
@@ -181,9 +181,9 @@ class Habits:
             "flush": rng.uniform(0.6, 0.9),
             "tap": rng.uniform(0.4, 0.85),
             "dryer": rng.uniform(0.2, 0.6) * (rng.random() < 0.6),
-            "sanitizer": log_uniform(rng, 0.01, 0.12) * (rng.random() < 0.6),
-            "spray": log_uniform(rng, 0.003, 0.08),
-            "dust": log_uniform(rng, 0.01, 0.15),
+            "sanitizer": draw_log(rng, 0.01, 0.12) * (rng.random() < 0.6),
+            "spray": draw_log(rng, 0.003, 0.08),
+            "dust": draw_log(rng, 0.01, 0.15),
         }
         acts_a_day = rng.uniform(150, 250) if busy else rng.uniform(20, 60)
         dispenser_s = rng.uniform(900, 3600) if busy and rng.random() < 0.15 else 0.0
@@ -191,7 +191,7 @@ class Habits:
             visitors=max(4.0, acts_a_day - (36_000 / dispenser_s if dispenser_s else 0))
             / sum(after.values()),
             after=after,
-            rare={kind: log_uniform(rng, *ends) for kind, ends in _RARE_PER_DAY.items()},
+            rare={kind: draw_log(rng, *ends) for kind, ends in _RARE_PER_DAY.items()},
             vape_factor=rng.lognormal(-0.18, 0.6),
             masked=rng.uniform(0, 0.3),
             dispenser_s=dispenser_s,
@@ -239,7 +239,7 @@ def happenings(
 
 
 def _visit(rng: np.random.Generator, room: Room, habits: Habits, onset: float) -> Iterator[Act]:
-    length = log_uniform(rng, 60, 400)
+    length = draw_log(rng, 60, 400)
     stay = acts.stay(rng, room, onset, length)
     yield Act("", "", onset, onset + length, (stay,))
     order = {"flush": 0.6, "spray": 0.7, "tap": 0.75, "dryer": 0.85, "sanitizer": 0.95, "dust": 0.5}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.signal import lfilter
 
-from research.worlds.mixing_jets.air import FAMILIES, correlated, log_uniform
+from research.worlds.mixing_jets.air import FAMILIES, correlated, draw_log
 from research.worlds.mixing_jets.droplets import (
     DIAMETERS_UM,
     Aerosol,
@@ -82,7 +82,7 @@ class Engine:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.gain = rng.lognormal(0, 0.2)
-        self.lag = log_uniform(rng, *self.lag_s)
+        self.lag = draw_log(rng, *self.lag_s)
         self.rows = np.vstack([ideal_mass(2.5), self.channels(rng)])
         ambient = AMBIENT.response(self.rows, 1.0)[:, 0]
         self.scale = self.gain * ambient[0] / ambient[1]
@@ -123,7 +123,7 @@ class Plantower(Engine):
         self.coarse_ratio = rng.uniform(0.9, 0.99)
         self.is_atmospheric = rng.random() < 0.6
         self.per_microgram = rng.uniform(0.8, 1.6)
-        self.full = log_uniform(rng, 1500, 10_000)
+        self.full = draw_log(rng, 1500, 10_000)
 
     def firmware(self, signal: Floats) -> Columns:  # noqa: D102
         pm25 = self.scale * signal[0]
@@ -175,7 +175,7 @@ class Sensirion(Engine):
     def tune(self, rng: np.random.Generator) -> None:  # noqa: D102
         self.extrapolated = rng.uniform(0.15, 0.6)
         self.count_gain = self.gain * rng.lognormal(0, 0.1)
-        self.full_cm3 = log_uniform(rng, 4000, 40_000)
+        self.full_cm3 = draw_log(rng, 4000, 40_000)
 
     def firmware(self, signal: Floats) -> Columns:  # noqa: D102
         # pulses overlap in dense plumes
@@ -217,7 +217,7 @@ class OpcN3(Engine):
         self.scale = self.gain * rng.uniform(0.5, 1.2)
         self.full = rng.uniform(70, 110)
         self.oversized = rng.uniform(0.8, 1.8)
-        self.dead_cm3 = log_uniform(rng, 400, 2000)
+        self.dead_cm3 = draw_log(rng, 400, 2000)
 
     def firmware(self, signal: Floats) -> Columns:  # noqa: D102
         pm25, pm1, pm10 = self.scale * np.maximum(signal[:3], 0)
@@ -355,7 +355,7 @@ class Unit:
         self.engine = self.model.engine(rng)
         self.gas = str(rng.choice(self.model.gas))
         self.mox = {
-            name: log_uniform(rng, *family.response) * rng.lognormal(0, 0.1)
+            name: draw_log(rng, *family.response) * rng.lognormal(0, 0.1)
             for name, family in FAMILIES.items()
         }
         self._has_climate = rng.random() < self.model.climate
@@ -364,7 +364,7 @@ class Unit:
         # to spare the laser, some units start the fan only before each reading
         self._wakes_s = rng.uniform(8, 30) if self.interval == 60 and rng.random() < 0.2 else 0.0
         self._warmth = rng.uniform(0.3, 5.0)
-        self._humidity_lag, self._heat_lag = log_uniform(rng, 8, 60), log_uniform(rng, 30, 300)
+        self._humidity_lag, self._heat_lag = draw_log(rng, 8, 60), draw_log(rng, 30, 300)
 
     def case_humidity(self, air_humidity: Floats, temperature: Floats) -> Floats:
         """Return the relative humidity in the warm case, %."""
@@ -394,7 +394,7 @@ class Unit:
         time = np.arange(skip + rng.uniform(0, self.interval), seconds - 1, self.interval * drift)
         jitter = rng.choice([0.0, 0.02, 0.3]) * min(1.0, self.interval / 2)
         time = np.clip(time + jitter * rng.standard_normal(time.size), skip, seconds - 1)
-        kept = rng.random(time.size) >= log_uniform(rng, 1e-4, 0.03)
+        kept = rng.random(time.size) >= draw_log(rng, 1e-4, 0.03)
         for start, end in outages:
             kept &= (time < start) | (time >= end)
         time = np.sort(time[kept])
@@ -406,9 +406,9 @@ class Unit:
         rng, days = self._rng, seconds / 86_400
         outages = []
         boots = [0]
-        for _ in range(rng.poisson(log_uniform(rng, 0.05, 2) * days)):
+        for _ in range(rng.poisson(draw_log(rng, 0.05, 2) * days)):
             start = rng.uniform(3600, seconds)
-            end = start + log_uniform(rng, 20, 3600)
+            end = start + draw_log(rng, 20, 3600)
             outages.append((start, end))
             if rng.random() < 0.5 and end < seconds - 200:
                 boots.append(int(end))
@@ -496,7 +496,7 @@ class Unit:
 
     def _gases(self, air: Air, boots: list[int]) -> Columns:
         rng = self._rng
-        felt = _lagged(air.mox, log_uniform(rng, 5, 12))
+        felt = _lagged(air.mox, draw_log(rng, 5, 12))
         if self.gas == "sgp4x":
             return self._sensirion_gas(air, felt, boots)
         if self.gas == "sgp30":

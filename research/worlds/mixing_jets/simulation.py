@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from research.worlds.mixing_jets.acts import Act
-from research.worlds.mixing_jets.air import Inlet, Room, correlated, log_uniform
+from research.worlds.mixing_jets.air import Inlet, Room, correlated, draw_log
 from research.worlds.mixing_jets.day import (
     Habits,
     School,
@@ -57,7 +57,7 @@ def mixing_jets(
 
 def draw_room(rng: np.random.Generator) -> Room:
     """Draw a restroom of 15-80 m³ with a sensor on the ceiling or high on a wall."""
-    volume, height = log_uniform(rng, 15, 80), rng.uniform(2.4, 3.2)
+    volume, height = draw_log(rng, 15, 80), rng.uniform(2.4, 3.2)
     shape = rng.uniform(1.0, 2.2)
     wide = np.sqrt(volume / height / shape)
     size = (wide * shape, wide, height)
@@ -71,11 +71,11 @@ def draw_room(rng: np.random.Generator) -> Room:
     return Room(
         size=size,
         sensor=sensor,
-        mixing_s=log_uniform(rng, 60, 300),
-        draft_m_s=log_uniform(rng, 0.05, 0.35),
-        eddy_s=log_uniform(rng, 3, 15),
-        drift_m_s=log_uniform(rng, 0.03, 0.2),
-        gamma_shape=log_uniform(rng, 0.5, 5),
+        mixing_s=draw_log(rng, 60, 300),
+        draft_m_s=draw_log(rng, 0.05, 0.35),
+        eddy_s=draw_log(rng, 3, 15),
+        drift_m_s=draw_log(rng, 0.03, 0.2),
+        gamma_shape=draw_log(rng, 0.5, 5),
         deposition=rng.uniform(1.0, 2.6),
     )
 
@@ -84,7 +84,7 @@ def _simulate_room(
     rng: np.random.Generator, name: str, school: School, rates: tuple[float, float]
 ) -> tuple[Floats, dict[str, Floats], list[Happening]]:
     room, unit, habits = draw_room(rng), Unit(rng), Habits.draw(rng)
-    changes = air_changes(rng, school, log_uniform(rng, 1.5, 14), log_uniform(rng, 0.5, 2))
+    changes = air_changes(rng, school, draw_log(rng, 1.5, 14), draw_log(rng, 0.5, 2))
     base = np.clip(rng.lognormal(np.log(7), 0.65), 2, 40) * school.outdoor
     inlet = Inlet(room, unit.engine.rows, unit.mox, changes, rng)
     done: list[tuple[Act, Floats]] = []
@@ -142,7 +142,7 @@ def _background(
     smell = np.clip(rng.lognormal(np.log(0.25), 1.1), 0.03, 5)
     mox_base = smell * np.exp(np.interp(np.arange(n), *_knots(rng, n)))
     for event in school.events:
-        leak = log_uniform(rng, 0.05, 1.0)
+        leak = draw_log(rng, 0.05, 1.0)
         course = leak * site_release(event, n)
         fine += event.pm25 * course
         coarse += event.coarse * course
@@ -171,7 +171,7 @@ def _background(
     dust = Aerosol(rng.uniform(4, 8), 2.0, density=1.8)
     particles += dust.response(rows, 1.0)[:, :1] * coarse
     near = rng.uniform(80, 92)
-    fog = log_uniform(rng, 50, 2000) * np.clip((humidity - near) / (100 - near), 0, 1) ** 1.5
+    fog = draw_log(rng, 50, 2000) * np.clip((humidity - near) / (100 - near), 0, 1) ** 1.5
     fog *= (water > 0.4) * np.exp(0.4 * correlated(rng, n, 6))
     droplets = Aerosol(rng.uniform(2, 6), 1.8)
     particles += droplets.response(rows, 1.0)[:, :1] * fog

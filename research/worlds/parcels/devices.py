@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from research.worlds.parcels.draws import Floats, lagged, log_normal, log_uniform, wander
+from research.worlds.parcels.draws import Floats, draw_log, lagged, log_normal, wander
 from research.worlds.parcels.gas_sensors import sense_gas
 from research.worlds.parcels.particle_sensors import Unit, sense_particles
 from research.worlds.parcels.schedule import WARM_UP_S
@@ -136,17 +136,15 @@ def _break_line(
     a_day = day.school.outages * day.hours / 24 * log_normal(rng, 0.6, 0.8)
     for _ in range(rng.poisson(a_day)):
         start = rng.uniform(0, day.hours * 3600)
-        is_sent &= ~((time > start) & (time < start + log_uniform(rng, 20, 2400)))
+        is_sent &= ~((time > start) & (time < start + draw_log(rng, 20, 2400)))
     for _ in range(rng.poisson(0.6 * day.hours / 24)):
         first = rng.integers(samples)
-        hung = slice(first, first + int(log_uniform(rng, 20, 400) / unit.interval_s) + 1)
+        hung = slice(first, first + int(draw_log(rng, 20, 400) / unit.interval_s) + 1)
         for name in optical:
             columns[name][hung] = columns[name][first]
     if rng.random() < 0.25:
-        for sample in rng.integers(
-            0, samples, rng.poisson(log_uniform(rng, 1, 12) * day.hours / 24)
-        ):
-            factor = log_uniform(rng, 1.5, 8)
+        for sample in rng.integers(0, samples, rng.poisson(draw_log(rng, 1, 12) * day.hours / 24)):
+            factor = draw_log(rng, 1.5, 8)
             for name in ("pm1", "pm25", "pm10"):
                 if name in columns:
                     columns[name][sample] = np.round(columns[name][sample] * factor + factor)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from research.worlds.parcels.draws import Floats, lagged, log_uniform, wander
+from research.worlds.parcels.draws import Floats, draw_log, lagged, wander
 from sensor_sim.devices.voc_index import VocIndex
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ def sense_gas(rng: Generator, kind: str, air: Air) -> GasSignal:
 def _ticks(rng: Generator, effect: Floats, rh: Floats) -> NDArray[np.int64]:
     """Return the raw signal of an SGP4x: the logarithm of its resistance."""
     seconds = len(effect)
-    half_effect = log_uniform(rng, 200, 1000)
+    half_effect = draw_log(rng, 200, 1000)
     per_doubling = rng.uniform(710, 1030)
     clean = rng.uniform(29500, 33500)
-    per_rh = rng.choice([log_uniform(rng, 0.5, 4), log_uniform(rng, 5, 28)], p=[0.7, 0.3])
+    per_rh = rng.choice([draw_log(rng, 0.5, 4), draw_log(rng, 5, 28)], p=[0.7, 0.3])
     humid = lagged(rh, rng.uniform(3, 10)) - 45
     ticks: Floats = (
         clean
@@ -74,7 +74,7 @@ def _sgp30(rng: Generator, effect: Floats, rh: Floats) -> Floats:
     seconds = len(effect)
     low = np.quantile(effect, 0.03) * rng.uniform(0.5, 1.05)
     baseline = np.minimum(low, lagged(effect, 40000))
-    ppb = np.maximum(0, (effect - baseline)) * log_uniform(rng, 0.6, 2.2)
+    ppb = np.maximum(0, (effect - baseline)) * draw_log(rng, 0.6, 2.2)
     ppb = (
         ppb * np.exp(wander(rng, seconds, 600, 0.05, 5))
         + np.abs(wander(rng, seconds, 15, rng.uniform(1, 7)))
@@ -87,7 +87,7 @@ def _sgp30(rng: Generator, effect: Floats, rh: Floats) -> Floats:
 def _estimate(rng: Generator, kind: str, effect: Floats, rh: Floats) -> Floats:
     """Return the concentration that the firmware estimates from the resistance, ppb."""
     seconds = len(effect)
-    gain = log_uniform(rng, 0.5, 1.8)
+    gain = draw_log(rng, 0.5, 1.8)
     ppb = gain * effect ** rng.uniform(0.85, 1.05)
     ppb = ppb * np.exp(wander(rng, seconds, 3000, 0.08, 30)) * (
         1 + 0.004 * rng.uniform(0, 4) * (rh - lagged(rh, 1800))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from research.worlds.parcels.draws import Floats, lagged, log_uniform, wander
+from research.worlds.parcels.draws import Floats, draw_log, lagged, wander
 from research.worlds.parcels.substances import BINS, DIAMETER, PM1, PM25
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _plantower_counts(unit: Unit, fine: Floats, coarse: Floats, big: Floats) -> 
     """Return the counts, which the firmware mostly derives from the mass."""
     rng = unit.rng
     above_03 = 1.85 * np.maximum(fine, 0.05) ** rng.uniform(0.88, 0.96)
-    above_03 = above_03 * log_uniform(rng, 0.8, 1.4) * (1 - 0.3 * big)
+    above_03 = above_03 * draw_log(rng, 0.8, 1.4) * (1 - 0.3 * big)
     shares = (
         1,
         rng.uniform(0.26, 0.33),

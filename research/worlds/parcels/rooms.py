@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from research.worlds.parcels.draws import Floats, lagged, log_normal, log_uniform, wander
+from research.worlds.parcels.draws import Floats, draw_log, lagged, log_normal, wander
 from research.worlds.parcels.schedule import WARM_UP_S, School, crowd
 from research.worlds.parcels.substances import DIAMETER
 
@@ -105,7 +105,7 @@ def draw_room(school: School, number: int, hours: float) -> Room:
     read_s = int(hours * 3600) + WARM_UP_S
     all_s = read_s + AFTERMATH_S
     height = rng.uniform(2.35, 3.4)
-    volume = log_uniform(rng, 15, 80)
+    volume = draw_log(rng, 15, 80)
     aspect = rng.uniform(1, 2.6)
     area = volume / height
     length = np.sqrt(area * aspect)
@@ -123,14 +123,14 @@ def draw_room(school: School, number: int, hours: float) -> Room:
     minutes = school.first_hour * 60 + (np.arange(all_s // 60 + 2) * 60 - WARM_UP_S) / 60
     busy, vaping = crowd(school, np.maximum(minutes, 0))
     is_quiet = rng.random() < 0.25
-    peak_visits = log_uniform(rng, 5, 14) if is_quiet else log_uniform(rng, 22, 60)
+    peak_visits = draw_log(rng, 5, 14) if is_quiet else draw_log(rng, 22, 60)
     air_changes = _draw_air_changes(rng, school, np.repeat(busy, 60)[:all_s] * peak_visits)
-    still_diffusivity = log_uniform(rng, 0.003, 0.011)
-    speed = log_uniform(rng, 0.012, 0.07)
+    still_diffusivity = draw_log(rng, 0.003, 0.011)
+    speed = draw_log(rng, 0.012, 0.07)
     cell_x = wander(rng, all_s, rng.uniform(200, 900), speed, 5) + rng.normal(0, speed)
     cell_y = wander(rng, all_s, rng.uniform(200, 900), speed * 0.8, 5)
     cell_y += rng.normal(0, speed * 0.7)
-    drift = log_uniform(rng, 0.008, 0.045)
+    drift = draw_log(rng, 0.008, 0.045)
     to_grille = np.sign(grille[:2] - door[:2])
     drift_x = wander(rng, all_s, rng.uniform(60, 300), drift, 5)
     drift_y = wander(rng, all_s, rng.uniform(60, 300), drift, 5)
@@ -174,7 +174,7 @@ def _in_ceiling(rng: Generator, box: Floats, *, below: float) -> Floats:
 
 def _draw_air_changes(rng: Generator, school: School, visits: Floats) -> Floats:
     """Draw a ventilation schedule; `visits` are per hour, by second."""
-    high, low = log_uniform(rng, 3, 15), log_uniform(rng, 0.5, 2)
+    high, low = draw_log(rng, 3, 15), draw_log(rng, 0.5, 2)
     control = str(
         rng.choice(
             ["always", "timed", "presence", "broken", "cycle", "window"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from research.worlds.parcels.day import Act, Day, Liquid
-from research.worlds.parcels.draws import log_uniform
+from research.worlds.parcels.draws import draw_log
 from research.worlds.parcels.schedule import WARM_UP_S
 from research.worlds.parcels.sprays import press
 from research.worlds.parcels.substances import ALCOHOL, GLYCEROL, SMOKE, TERPENE, mode
@@ -68,24 +68,24 @@ def _clean_room(day: Day, start: float) -> None:
         place = room.place(str(rng.choice(["bowl", "mirror", "sink"])))
         press(day, time, place, "trigger" if rng.random() < 0.85 else "freshener")
     if has_mop:
-        gas = log_uniform(rng, 300, 9000)
+        gas = draw_log(rng, 300, 9000)
         day.release(
             start + 0.4 * duration,
             room.place("floor"),
             duration=rng.uniform(600, 2400),
             parcels=60,
             gases={ALCOHOL: gas * 0.7, TERPENE: gas * 0.12},
-            water=log_uniform(rng, 2e4, 2.5e5),
+            water=draw_log(rng, 2e4, 2.5e5),
             rise=0.02,
             radius=0.5,
             is_drying=True,
             scatter=0.8,
         )
-    mass = log_uniform(rng, 1, 25)
+    mass = draw_log(rng, 1, 25)
     day.release(
         start,
         room.place("any"),
-        mode(mass, rng.uniform(3.5, 8), 2.0) + mode(mass * log_uniform(rng, 0.005, 0.06), 0.5, 1.8),
+        mode(mass, rng.uniform(3.5, 8), 2.0) + mode(mass * draw_log(rng, 0.005, 0.06), 0.5, 1.8),
         duration=duration,
         parcels=60,
         rise=0.04,
@@ -99,7 +99,7 @@ def _clean_room(day: Day, start: float) -> None:
 
 def _run_showers(day: Day) -> None:
     rng, room = day.rng, day.room
-    a_day = log_uniform(rng, 2, 12)
+    a_day = draw_log(rng, 2, 12)
     for start in rng.uniform(-WARM_UP_S, day.end, rng.poisson(a_day * day.hours / 24)):
         minute = min(len(room.busy) - 1, day.index(start) // 60)
         if room.busy[minute] > 0.01 or rng.random() < 0.1:
@@ -121,7 +121,7 @@ def _draw_start(day: Day) -> float:
 def _smoke_cigarette(day: Day) -> None:
     rng = day.rng
     start, duration = _draw_start(day), rng.uniform(2, 8) * 60
-    mass = rng.uniform(1.5, 3) * duration / 60 * log_uniform(rng, 0.2, 1)
+    mass = rng.uniform(1.5, 3) * duration / 60 * draw_log(rng, 0.2, 1)
     where = str(rng.choice(["stall", "fan", "any"], p=[0.6, 0.2, 0.2]))
     day.release(
         start,
@@ -129,9 +129,9 @@ def _smoke_cigarette(day: Day) -> None:
         mode(mass, rng.uniform(0.2, 0.42), rng.uniform(1.5, 2.0)),
         duration=duration,
         parcels=int(duration / 5),
-        gases={SMOKE: log_uniform(rng, 5, 40)},
+        gases={SMOKE: draw_log(rng, 5, 40)},
         water=300,
-        liquid=Liquid(0.2, log_uniform(rng, 1e-4, 6e-4), 50.0),
+        liquid=Liquid(0.2, draw_log(rng, 1e-4, 6e-4), 50.0),
         rise=0.3,
         rise_time=10,
         radius=0.1,
@@ -144,14 +144,14 @@ def _smoke_cigarette(day: Day) -> None:
 def _simulate_rare(day: Day, rate: float) -> None:
     rng = day.rng
     rare = (
-        ("incense", log_uniform(rng, 0.01, 0.12), _burn_incense),
+        ("incense", draw_log(rng, 0.01, 0.12), _burn_incense),
         (
             "cooking",
-            log_uniform(rng, 0.01, 0.12) if rng.random() < 0.8 else log_uniform(rng, 0.4, 2),
+            draw_log(rng, 0.01, 0.12) if rng.random() < 0.8 else draw_log(rng, 0.4, 2),
             _let_cooking_in,
         ),
-        ("fog", log_uniform(rng, 0.005, 0.05), _make_fog),
-        ("nebulizer", log_uniform(rng, 0.02, 0.15), _nebulize),
+        ("fog", draw_log(rng, 0.005, 0.05), _make_fog),
+        ("nebulizer", draw_log(rng, 0.02, 0.15), _nebulize),
     )
     for kind, a_day, release in rare:
         for _ in range(rng.poisson(rate * a_day * (day.hours / 24))):
@@ -162,7 +162,7 @@ def _simulate_rare(day: Day, rate: float) -> None:
 def _burn_incense(day: Day, start: float) -> float:
     rng = day.rng
     duration = rng.uniform(5, 50) * 60
-    mass = log_uniform(rng, 0.1, 0.8) * duration / 60
+    mass = draw_log(rng, 0.1, 0.8) * duration / 60
     day.release(
         start,
         day.room.place("any"),
@@ -170,8 +170,8 @@ def _burn_incense(day: Day, start: float) -> float:
         duration=duration,
         parcels=int(min(150, duration / 9)),
         gases={
-            SMOKE: mass * log_uniform(rng, 0.3, 4),
-            TERPENE: mass * log_uniform(rng, 0.1, 1),
+            SMOKE: mass * draw_log(rng, 0.3, 4),
+            TERPENE: mass * draw_log(rng, 0.1, 1),
         },
         rise=0.3,
         radius=0.1,
@@ -182,7 +182,7 @@ def _burn_incense(day: Day, start: float) -> float:
 def _let_cooking_in(day: Day, start: float) -> float:
     rng = day.rng
     duration = rng.uniform(10, 60) * 60
-    mass = log_uniform(rng, 0.1, 1.2) * duration / 60
+    mass = draw_log(rng, 0.1, 1.2) * duration / 60
     day.release(
         start,
         day.room.door,
@@ -190,10 +190,10 @@ def _let_cooking_in(day: Day, start: float) -> float:
         duration=duration,
         parcels=int(min(150, duration / 10)),
         gases={
-            ALCOHOL: mass * log_uniform(rng, 0.5, 20),
-            SMOKE: mass * log_uniform(rng, 0.1, 1),
+            ALCOHOL: mass * draw_log(rng, 0.5, 20),
+            SMOKE: mass * draw_log(rng, 0.1, 1),
         },
-        water=log_uniform(rng, 1e3, 3e4),
+        water=draw_log(rng, 1e3, 3e4),
         rise=0.05,
         radius=0.6,
         scatter=0.3,
@@ -204,16 +204,16 @@ def _let_cooking_in(day: Day, start: float) -> float:
 def _make_fog(day: Day, start: float) -> float:
     rng = day.rng
     duration = rng.uniform(1, 8) * 60
-    mass = log_uniform(rng, 20, 300)
+    mass = draw_log(rng, 20, 300)
     day.release(
         start,
         day.room.place("any") * np.array([1, 1, 0.3]),
         mode(mass, rng.uniform(0.8, 2.5), 1.6),
         duration=duration,
         parcels=int(max(30, duration / 6)),
-        gases={GLYCEROL: mass * log_uniform(rng, 0.5, 3)},
+        gases={GLYCEROL: mass * draw_log(rng, 0.5, 3)},
         water=3e4,
-        liquid=Liquid(rng.uniform(0.8, 0.97), log_uniform(rng, 0.004, 0.02), 0.6),
+        liquid=Liquid(rng.uniform(0.8, 0.97), draw_log(rng, 0.004, 0.02), 0.6),
         jet=(0.8, 0.3, 0.1),
         rise=0.05,
         rise_time=10,
@@ -226,14 +226,14 @@ def _make_fog(day: Day, start: float) -> float:
 def _nebulize(day: Day, start: float) -> float:
     rng = day.rng
     duration = rng.uniform(3, 30) * 60
-    mass = log_uniform(rng, 0.02, 0.5) * duration / 60
+    mass = draw_log(rng, 0.02, 0.5) * duration / 60
     day.release(
         start,
         day.room.place("any"),
         mode(mass, rng.uniform(0.15, 0.35), 1.7) + mode(mass * 3, rng.uniform(3, 5), 1.7),
         duration=duration,
         parcels=int(min(120, duration / 7)),
-        water=log_uniform(rng, 2e3, 5e4),
+        water=draw_log(rng, 2e3, 5e4),
         liquid=Liquid(0.85, 250.0 * max(0.02, 1 - day.school.rh / 100), 2e4),
         rise=0.05,
         radius=0.15,

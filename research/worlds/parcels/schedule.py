@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from research.worlds.parcels.draws import Floats, log_normal, log_uniform
+from research.worlds.parcels.draws import Floats, draw_log, log_normal
 from research.worlds.parcels.substances import ALCOHOL, SMOKE, TERPENE, mode, to_bins
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def draw_school(seed: int, hours: float) -> School:
         lessons=lessons,
         lunch_after=int(np.ceil(lessons / 2)) + int(rng.integers(-1, 1)),
         evening=rng.uniform(0, 0.5) if rng.random() < 0.5 else rng.uniform(0, 0.08),
-        lesson_share=log_uniform(rng, 0.06, 0.3),
+        lesson_share=draw_log(rng, 0.06, 0.3),
         lesson_vaping=rng.uniform(0.4, 0.95),
         weekend=float(rng.choice([0.01, 0.05, 0.3], p=[0.5, 0.3, 0.2])),
         pm25=log_normal(rng, 7, 0.65, 2, 38),
@@ -130,8 +130,8 @@ def draw_school(seed: int, hours: float) -> School:
         temp=rng.uniform(17, 26),
         co2=rng.uniform(405, 470),
         styles=rng.dirichlet(np.array([2.2, 2.6, 0.8, 1.1, 1.0])),
-        spray=log_uniform(rng, 0.004, 0.045),
-        sanitizer=rng.choice([0, 1], p=[0.35, 0.65]) * log_uniform(rng, 0.02, 0.25),
+        spray=draw_log(rng, 0.004, 0.045),
+        sanitizer=rng.choice([0, 1], p=[0.35, 0.65]) * draw_log(rng, 0.02, 0.25),
         has_dryers=rng.random() < 0.65,
         cleaning_hours=sorted(
             rng.choice(
@@ -140,16 +140,16 @@ def draw_school(seed: int, hours: float) -> School:
                 replace=False,
             )
         ),
-        smoking=log_uniform(rng, 0.02, 0.5),
+        smoking=draw_log(rng, 0.02, 0.5),
         particle_sensors=rng.dirichlet(np.full(8, 0.55)) * 0.85 + 0.15 / 8,
         voc_sensors=rng.dirichlet(np.full(6, 0.8)) * 0.85 + 0.15 / 6,
-        outages=log_uniform(rng, 0.3, 3),
+        outages=draw_log(rng, 0.3, 3),
         site_events=_draw_site_events(rng, hours),
     )
 
 
 def _draw_site_events(rng: Generator, hours: float) -> list[SiteEvent]:
-    a_day = log_uniform(rng, 0.15, 1.3)
+    a_day = draw_log(rng, 0.15, 1.3)
     return [_draw_site_event(rng, hours) for _ in range(rng.poisson(a_day * max(hours, 4) / 24))]
 
 
@@ -164,30 +164,30 @@ def _draw_site_event(rng: Generator, hours: float) -> SiteEvent:
     gases: dict[int, float] = {}
     if style == "wildfire":
         duration = rng.uniform(1, 10) * 3600
-        particles = mode(log_uniform(rng, 15, 150), rng.uniform(0.25, 0.45), 1.7)
-        gases = {SMOKE: log_uniform(rng, 0.02, 0.3)}
+        particles = mode(draw_log(rng, 15, 150), rng.uniform(0.25, 0.45), 1.7)
+        gases = {SMOKE: draw_log(rng, 0.02, 0.3)}
     elif style == "mowing":
         duration = rng.uniform(15, 70) * 60
-        particles = mode(log_uniform(rng, 10, 120), rng.uniform(4, 9), 2.1)
-        particles += mode(log_uniform(rng, 1, 15), 0.3, 1.8)
-        gases = {TERPENE: log_uniform(rng, 0.05, 1), SMOKE: log_uniform(rng, 0.02, 0.4)}
+        particles = mode(draw_log(rng, 10, 120), rng.uniform(4, 9), 2.1)
+        particles += mode(draw_log(rng, 1, 15), 0.3, 1.8)
+        gases = {TERPENE: draw_log(rng, 0.05, 1), SMOKE: draw_log(rng, 0.02, 0.4)}
     elif style == "hvac":
         duration = rng.uniform(2, 15) * 60
-        particles = mode(log_uniform(rng, 5, 80), rng.uniform(2.5, 6), 2.1)
-        particles += mode(log_uniform(rng, 1, 8), 0.5, 1.8)
+        particles = mode(draw_log(rng, 5, 80), rng.uniform(2.5, 6), 2.1)
+        particles += mode(draw_log(rng, 1, 8), 0.5, 1.8)
     elif style == "wax":
         duration = rng.uniform(0.5, 4) * 3600
-        particles = mode(log_uniform(rng, 0.5, 4), 0.4, 1.8)
-        gases = {ALCOHOL: log_uniform(rng, 0.5, 15), TERPENE: log_uniform(rng, 0.2, 4)}
+        particles = mode(draw_log(rng, 0.5, 4), 0.4, 1.8)
+        gases = {ALCOHOL: draw_log(rng, 0.5, 15), TERPENE: draw_log(rng, 0.2, 4)}
     elif style == "burnt":
         duration = rng.uniform(5, 40) * 60
-        particles = mode(log_uniform(rng, 20, 300), rng.uniform(0.2, 0.4), 1.7)
-        gases = {SMOKE: log_uniform(rng, 0.1, 2)}
+        particles = mode(draw_log(rng, 20, 300), rng.uniform(0.2, 0.4), 1.7)
+        gases = {SMOKE: draw_log(rng, 0.1, 2)}
     else:
         duration = rng.uniform(0.3, 3) * 3600
-        particles = mode(log_uniform(rng, 10, 100), rng.uniform(4, 9), 2.2)
-        particles += mode(log_uniform(rng, 2, 15), 0.35, 1.8)
-        gases = {SMOKE: log_uniform(rng, 0.02, 0.3)}
+        particles = mode(draw_log(rng, 10, 100), rng.uniform(4, 9), 2.2)
+        particles += mode(draw_log(rng, 2, 15), 0.35, 1.8)
+        gases = {SMOKE: draw_log(rng, 0.02, 0.3)}
     return SiteEvent(style, start, duration, to_bins(particles), gases)
 
 

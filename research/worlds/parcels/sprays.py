@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from research.worlds.parcels.day import Day, Liquid
-from research.worlds.parcels.draws import Floats, log_normal, log_uniform
+from research.worlds.parcels.draws import Floats, draw_log, log_normal
 from research.worlds.parcels.substances import ALCOHOL, PROPELLANT, TERPENE, mode
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def _can(
     mass = log_normal(rng, _CANS[style], 0.8, 8, 500) * (duration / 2.5) ** 0.6
     diameter, gsd = rng.uniform(4, 14), rng.uniform(1.8, 2.5)
     droplets = mode(mass, diameter, gsd)
-    droplets += mode(mass * log_uniform(rng, 0.002, 0.04), rng.uniform(0.2, 0.5), 1.7)
+    droplets += mode(mass * draw_log(rng, 0.002, 0.04), rng.uniform(0.2, 0.5), 1.7)
     volatile = rng.uniform(0.5, 0.9)
-    gas = log_uniform(rng, 200, 3000) * (duration / 2.5) ** 0.6
+    gas = draw_log(rng, 200, 3000) * (duration / 2.5) ** 0.6
     day.release(
         start,
         place,
@@ -67,9 +67,9 @@ def _can(
         gases={
             PROPELLANT: gas * 0.6,
             ALCOHOL: gas * 0.35,
-            TERPENE: gas * log_uniform(rng, 0.005, 0.05),
+            TERPENE: gas * draw_log(rng, 0.005, 0.05),
         },
-        liquid=Liquid(volatile, log_uniform(rng, 0.6, 40), _SATURATION),
+        liquid=Liquid(volatile, draw_log(rng, 0.6, 40), _SATURATION),
         jet=jet,
         rise=-0.02,
         rise_time=8,
@@ -80,9 +80,9 @@ def _can(
 
 def _perfume(day: Day, start: float, place: Floats, jet: tuple[float, float, float]) -> float:
     rng = day.rng
-    mass = log_uniform(rng, 3, 60)
+    mass = draw_log(rng, 3, 60)
     droplets = mode(mass, rng.uniform(4, 12), 2.2) + mode(mass * 0.01, 0.4, 1.7)
-    gas = log_uniform(rng, 60, 500)
+    gas = draw_log(rng, 60, 500)
     duration = rng.uniform(0.3, 1.5)
     day.release(
         start,
@@ -90,7 +90,7 @@ def _perfume(day: Day, start: float, place: Floats, jet: tuple[float, float, flo
         droplets,
         duration=duration,
         gases={ALCOHOL: gas * 0.9, TERPENE: gas * 0.1},
-        liquid=Liquid(rng.uniform(0.7, 0.93), log_uniform(rng, 2, 60), _SATURATION),
+        liquid=Liquid(rng.uniform(0.7, 0.93), draw_log(rng, 2, 60), _SATURATION),
         jet=jet,
         rise=0,
         rise_time=8,
@@ -111,10 +111,10 @@ def _perfume(day: Day, start: float, place: Floats, jet: tuple[float, float, flo
 
 def _dispenser(day: Day, start: float, place: Floats, jet: tuple[float, float, float]) -> float:
     rng = day.rng
-    mass = log_uniform(rng, 5, 60)
+    mass = draw_log(rng, 5, 60)
     droplets = mode(mass, rng.uniform(2.5, 7), rng.uniform(1.9, 2.6))
-    droplets += mode(mass * log_uniform(rng, 0.005, 0.05), 0.35, 1.7)
-    gas = log_uniform(rng, 60, 500)
+    droplets += mode(mass * draw_log(rng, 0.005, 0.05), 0.35, 1.7)
+    gas = draw_log(rng, 60, 500)
     duration = 0.3
     day.release(
         start,
@@ -123,7 +123,7 @@ def _dispenser(day: Day, start: float, place: Floats, jet: tuple[float, float, f
         duration=duration,
         parcels=30,
         gases={PROPELLANT: gas * 0.5, ALCOHOL: gas * 0.4, TERPENE: gas * 0.1},
-        liquid=Liquid(rng.uniform(0.5, 0.9), log_uniform(rng, 0.6, 40), _SATURATION),
+        liquid=Liquid(rng.uniform(0.5, 0.9), draw_log(rng, 0.6, 40), _SATURATION),
         jet=jet,
         rise=-0.03,
         rise_time=8,
@@ -135,18 +135,18 @@ def _dispenser(day: Day, start: float, place: Floats, jet: tuple[float, float, f
 
 def _trigger(day: Day, start: float, place: Floats, jet: tuple[float, float, float]) -> float:
     rng = day.rng
-    mass = log_uniform(rng, 1, 40)
+    mass = draw_log(rng, 1, 40)
     duration = rng.uniform(1, 15)
     droplets = mode(mass * rng.uniform(0.03, 0.25), rng.uniform(2.5, 8), 2.0)
-    droplets += mode(mass * log_uniform(rng, 0.001, 0.02), 0.4, 1.8)
-    gas = log_uniform(rng, 20, 900)
+    droplets += mode(mass * draw_log(rng, 0.001, 0.02), 0.4, 1.8)
+    gas = draw_log(rng, 20, 900)
     day.release(
         start,
         place,
         droplets,
         duration=duration,
         gases={ALCOHOL: gas * 0.25, TERPENE: gas * 0.03},
-        water=log_uniform(rng, 300, 4000),
+        water=draw_log(rng, 300, 4000),
         liquid=Liquid(0.2, 2.0, _SATURATION),
         jet=jet,
         rise=0,

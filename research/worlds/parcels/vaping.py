@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from research.worlds.parcels.day import Act, Day, Liquid, Session
-from research.worlds.parcels.draws import Floats, log_normal, log_uniform
+from research.worlds.parcels.draws import Floats, draw_log, log_normal
 from research.worlds.parcels.schedule import WARM_UP_S
 from research.worlds.parcels.sprays import press
 from research.worlds.parcels.substances import GLYCEROL, TERPENE, mode
@@ -67,7 +67,7 @@ def _hold_session(day: Day, start: float) -> None:
     style = str(rng.choice(["pod", "disposable", "mod", "thc", "stealth"], p=school.styles))
     people = min(1 + (rng.poisson(0.35) if style != "stealth" else 0), 5)
     rise = rng.uniform(0.02, 0.3)
-    residue, shrinking = log_uniform(rng, 0.012, 0.13), log_normal(rng, 1, 0.4)
+    residue, shrinking = draw_log(rng, 0.012, 0.13), log_normal(rng, 1, 0.4)
     ends = [_vape(day, start, n, style, rise, residue, shrinking) for n in range(people)]
     end = max(start, *ends)
     day.sessions.append(Session(style, start, end))
@@ -88,7 +88,7 @@ def _vape(
     """Simulate all of one person's puffs; return when the last one ends."""
     rng = day.rng
     puffs = 1 + min(int(rng.geometric(0.38)) - 1, 12)
-    gap = log_uniform(rng, 5, 60)
+    gap = draw_log(rng, 5, 60)
     strength = log_normal(rng, 1, 0.45)
     where, hiding = str(rng.choice(["stall", "mirror", "any"], p=[0.6, 0.2, 0.2])), ""
     if style == "stealth":
@@ -118,26 +118,26 @@ def _draw_puff(rng: Generator, vaper: _Vaper, evaporation: float) -> _Puff:
     duration = rng.uniform(1, 4)
     if vaper.style == "thc":
         mass = rng.uniform(1, 6.0)
-        gases = {GLYCEROL: log_uniform(rng, 0.02, 0.3), TERPENE: log_uniform(rng, 0.2, 2)}
+        gases = {GLYCEROL: draw_log(rng, 0.02, 0.3), TERPENE: draw_log(rng, 0.2, 2)}
         volatile = rng.uniform(0.1, 0.5)
-        shrinking = _GLYCEROL_SHRINKING * log_uniform(rng, 0.02, 0.3)
+        shrinking = _GLYCEROL_SHRINKING * draw_log(rng, 0.02, 0.3)
         liquid = Liquid(volatile, shrinking, saturation)
         return _Puff(mass, 0.4, 1.6, gases, liquid, rng.uniform(2, 6), follow_s=1500)
     liquid = Liquid(volatile, shrinking, saturation)
     if vaper.style == "disposable":
         mass = log_normal(rng, 0.7, 0.7, 0.15, 4)
         diameter, gsd = rng.uniform(0.42, 0.65), rng.uniform(1.4, 1.8)
-        gases = {GLYCEROL: log_uniform(rng, 0.3, 4), TERPENE: log_uniform(rng, 0.03, 0.5)}
+        gases = {GLYCEROL: draw_log(rng, 0.3, 4), TERPENE: draw_log(rng, 0.03, 0.5)}
     elif vaper.style == "mod":
         mass = log_normal(rng, 5, 0.6, 2, 20)
         diameter, gsd = rng.uniform(0.5, 1.0), rng.uniform(1.6, 2.0)
-        gases = {GLYCEROL: log_uniform(rng, 2, 20), TERPENE: log_uniform(rng, 0.05, 1)}
+        gases = {GLYCEROL: draw_log(rng, 2, 20), TERPENE: draw_log(rng, 0.05, 1)}
         duration = rng.uniform(2, 5)
     else:
         mass = log_normal(rng, 0.45, 0.75, 0.1, 3)
         diameter, gsd = rng.uniform(0.4, 0.62), rng.uniform(1.4, 1.75)
-        glycerol = log_uniform(rng, 0.1, 3) * min(2, vaper.strength) * 0.6
-        gases = {GLYCEROL: glycerol, TERPENE: log_uniform(rng, 0.01, 0.25)}
+        glycerol = draw_log(rng, 0.1, 3) * min(2, vaper.strength) * 0.6
+        gases = {GLYCEROL: glycerol, TERPENE: draw_log(rng, 0.01, 0.25)}
     return _Puff(mass, diameter, gsd, gases, liquid, duration)
 
 
@@ -147,7 +147,7 @@ def _exhale(day: Day, vaper: _Vaper, puff: _Puff, time: float, heading: float) -
     mass = puff.mass * vaper.strength
     diameter = puff.diameter * (0.78 if mass < 0.25 else 1)
     if hiding in _ESCAPING:
-        mass *= log_uniform(rng, *_ESCAPING[hiding])
+        mass *= draw_log(rng, *_ESCAPING[hiding])
     if vaper.style == "thc":
         droplets = mode(mass * 0.6, rng.uniform(0.36, 0.44), 1.5)
         droplets += mode(mass * 0.4, rng.uniform(0.75, 0.88), 1.5)
@@ -165,7 +165,7 @@ def _exhale(day: Day, vaper: _Vaper, puff: _Puff, time: float, heading: float) -
         duration=puff.duration,
         parcels=26,
         gases=puff.gases,
-        water=log_uniform(rng, 20, 90),
+        water=draw_log(rng, 20, 90),
         liquid=puff.liquid,
         jet=(
             speed * np.cos(heading) * np.cos(up),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from research.worlds.parcels.day import Act, Day, Draft, Liquid, Steam
-from research.worlds.parcels.draws import Floats, log_normal, log_uniform
+from research.worlds.parcels.draws import Floats, draw_log, log_normal
 from research.worlds.parcels.schedule import WARM_UP_S
 from research.worlds.parcels.sprays import press
 from research.worlds.parcels.substances import ALCOHOL, TERPENE, mode
@@ -50,9 +50,9 @@ def draw_fixtures(school: School, room: Room) -> Fixtures:
     flush, tap = rng.uniform(0.6, 0.9), rng.uniform(0.45, 0.85)
     sanitizer = school.sanitizer * rng.uniform(0.4, 1.6)
     spray = min(0.12, school.spray * log_normal(rng, 1, 0.5))
-    dust = log_uniform(rng, 0.05, 0.25)
+    dust = draw_log(rng, 0.05, 0.25)
     has_rim_scent = rng.random() < 0.3
-    rim_scent = log_uniform(rng, 0.5, 15)
+    rim_scent = draw_log(rng, 0.5, 15)
     has_shower = rng.random() < 0.13
     length, _, height = room.box
     dispenser = np.array(
@@ -94,14 +94,14 @@ def _visit(day: Day, fixtures: Fixtures, start: float) -> None:
     day.enter(start, start + duration)
     for time in (start, start + duration):
         day.drafts.append(Draft(time, rng.normal(0, 0.12), rng.uniform(3, 10)))
-    mass = log_uniform(rng, 0.03, 0.6)
+    mass = draw_log(rng, 0.03, 0.6)
     day.release(
         start + rng.uniform(0, duration),
         day.room.place("floor"),
         mode(mass, rng.uniform(4, 9), 2.0) + mode(mass * 0.01, 0.6, 1.8),
         duration=10,
         parcels=8,
-        water=log_uniform(rng, 200, 1500) * duration / 120,
+        water=draw_log(rng, 200, 1500) * duration / 120,
         rise=0.06,
         rise_time=30,
         radius=0.3,
@@ -132,12 +132,12 @@ def _raise_dust(day: Day, visit_start: float, visit_duration: float) -> None:
     rng = day.rng
     style = str(rng.choice(["walk", "paper", "clothes"]))
     duration = rng.uniform(8, 90)
-    mass = log_uniform(rng, 0.3, 6)
+    mass = draw_log(rng, 0.3, 6)
     start = visit_start + rng.uniform(0.1, 0.8) * visit_duration
     day.release(
         start,
         day.room.place("any"),
-        mode(mass, rng.uniform(4, 10), 2.0) + mode(mass * log_uniform(rng, 0.003, 0.05), 0.7, 1.9),
+        mode(mass, rng.uniform(4, 10), 2.0) + mode(mass * draw_log(rng, 0.003, 0.05), 0.7, 1.9),
         duration=duration,
         rise=0.05,
         rise_time=20,
@@ -149,7 +149,7 @@ def _raise_dust(day: Day, visit_start: float, visit_duration: float) -> None:
 
 def _flush(day: Day, fixtures: Fixtures, start: float) -> None:
     rng = day.rng
-    mass = log_uniform(rng, 0.005, 0.12)
+    mass = draw_log(rng, 0.005, 0.12)
     place = day.room.place("bowl")
     droplets = mode(mass * 0.3, rng.uniform(0.3, 1), 1.8)
     droplets += mode(mass, rng.uniform(2, 6), 1.9)
@@ -162,7 +162,7 @@ def _flush(day: Day, fixtures: Fixtures, start: float) -> None:
         droplets,
         duration=duration,
         gases=None if scent is None else {TERPENE: scent * rng.uniform(0.3, 1.5)},
-        water=log_uniform(rng, 200, 1500),
+        water=draw_log(rng, 200, 1500),
     )
     day.acts.append(Act("flush", "", start, start + 6))
 
@@ -202,11 +202,11 @@ def _run_tap(day: Day, start: float) -> None:
     day.release(
         start,
         day.room.place("sink"),
-        mode(log_uniform(rng, 0.001, 0.02), 0.5, 1.9),
+        mode(draw_log(rng, 0.001, 0.02), 0.5, 1.9),
         duration=duration,
         parcels=12,
-        gases={TERPENE: log_uniform(rng, 0.05, 6)} if rng.random() < 0.5 else None,
-        water=log_uniform(rng, 200, 2500) * (2 if is_warm else 1),
+        gases={TERPENE: draw_log(rng, 0.05, 6)} if rng.random() < 0.5 else None,
+        water=draw_log(rng, 200, 2500) * (2 if is_warm else 1),
         rise=0.15 if is_warm else 0.05,
         radius=0.2,
     )
@@ -220,10 +220,10 @@ def run_hot_tap(day: Day, start: float) -> float:
     """Release the steam of a hot tap; return its length in seconds."""
     rng = day.rng
     duration = rng.uniform(20, 150)
-    water = log_uniform(rng, 1.5, 15) * 1000 * duration / 60
-    salt = log_uniform(rng, 0.02, 0.6) * (duration / 600)
+    water = draw_log(rng, 1.5, 15) * 1000 * duration / 60
+    salt = draw_log(rng, 0.02, 0.6) * (duration / 600)
     _steam(day, start, day.room.place("sink"), duration, int(max(16, duration / 5)), salt, water)
-    day.warm(start, log_uniform(rng, 0.3, 2.5) * 0.3)
+    day.warm(start, draw_log(rng, 0.3, 2.5) * 0.3)
     _condense(day, start, duration)
     return duration
 
@@ -232,10 +232,10 @@ def run_shower(day: Day, start: float) -> float:
     """Release the steam of a shower; return its length in seconds."""
     rng = day.rng
     duration = rng.uniform(3, 15) * 60
-    water = log_uniform(rng, 8, 45) * 1000 * duration / 60
-    salt = log_uniform(rng, 0.02, 0.6) * (duration / 300)
+    water = draw_log(rng, 8, 45) * 1000 * duration / 60
+    salt = draw_log(rng, 0.02, 0.6) * (duration / 300)
     _steam(day, start, day.room.place("stall"), duration, int(duration / 9), salt, water)
-    day.warm(start, log_uniform(rng, 0.3, 2.5))
+    day.warm(start, draw_log(rng, 0.3, 2.5))
     _condense(day, start, duration)
     return duration
 
@@ -256,7 +256,7 @@ def _steam(
         mode(salt, rng.uniform(0.25, 0.7), 1.8),
         duration=duration,
         parcels=min(parcels, 90),
-        gases={TERPENE: log_uniform(rng, 0.1, 30)} if rng.random() < 0.4 else None,
+        gases={TERPENE: draw_log(rng, 0.1, 30)} if rng.random() < 0.4 else None,
         water=water,
         rise=rng.uniform(0.15, 0.4),
         rise_time=15,
@@ -266,22 +266,22 @@ def _steam(
 
 
 def _condense(day: Day, start: float, duration: float) -> None:
-    mist, threshold = log_uniform(day.rng, 0.05, 3), day.rng.uniform(78, 93)
+    mist, threshold = draw_log(day.rng, 0.05, 3), day.rng.uniform(78, 93)
     day.steam.append(Steam(start, start + duration + 600, mist, threshold))
 
 
 def _dry_hands(day: Day, fixtures: Fixtures, start: float) -> None:
     rng = day.rng
     duration = rng.uniform(9, 40)
-    fine = log_uniform(rng, 0.003, 0.08) * (3 if fixtures.has_brush_dryer else 1)
-    coarse = log_uniform(rng, 0.03, 0.8)
+    fine = draw_log(rng, 0.003, 0.08) * (3 if fixtures.has_brush_dryer else 1)
+    coarse = draw_log(rng, 0.03, 0.8)
     day.release(
         start,
         day.room.place("sink") + np.array([0, 0, 0.2]),
         mode(fine, rng.uniform(0.3, 0.8), 1.8) + mode(coarse, rng.uniform(3, 8), 2.0),
         duration=duration,
         parcels=20,
-        water=log_uniform(rng, 500, 4000),
+        water=draw_log(rng, 500, 4000),
         jet=(0, 0.5, -0.6),
         rise=0.2,
         rise_time=8,
@@ -295,7 +295,7 @@ def _dry_hands(day: Day, fixtures: Fixtures, start: float) -> None:
 
 def _sanitize(day: Day, start: float) -> None:
     rng = day.rng
-    alcohol = log_uniform(rng, 150, 1600)
+    alcohol = draw_log(rng, 150, 1600)
     duration = rng.uniform(20, 60)
     day.release(
         start,
@@ -303,7 +303,7 @@ def _sanitize(day: Day, start: float) -> None:
         duration=duration,
         parcels=20,
         gases={ALCOHOL: alcohol},
-        water=log_uniform(rng, 100, 800),
+        water=draw_log(rng, 100, 800),
         rise=0.1,
         radius=0.15,
         is_drying=True,

@@ -31,7 +31,7 @@ from research.worlds.plume_grid.aerosol import (
     speed_of,
 )
 from research.worlds.plume_grid.grid import CELLS, COLUMNS, DOOR
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,13 +145,13 @@ def _exhaled_into(rng: np.random.Generator, place: Place, *, hidden: bool) -> ND
         cells[place.fan] += 0.7
         return cells
     # exhaled into the bowl or a sleeve, which retains the rest
-    return layers(place.column, 0.0 if way == 1 else 0.3) * log_uniform(rng, 0.05, 0.5)
+    return layers(place.column, 0.0 if way == 1 else 0.3) * draw_log(rng, 0.05, 0.5)
 
 
 def _puff_times(rng: np.random.Generator) -> list[float]:
     """Return when people exhale, in seconds after the onset; they may share one device."""
     people = int(rng.choice([1, 2, 3, 4], p=[0.6, 0.25, 0.1, 0.05]))
-    pause = log_uniform(rng, 6, 60)
+    pause = draw_log(rng, 6, 60)
     times: list[float] = []
     for _ in range(people):
         at = float(rng.exponential(0.5 * pause)) if times else 0.0
@@ -174,8 +174,8 @@ def vape(rng: np.random.Generator, at: float, place: Place) -> Act:
     median = rng.uniform(*liquid.median_um)
     spread = rng.uniform(*liquid.spread)
     volatile = rng.uniform(*liquid.volatile)
-    mass = log_uniform(rng, *liquid.mass_ug)
-    voc = log_uniform(rng, *liquid.voc_mg) * rng.uniform(0.3, 1) * log_uniform(rng, 0.1, 10)
+    mass = draw_log(rng, *liquid.mass_ug)
+    voc = draw_log(rng, *liquid.voc_mg) * rng.uniform(0.3, 1) * draw_log(rng, 0.1, 10)
     left_um = max(median * (1 - volatile) ** (1 / 3), 0.15)
     cells = _exhaled_into(rng, place, hidden=hidden)
     releases = []
@@ -193,7 +193,7 @@ def vape(rng: np.random.Generator, at: float, place: Place) -> Act:
             vapor=rng.uniform(0.02, 0.08),
         )
         releases.append(Release(at + after, rng.uniform(1, 4), amounts, cells))
-    speed = speed_of(median, log_uniform(rng, *liquid.e_fold_s))
+    speed = speed_of(median, draw_log(rng, *liquid.e_fold_s))
     end = releases[-1].start + releases[-1].duration_s
     return Act("vape", style, at, end, tuple(releases), speed=speed)
 
@@ -211,13 +211,13 @@ _CANS: Final[Mapping[str, tuple[float, float]]] = {
 def spray(rng: np.random.Generator, at: float, place: Place) -> Act:
     """Draw a spray from a can or bottle: solvent, residue with some fine particles, lots of VOC."""
     style = str(rng.choice(list(_CANS)))
-    duration = log_uniform(rng, 0.5, 5)
-    mass = log_uniform(rng, 3_000, 200_000) * (0.2 if style == "perfume" else 1)
+    duration = draw_log(rng, 0.5, 5)
+    mass = draw_log(rng, 3_000, 200_000) * (0.2 if style == "perfume" else 1)
     share = rng.uniform(0.5, 0.9)
-    fine = log_uniform(rng, 0.002, 0.04)
+    fine = draw_log(rng, 0.002, 0.04)
     median = rng.uniform(*_CANS[style])
     spread = rng.uniform(2, 3.2)
-    gas = log_uniform(rng, 300, 5000) * ETHANOL_PPM_M3_MG * log_uniform(rng, 0.2, 1)
+    gas = draw_log(rng, 300, 5000) * ETHANOL_PPM_M3_MG * draw_log(rng, 0.2, 1)
     amounts = _amounts(
         (SOLVENT, mass * share, median, spread),
         (INERT, mass * (1 - share) * (1 - fine), median * 0.7, spread),
@@ -233,7 +233,7 @@ def spray(rng: np.random.Generator, at: float, place: Place) -> Act:
 def sanitizer(rng: np.random.Generator, at: float, place: Place) -> Act:
     """Draw a hand rub."""
     duration = rng.uniform(20, 60)
-    gas = log_uniform(rng, 300, 2000) * ETHANOL_PPM_M3_MG
+    gas = draw_log(rng, 300, 2000) * ETHANOL_PPM_M3_MG
     release = Release(at, duration, _amounts(light=gas), layers(place.column, 0.3))
     return Act("sanitizer", "hand_rub", at, at + duration, (release,))
 
@@ -242,24 +242,24 @@ def cleaning(rng: np.random.Generator, at: float, place: Place) -> Act:
     """Draw a wet floor, or surfaces cleaned with a trigger bottle."""
     if rng.random() < 0.4:
         duration = rng.uniform(600, 2400)
-        gas = log_uniform(rng, 500, 10_000) * ETHANOL_PPM_M3_MG
+        gas = draw_log(rng, 500, 10_000) * ETHANOL_PPM_M3_MG
         amounts = _amounts(
-            (INERT, place.of_room(log_uniform(rng, 1, 20), duration), 5.0, 2.0),
+            (INERT, place.of_room(draw_log(rng, 1, 20), duration), 5.0, 2.0),
             light=0.6 * gas,
             sticky=0.4 * gas,
-            vapor=log_uniform(rng, 20, 200),
+            vapor=draw_log(rng, 20, 200),
         )
         release = Release(at, duration, amounts, everywhere())
         return Act("cleaning", "floor", at, at + duration, (release,))
     releases = []
     t = at
     for _ in range(int(rng.integers(1, 12))):
-        mass = log_uniform(rng, 1000, 50_000)
+        mass = draw_log(rng, 1000, 50_000)
         size = rng.uniform(5, 20)
         amounts = _amounts((WATER, mass * 0.95, size, 2), (INERT, mass * 0.05, size / 3, 2))
         releases.append(Release(t, 1.0, amounts, layers(place.column, 0.2)))
         t += rng.uniform(2, 20)
-    gas = log_uniform(rng, 20, 1000) * ETHANOL_PPM_M3_MG
+    gas = draw_log(rng, 20, 1000) * ETHANOL_PPM_M3_MG
     amounts = _amounts(light=0.5 * gas, sticky=0.5 * gas, vapor=rng.uniform(1, 20))
     releases.append(Release(at, rng.uniform(300, 1200), amounts, layers(place.column, 0.3)))
     return Act("cleaning", "trigger", at, t, tuple(releases))
@@ -269,10 +269,10 @@ def _steam(
     rng: np.random.Generator, at: float, place: Place, style: str, duration: float, rise: float
 ) -> Act:
     """Draw running hot water that raises relative humidity by `rise` percentage points."""
-    droplets = log_uniform(rng, 50, 2000) * duration
+    droplets = draw_log(rng, 50, 2000) * duration
     amounts = _amounts(
         (WATER, droplets, rng.uniform(2, 7), 1.8),
-        (INERT, droplets * log_uniform(rng, 1e-5, 1e-3), rng.uniform(0.2, 0.6), 1.8),
+        (INERT, droplets * draw_log(rng, 1e-5, 1e-3), rng.uniform(0.2, 0.6), 1.8),
         vapor=place.of_room(rise * 0.18, duration),
         heat=place.of_room(rise * rng.uniform(0.05, 0.12), duration),
         light=place.volume_m3 * rng.uniform(0, 0.05),
@@ -301,8 +301,8 @@ def hot_tap(rng: np.random.Generator, at: float, place: Place) -> Act:
 def flush(rng: np.random.Generator, at: float, place: Place) -> Act:
     """Draw a flush: some droplets with hardly any residue."""
     amounts = _amounts(
-        (WATER, log_uniform(rng, 100, 5000), 3.0, 2.0),
-        (INERT, log_uniform(rng, 0.1, 15), 1.5, 2.0),
+        (WATER, draw_log(rng, 100, 5000), 3.0, 2.0),
+        (INERT, draw_log(rng, 0.1, 15), 1.5, 2.0),
         vapor=rng.uniform(0, 2),
     )
     release = Release(at, 3.0, amounts, layers(place.column, 0.0))
@@ -315,7 +315,7 @@ def dryer(rng: np.random.Generator, at: float, place: Place) -> Act:
     fine = max(rng.uniform(-6, 9), 0) * place.volume_m3 * 0.5
     amounts = _amounts(
         (INERT, fine, rng.uniform(0.3, 1.0), 1.7),
-        (INERT, log_uniform(rng, 5, 300), rng.uniform(4, 9), 2.0),
+        (INERT, draw_log(rng, 5, 300), rng.uniform(4, 9), 2.0),
         vapor=rng.uniform(-4, 8),
         heat=rng.uniform(3, 30),
     )
@@ -326,8 +326,8 @@ def dryer(rng: np.random.Generator, at: float, place: Place) -> Act:
 
 def dust(rng: np.random.Generator, at: float, place: Place) -> Act:
     """Draw dust from sweeping, paper towels or running around."""
-    duration = log_uniform(rng, 10, 1200)
-    mass = place.of_room(log_uniform(rng, 5, 100), duration)
+    duration = draw_log(rng, 10, 1200)
+    mass = place.of_room(draw_log(rng, 5, 100), duration)
     amounts = _amounts(
         (INERT, mass, rng.uniform(4, 10), 2.0), (INERT, 0.015 * mass * rng.random(), 0.6, 1.6)
     )
@@ -340,7 +340,7 @@ def cigarette(rng: np.random.Generator, at: float, place: Place) -> Act:
     """Draw a cigarette, or a few shared puffs of one."""
     duration = rng.uniform(300, 480) * rng.uniform(0.3, 1)
     mass = rng.uniform(10_000, 18_000) * duration / 400
-    gas = log_uniform(rng, 5, 40) * ETHANOL_PPM_M3_MG
+    gas = draw_log(rng, 5, 40) * ETHANOL_PPM_M3_MG
     amounts = _amounts(
         (INERT, 0.85 * mass, rng.uniform(0.2, 0.4), rng.uniform(1.5, 2)),
         (FOG, 0.15 * mass, 0.3, 1.6),
@@ -361,8 +361,8 @@ def cigarette(rng: np.random.Generator, at: float, place: Place) -> Act:
 def incense(rng: np.random.Generator, at: float, place: Place) -> Act:
     """Draw incense or a candle."""
     duration = rng.uniform(300, 3600)
-    fine = place.of_room(log_uniform(rng, 50, 500), duration)
-    gas = place.of_room(log_uniform(rng, 0.05, 2), duration)
+    fine = place.of_room(draw_log(rng, 50, 500), duration)
+    gas = place.of_room(draw_log(rng, 0.05, 2), duration)
     amounts = _amounts((INERT, fine, rng.uniform(0.2, 0.5), 1.7), light=0.5 * gas, sticky=0.5 * gas)
     release = Release(at, duration, amounts, layers(place.column, 0.6))
     style = str(rng.choice(["stick", "candle", "paper"]))
@@ -372,8 +372,8 @@ def incense(rng: np.random.Generator, at: float, place: Place) -> Act:
 def cooking(rng: np.random.Generator, at: float, place: Place) -> Act:
     """Draw kitchen fumes that come in through the door."""
     duration = rng.uniform(300, 3600)
-    fine = place.of_room(log_uniform(rng, 20, 300), duration)
-    gas = place.of_room(log_uniform(rng, 0.05, 2), duration)
+    fine = place.of_room(draw_log(rng, 20, 300), duration)
+    gas = place.of_room(draw_log(rng, 0.05, 2), duration)
     amounts = _amounts(
         (INERT, fine, rng.uniform(0.2, 0.5), 1.9),
         light=0.5 * gas,
@@ -392,11 +392,11 @@ def nebulizer(rng: np.random.Generator, at: float, place: Place) -> Act:
     """Draw an ultrasonic humidifier or a salt nebulizer."""
     style = str(rng.choice(["humidifier", "salt"]))
     duration = rng.uniform(60, 3600) if style == "humidifier" else rng.uniform(60, 600)
-    dry = place.of_room(log_uniform(rng, 30, 1500), duration)
+    dry = place.of_room(draw_log(rng, 30, 1500), duration)
     rise = rng.uniform(3, 25) if style == "humidifier" else rng.uniform(0, 5)
     amounts = _amounts(
         (INERT, dry, rng.uniform(0.15, 0.5), rng.uniform(1.6, 2.2)),
-        (INERT, dry * log_uniform(rng, 0.05, 0.8), rng.uniform(1.2, 3), 1.6),
+        (INERT, dry * draw_log(rng, 0.05, 0.8), rng.uniform(1.2, 3), 1.6),
         (WATER, 1e6 * place.of_room(0.1 * rise * 0.18, duration), rng.uniform(3, 5), 1.6),
         vapor=place.of_room(0.9 * rise * 0.18, duration),
     )
@@ -406,10 +406,10 @@ def nebulizer(rng: np.random.Generator, at: float, place: Place) -> Act:
 
 def fog(rng: np.random.Generator, at: float, place: Place) -> Act:
     """Draw a fog machine in the room or next door: glycol as in vaping, but for minutes."""
-    duration = log_uniform(rng, 15, 900)
-    mass = place.of_room(log_uniform(rng, 50, 5000), duration)
+    duration = draw_log(rng, 15, 900)
+    mass = place.of_room(draw_log(rng, 50, 5000), duration)
     share = rng.uniform(0.85, 0.97)
-    gas = mass / 1000 * log_uniform(rng, 0.5, 5) * PG_PPM_M3_MG
+    gas = mass / 1000 * draw_log(rng, 0.5, 5) * PG_PPM_M3_MG
     amounts = _amounts(
         (FOG, mass * share, rng.uniform(0.6, 2.0), 1.7),
         (INERT, mass * (1 - share), 0.4, 1.7),
@@ -430,16 +430,16 @@ def site(rng: np.random.Generator, at: float, duration: float, style: str, place
     exchange = place.volume_m3 * max(place.air_changes_h, 0.5) * duration / 3600
     amounts = {
         "smoke": lambda: _amounts(
-            (INERT, exchange * log_uniform(rng, 10, 150), 0.35, 1.8),
-            sticky=exchange * log_uniform(rng, 0.01, 0.3),
+            (INERT, exchange * draw_log(rng, 10, 150), 0.35, 1.8),
+            sticky=exchange * draw_log(rng, 0.01, 0.3),
         ),
         "mowing": lambda: _amounts(
-            (INERT, exchange * log_uniform(rng, 10, 150), rng.uniform(5, 10), 2.2),
-            (INERT, exchange * log_uniform(rng, 2, 25), 0.3, 1.8),
-            sticky=exchange * log_uniform(rng, 0.02, 0.3),
+            (INERT, exchange * draw_log(rng, 10, 150), rng.uniform(5, 10), 2.2),
+            (INERT, exchange * draw_log(rng, 2, 25), 0.3, 1.8),
+            sticky=exchange * draw_log(rng, 0.02, 0.3),
         ),
         "paint": lambda: _amounts(
-            light=exchange * log_uniform(rng, 0.1, 2), sticky=exchange * log_uniform(rng, 0.1, 2)
+            light=exchange * draw_log(rng, 0.1, 2), sticky=exchange * draw_log(rng, 0.1, 2)
         ),
     }[style]()
     releases = []

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.signal import lfilter
 
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -153,12 +153,12 @@ class Airflow:
 
 def draw_airflow(rng: np.random.Generator) -> Airflow:
     """Draw a room's size and air flow."""
-    volume = log_uniform(rng, 15, 80)
-    mixing_s = log_uniform(rng, 80, 350)
+    volume = draw_log(rng, 15, 80)
+    mixing_s = draw_log(rng, 80, 350)
     # in a row of four cells, differences decay at 0.59 times the rate of one face
     exchange = volume / CELLS / (0.59 * mixing_s) * np.exp(0.35 * rng.standard_normal(len(FACES)))
     exchange[_BETWEEN_STALLS] *= rng.uniform(0.1, 0.6)
-    exchange[VERTICAL] *= log_uniform(rng, 0.5, 1.8)
+    exchange[VERTICAL] *= draw_log(rng, 0.5, 1.8)
     fan = COLUMNS + int(rng.integers(COLUMNS))
     laplacian = np.zeros((CELLS, CELLS))
     for (a, b), g in zip(FACES, exchange, strict=True):
@@ -171,11 +171,11 @@ def draw_airflow(rng: np.random.Generator) -> Airflow:
     return Airflow(
         volume_m3=volume,
         exchange=exchange,
-        eddy_m3_s=float(np.mean(exchange)) * log_uniform(rng, 0.8, 4),
-        memory_s=log_uniform(rng, 10, 90),
+        eddy_m3_s=float(np.mean(exchange)) * draw_log(rng, 0.8, 4),
+        memory_s=draw_log(rng, 10, 90),
         through=exchange * (potential[ends[:, 0]] - potential[ends[:, 1]]),
         fan=fan,
-        lift_m3_s=log_uniform(rng, 0.004, 0.02),
+        lift_m3_s=draw_log(rng, 0.004, 0.02),
     )
 
 

@@ -25,7 +25,7 @@ from scipy.signal import lfilter
 from research.worlds.plume_grid.aerosol import BINS, COUNT_PER_UG, grow, saturation_g_m3
 from research.worlds.world import COLUMNS
 from sensor_sim.devices.voc_index import VocIndex
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,17 +176,17 @@ class Device:
         rng = self._rng
         period = self.interval_s * (1 + rng.uniform(-1, 1) * 1e-3)
         times = rng.uniform(0, period) + period * np.arange(int(seconds / period) + 1)
-        jitter = min(log_uniform(rng, 0.002, 0.5), 0.2 * period)
+        jitter = min(draw_log(rng, 0.002, 0.5), 0.2 * period)
         times += np.clip(rng.normal(0, jitter, len(times)), -0.45 * period, 0.45 * period)
         return np.asarray(np.round(times[(times >= 0) & (times < seconds)], 3))
 
     def _received(self, times: NDArray[np.float64]) -> NDArray[np.bool_]:
         rng = self._rng
-        kept = rng.random(len(times)) >= log_uniform(rng, 1e-5, 2e-2)
+        kept = rng.random(len(times)) >= draw_log(rng, 1e-5, 2e-2)
         days = times[-1] / 86_400 if len(times) else 0
-        for _ in range(rng.poisson(log_uniform(rng, 0.05, 2) * days)):
+        for _ in range(rng.poisson(draw_log(rng, 0.05, 2) * days)):
             start = rng.uniform(0, times[-1])
-            kept &= ~((times >= start) & (times < start + log_uniform(rng, 20, 3600)))
+            kept &= ~((times >= start) & (times < start + draw_log(rng, 20, 3600)))
         return kept
 
     def _read_particles(
@@ -200,7 +200,7 @@ class Device:
         dry_air = rng.uniform(0.65, 1.0)  # a warm case dries the air that it draws in
         bins = grow(air.dry.astype(float), air.humidity * 0.01 * dry_air, air.uptake)
         bins += rng.uniform(*ranges.liquid) * air.liquid
-        bins = _lagged(bins, log_uniform(rng, 1, 6))
+        bins = _lagged(bins, draw_log(rng, 1, 6))
         window = self.interval_s if self.averages else round(rng.uniform(*ranges.averaging_s))
         bins = _averaged(bins, at, max(window, 1))
         responses = _responses(rng, self.family)
@@ -211,13 +211,13 @@ class Device:
         gain = np.exp(0.12 * rng.standard_normal() + rng.normal(0, 0.02) * times / 86_400)
         out *= gain[:, None]
         mass, number = out[:, :3], out[:, 3:]
-        base, share = (log_uniform(rng, *r) for r in (ranges.noise_ug_m3, ranges.noise_share))
+        base, share = (draw_log(rng, *r) for r in (ranges.noise_ug_m3, ranges.noise_share))
         common = rng.standard_normal(len(at))
         for i in range(3):
             own = 0.8 * common + 0.6 * rng.standard_normal(len(at))
             mass[:, i] += own * np.hypot(base, share * mass[:, i])
         mass += max(rng.normal(-0.3, 1.0), 0)
-        spikes = rng.poisson(ranges.spikes_day * log_uniform(rng, 0.1, 3) * times[-1] / 86_400)
+        spikes = rng.poisson(ranges.spikes_day * draw_log(rng, 0.1, 3) * times[-1] / 86_400)
         mass[rng.integers(len(at), size=spikes)] += rng.uniform(5, 60, (spikes, 1))
         masses = np.round(mass.clip(0, ranges.top_ug_m3) / ranges.step_ug_m3) * ranges.step_ug_m3
         for i, name in enumerate(("pm1", "pm25", "pm10")):
@@ -241,7 +241,7 @@ class Device:
         hits = rng.poisson((bins * COUNT_PER_UG).clip(0) * drawn) / drawn
         counted = np.where(COUNT_PER_UG > 0.03, bins, hits / COUNT_PER_UG)
         out = counted @ responses.T
-        top = log_uniform(rng, 75, 105)
+        top = draw_log(rng, 75, 105)
         fine = top * -np.expm1(-out[:, 0] / top)
         lost = out[:, 0] - fine
         out[:, 0] = fine
@@ -255,15 +255,15 @@ class Device:
         rng = self._rng
         if self.voc == "none":
             return
-        gas = _lagged(air.voc_ppm, log_uniform(rng, 4, 12))
+        gas = _lagged(air.voc_ppm, draw_log(rng, 4, 12))
         wet = air.humidity - 50.0
         if self.voc == "index":
-            zero, slope = log_uniform(rng, 0.2, 1.0), rng.uniform(710, 1030)
+            zero, slope = draw_log(rng, 0.2, 1.0), rng.uniform(710, 1030)
             ticks = rng.normal(31_000, 1200) - slope * np.log2((gas + zero) / zero)
             ticks -= rng.uniform(-2, 8) * wet
             slow = lfilter([1.0], [1.0, -0.999], rng.standard_normal(len(gas)))
-            ticks += log_uniform(rng, 1, 6) * rng.standard_normal(len(gas))
-            ticks += log_uniform(rng, 0.02, 0.5) * np.asarray(slow)
+            ticks += draw_log(rng, 1, 6) * rng.standard_normal(len(gas))
+            ticks += draw_log(rng, 0.02, 0.5) * np.asarray(slow)
             raw = ticks.clip(1, 64_999).astype(np.int64)
             shows = rng.random()
             if shows < 0.8:
@@ -275,10 +275,10 @@ class Device:
             hold = int(rng.choice([3, 300], p=[0.7, 0.3]))
             at = at // hold * hold
             power, floor = rng.uniform(0.7, 1.1), rng.uniform(0.2, 0.6)
-            noise = log_uniform(rng, 0.01, 0.05)
+            noise = draw_log(rng, 0.01, 0.05)
         else:
             power, floor = rng.uniform(0.8, 1.1), rng.uniform(0, 0.1)
-            noise = log_uniform(rng, 0.005, 0.04)
+            noise = draw_log(rng, 0.005, 0.04)
         gas = (gas[at] ** power + floor) * np.exp(rng.uniform(-0.002, 0.012) * wet[at])
         gas *= np.exp(0.3 * rng.standard_normal() + noise * rng.standard_normal(len(at)))
         gas -= min(rng.uniform(0, 0.9) * float(np.quantile(gas, 0.05)), 0.4)  # automatic baseline
@@ -289,9 +289,9 @@ class Device:
         rng, ranges = self._rng, self._ranges
         if rng.random() < ranges.climate:
             warm = rng.uniform(0.5, 6)
-            inside = _lagged(air.temperature + warm, log_uniform(rng, 30, 300))
+            inside = _lagged(air.temperature + warm, draw_log(rng, 30, 300))
             at_sensor = air.humidity * saturation_g_m3(air.temperature) / saturation_g_m3(inside)
-            humid = _lagged(at_sensor, log_uniform(rng, 8, 60))
+            humid = _lagged(at_sensor, draw_log(rng, 8, 60))
             if rng.random() < 0.6:  # the firmware corrects most of the case's warming
                 error = rng.normal(0, 0.4)
                 outside = inside - warm + error
@@ -300,13 +300,13 @@ class Device:
             humid = (
                 humid[at]
                 + rng.normal(0, 2)
-                + log_uniform(rng, 0.01, 0.2) * (rng.standard_normal(len(at)))
+                + draw_log(rng, 0.01, 0.2) * (rng.standard_normal(len(at)))
             )
             step = float(rng.choice([0.01, 0.1, 0.5, 1.0], p=[0.4, 0.4, 0.1, 0.1]))
             values[:, _AT["rh"]] = np.round(np.round(humid.clip(0, 100) / step) * step, 2)
-            warmth = inside[at] + log_uniform(rng, 0.005, 0.05) * rng.standard_normal(len(at))
+            warmth = inside[at] + draw_log(rng, 0.005, 0.05) * rng.standard_normal(len(at))
             values[:, _AT["temp"]] = np.round(warmth, 1 if step > 0.05 else 2)
         if rng.random() < ranges.co2:
-            co2 = _lagged(air.co2_ppm, log_uniform(rng, 20, 60))[at] + rng.normal(0, 30)
-            co2 += log_uniform(rng, 2, 15) * rng.standard_normal(len(at))
+            co2 = _lagged(air.co2_ppm, draw_log(rng, 20, 60))[at] + rng.normal(0, 30)
+            co2 += draw_log(rng, 2, 15) * rng.standard_normal(len(at))
             values[:, _AT["co2"]] = np.round(co2.clip(350, 5000))

@@ -19,7 +19,7 @@ from research.worlds.plume_grid.aerosol import BINS, WIDTH
 from research.worlds.plume_grid.grid import BLOCK_S, CELLS, COLUMNS
 from research.worlds.plume_grid.sensors import Device, Inlet
 from research.worlds.world import EPOCH, Happening, Readings
-from sensor_sim.streams import log_uniform, stream
+from sensor_sim.streams import draw_log, make_stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,7 +94,7 @@ def _draw_background(
     humidity = rng.uniform(25, 70) + _wander(rng, minutes, 300, 2)
     vapor = 0.01 * humidity * float(aerosol.saturation_g_m3(np.array(temperature.mean())))
     return _Background(
-        fine * np.exp(_wander(rng, minutes, 120, log_uniform(rng, 0.05, 0.3))),
+        fine * np.exp(_wander(rng, minutes, 120, draw_log(rng, 0.05, 0.3))),
         shape,
         rng.uniform(0.1, 0.4),
         np.clip(voc, 0.03, 5) * np.exp(_wander(rng, minutes, 180, rng.uniform(0.05, 0.4))),
@@ -134,8 +134,8 @@ class _Fan:
 
 def _draw_fan(rng: np.random.Generator) -> _Fan:
     return _Fan(
-        off_h=log_uniform(rng, 0.5, 2),
-        on_h=log_uniform(rng, 3, 15),
+        off_h=draw_log(rng, 0.5, 2),
+        on_h=draw_log(rng, 3, 15),
         runs=str(rng.choice(["always", "hours", "presence", "never"], p=[0.25, 0.4, 0.2, 0.15])),
         hours=(rng.uniform(5, 7.5), rng.uniform(16, 21)),
         runs_on_s=rng.uniform(120, 900),
@@ -152,7 +152,7 @@ def _draw_room(
     vape_rate: float,
     nuisance_rate: float,
 ) -> _Room:
-    rng = stream(seed, "plume_grid", number)
+    rng = make_stream(seed, "plume_grid", number)
     airflow = grid.draw_airflow(rng)
     habits = students.draw_habits(rng)
     fan = _draw_fan(rng)
@@ -166,18 +166,18 @@ def _draw_room(
         changes = float(supply[during].mean()) * 3600 / airflow.volume_m3
         there = replace(place, air_changes_h=changes)
         day.acts.append(emissions.site(rng, at, duration, style, there))
-    stirring = np.where(runs, 1.0, log_uniform(rng, 0.4, 1.0))
+    stirring = np.where(runs, 1.0, draw_log(rng, 0.4, 1.0))
     stirring *= 1 + np.minimum(0.15 * day.people.sum(axis=1), 0.9)
     for act in day.acts:
         if act.stirring > 1:
             first, last = int(act.onset // BLOCK_S), int(act.end // BLOCK_S) + 1
             stirring[first:last] *= act.stirring
     losses = np.zeros(WIDTH)
-    losses[aerosol.AEROSOL] = np.tile(aerosol.DEPOSITION_H * log_uniform(rng, 1, 2.6), 6)
+    losses[aerosol.AEROSOL] = np.tile(aerosol.DEPOSITION_H * draw_log(rng, 1, 2.6), 6)
     losses[aerosol.AEROSOL] += rng.uniform(1, 4) if rng.random() < 0.1 else 0.0
-    losses[aerosol.GLYCEROL] = log_uniform(rng, 5, 40)
-    losses[aerosol.HEAT] = log_uniform(rng, 4, 15)
-    losses[aerosol.VAPOUR] = log_uniform(rng, 0.2, 2)
+    losses[aerosol.GLYCEROL] = draw_log(rng, 5, 40)
+    losses[aerosol.HEAT] = draw_log(rng, 4, 15)
+    losses[aerosol.VAPOUR] = draw_log(rng, 0.2, 2)
     calm = float(np.exp(-1 / rng.uniform(2, 5)))
     seconds = blocks * BLOCK_S
     noise = lfilter([np.sqrt(1 - calm**2)], [1.0, -calm], rng.standard_normal(seconds))
@@ -191,11 +191,11 @@ def _draw_room(
         supply_m3_s=supply,
         stirring=np.minimum(stirring, 4.0),
         losses_h=losses,
-        dust_ug_s=log_uniform(rng, 0.1, 6),
-        sorption_h=(log_uniform(rng, 0.3, 6), log_uniform(rng, 0.05, 1)),
+        dust_ug_s=draw_log(rng, 0.1, 6),
+        sorption_h=(draw_log(rng, 0.3, 6), draw_log(rng, 0.05, 1)),
         glycerol_ug_m3=rng.uniform(400, 750),
         sensor_cell=COLUMNS + int(rng.integers(COLUMNS)),
-        transit_s=round(log_uniform(rng, 2, 20)),
+        transit_s=round(draw_log(rng, 2, 20)),
         flutter=np.exp(spread * np.asarray(noise) - spread**2 / 2).astype(np.float32),
     )
 
@@ -449,7 +449,7 @@ def _draw_sites(rng: np.random.Generator, hours: float) -> list[tuple[float, flo
     """Draw building-wide events: onset, duration, style."""
     sites = []
     for _ in range(rng.poisson(0.25 * hours / 24)):
-        duration = log_uniform(rng, 900, 6 * 3600)
+        duration = draw_log(rng, 900, 6 * 3600)
         style = str(rng.choice(emissions.SITE_STYLES))
         sites.append((rng.uniform(0, hours * 3600), duration, style))
     return sites
@@ -459,9 +459,9 @@ def plume_grid(
     seed: int, rooms: int, hours: float, vape_rate: float = 0.35, nuisance_rate: float = 1.0
 ) -> tuple[Readings, list[Happening]]:
     """Simulate rooms as grids of cells; see `research.worlds.world.World`."""
-    school = stream(seed, "plume_grid")
+    school = make_stream(seed, "plume_grid")
     bells = students.ring_bells(school, hours)
-    outdoors = log_uniform(school, 0.4, 2.5)
+    outdoors = draw_log(school, 0.4, 2.5)
     sites = _draw_sites(school, hours)
     names = tuple(f"pg{number:04d}" for number in range(rooms))
     seconds = int(hours * 3600)

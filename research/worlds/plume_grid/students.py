@@ -19,7 +19,7 @@ import numpy as np
 from research.worlds.plume_grid import emissions
 from research.worlds.plume_grid.emissions import Act, Place
 from research.worlds.plume_grid.grid import BLOCK_S, COLUMNS, DOOR, PLACES, ROWS
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,16 +89,16 @@ class Habits:
 def draw_habits(rng: np.random.Generator) -> Habits:
     """Draw a busy or a quiet room."""
     busy = rng.random() < 0.6
-    keen = {k: log_uniform(rng, low, high) for k, (_, low, high) in emissions.RARE.items()}
+    keen = {k: draw_log(rng, low, high) for k, (_, low, high) in emissions.RARE.items()}
     if rng.random() < 0.1:  # next to a gym's showers
         keen["shower"] = rng.uniform(2, 8)
     return Habits(
-        visits_day=rng.uniform(50, 85) if busy else log_uniform(rng, 6, 20),
+        visits_day=rng.uniform(50, 85) if busy else draw_log(rng, 6, 20),
         has_dryer=rng.random() < 0.6,
         has_sanitizer=rng.random() < 0.45,
         hot_water=rng.uniform(0, 0.6) if rng.random() < 0.6 else 0.0,
-        sprays=log_uniform(rng, 0.05, 0.5),
-        vape_factor=log_uniform(rng, 0.4, 2.2),
+        sprays=draw_log(rng, 0.05, 0.5),
+        vape_factor=draw_log(rng, 0.4, 2.2),
         rare=keen,
         diffuser=rng.random() < 0.12,
     )
@@ -215,7 +215,7 @@ class RoomLife:
         self._walk_through_door(t + 5)
 
     def _stall(self, t: float, place: Place) -> _Stay:
-        stop = t + log_uniform(self._rng, 30, 300)
+        stop = t + draw_log(self._rng, 30, 300)
         flushes = self._rng.random() < 0.93
         following = "basin" if self._rng.random() < 0.8 else "door"
         return ([emissions.flush(self._rng, stop, place)] if flushes else []), stop, following
@@ -237,9 +237,9 @@ class RoomLife:
         return [act], act.end, "door"
 
     def _mirror(self, t: float, place: Place) -> _Stay:
-        stop = t + log_uniform(self._rng, 10, 120)
+        stop = t + draw_log(self._rng, 10, 120)
         sprays = self._rng.random() < self._habits.sprays
         return ([emissions.spray(self._rng, stop, place)] if sprays else []), stop, "door"
 
     def _talk(self, t: float, _place: Place) -> _Stay:
-        return [], t + log_uniform(self._rng, 30, 400), "door"
+        return [], t + draw_log(self._rng, 30, 400), "door"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _FOG_UG_M3: Final = np.array([0.0, 0.0, 2.5, 9.0])
-"""Fog that optical counters report as particles, µg/m³ per %RH above 93 %RH, by bin."""
+"""Fog that optical counters report as particles, µg/m³ per %RH above 93% RH, by bin."""
 _OUTDOOR_CO2_PPM: Final = 420.0
 _INDOOR_CO2_PPM: Final = 250.0
 _CO2_LAG_S: Final = 40.0

@@ -9,7 +9,7 @@ import numpy as np
 
 from research.worlds.two_zones.emission import Act, Emission, Source
 from research.worlds.two_zones.sources import NUISANCES_AN_HOUR, spray, steam, vape
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,10 +122,10 @@ def draw_room(
     volume = rng.uniform(15, 80)
     unit = _draw_unit(rng)
     near_volume, exchange = rng.uniform(1, 4), rng.uniform(0.033, 0.25)
-    air_changes_h = log_uniform(rng, 1, 15)
+    air_changes_h = draw_log(rng, 1, 15)
     temperature, humidity = rng.uniform(18, 25), rng.uniform(25, 62)
-    background_pm = log_uniform(rng, 1.5, 14) * rng.dirichlet([35, 25, 20, 20])
-    background_voc = log_uniform(rng, 60, 1500)
+    background_pm = draw_log(rng, 1.5, 14) * rng.dirichlet([35, 25, 20, 20])
+    background_voc = draw_log(rng, 60, 1500)
     emissions: list[Emission] = []
     acts: list[Act] = []
     for source, act in _draw_acts(rng, hours, vape_rate, nuisance_rate):

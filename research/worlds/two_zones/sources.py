@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from research.worlds.two_zones.emission import Act, Emission, Source, aerosol, bin_shares, emit
-from sensor_sim.streams import log_uniform
+from sensor_sim.streams import draw_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,14 +43,14 @@ def vape(rng: np.random.Generator, onset: float) -> Source:
     if style == "thc":
         median_um, spread = rng.uniform(0.45, 0.75), rng.uniform(1.7, 2.0)
     volatile = rng.uniform(*_VAPE_VOLATILITY.get(style, (0.75, 0.97)))
-    efold_s = log_uniform(rng, *_VAPE_EFOLD_S.get(style, (8.0, 60.0)))
-    voc_response = rng.uniform(0.3, 1.0) * log_uniform(rng, 1, 5)
+    efold_s = draw_log(rng, *_VAPE_EFOLD_S.get(style, (8.0, 60.0)))
+    voc_response = rng.uniform(0.3, 1.0) * draw_log(rng, 1, 5)
     direct = rng.uniform(0.0, 0.3)
     emissions: list[Emission] = []
     at = onset
     for _ in range(puffs):
-        mg, duration_s = log_uniform(rng, *_VAPE_MG[style]), rng.uniform(1.2, 4)
-        voc = log_uniform(rng, 0.2, 1.2) * mg * _GLYCOL_PPB_M3_MG * voc_response
+        mg, duration_s = draw_log(rng, *_VAPE_MG[style]), rng.uniform(1.2, 4)
+        voc = draw_log(rng, 0.2, 1.2) * mg * _GLYCOL_PPB_M3_MG * voc_response
         emissions += aerosol(
             at, duration_s, mg, median_um, spread, volatile, efold_s, voc, direct, vape=True
         )
@@ -66,9 +66,9 @@ def steam(rng: np.random.Generator, onset: float) -> Source:
     emission = emit(
         onset,
         duration_s,
-        bin_shares(rng.uniform(2, 7), 1.8) * log_uniform(rng, 300, 6000),
+        bin_shares(rng.uniform(2, 7), 1.8) * draw_log(rng, 300, 6000),
         1 / rng.uniform(0.4, 4),
-        voc=log_uniform(rng, 0.5, 8),
+        voc=draw_log(rng, 0.5, 8),
         water_g_s=water_g_s,
         heat_w=water_g_s * 900,
         direct=rng.uniform(0.05, 0.3),
@@ -123,7 +123,7 @@ def _drawn(rng: np.random.Generator, given: Any) -> Any:
         return rng.uniform(*given)
     if not isinstance(given, dict):
         return given
-    draw = log_uniform(rng, *given["log"]) if "log" in given else rng.uniform(*given["range"])
+    draw = draw_log(rng, *given["log"]) if "log" in given else rng.uniform(*given["range"])
     return draw * given.get("times", 1.0)
 
 

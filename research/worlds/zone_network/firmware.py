@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from research.worlds.zone_network.gas_sensors import COMPACT
-from research.worlds.zone_network.series import lag, log_uniform, pick
+from research.worlds.zone_network.series import draw_log, lag, pick
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,14 +104,14 @@ def _draw_times(pm25: Floats, interval: int, rng: np.random.Generator) -> Floats
 
 def _draw_losses(times: Floats, n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Draw lost rows, lost batches and outages; return which rows are kept."""
-    is_kept: NDArray[np.bool_] = rng.random(times.size) > log_uniform(rng, 1e-4, 1.5e-2)
+    is_kept: NDArray[np.bool_] = rng.random(times.size) > draw_log(rng, 1e-4, 1.5e-2)
     if rng.random() < 0.3:
         batch = np.arange(times.size) // int(rng.integers(4, 16))
-        is_lost = rng.random(batch.max() + 1) < log_uniform(rng, 0.001, 0.02)
+        is_lost = rng.random(batch.max() + 1) < draw_log(rng, 0.001, 0.02)
         is_kept &= ~is_lost[batch]
     for _ in range(rng.poisson(0.7 * n / 86400)):
         begin = rng.uniform(0, n)
-        is_kept &= ~((times > begin) & (times < begin + log_uniform(rng, 30, 3600)))
+        is_kept &= ~((times > begin) & (times < begin + draw_log(rng, 30, 3600)))
     return is_kept
 
 

@@ -27,7 +27,7 @@ from research.worlds.zone_network.layout import (
     saturation_g_m3,
 )
 from research.worlds.zone_network.room import PLACES
-from research.worlds.zone_network.series import log_uniform
+from research.worlds.zone_network.series import draw_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +101,7 @@ class Network:
         self._settling = 1.6e-5 * in_zones(lambda room: room.deposition) * _by_mode(DENSITY)
         self._people_sources = self._draw_people_sources()
         self._wall_offset = in_zones(lambda room: room.rng.uniform(-1.4, 0.8))
-        self._wall_rate = in_zones(lambda room: log_uniform(room.rng, 0.002, 0.008))
+        self._wall_rate = in_zones(lambda room: draw_log(room.rng, 0.002, 0.008))
 
         self._air = np.zeros((n, NODES, _N))
         self._set_boundary(0, slice(None))
@@ -140,13 +140,13 @@ class Network:
         """Draw one person's emissions per second, shape (rooms, places, zones x species)."""
         n, rooms = self._n, self._rooms
         source = np.zeros((n, len(PLACES), _N))
-        body = np.array([log_uniform(room.rng, 0.0005, 0.01) for room in rooms])[:, None]
+        body = np.array([draw_log(room.rng, 0.0005, 0.01) for room in rooms])[:, None]
         source[:, :, Species.CO2] = 5.0
         source[:, :, Species.WATER] = 0.014
         source[:, :, Species.HEAT] = 55 / 1200
         source[:, :, Species.ALCOHOL] = body * 1e3
         source[:, :, Species.TERPENE] = body * 40
-        dust = np.array([log_uniform(room.rng, 0.0005, 0.012) for room in rooms])[:, None] * 1e3
+        dust = np.array([draw_log(room.rng, 0.0005, 0.012) for room in rooms])[:, None] * 1e3
         mass = np.repeat(dust, len(PLACES), axis=1)
         mass[:, 1:3] *= 0.3  # people in stalls raise less dust
         source[:, :, Species.INVOLATILE + Mode.DUST] = mass

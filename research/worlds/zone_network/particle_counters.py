@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from research.worlds.zone_network.series import fluctuation, lag, log_uniform, pick
+from research.worlds.zone_network.series import draw_log, fluctuation, lag, pick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,8 +45,8 @@ class Optics:
         self._family, self._inlet, self._rng = family, inlet, rng
         self._n = n = inlet.vaped.size
         is_slow = family in ("gs601", "mt14")
-        self._lag_s = log_uniform(rng, 5, 25) if is_slow else log_uniform(rng, 1.5, 9)
-        gain = log_uniform(rng, 0.7, 1.4)
+        self._lag_s = draw_log(rng, 5, 25) if is_slow else draw_log(rng, 1.5, 9)
+        gain = draw_log(rng, 0.7, 1.4)
         drift = np.exp(0.06 * fluctuation(rng, n // 60 + 2, 400))
         self._gain: Floats = drift[np.arange(n) // 60] * gain
         self._pm1_share, self._dense_slope = rng.uniform(0.58, 0.74), pick(rng, (1.0, 0.75, 0.67))

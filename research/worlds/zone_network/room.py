@@ -16,7 +16,7 @@ from research.worlds.zone_network.layout import (
     Species,
     Zone,
 )
-from research.worlds.zone_network.series import log_uniform, pick
+from research.worlds.zone_network.series import draw_log, pick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,30 +68,28 @@ class Room:
     def __init__(self, school: School, rng: np.random.Generator) -> None:
         self.school = school
         self.rng = rng
-        self.volume = log_uniform(rng, 15, 80)
-        self.air_changes = log_uniform(rng, 0.6, 15)
+        self.volume = draw_log(rng, 15, 80)
+        self.air_changes = draw_log(rng, 0.6, 15)
         self._draw_zones()
         self._draw_sensor_zone()
         self.rising_share = rng.uniform(0.1, 0.5) if Zone.CEILING in self.zones else 0.0
-        self.mixing_s = log_uniform(rng, 8, 45)
-        self.vapor_saturation = log_uniform(rng, 1, 10)
-        self.lumpiness = log_uniform(rng, 0.08, 1.3)
-        self.lump_s = log_uniform(rng, 1.2, 6)
+        self.mixing_s = draw_log(rng, 8, 45)
+        self.vapor_saturation = draw_log(rng, 1, 10)
+        self.lumpiness = draw_log(rng, 0.08, 1.3)
+        self.lump_s = draw_log(rng, 1.2, 6)
         self.infiltration = rng.uniform(0.35, 1.0)
         self.voc_source = (
-            log_uniform(rng, 30, 1500) if rng.random() < 0.85 else log_uniform(rng, 1500, 4500)
+            draw_log(rng, 30, 1500) if rng.random() < 0.85 else draw_log(rng, 1500, 4500)
         )
         self.has_urinals = rng.random() < 0.5
-        self.visits_a_day = (
-            log_uniform(rng, 9, 42) if rng.random() < 0.5 else log_uniform(rng, 48, 95)
-        )
+        self.visits_a_day = draw_log(rng, 9, 42) if rng.random() < 0.5 else draw_log(rng, 48, 95)
         self.has_dryer = rng.random() < 0.55
         self.dryer_has_fines = rng.random() < 0.35
         self.dryer_watts = rng.uniform(300, 1800)
         self.fan_mode = pick(rng, range(5), school.fan_modes)
         self.has_shower = rng.random() < 0.18
         self.deposition = rng.uniform(1, 3.0)
-        self.sorption = log_uniform(rng, 0.3, 3)
+        self.sorption = draw_log(rng, 0.3, 3)
 
         self.drivers = np.zeros((school.seconds, DRIVERS), np.float32)
         self.drivers[:, Driver.ALWAYS] = 1
@@ -133,7 +131,7 @@ class Room:
         for zone in parts:
             self.volumes[zone] = max(1.2, share[zone] * self.volume)
         self.volumes[Zone.MAIN] = max(4.0, self.volume - sum(self.volumes[z] for z in parts))
-        self.volumes[Zone.CORRIDOR] = log_uniform(rng, 70, 500)
+        self.volumes[Zone.CORRIDOR] = draw_log(rng, 70, 500)
 
     def _draw_sensor_zone(self) -> None:
         weight = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from research.worlds.zone_network.series import fluctuation, log_uniform
+from research.worlds.zone_network.series import draw_log, fluctuation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,17 +78,17 @@ def draw_school(rng: np.random.Generator, hours: float) -> School:
     """Draw a school and its air for `hours`."""
     seconds = round(hours * 3600)
     bells = _draw_bells(rng, hours, seconds)
-    background = log_uniform(rng, 1.5, 14) if rng.random() < 0.75 else log_uniform(rng, 14, 42)
+    background = draw_log(rng, 1.5, 14) if rng.random() < 0.75 else draw_log(rng, 14, 42)
     humidity, set_point, night_drop = (
         rng.uniform(22, 72),
         rng.uniform(19, 25.5),
         rng.uniform(0, 3.5),
     )
-    voc = log_uniform(rng, 30, 1200)
+    voc = draw_log(rng, 30, 1200)
     habits = {
         "sanitizes": rng.uniform(0.03, 0.6),
         "hot_water": rng.uniform(0.1, 0.8),
-        "grooms": log_uniform(rng, 0.015, 0.13),
+        "grooms": draw_log(rng, 0.015, 0.13),
     }
     # in each school, a few kinds of fan, vaping and device dominate
     fan_modes = rng.dirichlet([1.2, 1.5, 1.2, 0.7, 0.7]).tolist()
@@ -103,7 +103,7 @@ def draw_school(rng: np.random.Generator, hours: float) -> School:
         * np.exp(0.35 * fluctuation(rng, minutes, 90) + 0.1 * fluctuation(rng, minutes, 8))
         * np.exp(-0.06)
     )
-    dust = background * log_uniform(rng, 0.2, 1.5) * np.exp(0.5 * fluctuation(rng, minutes, 40))
+    dust = background * draw_log(rng, 0.2, 1.5) * np.exp(0.5 * fluctuation(rng, minutes, 40))
     voc_ppb = voc * 0.3 * np.exp(0.3 * fluctuation(rng, minutes, 120))
     is_night = (hour < bells.starts - 1.5) | (hour > bells.closes + 3)
     temperature = (
@@ -113,7 +113,7 @@ def draw_school(rng: np.random.Generator, hours: float) -> School:
     )
     humidity_series = np.clip(humidity + 4 * fluctuation(rng, minutes, 240), 15, 85)
     crowd = np.interp(np.arange(minutes) * 60, np.arange(seconds), np.clip(bells.density * 3, 0, 1))
-    co2 = uniform_filter1d(crowd, 60) * log_uniform(rng, 60, 900) + rng.uniform(0, 60)
+    co2 = uniform_filter1d(crowd, 60) * draw_log(rng, 60, 900) + rng.uniform(0, 60)
     surroundings = Surroundings(
         particles=particles,
         dust=dust,
@@ -175,18 +175,18 @@ def _draw_site_events(
     minutes = air.smoke.size
     for _ in range(rng.poisson(0.45 * hours / 24)):
         begin = int(rng.integers(0, max(1, minutes - 10)))
-        end = min(minutes, begin + int(log_uniform(rng, 15, 240)))
+        end = min(minutes, begin + int(draw_log(rng, 15, 240)))
         n = end - begin
         if rng.random() < 0.55:
-            level = log_uniform(rng, 15, 220)
+            level = draw_log(rng, 15, 220)
             lumps = np.exp(0.5 * fluctuation(rng, n, 5))
             ramp = np.minimum(1, np.arange(n) / rng.uniform(2, 15))
             air.smoke[begin:end] += level * lumps * ramp
             air.voc_ppb[begin:end] *= 1 + level / 250
             style = "smoke"
         else:
-            air.dust[begin:end] += log_uniform(rng, 15, 150) * np.exp(0.7 * fluctuation(rng, n, 2))
-            air.voc_ppb[begin:end] += log_uniform(rng, 20, 250)
+            air.dust[begin:end] += draw_log(rng, 15, 150) * np.exp(0.7 * fluctuation(rng, n, 2))
+            air.voc_ppb[begin:end] += draw_log(rng, 20, 250)
             style = "mowing"
         events.append((style, begin * 60.0, end * 60.0))
     return events

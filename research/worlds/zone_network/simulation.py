@@ -15,7 +15,7 @@ from research.worlds.zone_network.network import Network
 from research.worlds.zone_network.particle_counters import Optics
 from research.worlds.zone_network.room import Room
 from research.worlds.zone_network.school import DEVICES, draw_school
-from research.worlds.zone_network.series import log_uniform, pick
+from research.worlds.zone_network.series import draw_log, pick
 from research.worlds.zone_network.timetable import fill_room
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def zone_network(
         fill_room(room, vape_rate, nuisance_rate)
         set_airflow(room)
         built.append(room)
-    air = Network(school, built, log_uniform(air_rng, 0.28, 0.7)).run()
+    air = Network(school, built, draw_log(air_rng, 0.28, 0.7)).run()
 
     names = tuple(f"d{seed % 1000:03d}-{i:02d}" for i in range(rooms))
     times, sensors, values, happenings = [], [], [], []

@@ -23,7 +23,7 @@ from research.worlds.zone_network.nuisances import (
     spray,
     wash_hands,
 )
-from research.worlds.zone_network.series import log_uniform
+from research.worlds.zone_network.series import draw_log
 from research.worlds.zone_network.vaping import vape
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _draw_visits(room: Room, cumulative: Floats, rate: float) -> NDArray[np.intp
 
 def _draw_sessions(room: Room, vape_rate: float) -> NDArray[np.intp]:
     density, rng = room.school.bells.density, room.rng
-    liking = log_uniform(rng, 0.5, 1.7)
+    liking = draw_log(rng, 0.5, 1.7)
     is_open = density > 0.03
     chance = (
         np.minimum(1, (density / 0.8) ** 0.45) * is_open * vape_rate * liking / 3600
@@ -93,15 +93,15 @@ def _draw_rare_acts(room: Room, cumulative: Floats, rate: float) -> None:
             act(room, float(np.searchsorted(cumulative, rng.random() * cumulative[-1])))
 
     draw(0.18, partial(smoke, kind="cigarette"))
-    draw(log_uniform(rng, 0.01, 0.3), partial(smoke, kind="incense"))
-    draw(log_uniform(rng, 0.02, 0.8), partial(smoke, kind="cooking"))
+    draw(draw_log(rng, 0.01, 0.3), partial(smoke, kind="incense"))
+    draw(draw_log(rng, 0.02, 0.8), partial(smoke, kind="cooking"))
     draw(0.15, partial(nebulize, kind="nebulizer"))
     draw(0.08, partial(nebulize, kind="humidifier"))
-    draw(log_uniform(rng, 0.01, 0.3), make_fog)
-    draw(log_uniform(rng, 0.1, 3), run_hot_tap)
+    draw(draw_log(rng, 0.01, 0.3), make_fog)
+    draw(draw_log(rng, 0.1, 3), run_hot_tap)
     if room.has_shower:
-        draw(log_uniform(rng, 1, 12), shower)
-    draw(log_uniform(rng, 0.3, 5), partial(raise_dust, duration=120, style="play"))
+        draw(draw_log(rng, 1, 12), shower)
+    draw(draw_log(rng, 0.3, 5), partial(raise_dust, duration=120, style="play"))
 
 
 def _draw_automatic_acts(room: Room) -> None:
@@ -109,13 +109,13 @@ def _draw_automatic_acts(room: Room) -> None:
     if rng.random() < school.has_dispensers:
         _run_dispenser(room)
     if room.has_urinals and rng.random() < 0.35:
-        t, step = rng.uniform(0, 900), log_uniform(rng, 600, 3600)
+        t, step = rng.uniform(0, 900), draw_log(rng, 600, 3600)
         while t < n:
             flush(room, t, Zone.NOOK, "auto")
             t += step
     if rng.random() < 0.2:
-        room.release_gas(Zone.MAIN, Species.GLYCOL, 0, n, n * log_uniform(rng, 0.001, 0.02))
-        room.release_gas(Zone.MAIN, Species.TERPENE, 0, n, n * log_uniform(rng, 0.0003, 0.01))
+        room.release_gas(Zone.MAIN, Species.GLYCOL, 0, n, n * draw_log(rng, 0.001, 0.02))
+        room.release_gas(Zone.MAIN, Species.TERPENE, 0, n, n * draw_log(rng, 0.0003, 0.01))
         room.note("diffuser", "reed", 0, n)
     for style, begin, end in school.site_events:
         room.note("site", style, begin, min(end, n))
@@ -129,16 +129,16 @@ def _run_dispenser(room: Room) -> None:
     """Run a wall dispenser that sprays freshener, all day or during school hours."""
     bells, rng = room.school.bells, room.rng
     step, mg, voc_mg = (
-        log_uniform(rng, 600, 2400),
-        log_uniform(rng, 5, 60),
-        log_uniform(rng, 20, 200),
+        draw_log(rng, 600, 2400),
+        draw_log(rng, 5, 60),
+        draw_log(rng, 20, 200),
     )
     t = rng.uniform(0, step)
     all_day = rng.random() < 0.5
     volatile, size, evaporation = (
         rng.uniform(0.6, 0.95),
         rng.uniform(2.5, 7),
-        log_uniform(rng, 0.3, 4),
+        draw_log(rng, 0.3, 4),
     )
     while t < room.school.seconds:
         if all_day or bells.starts - 1 < bells.hour[int(t)] < bells.closes + 2:
@@ -167,7 +167,7 @@ def _visit(room: Room, at: float) -> None:
         if rng.random() < 0.6:
             flush(room, x, Zone.NOOK)
     else:
-        duration = log_uniform(rng, 10, 300)
+        duration = draw_log(rng, 10, 300)
         room.occupy(Zone.MAIN, x, duration)
         if rng.random() < room.school.grooms * 4 * (0.6 if room.has_urinals else 1):
             spray(room, x + duration * rng.random(), Zone.MAIN)
@@ -189,7 +189,7 @@ def _use_stall(room: Room, at: float) -> float:
         zone, door = Zone.STALL_A, Driver.STALL_A_DOOR
     else:
         zone, door = Zone.STALL_B, Driver.STALL_B_DOOR
-    duration = log_uniform(rng, 45, 420)
+    duration = draw_log(rng, 45, 420)
     room.occupy(zone, at, duration)
     room.drive(door, at - 1, 4)
     room.drive(door, at + duration, 4)

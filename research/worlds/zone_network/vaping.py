@@ -16,7 +16,7 @@ from research.worlds.zone_network.nuisances import (
     wash_hands,
 )
 from research.worlds.zone_network.school import VAPING_STYLES
-from research.worlds.zone_network.series import log_uniform, pick
+from research.worlds.zone_network.series import draw_log, pick
 
 if TYPE_CHECKING:
     from research.worlds.zone_network.room import Room
@@ -90,8 +90,8 @@ def _draw_session(room: Room, at: float) -> _Session:
         room.drive(Driver.STALL_A_DOOR, at - 5, 3)
     elif zone == Zone.STALL_B:
         room.drive(Driver.STALL_B_DOOR, at - 5, 3)
-    evaporation = 0.0263 * log_uniform(rng, *((0.12, 0.7) if style == "mod" else (0.14, 0.42)))
-    volatile = 1 - log_uniform(rng, 0.008, 0.13)
+    evaporation = 0.0263 * draw_log(rng, *((0.12, 0.7) if style == "mod" else (0.14, 0.42)))
+    volatile = 1 - draw_log(rng, 0.008, 0.13)
     if style == "thc":
         volatile = rng.uniform(0.1, 0.5)
     return _Session(style, people, zone, exhaled, evaporation, volatile)
@@ -102,7 +102,7 @@ def _puff_all(room: Room, session: _Session, at: float, *, is_first: bool) -> fl
     rng = room.rng
     median, spread = _PUFF_MG[session.style]
     usual_mg = np.exp(rng.normal(np.log(median), spread)) * session.exhaled
-    pause = log_uniform(rng, 7, 55)
+    pause = draw_log(rng, 7, 55)
     if not is_first:
         at += rng.uniform(2, 25)
     if session.style in ("mod", "thc"):
@@ -123,7 +123,7 @@ def _puff_all(room: Room, session: _Session, at: float, *, is_first: bool) -> fl
             at_sensor = rng.uniform(0.03, 0.35)
         else:
             at_sensor = rng.uniform(0.02, 0.15) if rng.random() < 0.05 else 0.0
-        vapor_mg = mg * log_uniform(rng, 0.3, 2.0)
+        vapor_mg = mg * draw_log(rng, 0.3, 2.0)
         for part, share in room.divide(session.zone, rising, at_sensor):
             _exhale(room, session, part, share, at, duration, mg, vapor_mg, size, width)
         end = max(end, at + duration)
@@ -149,7 +149,7 @@ def _exhale(
         for oil_um in (0.4, 0.8):
             half = mg * share * 0.5
             room.release_aerosol(zone, at, duration, Mode.THC, half, oil_um, 1.5, volatile)
-        room.release_gas(zone, Species.TERPENE, at, duration, log_uniform(rng, 0.2, 2) * share)
+        room.release_gas(zone, Species.TERPENE, at, duration, draw_log(rng, 0.2, 2) * share)
     else:
         evaporation = session.evaporation
         room.release_aerosol(
@@ -157,7 +157,7 @@ def _exhale(
         )
         room.release_gas(zone, Species.GLYCOL, at, duration, vapor_mg * share)
         room.release_gas(zone, Species.GLYCEROL, at, duration, vapor_mg * 0.08 * share)
-        flavor_mg = vapor_mg * share * log_uniform(rng, 0.02, 0.4)
+        flavor_mg = vapor_mg * share * draw_log(rng, 0.02, 0.4)
         room.release_gas(zone, Species.TERPENE, at, duration, flavor_mg)
     room.release_water(zone, at, duration, 0.06 * share)
     co2 = 30 / room.volumes[room.zone_of[zone]] * share
@@ -177,6 +177,6 @@ def _cover_up(room: Room, zone: Zone, at: float, end: float) -> None:
     elif choice < 0.22:
         run_hot_tap(room, at - rng.uniform(10, 120))
     elif choice < 0.28:
-        spray(room, at - log_uniform(rng, 20, 400), Zone.MAIN)
+        spray(room, at - draw_log(rng, 20, 400), Zone.MAIN)
     elif choice < 0.32:
         dry_hands(room, at + rng.uniform(0, 20))
