@@ -32,17 +32,17 @@ $(BIN)/python:
 
 # Sensirion's VOC index has to be compiled; the simulator's port is slower, with equal results.
 WITH_COMPILER = @$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-sim.lock >/dev/null 2>&1 || \
-  echo "  No C compiler with Python's headers (Debian: gcc, python3-dev): simulations take longer, all else is the same"
+  echo "  No C compiler with Python's headers (Debian: gcc, python3-dev): simulations take longer, but all else is the same"
 
 $(STAMP): requirements.lock requirements-sim.lock pyproject.toml | $(BIN)/python
-	@echo "Installing what development needs into $(VENV), once: 450 MB, some minutes"
+	@echo "Installing the development tools into $(VENV), once: 450 MB, a few minutes"
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile -r requirements.lock $(PROGRESS)
 	$(call WITH_COMPILER,$(VENV))
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@ $(DEMO_STAMP)
 
-# The demo needs neither test tools nor type checkers. pip compares hashes for all or for nothing, and
-# a folder has none: here the lock file gives the versions alone.
+# The demo needs neither test tools nor type checkers. pip checks hashes for all packages or none, and
+# this folder has none, so only the versions are taken from the lock file.
 $(DEMO_STAMP): requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing the service and its demo into $(VENV), once: 200 MB to fetch, a minute or two"
 	@sed -n '/==/s/ *\\$$//p' requirements.lock > $(VENV)/versions.txt
@@ -64,7 +64,7 @@ demo: $(DEMO_STAMP) ## run a simulated school, broker, detector, alerts and staf
 test: $(STAMP) ## run all tests (broker and browser tests only if those programs are installed)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
-lint: $(STAMP) ## run ruff and mypy --strict, and check the directions of imports
+lint: $(STAMP) ## run ruff and mypy --strict, and check the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -105,7 +105,7 @@ dashboards: $(STAMP) ## write the JSON files of the Grafana dashboards
 gallery: $(STAMP) ## take pictures of page, push and report with a made-up school (Chromium; a minute)
 	@$(BIN)/python -m docs.gallery.make_shots
 
-dashboards-gallery: $(STAMP) ## draw whole dashboards with @grafana/scenes (npm, 470 MB once; some minutes)
+dashboards-gallery: $(STAMP) ## draw whole dashboards with @grafana/scenes (npm, 470 MB once; a few minutes)
 	@$(BIN)/python -m docs.gallery.make_gallery $(ARGS)
 
 size: $(STAMP) ## count lines of code by folder and language, TOML files, and files from a reading to a push
@@ -120,13 +120,13 @@ fuzz: $(STAMP) ## run a million mutated payloads through all decoders and mappin
 fuzz-http: $(STAMP) ## send generated requests to every route of page, API and HTTP ingest; EXAMPLES=500
 	@FUZZ_EXAMPLES=$${EXAMPLES:-100} $(BIN)/python -m pytest tests/unit/alerts/test_page_api.py --timeout 7200
 
-attack: $(STAMP) ## try attacks on loopback: accounts, floods, forged devices, files, requests; minutes
+attack: $(STAMP) ## try attacks on loopback: accounts, floods, forged devices, files, requests; takes minutes
 	@$(BIN)/python -m pytest -m attack --numprocesses $(WORKERS) tests
 
 golden: $(STAMP) ## show how replays differ from the golden cases; WRITE=1 updates the cases
 	@$(BIN)/python tests/golden/make_cases.py $(if $(WRITE),--write)
 
-fault: $(STAMP) ## test kills, power cuts, disk, network, broker, database and clock; short version, minutes
+fault: $(STAMP) ## test kills, power cuts, disk, network, broker, database and clock; short version, takes minutes
 	@$(BIN)/python -m pytest tests/fault tests/property/test_journal_machine.py --durations=5 \
 	  --hypothesis-profile=others
 
@@ -166,7 +166,7 @@ bench-district: $(STAMP) ## measure 40 schools in one installation: pages, repor
 bench-scale: $(SCALE_STAMP) ## measure the stream on Spark; ARGS="--sensors 200000"
 	@$(BIN)/python benchmarks/scale_out.py $(ARGS)
 
-audit: $(STAMP) ## list known vulnerabilities of the locked packages; an unreachable index is not an error
+audit: $(STAMP) ## list known vulnerabilities in the locked packages; an unreachable index is not an error
 	@mkdir -p build
 	@$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip --progress-spinner off >build/audit.txt 2>&1; \
 	  found=$$?; tail -n 5 build/audit.txt; [ $$found = 0 ] || ! grep -q "^Found " build/audit.txt
@@ -185,7 +185,7 @@ sbom: $(STAMP) ## write the list of an installation's packages (CycloneDX) into 
 	@mkdir -p build
 	@$(BIN)/cyclonedx-py requirements requirements-run.lock --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
 
-# With the hashes of all files that the index has of a version: pip then accepts no others.
+# With the hashes of all files that the index has for a version, so that pip accepts no others.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate --no-emit-index-url
 

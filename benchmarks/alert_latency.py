@@ -183,7 +183,7 @@ async def measure(open_incidents: int, alerts: int, folder: Path, *, pictures: b
     provider.close()
     took = sorted(provider.came[i] - started[i] for i in started)
     cut = statistics.quantiles(took, n=100)
-    print(f"{open_incidents} open incidents, {alerts} alerts one by one, on disk")
+    print(f"{open_incidents} open incidents, {alerts} alerts one at a time, on disk")
     print(f"decision committed: median {1000 * statistics.median(decided):.1f} ms")
     print(
         f"event to provider: p50 {1000 * cut[49]:.1f} ms, p95 {1000 * cut[94]:.1f} ms,"

@@ -87,11 +87,11 @@ def main() -> int:
     levels.add()
     state = 8 * WIDTH + EPISODE.itemsize
     state += levels.to_array().nbytes
-    print(f"state of a sensor: {state} bytes")
+    print(f"state per sensor: {state} bytes")
     table = rig.simulated_rooms(ROOMS, SECONDS)
     rng = np.random.default_rng(1)
     print(
-        f"{'readings a call':>18} {'readings/s':>12} {'µs a reading':>13}"
+        f"{'readings per call':>18} {'readings/s':>12} {'µs/reading':>13}"
         f" {'fastest tenth':>14} {'in an episode':>14}"
     )
     single = [np.array([room]) for room in range(ROOMS)]

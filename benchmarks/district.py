@@ -306,7 +306,7 @@ def main() -> int:
         sensors=2_000,
         days=300,
         repeats=(20, "requests for each page"),
-        seconds=(600.0, "readings arrive for so long"),
+        seconds=(600.0, "how long readings arrive"),
         only=([""], "paths that begin with one of these"),
         parts=([*PARTS], "what to measure"),
         profile=("", "write a cProfile of the service here"),

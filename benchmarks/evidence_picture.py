@@ -68,7 +68,7 @@ def main(count: int, write: Path | None) -> None:
             "rh": 41 + rng.normal(0, 0.1, at.size),
         }
         drawing = draw(facts, at, values)
-        print(f"a reading each {step:g} s, {at.size} readings")
+        print(f"a reading every {step:g} s, {at.size} readings")
         print(f"  laid out: {timed(count, lambda a=at, v=values: draw(facts, a, v))}")
         for name, render in (("SVG", render_svg), ("PNG", render_png)):
             took = timed(count, lambda d=drawing, render=render: render(d))

@@ -67,7 +67,7 @@ def main() -> int:
     """Run the benchmark; return 1 if averages cost too much."""
     interval = (10.0, "seconds between readings")
     options = rig.options(__doc__, sensors=[250, 500, 1000], interval=interval)
-    print(f"readings each {options.interval:.0f} s, load {os.getloadavg()[0]:.1f}")
+    print(f"readings every {options.interval:.0f} s, load {os.getloadavg()[0]:.1f}")
     shares = [share_of_a_core(sensors, options.interval) for sensors in options.sensors]
     return int(max(shares) > _MAX_SHARE)
 

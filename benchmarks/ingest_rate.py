@@ -81,7 +81,7 @@ class Run(NamedTuple):
 # ---- one stage at a time
 
 
-def stages(sensors: int, group: int, batch: int) -> list[tuple[str, float, float]]:
+def measure_stages(sensors: int, group: int, batch: int) -> list[tuple[str, float, float]]:
     """Measure each stage's CPU and wall time per reading, µs.
 
     The journal commits `group` readings at a time; consumers read `batch` at a time.
@@ -189,7 +189,7 @@ def run_node_red(_: argparse.Namespace, folder: Path, port: int) -> Iterator[Sub
 
 
 @contextlib.contextmanager
-def minimal(_: argparse.Namespace, folder: Path, port: int) -> Iterator[Subject]:
+def run_minimal(_: argparse.Namespace, folder: Path, port: int) -> Iterator[Subject]:
     """Run the minimal consumer."""
     with minimal_consumer.consumer(folder, port) as (pid, file):
 
@@ -220,7 +220,7 @@ def publish_at_rate(
     return Run(taken / took_s, acknowledged - taken, each_us, memory, last - end, acknowledged)
 
 
-def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
+def raise_rates(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
     """Publish at rising rates; return each program's highest sustained rate and broken promises."""
     subjects: dict[str, Callable[..., AbstractContextManager[Subject]]] = {
         "Plumewatch": run_plumewatch
@@ -228,7 +228,7 @@ def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
     if options.node_red:
         subjects["Node-RED"] = run_node_red
     if options.minimal:
-        subjects["minimal"] = minimal
+        subjects["minimal"] = run_minimal
     best = dict.fromkeys(subjects, 0.0)
     broken: list[str] = []
     going = dict(subjects)
@@ -238,7 +238,7 @@ def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
         for name, subject in dict(going).items():
             with tempfile.TemporaryDirectory() as scratch:
                 run = publish_at_rate(subject, options, rate, Path(scratch))
-                broken += _broken(Path(scratch), run, options.sensors)
+                broken += _find_broken(Path(scratch), run, options.sensors)
             kept = run.behind <= 2 * rate
             print(
                 f"{name:12}{rate:10,.0f}{run.taken:10,.0f}{run.behind:10,}"
@@ -253,12 +253,12 @@ def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
     return best, broken
 
 
-def _broken(folder: Path, run: Run, sensors: int) -> list[str]:
+def _find_broken(folder: Path, run: Run, sensors: int) -> list[str]:
     data = folder / "data"
     return rig.conserved(data, run.acknowledged, sensors) if data.exists() else []
 
 
-def at_bound(options: argparse.Namespace, rate: float) -> list[str]:
+def compare_at_limit(options: argparse.Namespace, rate: float) -> list[str]:
     """Publish with the journal below and at `journal.max_mb`; print both rates.
 
     At the limit, each new reading causes an old one to be deleted. Readings per CPU second are
@@ -272,16 +272,16 @@ def at_bound(options: argparse.Namespace, rate: float) -> list[str]:
             run = publish_at_rate(
                 partial(run_plumewatch, fill_mb=fill_mb), options, rate, Path(scratch)
             )
-            broken += _broken(Path(scratch), run, options.sensors)
+            broken += _find_broken(Path(scratch), run, options.sensors)
         each[name] = 1e6 / run.cpu_us
         print(
-            f"{name:14}{run.taken:8,.0f} readings/s of {rate:,.0f} publish_at_rate, caught up after"
-            f" {run.caught_up_s:.1f} s, {each[name]:,.0f} readings a processor second"
+            f"{name:14}{run.taken:8,.0f} readings/s of {rate:,.0f} published, caught up after"
+            f" {run.caught_up_s:.1f} s, {each[name]:,.0f} readings per CPU second"
         )
     share = each["at max_mb"] / each["below max_mb"]
-    print(f"rate at max_mb: {share:.2f} of that below it")
+    print(f"rate at max_mb: {share:.2f} of the rate below it")
     if share < GOAL_AT_BOUND:
-        broken.append(f"rate at max_mb is {share:.2f} of that below it, not {GOAL_AT_BOUND}")
+        broken.append(f"rate at max_mb is {share:.2f} of the rate below it, not {GOAL_AT_BOUND}")
     return broken
 
 
@@ -356,27 +356,27 @@ def main() -> int:
         seconds=30.0,
         rates=[2000.0, 4000.0, 6000.0, 8000.0, 10000.0, 12000.0],
         sensors=200,
-        node_red=(False, "offer the same to Node-RED"),
-        minimal=(False, "and to a minimal consumer"),
-        stages=(False, "measure each stage by itself too"),
+        node_red=(False, "also measure Node-RED"),
+        minimal=(False, "also measure a minimal consumer"),
+        stages=(False, "also measure each stage by itself"),
         profile=("", "write a cProfile of the service's loop here"),
     )
     rig.print_machine()
     if options.node_red:
         print(f"Node-RED {node_red.install()}")
-    best, broken = ladder(options)
+    best, broken = raise_rates(options)
     for name, rate in best.items():
-        print(f"{name} sustains {rate:,.0f} readings a second")
-    broken += at_bound(options, min(GOAL_PER_S, max(options.rates)))
+        print(f"{name} sustains {rate:,.0f} readings per second")
+    broken += compare_at_limit(options, min(GOAL_PER_S, max(options.rates)))
     if options.node_red:
         broken += measure_kills(options.sensors)
     if options.stages:
         for group, batch in ((1, 1), (50, 200), (100, 500), (500, 2000)):
-            print("each stage by itself, microseconds a reading of processor and of clock:")
-            for what, cpu_us, took_us in stages(options.sensors, group, batch):
+            print("each stage by itself, CPU and wall time per reading, µs:")
+            for what, cpu_us, took_us in measure_stages(options.sensors, group, batch):
                 print(f"  {cpu_us:7.1f} {took_us:7.1f}  {what}")
     if best["Plumewatch"] < min(GOAL_PER_S, max(options.rates)):
-        broken.append(f"{best['Plumewatch']:,.0f} a second is below the goal of {GOAL_PER_S:,}")
+        broken.append(f"{best['Plumewatch']:,.0f} per second is below the goal of {GOAL_PER_S:,}")
     return rig.verdict(broken)
 
 

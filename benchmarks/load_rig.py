@@ -112,7 +112,7 @@ def login(port: int) -> socket.socket:
     )
     link.sendall(bytes([0x10, len(hello)]) + hello)
     if link.recv(4) != b"\x20\x02\x00\x00":
-        raise ConnectionError("the broker refuses the publisher")
+        raise ConnectionError("the broker rejected the publisher")
     return link
 
 
@@ -328,7 +328,7 @@ def wait_for(met: Callable[[], bool], what: str, within_s: float = 10.0) -> None
     deadline = time.monotonic() + within_s
     while not met():
         if time.monotonic() > deadline:
-            sys.exit(f"{what}: not within {within_s:.0f} s")
+            sys.exit(f"{what}: not ready within {within_s:.0f} s")
         time.sleep(0.02)
 
 

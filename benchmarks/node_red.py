@@ -29,7 +29,7 @@ QUIET_S = 3.0
 def install() -> str:
     """Install Node-RED once; return its version. Exits with 2 if npm is missing."""
     if shutil.which("npm") is None or shutil.which("node") is None:
-        print("npm is not installed (Debian: nodejs npm); leave --node-red out", file=sys.stderr)
+        print("npm is not installed (Debian: nodejs npm); run without --node-red", file=sys.stderr)
         sys.exit(2)
     if not (HOME / "node_modules/node-red/red.js").exists():
         HOME.mkdir(parents=True, exist_ok=True)

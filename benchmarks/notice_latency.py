@@ -217,8 +217,8 @@ def main() -> int:
     options = rig.options(
         __doc__,
         sensors=[500, 2000],
-        hz=(1.0, "readings a second of a sensor"),
-        seconds=(240.0, "time in which puffs go up"),
+        hz=(1.0, "readings per second from each sensor"),
+        seconds=(240.0, "how long puffs are released"),
         puffs=120,
     )
     rig.print_machine()

@@ -77,7 +77,7 @@ def measure(options: argparse.Namespace, times: int, folder: Path) -> list[str]:
     if highest - before > _GROWTH_MB:
         broken.append(f"the service grew by {highest - before:.0f} MB")
     print(f"{times} times: {acknowledged:,} readings acknowledged to the publisher,")
-    print(f"  {taken.journal:,} taken meanwhile; the others waited in the broker")
+    print(f"  {taken.journal:,} stored meanwhile; the others waited in the broker")
     print(f"  caught up in {took:.1f} s, {(acknowledged - taken.detector) / took:,.0f} readings/s")
     print(
         f"  memory: service {before:.0f} MB, at most {highest:.0f}; broker {broker_highest:.0f} MB"
@@ -87,7 +87,7 @@ def measure(options: argparse.Namespace, times: int, folder: Path) -> list[str]:
 
 def main() -> int:
     """Run the benchmark; return 1 if a promise is broken."""
-    rate = (2000.0, "readings offered a second")
+    rate = (2000.0, "readings published per second")
     options = rig.options(__doc__, seconds=60.0, rate=rate, sensors=200, times=[10, 100])
     rig.print_machine()
     broken: list[str] = []

@@ -155,8 +155,8 @@ def starts(made: Course) -> Iterator[tuple[str, tuple[float, float]]]:
     yield "detector without a snapshot, series a week behind", made.started()
     yield "killed while the series catches up", made.started()
     took = made.caught_up()
-    print(f"  the series caught up in {took:.0f} s beside the stream", flush=True)
-    yield "killed with all read", made.started()
+    print(f"  the series caught up in {took:.0f} s while readings arrived", flush=True)
+    yield "killed after everything was read", made.started()
     time.sleep(90)  # a snapshot is stored every minute
     yield "killed, with a snapshot", made.started()
     made.end()

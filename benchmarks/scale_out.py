@@ -157,7 +157,7 @@ def of_stages(records: list[tuple[bytes, bytes, float]], source: MessageSource) 
     decoders = [source.make_decoder(shard) for shard, _ in divided]
     timed("decode", lambda: [d.decode(p) for d, p in zip(decoders, parts, strict=True)])
     print(
-        f"a message: {sum(map(len, blocks)) / count:.0f} bytes in a block; µs: "
+        f"per message: {sum(map(len, blocks)) / count:.0f} bytes in a block; µs: "
         + ", ".join(f"{label} {cost:.2f}" for label, cost in costs.items())
     )
 
@@ -232,9 +232,9 @@ def main() -> int:
         size = sum(part.stat().st_size for part in parts) / readings
         print(
             f"{asked.sensors:,} sensors, {readings:,} readings, {shards} buckets,"
-            f" {size:.0f} bytes a reading on disk"
+            f" {size:.0f} bytes per reading on disk"
         )
-        print(f"{'':>30} {'readings/s':>12} {'a CPU second':>14} {'seconds':>7}")
+        print(f"{'':>30} {'readings/s':>12} {'per CPU s':>14} {'seconds':>7}")
         rate("Parquet read alone", readings, time.monotonic() - began, time.process_time() - used)
         found = {"one process": Counter[str]()}
         began, used = time.monotonic(), time.process_time()
@@ -255,9 +255,9 @@ def main() -> int:
         spent = time.process_time() - began
         width = len(shard.streams.names)
         print(
-            f"a block: {len(pack(sample)) / sample.height:.0f} bytes a reading; a snapshot:"
-            f" {len(body) / width:,.0f} bytes a sensor, {1e6 * spent / width:.0f} µs a sensor to"
-            " write and read"
+            f"a block: {len(pack(sample)) / sample.height:.0f} bytes per reading; a snapshot:"
+            f" {len(body) / width:,.0f} bytes per sensor, {1e6 * spent / width:.0f} µs per sensor"
+            " to write and read"
         )
         settings = {"spark.sql.shuffle.partitions": "2", "spark.driver.memory": "2g"}
         settings |= {"spark.jars": CONNECTOR} if CONNECTOR else {}

@@ -102,7 +102,7 @@ def print_store(
     rows, median, longest = found
     print(
         f"{name}: {count:,} readings, {rate:,.0f} readings/s; a day of a sensor by the minute"
-        f" ({rows} rows) in {median:.0f} ms, at most {longest:.0f} ms; {sizes} bytes a reading",
+        f" ({rows} rows) in {median:.0f} ms, at most {longest:.0f} ms; {sizes} bytes per reading",
         flush=True,
     )
     return median
@@ -131,7 +131,7 @@ def influx(
             )
         before = size(home) / count
         server.end(signal.SIGTERM)
-        sizes = f"{before:.0f}, after an orderly end {size(home) / count:.0f}"
+        sizes = f"{before:.0f}, after an orderly shutdown {size(home) / count:.0f}"
         server.start()
     return print_store("InfluxDB 1.x", count, rate, found, sizes)
 
@@ -150,8 +150,8 @@ def main() -> int:
     sample = [r for b in batches(names[:20], last - 3600, last, 5) for r in b][:20_000]
     encoder = LineEncoder(registry)
     ours = cpu_us(lambda: encoder.encode(sample), len(sample))
-    print(f"encoding ten quantities: {ours:.1f} µs of processor time")
-    print(f"{wanted.sensors} sensors, {wanted.days:g} days, a reading each {wanted.interval:g} s")
+    print(f"encoding ten quantities: {ours:.1f} µs of CPU time")
+    print(f"{wanted.sensors} sensors, {wanted.days:g} days, a reading every {wanted.interval:g} s")
 
     def feed() -> Iterator[list]:
         return batches(names, first, last, wanted.interval)

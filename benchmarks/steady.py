@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     Burden = Callable[[Path, threading.Event], None]
 
 _DELAYS = (
-    "delay: until the detector's cursor is seen on the disk, where it is stored four times a second"
-    " while there is no event: up to 0.25 s more than until a reading is evaluated"
+    "delay: from publishing a reading until the detector's cursor on disk is past it. The cursor is"
+    " stored four times a second, so this can be 0.25 s after the reading is evaluated"
 )
 _GOAL = 0.8
 _GOAL_PAUSE_S = 1.0
@@ -177,7 +177,7 @@ def served(
                     time.sleep(_WARM_S)
                     yield config, pid, broken
                     if publisher.ready():
-                        broken.append("the publisher ended before the last burden did")
+                        broken.append("the publisher ended before the last load did")
                     acknowledged = publisher.get().acknowledged
                 ages = Ages(folder / "data")
                 rig.wait_for(lambda: ages.look()[0] >= begin + acknowledged, "the detector", 300)
@@ -208,8 +208,8 @@ def report(name: str, row: Row, usual: Row) -> list[str]:
 
 def main() -> int:
     """Run the benchmark; return 1 if a promise is broken."""
-    rate = (4000.0, "readings offered a second")
-    options = rig.options(__doc__, seconds=(20.0, "of each burden"), rate=rate, sensors=200)
+    rate = (4000.0, "readings published per second")
+    options = rig.options(__doc__, seconds=(20.0, "of each load"), rate=rate, sensors=200)
     rig.print_machine()
     head = ("", "taken/s", "ratio", "us each", "memory", "delay p50", "longest", "pause")
     print(_DELAYS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dashboards.boards import build, build_line_links
 from dashboards.lines import name_rooms, style_lines
-from dashboards.queries import DATA_SOURCE_NAME, POLICIES, SOURCE, data_source_uid, in_detail
+from dashboards.queries import DATA_SOURCE_NAME, POLICIES, SOURCE, make_source_uid, select_detail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ class DataSource:
         """Return Grafana's definition of it; for an InfluxDB 3, `policy` names the database."""
         database = f"{self.database}/{policy}" if policy else self.database
         return {
-            "uid": data_source_uid(policy),
+            "uid": make_source_uid(policy),
             "name": f"{DATA_SOURCE_NAME} {policy}".strip(),
             "type": "influxdb",
             "access": "proxy",
@@ -98,7 +98,7 @@ def _ask_each_database(body: dict[str, Any]) -> None:
         _ask_database(one)
     for panel in body["panels"]:
         for target in panel.get("targets", ()):
-            target["query"] = in_detail(target["query"])
+            target["query"] = select_detail(target["query"])
         if "targets" in panel:
             panel["targets"] = [target for target in panel["targets"] if target["query"]]
         sources = {_ask_database(target) for target in panel.get("targets", ())}
@@ -114,7 +114,7 @@ def _ask_database(query: dict[str, Any]) -> str:
     if found:
         query["query"] = _POLICY.sub("", query["query"])
     if query["datasource"]["uid"] == f"${{{SOURCE}}}":
-        query["datasource"]["uid"] = data_source_uid(found[1] if found else "")
+        query["datasource"]["uid"] = make_source_uid(found[1] if found else "")
     return str(query["datasource"]["uid"])
 
 

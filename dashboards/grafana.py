@@ -14,7 +14,7 @@ from grafana_api.grafana_api import GrafanaClientError, GrafanaException
 from grafana_api.grafana_face import GrafanaFace
 from requests.exceptions import Timeout, TooManyRedirects
 
-from dashboards.queries import data_source_uid
+from dashboards.queries import make_source_uid
 from language.messages import clean
 from storage.bounded_call import BoundedCallError, BoundedThreads
 
@@ -98,7 +98,7 @@ class Grafana:
         """Check that Grafana itself answers, so that a later 404 means something is missing."""
         health = self._get(self._face.api.GET, "/health")
         if health is None or "database" not in health:
-            raise self._is_no_grafana()
+            raise self._make_wrong_server_error()
 
     def push(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
         """Create or update the folder and the dashboards that differ."""
@@ -130,7 +130,7 @@ class Grafana:
         Raises `Refused` if `wanted` is None and the data source is missing.
         """
         listed = self._request(list, self._face.datasource.list_datasources)
-        uid, what = data_source_uid(policy), f"data source {policy}".strip()
+        uid, what = make_source_uid(policy), f"data source {policy}".strip()
         there = next((d for d in listed if d.get("uid") == uid), None)
         if wanted is None:
             if there is None:
@@ -176,15 +176,15 @@ class Grafana:
         except (Timeout, BoundedCallError) as error:
             raise Unreachable(f"{self._url}: no complete answer in time") from error
         except (ValueError, TypeError) as error:  # the library fails on unexpected JSON
-            raise self._is_no_grafana() from error
+            raise self._make_wrong_server_error() from error
         except OSError as error:
             raise Unreachable(f"{self._url}: cannot be reached") from error
         items = answer if isinstance(answer, list) else [answer]
         if not isinstance(answer, kind) or not all(isinstance(item, dict) for item in items):
-            raise self._is_no_grafana()
+            raise self._make_wrong_server_error()
         return answer
 
-    def _is_no_grafana(self) -> Unreachable:
+    def _make_wrong_server_error(self) -> Unreachable:
         return Unreachable(f"{self._url}: the server there is not Grafana")
 
 

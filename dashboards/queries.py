@@ -23,7 +23,7 @@ POLICIES: Final = ("", MINUTE.name, QUARTER_HOUR.name)
 """Retention policies: raw readings (the default policy), one minute, quarter of an hour."""
 
 
-def data_source_uid(policy: str) -> str:
+def make_source_uid(policy: str) -> str:
     """Return the id of the data source for a policy, which is a database in InfluxDB 3."""
     return f"{DATA_SOURCE_UID}-{policy}" if policy else DATA_SOURCE_UID
 
@@ -81,7 +81,7 @@ for a week. A panel has one query for up to a day, and another for longer ranges
 
 
 def fill_in(text: str, words: Mapping[str, str] = FRAGMENTS) -> str:
-    """Fill in names in braces; Grafana variables stay. Raise KeyError for an unknown name."""
+    """Fill in names in braces, but not Grafana variables; raise KeyError for an unknown name."""
     return re.sub(r"(?<!\$)\{(\w+)\}", lambda found: words[found[1]], text)
 
 
@@ -96,10 +96,10 @@ def make_query(query: str, *, alias: str = "", table: bool = False) -> dict[str,
     }
 
 
-def in_detail(query: str) -> str:
+def select_detail(query: str) -> str:
     """Return a query without its `_IN_DETAIL` condition; empty if it is for longer time ranges.
 
-    We didn't test whether an InfluxDB 3 compares numbers in a condition.
+    Whether InfluxDB 3 can compare numbers in a condition has not been tested.
     """
     return "" if _IN_OUTLINE in query else query.replace(f" AND {_IN_DETAIL}", "")
 

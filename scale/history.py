@@ -169,7 +169,7 @@ class HistoryWriter:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self.close()
-            raise HistoryError(f"{self._folder}: another process writes this history") from error
+            raise HistoryError(f"{self._folder}: another process is writing to it") from error
 
     def _recover(self) -> None:
         path = self._folder / _STATE
@@ -181,11 +181,11 @@ class HistoryWriter:
                 self.cursor, self._day = base64.b64decode(stored["cursor"]), str(stored["day"])
                 pending = [(str(draft), str(final)) for draft, final in stored["pending"]]
             except (ValueError, KeyError, TypeError) as error:
-                raise HistoryError(f"{path}: no state of a history: {error}") from error
+                raise HistoryError(f"{path}: not the state of a history: {error}") from error
         elif any(self._folder.glob("bucket=*")):
             raise HistoryError(f"{self._folder}: has buckets, but no {_STATE} to continue from")
         elif (other := next(_find_other_files(self._folder), None)) is not None:
-            raise HistoryError(f"{self._folder}: holds {other.name!r}; choose an empty folder")
+            raise HistoryError(f"{self._folder}: contains {other.name!r}; choose an empty folder")
         self._move_parts(pending)
         staging = self._folder / _STAGING
         for draft in staging.glob("*") if staging.is_dir() else ():
@@ -227,7 +227,7 @@ def find_parts(folder: Path) -> dict[int, list[Path]]:
     }
     if not any(buckets.values()):
         raise HistoryError(
-            f"{folder}: no history; expected bucket=B/day=YYYY-MM-DD/part-N.parquet,"
+            f"{folder}: not a history; expected bucket=B/day=YYYY-MM-DD/part-N.parquet,"
             " as `plumewatch segments` writes it"
         )
     return buckets

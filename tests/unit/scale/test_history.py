@@ -96,7 +96,7 @@ def test_a_death_anywhere_leaves_each_reading_once(tmp_path, monkeypatch, at):
 
 
 def test_one_writer_a_folder(tmp_path):
-    with HistoryWriter(tmp_path), pytest.raises(HistoryError, match="another process writes"):
+    with HistoryWriter(tmp_path), pytest.raises(HistoryError, match="another process is writing"):
         HistoryWriter(tmp_path)
     HistoryWriter(tmp_path).close()
 
@@ -115,7 +115,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, name, message):
 def test_what_is_no_history_is_refused_in_words(tmp_path):
     with pytest.raises(HistoryError, match="no such folder"):
         find_parts(tmp_path / "nothing")
-    with pytest.raises(HistoryError, match="no history; expected bucket=B"):
+    with pytest.raises(HistoryError, match="not a history; expected bucket=B"):
         find_parts(tmp_path)
 
 
