@@ -76,7 +76,7 @@ def make_report(
     path = request.choose_path()
     suffix = path.suffix.lower().removeprefix(".")
     if suffix in FORMATS and suffix != request.kind:
-        raise UsageError(f"{path}: ends in .{suffix}, and --format is {request.kind}")
+        raise UsageError(f"{path}: ends in .{suffix}, but --format is {request.kind}")
     facts = gather_facts(config, request, now)
     detail: dict[str, str | float | None] = {
         "report": request.name,

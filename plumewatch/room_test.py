@@ -66,12 +66,12 @@ def evaluate(config: PlumewatchConfig, room: str, starts: Sequence[float], who: 
             if one["level_moved"] is not None:
                 step = one["level_moved"] - get_adjustment(tx, one["sensor"])
                 adjust_from_test(tx, one["sensor"], step, who, end, incident)
-        for sensor, adjustment in _by_model(tx, config, room).items():
+        for sensor, adjustment in _find_usual(tx, config, room).items():
             step = adjustment - sum_test_adjustments(tx, sensor)
             adjust_from_test(tx, sensor, step, who, end)
 
 
-def _by_model(tx: sqlite3.Connection, config: PlumewatchConfig, room: str) -> dict[str, float]:
+def _find_usual(tx: sqlite3.Connection, config: PlumewatchConfig, room: str) -> dict[str, float]:
     """Return the adjustments of untested sensors in the school of a room.
 
     Each adjustment is the median of the tests of the same model in that school; at least two rooms

@@ -21,7 +21,7 @@ from ingest.mapping.examples import (
     MEANING,
     describe_faulty,
     find_failures,
-    find_lacks,
+    find_missing,
     read_example,
 )
 from ingest.mapping.schema import MappingConfig
@@ -143,8 +143,8 @@ class Draft:
             more = pluralize(len(shown) - _EXAMPLES, "more sample")
             self.questions.append(f"Read, but not shown: {more}.")
         quantities = [entry.values["quantity"] for entry in self.fields]
-        lacks = find_lacks(quantities, has_time="time" in self.head.values)
-        lines = [*_HEADING, *(f"# Note: {MEANING[word]}." for word in lacks)]
+        missing = find_missing(quantities, has_time="time" in self.head.values)
+        lines = [*_HEADING, *(f"# Note: {MEANING[word]}." for word in missing)]
         if faulty := describe_faulty(entry.values for entry in examples):
             lines.append(f"# Note: {faulty}: check its unit, scale and range.")
         lines += ["[[mapping]]", *self.head.render_lines()]

@@ -34,7 +34,7 @@ _DISTINGUISHING: Final = {"pm1", "n03", "n05", "tvoc_ppb", "tvoc_ugm3", "voc_ind
 """Quantities that, together with PM2.5, help to distinguish vaping from spray and steam."""
 
 
-def find_lacks(quantities: Collection[str], *, has_time: bool) -> list[str]:
+def find_missing(quantities: Collection[str], *, has_time: bool) -> list[str]:
     """Return what a mapping with only these quantities lacks, as keys of `MEANING`."""
     read = set(quantities)
     has_particles = not read.isdisjoint(FINE_PARTICLES)
@@ -52,24 +52,24 @@ def describe_faulty(examples: Iterable[Mapping[str, Any]]) -> str:
     return f"in every example, {', '.join(faulty)} {verb}" if faulty else ""
 
 
-def find_all_lacks(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:
+def find_all_missing(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:
     """Return, for each key of `MEANING`, the names of the mappings that lack it.
 
     A mapping needs no particles if it has no fields (a door contact), if the device sends its own
     vape alarms, or if another mapping of the same sensor reads particles. Mappings belong to the
     same sensor if their examples name it.
     """
-    lacks: dict[str, list[str]] = {word: [] for word in MEANING}
+    missing: dict[str, list[str]] = {word: [] for word in MEANING}
     for mapping in mappings:
         sensors = {example.sensor for example in mapping.example} - {None}
         same = [m for m in mappings if not sensors.isdisjoint({e.sensor for e in m.example})]
         read = {field.quantity for each in (mapping, *same) for field in each.field}
-        words = find_lacks(read, has_time=bool(mapping.time or mapping.time_or))
+        words = find_missing(read, has_time=bool(mapping.time or mapping.time_or))
         if any(event.event == "vendor_vape" for each in (mapping, *same) for event in each.event):
             words = [word for word in words if word == "time"]
         for word in words if mapping.field else ():
-            lacks[word].append(mapping.name)
-    return lacks
+            missing[word].append(mapping.name)
+    return missing
 
 
 _OLDEST: Final = 1_000_000_000.0

@@ -41,7 +41,7 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             yield CheckResult(
                 "broker accounts",
                 State.WARNING if is_loopback(broker.host) else State.FAULT,
-                "it accepts connections without an account: anyone who reaches it can publish",
+                "it accepts connections without an account: anyone who can reach it can publish",
                 "set allow_anonymous false and give each sensor an account:"
                 " see deploy/mosquitto.conf",
             )
@@ -64,7 +64,7 @@ def _suggest_remedy(config: PlumewatchConfig, error: BrokerError) -> str:
     if config.broker.tls or "ssl" in text:
         return (
             "broker.tls = true needs the port of a TLS listener, often 8883; for a listener without"
-            " TLS, often 1883, leave it out"
+            " TLS, often 1883, leave broker.tls out"
         )
     if "refused" in text and is_local:
         return "systemctl status mosquitto; broker.port must be one of its listeners"
@@ -130,7 +130,7 @@ def check_certificates(broker: BrokerConfig, now: float) -> Iterator[CheckResult
         try:
             expires = min(c.not_valid_after_utc for c in x509.load_pem_x509_certificates(read()))
         except (OSError, ValueError, BoundedCallError) as error:
-            yield warn(part, f"cannot be read: {error}", "openssl x509 -noout -dates shows one")
+            yield warn(part, f"cannot be read: {error}", "check it with openssl x509 -noout -text")
             continue
         days = (expires.timestamp() - now) / _DAY_S
         if days <= 0:

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Final
 
-from ingest.mapping.examples import MEANING, describe_faulty, find_all_lacks
+from ingest.mapping.examples import MEANING, describe_faulty, find_all_missing
 from language.plain_text import pluralize
 from plumewatch.check.broker import check_broker
 from plumewatch.check.machine import (
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 def check(path: Path, now: float) -> Iterator[CheckResult]:
     """Check a configuration, then the servers that it names; raises `ConfigError`.
 
-    Readings arrive meanwhile, so each part is checked at its own time; `now` is that of the first.
+    Readings keep arriving, so each check uses the current time; `now` is when the first one begins.
     """
     began = time.monotonic()
     config = load(path)
@@ -58,11 +58,11 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
     if config.mapping:
         names = ", ".join(mapping.name for mapping in config.mapping)
         count = sum(len(mapping.example) for mapping in config.mapping)
-        lacks = find_all_lacks(config.mapping)
+        missing = find_all_missing(config.mapping)
         passed = "1 example passes" if count == 1 else f"{count} examples pass"
         if broken := sum(bool(e.faults) for mapping in config.mapping for e in mapping.example):
             passed += f" ({broken} with faults)"
-        if timeless := list_some(lacks["time"]):
+        if timeless := list_some(missing["time"]):
             passed += f"; {timeless}: {MEANING['time']}"
         yield ok("mappings", f"{names}; their {passed}")
         for mapping in config.mapping:
@@ -77,7 +77,7 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
             ("particles", "a particle value"),
             ("gas or PM1", "PM1 or a VOC value"),
         ):
-            if lacking := list_some(lacks[word]):
+            if lacking := list_some(missing[word]):
                 yield warn(
                     "mappings",
                     f"{lacking}: {MEANING[word]}",
@@ -86,9 +86,7 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
                 )
     kept_demo = DataPaths(config.data_dir).demo.exists()
     if kept_demo:
-        yield ok(
-            "demo", "not checked: broker, sensors, phones and staff page run only with the demo"
-        )
+        yield ok("demo", "not checked: broker, sensors, phones and staff page run only in the demo")
     for check_part in _OF_DEMO if kept_demo else _CHECKS:
         yield from _run_check(check_part, config, now + time.monotonic() - began)
 

@@ -105,7 +105,7 @@ def check_secrets(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         listed = ", ".join(f"{path} (mode {mode:o})" for path, mode in readable.items())
         yield warn(
             "secrets",
-            f"every account on this machine may read {listed}",
+            f"every account on this machine can read {listed}",
             f"chmod 600 {shlex.join(map(str, readable))}; if another account owns a"
             " file, first chown it to the service's account",
         )
@@ -261,7 +261,7 @@ def _explain_shifts(
                 "clock",
                 f"{wrong}; late readings never alert",
                 (f'set timezone = "{zone}" in its [[sensor]]; ' if zone else "")
-                + "if its stamps name a zone or are Unix times, set its clock to UTC by NTP",
+                + "if its stamps name a zone or are Unix times, use NTP to set its clock to UTC",
             ),
         )
 

@@ -28,7 +28,7 @@ from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.http.poll import PollError, get
 from ingest.intake import decode_message
-from ingest.mapping.examples import MEANING, find_lacks
+from ingest.mapping.examples import MEANING, find_missing
 from ingest.validation import Message
 from language.messages import count_noun
 from language.plain_text import pluralize
@@ -77,7 +77,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         yield warn(
             "duty",
             f"{list_some(cannot)}: on duty, but without permission to respond to incidents",
-            'role = "staff", "facilities" or "admin" in their [[staff]] blocks, or other'
+            'set role to "staff", "facilities" or "admin" in their [[staff]] blocks, or name other'
             " people in [[shift]], [[override]] and [[receiver]]",
         )
     if not config.bells:
@@ -124,7 +124,7 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
     elif not everyone:
         yield fault(
             "notifiers",
-            "no member of staff has an address or a channel, so nobody would be notified",
+            "no staff member has an address or a channel, so nobody would be notified",
             "let people add a channel on their page, or add"
             ' notify = [{ url_file = "secrets/ap-north" }] to a [[staff]] block',
         )
@@ -272,8 +272,8 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         yield warn(
             "sign-in",
             f"{list_some(closed)}: names no school, so nobody gets access through it",
-            'sites = ["*"] or ids of schools in its [[sign_in.group]] or line of groups.csv, or'
-            f" {SITE} in the group for one group per school",
+            'set sites to ["*"] or ids of schools in its [[sign_in.group]] or line of groups.csv,'
+            f" or, for one group per school, put {SITE} into the group's name",
         )
     by_password = config.find_password_staff() or frozenset()
     admins = {person.id for person in config.staff if person.role == "admin"} & by_password
@@ -351,7 +351,7 @@ def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckRes
         yield ok("http ingest", free)
     for source in sources:
         sensors = list_some(source.sensors, 5)
-        sensors = sensors or f"no sensor yet: give one [[sensor]] decoder = {source.decoder!r}"
+        sensors = sensors or f"no sensor yet: add decoder = {source.decoder!r} to a [[sensor]]"
         yield ok(
             f"http source: {source.name}", f"POST /ingest/{source.decoder}, readings of {sensors}"
         )
@@ -373,9 +373,9 @@ def _check_poll(
         message = Message(polled.topic.replace("+", polled.sensor), asyncio.run(get(polled)), now)
         readings = decode_message(message, context, polled.decoder, order)
     except (PollError, DecodeError) as error:
-        return fault("polls", str(error), "url, user and password_file of its [[ingest.poll]]")
+        return fault("polls", str(error), "check url, user, password_file in its [[ingest.poll]]")
     read = {name for one in readings for name in (*one.values, *one.faults)}
-    if "particles" in find_lacks(read, has_time=True):
+    if "particles" in find_missing(read, has_time=True):
         return warn(
             "polls",
             f"answers, but {MEANING['particles']}",

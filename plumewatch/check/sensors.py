@@ -116,7 +116,7 @@ def _check_silence(
         waiting = len(statuses) - len(latest)
         yield ok(
             "sensors",
-            f"all {len(statuses)} report"
+            f"all {len(statuses)} are reporting"
             if not waiting
             else f"{waiting} of {len(statuses)} not heard from yet: the service has just started",
         )

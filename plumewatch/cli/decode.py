@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 mapping_app = typer.Typer(
-    help="Describe devices without a decoder in the configuration.",
+    help="Mappings for devices that no decoder reads.",
     no_args_is_help=True,
 )
 app.add_typer(mapping_app, name="mapping", rich_help_panel="Sensors")
@@ -77,7 +77,7 @@ def decode(
     is_hex: Annotated[bool, typer.Option("--hex", help="The payload is in hex digits.")] = False,
     is_base64: Annotated[bool, typer.Option("--base64", help="The payload is in base64.")] = False,
     decoder: Annotated[
-        str | None, typer.Option(help="Use this decoder, or mapping:NAME, whatever the topic.")
+        str | None, typer.Option(help="Use this decoder, or mapping:NAME, for any topic.")
     ] = None,
     flags: Annotated[bool, typer.Option("--flags", help="Also print quality flags.")] = False,
     config: Annotated[
@@ -122,7 +122,7 @@ def decode(
         except DecodeError as error:
             advice = ""
             if message is not None:
-                advice = _advise(message, context, error, decoder)
+                advice = _suggest(message, context, error, decoder)
             sys.stderr.write(f"rejected: {error.reason}: {place}{error.detail}{advice}\n")
             code = REFUSED
     readings += states.joiner.close(context.limits)
@@ -219,7 +219,7 @@ def _decode_payload(data: bytes, *, is_hex: bool, is_base64: bool) -> bytes:
     return data
 
 
-def _advise(message: Message, context: Context, error: DecodeError, decoder: str | None) -> str:
+def _suggest(message: Message, context: Context, error: DecodeError, decoder: str | None) -> str:
     from ingest.decoding import States
     from ingest.intake import decode_message, find_likely_decoders
 
@@ -236,7 +236,7 @@ def _advise(message: Message, context: Context, error: DecodeError, decoder: str
 
 def _describe_left_out(reading: Reading) -> str:
     """Describe numbers that `generic` could not name; empty if there are none."""
-    from ingest.mapping.examples import MEANING, find_lacks
+    from ingest.mapping.examples import MEANING, find_missing
     from ingest.validation import UNREAD
 
     if UNREAD not in reading.flags:
@@ -244,7 +244,7 @@ def _describe_left_out(reading: Reading) -> str:
     text = (
         f"{reading.sensor}: some numbers are left out because their names don't identify a quantity"
     )
-    if "particles" in find_lacks({*reading.values, *reading.faults}, has_time=True):
+    if "particles" in find_missing({*reading.values, *reading.faults}, has_time=True):
         text += f"; {MEANING['particles']}"
     return f"{text}; see plumewatch mapping suggest"
 

@@ -44,7 +44,7 @@ for part in (
     app.add_typer(part)
 
 
-def _version(*, asked: bool) -> None:
+def _show_version(*, asked: bool) -> None:
     if asked:
         from detection.model import Model
         from plumewatch import __version__
@@ -57,7 +57,8 @@ def _version(*, asked: bool) -> None:
 def _root(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     pass

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 app = typer.Typer()
-staff_app = typer.Typer(help="Passwords and test notices of staff.", no_args_is_help=True)
+staff_app = typer.Typer(help="Passwords and test notices for staff.", no_args_is_help=True)
 app.add_typer(staff_app, name="staff", rich_help_panel="People")
 
 

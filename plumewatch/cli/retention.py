@@ -36,7 +36,7 @@ def retention(
 ) -> None:
     """Count the incidents that are older than `retention.incident_days`, or delete them.
 
-    The audit log records it. To keep a record that someone has asked for, make a backup first.
+    The audit log records the deletion. If someone has asked for a record, make a backup first.
     """
     from alerts.incidents.retention import delete_due, find_due
     from storage.audit import find_machine_user
@@ -74,7 +74,7 @@ def audit(
 ) -> int:
     """Print the audit log of sign-ins, exports and changes, and verify that it was not altered.
 
-    Without --head, entries cut off at the end go unnoticed: keep the last hash elsewhere.
+    Without --head, entries cut off at the end go unnoticed: keep the last hash in another place.
     """
     from storage import audit as log
 

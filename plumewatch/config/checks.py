@@ -62,7 +62,7 @@ def find_cross_faults(draft: Draft) -> Iterator[ConfigFault]:
 def _find_repeated(
     draft: Draft, path: str, name: str, seen: dict[str, str], *, folded: str = ""
 ) -> Iterator[ConfigFault]:
-    """Find a name that an earlier entry uses; `seen` maps names, or `folded` ones, to paths."""
+    """Report a name that an earlier entry uses; `seen` maps each name (or `folded`) to its path."""
     first = seen.setdefault(folded or name, path) if name else path
     if first != path:
         head, _, place = first.partition(".")
@@ -294,7 +294,7 @@ def _find_provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
         yield ConfigFault("sign_in.client_id", "missing", "must be the id that the provider gave")
     admins = {person.id for person in config.staff if person.role == "admin"}
     if admins.isdisjoint(config.find_password_staff() or ()):
-        allowed = "needs an administrator without one, for when the provider cannot be reached"
+        allowed = "an administrator without one is needed for when the provider cannot be reached"
         yield ConfigFault("[[staff]] email", list_some(admins) or "nobody", allowed)
     if own.group and not own.groups_claim and not is_google:
         allowed = "must be the claim with the groups: [[sign_in.group]] needs it"

@@ -45,7 +45,7 @@ _OF_ROSTER: Final = (
 
 
 def find_duty_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find faults of routing and duty; if there are none, find routes that no incident reaches."""
+    """Find faults in routing and duty; if there are none, find routes that no incident reaches."""
     config = draft.config
     people = {person.id for person in config.staff}
     if config.sign_in.group:  # people from groups are not listed here
@@ -133,7 +133,7 @@ def _find_receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[Con
         if not draft.is_valid(path):
             continue
         if entry.people and entry.id in rostered:
-            allowed = "must be left out: people without a shift are paged by leads or catch_all"
+            allowed = "must be left out: people without a shift are paged via leads or catch_all"
             yield ConfigFault(f"{path}.people", "given together with a [[shift]]", allowed)
         if not entry.people and entry.id not in rostered:
             allowed = "must name people, or a [[shift]] must name this receiver"
@@ -175,7 +175,7 @@ def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
             outside.setdefault((site, where), []).append(room.id)
     for (_site, where), rooms in outside.items():
         more = f" and {len(rooms) - 1} more" if len(rooms) > 1 else ""
-        allowed = f"must lie in a [[zone]], because zones are configured; none is {where!r}"
+        allowed = f"must be in a [[zone]], because zones are configured; no zone is {where!r}"
         yield ConfigFault("zone", f"room {rooms[0]!r}{more}", allowed)
 
 
@@ -193,8 +193,8 @@ def _find_bells_faults(draft: Draft) -> Iterator[ConfigFault]:
                 other = rung.setdefault((entry.site, day, name), path)
                 if other != path:
                     allowed = (
-                        f"is on {day} in {draft.config.locate_entry(other)} too;"
-                        " give it another name, or both first and last"
+                        f"is also on {day} in {draft.config.locate_entry(other)};"
+                        " rename it, or give both schedules first and last"
                     )
                     yield ConfigFault(f"{path}.periods", repr(name), allowed)
 

@@ -185,7 +185,7 @@ def describe_toml_fault(raw: bytes, error: ValueError) -> str:
 
 
 def suggest_access(path: object, error: BaseException | None) -> str:
-    """Say what to do about a file that is missing or that this account can't read, if it is."""
+    """Suggest a remedy if a file is missing or this account can't read it."""
     if isinstance(error, FileNotFoundError):
         return f"create {path}, or correct its name"
     if isinstance(error, PermissionError):

@@ -47,7 +47,7 @@ class PlumewatchConfig(DutySections, BaseModel):
     timezone: TimeZone
     """IANA time zone of local times and days, such as America/New_York."""
     language: Literal["en", "es"] = "en"
-    """Language of notices and reports, and of pages for browsers set to neither language."""
+    """Language of notices and reports, and of pages if the browser prefers neither language."""
     data_dir: FilePath = DATA_DIR
     """Folder of the journal, incidents and the embedded time series."""
     broker: BrokerConfig = BrokerConfig()
@@ -79,7 +79,7 @@ class PlumewatchConfig(DutySections, BaseModel):
     sensor: Annotated[list[SensorConfig], Field(min_length=1, max_length=100_000)]
     """Sensors."""
     staff: Annotated[list[StaffConfig], Field(max_length=10_000)] = []
-    """Members of staff."""
+    """Staff members."""
     mapping: Annotated[list[MappingConfig], Field(max_length=MAX_MAPPINGS)] = []
     """Formats of devices without a decoder."""
     route: Annotated[list[RouteConfig], Field(max_length=256)] = []

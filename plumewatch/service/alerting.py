@@ -164,7 +164,7 @@ class Alerting:
         private = self._resources.config.alerts.allow_private_targets
         targets = [(m, target) for m in self.engine.policy.staff for target in m.targets]
         if not targets:
-            log.warning("no member of staff has an address: alerts show on the staff page only")
+            log.warning("no staff member has an address: alerts show on the staff page only")
         for member, target in targets:
             if find_scheme(target) == WEB_PUSH:
                 continue
@@ -189,12 +189,12 @@ class Alerting:
     async def commit(self, work: Callable[..., T], *arguments: object) -> T:
         """Commit a decision; while alerts are decided in memory, retry until the disk is back."""
 
-        def committed() -> T:
+        def commit_now() -> T:
             if self.memory.active:
                 self.memory.require_disk()
             return work(*arguments)
 
-        return await self._resources.run_until_stored("incidents", committed)
+        return await self._resources.run_until_stored("incidents", commit_now)
 
     async def _keep_operations(self) -> None:
         """Keep incidents of ongoing faults open, and close incidents of closed schools."""

@@ -102,7 +102,7 @@ _LOST: Final[Mapping[str, str]] = {
     "influx.db": "The %d readings in the journal are written to InfluxDB again.",
 }
 RETENTION_CLOCK: Final = "retention clock"
-"""Snapshot with the time up to which things grow old; see `plumewatch.service.deletion`."""
+"""Name of the snapshot that stores the clock of `plumewatch.service.deletion`."""
 _LOGS: Final = ("-wal", "-shm")
 _WRITTEN: Final = ("*.lock", "*.db", *(f"*.db{suffix}" for suffix in _LOGS))
 _COPIES: Final = "before-upgrade-"
@@ -131,7 +131,7 @@ def refuse_read_only(root: Path) -> None:
 
 
 def reserve_space(path: Path, *, all_left: bool = False) -> None:
-    """Reserve disk space for later starts if plenty is free; `all_left` reserves what is left."""
+    """Reserve disk space for later starts if plenty is free; `all_left` reserves the rest."""
     with suppress(OSError):
         if all_left or shutil.disk_usage(path.parent).free > 4 * _RESERVED:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -288,7 +288,7 @@ def refuse_older(path: Path) -> None:
     if _find_behind(found):
         raise SchemaTooOldError(
             f"{path} was written by an older version; start the service once with this one"
-            f" ({__version__}): it copies the data and upgrades them"
+            f" ({__version__}): it copies the data and upgrades it"
         )
 
 
@@ -344,7 +344,7 @@ def _refuse_newer(path: Path, found: Mapping[str, int]) -> None:
     copies = sorted(path.parent.glob(f"{_COPIES}*"))
     way_back = (
         f"restore the copy from before its upgrade (plumewatch restore --force {copies[-1]}),"
-        " without what was accepted since"
+        " without the readings accepted since"
         if copies
         else "restore a backup made by this version"
     )

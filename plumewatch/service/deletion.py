@@ -124,7 +124,7 @@ class Deletion:
         if far and not self._warned:
             log.warning(
                 "the clock is %s ahead of when old readings were last deleted: if it is wrong,"
-                " set it right; deletion follows it in %s",
+                " correct it; deletion catches up with it within %s",
                 count_noun(days, "day"),
                 count_noun(-(-days // (FASTEST - 1)), "day"),
             )

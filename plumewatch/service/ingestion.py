@@ -196,7 +196,7 @@ class Ingestion:
         if dead_letters:
             await self.commits.commit((), dead_letters)
         if events:
-            await self._external.admit(events)
+            await self._external.commit(events)
 
 
 @dataclass(frozen=True, slots=True)

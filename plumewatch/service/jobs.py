@@ -103,7 +103,7 @@ class WeeklySummary:
             async with asyncio.timeout(_LONGEST_S):
                 return await run_in_process(Done, "plumewatch.weekly_summary:run", *order)
         except TimeoutError:
-            return Done([f"{_SUMMARY} was not run: it took too long"])
+            return Done([f"{_SUMMARY} was stopped: it took too long"])
         except OSError as error:
             return Done([f"{_SUMMARY} was not run: {error}"], failed=True)
 

@@ -76,8 +76,8 @@ class ExternalEvents:
         self._waiting: asyncio.Queue[tuple[Sequence[Event], asyncio.Future[None]]]
         self._waiting = asyncio.Queue(1)
 
-    async def admit(self, events: Sequence[Event]) -> None:
-        """Queue events, and return once detection has committed them."""
+    async def commit(self, events: Sequence[Event]) -> None:
+        """Wait until detection has committed events."""
         committed = asyncio.get_running_loop().create_future()
         await self._waiting.put((events, committed))
         await committed

@@ -136,7 +136,7 @@ class Running:
         """End the service, and `serve`; if that takes too long, kill the process."""
         self._ending = True
         self._over.set()
-        abandon = threading.Timer(_ENDS_S, _abandon)
+        abandon = threading.Timer(_ENDS_S, _kill_process)
         abandon.daemon = True
         abandon.start()
 
@@ -166,8 +166,8 @@ class Running:
         self._over.set()
 
 
-def _abandon() -> None:
-    """Kill the process if its threads hang on a disk; this is as safe as any kill."""
+def _kill_process() -> None:
+    """Kill the process if its threads hang on a disk; this is as safe as any other kill."""
     log.critical(
         "still running after %.0f s, probably because a disk hangs: killing the process", _ENDS_S
     )

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LARGEST: Final = 6e10
-"""Largest number, positive or negative, that as a time has a date in every time zone."""
+"""Largest number whose positive and negative values are valid times in every time zone."""
 _LIMITS: Final = {"incident.resolve_due": float("inf"), "sensor_threshold.level": 100.0}
 _NAMED: Final = 5
 _APART: Final = ("audit", "sqlite_sequence")

@@ -363,7 +363,7 @@ class TestPeople:
         path.write_text(path.read_text().replace("notify =", "# notify ="))
         config = load(path)
         (nobody,) = people.check_notifiers(config, NOW)
-        assert "no member of staff has an address or a channel" in nobody.sentence
+        assert "no staff member has an address or a channel" in nobody.sentence
         config.data_dir.mkdir()
         address = ("https://push.example/x", "key", "auth")
         with closing(connect(config.data_dir / "state.db")) as db:

@@ -35,7 +35,7 @@ def segments(
     *,
     config: ConfigOption = CONFIG,
     every: Annotated[
-        float, typer.Option(help="Repeat every this many seconds; 0 runs once.", min=0)
+        float, typer.Option(help="Seconds between runs; 0 to run only once.", min=0)
     ] = 0.0,
 ) -> None:
     """Write accepted readings to Parquet files, each once, for Spark and other programs."""

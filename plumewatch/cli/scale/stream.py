@@ -87,7 +87,7 @@ def stream(
     publish: Annotated[
         bool, typer.Option("--publish", help="Also publish events to the configured broker.")
     ] = False,
-    once: Annotated[bool, typer.Option("--once", help="Process what is there and stop.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Stop after the existing readings.")] = False,
 ) -> None:
     """Run detection on Spark, each event exactly once; needs plumewatch[scale] and Java."""
     import asyncio
@@ -110,7 +110,7 @@ def stream(
     interval = {"processingTime": f"{seconds} seconds"}
     trigger: dict[str, Any] = {"availableNow": True} if once else interval
 
-    def sink(found: Sequence[Any], number: int) -> None:
+    def write_to_sinks(found: Sequence[Any], number: int) -> None:
         for write in sinks:
             write(found, number)
 
@@ -130,7 +130,7 @@ def stream(
         else:
             packed = parts.pack_readings(parts.read_history(spark, history, files), shards)
         found = parts.detect(packed, parts.ShardProcessor(budgets, source))
-        return parts.start_events(found, sink, f"{checkpoint}/detect", trigger)
+        return parts.start_events(found, write_to_sinks, f"{checkpoint}/detect", trigger)
 
     _run(spark, start)
 
@@ -139,7 +139,7 @@ def _check_sources(history: str, kafka: str, kafka_option: Sequence[str] | None)
     from scale.history import find_parts
 
     if bool(history) == bool(kafka):
-        raise UsageError("either HISTORY or --kafka SERVERS")
+        raise UsageError("give either HISTORY or --kafka SERVERS")
     pairs = _parse_pairs("--kafka-option", kafka_option)
     options = {key: _read_value(value) for key, value in pairs.items()}
     if options and not kafka:

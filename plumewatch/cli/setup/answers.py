@@ -53,7 +53,7 @@ _Hidden = Annotated[str, Field(repr=False)]
 
 
 class StaffAnswer(BaseModel, extra="forbid", frozen=True):
-    """One member of staff, and the secret address for their notices."""
+    """One staff member, and the secret address for their notices."""
 
     name: Name
     role: Role = "staff"
@@ -164,7 +164,7 @@ def ask(
     def ask_broker() -> Answers:
         broker = question("MQTT broker, [mqtts://]host[:port]", "127.0.0.1:1883")
         answers = Answers(site=known.site, timezone=known.timezone, broker=broker)
-        username = question("Account there that can read everything; empty for none")
+        username = question("Account on it that can read everything; empty for none")
         password = question(f"Password of {username}", hidden=True) if username else ""
         return answers.model_copy(update={"username": username, "password": password})
 

@@ -143,7 +143,7 @@ max_connections 100"""
     else:
         listener = f"""listener {port} 127.0.0.1
 max_connections 450
-# For sensors on the network, with TLS (deploy/broker-tls.conf says how to make the files):
+# For sensors on the network, with TLS (deploy/broker-tls.conf explains how to make the files):
 # listener 8883
 # certfile /etc/mosquitto/certs/server.pem
 # keyfile /etc/mosquitto/certs/server.key

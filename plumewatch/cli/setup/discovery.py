@@ -30,7 +30,7 @@ from ingest.mapping.draft import (
     find_guessed_units,
     fix_topic,
 )
-from ingest.mapping.examples import find_lacks
+from ingest.mapping.examples import find_missing
 from ingest.mapping.frames import propose
 from ingest.mapping.suggest import DEVICE_HAS_ONE
 from ingest.mqtt.connection import make_client, open_connection
@@ -109,9 +109,9 @@ class DiscoveredSensor:
         return statistics.median(gaps) if gaps else None
 
     @property
-    def lacks(self) -> list[str]:
-        """Missing data: particles or time, if none of the readings contain them."""
-        return find_lacks(self.quantities, has_time=self.has_time)
+    def missing_data(self) -> list[str]:
+        """Particles or time, if none of the readings contain them."""
+        return find_missing(self.quantities, has_time=self.has_time)
 
     @property
     def messages_per_report(self) -> float:
@@ -146,14 +146,14 @@ class Discovery:
     shared: Collection[str] = ()
 
 
-def _new_client(settings: BrokerSettings) -> aiomqtt.Client:
+def _make_client(settings: BrokerSettings) -> aiomqtt.Client:
     # a fixed client id would disconnect another setup that is listening
     return make_client(settings, f"{settings.client_id}-setup-{secrets.token_hex(4)}", clean=True)
 
 
 async def check_connection(settings: BrokerSettings) -> None:
     """Connect once; raises `BrokerError`."""
-    async with open_connection(_new_client(settings), settings):
+    async with open_connection(_make_client(settings), settings):
         pass
 
 
@@ -165,7 +165,7 @@ async def listen(
     """Subscribe to everything for `seconds`, with limited memory; raises `BrokerError`."""
     found: list[Message] = []
     largest, held = Context().limits.description_bytes, 0
-    client = _new_client(settings)
+    client = _make_client(settings)
     began = time.monotonic()
     async with open_connection(client, settings):
         await client.subscribe("#", qos=0)

@@ -64,7 +64,7 @@ class PreparedInflux:
         if self.major == 3:
             return "InfluxDB 3 Core has only administrator tokens, so the service keeps this one"
         return (
-            f"{self.admin.url} requires no password: anyone who reaches it can delete"
+            f"{self.admin.url} requires no password: anyone who can reach it can delete"
             " readings; set auth-enabled = true there, then `plumewatch storage setup` with"
             " --service-file and --reader-file"
         )
@@ -118,7 +118,7 @@ def prepare(answer: InfluxAnswer | None, question: Question | None) -> PreparedI
 
 
 def _ask(question: Question) -> PreparedInflux | None:
-    def asked() -> InfluxAnswer | None:
+    def ask_once() -> InfluxAnswer | None:
         url = question(
             "InfluxDB for the readings (Grafana needs one), http[s]://host[:port];"
             " - for a file on this machine",
@@ -144,7 +144,7 @@ def _ask(question: Question) -> PreparedInflux | None:
     def read(answer: InfluxAnswer | None) -> PreparedInflux | None:
         return None if answer is None else PreparedInflux(answer)
 
-    return ask_until_valid(asked, read)
+    return ask_until_valid(ask_once, read)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ _QUESTIONS: Final = 8
 """After this many kinds of unlabeled topics, `setup` only lists the others."""
 _SLOWEST_S: Final = 120.0
 """If `setup` listens for less time, a message warns that slow sensors may be missing."""
-_SET_CLOCK: Final = "set its clock to UTC by NTP, or let it send no time: late readings never alert"
+_SET_CLOCK: Final = "use NTP to set it to UTC, or have it send no time: late readings never alert"
 _GIVEN: Final = re.compile(
     r"""^(?:# )?(site|timezone|data_dir|public_url) = ("(?:\\.|[^"\\\n])*"|'[^'\n]*') *""",
     re.MULTILINE,
@@ -279,7 +279,7 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     for name, place in places.items():
         sensor = discovery.sensors[name]
         interval = "once" if sensor.interval_s is None else f"{sensor.interval_s:.3g} s"
-        rows.append((name, sensor.decoder, interval, ", ".join(sensor.lacks), *place))
+        rows.append((name, sensor.decoder, interval, ", ".join(sensor.missing_data), *place))
     head = ("Sensor", "Read by", "Interval", "Lacks", "Building", "Floor", "Room")
     if rows:
         print_table(head, (({}, row) for row in rows))
@@ -296,9 +296,9 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
             " (docs/mappings.md)"
         )
     _print_units(discovery, places)
-    if vague := [name for name in places if "gas or PM1" in discovery.sensors[name].lacks]:
+    if vague := [name for name in places if "gas or PM1" in discovery.sensors[name].missing_data]:
         echo(f"{MEANING['gas or PM1']}: {list_some(vague)} (docs/devices.md)")
-    blind = [name for name in places if "particles" in discovery.sensors[name].lacks]
+    blind = [name for name in places if "particles" in discovery.sensors[name].missing_data]
     alarming = [name for name in blind if discovery.sensors[name].has_own_alarm]
     if alarming:
         names = list_some(alarming)

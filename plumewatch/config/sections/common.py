@@ -86,7 +86,7 @@ def _check_proxy(text: str) -> str:
     except ValueError:
         raise ValueError("an address or a network, such as 192.0.2.7 or 192.0.2.0/24") from None
     if network.prefixlen == 0:
-        raise ValueError("this would let every client choose its address: name the proxy's")
+        raise ValueError("this would let every client choose its address: enter the proxy's")
     return text
 
 

@@ -37,7 +37,7 @@ class SourceConfig(BaseModel, extra="forbid", frozen=True):
     sensors: Annotated[list[Id], Field(max_length=10_000)] = []
     """Ids of the sensors that it may send readings for; if empty, all sensors with its decoder."""
     rate_per_s: Annotated[Number, Field(ge=0.1, le=10_000)] = 50.0
-    """Messages per second over time; bursts may have twice as many."""
+    """Average messages per second; bursts may have twice as many."""
 
 
 class PollConfig(BaseModel, extra="forbid", frozen=True):

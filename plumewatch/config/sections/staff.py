@@ -1,4 +1,4 @@
-"""Rooms and sensors; members of staff, their channels and quiet hours, and how they sign in."""
+"""Rooms and sensors; staff members, their channels and quiet hours, and how they sign in."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     """Claim with a person's groups, such as `groups` or `roles`; needed for `[[sign_in.group]]`.
     With Google, leave it out: groups come from Google's API."""
     group: Annotated[list[GroupConfig], Field(max_length=500)] = []
-    """Roles by group; without any, roles and sites are those of `[[staff]]`."""
+    """Roles by group; without any, roles and sites come from `[[staff]]`."""
     absent_days: Annotated[Whole, Field(ge=7, le=400)] = 90
     """Days without a sign-in after which people who joined through a group are removed, until they
     sign in again. After two thirds of that time, *People* and `plumewatch check` list them."""

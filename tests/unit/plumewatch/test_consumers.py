@@ -149,9 +149,9 @@ async def test_a_clock_set_during_a_batch_moves_earlier_deadlines_only(bench, by
     moved, committed = ("move", NOW + by_s, by_s), ("commit", NOW + by_s)
     async with running(bench.loop):
         if external:
-            await bench.external.admit([])
+            await bench.external.commit([])
             set_clock()
-            await bench.external.admit([])
+            await bench.external.commit([])
         else:
             bench.consumer.on_step = set_clock
             bench.store(1)

@@ -134,7 +134,7 @@ def test_a_role_with_shifts_is_notified_by_shift():
         (("[[zone]]", '[[receiver]]\nid = "x"\npeople = ["kim"]\n[[zone]]'), "none leads to it"),
         (("[[zone]]", '[[receiver]]\nid = "x"\n[[zone]]'), "receiver.1.people: nobody"),
         (('next = ["gym"]', 'next = ["gim"]'), "zone.0.next: 'gim': must be the id of another"),
-        (('building = "Gym"', 'building = "Gim"'), "zone: room 'G1': must lie in a [[zone]]"),
+        (('building = "Gym"', 'building = "Gim"'), "zone: room 'G1': must be in a [[zone]]"),
         (('building = "Gym"\n', 'building = "North"\nfloor = "2"\n'), "must not be the same place"),
         (('days = ["mon", "tue"]', 'days = ["mon"]\ndates = [2026-09-09]'), "both or neither"),
         (

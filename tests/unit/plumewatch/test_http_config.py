@@ -162,7 +162,7 @@ def test_check_covers_http_ingest(tmp_path, secret):
         "ok    http source: halo: POST /ingest/halo, readings of b2",
         (
             "ok    http source: other: POST /ingest/awair, readings of no sensor yet:"
-            " give one [[sensor]] decoder = 'awair'"
+            " add decoder = 'awair' to a [[sensor]]"
         ),
     ]
     output = checked(tmp_path, "0.0.0.0", **ports)

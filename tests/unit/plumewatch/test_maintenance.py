@@ -108,7 +108,7 @@ async def test_a_clock_that_is_set_ahead_deletes_nothing(config, caplog):
                 await service.monitoring.deletion.delete(snapshot)
             assert len(service.series.read_between(0, 4e9)) == len(readings)
             assert service.journal.get_last_offset() - service.journal.get_first_offset() == 4
-    assert sum("set it right" in r.message for r in caplog.records) == 2
+    assert sum("correct it;" in r.message for r in caplog.records) == 2
 
 
 async def test_samples_are_dropped_while_the_series_is_away_for_too_long(

@@ -294,7 +294,7 @@ def test_part_of_the_school(school, tmp_path, capsys):
         ({"end": "2026-01-01"}, "is after --to 2026-01-01: give"),
         ({"out": out}, "exists already"),
         ({"out": tmp_path / "no" / "x.csv"}, "not a file in an existing folder"),
-        ({"kind": "xlsx"}, "ends in .csv, and --format is xlsx"),
+        ({"kind": "xlsx"}, "ends in .csv, but --format is xlsx"),
         ({"start": "yesterday"}, "'yesterday' is not a time: write"),
         ({"end": "9999-12-31"}, "not a time between"),
     ):
