@@ -97,7 +97,7 @@ docs: $(STAMP) ## update the tables in the documentation that are generated from
 	@$(BIN)/python -m docs.make_tables
 
 messages: $(STAMP) ## collect the messages of pages, notices and reports into the catalogs
-	@$(BIN)/python -m language.catalogue
+	@$(BIN)/python -m language.catalog
 
 dashboards: $(STAMP) ## write the JSON files of the Grafana dashboards
 	@$(BIN)/plumewatch dashboards build --out dashboards/json

@@ -33,7 +33,7 @@ PRODUCT: Final = {
 }
 KINDS: Final = {"tests": "tests", "research": "research"}
 """Categories of top-level folders outside the product; all others are tools."""
-_COLLECTOR: Final = "language/catalogue.py"
+_COLLECTOR: Final = "language/catalog.py"
 GENERATED: Final = "dashboards/json/"
 LIMITS: Final = {"product": 52_000, "tests": 44_000, "TOML files": 30}
 

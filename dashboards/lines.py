@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from dashboards.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, get_unit, override
+from dashboards.panels import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILLION, get_unit, override
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dashboards.panels import Json
 
-_COLORS: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, GREY)
+_COLORS: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, GRAY)
 _DASHES: Final[tuple[tuple[int, ...], ...]] = (
     (),
     (10, 6),

@@ -33,7 +33,7 @@ YELLOW: Final = "#F0E442"
 ORANGE: Final = "#E69F00"
 VERMILLION: Final = "#D55E00"
 PURPLE: Final = "#CC79A7"
-GREY: Final = "#8E8E8E"
+GRAY: Final = "#8E8E8E"
 TRANSPARENT: Final = "transparent"
 COLORS: Final = {
     "blue": BLUE,
@@ -43,7 +43,7 @@ COLORS: Final = {
     "orange": ORANGE,
     "vermillion": VERMILLION,
     "purple": PURPLE,
-    "gray": GREY,
+    "gray": GRAY,
 }
 """Our color names; all other names are Grafana's."""
 _GROUNDS: Final = {
@@ -51,7 +51,7 @@ _GROUNDS: Final = {
     VERMILLION: "#B04A00",
     PURPLE: "#8F3F6E",
     SKY: "#8CCBF0",
-    GREY: "#C4C4C4",
+    GRAY: "#C4C4C4",
 }
 """Background colors of text. Grafana writes near-black text on light backgrounds and near-white
 text on all others; of our colors, only these have a contrast of 4.5 or more. Worse states are
@@ -63,7 +63,7 @@ KIND_COLORS: Final = {
     "spray": PURPLE,
     "steam": SKY,
     "voc": ORANGE,
-    "dust": GREY,
+    "dust": GRAY,
     "ambient": GREEN,
     "tamper": BLUE,
     "sensor_fault": YELLOW,

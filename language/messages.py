@@ -3,7 +3,7 @@
 The source of every message is its English text, ``_("%(name)s is responding", name=...)``: a whole
 sentence with named placeholders. Write a literal percent sign as ``%%``, in templates too. Use
 `ngettext` for plurals, `Words` for tables of words, and `Message` for a message that is composed
-before its reader is known. `python -m language.catalogue` collects the messages into ``es.po`` and
+before its reader is known. `python -m language.catalog` collects the messages into ``es.po`` and
 compiles it to ``es.mo``, which this module reads.
 
 The caller sets the language with ``with use_language("es"):`` for the current task or thread.

@@ -125,7 +125,7 @@ def _draft_layout(topic: str, name: str, layout: str, frames: Mapping[int, _Fram
 
 
 def _check_part(part: re.Match[str], offset: int, frames: Mapping[int, _Frame]) -> None:
-    """Raise a `ColumnsError` if no frame has the constant, or if the name seems misspelt."""
+    """Raise a `ColumnsError` if no frame has the constant, or if the name seems misspelled."""
     check_column(part["name"] or "")
     end = offset + int(part["type"][1:]) // 8
     order: Literal["little", "big"] = "little" if part["little"] else "big"

@@ -400,7 +400,7 @@ def find_devices(content: Any, path: Steps = ()) -> Steps | None:
 
 
 def check_column(name: str, value: object = None) -> None:
-    """Raise a `ColumnsError` if a person seems to have misspelt the name of a column."""
+    """Raise a `ColumnsError` if a person seems to have misspelled the name of a column."""
     if len(name) < 4 or look_up(name) or _may_be_voc(name) or is_time(name, value):
         return
     digits = re.sub(r"\D", "", name)

@@ -130,7 +130,7 @@ def _check_space(config: PlumewatchConfig, free_gb: float) -> CheckResult:
             "store",
             f"{root} is writable, {free_gb:.2f} GB are free",
             f"free up at least 5 GB: df -h {root}; timeseries.raw_days and"
-            " journal.max_mb limit what is kept",
+            " journal.max_mb limit how much is kept",
         )
     sensors = config.build_registry().sensors
     rate = sum(1 / sensor.interval_s for sensor in sensors.values())
@@ -144,7 +144,7 @@ def _check_space(config: PlumewatchConfig, free_gb: float) -> CheckResult:
             f"{root} is writable, {free_gb:.0f} GB are free;"
             f" {pluralize(len(sensors), 'sensor')} need {more_gb:.0f} GB more",
             "use a larger disk, or keep less: timeseries.raw_days and journal.max_mb limit"
-            " what is kept",
+            " how much is kept",
         )
     return ok("store", f"{root} is writable, {free_gb:.0f} GB are free")
 

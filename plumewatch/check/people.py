@@ -30,7 +30,7 @@ from ingest.http.poll import PollError, get
 from ingest.intake import decode_message
 from ingest.mapping.examples import MEANING, find_missing
 from ingest.validation import Message
-from language.messages import count_noun
+from language.messages import count_noun, write_date
 from language.plain_text import pluralize
 from plumewatch.check.result import CheckResult, State, fault, merge_places, ok, warn
 from plumewatch.config.faults import ConfigError, list_some
@@ -96,13 +96,13 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         return
     starts = list(dict.fromkeys(gap.start for gap in found))
     first = (start.astimezone(config.get_zone()) for start in starts[:_SHOWN])
-    when = ", ".join(f"{start:%a %Y-%m-%d %H:%M}" for start in first)
-    when += ", ..." * (len(starts) > _SHOWN)
+    when = "; ".join(write_date(start, "moment") for start in first)
+    when += "; ..." * (len(starts) > _SHOWN)
     rooms = list_some(dict.fromkeys(room for gap in found for room in gap.rooms))
     yield warn(
         "duty",
-        f"in the next {count_noun(days, 'day')}, nobody on duty would be notified at"
-        f" {pluralize(len(starts), 'time')}: {when}; rooms: {rooms}",
+        f"in the next {count_noun(days, 'day')}, nobody on duty would be notified in"
+        f" {pluralize(len(starts), 'class period')} ({when}); rooms: {rooms}",
         "add a [[shift]] for those periods, or the missing addresses of the people on duty",
     )
 

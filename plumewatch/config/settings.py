@@ -305,7 +305,7 @@ def build_school(config: PlumewatchConfig, site: str = "") -> School:
     zone = config.get_zone(site)
     timetable = build_timetable(config, zone, site)
 
-    def lessons_on(day: date) -> list[Lesson]:
+    def list_lessons(day: date) -> list[Lesson]:
         periods = timetable.list_periods(day)
         return [Lesson(s.start.timestamp(), s.end.timestamp(), name) for name, s in periods]
 
@@ -318,7 +318,7 @@ def build_school(config: PlumewatchConfig, site: str = "") -> School:
         config.build_registry(),
         SchoolTimes(terms, config.reports.school_year_month),
         timetable.holidays,
-        lessons_on if timetable.bells else None,
+        list_lessons if timetable.bells else None,
         config.index_roles(),
         {kind.value: code for kind, code in config.reports.state_codes.items()},
         {one.name: build_school(config, one.id) for one in several},

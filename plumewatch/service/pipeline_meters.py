@@ -37,10 +37,10 @@ def declare_service(
     version, part = ("version",), ("part",)
     yield gauge("build_info", "Version of the program.", lambda: {__version__: 1}, labels=version)
 
-    def model() -> Value:
+    def read_model() -> Value:
         return {detection.model_version: 1} if detection.model_version else None
 
-    yield gauge("model_info", "Version of the detector's model.", model, labels=version)
+    yield gauge("model_info", "Version of the detector's model.", read_model, labels=version)
     text = "When the service started, Unix seconds."
     yield gauge("start_time_seconds", text, lambda: resources.started)
     text = "Whether a part of the service works."
@@ -80,12 +80,12 @@ def declare_ingestion(resources: Resources, ingestion: Ingestion) -> Iterator[Me
     text = "QoS 0 messages dropped because more arrived than could be stored."
     yield counter("messages_dropped", text, lambda: state.dropped_qos0)
 
-    def messages() -> Value:
+    def read_messages() -> Value:
         return dict[tuple[str, ...], float](sorted(ingestion.intake.counters.items()))
 
     labels = ("outcome", "reason", "decoder")
     text = "Messages by outcome, rejected ones also by reason; without flooded messages."
-    yield counter("messages", text, messages, labels=labels)
+    yield counter("messages", text, read_messages, labels=labels)
 
     text = (
         "Readings of registered sensors by anomaly; missing: sequence gaps;"
@@ -99,19 +99,19 @@ def declare_ingestion(resources: Resources, ingestion: Ingestion) -> Iterator[Me
         continues=True,
     )
 
-    def answers() -> dict[tuple[str, ...], float]:
+    def read_answers() -> dict[tuple[str, ...], float]:
         found = ingestion.http_ingest.answers.items()
         return {(name, str(status)): n for (name, status), n in found}
 
     text = "Responses of HTTP ingest."
-    yield counter("http_answers", text, answers, labels=("source", "status"))
+    yield counter("http_answers", text, read_answers, labels=("source", "status"))
 
-    def requests() -> Value:
+    def read_requests() -> Value:
         polls = ingestion.polls
         return dict[str, float](polls.requests) if polls.sensors else None
 
     text = "Polls of devices over HTTP."
-    yield counter("polls", text, requests, labels=("outcome",))
+    yield counter("polls", text, read_requests, labels=("outcome",))
 
 
 def declare_storage(
@@ -137,7 +137,7 @@ def declare_storage(
     )
     yield gauge(
         "dead_letters",
-        "Rejected messages kept.",
+        "Rejected messages that are kept.",
         lambda: dict(sorted(journal.count_dead_letters().items())),
         labels=("reason",),
         blocks=True,
@@ -150,12 +150,12 @@ def declare_storage(
         "databases_rebuilt", "Rebuilt databases.", lambda: journal.repairs + series.repairs
     )
 
-    def lag() -> Value:
+    def read_lag() -> Value:
         unstored = max(detection.last_offset - readings.cursor, 0)
         return {"detector": detection.measure_lag()[0], "series": unstored}
 
-    text = "Readings that a consumer is behind the journal."
-    yield gauge("journal_lag_readings", text, lag, labels=("consumer",))
+    text = "How many readings a consumer is behind the journal."
+    yield gauge("journal_lag_readings", text, read_lag, labels=("consumer",))
     text = "Age of the oldest reading not yet evaluated."
     yield gauge("detector_lag_seconds", text, lambda: detection.measure_lag()[1])
     text = "Duration of a journal commit, including its fsync."

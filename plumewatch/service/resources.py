@@ -283,7 +283,7 @@ async def _run_task(task: Task, stop: asyncio.Event) -> None:
         log.critical("%s failed: %s: %s", task.name, type(error).__name__, error)
         raise
     if not stop.is_set():
-        raise ServiceError(f"{task.name} ended by itself")
+        raise ServiceError(f"{task.name} ended unexpectedly")
 
 
 def _suggest_remedy(error: StorageError | sqlite3.Error) -> str:

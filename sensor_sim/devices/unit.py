@@ -199,10 +199,10 @@ class DeviceUnit:
             age_days = (float(air.time[0]) - self._start) / 86_400
             out[2] = voc.read_raw(rng, ppb, air.rh, age_days)
             if "nox_index" in voc.part.channels:
-                burnt = air.slow[Slow.COMBUSTION] * 0
+                burned = air.slow[Slow.COMBUSTION] * 0
                 if air.plume is not None:
-                    burnt = burnt + air.plume[CO2 - 1]
-                smooth = self._nox_lag(burnt[None, :])[0]
+                    burned = burned + air.plume[CO2 - 1]
+                smooth = self._nox_lag(burned[None, :])[0]
                 out[3] = np.clip(np.rint(1 + smooth / 12), 1, 500)
             return
         tvoc = voc.read_tvoc(rng, ppb[:: voc.hold_s], 1)

@@ -63,7 +63,7 @@ def test_the_wheel_has_every_file_of_the_packages_and_nothing_else(wheel):
     }
     with zipfile.ZipFile(wheel) as packed:
         names = {name for name in packed.namelist() if ".dist-info/" not in name}
-    assert names == there - {"language/catalogue.py", "language/es.po"}
+    assert names == there - {"language/catalog.py", "language/es.po"}
     assert {"detection/model.npz", "alerts/page/static/page.css", "language/es.mo"} <= names
 
 

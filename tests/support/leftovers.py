@@ -6,7 +6,7 @@ import html
 import re
 from functools import cache
 
-from language import catalogue
+from language import catalog
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _AUGUST = re.compile(r"\b\d+ ago\b")
@@ -27,18 +27,18 @@ def english_only() -> frozenset[str]:
     """Return the words in English messages that occur in no Spanish message."""
     english: set[str] = set()
     spanish: set[str] = set()
-    for entry in catalogue.load("es"):
+    for entry in catalog.load("es"):
         if entry.id:
-            english |= _words(" ".join(catalogue.list_forms(entry.id)))
-            spanish |= _words(" ".join(catalogue.list_forms(entry.string)))
+            english |= _words(" ".join(catalog.list_forms(entry.id)))
+            spanish |= _words(" ".join(catalog.list_forms(entry.string)))
     return frozenset(english - spanish - NAMES)
 
 
 @cache
 def _spanish() -> frozenset[str]:
     """Return the words of the Spanish messages."""
-    entries = (entry for entry in catalogue.load("es") if entry.id)
-    return frozenset(_words(" ".join(" ".join(catalogue.list_forms(e.string)) for e in entries)))
+    entries = (entry for entry in catalog.load("es") if entry.id)
+    return frozenset(_words(" ".join(" ".join(catalog.list_forms(e.string)) for e in entries)))
 
 
 def _words(text: str) -> set[str]:

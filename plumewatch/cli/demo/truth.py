@@ -70,7 +70,7 @@ class TruthScore:
             return ""
         return (
             f"Of {count_noun(everywhere, 'vaping session')} in {rooms} rooms so far, {reached}"
-            " reached a sensor visibly; 'found' counts those that the detector alerted on."
+            " could be seen by a sensor; 'found' counts those that caused an alert."
         )
 
     def describe(self, now: float) -> str:

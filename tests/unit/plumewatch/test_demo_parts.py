@@ -60,7 +60,7 @@ def test_what_found_means_is_said_once_with_the_first_figure():
         score.add_line(line)
     assert not score.explain_once(6, 0.0)
     assert score.explain_once(6, 2000.0).startswith(
-        "Of 2 vaping sessions in 6 rooms so far, 1 reached a sensor visibly; "
+        "Of 2 vaping sessions in 6 rooms so far, 1 could be seen by a sensor; "
     )
     assert not score.explain_once(6, 9000.0)
     assert score.explain(6, 9000.0).startswith("Of 3 vaping sessions")

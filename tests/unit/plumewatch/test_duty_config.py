@@ -190,7 +190,7 @@ def test_a_role_with_shifts_is_notified_by_shift():
                 "[[holiday]]",
                 f'[[bells]]\nid = "half"\ndays = ["tue"]\n{LATE.replace("late", "2")}\n[[holiday]]',
             ),
-            "is on tue in [[bells]] regular too",
+            "is also on tue in [[bells]] regular",
         ),
         (("[[holiday]]", f"{FALL}{SPRING}[[holiday]]"), None),
         (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from language import catalogue
+from language import catalog
 from language.messages import ENGLISH, LANGUAGES
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
@@ -13,25 +13,25 @@ OTHERS = [code for code in LANGUAGES if code != ENGLISH]
 
 @pytest.fixture(scope="module")
 def template():
-    return catalogue.collect()
+    return catalog.collect()
 
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_message_is_translated_with_its_own_placeholders(code, template):
-    assert list(catalogue.find_faults(catalogue.load(code), template)) == []
+    assert list(catalog.find_faults(catalog.load(code), template)) == []
 
 
 @pytest.mark.parametrize("code", OTHERS)
-def test_the_compiled_catalogue_has_the_messages_of_its_source(code):
-    stored = Path(catalogue.__file__).with_name(f"{code}.mo").read_bytes()
-    found, wanted = map(GNUTranslations, map(BytesIO, (stored, catalogue.compile_catalogue(code))))
+def test_the_compiled_catalog_has_the_messages_of_its_source(code):
+    stored = Path(catalog.__file__).with_name(f"{code}.mo").read_bytes()
+    found, wanted = map(GNUTranslations, map(BytesIO, (stored, catalog.compile_catalog(code))))
     assert found._catalog == wanted._catalog, "run make messages"
 
 
 def find_messages(within=ast.Module):
     """Yield the place and English text of each message in Python code, or in parts of a kind."""
-    root = Path(catalogue.__file__).parents[1]
-    for package in catalogue.PACKAGES:
+    root = Path(catalog.__file__).parents[1]
+    for package in catalog.PACKAGES:
         for path in (root / package).rglob("*.py"):
             for part in ast.walk(ast.parse(path.read_text("utf-8"))):
                 for call in ast.walk(part) if isinstance(part, within) else ():
@@ -66,21 +66,21 @@ def test_every_message_is_extracted(template):
     ],
 )
 def test_a_faulty_translation_is_found(source, translation, fault):
-    known, template = catalogue.Catalog(locale="es"), catalogue.Catalog()
+    known, template = catalog.Catalog(locale="es"), catalog.Catalog()
     template.add(source)
     known.add(source, translation)
-    assert [f.partition(":")[0] for f in catalogue.find_faults(known, template)] == [fault]
+    assert [f.partition(":")[0] for f in catalog.find_faults(known, template)] == [fault]
 
 
-def test_a_message_of_the_code_that_the_catalogue_lacks_is_found():
-    known, template = catalogue.Catalog(locale="es"), catalogue.Catalog()
+def test_a_message_of_the_code_that_the_catalog_lacks_is_found():
+    known, template = catalog.Catalog(locale="es"), catalog.Catalog()
     template.add("Rooms")
-    assert list(catalogue.find_faults(known, template)) == ["no translation: 'Rooms'"]
-    assert list(catalogue.find_faults(known, catalogue.Catalog())) == ["no longer used: 'Rooms'"]
+    assert list(catalog.find_faults(known, template)) == ["no translation: 'Rooms'"]
+    assert list(catalog.find_faults(known, catalog.Catalog())) == ["no longer used: 'Rooms'"]
 
 
 def test_a_guessed_translation_is_found():
-    known, template = catalogue.Catalog(locale="es"), catalogue.Catalog()
+    known, template = catalog.Catalog(locale="es"), catalog.Catalog()
     template.add("Rooms")
     known.add("Rooms", "Espacios", flags=["fuzzy"])
-    assert list(catalogue.find_faults(known, template)) == ["fuzzy: 'Rooms'"]
+    assert list(catalog.find_faults(known, template)) == ["fuzzy: 'Rooms'"]

@@ -1,4 +1,4 @@
-"""Collect the messages of all packages into the catalogs: ``python -m language.catalogue``.
+"""Collect the messages of all packages into the catalogs: ``python -m language.catalog``.
 
 A message with changed English text is a new message; translations are never guessed.
 """
@@ -116,11 +116,11 @@ def update(code: str, template: Catalog) -> list[str]:
     with (_HERE / f"{code}.po").open("wb") as file:
         file.write(header.encode())
         write_po(file, known, width=100, omit_header=True, sort_by_file=True, include_lineno=False)
-    (_HERE / f"{code}.mo").write_bytes(compile_catalogue(code))
+    (_HERE / f"{code}.mo").write_bytes(compile_catalog(code))
     return missing
 
 
-def compile_catalogue(code: str) -> bytes:
+def compile_catalog(code: str) -> bytes:
     """Return a language's compiled catalog; equal messages give equal bytes."""
     known, made = load(code), io.BytesIO()
     known.creation_date = known.revision_date = datetime.fromtimestamp(0, UTC)
