@@ -574,7 +574,7 @@ class Detector:
         dt: Floats,
         events: list[tuple[int, Event]],
     ) -> Floats:
-        """End episodes interrupted by a silence, restart sensors after a gap, return time steps."""
+        """End episodes interrupted by a silence, restart sensors after gaps; return time steps."""
         silent = (dt > SILENT_S) & self._in_episode[rows]
         for i in np.flatnonzero(silent).tolist():
             events.extend((int(at[i]), event) for event in self._end_silent(rows[i : i + 1]))

@@ -139,7 +139,7 @@ class Contradictions:
         return has_passed and (seq is None or self.seq is None or seq >= self.seq)
 
     def _measure_jump(self, fine: float, now: float, time: float, within_s: float) -> float:
-        """Return how long ago fine particles jumped if they jump back now; infinity if not."""
+        """Return how long ago fine particles jumped, or infinity if they do not jump back now."""
         rise, gap = fine - self.fine, max(now - self.received, time - self.newest)
         low = self.fine if rise > 0 else fine
         self.fine = fine

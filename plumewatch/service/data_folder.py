@@ -185,7 +185,7 @@ def reconcile_journal(journal: Journal, cursor: int) -> None:
     if last < cursor:
         log.warning(
             "the journal ends at %d and was read up to %d: is this another journal, or a backup?"
-            " New readings continue after that",
+            " New readings are added after that",
             last,
             cursor,
         )

@@ -86,7 +86,7 @@ class GroupConfig(BaseModel, extra="forbid", frozen=True):
     """Role on the staff page; a person's first group in the order of the file decides it."""
     sites: Annotated[list[Name], Field(max_length=1000)] = []
     """Ids of the `[[site]]` that the group sees, or `["*"]` for all. Someone with a `[[staff]]`
-    block sees only those that its `sites` also list; without this key, all sites of the block. If
+    block sees only the sites in both lists; without this key, all sites of the block. If
     there are several schools, people without a block need a group with `sites`."""
 
 
