@@ -437,7 +437,7 @@ class TestPeople:
         )
         _, found = checked(NOW, more=more)
         (line,) = problems(found, "duty")
-        assert "notified at 2 times: Tue 2026-09-22 08:00, Tue" in line["sentence"]
+        assert "notified in 2 class periods (Tue, Sep 22, 8:00 AM; Tue" in line["sentence"]
 
 
 @pytest.mark.parametrize(

@@ -377,8 +377,8 @@ ZONES = "America/New_York"
     [
         ("UTC", ZONES, "", "4 h behind: it sends local time; written as", ZONES),
         (ZONES, "UTC", "", "4 h ahead: it sends UTC without saying so; written as", "UTC"),
-        (ZONES, ZONES, "Z", "4 h behind: it sends local time as UTC; set its clock", None),
-        ("UTC", ZONES, "Z", "4 h behind: it sends local time; set its clock", None),
+        (ZONES, ZONES, "Z", "4 h behind: it sends local time as UTC; use NTP to set it", None),
+        ("UTC", ZONES, "Z", "4 h behind: it sends local time; use NTP to set it", None),
         (ZONES, ZONES, "", "", None),
         ("UTC", "UTC", "Z", "", None),
     ],
