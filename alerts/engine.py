@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 _REPLAY: Final = "replay"
 _LASTS_S: Final = 6 * 3600.0
 """A device event that continues this many seconds after people answered it is reported again."""
+_MAX_DECLINED: Final = 2
+"""How often one person can decline an incident. Each time pages and notifies others."""
 _LATE_RECHECK_S: Final = 60.0
 """Seconds until an incident opened by late readings is checked again."""
 
@@ -136,25 +138,38 @@ class AlertEngine:
         """Record that a person is responding, stop paging, and notify everyone who was paged.
 
         The acknowledgment expires unless the person reports back in time (`EscalationTimings`).
+        Repeats are ignored, and so is anyone who has already declined `_MAX_DECLINED` times.
         """
-        return self._record(tx, incident_id, inputs.Acknowledged(by, now, channel), now)
+        same = (Happened.ACKNOWLEDGED, Happened.ACKNOWLEDGED_TOO)
+        return self._respond(tx, incident_id, inputs.Acknowledged(by, now, channel), *same)
 
     def arrive(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
         """Record that a person is on site; this acknowledges the incident. Ignore repeats."""
+        return self._respond(tx, incident_id, inputs.Arrived(by, now, channel), *repository.ARRIVED)
+
+    def _respond(
+        self,
+        tx: sqlite3.Connection,
+        incident_id: str,
+        given: inputs.Acknowledged | inputs.Arrived,
+        *same: Happened,
+    ) -> Incident:
         incident = self._load(tx, incident_id)
         unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
-        if not unanswered and repository.has_arrived(tx, incident_id, by):
+        count = partial(repository.count_answers, tx, incident_id, given.by)
+        if count([Happened.DECLINED]) >= _MAX_DECLINED or (not unanswered and count(same)):
             return incident
-        return self._record(tx, incident_id, inputs.Arrived(by, now, channel), now)
+        return self._record(tx, incident_id, given, given.at)
 
     def decline(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
         """Record that a person can't go, and page the next people now; repeats are ignored."""
         before = self._load(tx, incident_id)
-        if repository.has_declined(tx, incident_id, by):
+        number = repository.count_answers(tx, incident_id, by, [Happened.DECLINED])
+        if number >= _MAX_DECLINED or repository.has_declined(tx, incident_id, by):
             return before
         incident = self._record(tx, incident_id, inputs.Declined(by, now, channel), now)
         if incident.is_open and not incident.verdict:

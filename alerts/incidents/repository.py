@@ -34,7 +34,7 @@ from language.messages import build_fact, parse_fact, parse_facts, to_json
 if TYPE_CHECKING:
     import asyncio
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from alerts.incidents.silences import Silence
     from language.messages import Fact, Parameter
@@ -257,13 +257,16 @@ def note(
     add_history(tx, incident, Record(at, SYSTEM, what, params))
 
 
-def has_arrived(tx: sqlite3.Connection, incident: str, person: str) -> bool:
-    """Return whether a person has arrived."""
-    found = tx.execute(
-        "SELECT 1 FROM incident_history WHERE incident = ? AND who = ? AND what IN (?, ?)",
-        (incident, person, *ARRIVED),
-    )
-    return found.fetchone() is not None
+def count_answers(
+    tx: sqlite3.Connection, incident: str, person: str, answers: Collection[Happened]
+) -> int:
+    """Count how often a person has given any of these answers."""
+    count: int = tx.execute(
+        "SELECT count(*) FROM incident_history WHERE incident = ? AND who = ?"
+        " AND what IN (SELECT value FROM json_each(?))",
+        (incident, person, json.dumps(list(answers))),
+    ).fetchone()[0]
+    return count
 
 
 def has_declined(tx: sqlite3.Connection, incident: str, person: str) -> bool:

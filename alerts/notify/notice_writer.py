@@ -426,20 +426,23 @@ class NoticeWriter:
     ) -> float | None:
         """Return until when a used-up hourly budget defers notices, or None.
 
-        Notices about any one other room use up at most half of the budget.
+        Only the first notice of each incident, and digests, count. Of any other room, they count
+        up to one more than this room has had, so no room's notices defer another room's first.
         """
         rows = tx.execute(
             "SELECT min(o.created_at) AS at, i.room FROM outbox o"
             " JOIN incident i ON i.id = o.incident WHERE o.person = ? AND o.created_at > ?"
+            " AND (o.reason = 'opened' OR o.reason GLOB 'digest*')"
             " AND o.status NOT IN ('cancelled', 'failed')"
             " GROUP BY o.incident, o.reason ORDER BY at DESC",
             (person, at - _HOUR_S),
-        )
+        ).fetchall()
         most, by_room = self._policy.timings.notices_per_hour, Counter[str]()
+        share = 1 + sum(row["room"] == room for row in rows)
         used: list[float] = []
         for row in rows:
             by_room[row["room"]] += 1
-            if row["room"] == room or by_room[row["room"]] <= most // 2:
+            if by_room[row["room"]] <= share:
                 used.append(row["at"])
         return used[most - 1] + _HOUR_S if len(used) >= most else None
 

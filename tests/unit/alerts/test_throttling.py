@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ import pytest
 
 from alerts.duty.roster import Receiver, Roster
 from alerts.duty.shifts import ClockHours
+from alerts.engine import AlertEngine
 from alerts.incidents import repository
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
@@ -106,25 +108,58 @@ def test_beyond_the_budget_of_an_hour_the_rest_comes_together(make_event):
 
 
 @pytest.mark.attack
-@pytest.mark.parametrize("people", [1, 2, 3])
+@pytest.mark.parametrize("rooms", [1, 3])
+@pytest.mark.parametrize("people", [1, 3])
 @pytest.mark.parametrize("every_s", [20, 40])
-def test_one_room_uses_up_nobody_s_budget(make_event, people, every_s):
-    """Forged alerts from one sensor must not delay another room's alerts."""
+def test_a_few_rooms_use_up_nobody_s_budget(make_event, people, every_s, rooms):
+    """Forged alerts from a few sensors must not delay another room's alerts."""
     staff = map(member, ("lee", "kim", "day")[:people])
-    school = a_school(*staff, timings=EscalationTimings())
+    school = a_school(*staff, timings=EscalationTimings(storm_rooms=6))
 
     def answer(tx, now):
         for row in tx.execute("SELECT id FROM incident WHERE verdict IS NULL").fetchall():
             school.engine.record_feedback(tx, row["id"], "lee", Verdict.NOTHING_FOUND, now)
 
     for t in range(0, 600, 20):
-        puff(school, make_event, t, "s0")
-        over(school, make_event, t + 10, t, "s0")
+        for sensor in ("s0", "s2", "s3")[:rooms]:
+            puff(school, make_event, t, sensor)
+            over(school, make_event, t + 10, t, sensor)
         if t % every_s == 0:
             school.at(t + 15, answer)
     puff(school, make_event, 600, "s1")
     school.run(700)
     assert next(h.at for h in school.received_notices if h.place == "Room 1") == 600
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("respond", [AlertEngine.acknowledge, AlertEngine.arrive])
+def test_one_person_s_answers_delay_and_flood_nobody_else(make_event, respond):
+    """Somebody who keeps changing their answer pages the others again at most twice."""
+    people = {r: Receiver(r, ("lee", "kim", "mal")) for r in ("staff", "facilities")}
+    staff = tuple(map(member, ("lee", "kim", "mal")))
+    school = Timeline(FLOORS, AlertPolicy(staff=staff, roster=Roster(BUILT_IN_ROUTES, people)))
+    for n in range(2):
+        puff(school, make_event, n, f"s{n}")
+        for t in range(20, 110, 3):
+            for after, press in enumerate((respond, respond, AlertEngine.decline)):
+                school.at(
+                    t + after,
+                    lambda tx, now, n=n, press=press: press(
+                        school.engine, tx, school.id(n + 1), "mal", now
+                    ),
+                )
+    puff(school, make_event, 120, "s5", confidence=0.8)
+    school.run(130)
+    for person in ("lee", "kim"):
+        received = [h for h in school.received_notices if h.person == person]
+        assert [h.at for h in received if h.place == "Room 5"] == [120]
+        for place in ("Room 0", "Room 1"):
+            reasons = Counter(h.reason for h in received if h.place == place)
+            assert reasons == {"opened": 3, "taken": 2}
+    for n in (1, 2):
+        pressed = [w for w in school.history(n) if w in ("acknowledged", "arrived", "declined")]
+        assert len(pressed) <= 5
+        assert "escalated" in school.history(n)[-2:]
 
 
 def test_what_becomes_critical_while_it_waits_leaves_at_once(make_event):
