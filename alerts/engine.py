@@ -185,7 +185,7 @@ class AlertEngine:
     def answer_test(
         self, tx: sqlite3.Connection, room: str, span: tuple[float, float], by: str
     ) -> list[str]:
-        """Answer "test" to a room's unanswered incidents in a time span; return every one's id."""
+        """Answer "test" to a room's unanswered incidents in a span; return the ids of all in it."""
         rows = tx.execute(
             "SELECT id, verdict FROM incident WHERE room = ? AND opened_at BETWEEN ? AND ?"
             " ORDER BY opened_at",
@@ -243,7 +243,8 @@ class AlertEngine:
         case_number: str = "",
     ) -> Incident:
         """Record the action taken; raise `FeedbackError` if there is no verdict yet."""
-        return self._record(tx, incident_id, inputs.Followed(by, action, now, case_number), now)
+        given = inputs.ActionReported(by, action, now, case_number)
+        return self._record(tx, incident_id, given, now)
 
     def record_delivery(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
         """Record that a notice reached a person; the first page starts the cooldown."""
@@ -384,16 +385,16 @@ class AlertEngine:
         room = self._find_room(event)
         late = self._is_late(event.alerted + step_s, now)
         incident, given = None, None
-        asks = room is not None and self._wants_notice(event, room)
+        notifies = room is not None and self._wants_notice(event, room)
         if known is not None and known["incident"] is not None:
             incident = self._load(tx, known["incident"])
-            given = inputs.Detected(event, at, asks=asks)
+            given = inputs.Detected(event, at, notifies=notifies)
         elif room is not None and event.kind in ROUTED and not event.explained_by:
             incident = repository.load_open(tx, event.kind, room.id)
             answered = incident if incident and incident.is_answered_before(event.alerted) else None
             incident = None if answered else incident
             mute = self._build_late_mute(event, room, at) if late else None
-            given = inputs.Detected(event, at, None, mute, asks)
+            given = inputs.Detected(event, at, None, mute, notifies)
             given = self._join(tx, incident, given) if incident else self._open(tx, given, room)
             if answered and given.new:
                 ended = inputs.Resolved(SYSTEM, at, because={"follows": given.new.id})

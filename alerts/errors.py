@@ -13,7 +13,7 @@
     +-- ConfigFileError           permanent: the configuration file cannot be changed now
         +-- ConfigFaultsError     permanent: the change would leave faults
     +-- ProviderError             transient: the sign-in provider gave no usable answer
-        +-- NotVouchedForError    permanent: it did not authenticate this person
+        +-- NotAuthenticatedError    permanent: it did not authenticate this person
     +-- NotifyError
         +-- PermanentNotifyError  sending it to the same target would fail again
         +-- TransientNotifyError  the same notice may succeed after `retry_after_s`
@@ -127,7 +127,7 @@ class ProviderError(AlertError):
         self.message = message
 
 
-class NotVouchedForError(ProviderError):
+class NotAuthenticatedError(ProviderError):
     """The provider did not authenticate the person, or its answer failed verification."""
 
 

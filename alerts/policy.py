@@ -119,7 +119,7 @@ class EscalationTimings:
     notices_per_hour: int = 12
     """Notices per person per hour; beyond that, all but critical notices are combined."""
     storm_rooms: int = 3
-    """Most rooms on a floor paged individually within `STORM_S`; twice as many per building."""
+    """Maximum rooms per floor paged individually within `STORM_S`; twice as many per building."""
     gather_s: float = 30.0
     """How often a combined notice is sent for the other rooms in a storm."""
 
@@ -143,8 +143,8 @@ class EscalationTimings:
         if self.storm_rooms >= self.notices_per_hour:
             faults.append(
                 f"storm_rooms: {self.storm_rooms} is not below notices_per_hour"
-                f" ({self.notices_per_hour}): the notices of the hour would be used up before rooms"
-                " are combined"
+                f" ({self.notices_per_hour}): the hourly limit would be reached before rooms are"
+                " combined"
             )
         return faults
 

@@ -60,7 +60,7 @@ def issue(tx: sqlite3.Connection, incident: str, person: str, action: Action, no
 
 
 def issue_feedback(tx: sqlite3.Connection, token: str, now: float) -> str:
-    """Create the token for later steps, which expires with `token`; return the same each time."""
+    """Return the token for later steps, the same each time; it expires with `token`."""
     derived = hmac.digest(token.encode(), Action.FEEDBACK.value.encode(), "sha256")[:_BYTES]
     following = base64.urlsafe_b64encode(derived).decode().rstrip("=")
     tx.execute(

@@ -117,7 +117,7 @@ def revoke(tx: sqlite3.Connection, token_id: int) -> str:
 
 
 def limit(tx: sqlite3.Connection, person: str, role: str, sites: frozenset[str] | None) -> None:
-    """Limit a person's tokens to a role and to the ids of sites; remove those without any use."""
+    """Limit a person's tokens to a role and to sites (ids); remove tokens left without scopes."""
     for token in list_tokens(tx):
         if token.person != person:
             continue

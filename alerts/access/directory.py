@@ -2,8 +2,8 @@
 
 Such a person exists from their first sign-in, and their id is their e-mail address. Only their
 name, groups and last sign-in are stored. The current configuration maps groups to roles, so people
-disappear when their group is removed from the configuration. The provider doesn't tell when
-somebody leaves, so people who haven't signed in for a long time are removed until they do.
+disappear when their group is removed from the configuration. The provider doesn't report who has
+left, so people who haven't signed in for a long time are removed until they sign in again.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class ProviderAccount(NamedTuple):
     subject: str
 
 
-def is_of_directory(person: str) -> bool:
-    """Return whether a person comes from the directory; only such ids contain an @."""
+def is_from_directory(person: str) -> bool:
+    """Return whether a person comes from the directory; only their ids contain an @."""
     return "@" in person
 
 
@@ -144,7 +144,7 @@ class Directory:
         return add_people(policy, {one: own for one, own in rights.items() if own is not None})
 
     def remove_absent(self, tx: sqlite3.Connection, now: float) -> list[str]:
-        """Remove people whose last sign-in is too long ago; their names are kept as long again."""
+        """Remove people whose last sign-in is too long ago; keep their names for as long again."""
         before = now - self._rules.absent_s
         tx.execute("DELETE FROM directory_person WHERE gone_at <= ?", (before,))
         gone = tx.execute(

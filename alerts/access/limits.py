@@ -21,7 +21,7 @@ _MAX_PROVEN: Final = 10_000
 _CLIENT: Final = (Bound(5, 60.0), Bound(30, 3600.0))
 _ANSWERS: Final = (Bound(10, 60.0), Bound(30, 12 * 3600.0))
 _SAVES: Final = (Bound(20, 60.0), Bound(400, 12 * 3600.0))
-_LOOKS: Final = Bound(60, 60.0)
+_VIEWS: Final = Bound(60, 60.0)
 
 
 def make_address_key(address: str) -> str:
@@ -40,7 +40,7 @@ def make_address_key(address: str) -> str:
 
 
 @dataclass(slots=True)
-class TryLimit:
+class AttemptLimit:
     """Limits sign-in attempts and similar attempts."""
 
     _clients: RateLimit = field(default_factory=partial(RateLimit, *_CLIENT))
@@ -90,23 +90,23 @@ def _make_account_key(account: str) -> str:
 class Limits:
     """The limits of a staff page; changing its configuration does not reset them."""
 
-    sign_in: TryLimit = field(default_factory=TryLimit)
-    answers: TryLimit = field(default_factory=TryLimit)
-    link_looks: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
+    sign_in: AttemptLimit = field(default_factory=AttemptLimit)
+    answers: AttemptLimit = field(default_factory=AttemptLimit)
+    link_views: RateLimit = field(default_factory=partial(RateLimit, _VIEWS))
     link_answers: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Requests with one link: `link_looks` only read an incident, `link_answers` can change it."""
-    provider: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
+    """Requests with one link: `link_views` only read an incident, `link_answers` can change it."""
+    provider: RateLimit = field(default_factory=partial(RateLimit, _VIEWS))
     """Provider sign-ins, by address; a whole school may share one address."""
-    refusals: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
+    refusals: RateLimit = field(default_factory=partial(RateLimit, _VIEWS))
     """Audit log entries about refused provider sign-ins; anyone can cause them."""
     codes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
     """Second-factor codes by person; anyone who gets this far knows the password."""
     locked: RateLimit = field(default_factory=partial(RateLimit, Bound(1, 900.0)))
     """Audit log entries about attempts that were refused without a check, by person."""
-    api: TryLimit = field(default_factory=TryLimit)
+    api: AttemptLimit = field(default_factory=AttemptLimit)
     token_reads: RateLimit = field(default_factory=partial(RateLimit, Bound(1200, 60.0)))
     """Enough for several viewers of dashboards that run thirty queries every ten seconds."""
-    token_writes: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
+    token_writes: RateLimit = field(default_factory=partial(RateLimit, _VIEWS))
     duty: RateLimit = field(default_factory=partial(RateLimit, Bound(30, 60.0)))
     """Views of shifts, by person; they are computed from all rooms and shifts."""
     tests: RateLimit = field(default_factory=partial(RateLimit, Bound(3, 60.0)))

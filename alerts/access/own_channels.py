@@ -39,7 +39,7 @@ _ATOM: Final = r"[\w!#$%&'*+/=?^`{|}~-]+"
 _EMAIL: Final = re.compile(
     rf"(?=.{{3,200}}$){_ATOM}(\.{_ATOM})*@[a-z0-9-]+(\.[a-z0-9-]+)*", re.ASCII | re.IGNORECASE
 )
-"""Addresses that every mail server takes; Apprise drops others silently."""
+"""Addresses that every mail server accepts; Apprise drops others silently."""
 TO: Final = "{to}"
 """Placeholder for a person's address in a gateway's URL."""
 
@@ -143,7 +143,7 @@ class Subscription(NamedTuple):
 
 
 class OwnChannel(NamedTuple):
-    """A person's channel; without a gateway, it has no target."""
+    """A person's channel; `target` is None if its gateway is not configured."""
 
     id: int
     kind: str
@@ -194,17 +194,17 @@ class OwnChannels:
         except (StorageError, sqlite3.Error):
             return True
 
-    def forget_gone(self, tx: sqlite3.Connection) -> None:
+    def remove_gone(self, tx: sqlite3.Connection) -> None:
         """Remove browsers with endpoints that no longer exist."""
         while self.gone:
-            forget(tx, self.gone.popleft())
+            remove_browser(tx, self.gone.popleft())
 
 
 def add_browser(
     tx: sqlite3.Connection, person: str, subscription: Subscription, label: str, now: float
 ) -> None:
     """Add a browser; it belongs to one person at a time."""
-    forget(tx, subscription.endpoint)
+    remove_browser(tx, subscription.endpoint)
     add(tx, person, ChannelKind.BROWSER, subscription, label, now)
 
 
@@ -235,7 +235,7 @@ def remove(tx: sqlite3.Connection, person: str, channel: int) -> bool:
     return found.rowcount > 0
 
 
-def forget(tx: sqlite3.Connection, endpoint: str) -> None:
+def remove_browser(tx: sqlite3.Connection, endpoint: str) -> None:
     """Remove the browser with this endpoint."""
     tx.execute("DELETE FROM own_channel WHERE address = ? AND kind = 'browser'", (endpoint,))
 

@@ -26,7 +26,7 @@ class Refusal(StrEnum):
     USED_CODE = "used code"
     NO_INVITE = "invite link that is unknown, used or expired"
     LOCKED = "too many failed attempts"
-    NOT_VOUCHED_FOR = "not authenticated by the provider"
+    NOT_AUTHENTICATED = "not authenticated by the provider"
     CANCELED = "canceled or refused at the provider"
     NO_SUCH_ADDRESS = "address that no one here has"
     NO_ROLE = "no group with a role"

@@ -154,11 +154,11 @@ class MemoryAlerts:
             log.error(
                 "cannot write to the disk; alerting from memory, nothing is stored: %s", failing
             )
-            await pump.hold()
+            await pump.pause()
             try:
                 await self._take_over(detection, disk, listen)
             finally:
-                pump.release()
+                pump.resume()
             log.warning("the disk works again; %d alerts so far were sent from memory", self.alerts)
             since = None
 

@@ -1,9 +1,9 @@
 """Choose the readings that the detectors receive, and put them in order.
 
 Readings that must never alert are left out. A sensor's readings that arrive out of order are put
-back in order (`Reorder`), and while they arrive too often, steep falls wait (`Crowds`). A reading
-never counts as later than its receipt: after a time stamp in the future, the detectors would ignore
-all readings until that time.
+back in order (`Reorder`), and while they arrive too often, steep falls are delayed (`FallDelay`). A
+time stamp in the future is replaced by the receive time, because the detectors would ignore all
+readings until then.
 
 If our clock is set while readings arrive, the journal records the change (`clock_step`), and the
 times of readings from sensors without a clock are shifted. If our clock was set back while the
@@ -183,7 +183,7 @@ def _get_number(reading: Reading) -> int:
     return reading.seq or 0
 
 
-_HELD: Final = 1.25
+_WAIT_INTERVALS: Final = 1.25
 _FALL_UG_M3: Final = 5.0
 _FALL_SHARE: Final = 3.0
 _MOMENT_S: Final = 0.1
@@ -193,14 +193,14 @@ _LEARNED_S: Final = 600.0
 _USUAL_S: Final = 4 * 3600.0
 
 
-class _Apart(Arrivals):
-    """Arrivals of a quantity in other messages: the first one, and the last two values."""
+class _SeparateQuantity(Arrivals):
+    """Arrivals of a quantity in messages without particles: the first, and the last two values."""
 
     since: float = math.inf
     last: tuple[float, ...] = ()
 
     def take(self, reading: Reading, value: float) -> float | None:
-        """Add a value; return the median of the last three, or None if fewer or if they crowd."""
+        """Add a value; return the median of the last three, or None if fewer or too frequent."""
         is_crowded = self.add(reading.received, reading.time)
         self.since = min(self.since, reading.received)
         three = (*self.last, value)
@@ -208,12 +208,12 @@ class _Apart(Arrivals):
         return None if is_crowded or len(three) < 3 else sorted(three)[1]
 
 
-class _Held(msgspec.Struct):
-    """The reading last passed on for one sensor, and the lower ones that wait.
+class _Sensor(msgspec.Struct):
+    """The last reading of one sensor that was passed on, and the lower ones that wait.
 
     `arrivals`: how often its particle readings arrive.
     `together`: when each quantity last arrived together with particles.
-    `apart`: the other quantities.
+    `apart`: arrivals of quantities without particles.
     `first`: when the sensor's first reading with particles arrived.
     `newest`: time of the last reading passed on.
     `readings`: that reading, then lower ones that arrived after it, in descending order.
@@ -221,13 +221,13 @@ class _Held(msgspec.Struct):
 
     arrivals: ParticleArrivals = msgspec.field(default_factory=ParticleArrivals)
     together: dict[str, float] = {}
-    apart: dict[str, _Apart] = {}
+    apart: dict[str, _SeparateQuantity] = {}
     first: float = math.inf
     newest: float = -math.inf
     readings: list[Reading] = []
 
     def learn(self, values: Mapping[str, float], now: float) -> None:
-        """Remember which quantities a reading with the main quantity has."""
+        """Record which quantities a reading with the main quantity has."""
         self.first, known = min(self.first, now), self.together
         if not values.keys() <= known.keys() or now - known[self.arrivals.key] > _LEARNED_S:
             known.update(dict.fromkeys(values, now))
@@ -241,7 +241,7 @@ class _Held(msgspec.Struct):
         for key in values.keys() & FOLLOWED_KEYS:
             if now - self.together.get(key, -math.inf) < _USUAL_S:
                 continue
-            apart = self.apart.setdefault(key, _Apart())
+            apart = self.apart.setdefault(key, _SeparateQuantity())
             median = apart.take(reading, values[key])
             is_usual = apart.since < self.first + _LEARNED_S or now - apart.since > _USUAL_S
             if median is not None and is_usual:
@@ -249,7 +249,7 @@ class _Held(msgspec.Struct):
         return msgspec.structs.replace(reading, values=kept)
 
     def date(self, reading: Reading, within_s: float, later: float) -> Reading:
-        """Return the next reading; at `later`, if it is older than the last by under `within_s`."""
+        """Return a reading; at `later`, if it is up to `within_s` older than the last one."""
         time = min(reading.time, reading.received)
         if time <= self.newest < time + within_s:
             time = later
@@ -258,25 +258,25 @@ class _Held(msgspec.Struct):
         return reading
 
 
-class Crowds:
+class FallDelay:
     """Delays steep falls while a sensor's readings arrive too often.
 
     A second device that sends clean air under the sensor's name would otherwise dilute a plume, or
     make the sensor's own readings look old. Instead, a reading that is much lower than the last one
-    passed waits until `_HELD` of the usual interval has passed since then, and is dropped if one at
-    least as high arrives meanwhile. Rises and gradual falls pass at once. A reading that is older
-    than the last one passed counts as measured when it was received.
+    passed waits for `_WAIT_INTERVALS` usual intervals, and is dropped if one at least as high
+    arrives meanwhile. Rises and gradual falls pass at once. A reading that is older than the last
+    one passed counts as measured when it was received.
 
     Some devices split one measurement into several messages with the same time stamp. The later
     ones count as measured just after the first, because the detectors ignore a reading that is not
     newer than the last.
 
-    Quantities other than particles could explain a plume away. If a sensor sends them together with
-    particles, they are used only from such messages. Otherwise, the median of the last three values
-    is used, but not while they arrive too often, and not if the sensor didn't send them before.
+    Forged values of other quantities could explain a plume away. If a sensor sends a quantity
+    together with particles, it is used only from such messages. Otherwise, the median of the last
+    three values is used, but not while they arrive too often, and not if the quantity is new.
     """
 
-    def __init__(self, skipped: Counter[str], sensors: dict[str, _Held] | None = None) -> None:
+    def __init__(self, skipped: Counter[str], sensors: dict[str, _Sensor] | None = None) -> None:
         self.sensors = sensors or {}
         self._skipped = skipped
 
@@ -284,7 +284,7 @@ class Crowds:
         """Add a reading; return the readings that pass now."""
         own = self.sensors.get(reading.sensor)
         if own is None:
-            own = self.sensors[reading.sensor] = _Held()
+            own = self.sensors[reading.sensor] = _Sensor()
         now, fine, arrivals = reading.received, measure_fine(reading.values), own.arrivals
         if is_main := fine is not None and arrivals.is_main(reading.values):
             own.learn(reading.values, now)
@@ -309,7 +309,7 @@ class Crowds:
             held.append(reading)
         else:
             self._skipped[reading.sensor] += 1
-        while len(held) > 1 and (now - held[0].received) * own.arrivals.rate >= _HELD:
+        while len(held) > 1 and (now - held[0].received) * own.arrivals.rate >= _WAIT_INTERVALS:
             passed.append(held[1])
             del held[0]
         return [own.date(each, math.inf, each.received) for each in passed]
@@ -340,7 +340,7 @@ class _Snapshot(msgspec.Struct):
     newest_received: float
     on_our_clock: dict[str, float]
     with_particles: set[str]
-    held: dict[str, _Held]
+    held: dict[str, _Sensor]
 
 
 class ReadingSelector:
@@ -363,7 +363,7 @@ class ReadingSelector:
         self.detectors = CombinedDetector(place)
         self._place, self._may_alert = place, may_alert
         self._reorder = Reorder()
-        self._crowds = Crowds(self.detectors.plumes.skipped)
+        self._fall_delay = FallDelay(self.detectors.plumes.skipped)
         self._newest_received = float("-inf")
         self._on_our_clock: dict[str, float] = {}
         self._with_particles: set[str] = set()
@@ -378,7 +378,7 @@ class ReadingSelector:
                 self._newest_received,
                 self._on_our_clock,
                 self._with_particles,
-                self._crowds.sensors,
+                self._fall_delay.sensors,
             )
         )
 
@@ -393,7 +393,7 @@ class ReadingSelector:
         self._reorder = reorder
         self._newest_received = found.newest_received
         self._on_our_clock, self._with_particles = found.on_our_clock, found.with_particles
-        self._crowds = Crowds(self.detectors.plumes.skipped, found.held)
+        self._fall_delay = FallDelay(self.detectors.plumes.skipped, found.held)
         return found.last_adjustment
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
@@ -417,14 +417,14 @@ class ReadingSelector:
     def _move_clock(self, now: float, by_s: float) -> list[Event]:
         """Continue after our clock was set, and shift all times taken from it."""
         self._newest_received = now
-        self._crowds.forget_times()
+        self._fall_delay.forget_times()
         self._on_our_clock = {sensor: at + by_s for sensor, at in self._on_our_clock.items()}
         return self.detectors.move_clock(now, by_s, self._on_our_clock)
 
     def _start_again(self, now: float) -> list[Event]:
         """Start over for sensors with readings after `now`: our clock was set back."""
         self._newest_received = now
-        self._crowds.forget_times()
+        self._fall_delay.forget_times()
         self._on_our_clock = {s: min(at, now) for s, at in self._on_our_clock.items()}
         return self.detectors.set_back(now)
 
@@ -432,14 +432,14 @@ class ReadingSelector:
         events: list[Event] = []
         shown: list[Reading] = []
         alerting = filter(self._may_alert, readings)
-        for reading in chain.from_iterable(map(self._crowds.on_reading, alerting)):
+        for reading in chain.from_iterable(map(self._fall_delay.on_reading, alerting)):
             if self._goes_back(reading):
-                events += self._show(shown)
+                events += self._detect(shown)
                 shown = []
                 at = min(reading.time, reading.received)
                 events += self.detectors.plumes.go_back(reading.sensor, at, reading.received)
             shown.append(reading)
-        return events + self._show(shown)
+        return events + self._detect(shown)
 
     def _goes_back(self, reading: Reading) -> bool:
         """Return whether the sensor must continue at the time of this reading."""
@@ -460,7 +460,7 @@ class ReadingSelector:
         del self._on_our_clock[sensor]
         return late >= 0.0
 
-    def _show(self, shown: Sequence[Reading]) -> list[Event]:
+    def _detect(self, shown: Sequence[Reading]) -> list[Event]:
         return self.detectors.step(build_stream(shown)) if shown else []
 
 

@@ -181,7 +181,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class RouteMatch:
     """A matching node and the path to it from the root."""
 
     receiver: str
@@ -195,14 +195,14 @@ class Chosen:
     def explain(self) -> str:
         """Return the matchers that led to this node.
 
-        >>> Chosen("staff", (Route("staff"),)).explain()
+        >>> RouteMatch("staff", (Route("staff"),)).explain()
         'no route matches: default receiver'
         """
         matchers = [str(m) for route in self.path for m in route.matchers]
         return "route " + ", ".join(matchers) if matchers else "no route matches: default receiver"
 
 
-def choose_routes(root: Route, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
+def choose_routes(root: Route, labels: Mapping[str, str]) -> tuple[RouteMatch, ...]:
     """Return the matching nodes, at least one, depth first; raise ValueError for a bad root."""
     if not root.receiver or root.matchers:
         raise ValueError("the root route needs a receiver and no matchers")
@@ -211,7 +211,7 @@ def choose_routes(root: Route, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
 
 def _choose(
     route: Route, above: tuple[Route, ...], inherited: str, labels: Mapping[str, str]
-) -> Iterator[Chosen]:
+) -> Iterator[RouteMatch]:
     receiver = route.receiver or inherited
     path = (*above, route)
     matched = False
@@ -223,7 +223,7 @@ def _choose(
         if not child.continues:
             break
     if not matched:
-        yield Chosen(receiver, path)
+        yield RouteMatch(receiver, path)
 
 
 def walk_routes(
@@ -349,9 +349,9 @@ class Roster:
         only = self.sites.get(person)
         return only is None or labels.get("site", "") in only
 
-    def match_routes(self, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
+    def match_routes(self, labels: Mapping[str, str]) -> tuple[RouteMatch, ...]:
         """Return the first matching route for each receiver."""
-        first: dict[str, Chosen] = {}
+        first: dict[str, RouteMatch] = {}
         for node in choose_routes(self.root, labels):
             first.setdefault(node.receiver, node)
         return tuple(first.values())

@@ -192,8 +192,8 @@ SUPPRESSIONS: Final = Sentences(
 class Detection:
     """One detector event inside an incident.
 
-    `first_heard_at` and `heard_at` are when its first and latest phases were received. They move
-    when the machine's clock is set, so that durations counted from them stay correct.
+    `first_received_at` and `received_at` are when its first and latest phases were received. They
+    move when the machine's clock is set, so that durations counted from them stay correct.
     """
 
     event_id: str
@@ -203,13 +203,13 @@ class Detection:
     alerted: float
     end: float | None
     confidence: float
-    heard_at: float
-    first_heard_at: float
+    received_at: float
+    first_received_at: float
 
     @property
     def began_at(self) -> float:
         """The onset according to this machine's current clock."""
-        return self.first_heard_at - (self.alerted - self.onset)
+        return self.first_received_at - (self.alerted - self.onset)
 
     @property
     def running(self) -> bool:
@@ -289,11 +289,11 @@ class Incident:
         return self.answered_at is not None and self.answered_at < alerted
 
     @property
-    def awaited(self) -> bool:
+    def awaits_arrival(self) -> bool:
         """Whether an arrival still counts.
 
-        It does while the incident is open. It also does after the incident ended by itself, if
-        somebody acknowledged it before.
+        It counts while the incident is open. If somebody acknowledged the incident before it ended
+        by itself, an arrival counts even after that.
         """
         return self.is_open or (self.acknowledged_at is not None and self.resolved_by == SYSTEM)
 

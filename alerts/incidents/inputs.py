@@ -33,14 +33,14 @@ class NewIncident:
 class Detected:
     """The detector reported an event that opens or joins the incident.
 
-    `mute` is the mute that applies, if any. `asks` means that people are notified of such events.
+    `mute` is the mute that applies, if any. `notifies` means that such events notify people.
     """
 
     event: Event
     at: float
     new: NewIncident | None = None
     mute: Mute | None = None
-    asks: bool = True
+    notifies: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class ActionReported:
     """A person reported the action taken; raises `FeedbackError` for a malformed case number."""
 
     by: str
@@ -155,5 +155,5 @@ Input = (
     | Declined
     | Resolved
     | Feedback
-    | Followed
+    | ActionReported
 )

@@ -102,8 +102,8 @@ def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step: 
             result = _on_chain_ended(incident, given.at)
         case inputs.Feedback():
             result = _on_feedback(incident, given)
-        case inputs.Followed():
-            result = _on_followed(incident, given)
+        case inputs.ActionReported():
+            result = _on_action_reported(incident, given)
         case inputs.Tick():
             result = _on_tick(incident, given, rules)
     return result
@@ -135,7 +135,7 @@ def _build_detection(event: Event, at: float, before: Detection | None = None) -
         event.end,
         event.confidence,
         at,
-        at if before is None else before.first_heard_at,
+        at if before is None else before.first_received_at,
     )
 
 
@@ -143,7 +143,7 @@ def _find_resolve_due(kind: EventKind, detections: tuple[Detection, ...]) -> flo
     """Return when an incident resolves without further detections; infinite while offline."""
     silent_s = math.inf if kind is EventKind.OFFLINE else SILENT_S
     quiet_s = _SECOND_PUFF_S if kind is EventKind.POSSIBLE else QUIET_S
-    return max(d.heard_at + (silent_s if d.running else quiet_s) for d in detections)
+    return max(d.received_at + (silent_s if d.running else quiet_s) for d in detections)
 
 
 def _notify(step: Step, at: float, detection: Detection, mute: Mute | None) -> Step:
@@ -178,7 +178,7 @@ def _open(given: inputs.Detected, new: inputs.NewIncident) -> Step:
     if new.again_of:
         seen["again_after"] = new.again_of
     opened = Step(incident, (Record(at, SYSTEM, Happened.OPENED, seen),))
-    return _notify(opened, at, detection, given.mute) if given.asks else opened
+    return _notify(opened, at, detection, given.mute) if given.notifies else opened
 
 
 def _describe_event(event: Event) -> dict[str, Parameter]:
@@ -212,7 +212,7 @@ def _on_detected(incident: Incident, given: inputs.Detected) -> Step:
     due = _find_resolve_due(incident.kind, detections)
     free = incident.held_until is None or at >= incident.held_until
     unpaged = incident.status is Status.OPEN and not incident.paged
-    is_news = before is None and now.running and given.asks
+    is_news = before is None and now.running and given.notifies
     may_page = is_news and unpaged and free
     result = result.change(resolve_due=due, cleared_at=None)
     result = _regrade(result, at, send_deferred=not may_page)
@@ -314,7 +314,7 @@ def _assign(incident: Incident, by: str, record: Record) -> Step:
 
 
 def _on_arrived(incident: Incident, given: inputs.Arrived) -> Step:
-    if not incident.awaited:
+    if not incident.awaits_arrival:
         return Step(incident)
     first = incident.arrived_at is None
     record = _record_response(given, Happened.ARRIVED if first else Happened.ARRIVED_TOO)
@@ -418,7 +418,7 @@ def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
     return result.change(*_end_cooldown(incident))
 
 
-def _on_followed(incident: Incident, given: inputs.Followed) -> Step:
+def _on_action_reported(incident: Incident, given: inputs.ActionReported) -> Step:
     if incident.verdict is None:
         raise FeedbackError(defer("first report what was found"))
     result = Step(replace(incident, action=given.action, case_number=given.case_number))

@@ -195,7 +195,7 @@ def save_event(
     tx: sqlite3.Connection,
     event: Event,
     room: str | None,
-    heard_at: float,
+    received_at: float,
     *,
     late: bool,
     incident: str | None = None,
@@ -219,7 +219,7 @@ def save_event(
         "end": None if event.end is None else float(event.end),
         "masked": int(event.masked),
         "thc_likely": int(event.thc_likely),
-        "last_heard": heard_at,
+        "last_heard": received_at,
         **based_on,
     }
     first = {
@@ -232,7 +232,7 @@ def save_event(
         "alerted": float(event.alerted),
         "model_version": event.model_version,
         "late": int(late),
-        "first_heard": heard_at,
+        "first_heard": received_at,
         **{f"decided_{name}": value for name, value in based_on.items()},
     }
     changes = ", ".join(f'"{name}" = excluded."{name}"' for name in newest)

@@ -4,11 +4,11 @@ A silence mutes incidents that match all its labels. They are still recorded, an
 ends, people are notified once of incidents still in progress. A silence that starts in the future
 serves as a maintenance window. A silence can be ended early, but it cannot be changed otherwise.
 
-A silence lasts at most `LONGEST_S`, or `LONGEST_WIDE_S` if it names no place. Silences that follow
-each other without a break of `_BREAK_S` mute a room for at most `LONGEST_S` too. If a new silence,
-together with the existing ones, would leave fewer than a quarter of the rooms with sensors unmuted,
-only an administrator can add it, for at most `LONGEST_WIDE_S`. Room tests can silence a room for at
-most `LONGEST_TESTED_S` per day.
+A silence lasts at most `LONGEST_S`, or `LONGEST_WIDE_S` if it names no place. Silences with breaks
+shorter than `_BREAK_S` between them can mute a room for at most `LONGEST_S` in all. If a new
+silence, together with the existing ones, would leave fewer than a quarter of the rooms with sensors
+unmuted, only an administrator can add it, for at most `LONGEST_WIDE_S`. Room tests can silence a
+room for at most `LONGEST_TESTED_S` per day.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def _find_sum_faults(
     if len(rooms) <= 1:
         return  # with only one room, a silence always mutes the whole school
 
-    def muted_by(silence: Silence) -> set[str]:
+    def find_muted(silence: Silence) -> set[str]:
         place = {k: v for k, v in silence.labels.items() if k not in {"kind", "severity"}}.items()
         return {
             sensor
@@ -228,9 +228,9 @@ def _find_sum_faults(
         (silence, muted)
         for silence in list_recent(tx, new.created_at)
         if silence.starts_at < new.ends_at and silence.ends_at > new.starts_at
-        if not leaves_few(muted := muted_by(silence))
+        if not leaves_few(muted := find_muted(silence))
     ]
-    own = muted_by(new)
+    own = find_muted(new)
     moments = {new.starts_at, *(max(s.starts_at, new.starts_at) for s, _ in others)}
     together = (
         own.union(*(muted for s, muted in others if s.starts_at <= at < s.ends_at))

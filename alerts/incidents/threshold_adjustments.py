@@ -78,7 +78,7 @@ def adjust_from_feedback(
     if not _is_by_threshold(tx, incident):
         return None
     step = None if feedback.cause == _SENSOR_AT_FAULT else STEPS.get(feedback.verdict)
-    found = _all(
+    found = _select(
         tx,
         "SELECT * FROM threshold_adjustments WHERE incident = ? AND undoes IS NULL AND NOT undone",
         incident.id,
@@ -136,7 +136,7 @@ def list_adjustments(
     tx: sqlite3.Connection, *, limit: int = 50, sensors: str | None = None
 ) -> list[ThresholdAdjustment]:
     """Return adjustments, newest first; `sensors` is a JSON list of ids, or None for all."""
-    return _all(
+    return _select(
         tx,
         "SELECT * FROM threshold_adjustments WHERE ?1 IS NULL"
         " OR sensor IN (SELECT value FROM json_each(?1)) ORDER BY seq DESC LIMIT ?2",
@@ -146,7 +146,7 @@ def list_adjustments(
 
 def load_placed_after(tx: sqlite3.Connection, after: int) -> list[ThresholdAdjustment]:
     """Return adjustments that have a journal position and a number above `after`, in order."""
-    return _all(
+    return _select(
         tx,
         "SELECT * FROM threshold_adjustments WHERE seq > ? AND position IS NOT NULL ORDER BY seq",
         after,
@@ -208,7 +208,7 @@ def _add(
     return new
 
 
-def _all(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[ThresholdAdjustment]:
+def _select(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[ThresholdAdjustment]:
     rows = map(dict, tx.execute(sql, arguments))
     return [ThresholdAdjustment(**row | {"undone": bool(row["undone"])}) for row in rows]
 

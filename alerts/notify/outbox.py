@@ -170,8 +170,7 @@ def lease(
 ) -> list[OutboxRow]:
     """Lease due notices for one attempt each; notices with an expired lease are due again.
 
-    Louder notices come first, then notices to the people with the fewest attempts in the
-    last hour.
+    Louder notices come first, then notices to the people with the fewest attempts in the last hour.
     `free` returns how many more notices a channel can take now. Rows that the owner is still
     `sending` are skipped.
     """

@@ -135,7 +135,7 @@ class OutboxPump:
     personal: Personal | None = None
     thread: ThreadPoolExecutor | None = None
     _db: sqlite3.Connection = field(init=False)
-    _held: bool = field(init=False, default=False)
+    _paused: bool = field(init=False, default=False)
     _owner: str = field(init=False, default_factory=lambda: uuid.uuid4().hex)
     _in_flight: Counter[str] = field(init=False, default_factory=Counter)
     _expiry: dict[int, float] = field(init=False, default_factory=dict)
@@ -153,14 +153,14 @@ class OutboxPump:
         self._stopping = True
         self.wake.set()
 
-    async def hold(self) -> None:
-        """Stop leasing notices until `release`; return when no lease is in progress."""
-        self._held = True
+    async def pause(self) -> None:
+        """Stop leasing notices until `resume`; return when no lease is in progress."""
+        self._paused = True
         await self._run_in_thread(lambda: None)
 
-    def release(self) -> None:
+    def resume(self) -> None:
         """Lease notices again."""
-        self._held = False
+        self._paused = False
         self.wake.set()
 
     async def run(self) -> None:
@@ -187,7 +187,7 @@ class OutboxPump:
     async def _run_round(self, group: asyncio.TaskGroup) -> float:
         """Lease due notices and start sending them; return the seconds until the next round."""
         room = self.settings.max_in_flight - self._in_flight.total()
-        if room <= 0 or self._held:
+        if room <= 0 or self._paused:
             return self.settings.idle_s
         if self.step_of(self.clock()):
             return _AFTER_STEP_S
@@ -291,7 +291,7 @@ class OutboxPump:
         if deadline is None or deadline > now:
             return now, [], deadline
         with sqlite.transaction(self._db, synced=False) as tx:
-            if self._held:  # may have changed while waiting for the database
+            if self._paused:  # may have changed while waiting for the database
                 return now, [], deadline
             self.engine.fall_back(tx, now)
             rows = outbox_rows.lease(

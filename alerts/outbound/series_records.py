@@ -1,9 +1,9 @@
 """Queue records of incidents, events and samples for the time series, in the state database.
 
 Records are committed together with the journal position that led to them. A crash, or a week
-without the time series, therefore neither loses nor duplicates records. *Samples* (``detection``,
-``sensor_health``, ``duty``) are queued as records. Database triggers queue *incidents and
-events* by key, once each.
+without the time series, therefore neither loses nor duplicates records. *Samples*
+(``sensor_health`` and ``sensor_hour``) are queued as records. Database triggers queue *incidents
+and events* by key, once each.
 
 Batches are read oldest first, written to the series, and then deleted here. After a crash in
 between, a batch is written again and overwrites the earlier copy. `delete_excess` deletes the
@@ -176,8 +176,8 @@ def _build_event(db: sqlite3.Connection, key: str) -> Record | None:
         return None
     fields = _read_fields(row)
     sentence = read_evidence(row).describe(row["of_kind"])
-    said = {"sentence": sentence, "detail": join_details(parse_facts(row["details"]))}
-    fields |= {name: text for name, text in said.items() if text}
+    texts = {"sentence": sentence, "detail": join_details(parse_facts(row["details"]))}
+    fields |= {name: text for name, text in texts.items() if text}
     evidence = json.loads(row["evidence"])
     decays = [evidence[key][3] for key in _FINE if key in evidence and evidence[key][3] is not None]
     if decays:

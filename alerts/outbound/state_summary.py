@@ -33,7 +33,7 @@ SUMMED: Final = ("period_s", "online_s", "expected", "received", "missing")
 
 
 class _Recorded(msgspec.Struct):
-    """What the next service continues from."""
+    """State from which the next service continues."""
 
     counts: dict[str, dict[str, int]] = {}
     expected: dict[str, int] = {}
@@ -61,7 +61,7 @@ def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Recor
 
 @dataclass(slots=True)
 class StateRecorder:
-    """Samples a service by taking differences of its counters."""
+    """Samples the health of sensors, as differences of the service's counters."""
 
     sensors: Mapping[str, Sensor]
     counts: Callable[[], Counts]

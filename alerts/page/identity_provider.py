@@ -29,7 +29,7 @@ from joserfc.errors import BadSignatureError, ClaimError, InvalidKeyIdError, Jos
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
-from alerts.errors import NotVouchedForError, ProviderError
+from alerts.errors import NotAuthenticatedError, ProviderError
 from alerts.incidents.free_text import clean_text
 from language.messages import defer
 from storage.http_client import RequestError, find_reach, request
@@ -141,7 +141,7 @@ class IdentityProvider:
         return address
 
     async def fetch_identity(self, code: str, nonce: str, verifier: str) -> Identity:
-        """Return the authenticated user; raise `NotVouchedForError` if there is none."""
+        """Return the authenticated user; raise `NotAuthenticatedError` if there is none."""
         return await self._call(lambda: self._fetch_identity_claims(code, nonce, verifier))
 
     async def fetch_document(self) -> dict[str, Any]:
@@ -226,7 +226,7 @@ class IdentityProvider:
     def _read_person(self, claims: Mapping[str, Any]) -> Identity:
         own = self.settings
         if own.hosted_domain and claims.get("hd") != own.hosted_domain:
-            raise NotVouchedForError(
+            raise NotAuthenticatedError(
                 defer(
                     "This account doesn't belong to %(domain)s (claim hd).",
                     domain=own.hosted_domain,
@@ -234,14 +234,14 @@ class IdentityProvider:
             )
         email = claims.get(own.email_claim)
         if not isinstance(email, str) or not _ADDRESS.fullmatch(email) or not email.isprintable():
-            raise NotVouchedForError(
+            raise NotAuthenticatedError(
                 defer(
                     "The sign-in provider sent no e-mail address (claim %(claim)s).",
                     claim=own.email_claim,
                 )
             )
         if own.email_claim == "email" and claims.get("email_verified") is not True:
-            raise NotVouchedForError(
+            raise NotAuthenticatedError(
                 defer(
                     "The sign-in provider did not verify the address %(email)s (claim"
                     " email_verified).",
@@ -250,10 +250,10 @@ class IdentityProvider:
             )
         subject = claims["sub"]
         if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
-            raise NotVouchedForError(_NOT_VALID)
+            raise NotAuthenticatedError(_NOT_VALID)
         elsewhere = claims.get("_claim_names")
         if own.groups_claim and isinstance(elsewhere, dict) and own.groups_claim in elsewhere:
-            raise NotVouchedForError(
+            raise NotAuthenticatedError(
                 defer(
                     "This account is in too many groups for the sign-in provider to send them"
                     " (claim %(claim)s). Its administrator can send app roles instead.",
@@ -274,7 +274,7 @@ class IdentityProvider:
     async def _check_token(self, token: object, nonce: str) -> CodeIDToken:
         """Verify an ID token and return its claims."""
         if not isinstance(token, str) or len(token) > _LONGEST_TOKEN:
-            raise NotVouchedForError(_NOT_VALID)
+            raise NotAuthenticatedError(_NOT_VALID)
         own = self.settings
         document = await self.fetch_document()
         offered = document.get(_OFFERED_ALGORITHMS, ["RS256"])
@@ -296,7 +296,7 @@ class IdentityProvider:
             )
             claims.validate(int(self._clock()), _LEEWAY_S)
         except ClaimError as error:
-            raise NotVouchedForError(
+            raise NotAuthenticatedError(
                 _CLOCKS
                 if error.claim in _TIMES
                 else defer(
@@ -305,7 +305,7 @@ class IdentityProvider:
                 )
             ) from error
         except (JoseError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise NotVouchedForError(_NOT_VALID) from error
+            raise NotAuthenticatedError(_NOT_VALID) from error
         return claims
 
     async def _fetch_json(
@@ -336,7 +336,7 @@ class IdentityProvider:
                 raise ProviderError(
                     defer("The sign-in provider does not accept our client_id and client secret.")
                 )
-            raise NotVouchedForError(defer("This sign-in has expired. Sign in again."))
+            raise NotAuthenticatedError(defer("This sign-in has expired. Sign in again."))
         if answer.status != HTTPStatus.OK or not isinstance(found, dict):
             what = "JSON" if isinstance(found, dict) else "no JSON"
             why = f"answers HTTP {answer.status} with {what}"

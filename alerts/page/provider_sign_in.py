@@ -24,12 +24,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access import api_tokens, directory, sessions
-from alerts.access.directory import DirectoryPerson, ProviderAccount, is_of_directory
+from alerts.access.directory import DirectoryPerson, ProviderAccount, is_from_directory
 from alerts.access.limits import make_address_key
 from alerts.access.passwords import remove_person
 from alerts.access.sessions import AtProvider
 from alerts.access.sign_in_rules import Refusal, Rights, fold_address
-from alerts.errors import NotVouchedForError, ProviderError
+from alerts.errors import NotAuthenticatedError, ProviderError
 from alerts.page.guard import find_client
 from alerts.page.page_group import Access, serves
 from alerts.page.sign_in import SignInGroup, keep_inside
@@ -110,8 +110,8 @@ class ProviderPages(SignInGroup):
             found = await provider.fetch_identity(
                 request.query_params["code"][:_MAX_CHARACTERS], begun["nonce"], begun["verifier"]
             )
-        except NotVouchedForError as error:
-            reason, words = Refusal.NOT_VOUCHED_FOR, str(error.message)
+        except NotAuthenticatedError as error:
+            reason, words = Refusal.NOT_AUTHENTICATED, str(error.message)
             if not self._is_recorded():
                 return self._render_form(request, after, error=words, status=403)
             why = error.message.pattern % {**error.message.values, "email": "..."}
@@ -126,7 +126,7 @@ class ProviderPages(SignInGroup):
         person, now, write = member.id if member else email, self._now(), self._context.write
         if await write(lambda tx: directory.end_earlier(tx, account, person, now)):
             await self._context.run_in_thread(self._context.settings.notices.read_channels)
-        if member is None or is_of_directory(member.id):
+        if member is None or is_from_directory(member.id):
             member = await self._update_directory(email, found, account)
         refusal = self._find_refusal(provider, found, member)
         if member is not None:

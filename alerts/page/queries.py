@@ -383,7 +383,7 @@ def load_incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | 
         "notices": notices,
         "taken_at": taken[-1] if taken else found["acknowledged_at"],
         "there": list(dict.fromkeys(arrived)),
-        "awaited": known.awaited,
+        "awaited": known.awaits_arrival,
     }
 
 

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
-from alerts.access.directory import is_of_directory, list_people
+from alerts.access.directory import is_from_directory, list_people
 from alerts.access.own_channels import SCHEME as WEB_PUSH
 from alerts.access.own_channels import TO, ChannelKind, OwnChannels
 from alerts.access.passwords import list_with_password
@@ -114,7 +114,7 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
     staff = _build_policy(config).staff
     everyone = [member for member in staff if member.targets]
     joins = any(group.joins for group in build_sign_in_rules(config).groups)
-    if not everyone and joins and not any(is_of_directory(member.id) for member in staff):
+    if not everyone and joins and not any(is_from_directory(member.id) for member in staff):
         yield warn(
             "notifiers",
             "nobody has joined from the directory yet, so nobody would be notified",

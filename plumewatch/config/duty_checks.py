@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
-from alerts.access.directory import is_of_directory
+from alerts.access.directory import is_from_directory
 from alerts.duty.roster import LABELS, ZoneMap, choose_routes, parse_matchers, walk_routes
 from alerts.errors import MatcherError
 from alerts.policy import FACILITIES, ROUTED, STAFF, Severity
@@ -51,7 +51,7 @@ def find_duty_faults(draft: Draft) -> Iterator[ConfigFault]:
     if config.sign_in.group:  # people from groups are not listed here
         named = [name for shift in config.shift for name in shift.people]
         named += [name for change in config.override for name in (change.add, change.remove)]
-        people |= set(filter(is_of_directory, named))
+        people |= set(filter(is_from_directory, named))
     receivers = {STAFF, FACILITIES, *(r.id for r in config.receiver)}
     receivers |= {p.role for p in config.staff}
     found = [

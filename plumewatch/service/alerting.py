@@ -245,7 +245,7 @@ class Alerting:
 
         def forget() -> None:
             with transaction(base.state) as tx:
-                self.channels.forget_gone(tx)
+                self.channels.remove_gone(tx)
                 slowed = restore_snapshot(tx, RETENTION_CLOCK, read_number) or 0.0
                 gone = self._directory.remove_absent(tx, min(slowed, base.clock()))
             for person in gone:

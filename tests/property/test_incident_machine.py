@@ -142,7 +142,7 @@ class IncidentMachine(RuleBasedStateMachine):
                 after = self.engine.arrive(tx, incident, who, self.now)
         assert after == before  # the repeat changes nothing
         assert not after.is_open or after.acknowledged_by
-        assert (after.arrived_at is not None) or not after.awaited
+        assert (after.arrived_at is not None) or not after.awaits_arrival
 
     @rule(number=st.integers(1, 3), action=st.sampled_from([None, *ActionClass]))
     def follow(self, number, action):

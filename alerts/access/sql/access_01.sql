@@ -90,7 +90,7 @@ CREATE TABLE directory_person (
 ) STRICT, WITHOUT ROWID;
 
 -- The account at the provider that a person last signed in with, its address, and its groups that have
--- a role. Providers give an address to someone else, but never the subject of an issuer and client.
+-- a role. Providers may reassign an address, but never the subject of an issuer and client.
 CREATE TABLE provider_account (
     person TEXT PRIMARY KEY,
     email TEXT NOT NULL,

@@ -253,14 +253,14 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
     if scheme not in SERVICES or "://" not in url:
         allowed = ", ".join(sorted(SERVICES))
         near = suggest_name(scheme, SERVICES.keys())
-        detail = f"allowed are: {allowed}{near}"
+        detail = f"use one of {allowed}{near}"
         return [PermanentNotifyError(NotifyReason.FORBIDDEN_SCHEME, detail)]
     details: list[str] = []
     parsed = parse_url(url, verify_host=False)  # type: ignore[no-untyped-call]
     options = (parsed or {}).get("qsd", {})
     banned = sorted(_BANNED_OPTIONS & options.keys())
     if banned:
-        details.append(f"options that may not be set: {', '.join(banned)}")
+        details.append(f"options that are not allowed: {', '.join(banned)}")
     service = _build_service(url)
     if service is None:
         details.append(f"not a complete {scheme} address")
@@ -271,8 +271,8 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
     ]
     if service is not None and _is_plain(service, scheme) and not settings.allow_private:
         detail = (
-            f"{scheme} without encryption is for private addresses only;"
-            " alerts.allow_private_targets allows those"
+            f"{scheme} is not encrypted, so it is allowed only for private addresses, and only if"
+            " alerts.allow_private_targets is true"
         )
         faults.append(PermanentNotifyError(NotifyReason.FORBIDDEN_ADDRESS, detail))
     return faults

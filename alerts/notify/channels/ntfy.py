@@ -42,8 +42,8 @@ async def send(
     server, headers = _build_server(address), _build_headers(target, address, notice)
     for topic in address.topics:
         if picture is None:
-            said = {"topic": topic, "title": title, "message": text}
-            url, body = server, json.dumps(said).encode()
+            content = {"topic": topic, "title": title, "message": text}
+            url, body = server, json.dumps(content).encode()
             headers["Content-Type"] = "application/json"
         else:
             shown = {"title": title, "message": text, "filename": "evidence.png"}

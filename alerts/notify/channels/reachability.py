@@ -27,7 +27,7 @@ async def find_unreachable(
     wanted = sorted({server for server in servers if server is not None})
     reach = Reach(settings.allow_private)
 
-    async def why(host: str, port: int) -> str:
+    async def check(host: str, port: int) -> str:
         try:
             await connect(host, port, reach, _TIMEOUT_S)
         except RefusedRequestError:
@@ -39,5 +39,5 @@ async def find_unreachable(
             return f"port {port}: {error}"
         return ""
 
-    faults = dict(zip(wanted, await asyncio.gather(*(why(*s) for s in wanted)), strict=True))
+    faults = dict(zip(wanted, await asyncio.gather(*(check(*s) for s in wanted)), strict=True))
     return ["" if server is None else faults[server] for server in servers]

@@ -100,7 +100,7 @@ def encrypt(subscription: Subscription, plain: bytes) -> bytes:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
 
-    def derived(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
+    def derive(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
         key: bytes = HKDF(hashes.SHA256(), length, salt, info).derive(secret)
         return key
 
@@ -113,9 +113,9 @@ def encrypt(subscription: Subscription, plain: bytes) -> bytes:
     salt = os.urandom(16)
     shared = own.exchange(ec.ECDH(), browser)
     key_info = b"WebPush: info\0" + theirs + ours
-    secret = derived(shared, decode_base64url(subscription.auth), key_info, 32)
-    key = derived(secret, salt, b"Content-Encoding: aes128gcm\0", 16)
-    nonce = derived(secret, salt, b"Content-Encoding: nonce\0", 12)
+    secret = derive(shared, decode_base64url(subscription.auth), key_info, 32)
+    key = derive(secret, salt, b"Content-Encoding: aes128gcm\0", 16)
+    nonce = derive(secret, salt, b"Content-Encoding: nonce\0", 12)
     sealed: bytes = AESGCM(key).encrypt(nonce, plain + b"\x02", None)
     return salt + struct.pack("!IB", _RECORD, len(ours)) + ours + sealed
 

@@ -6,7 +6,7 @@ CREATE TABLE series_due (
 ) STRICT;
 CREATE UNIQUE INDEX series_due_key ON series_due (measurement, key) WHERE key IS NOT NULL;
 -- Each incident or event is in the queue at most once. A change moves it to the end. The rows are deleted
--- first, because a conflict clause in a trigger gives way to the one of the statement outside.
+-- first, because the outer statement's conflict clause overrides one in a trigger.
 CREATE TRIGGER series_due_new_incident AFTER INSERT ON incident BEGIN
     DELETE FROM series_due WHERE measurement = 'incident' AND key = new.id;
     INSERT INTO series_due (measurement, key) VALUES ('incident', new.id); END;

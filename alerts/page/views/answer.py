@@ -189,7 +189,7 @@ class AnswerPages(PageGroup):
         if now >= grant.expires_at or rights is None or not may(rights.role, Right.ANSWER):
             raise HTTPException(403, _("This link has expired. Sign in to respond."))
         limits = self._context.access.limits
-        limit = limits.link_answers if actions else limits.link_looks
+        limit = limits.link_answers if actions else limits.link_views
         wait = limit.take(token, now)
         if wait > 0:
             raise refuse_for_now(wait, _("Too many answers with this link. Sign in to respond."))

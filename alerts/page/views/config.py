@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access.directory import is_of_directory, list_people
+from alerts.access.directory import is_from_directory, list_people
 from alerts.access.own_channels import load_channels, name_target
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
@@ -262,7 +262,7 @@ class ConfigPages(PageGroup):
         """Limit the configuration to schools, shifts and staff that the requester can see."""
         sites = {site.id for site in self._context.registry.sites.values()}
         if self._context.sites is None:
-            members = (m for m in self._context.staff if is_of_directory(m.id))
+            members = (m for m in self._context.staff if is_from_directory(m.id))
             joined = [{"id": m.id, "name": m.name, "role": m.role} for m in members]
             return {"shift": (), **tree, "staff": [*tree.get("staff", ()), *joined]}
         people = {member.id for member in self._context.staff}
@@ -356,7 +356,7 @@ class ConfigPages(PageGroup):
             joined=[
                 (m, self._context.describe_sites(m.id))
                 for m in self._context.own_staff
-                if is_of_directory(m.id)
+                if is_from_directory(m.id)
             ],
             absent=await self._list_absent() if form.slug == _PEOPLE else {},
             done=_("Saved.") if "saved" in request.query_params else "",

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access import directory, own_channels, second_factor, sessions
-from alerts.access.directory import is_of_directory
+from alerts.access.directory import is_from_directory
 from alerts.access.own_channels import CHANNEL_WORDS, ChannelKind, make_address
 from alerts.access.passwords import INVITE_S, list_with_password, make_invite, remove_account
 from alerts.access.roles import Right
@@ -132,7 +132,7 @@ class PeoplePages(PageGroup):
             is_bound = directory.find_account(tx, member.id, fold_address(member.email)) is not None
             if not (directory.remove(tx, member.id) or is_bound):
                 return False
-            what = "removed" if is_of_directory(member.id) else "address released"
+            what = "removed" if is_from_directory(member.id) else "address released"
             context.record(tx, request, AuditKind.SETTINGS, what, person=member.id)
             remove_account(tx, member.id, context.settings.clock())
             return True
@@ -270,7 +270,7 @@ async def render_person(
         may_invite=session.may(Right.ACCOUNTS)
         and (bool(link) or context.access.sign_in.may_use_password(member.id)),
         provider=context.access.provider,
-        has_joined=is_of_directory(member.id),
+        has_joined=is_from_directory(member.id),
         is_bound=await context.read(directory.find_account, member.id, fold_address(member.email))
         is not None,
     )

@@ -5,7 +5,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
 from alerts.access import sessions
-from alerts.access.limits import Limits, TryLimit
+from alerts.access.limits import AttemptLimit, Limits
 from alerts.access.passwords import Hasher, find_fault
 from alerts.access.roles import RIGHTS, Right, list_roles_with
 from plumewatch.config.sections.staff import StaffConfig
@@ -87,7 +87,7 @@ def test_sessions_of_one_person_are_bounded_and_over_ones_leave(tx):
 
 
 def test_all_addresses_together():
-    limit = TryLimit()
+    limit = AttemptLimit()
     for n in range(60):
         assert limit.take(f"10.0.0.{n}", [f"a{n}"], 0.0) == 0.0
     assert limit.take("10.9.9.9", ["new"], 1.0) == 59.0
@@ -95,7 +95,7 @@ def test_all_addresses_together():
 
 @pytest.mark.attack
 def test_wrong_tries_on_an_account_slow_others_down_but_lock_nobody_out():
-    limit = TryLimit()
+    limit = AttemptLimit()
     for n in range(10):
         assert limit.take(f"10.0.0.{n}", ["lee"], 0.0) == 0.0
     tries = [limit.take("10.0.0.1", ["lee"], 1.0) for _ in range(3)]
@@ -106,7 +106,7 @@ def test_wrong_tries_on_an_account_slow_others_down_but_lock_nobody_out():
 
 
 def test_where_somebody_has_signed_in_others_cannot_lock_them_out():
-    limit = TryLimit()
+    limit = AttemptLimit()
     assert limit.take("10.0.0.1", ["lee"], 0.0) == 0.0
     limit.record_success("10.0.0.1", "lee")
     for n in range(60):
@@ -118,7 +118,7 @@ def test_where_somebody_has_signed_in_others_cannot_lock_them_out():
 
 
 def test_a_success_forgets_what_was_wrong_of_the_account_alone():
-    limit = TryLimit()
+    limit = AttemptLimit()
     for _ in range(4):
         limit.take("10.0.0.1", ["lee"], 0.0)
     limit.take("10.0.0.1", ["fox"], 0.0)
@@ -130,7 +130,7 @@ def test_a_success_forgets_what_was_wrong_of_the_account_alone():
 
 
 def test_a_clock_that_is_set_back_locks_nobody_out():
-    limit, reads = TryLimit(), Limits().token_reads
+    limit, reads = AttemptLimit(), Limits().token_reads
     day = 86_400.0
     for n in range(60):
         limit.take(f"10.0.0.{n}", [f"a{n}"], day)

@@ -10,11 +10,11 @@ from alerts.incidents.incident import ActionClass, Mute, Rules, Status, Verdict
 from alerts.incidents.inputs import (
     AckExpired,
     Acknowledged,
+    ActionReported,
     ChainEnded,
     Delivered,
     Detected,
     Feedback,
-    Followed,
     NewIncident,
     Resolved,
     Tick,
@@ -175,37 +175,37 @@ def test_clear_air_resolves_nothing_that_nobody_has_answered(
 
 def test_what_followed_is_kept_with_what_it_was_before(play):
     known, _ = play((A, 1000), (E, 1030), ("tick", 1150), ("feedback", 1200, Verdict.CONFIRMED))
-    first = step(known, Followed("Lee", ActionClass.REFERRAL, 1300, "26/114"), RULES)
+    first = step(known, ActionReported("Lee", ActionClass.REFERRAL, 1300, "26/114"), RULES)
     assert first.effects == (
         Record(1300, "Lee", "action", {"action": "referral"}),
         Record(1300, "Lee", "case_number", {"case_number": "26/114"}),
     )
-    second = step(first.incident, Followed("Fox", ActionClass.NURSE, 1400, "26/114"), RULES)
+    second = step(first.incident, ActionReported("Fox", ActionClass.NURSE, 1400, "26/114"), RULES)
     assert second.effects == (
         Record(1400, "Fox", "action", {"action": "nurse", "before": "referral"}),
     )
-    third = step(second.incident, Followed("Fox", None, 1500), RULES)
+    third = step(second.incident, ActionReported("Fox", None, 1500), RULES)
     assert third.effects == (
         Record(1500, "Fox", "action", {"action": "", "before": "nurse"}),
         Record(1500, "Fox", "case_number", {"case_number": "", "before": "26/114"}),
     )
     assert (third.incident.action, third.incident.case_number) == (None, "")
-    assert step(second.incident, Followed("Lee", ActionClass.NURSE, 9999, "26/114"), RULES) == Step(
-        second.incident
-    )
+    assert step(
+        second.incident, ActionReported("Lee", ActionClass.NURSE, 9999, "26/114"), RULES
+    ) == Step(second.incident)
 
 
 def test_what_followed_comes_after_what_was_found(play):
     incident, _ = play((A, 1000), ("ack", 1010))
     with pytest.raises(FeedbackError, match="first report what was found"):
-        step(incident, Followed("Lee", ActionClass.NONE, 1300), RULES)
+        step(incident, ActionReported("Lee", ActionClass.NONE, 1300), RULES)
 
 
 @pytest.mark.parametrize(
     "number", ["1", "A-1", "2026/114", "DISC-2026-114", "INC" + "1" * 29, "D.12_b-3/4"]
 )
 def test_numbers_of_cases(number):
-    assert Followed("Lee", None, 1.0, number).case_number == number
+    assert ActionReported("Lee", None, 1.0, number).case_number == number
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_numbers_of_cases(number):
 )
 def test_what_could_be_free_text_is_no_number_of_a_case(number):
     with pytest.raises(FeedbackError, match="at most 32 letters, digits and"):
-        Followed("Lee", None, 1.0, number)
+        ActionReported("Lee", None, 1.0, number)
 
 
 @pytest.mark.parametrize(

@@ -99,10 +99,10 @@ class Service:
         self.state = ""
         self.decided += decide(self.engine, self.disk, self.event)
 
-    async def hold(self):
+    async def pause(self):
         """Pause the pump of the state on disk."""
 
-    def release(self):
+    def resume(self):
         self.releases += 1
 
     async def run(self):

@@ -133,13 +133,13 @@ async def test_a_lease_that_waited_for_a_lock_sends_nothing_while_the_pump_is_he
     bench.db.execute("BEGIN IMMEDIATE")
     bench.wake.set()
     await until(lambda: looked[-1] is not None)  # the pump now waits for the lock
-    holding = asyncio.create_task(bench.pump.hold())
+    holding = asyncio.create_task(bench.pump.pause())
     await asyncio.sleep(0)
     bench.db.execute("COMMIT")
     await holding
     await asyncio.sleep(0)
     assert stored.notices(bench.db, "status") == ["due"]
-    bench.pump.release()
+    bench.pump.resume()
     await until(lambda: notifier.sent)
 
 

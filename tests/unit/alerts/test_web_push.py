@@ -282,7 +282,7 @@ def test_a_browser_belongs_to_whoever_switched_it_on_last(tx):
     assert sorted(own_channels.load_channels(tx, Gateways())) == ["an", "fm"]
     assert len(own_channels.load_channels(tx, Gateways())["an"]) == own_channels.MAX_PER_PERSON
     with sqlite.transaction(tx):
-        own_channels.forget(tx, GOOD["endpoint"])
+        own_channels.remove_browser(tx, GOOD["endpoint"])
     assert "fm" not in own_channels.load_channels(tx, Gateways())
 
 
