@@ -125,7 +125,7 @@ def read_statuses(
             outages.step([entry.reading])
     found = build_statuses(registry, outages.liveness.get_liveness(), tally)
     seen = _read_latest(config)
-    return {sensor: status.with_stored(seen.get(sensor)) for sensor, status in found.items()}
+    return {sensor: status.merge_stored(seen.get(sensor)) for sensor, status in found.items()}
 
 
 def _read_latest(config: PlumewatchConfig) -> Mapping[str, float]:

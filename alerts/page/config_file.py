@@ -15,7 +15,7 @@ PEOPLE: Final = "people.csv"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """An edit of an entry in a section; no `index` adds an entry, and no `entry` removes one."""
+    """A change to a section; no `index` means to add an entry, and no `entry` to remove one."""
 
     section: str
     index: int | None
@@ -36,7 +36,7 @@ class ConfigVersion:
     whole: Mapping[str, Any]
     files: Mapping[tuple[str, int], str]
 
-    def is_of_table(self, section: str, index: int) -> bool:
+    def is_table_entry(self, section: str, index: int) -> bool:
         """Return whether an entry is a line in the table of people; such lines can be changed."""
         return self.files.get((section, index), "").startswith(PEOPLE)
 

@@ -85,7 +85,7 @@ class PendingSignIn:
     """Secret of the authenticator app to set up; empty if the person already has one."""
     given: str | None
     """Hash of the person's password; if it changes or is removed, the sign-in ends."""
-    tries: int = 0
+    attempts: int = 0
 
 
 def name_cookie(*, secure: bool, what: str = "session") -> str:
@@ -176,7 +176,7 @@ async def _receive(request: Request, read: Callable[[], Awaitable[_T]], most: in
     except TimeoutError:
         raise HTTPException(408, _("The form did not arrive in time.")) from None
     except ClientDisconnect:
-        raise HTTPException(400, _("The form was cut off.")) from None
+        raise HTTPException(400, _("The form arrived incomplete.")) from None
 
 
 def get_text(form: Mapping[str, Any], name: str) -> str:

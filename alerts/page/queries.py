@@ -42,7 +42,7 @@ _MASKS: Final = frozenset({"spray", "steam", "voc"})
 _MASKS_FROM: Final = 0.05
 """Lowest probability at which one of `_MASKS` is reported as possibly hiding vaping."""
 _MUCH_UG_M3: Final = 100.0
-"""PM2.5 from this level on is notable, whatever the cause; standards are 24-hour means."""
+"""PM2.5 of this level or more is notable, whatever the cause; standards are for 24-hour means."""
 
 
 _INCIDENT: Final = (
@@ -66,8 +66,9 @@ class RoomState:
     """The state of a room, as the board shows it.
 
     `level` is one of `LEVELS`. `air` contains label, value and unit of each quantity in the newest
-    reading, taken at `seen`. `incident` is the id of an open or missed one, and `kind` its kind.
-    `silences` are active now, and `planned` begin later. `is_stale` means that no reading arrives.
+    reading, taken at `seen`. `incident` is the id of the room's open or missed incident, and `kind`
+    is its kind. `silences` are active now, and `planned` ones begin later. `is_stale` means that no
+    readings arrive.
     """
 
     room: Room
@@ -95,7 +96,7 @@ class RoomState:
 
     @property
     def hides_outage(self) -> bool:
-        """Return whether the level is about something else than the missing readings."""
+        """Return whether the level is about something other than the missing readings."""
         return self.is_stale and self.level != "silent" and self.kind not in HEALTH
 
 
@@ -254,8 +255,8 @@ def find_incidents(
     """Return incidents opened in ``[start, end)`` and before `before`, newest first.
 
     `rooms` is a JSON list of ids. With `updated`, only incidents that changed at that time or later
-    are returned. `answer` is a verdict, ``none``, or ``missed`` if nobody responded either, and
-    `number` is part of the id. None and empty arguments do not filter.
+    are returned. `answer` is a verdict, ``none`` for incidents without one, or ``missed`` if nobody
+    responded either. `number` is part of the id. None and empty arguments do not filter.
     """
     is_open = statuses and "resolved" not in statuses
     few = MISSED if answer == "missed" else _OPEN if is_open else "1"  # uses an index

@@ -84,7 +84,7 @@ _WORDS: Final = {
             "alive": mark("reporting"),
             "silent": mark("silent"),
             "offline": mark("offline"),
-            "never heard": mark("never heard"),
+            "never heard": mark("no reading yet"),
             "not checked yet": mark("not checked yet"),
         }
     ),

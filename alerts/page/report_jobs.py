@@ -23,7 +23,7 @@ KEPT_S: Final = 3600.0
 _AT_ONCE: Final = 2
 _MAX_JOBS: Final = 40
 _FOR_OTHERS: Final = 2
-"""Limits for all schools, as a multiple of one school's: one school cannot use them up."""
+"""Limits for all schools, as a multiple of one school's, so that one school can't use them up."""
 _LONGEST_S: Final = 900.0
 
 
@@ -126,7 +126,7 @@ class ReportJobs:
         except TimeoutError:
             job.error = "The report took longer than 15 minutes."
         except OSError as error:
-            _LOG.warning("a report was not made: %s", error)
+            _LOG.warning("a report was not created: %s", error)
         finally:
             job.state = "ready" if not job.error and job.path.exists() else "failed"
             job.error = job.error or (

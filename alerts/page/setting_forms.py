@@ -39,7 +39,7 @@ _ROLES: Final = Words(
     {
         "staff": mark("Staff: responds to alerts"),
         "facilities": mark("Facilities: looks after sensors"),
-        "analyst": mark("Analyst: makes reports"),
+        "analyst": mark("Analyst: creates reports"),
         "helpdesk": mark("Help desk: looks after sensors, sees no incidents"),
         "admin": mark("Administrator"),
     }
@@ -177,7 +177,7 @@ _buildings, _floors, _room_kinds = (
 _NAME: Final = Field("name", mark("Name"))
 _SITE: Final = Field("site", mark("School"), Kind.CHOICE, _list_sites, needs_choices=True)
 _DAYS_OF_WEEK: Final = Field(
-    "days", mark("Days (check none for every day)"), Kind.SEVERAL, lambda _tree: _DAYS
+    "days", mark("Days (leave unchecked for every day)"), Kind.SEVERAL, lambda _tree: _DAYS
 )
 _NEXT_DAY: Final = Field(
     "_next_day",
@@ -362,7 +362,7 @@ FORMS: Final = (
             _SITE,
             Field("receiver", mark("Team whose alerts they get"), Kind.CHOICE, _list_receivers),
             Field("people", mark("People"), Kind.SEVERAL, _list_responders),
-            Field("zones", mark("Zones (none chosen: all)"), Kind.SEVERAL, _list_zones),
+            Field("zones", mark("Zones (leave unchecked for all)"), Kind.SEVERAL, _list_zones),
             Field("periods", mark("Class periods"), Kind.SEVERAL, _list_periods),
             Field("start", mark("From, if not by class period"), Kind.TIME),
             Field("end", mark("Until"), Kind.TIME),

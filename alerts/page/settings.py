@@ -52,14 +52,14 @@ class SensorStatus:
     no_particles_since: float | None = None
     unlikely: tuple[str, ...] = ()
 
-    def with_stored(self, seen: float | None) -> SensorStatus:
+    def merge_stored(self, seen: float | None) -> SensorStatus:
         """Return the status updated with the time of its newest stored reading, if any."""
         if seen is None:
             return self
         state = "silent" if self.state == "never heard" else self.state
         return replace(self, state=state, last_seen=max(seen, self.last_seen or seen))
 
-    def as_of(self, now: float) -> SensorStatus:
+    def update_to(self, now: float) -> SensorStatus:
         """Return the status at `now`: a sensor whose last reading is old is silent.
 
         After a restart, the service waits for each sensor before it reports an outage.
@@ -81,7 +81,7 @@ class SensorStatus:
 
 @dataclass(frozen=True, slots=True)
 class PipelineStatus:
-    """Sensors of the pipeline, and what it could not use, latest first.
+    """The state of each sensor, and the messages that could not be used, latest first.
 
     `closed` are the sensors of `quarantine` that belong to closed schools.
     """

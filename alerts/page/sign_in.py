@@ -86,7 +86,7 @@ class SignInGroup(PageGroup):
     async def _check_password(
         self, people: Sequence[StaffMember], password: str
     ) -> StaffMember | None:
-        """Return the one of these people whose password this is, or None.
+        """Return the person among `people` who has this password, or None.
 
         It takes the same time for everybody, whether or not they share their name.
         """
@@ -99,10 +99,10 @@ class SignInGroup(PageGroup):
         return right[0] if len(right) == 1 else None
 
     def _list_by_name(self) -> dict[str, list[StaffMember]]:
-        """Return people by id, and by name if they can use a password; a few for each.
+        """Return people by id, and by name if they can use a password, with a few people per key.
 
-        The person with the id comes first, then people of all schools, so that nobody locks an
-        administrator out with further people of the same name.
+        The person with the id comes first, then people with access to all schools. So nobody can
+        lock an administrator out by adding people with the same name.
         """
         policy, rules = self._context.policy, self._context.access.sign_in
         found: dict[str, list[StaffMember]] = defaultdict(list)
@@ -315,8 +315,8 @@ class SignInPages(SignInGroup):
         )
         if isinstance(by, Refusal):
             _LOG.warning("a sign-in from %s was refused: %s", find_client(request), by)
-            pending.tries += 1
-            if pending.tries >= _MAX_CODES:
+            pending.attempts += 1
+            if pending.attempts >= _MAX_CODES:
                 self._pending.pop(key, None)
                 fault = _("Too many wrong codes. Sign in again.")
                 return self._render_form(request, pending.after, pending.account, fault, 403)

@@ -128,10 +128,10 @@ class Visibility:
         if left := sorted(given & registry.sites.keys()):
             return f"its owner no longer has access to {', '.join(left)}"
         gone = (site for site in registry.closed.values() if site.name in given)
-        said = [f"{site.name} closed on {site.closed:%b %-d, %Y}" for site in gone]
+        closed = [f"{site.name} closed on {site.closed:%b %-d, %Y}" for site in gone]
         has_left = sites is None and not given
         why = "its owner has no school" if has_left else "its schools are no longer registered"
-        return "; ".join(said) or why
+        return "; ".join(closed) or why
 
     def find_site_ids(self, names: frozenset[str] | None) -> frozenset[str] | None:
         """Convert site names to ids, as tokens store them; None stays None."""
@@ -195,7 +195,7 @@ class Visibility:
     def read_pipeline(self) -> PipelineStatus:
         """Return the pipeline status, limited to visible sensors."""
         found, now = self.settings.pipeline.get_status(), self.settings.clock()
-        sensors = {name: status.as_of(now) for name, status in found.sensors.items()}
+        sensors = {name: status.update_to(now) for name, status in found.sensors.items()}
         if _SITES.get() is None:
             return replace(found, sensors=sensors)
         known = self.permitted.sensors

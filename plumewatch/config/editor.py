@@ -71,7 +71,7 @@ class ConfigEditor:
         """Check changes to file `version`; raises `ConfigFileError` or `ConfigFaultsError`."""
         raw = self._read_current(version)
         seen = self.read()
-        if edits[0].index is not None and seen.is_of_table(edits[0].section, edits[0].index):
+        if edits[0].index is not None and seen.is_table_entry(edits[0].section, edits[0].index):
             return self._prepare_table(raw, seen, edits[0])
         text = raw.decode("utf-8")
         wanted = deepcopy(self._parse(raw))

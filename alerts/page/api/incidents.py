@@ -303,7 +303,7 @@ class IncidentApi(PageGroup):
 
 
 def _hide_address(person: str) -> str:
-    """Return a person's id; for people of the directory, whose id is an address, one made of it."""
+    """Return a person's id, or a fingerprint of it if it is an e-mail address."""
     return f"person-{Secret(person).compute_fingerprint()}" if "@" in person else person
 
 

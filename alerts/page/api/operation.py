@@ -154,9 +154,7 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     member = None if token is None else context.policy.find_member(token.person)
     if token is None or member is None or now >= token.expires_at:
         if (wait := limits.api.take(find_client(request), (), now)) > 0:
-            raise refuse_for_now(
-                wait, "At most 5 requests a minute with a token that is not valid."
-            )
+            raise refuse_for_now(wait, "At most 5 requests a minute with an invalid token.")
         is_over = member is not None
         raise HTTPException(
             401, "This token has expired." if is_over else "This token is not valid.", _BEARER
@@ -166,7 +164,7 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     if wait > 0:
         raise refuse_for_now(wait, f"At most {limit.bounds[0].attempts:,} such requests a minute.")
     if not token.may(scope, member.role, now):
-        raise HTTPException(403, f"This token, as {member.role}, lacks the scope {scope}.")
+        raise HTTPException(403, f"This token and the role {member.role} don't allow {scope}.")
     sites = context.find_site_names(token.sites)
     if why := context.explain_closed(member.id, sites):
         raise HTTPException(403, f"This token no longer has access to anything: {why}.")
@@ -218,11 +216,11 @@ def operation(
 def build_invalid(faults: Iterable[tuple[str, str]]) -> HTTPException:
     """Return a 400 error that lists invalid fields."""
     found = list(faults)
-    said = (
+    sentences = (
         f"{what}: {where}" if what.startswith("Unknown") else f"{where}: {what}"
         for where, what in found
     )
-    error = HTTPException(400, "; ".join(said))
+    error = HTTPException(400, "; ".join(sentences))
     error.__dict__["errors"] = [{"field": where, "problem": what} for where, what in found]
     return error
 

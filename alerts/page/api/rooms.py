@@ -38,7 +38,7 @@ class Room(Place):
     kind: str
     state: str
     text: str = Field(description="The state in words.")
-    since: datetime | None = Field(description="Time since which it is in this state.")
+    since: datetime | None = Field(description="When this state began, or null.")
     incident: str | None = Field(description="Id of its open or missed incident, or null.")
     seen: datetime | None = Field(description="Time of its newest reading, or null.")
     sensors: list[str] = Field(description="Ids of its sensors.")
@@ -76,7 +76,7 @@ class PageQuery(OfSite):
     """Filters by site, and the part of a list to return."""
 
     limit: Annotated[
-        int | None, Field(ge=1, le=5000, description="Most items of a page. If omitted, all.")
+        int | None, Field(ge=1, le=5000, description="Maximum items per page. If omitted, all.")
     ] = None
     cursor: Annotated[
         str, Field(max_length=200, description="Position of the page, taken from `next`.")
@@ -186,7 +186,7 @@ class RoomApi(PageGroup):
         self, sensor: Registered, life: SensorStatus | None, latest: LatestReading | None
     ) -> Sensor:
         room = self._context.registry.rooms[sensor.room]
-        life = life and life.with_stored(latest.time if latest else None)
+        life = life and life.merge_stored(latest.time if latest else None)
         return Sensor(
             id=sensor.id,
             room=sensor.room,

@@ -30,8 +30,8 @@ _BY_KEY: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
 class Cell(NamedTuple):
     """A table cell: the mean of all days, and the band of the worst day.
 
-    `band` 0 is within the guideline, which `over` of `days` days aren't. With too few `hours` of
-    readings, there is no mean.
+    A `band` of 0 is within the guideline; `over` of `days` days exceeded it. With too few `hours`
+    of readings, there is no mean.
     """
 
     value: float | None
@@ -102,7 +102,7 @@ def compute_day_means(
 
 
 def build_cell(key: str, days: Sequence[tuple[float, float]]) -> Cell:
-    """Compare the mean of each day that has enough readings with the guideline, if there is one."""
+    """Compare each day's mean with the guideline, if any; omit days with too few readings."""
     means = [mean for mean, share in days if share >= COVERAGE]
     if not means:
         return Cell(None, hours=24.0 * sum(share for _, share in days))

@@ -10,7 +10,7 @@ the page's script reads it. Each POST sends ``token=...``, and so does the butto
 - ``/answer/feedback`` records what was found. It needs the second token.
 - ``/answer/decline`` records that the person cannot go, and the next people are paged.
 
-If the notice is opened again or after the incident, ``/answer/look`` also returns the second
+If the link is opened again, or after the incident is over, ``/answer/look`` also returns the second
 token.
 """
 
@@ -208,12 +208,12 @@ class AnswerPages(PageGroup):
     async def _send_state(self, grant: Grant, **more: str) -> Response:
         shown = await self._context.load_incident(grant.incident)
         by, name_of = shown["acknowledged_by"], self._context.policy.find_name
-        said = [h for h in shown["history"] if h["who"] == grant.person]
-        declined = bool(said) and said[-1]["what"] == Happened.DECLINED
+        own = [h for h in shown["history"] if h["who"] == grant.person]
+        declined = bool(own) and own[-1]["what"] == Happened.DECLINED
         notified = (
             n["person"]
             for n in shown["notices"]
-            if declined and n["created_at"] >= said[-1]["at"] and n["person"] != grant.person
+            if declined and n["created_at"] >= own[-1]["at"] and n["person"] != grant.person
         )
         rules = self._context.access.sign_in
         seen = await self._context.read(find_last_sign_in, grant.person)

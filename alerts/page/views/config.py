@@ -153,7 +153,7 @@ class ConfigPages(PageGroup):
         index = self._find_index(request, form, version)
         if form.slug == _PEOPLE and index is None:
             return replace(form, fields=NEW_PERSON), version, None
-        in_table = index is not None and version.is_of_table(form.section, index)
+        in_table = index is not None and version.is_table_entry(form.section, index)
         hidden = {f.key for f in form.fields if in_table and f.kind is Kind.ROWS}
         if form.slug == _PEOPLE and self._context.sites is not None:
             hidden.add("email")  # it decides who signs in as this person
@@ -162,7 +162,7 @@ class ConfigPages(PageGroup):
         return form, version, index
 
     def _may_remove(self, form: Form, version: ConfigVersion, index: int) -> bool:
-        return form.may_add and not version.is_of_table(form.section, index)
+        return form.may_add and not version.is_table_entry(form.section, index)
 
     def _get_config(self) -> ConfigFile:
         config = self._context.settings.config
@@ -191,7 +191,7 @@ class ConfigPages(PageGroup):
         return form
 
     def _is_open(self, form: Form) -> bool:
-        """Return whether a person of some schools can open a form at all."""
+        """Return whether the requester can open a form; not if it affects other schools too."""
         return self._context.sites is None or form.own or form.slug in {_DUTY, _PEOPLE}
 
     def _list_visible(
@@ -216,7 +216,7 @@ class ConfigPages(PageGroup):
         visible = {
             str(k): k
             for k, _ in self._list_visible(session, form, version)
-            if (form.section, k) not in version.files or version.is_of_table(form.section, k)
+            if (form.section, k) not in version.files or version.is_table_entry(form.section, k)
         }
         if text not in visible:
             raise HTTPException(404, _("This entry doesn't exist."))
@@ -343,7 +343,7 @@ class ConfigPages(PageGroup):
                     form.describe(entry, tree),
                     entry.get("id", ""),
                     ""
-                    if version.is_of_table(form.section, k)
+                    if version.is_table_entry(form.section, k)
                     else version.files.get((form.section, k), ""),
                 )
                 for k, entry in self._list_visible(session, form, version)

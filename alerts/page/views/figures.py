@@ -115,7 +115,7 @@ def gather_facts(
     """Gather facts of a time window, and of the previous one if it is fully recorded; blocks."""
     with closing(sqlite.connect(database, read_only=True)) as db:
 
-        def found(start: float, end: float) -> Facts:
+        def gather_span(start: float, end: float) -> Facts:
             return gather(
                 school,
                 db,
@@ -128,9 +128,9 @@ def gather_facts(
                 days_of_sensors=days_of_sensors,
             )
 
-        facts, earlier = found(start, end), 2 * start - end
+        facts, earlier = gather_span(start, end), 2 * start - end
         return (
-            replace(facts, before=found(earlier, start))
+            replace(facts, before=gather_span(earlier, start))
             if facts.recorded_from <= earlier
             else facts
         )

@@ -263,12 +263,12 @@ def build_question(
 ) -> dict[str, Any]:
     """Ask whether to replace somebody else's answer; the data includes its number."""
     old, new = write_answer(error.verdict, error.cause), write_answer(verdict, cause)
-    said = {
+    values = {
         "name": context.policy.find_name(error.person),
         "when": context.times.write_time_ago(error.at),
     }
     return {
-        "error": _("%(name)s answered %(answer)s %(when)s. Replace?", answer=old, **said),
+        "error": _("%(name)s answered %(answer)s %(when)s. Replace?", answer=old, **values),
         "replace": _("Replace with %(answer)s", answer=new),
         "keep": _("Keep %(answer)s", answer=old),
         "replaces": error.number,

@@ -46,9 +46,8 @@ class PeoplePages(PageGroup):
     @serves("/people/{id}/invite", Right.ACCOUNTS, methods=("POST",))
     async def _invite(self, request: Request) -> Response:
         member = await self._find_member(request)
-        if (
-            member.id == request.state.session.person
-        ):  # an open session doesn't prove that they know the password
+        # An open session doesn't prove that a person knows their password.
+        if member.id == request.state.session.person:
             raise HTTPException(403, _("Change your own password under Your account."))
         if not self._context.access.sign_in.may_use_password(member.id):
             raise HTTPException(403, _("%(name)s signs in without a password.", name=member.name))
@@ -204,7 +203,7 @@ async def _find_configured(
     own = (
         (k, entry)
         for k, entry in enumerate(version.whole.get("staff", ()))
-        if ("staff", k) not in version.files or version.is_of_table("staff", k)
+        if ("staff", k) not in version.files or version.is_table_entry("staff", k)
     )
     found = (e for e in own if e[1].get("id") == person and is_own(context, e[1]))
     return next(found, (None, None))

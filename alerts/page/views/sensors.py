@@ -111,7 +111,7 @@ class SensorPages(PageGroup):
             values = seen.values if seen else {}
             time = compute_sensor_time(days[sensor.id])
             life = statuses.get(sensor.id) or SensorStatus("not checked yet", None, 0.0)
-            life = life.with_stored(seen.time if seen else None)
+            life = life.merge_stored(seen.time if seen else None)
             rows.append(
                 {
                     "sensor": sensor,
@@ -144,7 +144,7 @@ class SensorPages(PageGroup):
         selected, their figures are therefore a separate list.
         """
 
-        def warn_of(name: str, number: int) -> list[tuple[str, str, str]]:
+        def warn_about(name: str, number: int) -> list[tuple[str, str, str]]:
             return [(name, f"{number:,}", "attention")] if number else []
 
         states = Counter(row["state"] for row in rows)
@@ -152,16 +152,16 @@ class SensorPages(PageGroup):
         own = [
             (_("Registered"), f"{len(rows):,}", "none"),
             (_("Reporting"), f"{alive:,}", "ok" if alive else "attention"),
-            *warn_of(_("Silent"), states["silent"]),
-            *warn_of(_("Offline"), states["offline"]),
-            *warn_of(_("Never heard"), states["never heard"]),
-            *warn_of(_("With data problems"), sum(row["life"].has_problems for row in rows)),
+            *warn_about(_("Silent"), states["silent"]),
+            *warn_about(_("Offline"), states["offline"]),
+            *warn_about(_("No reading yet"), states["never heard"]),
+            *warn_about(_("With data problems"), sum(row["life"].has_problems for row in rows)),
         ]
         shared = [
-            *warn_of(_("Unregistered"), len(pipeline.quarantine)),
-            *warn_of(_("Unknown formats"), len(pipeline.unmatched)),
-            *warn_of(_("Messages rejected"), sum(pipeline.dead_letters.values())),
-            *warn_of(_("Notices failed in 7 days"), notices.get("failed", 0)),
+            *warn_about(_("Unregistered"), len(pipeline.quarantine)),
+            *warn_about(_("Unknown formats"), len(pipeline.unmatched)),
+            *warn_about(_("Messages rejected"), sum(pipeline.dead_letters.values())),
+            *warn_about(_("Notices failed in 7 days"), notices.get("failed", 0)),
         ]
         if self._context.rooms is None:
             return [own + shared]
@@ -189,7 +189,7 @@ class SensorPages(PageGroup):
         tests = await context.read(sensor_tests.load_latest)
         latest = await context.run_in_thread(context.settings.series.read_latest)
         life, last = context.read_pipeline().sensors.get(sensor.id), latest.get(sensor.id)
-        life = life and life.with_stored(last.time if last else None)
+        life = life and life.merge_stored(last.time if last else None)
         active = (await context.read(load_active_faults)).get(sensor.id)
         bare = life and replace(life, counts={}, no_particles_since=None, unlikely=())
         test = find_valid_test(tests, sensor)

@@ -78,7 +78,8 @@ class TokenPages(PageGroup):
 
         token = await self._context.write(make)
         if not token:
-            return await self._page(request, _("This person's groups permit none of that."), 403)
+            fault = _("This person's groups don't allow any of these permissions.")
+            return await self._page(request, fault, 403)
         return await self._page(request, token=token, is_screen=Scope.WALL in scopes)
 
     @serves("/tokens/{id:row}/revoke", Right.ACCOUNTS, methods=("POST",))

@@ -38,7 +38,7 @@ async def test_state_interval_and_what_was_noted(open_page):
     assert "Offline since" in shown
     assert "wrong clock 3, value with an unknown unit dropped 1" in shown
     assert "<li>Wrong clock: The device's time was wrong" in unescape(shown)
-    assert "Never heard" in text
+    assert "No reading yet" in text
     assert '<span class="fine">floor 2, North</span></td>' in text
 
 
@@ -122,7 +122,7 @@ async def test_unknown_sensors_by_name_and_format(open_page):
     )
     page = open_page(pipeline=lambda: PipelineStatus(quarantine=unknown))
     text = (await page.client.get("/sensors")).text
-    assert "These can add them to a room: " in text
+    assert "People with these roles can add them to a room: " in text
     assert 'href="/settings/sensors/new"' not in text
     await page.sign_in("fm")
     assert 'href="/settings/sensors/new"' in (await page.client.get("/sensors")).text

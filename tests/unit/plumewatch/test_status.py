@@ -103,7 +103,7 @@ def test_the_time_between_two_runs_of_the_service_is_no_interval(stored):
 
 
 def test_a_sensor_known_only_from_the_series_was_heard_then(stored):
-    """The staff page shows the same (`SensorStatus.with_stored`)."""
+    """The staff page shows the same (`SensorStatus.merge_stored`)."""
     with SqliteSeries(stored.parent / "plumewatch-data/series.db") as series:
         series.write([Reading("s2", NOW - 3 * 86_400, NOW, {"pm25": 4.0})])
     second = json.loads(run(stored, "status", "--json")[1].splitlines()[1])
