@@ -210,7 +210,7 @@ GOOD = {
     ("change", "message"),
     [
         ({"endpoint": ""}, "not an address"),
-        ({"endpoint": "http://10.0.0.1/x"}, "without TLS"),
+        ({"endpoint": "http://10.0.0.1/x"}, "must use https"),
         ({"endpoint": "https://user@push.example"}, "no user name"),
         ({"p256dh": "!"}, "key is not valid"),
         ({"p256dh": encode_base64url(b"short")}, "key is not valid"),
