@@ -219,14 +219,17 @@ def test_a_device_alarm_that_goes_on_after_an_answer_is_notified_again(
 ):
     """Repeating the alarm, with a phone or the sensor's password, does not hide later ones."""
     site = make_site()
-    for second in range(0, 1800, 10):
-        at = START + second
-        events = (what,) if second % every_s == 0 else ()
-        site.arrive([Reading("s1", at, at, {"pm25": 5.0}, events)])
-        if second == answered_s:
-            (first,) = stored.incidents(site.state, "id")
-            with transaction(site.state) as tx:
-                site.engine.record_feedback(tx, first, "ap", Verdict.NOTHING_FOUND, at)
+    readings = [
+        Reading("s1", at, at, {"pm25": 5.0}, (what,) if (at - START) % every_s == 0 else ())
+        for at in (START + 10.0 * k for k in range(180))
+    ]
+    if answered_s is not None:
+        before, readings = readings[: answered_s // 10 + 1], readings[answered_s // 10 + 1 :]
+        site.arrive(before)
+        (first,) = stored.incidents(site.state, "id")
+        with transaction(site.state) as tx:
+            site.engine.record_feedback(tx, first, "ap", Verdict.NOTHING_FOUND, START + answered_s)
+    site.arrive(readings, 5)
     alerts = [alert.alerted - START for alert in site.alerts]
     assert alerts[0] == 0
     assert len(alerts) == (1 if answered_s is None else 2)
@@ -265,15 +268,18 @@ def test_vaping_that_continues_after_an_answer_is_a_new_incident(make_site, gap_
 @pytest.mark.parametrize(("until_s", "again"), [(1_500, True), (930, False)])
 def test_smoke_that_still_rises_after_an_answer_is_a_new_incident(make_site, until_s, again):
     """Smoke rises from 400 s until `until_s` and then clears slowly."""
-    site = make_site()
+    site, readings = make_site(), []
     for at, values in air(1_500.0):
         fine = 0.1 * max(min(at, until_s) - 400.0, 0.0) * math.exp(-max(at - until_s, 0.0) / 3e3)
         shares = {"pm1": 0.85, "pm25": 1.0, "pm10": 1.05, "voc_index": 0.3}
         smoky = values | {key: values[key] + share * fine for key, share in shares.items()}
-        site.arrive([Reading("s1", START + at, START + at, smoky)])
+        readings.append(Reading("s1", START + at, START + at, smoky))
         if at == 932.0:
+            site.arrive(readings)
             (first,) = stored.incidents(site.state, "id")
             with transaction(site.state) as tx:
                 site.engine.record_feedback(tx, first, "ap", Verdict.CONFIRMED, START + at)
+            readings = []
+    site.arrive(readings, 5)
     assert [alert.kind for alert in site.alerts] == ["smoke"] * (1 + again)
     assert len(stored.incidents(site.state, "id")) == 1 + again
