@@ -1,7 +1,8 @@
 """Write the notices of an incident into the outbox, in the caller's transaction.
 
-A person gets at most one notice per incident and occasion. The outcome goes only to people who were
-notified.
+A person gets at most one notice per incident and occasion. If people share an address, it gets one
+of their notices; another one is sent only if that one isn't delivered within ten seconds. The
+outcome goes only to people who were notified.
 
 No notice is dropped. A deferred notice is a row with a due time. All rows with the same person and
 cause are sent as one notice:
@@ -324,9 +325,12 @@ class NoticeWriter:
     ) -> bool:
         if not member.targets:
             return False
-        if outbox_rows.shares_target(tx, notice, member.id, make_target_id(member.targets[0])):
+        first, expires_at = member.targets[0], at + self._policy.expire_s
+        shared = outbox_rows.is_shared_sent(tx, notice, occasion, member.id, first)
+        if shared:
             return True
-        added = self._put(tx, notice, member, 0, at, occasion, at + self._policy.expire_s)
+        wait_s = 0.0 if shared is None else self._policy.timings.fallback_after_s
+        added = self._put(tx, notice, member, 0, at, occasion, expires_at, wait_s)
         if added and notice.reason is NoticeReason.OPENED:
             outbox_rows.cancel_earlier_rounds(tx, notice, member.id, at)
         return added
@@ -340,6 +344,7 @@ class NoticeWriter:
         at: float,
         occasion: str,
         expires_at: float,
+        wait_s: float = 0.0,
     ) -> bool:
         further = place + 1 < len(member.targets)
         return outbox_rows.add_notice(
@@ -350,7 +355,8 @@ class NoticeWriter:
             now=at,
             expires_at=expires_at,
             occasion=occasion,
-            fallback_at=at + self._policy.timings.fallback_after_s if further else None,
+            wait_s=wait_s,
+            fallback_at=at + wait_s + self._policy.timings.fallback_after_s if further else None,
         )
 
     def _build_notice(

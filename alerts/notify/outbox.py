@@ -56,13 +56,13 @@ def add_notice(
     now: float,
     expires_at: float,
     occasion: str = "",
+    wait_s: float = 0.0,
     fallback_at: float | None = None,
 ) -> bool:
     """Add a notice, unless it exists for this person and address; return whether it was added.
 
-    Notices for the same incident and reason differ by `occasion`.
+    It is due after `wait_s`. Notices for the same incident and reason differ by `occasion`.
     """
-    reason = f"{notice.reason.value}:{occasion}" if occasion else notice.reason.value
     cursor = tx.execute(
         "INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,"
         " created_at, due_at, expires_at, fallback_at, status)"
@@ -73,11 +73,11 @@ def add_notice(
             person,
             make_target_id(address),
             find_channel(address),
-            reason,
+            _write_reason(notice, occasion),
             notice.priority.value,
             msgspec.json.encode(notice).decode(),
             now,
-            now,
+            now + wait_s,
             expires_at,
             fallback_at,
         ),
@@ -85,13 +85,23 @@ def add_notice(
     return cursor.rowcount == 1
 
 
-def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: str) -> bool:
-    """Return whether another person gets the same notice at the same address."""
-    row = tx.execute(
-        f"SELECT 1 FROM outbox WHERE incident = ? AND {_REASON} = ? AND target = ? AND person <> ?",  # noqa: S608 - a constant
-        (notice.incident, notice.reason.value, target, person),
-    ).fetchone()
-    return row is not None
+def _write_reason(notice: Notice, occasion: str) -> str:
+    return f"{notice.reason.value}:{occasion}" if occasion else notice.reason.value
+
+
+def is_shared_sent(
+    tx: sqlite3.Connection, notice: Notice, occasion: str, person: str, address: Secret
+) -> bool | None:
+    """Return whether the same notice was sent to this address for somebody else.
+
+    None means that nobody else's is sent or pending.
+    """
+    found: int | None = tx.execute(
+        "SELECT max(status = 'sent') FROM outbox WHERE incident = ? AND reason = ? AND target = ?"
+        " AND person <> ? AND status IN ('due', 'leased', 'sent')",
+        (notice.incident, _write_reason(notice, occasion), make_target_id(address), person),
+    ).fetchone()[0]
+    return None if found is None else bool(found)
 
 
 def take_fallbacks(tx: sqlite3.Connection, now: float, refused: int | None) -> list[OutboxRow]:
@@ -210,7 +220,8 @@ def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
 def mark_sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
     """Mark a notice as sent and cancel its other channels; return False if already finished.
 
-    For an alert, due notices from other rounds are canceled too.
+    The same notice to the same address for somebody else is canceled too, and for an alert, due
+    notices from other rounds.
     """
     reason = _REASON if row.notice.reason is NoticeReason.OPENED else "reason"
     same = f"incident = ? AND person = ? AND {reason} = (SELECT {reason} FROM outbox WHERE id = ?)"  # noqa: S608 - a constant
@@ -222,6 +233,12 @@ def mark_sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
         "UPDATE outbox SET status = 'cancelled', last_error = 'other_channel',"  # noqa: S608 - a constant
         f" finished_at = ? WHERE {same} AND id <> ? AND status = 'due'",
         (now, row.incident, row.person, row.id, row.id),
+    )
+    tx.execute(
+        "UPDATE outbox SET status = 'cancelled', last_error = 'same_address', finished_at = ?1,"
+        " fallback_at = NULL WHERE status = 'due' AND id <> ?2 AND (incident, reason, target)"
+        " = (SELECT incident, reason, target FROM outbox WHERE id = ?2)",
+        (now, row.id),
     )
     changed = tx.execute(
         "UPDATE outbox SET status = 'sent', finished_at = ?, lease_until = NULL,"

@@ -11,6 +11,7 @@ import pytest
 from alerts.duty.roster import Receiver, Roster
 from alerts.duty.shifts import ClockHours
 from alerts.engine import AlertEngine
+from alerts.errors import NotifyReason, PermanentNotifyError
 from alerts.incidents import repository
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
@@ -204,6 +205,33 @@ def test_an_answer_before_the_second_channel_is_tried_ends_it(make_event):
     puff(school, make_event, 0, "s0")
     school.ack(5, "fox")
     school.run(40).want()
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("ends", "received"),
+    [("sent", [(0, "mal")]), ("gone", [(10, "vic")]), ("hanging", [(10, "vic")])],
+)
+def test_a_shared_address_gets_one_notice_and_nobody_s_is_lost(
+    make_event, monkeypatch, ends, received
+):
+    """Somebody whose channel is another person's address can't prevent that person's notice."""
+    mal, vic = (member(name, "mailtos://u:p@m.example?to=vic@s.example") for name in ("mal", "vic"))
+    school = a_school(mal, vic, first=2)
+    hand_over = school._hand_over
+
+    def end(tx, row, now):
+        if row.person == "mal" and ends == "gone":
+            school.engine.fall_back(tx, now, row.id)
+            outbox_rows.mark_failed(tx, row, now, PermanentNotifyError(NotifyReason.TARGET_GONE))
+            school.engine.escalate_undelivered(tx, row.incident, now)
+        elif row.person == "vic" or ends == "sent":
+            hand_over(tx, row, now)
+
+    monkeypatch.setattr(school, "_hand_over", end)
+    puff(school, make_event, 0, "s0")
+    school.run(50)
+    assert [(h.at, h.person) for h in school.received_notices] == received
 
 
 def test_people_not_yet_notified_come_before_those_who_were(make_event):
