@@ -47,18 +47,21 @@ class IncidentPictures:
     series: Series
     zone: str
 
-    def draw_svg(self, incident_id: str) -> str | None:
-        """Return the picture as SVG, or None if there is no such incident."""
-        found = self._draw(incident_id, 0.0)
+    def draw_svg(self, incident_id: str, event: str = "") -> str | None:
+        """Return a detection's picture as SVG, by default the first's; None if there is none."""
+        found = self._draw(incident_id, 0.0, event)
         return None if found is None else drawing.render_svg(found)
 
     def draw_png(self, incident_id: str, *, settle_s: float = 0.0) -> bytes | None:
-        """Return the picture as PNG, or None; raise ImportError without the drawing library."""
-        found = self._draw(incident_id, settle_s)
+        """Return the picture of the latest detection as PNG, as the text of a notice describes it.
+
+        Return None if there is no such incident; raise ImportError without the drawing library.
+        """
+        found = self._draw(incident_id, settle_s, None)
         return None if found is None else drawing.render_png(found)
 
-    def _draw(self, incident_id: str, settle_s: float) -> Drawing | None:
-        facts = self._load_facts(incident_id)
+    def _draw(self, incident_id: str, settle_s: float, event: str | None) -> Drawing | None:
+        facts = self._load_facts(incident_id, event)
         if facts is None:
             return None
         deadline = time.monotonic() + settle_s
@@ -69,13 +72,18 @@ class IncidentPictures:
     def _has_reached(self, sensor: str, moment: float) -> bool:
         return len(self.series.read_window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
 
-    def _load_facts(self, incident_id: str) -> EvidenceFacts | None:
-        """Load the data of the detection that opened the incident, or made it likely."""
+    def _load_facts(self, incident_id: str, event: str | None) -> EvidenceFacts | None:
+        """Load the data of a detection.
+
+        If `event` is empty, it is the one that opened the incident or made it likely; if None, the
+        latest.
+        """
         with closing(sqlite.connect(self.database, read_only=True)) as db:
             row = db.execute(
                 "SELECT e.*, i.room AS place FROM alert_event e JOIN incident i ON i.id ="
-                " e.incident WHERE i.id = ? ORDER BY e.kind <> i.kind, e.alerted, e.id LIMIT 1",
-                (incident_id,),
+                " e.incident WHERE i.id = ?1 AND (coalesce(?2, '') = '' OR e.id = ?2)"
+                " ORDER BY e.kind <> i.kind, iif(?2 IS NULL, -e.alerted, e.alerted), e.id LIMIT 1",
+                (incident_id, event),
             ).fetchone()
         if row is None:
             return None

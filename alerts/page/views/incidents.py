@@ -178,7 +178,9 @@ class IncidentPages(PageGroup):
     @serves("/incidents/{id}/evidence.svg")
     async def _evidence(self, request: Request) -> Response:
         picture = await self._context.run_in_thread(
-            self._pictures.draw_svg, request.path_params["id"]
+            self._pictures.draw_svg,
+            request.path_params["id"],
+            request.query_params.get("event", ""),
         )
         if picture is None:
             raise HTTPException(404, _("This incident doesn't exist."))

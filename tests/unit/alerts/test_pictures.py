@@ -56,6 +56,11 @@ def test_facts_come_from_the_incident(source, incident, make_event):
     assert "ongoing" in text
     assert "fine particles rose from 4 to 180 in 6 s" in text
     assert source.draw_png(found).startswith(b"\x89PNG")
+    incident(make_event(ONSET + 40, "s2", onset=ONSET + 34, id="second"))
+    assert "sensor s1" in source.draw_svg(found)
+    assert "sensor s2" in source.draw_svg(found, "second")
+    source.draw_png(found)  # with a notice, whose text is about the latest detection
+    assert source.series.asked[-1] == "s2"
 
 
 def test_the_series_may_catch_up(database, registry, incident, make_event):
