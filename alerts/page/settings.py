@@ -33,6 +33,10 @@ STALE_INTERVALS: Final = 4
 """A reading is out of date after this many reporting intervals, but not before `STALE_S`."""
 
 
+HARMLESS: Final = frozenset({"readings", "duplicate", "cached", "simulated", "maintenance"})
+"""Counts of a sensor that call for nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class SensorStatus:
     """A registered sensor's state in words, its last reading, and its data problems by name.
@@ -75,8 +79,8 @@ class SensorStatus:
 
     @property
     def has_problems(self) -> bool:
-        """Whether any of its readings had a data problem."""
-        return any(n for name, n in self.counts.items() if name != "readings")
+        """Whether any of its readings had a data problem that somebody can fix."""
+        return any(n for name, n in self.counts.items() if name not in HARMLESS)
 
 
 @dataclass(frozen=True, slots=True)

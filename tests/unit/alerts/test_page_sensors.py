@@ -24,7 +24,7 @@ async def test_state_interval_and_what_was_noted(open_page):
         sensors={
             "s1": SensorStatus("alive", NOW - 3, 5.0, {"readings": 900, "late": 1200}),
             "s2": SensorStatus("offline", NOW - 7200, 60.0, {"clock": 3, "unread": 1}),
-            "s3": SensorStatus("never heard", None, 5.0),
+            "s3": SensorStatus("never heard", None, 5.0, {"readings": 9, "duplicate": 4}),
         }
     )
     page = open_page(pipeline=lambda: status)
