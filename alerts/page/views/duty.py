@@ -117,6 +117,7 @@ class DutyPages(PageGroup):
             version=version,
             saved=int(saved) if saved in {*"1234"} else 0,
             done=_("Saved. The shifts change within seconds.") if saved else "",
+            unreachable=[m.id for m in context.policy.staff if not m.targets],
             people=[m for m in context.staff if may(m.role, Right.ANSWER)],
             errors=[context.warn_unreachable()],
             zone=context.times.zone,

@@ -44,6 +44,7 @@ async def test_a_week_shows_who_is_on_duty_and_gaps_in_red(week):
     assert "F. Manager" in monday
     assert "7:00 AM – 4:00 PM" in monday
     assert 'class="gap"' not in monday
+    assert "A. Principal instead (no notification address)<" in monday
     gap = " ".join(re.sub(r"<[^>]+>", " ", tuesday[tuesday.index('class="gap"') :]).split())
     reason = "A. Principal: no notification address"
     hours = "8:00 AM – 9:00 AM"
