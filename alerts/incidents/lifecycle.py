@@ -372,11 +372,15 @@ def _on_resolved(incident: Incident, given: inputs.Resolved) -> Step:
     if not incident.is_open:
         return Step(incident)
     record = _record_response(given, Happened.RESOLVED)
+    told: tuple[Effect, ...] = ()
     if given.because:
         record = Record(given.at, SYSTEM, Happened.RESOLVED, given.because)
         if incident.acknowledged_at is None:
             incident = replace(incident, suppressed_by=build_fact(Suppression.SCHOOL_CLOSED))
-    return _close(incident, record, unsent=True).change(*_end_cooldown(incident))
+    elif _is_unanswered(incident):  # it counts as missed until someone reports what was found
+        incident = replace(incident, missed_at=given.at)
+        told = (effects.NotifyOutcome(given.at, is_over=True),)
+    return _close(incident, record, unsent=True).change(*told, *_end_cooldown(incident))
 
 
 def _end_cooldown(incident: Incident) -> tuple[Effect, ...]:

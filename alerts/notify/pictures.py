@@ -72,7 +72,7 @@ class IncidentPictures:
     def _has_reached(self, sensor: str, moment: float) -> bool:
         return len(self.series.read_window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
 
-    def _load_facts(self, incident_id: str, event: str | None) -> EvidenceFacts | None:
+    def _load_facts(self, incident_id: str, event: str | None = "") -> EvidenceFacts | None:
         """Load the data of a detection.
 
         If `event` is empty, it is the one that opened the incident or made it likely; if None, the

@@ -135,7 +135,7 @@ def test_lives(play, script, status, effects):
             1500,
         ),
         ([(A, 1000), (E, 1030), ("tick", 1150), (A, 1200, "s2")], Status.OPEN, None, None),
-        ([(A, 1000), (E, 1030), ("tick", 1150), ("over", 1200)], Status.RESOLVED, 1150, None),
+        ([(A, 1000), (E, 1030), ("tick", 1150), ("over", 1200)], Status.RESOLVED, 1150, 1200),
         ([(A, 1000), (E, 1030), ("tick", 1150), ("ack", 1200)], Status.ACKNOWLEDGED, 1150, None),
         ([(A, 1000), ("ack", 1010), (E, 1030), ("tick", 1150)], Status.ACKNOWLEDGED, 1150, None),
         (

@@ -8,6 +8,7 @@ from alerts.incidents.incident import Verdict
 from detection.events import EventKind, EventPhase
 from reports import kpis, read
 from storage import sqlite
+from tests.support.alert_records import notices
 
 
 @pytest.fixture
@@ -24,6 +25,9 @@ def play(page, make_event, answer, kind=EventKind.VAPE):
             page.engine.acknowledge(tx, record.incident, "ap", begin + 5)
         elif answer == "confirmed":
             page.engine.record_feedback(tx, record.incident, "ap", Verdict.CONFIRMED, begin + 5)
+        elif answer == "resolved":
+            tx.execute("UPDATE outbox SET status = 'sent', finished_at = created_at")
+            page.engine.resolve(tx, record.incident, "ap", begin + 5)
         end = make_event(begin, kind=kind, phase=EventPhase.ENDED, end=begin + 10)
         page.engine.on_events(tx, [end], begin + 10)
         for second in range(200, 4_000, 60):  # continue until the last round is over
@@ -36,6 +40,7 @@ def play(page, make_event, answer, kind=EventKind.VAPE):
     ("answer", "kind", "state", "words"),
     [
         ("", EventKind.VAPE, "nobody_responded", "Nobody responded"),
+        ("resolved", EventKind.VAPE, "nobody_responded", "Nobody responded"),
         ("acknowledged", EventKind.VAPE, "responded", "Not reported yet"),
         ("confirmed", EventKind.VAPE, "answered", "Vaping confirmed"),
         ("", EventKind.SENSOR_FAULT, "resolved", "Resolved"),
@@ -48,6 +53,9 @@ async def test_what_people_did_is_shown_everywhere(page, make_event, answer, kin
         html = re.sub("<select.*?</select>", "", html, flags=re.DOTALL)
         assert words in html, path
         assert ("Nobody responded" in html) == (state == "nobody_responded")
+    assert ("resolved by A. Principal" in html) == (answer == "resolved")
+    assert bool(notices(page.db, reason="recovered")) == (answer == "resolved")
+    assert ('id="missed"' in (await page.client.get("/")).text) == (state == "nobody_responded")
     rows = (await page.client.get("/incidents")).text
     has_tick = "M4 12.5 10 18 20 6" in re.search(r'<li class="row.*?</li>', rows, re.DOTALL)[0]
     assert has_tick == (state in ("answered", "resolved"))
