@@ -33,7 +33,7 @@ _SHORT: Final = Words({"rh": mark("RH"), "voc_index": mark("VOC")})
 _EVENT_SHOWN_S: Final = 180.0
 _URGENT: Final = frozenset({"vape", "smoke"})
 LEVELS: Final = (
-    *("alarm", "attention", "responding", "silenced", "notable", "done", "unanswered"),
+    *("alarm", "attention", "responding", "unanswered", "silenced", "notable", "done"),
     *("silent", "none", "ok"),
 )
 """How rooms and incidents are shown (`reports.look.STATES`), most urgent first."""

@@ -206,6 +206,8 @@ def test_a_page_whose_service_no_longer_answers_says_so(site, browser, path):
     site.loop.call_soon_threadsafe(resumed.wait)
     try:
         wait_for(browser, lambda: "Can't reach Plumewatch." in find(browser, "#stale").text)
+        size = float(find(browser, "#stale").value_of_css_property("font-size")[:-2])
+        assert size >= (40 if path == "/wall" else 16)  # a wall is read at ten feet
     finally:
         resumed.set()
     wait_for(browser, lambda: not find(browser, "#stale").is_displayed())
