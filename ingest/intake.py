@@ -167,6 +167,7 @@ class Intake:
         tail = list(readings)
         self._recent.restore(tail)
         tail = [reading for reading in tail if self._is_counted(reading)]
+        self._floods.restore(tail)
         missing = self._integrity.restore(tail)
         if not counted:
             for reading in tail:

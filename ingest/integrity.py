@@ -25,7 +25,7 @@ its quality flags and faults. Unregistered sensors are in the quarantine list in
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -246,7 +246,10 @@ MAX_PER_S: Final = 2_000
 CALM_S: Final = 10
 _USUAL_S: Final = 900.0
 """How long a kind counts as usual after its last reading."""
-_SECONDS: Final = 10_000
+_BACKLOG_PER_S: Final = 5
+"""How many readings a sensor may store each second while it is offline."""
+_BACKLOG: Final = 100_000
+"""How many readings it may store in all: over a day at one per second."""
 
 
 @dataclass(slots=True)
@@ -258,7 +261,7 @@ class _Kind:
     `left`: how many more messages may arrive before they count as a flood.
     `loud`: last second with more than `PER_S` messages.
     `last`: receive time of the last message.
-    `seconds`: the seconds that occurred in the readings' own time stamps.
+    `stamp`: last second of a time stamp that added readings from the backlog.
     `read`: last second in which a reading of a flood was kept.
     """
 
@@ -267,18 +270,17 @@ class _Kind:
     left: int = BURST
     loud: int = 0
     last: float = -math.inf
-    seconds: set[int] = field(default_factory=set)
+    stamp: int = 0
     floods: bool = False
     read: int = 0
 
-    def take(self, time: float, now: float) -> bool:
+    def take(self, time: float, now: float, sender: _Sender) -> bool:
         """Count a message by time stamp and receive time; return whether it is part of a flood."""
         second, own = int(now), int(time)
         if second != self.second:
             if self.floods and abs(second - self.loud) > CALM_S:
                 self.floods = False
-                self.seconds.clear()
-            self.left += PER_S * abs(second - self.second)
+            self.left = min(self.left + PER_S * abs(second - self.second), BURST)
             self.second, self.count = second, 0
         self.count += 1
         self.last = now
@@ -289,14 +291,34 @@ class _Kind:
                 return True
         elif self.floods:
             return True
-        if own not in self.seconds:
-            if len(self.seconds) >= _SECONDS:
-                self.seconds.clear()
-            self.seconds.add(own)
-            self.left += PER_S
-        self.left = (self.left if self.left < BURST else BURST) - 1  # noqa: FURB136 - fast path
+        if self.left < PER_S and own != self.stamp:
+            self.stamp = own
+            stored = min(PER_S, int(sender.backlog))
+            self.left += stored
+            sender.backlog -= stored
+        self.left -= 1
         self.floods = self.left < 0
         return self.floods
+
+
+@dataclass(slots=True)
+class _Sender:
+    """State of one name.
+
+    `backlog`: how many stored readings the sensor may still send faster than `PER_S`.
+    `last`: receive time of its last message.
+    """
+
+    kinds: defaultdict[Hashable, _Kind] = field(default_factory=lambda: defaultdict(_Kind))
+    backlog: float = 0.0
+    last: float = -math.inf
+
+    def note(self, now: float) -> None:
+        """Allow a backlog for the silence before a message; time uses it up like messages do."""
+        since_s = abs(now - self.last)
+        self.last = now
+        left, stored = self.backlog - PER_S * since_s, _BACKLOG_PER_S * since_s
+        self.backlog = min(max(left, stored), _BACKLOG)
 
 
 class Floods:
@@ -312,44 +334,49 @@ class Floods:
     another kind arrives at its usual rate, the kept readings of the flood are stored but not
     evaluated.
 
-    Each second of receive time, and each second that occurs in the readings' own time stamps, adds
-    `PER_S` readings to a budget of at most `BURST`. A sensor can therefore send the readings that
-    it stored while offline. A kind that exceeds its budget is a flood, and so are more than
-    `MAX_PER_S` readings in a second. A flood ends once no second has had more than `PER_S` messages
-    for `CALM_S` seconds.
+    Each second of receive time adds `PER_S` readings to a budget of at most `BURST`. So does each
+    second that occurs in the readings' own time stamps, so a sensor can send the readings that it
+    stored while offline. But a forger can choose stamps, so they add at most `_BACKLOG_PER_S`
+    readings for each second in which nothing arrived under the name, and `_BACKLOG` in all. A kind
+    that exceeds its budget is a flood, and so are more than `MAX_PER_S` readings in a second. A
+    flood ends once no second has had more than `PER_S` messages for `CALM_S` seconds.
 
     Only live messages count. A backlog that waited in the broker is always read.
     """
 
     def __init__(self, names: int = 10_000) -> None:
-        self._senders: Bounded[dict[Hashable, _Kind]] = Bounded(names)
+        self._senders: Bounded[_Sender] = Bounded(names)
+
+    def restore(self, readings: Iterable[Reading]) -> None:
+        """Load the newest readings of the journal."""
+        for reading in readings:
+            self._find(reading.sensor).last = reading.received
 
     def is_flood(self, name: str, kind: Hashable, now: float) -> bool:
         """Count a live message without readings; return whether it belongs to a flood."""
-        return self._find_kind(name, kind).take(now, now)
+        sender = self._find(name)
+        return sender.kinds[kind].take(now, now, sender)
 
     def on_live(self, name: str, kind: Hashable, reading: Reading, now: float) -> Reading | None:
         """Return the reading of a live message, possibly flagged as `FLOODED`; None to drop it."""
-        own = self._find_kind(name, kind)
-        if not own.take(reading.time, now):
+        sender = self._find(name)
+        sender.note(now)
+        own = sender.kinds[kind]
+        if not own.take(reading.time, now, sender):
             return reading
         if own.read == own.second:
             return None
         own.read = own.second
-        others = (other for other in self._senders.get(name, {}).values() if other is not own)
+        others = (other for other in sender.kinds.values() if other is not own)
         if any(not k.floods and abs(now - k.last) < _USUAL_S for k in others):
             return msgspec.structs.replace(reading, flags=(*reading.flags, FLOODED))
         return reading
 
-    def _find_kind(self, name: str, kind: Hashable) -> _Kind:
-        try:
-            return self._senders[name][kind]
-        except KeyError:
-            kinds = self._senders.get(name)
-            if kinds is None:
-                kinds = self._senders[name] = {}
-            own = kinds[kind] = _Kind()
-            return own
+    def _find(self, name: str) -> _Sender:
+        sender = self._senders.get(name)
+        if sender is None:
+            sender = self._senders[name] = _Sender()
+        return sender
 
 
 _SHAPES: Final = 8

@@ -78,17 +78,44 @@ def test_what_honest_sensors_send_is_read_at_once(per_s, seconds, stamp):
     assert (len(read), left_out) == (per_s * seconds, 0)
 
 
+@pytest.mark.parametrize("kind", ["stamped", "numbered"])
+@pytest.mark.parametrize(
+    ("outage_s", "per_s"), [(60, 1_900), (3_600, 22), (3_600, 1_900), (86_400, 40)]
+)
+def test_what_a_sensor_stored_during_an_outage_is_read_beside_live_readings(outage_s, per_s, kind):
+    floods = Floods()
+    sent(floods, 1, 7_200, begins=T0 - outage_s - 7_200)
+    for k in range(-(-outage_s // per_s)):
+        assert len(sent(floods, 1, 1, begins=T0 + k)[0]) == 1
+        stored = min(per_s, outage_s - k * per_s)
+        read, left_out = sent(
+            floods,
+            per_s,
+            stored / per_s,
+            begins=T0 + k,
+            kind=kind,
+            stamp=lambda now: T0 - outage_s + round((now - T0) * per_s),
+        )
+        assert (len(read), left_out) == (stored, 0)
+
+
 @pytest.mark.parametrize(
     "stamp",
     [
         lambda now: T0 + 100.0 * (int(now * 700) % 2),
         lambda now: T0 - 0.001 * int(now * 700),
         lambda now: T0 + int(now) % 7,
+        lambda now: T0 - 2e7 + int((now - T0) * 700),
+        lambda now: T0 - 590 + int((now - T0) * 700),
     ],
-    ids=["two by turns", "backwards", "a few"],
+    ids=["two by turns", "backwards", "a few", "always new", "new and recent"],
 )
-def test_no_stamps_hide_a_flood(stamp):
-    assert sent(Floods(), 700, 60, stamp=stamp)[1] > 35_000
+@pytest.mark.parametrize("kind", ["stamped", "numbered"])
+@pytest.mark.parametrize("every_s", [1, 60])
+def test_no_stamps_hide_a_flood(stamp, kind, every_s):
+    floods = Floods()
+    sent(floods, 1 / every_s, 7_200, begins=T0 - 7_200)
+    assert sent(floods, 700, 60, kind=kind, stamp=stamp)[1] > 40_000
 
 
 def test_beyond_what_can_be_read_stamps_do_not_count():
