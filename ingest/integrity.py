@@ -52,6 +52,7 @@ _OPEN_GAPS: Final = 64
 _NEAR: Final = 100
 """Largest step between consecutive numbers of one device."""
 _LINES: Final = 4
+_COPIES: Final = 4
 _LEARNED_S: Final = DOUBT_S / (DOUBTS - 1)
 """Doubts farther apart than this, in seconds, never add up to a report."""
 
@@ -80,7 +81,7 @@ class Numbering:
     raises a doubt. Four other observations also raise a doubt:
 
     - a reading without a number, although the sensor numbers its readings;
-    - a number that repeats in another message;
+    - a number that repeats, unless one of the last readings came again within `OPEN_S`;
     - a number from an open gap that arrives with a later time stamp than the newest number;
     - a jump back to a high number.
 
@@ -99,6 +100,7 @@ class Numbering:
     `usual`, `usual_until`: quantities received before `usual_until`.
     `gaps`: first and last missing number of each open gap, and when it was noticed.
     `is_odd`: whether a reading since the last number raises a doubt.
+    `recent`: the last numbered readings without a time stamp.
     """
 
     lines: list[_Line] = field(default_factory=list)
@@ -109,6 +111,7 @@ class Numbering:
     gaps: list[tuple[int, int, float]] = field(default_factory=list)
     is_odd: bool = False
     doubts: Doubts = field(default_factory=Doubts)
+    recent: list[Reading] = field(default_factory=list)
 
     def add(self, reading: Reading) -> tuple[int, bool]:
         """Return how many more readings are missing, and whether two devices are sending."""
@@ -122,7 +125,7 @@ class Numbering:
             return 0, False
         missing = self._close(reading.received) if self.gaps else 0
         step = seq - lines[0].newest
-        if step == 0:
+        if step == 0 or (step < 0 and self._is_copy(reading)):
             self._look_at(reading)
             return missing, False
         before = None if step == 1 else self._find_earlier_line(seq, step)
@@ -151,13 +154,23 @@ class Numbering:
 
     def _look_at(self, reading: Reading) -> None:
         """Check whether another device may have sent a reading with no number or an old one."""
-        if reading.received != self.received and may_alert(reading):
+        is_new = reading.received != self.received and not self._is_copy(reading)
+        if is_new and may_alert(reading):
             names = reading.values.keys()
             if reading.received < self.usual_until:
                 self.usual |= names
             self.is_odd |= not (
                 self.names.isdisjoint(names) and names & FOLLOWED_KEYS <= self.usual
             )
+
+    def _is_copy(self, reading: Reading) -> bool:
+        """Return whether a message came again, for example by a second gateway."""
+        return not reading.is_timed and any(
+            known.seq == reading.seq
+            and (known.values, known.events) == (reading.values, reading.events)
+            and 0 <= reading.received - known.received < OPEN_S
+            for known in self.recent
+        )
 
     def _find_earlier_line(self, seq: int, step: int) -> _Line | None:
         """Return an earlier line that this number continues better than the current line."""
@@ -182,6 +195,8 @@ class Numbering:
         self.received = reading.received
         if reading.is_timed:
             line.stamp = reading.order
+        else:
+            self.recent = [*self.recent[1 - _COPIES :], reading]
         if self.names != reading.values.keys():
             self.names = frozenset(reading.values)
             if reading.received < self.usual_until:

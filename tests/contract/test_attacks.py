@@ -486,6 +486,7 @@ DEVICES = {
         {"late_s": lambda at: 1_100.2 - at + at / 50 if 600 < at < 1_100 else 0.2},
     ),
     "two gateways": (regularly(10.0), 24, {"again_s": 0.4}),
+    "two gateways, numbered": (regularly(10.0), 24, {"again_s": 0.4, "first": 9_000}),
     "a second gateway later": (regularly(20.0), 42, {"again_s": 0.4, "again_from_s": 600.0}),
     "a moment in two messages": (regularly(5.0), 12, {"parts": (PARTICLES, {"voc_index", "rh"})}),
     "a message a quantity": (regularly(5.0), 17, {"parts": ({"pm1"}, {"pm25"}, {"pm10"}, {"rh"})}),
@@ -498,11 +499,11 @@ def test_a_single_sender_alerts_in_time_and_is_not_suspected(school, name):
     times, by_s, sent = DEVICES[name]
     late, again_s = sent.get("late_s", lambda _at: 0.25), sent.get("again_s")
     messages = []
-    for at in times:
-        values = measured(at, ONSETS)
+    for n, at in enumerate(times):
+        values, number = measured(at, ONSETS), sent["first"] + n if "first" in sent else None
         for k, part in enumerate(sent.get("parts", (values.keys(),))):
             message = publish(
-                at, {key: values[key] for key in part}, None, None if again_s else at, late(at)
+                at, {key: values[key] for key in part}, number, None if again_s else at, late(at)
             )
             messages.append(replace(message, sent=message.sent + k / 100))
         if again_s and at >= sent.get("again_from_s", 0.0):

@@ -31,6 +31,10 @@ def honest(first, start, count, every=5.0, flags=()):
     return [reading(first + k, start + k * every, flags=flags) for k in range(count)]
 
 
+def unstamped(k, at):
+    return reading(5_100 + k, at, flags=("no_time",), values={"pm25": 7.0 + k % 5})
+
+
 @pytest.fixture
 def known():
     """Return a sensor that has sent numbered readings every 5 s for a while."""
@@ -149,6 +153,8 @@ def test_a_second_sender_ahead_of_the_numbers_is_found_before_it_stops(known, ah
         [r for k in range(9) for r in honest(5_100 + 900 * k, 900.0 * k, 30, 1.0)],
         [reading(None, 5.0 * k) for k in range(60)],
         [r for boot in range(9) for k in (0, 5, 6) for r in [reading(k, 4.0 * boot + k / 2)]],
+        [copy for k in range(60) for i in range(3) for copy in [unstamped(k, 60.0 * k + i / 3)]],
+        [unstamped(k - n, 5.0 * k + 3 * n) for k in range(99) for n in range(2 - (k % 9 > 0))],
     ],
     ids=[
         "overtaken",
@@ -167,6 +173,8 @@ def test_a_second_sender_ahead_of_the_numbers_is_found_before_it_stops(known, ah
         "offline again and again",
         "numbers no more",
         "starts anew within seconds, with gaps",
+        "three gateways without a clock",
+        "sent again after reconnections without a clock",
     ],
 )
 def test_what_honest_devices_do_is_not_found(known, stream):
