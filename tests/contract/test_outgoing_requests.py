@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import socket
 
 import pytest
+import requests
 
 from alerts.access.own_channels import OwnChannels, Subscription, encode_base64url
+from alerts.errors import TransientNotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.channels.reachability import find_unreachable
 from alerts.notify.channels.web_push import ServerKey, WebPush
@@ -238,3 +241,50 @@ async def test_no_more_of_an_answer_is_read_than_asked_for():
         assert found.body == b"x" * 100
         async with asyncio.timeout(60):
             await ended.wait()
+
+
+HEADERS = b"HTTP/1.1 200 OK\r\n"
+BOMB = gzip.compress(gzip.compress(bytes(10_000_000)))
+
+
+@over(
+    ("scheme", "head", "piece"),
+    [
+        ("json", HEADERS + b"\r\n", b"x" * 65_536),
+        ("json", HEADERS + b"\r\n", b"x"),
+        ("json", HEADERS, b"X-A: b\r\n"),
+        ("json", HEADERS + b"Content-Encoding: gzip, gzip\r\n\r\n" + BOMB, b""),
+        ("mailto", b"", b"220-x\r\n" * 8_192),
+        ("mailto", b"", b"220-x\r\n"),
+    ],
+    ids=["body", "slow body", "headers", "compressed", "greeting", "slow greeting"],
+)
+async def test_apprise_reads_no_endless_answer(scheme, head, piece, monkeypatch):
+    """An abandoned thread ends too, because it would fill the memory and delay other notices."""
+    ended, poured, read, real = asyncio.Event(), [0], [0], requests.Session.send
+
+    async def pour(_reader, writer):
+        writer.write(head)
+        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
+            while piece:
+                writer.write(piece)
+                poured[0] += len(piece)
+                await writer.drain()
+                await asyncio.sleep(0.02 if len(piece) < 100 else 0)
+        ended.set()
+
+    def send(*given, **more):
+        response = real(*given, **more)
+        read.append(len(response.content))
+        return response
+
+    monkeypatch.setattr(requests.Session, "send", send)
+    notifier = AppriseNotifier(NotifySettings(allow_private=True))
+    async with await asyncio.start_server(pour, "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        target = f"{scheme}://{address}/?from=p@h.example&to=a@h.example"
+        with contextlib.suppress(TransientNotifyError):
+            await notifier.send(Secret(target), RISING, timeout_s=1.0)
+        async with asyncio.timeout(30):
+            await ended.wait()
+    assert (poured[0] < 20_000_000, max(read) <= 65_536) == (True, True)

@@ -16,8 +16,9 @@ properties of Apprise:
 Only listed schemes are allowed. Apprise's libraries open the connections themselves, so an audit
 hook on ``socket.connect`` checks each address with the `Reach` of `storage.http_client`, but only
 in threads inside `_guard`. The hook sees the final address, so changed DNS answers and additional
-requests by a plug-in are checked too. The size of a response is not limited, and after the caller's
-timeout an abandoned send may continue. Behind an HTTP proxy, only the proxy's address is checked.
+requests by a plug-in are checked too. Behind an HTTP proxy, only the proxy's address is checked.
+In these threads, responses are read only up to `_MAX_RESPONSE_BYTES`, and nothing is read after the
+deadline: HTTP and mail libraries read a socket through `socket.SocketIO`.
 
 A service that accepts a text and a picture in one request gets both. If it refuses them, the text
 alone is sent in the same attempt. Other services get only the text.
@@ -28,16 +29,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import logging
 import re
+import socket
 import sys
 import threading
+import time
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import apprise
+import requests
 from apprise.attachment.memory import AttachMemory
 from apprise.utils.parse import parse_url
 
@@ -84,6 +89,8 @@ _WORKBOOK: Final = {
 """A report's attachment, sent in place of the picture."""
 _AT_ONCE: Final = 4
 """Maximum concurrent sends per provider through Apprise, including abandoned sends."""
+_MAX_RESPONSE_BYTES: Final = 65_536
+"""Longest response after decompression; the responses to one send may have four times as many."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -210,6 +217,10 @@ def _prepare_apprise() -> None:
     for name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.connection"):
         logging.getLogger(name).addFilter(lambda _record: _GUARD.reach is None)
     sys.addaudithook(_audit)
+    socket.SocketIO.readinto = _limit_reading(socket.SocketIO.readinto)  # type: ignore[method-assign]
+    requests.adapters.HTTPAdapter.build_response = _limit_response(  # type: ignore[method-assign]
+        requests.adapters.HTTPAdapter.build_response
+    )
 
 
 class _Guard(threading.local):
@@ -217,6 +228,8 @@ class _Guard(threading.local):
 
     reach: Reach | None = None
     refused = False
+    deadline = 0.0
+    unread_bytes = 0
 
 
 _GUARD: Final = _Guard()
@@ -226,9 +239,10 @@ class _ForbiddenAddressError(OSError): ...
 
 
 @contextlib.contextmanager
-def _guard(reach: Reach) -> Iterator[_Guard]:
-    """Check all connections of this thread, and record in the guard if one was refused."""
+def _guard(reach: Reach, timeout_s: float) -> Iterator[_Guard]:
+    """Check and limit this thread's connections, and record in the guard if one was refused."""
     _GUARD.reach, _GUARD.refused = reach, False
+    _GUARD.deadline, _GUARD.unread_bytes = time.monotonic() + timeout_s, 4 * _MAX_RESPONSE_BYTES
     try:
         yield _GUARD
     finally:
@@ -242,6 +256,33 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if not _GUARD.reach.permits(address[0] if isinstance(address, tuple) else None):
         _GUARD.refused = True
         raise _ForbiddenAddressError("address refused")
+    if time.monotonic() > _GUARD.deadline:
+        raise TimeoutError("timed out")
+
+
+def _limit_reading(read: Callable[..., int | None]) -> Callable[..., int | None]:
+    def readinto(file: socket.SocketIO, buffer: memoryview) -> int | None:
+        size = read(file, buffer)
+        if _GUARD.reach is not None:
+            _GUARD.unread_bytes -= size or 0
+            if time.monotonic() > _GUARD.deadline:
+                raise TimeoutError("timed out")
+            if _GUARD.unread_bytes < 0:
+                raise OSError("response too long")
+        return size
+
+    return readinto
+
+
+def _limit_response(build: Callable[..., requests.Response]) -> Callable[..., requests.Response]:
+    def build_response(*given: Any) -> requests.Response:
+        response = build(*given)
+        if _GUARD.reach is not None:
+            pieces = itertools.islice(response.iter_content(1024), _MAX_RESPONSE_BYTES // 1024)
+            response._content = b"".join(pieces)  # noqa: SLF001 - or `content` reads without limit
+        return response
+
+    return build_response
 
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
@@ -356,7 +397,8 @@ def _send(
                 content=picture, **(_WORKBOOK if is_report else _PICTURE)
             )
         )
-    with _guard(Reach(settings.allow_private, private_only=_is_plain(service, scheme))) as guard:
+    reach = Reach(settings.allow_private, private_only=_is_plain(service, scheme))
+    with _guard(reach, timeout_s) as guard:
         result = box.notify(
             body=body,
             title=title,
