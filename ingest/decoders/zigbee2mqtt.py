@@ -9,8 +9,9 @@ gets the flag `cached`, and never alerts, in these cases:
   last message. After a longer time, equal values count as new.
 
 The unit of ``voc`` (ppb or µg/m³) depends on device and version, so ``voc`` is used only if
-``bridge/devices`` gives the unit. If the bridge goes offline, so do all devices behind it. In
-attribute mode, a window joins the values into readings.
+``bridge/devices`` gives the unit. If the bridge goes offline, so do all devices behind it. Messages
+under ``<base topic>/bridge`` affect only devices under the same base topic. In attribute mode, a
+window joins the values into readings.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Context, make_gateway_states, make_state_reading, parse_stamp
+from ingest.decoding import Context, make_state_reading, parse_stamp
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_quantities
 from ingest.payloads import (
@@ -49,7 +50,8 @@ def decode(message: Message, context: Context) -> Readings:
     if not name:
         raise PayloadError(Reason.UNKNOWN_TOPIC, "the topic names no device")
     if name[0] == "bridge" or name[-2:-1] == ["bridge"]:
-        return _read_bridge(name[name.index("bridge") + 1 :], message, context)
+        base = [] if name[0] == "bridge" else name[:-2]
+        return _read_bridge(base, name[len(base) + 1 :], message, context)
     if name[-1:] == ["availability"] and len(name) > 1:
         return [make_state_reading(_make_id(name[:-1]), _read_state(message), message, context)]
     if not message.payload or name[-1] in ("set", "get"):
@@ -69,20 +71,24 @@ def _read_state(message: Message) -> str:
     return parse_state(decode_text(message.payload))
 
 
-def _read_bridge(rest: list[str], message: Message, context: Context) -> Readings:
+def _read_bridge(base: list[str], rest: list[str], message: Message, context: Context) -> Readings:
+    prefix = f"{_make_id(base)}:" if base else ""
     if rest == ["state"]:
-        word = _read_state(message)
-        for last in context.states.last.values():
-            if word == "online":
+        names, word = [_make_id([*(base or ["zigbee2mqtt"]), "bridge"])], _read_state(message)
+        for key, last in context.states.last.items():
+            if word == "online" and key.startswith(f"zigbee2mqtt {prefix}"):
                 last["fresh"] = False
-        return make_gateway_states(_BRIDGE, _BRIDGE, word, message, context)
+        if word == "offline":
+            behind = context.states.children.get(_BRIDGE, [])
+            names += [sensor for sensor in behind if sensor.startswith(prefix)]
+        return [make_state_reading(name, word, message, context) for name in names]
     if rest == ["devices"]:
         for device in as_list(load_json(message.payload, allow_descriptions(context.limits))):
-            _learn_device(as_dict(device), context)
+            _learn_device(prefix, as_dict(device), context)
     return []
 
 
-def _learn_device(device: dict[str, Any], context: Context) -> None:
+def _learn_device(prefix: str, device: dict[str, Any], context: Context) -> None:
     name = device.get("friendly_name")
     if type(name) is not str or not name:
         return
@@ -94,7 +100,7 @@ def _learn_device(device: dict[str, Any], context: Context) -> None:
             key = part.get("property")
             if type(key) is str and type(unit) is str and len(units) < 64:
                 units[key[:64]] = unit[:32]
-    sensor = make_sensor_id(name)
+    sensor = make_sensor_id(f"{prefix}{name}")
     context.states.units[f"zigbee2mqtt {sensor}"] = units
 
 
