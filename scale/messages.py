@@ -219,9 +219,9 @@ class Router:
         return readings + self._context.states.joiner.close(self._context.limits)
 
     def _is_about_many(self, topic: str, readings: Sequence[Reading]) -> bool:
-        """Return whether a message describes devices or reports that a gateway may be gone."""
+        """Return whether a message describes devices or reports that a gateway came or went."""
         if readings:
-            return all(reading.events == ("offline",) for reading in readings)
+            return all(r.events in (("offline",), ("online",)) for r in readings)
         return any(
             decoder.name == "ha_discovery"
             or any(matches_topic(pattern, topic) for pattern in decoder.descriptions)
