@@ -391,7 +391,7 @@ class AlertEngine:
             given = inputs.Detected(event, at, notifies=notifies)
         elif room is not None and event.kind in ROUTED and not event.explained_by:
             incident = repository.load_open(tx, event.kind, room.id)
-            answered = incident if incident and incident.is_answered_before(event.alerted) else None
+            answered = incident if incident and incident.is_answered_before(event) else None
             incident = None if answered else incident
             mute = self._build_late_mute(event, room, at) if late else None
             given = inputs.Detected(event, at, None, mute, notifies)

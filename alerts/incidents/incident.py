@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from alerts.duty.roster import build_labels
 from alerts.errors import FeedbackError
 from alerts.policy import LONG_S, Severity, grade
-from detection.events import KIND_NAMES, EventKind, EventPhase
+from detection.events import KIND_NAMES, EventKind, EventPhase, is_device_alarm
 from language.messages import Coded, Sentences, Words, defer, mark, write_clocks
 from storage.registry import Room
 
@@ -284,9 +284,14 @@ class Incident:
         """Return whether this person is the current responder."""
         return self.status is Status.ACKNOWLEDGED and self.acknowledged_by == person
 
-    def is_answered_before(self, alerted: float) -> bool:
-        """Return whether a verdict came before an alert, so that the alert opens a new incident."""
-        return self.answered_at is not None and self.answered_at < alerted
+    def is_answered_before(self, event: Event) -> bool:
+        """Return whether an event opens a new incident, because there is a verdict on this one.
+
+        If nobody responded in any round, our own detections open a new incident too, but a device's
+        alarms don't: some devices repeat them all night.
+        """
+        missed_at = None if is_device_alarm(event.model_version) else self.missed_at
+        return any(at is not None and at < event.alerted for at in (self.answered_at, missed_at))
 
     @property
     def awaits_arrival(self) -> bool:

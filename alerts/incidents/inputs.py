@@ -99,7 +99,7 @@ class Declined(Response):
 class Resolved(Response):
     """A person ended the incident, or the program did for the reason in `because`.
 
-    ``{"follows": ID}``: people had already answered, so a detection opened another incident.
+    ``{"follows": ID}``: after an answer or the last round, a detection opened another incident.
     ``{"because": "school_closed"}``: the school of the room closed.
     """
 

@@ -17,8 +17,9 @@ responded.
 Feedback is accepted at any time; the latest verdict counts, and all are kept. An arrival
 acknowledges an incident that nobody has acknowledged. Only the first arrival counts. It counts even
 after the incident ended by itself, if somebody acknowledged it before. After feedback, the next
-detection opens a new incident, and no cooldown mutes it. The responder is notified of detections
-that join an acknowledged incident.
+detection opens a new incident, and no cooldown mutes it. After the last round without a response,
+our next detection opens one too. The responder is notified of detections that join an acknowledged
+incident.
 
 An incident is muted if it opens during a cooldown or a silence, or if another incident explains it.
 If it is still in progress when the mute ends, people are notified then. After a room test that
@@ -375,7 +376,7 @@ def _on_resolved(incident: Incident, given: inputs.Resolved) -> Step:
     told: tuple[Effect, ...] = ()
     if given.because:
         record = Record(given.at, SYSTEM, Happened.RESOLVED, given.because)
-        if incident.acknowledged_at is None:
+        if incident.acknowledged_at is None and incident.missed_at is None:
             incident = replace(incident, suppressed_by=build_fact(Suppression.SCHOOL_CLOSED))
     elif _is_unanswered(incident):  # it counts as missed until someone reports what was found
         incident = replace(incident, missed_at=given.at)

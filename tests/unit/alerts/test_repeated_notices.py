@@ -11,6 +11,7 @@ from alerts.incidents import lifecycle
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
 from detection.events import EventKind, EventPhase
+from tests.support import alert_records
 from tests.support.timeline import Timeline
 
 VAPE, OFFLINE = EventKind.VAPE, EventKind.OFFLINE
@@ -33,13 +34,16 @@ def school(registry, monkeypatch):
 
 @pytest.fixture
 def say(school, make_event):
-    def speak(t, kind=VAPE, since=None, phase=EventPhase.ALERTED, sensor="s1"):
+    def speak(t, kind=VAPE, since=None, phase=EventPhase.ALERTED, sensor="s1", **more):
         at = school.start + t
         onset = school.start + (t if since is None else since)
         end = at if phase is EventPhase.ENDED else None
         school.push(
             t,
-            make_event(onset, sensor, kind=kind, phase=phase, end=end, time=at, confidence=1.0),
+            make_event(
+                *(onset, sensor),
+                **{"kind": kind, "phase": phase, "end": end, "time": at, "confidence": 1.0} | more,
+            ),
         )
 
     return speak
@@ -66,3 +70,22 @@ def test_a_sensor_that_comes_and_goes_is_notified_ever_more_rarely(school, say):
     assert len(opened) <= 6
     gaps = [b - a for a, b in pairwise(opened)]
     assert gaps == sorted(gaps)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("every_s", [290, 590])
+def test_what_nobody_answered_mutes_no_later_plume(school, say, every_s):
+    """A device's own alarm, forged all night, keeps an incident open. In the morning, vaping is
+    notified at once."""
+    alarm = {"model_version": "device-1-vendor_vape"}
+    for t in range(0, 8 * 3600, every_s):
+        say(t, **alarm)
+        say(t + every_s, since=t, phase=EventPhase.ENDED, **alarm)
+    plume = 7 * 3600
+    say(plume)
+    school.run(plume + 60, step=10.0)
+    opened = [h.at for h in school.received_notices if h.reason == "opened"]
+    assert opened[-1] == plume
+    assert len(opened) < 6
+    statuses = alert_records.incidents(school.db, "status")
+    assert statuses == ["resolved", "notified"]
