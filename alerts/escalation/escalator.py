@@ -11,6 +11,7 @@ The most recent responder for a room is paged first, with twice the time to resp
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -24,7 +25,7 @@ from alerts.duty.roster import Candidate, Ring
 from alerts.duty.timetable import format_clock
 from alerts.incidents import repository
 from alerts.incidents.history import Happened
-from alerts.incidents.incident import find_labels, find_place
+from alerts.incidents.incident import Status, find_labels, find_place
 from alerts.incidents.repository import find_lasting_mute
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 
 NOBODY: Final = Ring(RingName.NOBODY, ())
+_WARN_AGAIN_S: Final = 1800.0
+"""Seconds until the people on duty are warned again that a sensor is unreliable."""
 _MUTED_RECHECK_S: Final = 30.0
 """Seconds until a muted step is checked again."""
 
@@ -303,15 +306,26 @@ class Escalator:
         add_steps(tx, [replace(step, due_at=step.due_at + later_s) for step in rest])
 
     def warn_on_duty(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
-        """Warn the people on duty that vaping in a room may go undetected."""
+        """Warn the people on duty that vaping in a room may go undetected.
+
+        Unless somebody is responding, they are warned again every `_WARN_AGAIN_S`.
+        """
         labels = find_labels(incident, self._registry) | {"kind": EventKind.VAPE.value}
         rings = self._policy.plan_rings(labels, now)
         is_muted = incident.held_until is not None or find_lasting_mute(
             tx, incident, now, self._registry
         )
-        if rings and not is_muted:
-            self._notices.page(tx, incident, [c.person for c in rings[0].people], now)
-            repository.note(tx, incident.id, now, Happened.PAGED, **_list_asked(rings[0]))
+        if not rings or is_muted:
+            return
+        warned = outbox_rows.find_last_pages(tx, incident.id)
+        since = -math.inf if incident.status is Status.ACKNOWLEDGED else now - _WARN_AGAIN_S
+        asked = tuple(c for c in rings[0].people if warned.get(c.person, -math.inf) <= since)
+        for person in (candidate.person for candidate in asked):
+            again = int(now) if person in warned else 1
+            self._notices.page(tx, incident, [person], now, round_=again)
+        if asked:
+            ring = Ring(rings[0].name, asked)
+            repository.note(tx, incident.id, now, Happened.PAGED, **_list_asked(ring))
 
     def await_answer(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         """Schedule the responder's reminder, and the restart of the chain."""

@@ -157,6 +157,17 @@ def find_people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[st
     return [(r["person"], r["target"]) for r in rows]
 
 
+def find_last_pages(tx: sqlite3.Connection, incident: str) -> dict[str, float]:
+    """Return when each person was last paged, or that page was deferred."""
+    rows = tx.execute(
+        "SELECT person, max(at) FROM (SELECT person, created_at AS at FROM outbox"  # noqa: S608 - a constant
+        f" WHERE incident = ?1 AND {_REASON} = ?2 UNION ALL SELECT person, held_at"
+        " FROM held_notice WHERE incident = ?1) GROUP BY person",
+        (incident, NoticeReason.OPENED.value),
+    )
+    return dict(rows.fetchall())
+
+
 def cancel_unsent(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
     """Cancel notices that ask for a response or name the responder, unless they are being sent."""
     tx.execute("UPDATE outbox SET fallback_at = NULL WHERE incident = ?", (incident,))

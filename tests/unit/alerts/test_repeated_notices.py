@@ -10,7 +10,8 @@ from alerts.duty.roster import Receiver, Roster
 from alerts.incidents import lifecycle
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
-from detection.events import EventKind, EventPhase
+from detection.events import UNRELIABLE, EventKind, EventPhase
+from language.messages import build_fact
 from tests.support import alert_records
 from tests.support.timeline import Timeline
 
@@ -89,3 +90,16 @@ def test_what_nobody_answered_mutes_no_later_plume(school, say, every_s):
     assert len(opened) < 6
     statuses = alert_records.incidents(school.db, "status")
     assert statuses == ["resolved", "notified"]
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("detail", sorted(UNRELIABLE))
+def test_an_unanswered_second_sender_is_reported_again(school, say, detail):
+    """All night the findings go on. Whoever is on duty learns of them at least every half hour."""
+    for t in range(0, 6 * 3600, 300):
+        say(t, EventKind.INTEGRITY, details=(build_fact(detail),))
+        say(t + 300, EventKind.INTEGRITY, since=t, phase=EventPhase.ENDED)
+    school.run(6 * 3600, step=20.0)
+    opened = [h.at for h in school.received_notices if h.reason == "opened"]
+    assert opened[0] == 0
+    assert all(600 <= b - a <= 2100 for a, b in pairwise([*opened, 6 * 3600]))
