@@ -48,7 +48,7 @@ from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import set_up
 from storage.timeseries.resolution import QUARTER_HOUR, Retention
-from storage.timeseries.rollup import fold
+from storage.timeseries.rollup import update_averages
 from tests.support.influx import Influxd, influxql
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class School:
                     self._record(into, [entry.record for entry in read[0]])
         last = int(self.now // QUARTER_S)
         for quarter in range(last - 85 * 96, last, 96):
-            fold(InfluxHttp(settings), range(quarter, min(quarter + 96, last)))
+            update_averages(InfluxHttp(settings), range(quarter, min(quarter + 96, last)))
         with closing(connect(state, read_only=True)) as db:
             asked = "SELECT room FROM incident WHERE id = ?"
             (self.room,) = db.execute(asked, (incident,)).fetchone()

@@ -1,5 +1,6 @@
 """Test that links work, every page is in the navigation, and the link check finds faults."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -34,3 +35,8 @@ def test_lines_of_prose_are_short(page):
 def test_the_documentation_is_small():
     assert len(list((ROOT / "docs").glob("*.md"))) <= 30
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 60
+
+
+@pytest.mark.parametrize("name", ["make_gallery", "make_shots"])
+def test_the_pictures_can_be_taken_anew(name):
+    assert callable(importlib.import_module(f"docs.gallery.{name}").main)
