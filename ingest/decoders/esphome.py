@@ -55,9 +55,13 @@ def _read_status(levels: list[str], text: str, message: Message, context: Contex
 
 
 def _read_value(sensor: str, name: str, text: str, message: Message, context: Context) -> Readings:
-    meaning = _find_meaning(name, context.states.hints.get(message.topic))
+    hints = context.states.hints
+    hint = hints.get(message.topic)
+    meaning = find_meaning(name, hint or "")
     if meaning is None:
         return []
+    if hint is None:
+        hints[message.topic] = ""
     plain = parse_number(text)
     if plain is None:
         raise PayloadError(Reason.WRONG_TYPE, "a sensor's state is not a number")
@@ -66,8 +70,9 @@ def _read_value(sensor: str, name: str, text: str, message: Message, context: Co
     return context.join(sensor, message, raw)
 
 
-def _find_meaning(name: str, hint: str | None) -> Meaning | None:
-    if name == "voc_raw" and hint in (None, "ticks"):
+def find_meaning(name: str, hint: str) -> Meaning | None:
+    """Return what an object's values mean; `hint` is the unit from discovery, or empty."""
+    if name == "voc_raw" and hint in ("", "ticks"):
         return Meaning("voc_raw", 1, 0)
     count = _COUNT.search(name.lower())
     if count is None:

@@ -1,8 +1,9 @@
 """Home Assistant discovery: the units of the values on ESPHome's state topics.
 
 ``homeassistant/<component>/[<node>/]<object>/config`` carries retained JSON with long or
-abbreviated keys; an empty payload deletes it. Templates are ignored. `decode` returns no readings,
-but remembers the unit of the state topic for `ingest.decoders.esphome`.
+abbreviated keys; an empty payload deletes it. Templates are ignored. `decode` remembers the unit of
+the state topic for `ingest.decoders.esphome`. A unit that changes how a known sensor's values are
+read is a tamper event.
 
 A sensor's account can write any payload to ``homeassistant/+/<its name>/+/config``. So a unit is
 accepted only for the state topic that ESPHome uses with this discovery topic
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ingest.decoders import esphome
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_unit
 from ingest.payloads import as_text, load_object
+from ingest.validation import make_sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoding import Context
@@ -23,17 +26,25 @@ if TYPE_CHECKING:
 
 
 def decode(message: Message, context: Context) -> Readings:
-    """Remember the unit of a state topic; return no readings."""
+    """Remember the unit of a state topic; return a tamper event if the topic's values change."""
     hints, own = context.states.hints, _derive_state_topic(message.topic)
+    before = hints.get(own)
     content = load_object(message.payload, context.limits) if message.payload else {}
     unit = ""
     if content and find_state_topic(content) == own:
         unit = as_text(content.get("unit_of_measurement", content.get("unit_of_meas"))).strip()
-    if not unit or find_unit(unit) is None:
-        hints.pop(own, None)
-    else:
+    unit = unit if find_unit(unit) else ""
+    if before is not None or unit:
         hints[own] = unit
-    return []
+    # With no unit so far, a retained message is the device's own, received after its first value.
+    if before is None or (not before and message.retained):
+        return []
+    _, component, node, name, _ = message.topic.split("/")
+    known = esphome.find_meaning(name, before) if component == "sensor" else None
+    new = esphome.find_meaning(name, unit)
+    if known is None or (new is not None and new[:3] == known[:3]):
+        return []
+    return [context.validate(make_sensor_id(node), message, {}, events=("tamper",))]
 
 
 def find_state_topic(content: dict[str, Any]) -> str:
