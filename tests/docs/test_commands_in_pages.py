@@ -1,13 +1,18 @@
-"""Test that every `plumewatch ...` in the docs is a valid command with valid options."""
+"""Test that every `plumewatch ...` in the docs is a valid command, and that a new one works."""
 
+import json
 import re
 import shlex
+import textwrap
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from docs.site import links
+from plumewatch.cli import sensors
 from plumewatch.cli.main import app
+from plumewatch.cli.setup.site_files import STARTER
 
 ROOT = typer.main.get_command(app)
 WRITTEN = [page for page in links.list_pages() if page.name not in {"commands.md", "CHANGELOG.md"}]
@@ -43,3 +48,16 @@ def faults(words):
 def test_commands(page):
     found = [faults(words) for words in typed(page.read_text(encoding="utf-8"))]
     assert [output for output in found if output] == []
+
+
+def test_the_recipe_for_a_command(tmp_path):
+    (recipe,) = (page for page in links.list_pages() if page.name == "CONTRIBUTING.md")
+    text = recipe.read_text(encoding="utf-8").partition("## Add a command")[2]
+    (code,) = re.findall(r"```python\n(.*?)```", text.partition("\n## ")[0], re.DOTALL)
+    names = vars(sensors) | {"app": typer.Typer()}
+    exec(textwrap.dedent(code), names)  # noqa: S102
+    config = tmp_path / "plumewatch.toml"
+    config.write_text(STARTER)
+    result = CliRunner().invoke(names["app"], ["--config", str(config), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output.splitlines()[0])["sensors"] == 1
