@@ -156,6 +156,9 @@ def test_a_broker_with_tls_to_which_anybody_publishes(tmp_path, capsys):
         conf = folder / "broker/mosquitto.conf"
         assert conf.read_text().count("\nuse_username_as_clientid true\n") == 1
         assert conf.read_text().count("\nmax_connections ") == 2
+        assert f"\nlistener {config.broker.port} 127.0.0.1\n" in conf.read_text()
+        assert (config.broker.host, config.broker.port) == ("127.0.0.1", broker.port + 1)
+        assert "firewall" not in conf.read_text() + printed.out
         conf.write_text(re.sub(r"certfile .*\nkeyfile .*\n", pair, conf.read_text()))
         installed(broker, folder)
         check = plumewatch("check", "--config", folder / "plumewatch.toml")
@@ -427,6 +430,8 @@ def test_the_shipped_settings_are_those_that_are_written():
     shipped = settings(SHIPPED.read_text())
     made["max_queued_bytes"] = shipped["max_queued_bytes"]
     assert made == shipped
+    remote = build_mosquitto_conf("/etc/mosquitto", 8883, 1_000_000, tls=True, local=False)
+    assert "--dport 8884 ! -s ADDRESS-OF-THE-SERVICE -j REJECT\nlistener 8884\n" in remote
 
 
 @pytest.mark.needs("openssl")

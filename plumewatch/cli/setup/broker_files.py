@@ -10,6 +10,7 @@ import base64
 import hashlib
 import re
 import secrets
+import socket
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -113,6 +114,17 @@ pattern write plumewatch/v1/%u/status
 """
 
 
+def is_this_machine(host: str) -> bool:
+    """Return whether a host name or address belongs to this machine."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
+
+
 def choose_service_port(port: int, *, tls: bool) -> int:
     """Return the port of the service's listener; with `tls`, devices use another one."""
     if not tls:
@@ -120,13 +132,29 @@ def choose_service_port(port: int, *, tls: bool) -> int:
     return port + 1 if port < _LAST_PORT else port - 1
 
 
-def build_mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) -> str:
+def build_mosquitto_conf(
+    folder: str, port: int, queued: int, *, tls: bool = False, local: bool = True
+) -> str:
     """Return the broker's configuration; its passwords and permissions are in `folder`.
 
-    With `tls`, devices and the service each have a listener on the network; without, both share one
-    on loopback.
+    Without `tls`, devices and the service share a listener on loopback. With `tls`, devices have
+    one on the network, and the service another: on loopback if it runs on the broker's machine
+    (`local`). The service uses several client ids, so its listener can't set them to the account's
+    name, and a device that reached it could take over other sessions.
     """
     if tls:
+        own = choose_service_port(port, tls=tls)
+        service = f"""# For the service, on this machine.
+listener {own} 127.0.0.1
+max_connections 100"""
+        if not local:
+            service = f"""# Only for the service: clients choose their ids here. Block all others:
+#   iptables -A INPUT -p tcp --dport {own} ! -s ADDRESS-OF-THE-SERVICE -j REJECT
+listener {own}
+certfile /etc/mosquitto/certs/server.pem
+keyfile /etc/mosquitto/certs/server.key
+tls_version tlsv1.2
+max_connections 100"""
         listener = f"""# Enter the certfile and keyfile that the broker has used so far.
 listener {port}
 certfile /etc/mosquitto/certs/server.pem
@@ -134,12 +162,7 @@ keyfile /etc/mosquitto/certs/server.key
 tls_version tlsv1.2
 max_connections 450
 use_username_as_clientid true
-# For the service, which connects with several client ids. A firewall may block it for others.
-listener {choose_service_port(port, tls=tls)}
-certfile /etc/mosquitto/certs/server.pem
-keyfile /etc/mosquitto/certs/server.key
-tls_version tlsv1.2
-max_connections 100"""
+{service}"""
     else:
         listener = f"""listener {port} 127.0.0.1
 max_connections 450

@@ -37,6 +37,7 @@ from plumewatch.cli.setup.answers import (
     parse_staff,
     read_answers,
 )
+from plumewatch.cli.setup.broker_files import is_this_machine
 from plumewatch.cli.setup.discovery import check_connection, discover, listen
 from plumewatch.cli.setup.influx import READER, TOKEN, prepare
 from plumewatch.cli.setup.rooms import Place, find_room_ids
@@ -395,8 +396,10 @@ def _finish(path: Path, answers: Answers) -> int:
     config = Site.load(path).config
     if answers.test_notice and config.staff:
         send_test_notices(config)
-    _, _, tls = parse_address(answers.broker)
+    host, _, tls = parse_address(answers.broker)
     not_yet = ("broker", "broker certificate") if tls else ()  # its listener does not exist yet
     code = run_check(path, not_yet=not_yet)
-    echo(describe_next_steps(path.parent, answers.broker_folder.rstrip("/"), tls=tls))
+    needs_firewall = tls and not is_this_machine(host)
+    broker = answers.broker_folder.rstrip("/")
+    echo(describe_next_steps(path.parent, broker, tls=tls, needs_firewall=needs_firewall))
     return DONE if code == DONE else UNREACHABLE

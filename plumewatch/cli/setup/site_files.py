@@ -129,7 +129,7 @@ def build_files(
     files = SiteFiles()
     service = answers.username or broker_files.SERVICE
     sensors = [discovery.sensors[name] for name in places]
-    _, port, tls = parse_address(answers.broker)
+    host, port, tls = parse_address(answers.broker)
     rate = sum(sensor.messages_per_report / _choose_interval_s(sensor) for sensor in sensors)
     queued = min(max(round(rate * _DAY_S * 1.5), _MIN_QUEUE), _MAX_QUEUE)
     accounts = broker_files.name_accounts(places, service)
@@ -144,7 +144,11 @@ def build_files(
     files.secret["broker/plumewatch-acl"] = broker_files.build_acl(sensors, accounts, service)
     files.secret["secrets/device-passwords.csv"] = "\n".join(rows) + "\n"
     files.plain["broker/mosquitto.conf"] = broker_files.build_mosquitto_conf(
-        answers.broker_folder.rstrip("/"), port, queued, tls=tls
+        answers.broker_folder.rstrip("/"),
+        port,
+        queued,
+        tls=tls,
+        local=broker_files.is_this_machine(host),
     )
     parts = [_build_head(answers, service, queued, data_dir)]
     if influx:
@@ -215,6 +219,10 @@ def build_entry(sensor: DiscoveredSensor, room: str) -> dict[str, object]:
 
 def _build_head(answers: Answers, service: str, queued: int, data_dir: str) -> str:
     host, port, tls = parse_address(answers.broker)
+    own_port = broker_files.choose_service_port(port, tls=tls)
+    uses_tls = tls
+    if tls and broker_files.is_this_machine(host):
+        host, uses_tls = "127.0.0.1", False
     is_private = any(_is_private(person.url) for person in answers.staff)
     return "\n".join(
         (
@@ -222,12 +230,12 @@ def _build_head(answers: Answers, service: str, queued: int, data_dir: str) -> s
             format_block(
                 "[broker]",
                 host=host,
-                port=broker_files.choose_service_port(port, tls=tls),
+                port=own_port,
                 username=service,
                 password_file="secrets/broker-password",  # noqa: S106 - a path
                 max_queued_messages=queued,
-                tls=tls or None,
-                ca_file=answers.ca_file and str(answers.ca_file),
+                tls=uses_tls or None,
+                ca_file=str(answers.ca_file) if uses_tls and answers.ca_file else None,
             ),
             format_block("[web]", public_url=answers.public_url) if answers.public_url else "",
             format_block("[alerts]", allow_private_targets=True) if is_private else "",
@@ -266,12 +274,16 @@ def _build_staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
         yield format_block("[[staff]]", id=key, name=person.name, role=person.role) + notify + "\n"
 
 
-def describe_next_steps(folder: Path, broker: str, *, tls: bool) -> str:
+def describe_next_steps(folder: Path, broker: str, *, tls: bool, needs_firewall: bool) -> str:
     """Describe the remaining manual steps; `broker` is the folder of the broker's configuration."""
+    firewall = (
+        "\nBlock the service's listener for all other machines: mosquitto.conf has the command."
+    )
     first = (
         f"""first enter the
 certfile and keyfile that it has used so far into {folder}/broker/mosquitto.conf. From then on
-only the accounts written here are known; other users of the broker need accounts of their own."""
+only the accounts written here are known; other users of the broker need accounts of their own.\
+{firewall * needs_firewall}"""
         if tls
         else """from then on
 it listens only on that machine, and only the accounts written here are known. Sensors on the
