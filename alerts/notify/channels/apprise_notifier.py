@@ -302,6 +302,9 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
     banned = sorted(_BANNED_OPTIONS & options.keys())
     if banned:
         details.append(f"options that are not allowed: {', '.join(banned)}")
+    server = re.split("[/?]", url.partition("://")[2])[0]
+    if server.count("@") > 1 or re.search(r"[#\\\s]", server):  # parsers disagree on the server
+        details.append("a #, \\, space or second @ before the path; write %23, %5C, %20, %40")
     service = _build_service(url)
     if service is None:
         details.append(f"not a complete {scheme} address")
