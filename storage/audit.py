@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 COMPONENT: Final = "audit"
+PROGRAM_IDS: Final = frozenset({"plumewatch", "service", "unknown"})
+"""Actors of entries and of incident histories that no person may have as an id."""
 _LONGEST: Final = 4000
 SCRIPTS: Final = load_scripts(__package__, COMPONENT)
 

@@ -16,6 +16,7 @@ from alerts.incidents.free_text import clean_text
 from alerts.page.config_file import Edit
 from language.messages import _, write_clocks, write_date
 from language.plain_text import make_id
+from storage.audit import PROGRAM_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -156,9 +157,9 @@ class Form:
     ) -> list[Edit]:
         """Return the changes to the file for the submitted values.
 
-        A new id differs from the ids and names of `known` entries.
+        A new id differs from the ids and names of `known` entries, and from `PROGRAM_IDS`.
         """
-        taken = {str(e.get(key)).casefold() for e in known for key in ("id", "name")}
+        taken = {str(e.get(key)).casefold() for e in known for key in ("id", "name")} | PROGRAM_IDS
         if index is not None:
             old = tree[self.section][index]
             changed = self.merge_entry(old, typed)

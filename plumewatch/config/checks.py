@@ -19,6 +19,7 @@ from plumewatch.config.duty_checks import find_duty_faults
 from plumewatch.config.faults import ConfigFault, find_unknown, list_some
 from plumewatch.config.sections.staff import SITE
 from plumewatch.config.sites import ALL as ALL_SITES
+from storage.audit import PROGRAM_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -102,6 +103,8 @@ def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:
             if several and not entry.site and section in ("room", "zone"):
                 yield ConfigFault(f"{path}.site", "missing", what % {"known": list_some(known)})
     for path, person in draft.iterate_tables("staff", config.staff):
+        if (person.id or "").casefold() in PROGRAM_IDS:
+            yield ConfigFault(f"{path}.id", repr(person.id), "must be another; Plumewatch uses it")
         own = {*person.sites} - {ALL_SITES}
         yield from find_unknown(f"{path}.sites", own, known, what, names=names)
         if several and not person.sites:

@@ -21,6 +21,7 @@ from plumewatch.cli.setup.rooms import find_room_ids, guess_place, parse_place
 from plumewatch.config.faults import list_known
 from plumewatch.config.load import parse
 from plumewatch.errors import UsageError
+from storage.audit import PROGRAM_IDS
 from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ def _choose_interval_s(sensor: DiscoveredSensor) -> float:
 
 
 def _build_staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
-    keys: set[str] = set()
+    keys = set(PROGRAM_IDS)
     for person in answers.staff:
         key = make_id([person.name], keys, "person")
         keys.add(key)

@@ -93,6 +93,13 @@ async def test_an_invite_link_lets_its_person_choose_a_password_once(known, capl
     assert (await page.sign_in("b-principal", NEW)).status_code == 303
 
 
+@pytest.mark.parametrize("name", ["Service", "plumewatch", "Unknown"])
+async def test_nobody_gets_an_id_of_the_program(known, name):
+    page, add = known
+    await add(name)
+    assert tree(page)["staff"][-1]["id"] == f"{name.lower()}-2"
+
+
 @pytest.mark.parametrize("ended", ["expired", "newer", "signed out", "removed", "guessed"])
 async def test_an_invite_link_that_has_ended_opens_nothing(known, ended):
     page, add = known

@@ -103,6 +103,10 @@ def test_figures_of_all_schools_count_each_by_its_own_days():
     [
         (('sites = ["south"]', 'sites = ["sout"]'), "[[staff]] south-ap: sites: 'sout'"),
         (('name = "South High"', 'name = "north high"'), "[[site]] south: name: 'north high' is"),
+        (
+            ('id = "south-ap"', 'id = "Service"'),
+            "[[staff]] Service: id: 'Service': must be",
+        ),
         (('id = "south"', 'id = ".."'), "[[site]] ..: id: '..': must be letters, digits"),
         (('id = "south"', 'id = "north"'), "[[site]] north: id: 'north' is already used by"),
         (('floor = "2"\nsite = "south"', ""), "[[room]] south-boys: site: missing"),
