@@ -12,6 +12,7 @@ import msgspec
 
 from ingest.errors import DecodeError, PayloadError, Reason
 from ingest.payloads import decode_text, parse_state
+from ingest.sensor_names import SensorNames
 from ingest.validation import Limits, Message, Readings, build_reading, fold_id, parse_time
 from storage.registry import Registry
 
@@ -209,6 +210,7 @@ class Context:
 
     `zone`: time zone of devices that send local time without an offset.
     `zones`: time zones of sensors at other sites, by sensor id as returned by `fold_id`.
+    `names`: names of the sensors for which only the topics that name them may report.
     `limits`: limits on messages and times.
     `registry`: registered sensors. A sensor's `model` selects the codec if a frame's bytes do not
     identify one.
@@ -220,6 +222,7 @@ class Context:
     registry: Registry = field(default_factory=Registry)
     states: States = field(default_factory=States)
     zones: Mapping[str, tzinfo] = field(default_factory=dict)
+    names: SensorNames = field(default_factory=SensorNames)
 
     def find_zone(self, sensor: str) -> tzinfo:
         """Return the time zone in which a sensor sends local time."""

@@ -20,7 +20,6 @@ or `Intake.flush` closes the window. A crash loses the values in an open window.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -33,8 +32,9 @@ from ingest.decoders import DECODERS, Routes
 from ingest.decoding import Bounded, Context, States
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, to_one_line
 from ingest.integrity import FINDINGS, Floods, Integrity, ReadingCounts
+from ingest.sensor_names import SensorNames
 from ingest.topics import matches_topic
-from ingest.validation import Message, check_size, check_topic, fold_id, is_usable
+from ingest.validation import Message, check_size, check_topic, is_usable
 from storage.journal import DeadLetter
 from storage.registry import Quarantined
 
@@ -143,13 +143,10 @@ class Intake:
         skew = self.config.context.limits.max_skew_s
         self._recent = RecentReadings(self.config.dedupe_window, max_skew_s=skew)
         sensors = self._registered = self.config.context.registry.sensors
-        folded = {fold_id(name): name for name in reversed(tuple(sensors))}
-        self._names: dict[str, str] = {
-            **folded,
-            **{fold_id(alias): target for alias, target in self.config.aliases.items()},
-            **{name: name for name in sensors},
-            **self.config.aliases,
-        }
+        names = SensorNames(sensors, self.config.aliases)
+        self._names, self._resolve = names.exact, names.find
+        context = self.config.context
+        self._context = context if context.names.exact else replace(context, names=names)
         self._floods = Floods()
         self._topics: dict[str, tuple[Decoder, ...]] = {}
         self._routes = Routes(
@@ -226,7 +223,8 @@ class Intake:
             readers = self.find_decoders(message.topic)
         read_by: list[str] = []
         try:
-            readings = self._decode(message, readers, decoder, read_by)
+            context = self._context if permits is None else self.config.context
+            readings = self._decode(message, readers, decoder, read_by, context)
             if permits is not None:
                 self._check_sender(readings, permits)
         except DecodeError as error:
@@ -283,9 +281,13 @@ class Intake:
             self.reading_counts.add_flooded(sensor)
 
     def _decode(
-        self, message: Message, readers: tuple[Decoder, ...], decoder: str, read_by: list[str]
+        self,
+        message: Message,
+        readers: tuple[Decoder, ...],
+        decoder: str,
+        read_by: list[str],
+        context: Context,
     ) -> list[Reading]:
-        context = self.config.context
         if decoder or not readers:
             check_topic(message.topic, context.limits)
             readers = find_candidates(message.topic, decoder, self._routes)
@@ -373,16 +375,6 @@ class Intake:
     def _find_name_in(self, topic: str) -> str | None:
         levels = topic.split("/", 16)
         return next((known for level in levels if (known := self._names.get(level))), None)
-
-    def _resolve(self, sensor: str) -> str | None:
-        """Return the registered name of a sensor; part `hall:2` of `hall` is never `hall-2`."""
-        known = self._names.get(sensor)
-        if known is not None:
-            return known
-        owners = (sensor[: mark.start()] for mark in re.finditer(":", sensor))
-        if any(fold_id(owner) in self._names for owner in owners):
-            return None
-        return self._names.get(fold_id(sensor))
 
     def _check_sender(
         self, readings: Iterable[Reading], permits: Callable[[str, str | None], bool]

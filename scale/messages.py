@@ -26,6 +26,7 @@ from ingest.decoders import Routes
 from ingest.decoding import States
 from ingest.intake import Intake, decode_message
 from ingest.integrity import FINDINGS
+from ingest.sensor_names import SensorNames
 from ingest.topics import matches_topic
 from ingest.validation import Message, fold_id
 from scale.history import SCHEMA, build_frame, place_reading
@@ -84,7 +85,9 @@ class MessageSource:
     @cached_property
     def config(self) -> IntakeConfig:
         """The configuration of the intake, built once per worker."""
-        return self._intake()
+        config = self._intake()
+        names = SensorNames(config.context.registry.sensors, config.aliases)
+        return replace(config, context=replace(config.context, names=names))
 
     @cached_property
     def router(self) -> Router:

@@ -27,9 +27,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import Decoder
-from ingest.errors import DecodeError, PayloadError, Reason
+from ingest.errors import PayloadError, Reason
+from ingest.sensor_names import MAX_LEVELS, clean_name
 from ingest.topics import TopicFilter, covers, matches_topic
-from ingest.validation import fold_id, make_sensor_id
+from ingest.validation import fold_id
 from storage.registry import Registry
 
 if TYPE_CHECKING:
@@ -124,9 +125,6 @@ def list_filters(names: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> tup
     return tuple(f for f in filters if not any(covers(o, f) for o in filters if o != f))
 
 
-_MAX_LEVELS: Final = 16
-
-
 class Routes:
     """Find the decoders for a topic in the registry, mappings, routes and ``decoders.toml``."""
 
@@ -183,11 +181,11 @@ class Routes:
         return listed is None or (not decoder.topics and listed.name != "ha_discovery")
 
     def _find_own(self, topic: str) -> Decoder | None:
-        levels = [_clean_name(level) for level in topic.split("/")]
+        levels = [clean_name(level) for level in topic.split("/")]
         for level in levels:
             if level and fold_id(level) in self._folded:
                 return self._folded[fold_id(level)]
-        if len(levels) > _MAX_LEVELS:
+        if len(levels) > MAX_LEVELS:
             return None
         for start in range(len(levels)):
             for end in range(start + 2, len(levels) + 1):
@@ -199,10 +197,3 @@ class Routes:
 
 def _matches(decoder: Decoder, topic: str) -> bool:
     return any(matches_topic(pattern, topic) for pattern in decoder.topics)
-
-
-def _clean_name(level: str) -> str:
-    try:
-        return make_sensor_id(level)
-    except DecodeError:
-        return ""

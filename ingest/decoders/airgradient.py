@@ -58,6 +58,7 @@ def decode(message: Message, context: Context) -> Readings:
     """Decode one message of an AirGradient monitor."""
     content = load_object(message.payload, context.limits)
     sensor = _find_sensor(message.topic, content)
+    context.names.check_sender(sensor, message.topic)
     raw = _read_values(content)
     channels = content.get("channels")
     if type(channels) is dict:

@@ -130,6 +130,7 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
     named = next((lower[k] for k in _IDENTITY if type(lower.get(k)) is str and lower[k]), None)
     when = next((lower[k] for k in _TIME if lower.get(k) is not None), None)
     sensor = make_sensor_id(_find_name(message.topic, context) if named is None else named)
+    context.names.check_sender(sensor, message.topic)
     units = find_units(flat)
     raw = find_quantities(flat, units)
     tampered = lower.get("tamper") is True

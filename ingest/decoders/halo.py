@@ -77,6 +77,7 @@ def decode(message: Message, context: Context) -> Readings:
     values = {ours: value for ours, value in sent.items() if parse_number(value) is not None}
     named = parts.get("mac") or parts.get("name")
     sensor = make_sensor_id(named or message.topic)
+    context.names.check_sender(sensor, message.topic)
     stamp = _find_time(sensor, parts, message, context)
     events = _find_events(parts, content, has_values=bool(sent))
     flags = [UNREAD] if len(values) < len(sent) else []

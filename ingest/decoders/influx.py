@@ -100,6 +100,7 @@ def decode(message: Message, context: Context) -> Readings:
         events = ("tamper",) if point.fields.get("tamper") is True else ()
         if raw or events:
             sensor, stamp = make_sensor_id(name), parse_stamp(point.timestamp, message)
+            context.names.check_sender(sensor, message.topic)
             readings.append(context.validate(sensor, message, raw, stamp, events=events))
     if not readings:
         raise PayloadError(Reason.NO_MEASUREMENT, "no field is a known quantity")

@@ -140,6 +140,7 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
     named = content.get("sensor")
     if named is not None:
         named = make_sensor_id(named)
+        context.names.check_sender(named, message.topic)
         if sensor:
             check_same_device(named, sensor)
     events, more = _find_events(content.get("events"))

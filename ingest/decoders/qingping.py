@@ -25,6 +25,7 @@ def decode(message: Message, context: Context) -> Readings:
     """Decode one message."""
     content = load_object(message.payload, context.limits)
     sensor = _find_sensor(message.topic, content)
+    context.names.check_sender(sensor, message.topic)
     kind = str(content.get("type"))[:8]
     if kind == "13":
         return [context.validate(sensor, message, {}, events=("online",))]

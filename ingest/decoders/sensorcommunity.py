@@ -36,6 +36,7 @@ def decode(message: Message, context: Context) -> Readings:
     values = _read_values(content)
     named = next((content[k] for k in _IDENTITY if k in content), None)
     station = make_sensor_id(str(named)[:128] if named is not None else message.topic)
+    context.names.check_sender(station, message.topic)
     age = parse_number(content.get("age"))
     usable = age is not None and 0 <= age <= 86_400
     stamp = message.received - age if usable and age is not None else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ingest.decoding import Context, parse_stamp, read_state
+from ingest.decoding import Context, check_same_device, parse_stamp, read_state
 from ingest.payloads import as_dict, as_text, load_object
 from ingest.validation import Message, Readings, make_sensor_id
 
@@ -35,15 +35,22 @@ def decode(message: Message, context: Context) -> Readings:
         raw.update(_read_component(name, as_dict(part)))
     if not raw:
         return []
-    source = as_text(content.get("src")) or "/".join(levels[:-2]) or message.topic
+    place = "/".join(levels[:-2])
+    sensor = _make_id(as_text(content.get("src")) or place or message.topic)
+    if _has_mac(place):
+        check_same_device(sensor, _make_id(place))
+    context.names.check_sender(sensor, message.topic)
     stamp = parse_stamp(params.get("ts"), message)
-    return [context.validate(_make_id(source), message, raw, stamp)]
+    return [context.validate(sensor, message, raw, stamp)]
+
+
+def _has_mac(name: str) -> bool:
+    tail = name.rpartition("-")[2]
+    return len(tail) == 12 and all(c in "0123456789abcdefABCDEF" for c in tail)
 
 
 def _make_id(name: str) -> str:
-    tail = name.rpartition("-")[2]
-    is_mac = len(tail) == 12 and all(c in "0123456789abcdefABCDEF" for c in tail)
-    return tail.upper() if is_mac else make_sensor_id(name)
+    return name.rpartition("-")[2].upper() if _has_mac(name) else make_sensor_id(name)
 
 
 def _read_component(name: str, part: dict[str, Any]) -> dict[str, object]:

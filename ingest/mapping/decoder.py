@@ -159,6 +159,7 @@ class _Field:
 class _Name:
     def __init__(self, parts: Sequence[IdentityConfig]) -> None:
         self._parts = [(part, compile_source(part)) for part in parts]
+        self.is_sent = not all(p.topic or p.fixed or p.capture not in (None, "key") for p in parts)
 
     def find(self, view: View, topic: str) -> str:
         """Return the sensor's name, or an empty string if a part is absent or null.
@@ -269,7 +270,7 @@ class _Mapped:
 
     def _read_device(self, view: View, message: Message, context: Context) -> Readings:
         flags = [flag for flag, holds in self._flags if holds(view)]
-        sensor = self._find_sensor(view, message.topic)
+        sensor = self._find_sensor(view, message.topic, context)
         stamp = self._find_time(view, message, context, sensor)
         raw = self._measure(view)
         events, faults = self._find_events(view)
@@ -309,9 +310,11 @@ class _Mapped:
                 raw[quantity] = value
         return raw
 
-    def _find_sensor(self, view: View, topic: str) -> str:
+    def _find_sensor(self, view: View, topic: str, context: Context) -> str:
         for name in self._names:
             sensor = name.find(view, topic)
+            if sensor and name.is_sent:
+                context.names.check_sender(sensor, topic)
             if sensor:
                 return sensor
         raise PayloadError(Reason.BAD_ID, "no device name where the mapping expects one")

@@ -26,9 +26,10 @@ from ingest import decoders
 from ingest.decoders import DECODERS, FORMATS, find_decoder, list_filters
 from ingest.decoding import Context
 from ingest.errors import DecodeError
-from ingest.intake import decode_message
+from ingest.intake import Intake, IntakeConfig, decode_message
 from ingest.topics import matches_topic
 from ingest.validation import Message
+from storage.registry import Registry, Room, Sensor
 from tests.support.fuzz import check, read_or_refuse
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "decoders"
@@ -164,6 +165,23 @@ def test_golden(name, case):
         for w in case["readings"]
     ]
     assert got == want
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("topic", ["air/A2", "air/a2/{sensor}"])
+def test_only_its_own_topic_reports_for_a_registered_sensor(name, topic):
+    """A payload that names another registered sensor is refused where a topic names a sensor."""
+    by_level = {"zigbee2mqtt", "sparkplug", "ruuvi"} if "{" in topic else set()  # gateway's devices
+    for case in load(name):
+        sensors = {r["sensor"] for r in case.get("readings", [])}
+        room = Room("r", "Room", "2", "North", "School")
+        registry = Registry.build([room], [Sensor(s, "r") for s in {"a2", *sensors}])
+        for sensor in sensors:
+            intake = Intake(IntakeConfig(Context(registry=registry)))
+            sent = Message(topic.format(sensor=sensor), payload_of(case), RECEIVED)
+            outcome = intake.on_message(sent, name)
+            found = {r.sensor for r in (*outcome.readings, *intake.flush())}
+            assert found.isdisjoint(sensors) or name in by_level, (case["case"], outcome)
 
 
 @pytest.mark.parametrize("name", DECODERS)

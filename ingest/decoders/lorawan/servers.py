@@ -258,7 +258,9 @@ def decode_chirpstack(message: Message, context: Context) -> Readings:
         return _read_uplink(_parse_eui(levels[3]), {}, _BARE, None, message, context)
     content = load_object(message.payload, context.limits)
     device = as_dict(content.get("deviceInfo"))
-    sensor = _find_chirpstack_id(device, levels[3] if placed else message.topic, placed=placed)
+    place = levels[3] if placed else message.topic
+    sensor = _find_chirpstack_id(device, place, placed=placed)
+    context.names.check_sender(sensor, place)
     if event in ("txack", "location", "integration"):
         return []
     stamp, skewed = _find_chirpstack_time(content, message, context)
@@ -323,7 +325,9 @@ def decode_tts(message: Message, context: Context) -> Readings:
         return _read_uplink(make_sensor_id(levels[3]), {}, _BARE, None, message, context)
     content = load_object(message.payload, context.limits)
     ids = as_dict(content.get("end_device_ids"))
-    sensor = _find_tts_id(ids, levels[3] if placed else message.topic, placed=placed)
+    place = levels[3] if placed else message.topic
+    sensor = _find_tts_id(ids, place, placed=placed)
+    context.names.check_sender(sensor, place)
     if kind not in ("up", "join"):
         return []
     uplink = as_dict(content.get("uplink_message"))
@@ -375,6 +379,7 @@ def decode_loriot(message: Message, context: Context) -> Readings:
     if type(command) is not str:
         raise PayloadError(Reason.WRONG_TYPE, "not a LORIOT message: cmd is missing")
     sensor = _parse_eui(content.get("EUI"))
+    context.names.check_sender(sensor, message.topic)
     if command not in ("rx", "gw"):
         return []
     flags = ("history",) if content.get("offline") is True else ()
@@ -393,8 +398,8 @@ def decode_milesight_gateway(message: Message, context: Context) -> Readings:
     named = next((members[key] for key in _EUI_KEYS if key in members), None)
     if named is None:
         raise PayloadError(Reason.BAD_ID, "neither devEUI nor sensor contains an id")
+    sensor = _parse_eui(named)
+    context.names.check_sender(sensor, message.topic)
     members = {"data": members.get("raw"), "object": content, **members}
     stamp, model = parse_stamp(members.get("time"), message), as_text(members.get("devicename"))
-    return _read_uplink(
-        _parse_eui(named), members, _MILESIGHT, stamp, message, context, model=model
-    )
+    return _read_uplink(sensor, members, _MILESIGHT, stamp, message, context, model=model)

@@ -50,6 +50,31 @@ def test_a_route_to_generic_names_a_registered_sensor_by_its_level(topic):
     assert [reading.sensor for reading in outcome.readings] == ["n9"]
 
 
+@pytest.mark.parametrize(
+    ("topic", "named", "outcome"),
+    [
+        ("air/gateway", "hall", "accepted"),
+        ("air/hall", "HALL", "accepted"),
+        ("air/Hall-1", "hall", "accepted"),
+        ("air/hall", "n9", "rejected"),
+        ("air/hall-1", "n9", "rejected"),
+        ("air/hall/n9", "n9", "rejected"),
+        ("air/north/2", "n9", "rejected"),
+        ("air/hall", "hall:2", "accepted"),
+        ("air/hall", "new", "accepted"),
+    ],
+)
+def test_a_topic_that_names_a_sensor_is_for_this_sensor_only(topic, named, outcome):
+    sensors = registry(*(Sensor(name, "r") for name in ("hall", "n9", "hall:2", "north:2")))
+    config = IntakeConfig(
+        Context(registry=sensors), aliases={"hall-1": "hall"}, routes=(("air/#", "generic"),)
+    )
+    message = Message(topic, json.dumps({"sensor": named, "pm25": 7}).encode(), NOW)
+    assert Intake(config).on_message(message).kind == outcome
+    posted = Intake(config).on_message(message, permits=lambda *_: True)
+    assert posted.kind == "accepted", "its source may report for all of them"
+
+
 def test_the_order():
     routes = Routes(
         [("tele/+/SENSOR", "generic"), ("tele/#", "influx")],
