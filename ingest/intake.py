@@ -242,6 +242,8 @@ class Intake:
         if message.live:
             admitted = self._drop_floods(readings, message)
         fresh = self._find_new(admitted, message, decoder)
+        if fresh and message.waited:
+            admitted = fresh = tuple(self._drop_floods(fresh, message))
         if self._before and fresh:
             fresh = (*self._take_before(), *fresh)
         kind = OutcomeKind.ACCEPTED
@@ -268,10 +270,15 @@ class Intake:
             sensor = self._resolve(reading.sensor)
             kind = reading.is_timed, reading.seq is not None
             name = sensor or (reading.sensor if self.config.accept_unknown else message.topic)
-            found = self._floods.on_live(name, kind, reading, now)
+            found: Reading | None = reading
+            if message.live:
+                found = self._floods.on_live(name, kind, reading, now)
+            elif not self._floods.admits_waiting(name, now):
+                found = None
             if found is not None:
                 admitted.append(found)
                 continue
+            self._clock_step += reading.clock_step
             self._on_flood(sensor, now)
         return admitted
 
@@ -422,7 +429,10 @@ class Intake:
         if sensor is not None:
             self._integrity.on_refused(sensor, now)
         name = f"/{sensor or ''}"
-        if message.live and self._floods.is_flood(name, OutcomeKind.REJECTED, now):
+        floods = message.live and self._floods.is_flood(name, OutcomeKind.REJECTED, now)
+        if message.waited and sensor is not None:
+            floods = not self._floods.admits_waiting(sensor, now)
+        if floods:
             self._integrity.on_flood(sensor, now)
             self.counters[OutcomeKind.FLOODED.value, "", decoder] += 1
             return Outcome(OutcomeKind.FLOODED, decoder)

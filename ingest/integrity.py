@@ -265,6 +265,10 @@ _BACKLOG_PER_S: Final = 5
 """How many readings a sensor may store each second while it is offline."""
 _BACKLOG: Final = 100_000
 """How many readings it may store in all: over a day at one per second."""
+_QUEUE: Final = 5_000
+"""How many messages of a name may wait in the broker, however short the outage was."""
+_LONG_QUEUE: Final = 250_000
+"""How many may wait after a long outage: over a weekend at one per second."""
 
 
 @dataclass(slots=True)
@@ -321,19 +325,22 @@ class _Sender:
     """State of one name.
 
     `backlog`: how many stored readings the sensor may still send faster than `PER_S`.
+    `queue`: how many more of its messages that waited in the broker are read.
     `last`: receive time of its last message.
     """
 
     kinds: defaultdict[Hashable, _Kind] = field(default_factory=lambda: defaultdict(_Kind))
     backlog: float = 0.0
+    queue: float = _QUEUE
     last: float = -math.inf
 
-    def note(self, now: float) -> None:
+    def note(self, now: float, most: int = _BACKLOG) -> None:
         """Allow a backlog for the silence before a message; time uses it up like messages do."""
         since_s = abs(now - self.last)
         self.last = now
         left, stored = self.backlog - PER_S * since_s, _BACKLOG_PER_S * since_s
-        self.backlog = min(max(left, stored), _BACKLOG)
+        self.backlog = min(max(left, stored), most)
+        self.queue = min(self.queue + PER_S * since_s, _QUEUE)
 
 
 class Floods:
@@ -356,7 +363,9 @@ class Floods:
     that exceeds its budget is a flood, and so are more than `MAX_PER_S` readings in a second. A
     flood ends once no second has had more than `PER_S` messages for `CALM_S` seconds.
 
-    Only live messages count. A backlog that waited in the broker is always read.
+    Messages that waited in the broker while the service was stopped arrive faster than they were
+    sent. So their rate doesn't count, only their number: `_QUEUE`, refilled by `PER_S` each second,
+    and the backlog of the silence before them.
     """
 
     def __init__(self, names: int = 10_000) -> None:
@@ -386,6 +395,16 @@ class Floods:
         if any(not k.floods and abs(now - k.last) < _USUAL_S for k in others):
             return msgspec.structs.replace(reading, flags=(*reading.flags, FLOODED))
         return reading
+
+    def admits_waiting(self, name: str, now: float) -> bool:
+        """Count a message that waited in the broker; return whether to read it."""
+        sender = self._find(name)
+        sender.note(now, _LONG_QUEUE)
+        if sender.queue >= 1:
+            sender.queue -= 1
+        else:
+            sender.backlog -= 1
+        return sender.backlog >= 0
 
     def _find(self, name: str) -> _Sender:
         sender = self._senders.get(name)

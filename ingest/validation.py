@@ -77,6 +77,11 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     left_out: bool = False
     clock_step: float = 0.0
 
+    @property
+    def waited(self) -> bool:
+        """Whether the message may have waited in the broker. Only those with a packet id can."""
+        return self.packet > 0 and not self.live
+
 
 FLOODED: Final = "flooded"
 SILENT_FLAGS: Final = frozenset(

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from ingest.decoding import Context
-from ingest.intake import Intake, IntakeConfig
+from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.integrity import BURST, CALM_S, MAX_PER_S, PER_S, Budgets, Floods
 from ingest.validation import Message
 from storage.reading import Reading
-from storage.registry import Registry
+from storage.registry import Registry, Room, Sensor
 
 pytestmark = pytest.mark.attack
 
@@ -121,6 +121,37 @@ def test_no_stamps_hide_a_flood(stamp, kind, every_s):
 def test_beyond_what_can_be_read_stamps_do_not_count():
     read, _ = sent(Floods(), 13_000, 20, stamp=lambda now: T0 - 1e6 + 5 * int((now - T0) * 13_000))
     assert len(read) <= MAX_PER_S + 20
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_flood_that_waited_in_the_broker_is_reported_and_displaces_no_other_backlog(refused):
+    """While the service is stopped for 90 s, an account floods."""
+    sensors = (Sensor("flooded", "gym"), Sensor("own", "gym"))
+    registry = Registry.build((Room("gym", "Gym", "1", "Main", "School"),), sensors)
+    intake = Intake(IntakeConfig(Context(registry=registry)))
+    intake.restore([Reading(sensor.id, T0 - 90, T0 - 90, {"pm25": 4.0}) for sensor in sensors])
+    outcomes, events = {sensor.id: [] for sensor in sensors}, []
+    for k in range(30_000):
+        for name in ("flooded", *(() if k % 100 else ("own",))):
+            body = b"x" if refused and name == "flooded" else b'{"pm25":%d}' % (k % 9)
+            message = Message(
+                f"plumewatch/v1/{name}/reading", body, T0 + k / 1_000, packet=1 + k % 500
+            )
+            outcomes[name].append(intake.on_message(message).kind)
+        if k % 1_000 == 0:
+            events += [(r.sensor, e) for r in intake.on_time(T0 + k / 1_000) for e in r.events]
+    assert set(outcomes["own"]) == {OutcomeKind.ACCEPTED}
+    kept = sum(kind is not OutcomeKind.FLOODED for kind in outcomes["flooded"])
+    assert 5_000 <= kept <= 5_000 + PER_S * (90 + 30)
+    assert ("flooded", "integrity:flooded") in events
+
+
+@pytest.mark.parametrize("silent_s", [1, 90, 86_400, 216_000])
+def test_what_an_honest_sensor_sent_while_the_service_was_stopped_is_read(silent_s):
+    floods = Floods()
+    floods.restore([Reading("s", T0 - silent_s, T0 - silent_s)])
+    count = max(silent_s, 5_000)
+    assert all(floods.admits_waiting("s", T0 + k / 10_000) for k in range(count))
 
 
 def test_a_flood_ends_with_it():
