@@ -115,7 +115,7 @@ class DutyPages(PageGroup):
             before=first - timedelta(days=7),
             after=first + timedelta(days=7),
             version=version,
-            saved=int(saved) if saved in {*"1234"} else 0,
+            saved=int(saved) if saved in {*"123456789"} else 0,
             done=_("Saved. The shifts change within seconds.") if saved else "",
             unreachable=[m.id for m in context.policy.staff if not m.targets],
             people=[m for m in context.staff if may(m.role, Right.ANSWER)],

@@ -70,6 +70,8 @@ async def test_a_week_shows_who_is_on_duty_and_gaps_in_red(week):
     assert 'href="/duty/week?from=2026-09-14"' in shown
     later = (await page.client.get("/duty/week?from=2026-09-14")).text
     assert "F. Manager" in day(later, "2026-09-14")
+    week(TEXT.partition("[[shift]]")[0])
+    assert "No shifts this week." in (await page.client.get("/duty/week")).text
     for asked in ("soon", "0001-01-01", "9999-12-31"):
         assert (await page.client.get(f"/duty/week?from={asked}")).status_code == 200
 
@@ -94,6 +96,9 @@ async def test_a_shift_is_swapped_in_two_taps(week):
     saved = (await page.client.get(answer.headers["location"])).text
     assert "Saved. The shifts change within seconds." in saved
     assert '&amp;saved=2" hx-trigger="every 3s"' in saved
+    assert "every 3s" in (await page.client.get("/duty/week?saved=8")).text  # a slow restart
+    assert "every 3s" not in (await page.client.get("/duty/week?saved=9")).text
+    assert "No shifts this week." not in saved
     start, end = datetime(2026, 9, 7, 7), datetime(2026, 9, 7, 16)  # noqa: DTZ001
     times = {"start": start, "end": end}
     assert tree(page)["override"] == [
