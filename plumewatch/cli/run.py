@@ -69,13 +69,14 @@ def run_check(
             code = UNREACHABLE if result.state is State.FAULT else code
     except ConfigError as error:
         for found, where, text in merge_repeated(error.faults, error.tree):
-            sentence, remedy = text, f"change {where}"
+            verb, at = ("add", "to") if found.value == "missing" else ("change", "in")
+            sentence, remedy = text, f"{verb} {where}"
             if not where.startswith((f"{FOLDER}/", *TABLES)):
                 line = find_line(path.read_text("utf-8"), found.path) if error.tree else 0
-                remedy += f" in {path}" + (f", line {line}" if line else "")
+                remedy += f" {at} {path}" + (f", line {line}" if line else "")
             remedy = found.remedy or remedy
             if found.path == str(path):
-                sentence, remedy = found.value, found.allowed
+                sentence, remedy = found.value, found.remedy or found.allowed
             fault = CheckResult(found.path, State.FAULT, sentence, remedy)
             _print_result(fault, where, as_json=as_json)
         return USAGE

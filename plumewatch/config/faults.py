@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from itertools import chain
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -23,6 +25,7 @@ _NUMBER_WANTED: Final = re.compile("^must be (?=a (whole )?number$)")
 _LEADING_NUMBER: Final = re.compile(r"'\s*([+-]?\d+(?:\.\d+)?)")
 _MAX_ALIKE: Final = 3
 """If more than this many faults of a column differ only in names and numbers, report one."""
+_REPEATED: Final = re.compile("Cannot (overwrite|declare .* twice)")
 _AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 _TOML: Final = (
     'put text in straight quotes ("..."), write true and false in lowercase, and begin each entry'
@@ -156,6 +159,7 @@ def find_line(text: str, path: str) -> int:
         found = [*heading.finditer(text, at)][int(name) if name.isdigit() else 0 :]
         at = found[0].start() if found else at
     line = re.compile(rf"^\s*{re.escape(key)}\s*=", re.MULTILINE).search(text, at)
+    line = line or re.compile(rf"^\[\[?{re.escape(path)}[].]", re.MULTILINE).search(text)
     return text.count("\n", 0, line.end()) + 1 if line else 0
 
 
@@ -180,8 +184,26 @@ def describe_toml_fault(raw: bytes, error: ValueError) -> str:
     lines = raw.decode("utf-8", "replace").splitlines()
     number = int(found[1]) if found else len(lines) + 1
     line = lines[number - 1].strip() if number <= len(lines) else ""
+    if _REPEATED.match(str(error)) and (sentence := _describe_repeated(lines, number)):
+        return sentence
     key = re.split(r"[=\s\"'{#]", line, maxsplit=1)[0]
     return f"{error}: {key.strip()} ...; {_TOML}"
+
+
+def _describe_repeated(lines: Sequence[str], number: int) -> str:
+    """Describe the key or table on a line that an earlier line has too; empty if none has it."""
+    found = re.match(r"\s*(\[+\s*[^]]+\]+|[^=#]+?)\s*(=|$|#)", lines[number - 1])
+    name = found[1] if found else ""
+    above = range(number - 1, 0, -1)
+    if name[:1] == "[":
+        bare = name.strip("[] ")
+        heading = re.compile(rf"\s*\[\[?\s*{re.escape(bare)}\s*\]")
+        first = next((k for k in reversed(above) if heading.match(lines[k - 1])), 0)
+        remedy = f"join the two, or begin each with [[{bare}]] if they are entries of a list"
+        return f"[{bare}] is there twice, in lines {first} and {number}: {remedy}" if first else ""
+    key = re.compile(rf"\s*{re.escape(name)}\s*=")
+    first = next((k for k in above if key.match(lines[k - 1])), 0)
+    return f"{name} is set twice, in lines {first} and {number}: remove one" if first else ""
 
 
 def suggest_access(path: object, error: BaseException | None) -> str:
@@ -190,6 +212,9 @@ def suggest_access(path: object, error: BaseException | None) -> str:
         return f"create {path}, or correct its name"
     if isinstance(error, PermissionError):
         who = find_account()
+        if not os.path.lexists(str(path)):
+            folder = Path(str(path)).parent
+            return f"{who} cannot write to {folder}: choose another folder, or chown {who} {folder}"
         return (
             f"this command runs as {who}: run it as the account that owns {path}, or let {who} read"
             f" it and its folder: chown {who} {path}"

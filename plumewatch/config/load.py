@@ -39,7 +39,7 @@ def load(path: Path) -> PlumewatchConfig:
         tree = read_toml(path)
     except OSError as error:
         value = error.strerror or "unreadable"
-        allowed = suggest_access(path, error) or "must be a readable TOML file"
+        allowed = suggest_access(path, error) or "name a TOML file: --config FILE"
         if isinstance(error, FileNotFoundError):
             allowed = (
                 "run `plumewatch setup` (finds sensors) or `plumewatch init` (writes a template),"
@@ -137,14 +137,19 @@ def _build_fault(error: Any, tree: ConfigTree) -> ConfigFault:
     path = "district" if path == "site" and tree.is_district else path
     kind, value = error["type"], repr(error["input"])[:80]
     if kind == "extra_forbidden":
-        near = suggest_name(str(error["loc"][-1]), _list_keys(error["loc"][:-1]))
+        name, known = str(error["loc"][-1]), _list_keys(error["loc"][:-1])
+        near = suggest_name(name, known)
+        if f"{name}_file" in known:
+            near = f"; write the value into a file, and name the file: {name}_file"
         return ConfigFault(path, "unknown key", f"see docs/settings.md for all keys{near}")
     if kind == "missing" and path in ("room", "sensor"):
         allowed = f"there must be at least one: [[{path}]], or a line of sensors.csv next to it"
         return ConfigFault(path, "missing", f"{allowed} (docs/district.md)")
     key = next((part for part in reversed(error["loc"]) if isinstance(part, str)), "")
     if kind in ("list_type", "model_type") and key in _FORMS:
-        return ConfigFault(path, value, f"must be a list, such as {key} = {_FORMS[key]}")
+        value = "text" if key == "notify" else value  # it may be a secret address
+        what = "a list" if kind == "list_type" else "a list of tables"
+        return ConfigFault(path, value, f"must be {what}, such as {key} = {_FORMS[key]}")
     if kind == "list_type" and isinstance(error["input"], dict) and "." not in path:
         return ConfigFault(path, f"[{path}]", f"did you mean [[{path}]]?")
     return ConfigFault(path, "missing" if kind == "missing" else value, describe_allowed(error))

@@ -37,7 +37,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         fault = ConfigFault(
-            str(path), describe_toml_fault(raw, error), "must be valid TOML in UTF-8"
+            str(path),
+            describe_toml_fault(raw, error),
+            "must be valid TOML in UTF-8",
+            f"correct {path}, then run this command again",
         )
         raise ConfigError([fault]) from error
 

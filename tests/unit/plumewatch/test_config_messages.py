@@ -60,14 +60,18 @@ def message(tmp_path, *changes):
         (("port = 8420", "port hunter2"), "port ..."),
         (("[web]", "[web]\npublic_url = “hunter2”"), "public_url ...; put text in straight"),
         (("[web]", "[web]\npublic_url = 'hunter2"), "public_url ...; put text in straight"),
-        (("[[staff]]", "[staff]"), "begin each entry of a list with [[name]]"),
+        (("[[staff]]", "[staff]"), "begin each with [[staff]] if they are entries"),
         (("[[room]]", "[shift]\n[[room]]"), "did you mean [[shift]]?"),
         (
             ('id = "n2-girls-1"', 'id = "n2-boys-1"'),
             "used by [[sensor]] number 1 (this is [[sensor]] number 2)",
         ),
-        (("notify = []", 'notify = "x"'), "such as notify = [{ url_file ="),
-        (("notify = []", 'notify = ["x"]'), "such as notify = [{ url_file ="),
+        (("notify = []", 'notify = "hunter2"'), "must be a list, such as notify = [{ url_file ="),
+        (("notify = []", 'notify = ["hunter2"]'), "must be a list of tables, such as notify ="),
+        (("notify = []", 'notify = [{ url = "hunter2" }]'), "name the file: url_file"),
+        (("[web]", "[web]\nport=1"), "port is set twice, in lines 17 and 19: remove one"),
+        (("[web]", "[web]\n[web] # hunter2"), "[web] is there twice, in lines 16 and 17: join"),
+        (("[[room]]", "[room]\n[room]"), "begin each with [[room]] if they are entries of a list"),
         (("notify = []", 'quiet_hours = "22-6"'), 'quiet_hours = [{ start = "22:00"'),
         (("[[room]]", SHIFT), "with two digits: 08:00"),
         (("[[room]]", SHIFT), "receiver: 'nobody'"),
@@ -87,6 +91,7 @@ def test_where_it_is_and_what_was_meant(tmp_path, change, expected):
 def test_a_secret_that_cannot_be_read_is_no_fault_of_the_key(tmp_path, error, remedy):
     path = tmp_path / "plumewatch.toml"
     path.write_text(STARTER.replace("[broker]", '[broker]\npassword_file = "none"'))
+    (tmp_path / "none").touch()
     files = Path.open
 
     def refuse(file, *mode, **more):
@@ -98,6 +103,20 @@ def test_a_secret_that_cannot_be_read_is_no_fault_of_the_key(tmp_path, error, re
         ran = plumewatch("check", "-c", path)
     assert remedy in ran.out
     assert "do: change [broker]" not in ran.out
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        (('timezone = "', 'zone = "'), "do: add timezone to {}"),
+        (("[web]", "[alert]\n[web]"), "do: change alert in {}, line 16"),
+        (("[web]", "[web"), "do: correct {}, then"),
+    ],
+)
+def test_what_to_do_is_an_action(tmp_path, change, remedy):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(STARTER.replace(*change, 1))
+    assert remedy.format(path) in plumewatch("check", "-c", path).out
 
 
 def test_a_check_without_a_file_names_the_command_to_run(tmp_path, monkeypatch):
