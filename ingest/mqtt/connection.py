@@ -120,10 +120,9 @@ def _translate(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerErro
     where = f"broker {settings.host}:{settings.port}"
     text = str(error)
     if "authori" in text.lower() or "bad user name" in text.lower():
-        user = settings.username or "(none)"
-        return BrokerError(
-            BrokerReason.REFUSED, f"{where} rejected user {user!r}: wrong name or password"
-        )
+        why = f"rejected user {settings.username!r}: wrong name or password"
+        why = why if settings.username else "requires an account"
+        return BrokerError(BrokerReason.REFUSED, f"{where} {why}")
     cause = error.__cause__ or error.__context__
     detail = (cause.strerror or str(cause)) if isinstance(cause, OSError) else text
     if not detail:  # a time-out

@@ -53,8 +53,9 @@ def _suggest_remedy(config: PlumewatchConfig, error: BrokerError) -> str:
     text, is_local = str(error).lower(), is_loopback(config.broker.host)
     if error.reason is BrokerReason.REFUSED:
         user = config.broker.username or "plumewatch"
+        first = "check" if config.broker.username else "set"
         return (
-            "check broker.username, then set its password again: mosquitto_passwd PASSWORD_FILE"
+            f"{first} broker.username, then set its password: mosquitto_passwd PASSWORD_FILE"
             f" {user}; put the same one into broker.password_file; systemctl reload mosquitto"
         )
     if "expired" in text:

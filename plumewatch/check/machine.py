@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shlex
 import sqlite3
@@ -27,6 +28,7 @@ from plumewatch.sensor_clock import compute_offset, explain_shift, find_shift
 from plumewatch.sensor_status import read_newest
 from plumewatch.service.data_folder import refuse_older
 from plumewatch.service.stored_values import describe_damage
+from storage.audit import find_account
 from storage.errors import (
     SchemaTooNewError,
     SchemaTooOldError,
@@ -68,11 +70,13 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        who = "plumewatch" if os.geteuid() == 0 else f"user {os.geteuid()}"
+        remedy = f"chown -R {find_account()} {root}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = f"free up space: df -h {root}"
         yield fault(
             "store",
             f"cannot write to {root}: {error.strerror}",
-            f"free up space there, or chown -R {who} {root}; or set data_dir to another folder",
+            f"{remedy}; or set data_dir to another folder",
         )
         return
     space = os.statvfs(root)
