@@ -137,10 +137,13 @@ class NotifyError(AlertError):
     def __init__(
         self, reason: NotifyReason, detail: str = "", *, retry_after_s: float | None = None
     ) -> None:
-        super().__init__(f"{reason}: {detail}" if detail else str(reason))
+        super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
         self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (UNDELIVERED_WORDS[self.reason], self.detail)))
 
 
 class PermanentNotifyError(NotifyError):

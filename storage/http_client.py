@@ -175,9 +175,11 @@ _CANNOT_BE_SENT: Final = "has characters that cannot be sent"
 
 
 def _name_reason(error: BaseException) -> str:
-    """Return the name of the original error, such as ``ConnectionRefusedError``."""
+    """Return the original error in words, such as "connection refused", or else its name."""
     while error.__cause__ is not None or error.__context__ is not None:
         error = error.__cause__ or error.__context__ or error
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno).lower()  # its own text may contain the address
     return type(error).__name__
 
 

@@ -43,7 +43,8 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_priva
     except NoAnswerInTimeError as error:
         raise TransientNotifyError(NotifyReason.TIMEOUT, str(error)) from None
     except RequestError as error:
-        raise TransientNotifyError(NotifyReason.CONNECTION, str(error)) from None
+        detail = str(error).removeprefix("cannot be reached: ")
+        raise TransientNotifyError(NotifyReason.CONNECTION, detail) from None
 
 
 def build_status_error(status: int, retry_after_s: float | None) -> NotifyError:

@@ -131,7 +131,7 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
     found = ((m, tuple(t for t in m.targets if find_scheme(t) != WEB_PUSH)) for m in everyone)
     reachable = [replace(member, targets=targets) for member, targets in found if targets]
     targets = [target for member in reachable for target in member.targets]
-    files = _find_notify_files(config)
+    files = find_notify_files(config)
     answers = iter(asyncio.run(find_unreachable(targets, settings)))
     yield from merge_places(
         (member.id, _check_member(member, settings, [next(answers) for _ in member.targets], files))
@@ -158,7 +158,7 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
         )
 
 
-def _find_notify_files(config: PlumewatchConfig) -> Mapping[Secret, Path]:
+def find_notify_files(config: PlumewatchConfig) -> Mapping[Secret, Path]:
     """Return the file of each address that the configuration names."""
     reader, files = SecretReader(config), {}
     for i, person in enumerate(config.staff):
@@ -211,7 +211,11 @@ def _check_member(
             else "each notify file of the [[staff]] block must contain one"
             " Apprise URL of an allowed kind",
         )
-    unreachable = [why for why in answers if why]
+    unreachable = [
+        f"{files.get(target, 'own channel')}: {why}"
+        for target, why in zip(member.targets, answers, strict=True)
+        if why
+    ]
     why = "; ".join(unreachable)
     if len(unreachable) == count:
         return fault(
@@ -395,12 +399,17 @@ def _check_port(config: PlumewatchConfig, part: str, host: str, port: int) -> Ch
     except OSError as error:
         if error.errno == errno.EADDRINUSE and find_service_start(DataPaths(config.data_dir).lock):
             return ok(part, f"{host}:{port} is in use, as expected while the service runs")
-        return fault(
-            part,
-            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}",
+        remedy = (
             f"find the program that uses it: ss -ltnp 'sport = :{port}';"
-            " or use another port or address",
+            " or use another port or address"
         )
+        if error.errno == errno.EACCES:
+            remedy = (
+                "only root may use ports below 1024: use a higher port, such as 8420, behind a"
+                " proxy (docs/install.md)"
+            )
+        reason = os.strerror(error.errno or 0)
+        return fault(part, f"cannot listen on {host}:{port}: {reason}", remedy)
 
 
 def find_without_password(config: PlumewatchConfig) -> list[str]:

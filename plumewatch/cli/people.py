@@ -177,13 +177,18 @@ def send_test_notices(config: PlumewatchConfig, person: str = "") -> bool:
 
     from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
     from alerts.notify.trial_notices import send_trials
+    from plumewatch.check.people import find_notify_files
     from plumewatch.config.settings import build_alert_policy
 
     notifier = AppriseNotifier(NotifySettings(allow_private=config.alerts.allow_private_targets))
     policy = build_alert_policy(config)
     staff = [m for m in policy.staff if person in ("", m.id)]
     outcomes = asyncio.run(send_trials(notifier, staff, policy, config.site, time.time()))
+    files, targets = find_notify_files(config), {m.id: m.targets for m in staff}
     for found in outcomes:
-        outcome = "delivered" if found.error is None else str(found.error)
+        file = files.get(targets[found.person][found.number - 1])
+        outcome = "delivered"
+        if found.error is not None:
+            outcome = f"{found.error}; check {file or 'the address'} with `plumewatch check`"
         echo(f"test notice to {found.person}, address {found.number}: {outcome}")
     return all(found.error is None for found in outcomes)

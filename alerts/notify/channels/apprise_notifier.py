@@ -293,7 +293,8 @@ def check_target(target: Secret, settings: NotifySettings | None = None) -> list
     scheme = find_scheme(target)
     if scheme not in SERVICES or "://" not in url:
         allowed = ", ".join(sorted(SERVICES))
-        near = suggest_name(scheme, SERVICES.keys())
+        is_ntfy = url.removeprefix("https://").startswith(("ntfy.", "ntfys"))
+        near = "; did you mean 'ntfys://'?" if is_ntfy else suggest_name(scheme, SERVICES.keys())
         detail = f"use one of {allowed}{near}"
         return [PermanentNotifyError(NotifyReason.FORBIDDEN_SCHEME, detail)]
     details: list[str] = []

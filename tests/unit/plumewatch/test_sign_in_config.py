@@ -210,4 +210,4 @@ def test_check_asks_the_provider_for_its_document_and_keys(tmp_path):
         assert "only people with passwords can sign in" in away.sentence
         assert provider.url in away.remedy
     away = next(iter(check_sign_in(config, 0.0)))
-    assert f"({provider.url} cannot be reached: ConnectionRefusedError)" in away.sentence
+    assert f"({provider.url} cannot be reached: connection refused)" in away.sentence
