@@ -69,6 +69,11 @@ _TRANSIENT_CODES: Final = frozenset(
 """SQLite's result codes for a disk that is full, locked, slow or temporarily read-only."""
 
 
+_REMEDIES: Final = {
+    sqlite3.SQLITE_FULL: "; free up space there, or use another disk",
+    sqlite3.SQLITE_CANTOPEN: "; this account must be able to write to its folder",
+    sqlite3.SQLITE_READONLY: "; this account must be able to write to the file and its folder",
+}
 _DAMAGED: Final = ("unsupported file format", "malformed", "is not a database")
 
 
@@ -93,7 +98,8 @@ def translate(error: sqlite3.Error | OSError, path: Path | str) -> StorageUnavai
         or any(words in str(error) for words in _DAMAGED)
     )
     kind = StorageCorruptError if damaged else StorageUnavailableError
-    return kind(f"{path}: {error}")
+    remedy = _REMEDIES.get(code & 0xFF, "")
+    return kind(f"{str(path).removesuffix('.making')}: {error}{remedy}")
 
 
 @contextmanager

@@ -159,7 +159,7 @@ class MemoryAlerts:
                 await self._take_over(detection, disk, listen)
             finally:
                 pump.resume()
-            log.warning("the disk works again; %d alerts so far were sent from memory", self.alerts)
+            log.warning("the disk works again; alerts sent from memory so far: %d", self.alerts)
             since = None
 
     def require_disk(self) -> None:

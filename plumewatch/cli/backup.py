@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ from plumewatch.cli.options import (
     ConfigOption,
     Site,
     add_config,
+    describe_unwritable,
     list_examples,
 )
 from plumewatch.cli.printer import echo, show_progress
@@ -56,6 +58,8 @@ def backup(
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnreachableError(f"{path}: {error.strerror or error}") from error
+    if not os.access(target, os.W_OK):
+        raise UnreachableError(describe_unwritable(target))
     with show_progress("copying"):
         damage = back_up(site.paths.root, path, _format_stamp(now), openers=OPENERS)
     sound = _verify(path)

@@ -20,6 +20,7 @@ from plumewatch.cli.printer import echo
 from plumewatch.config.faults import ConfigError, suggest_access
 from plumewatch.errors import UnreachableError, UsageError
 from plumewatch.format_time import format_time, parse_time
+from storage.audit import find_account
 from storage.errors import StorageError, StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -179,11 +180,18 @@ def add_config(words: str, config: Path) -> str:
     return words if config == CONFIG else f"{words} --config {shlex.quote(str(config))}"
 
 
+def describe_unwritable(folder: Path) -> str:
+    """Say that this account cannot write to a folder, and what to do."""
+    return f"{folder}: {find_account()} cannot write to this folder; choose another one"
+
+
 def check_output(path: Path, *, force: bool) -> None:
     """Raise `UsageError` if an output path is not writable, or exists without `force`."""
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"{path}: not a file in an existing folder")
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise UsageError(f"{path}: not a regular file; only regular files are replaced")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(describe_unwritable(path.parent))
     if path.exists() and not force:
         raise UsageError(f"{path}: exists already; choose another name, or --force")

@@ -65,7 +65,10 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
     echo(f"\nAs of {site.format_time(time.time())}; the service {runs}.")
     unregistered, of_closed = find_unregistered(site.config)
     if unregistered:
-        echo(f"Not registered, so they raise no alert: {list_places(unregistered)}")
+        echo(
+            f"Not registered, so they raise no alert: {list_places(unregistered)}. Add a [[sensor]]"
+            " block for each, or use Settings, Sensors on the page"
+        )
     if of_closed:
         echo(f"Their school is closed, but they still publish: {list_places(of_closed)}")
 

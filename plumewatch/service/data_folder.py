@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import shutil
+import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,7 @@ from storage.errors import (
     SchemaTooOldError,
     StorageCorruptError,
     StorageUnavailableError,
+    translate,
     translate_errors,
 )
 from storage.files import FILE_MODE, make_private_folder
@@ -49,7 +51,6 @@ from storage.timeseries import influx
 from storage.timeseries import sqlite as sqlite_series
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
@@ -197,7 +198,10 @@ def open_state(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the state database for a command; raises `StorageError` if it is unusable."""
     refuse_older(path)
     with closing(open_prepared(path, prepare_state)) as connection:
-        yield connection
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise translate(error, path) from error
 
 
 def prepare_state(connection: sqlite3.Connection) -> None:

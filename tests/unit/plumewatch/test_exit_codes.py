@@ -14,6 +14,7 @@ from plumewatch.cli.options import DONE, REFUSED, UNREACHABLE, USAGE, Commands
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.errors import UnreachableError, UsageError
 from plumewatch.format_time import TimeError
+from plumewatch.service.data_folder import open_state
 from scale.errors import HistoryError
 from storage.errors import StorageUnavailableError
 
@@ -52,6 +53,17 @@ def raises(error):
 def test_an_error_is_one_line_and_its_exit_code(error, code):
     result = raises(error)
     assert (result.exit_code, result.stderr) == (code, f"{error}\n")
+
+
+def test_a_full_disk_names_the_file_and_says_what_to_do(tmp_path):
+    def command():
+        with open_state(tmp_path / "state.db") as db:
+            db.execute("PRAGMA max_page_count=1")
+            db.execute("CREATE TABLE more (a)")
+
+    result = ended(command)
+    assert result.exit_code == UNREACHABLE
+    assert f"{tmp_path}/state.db: database or disk is full; free up" in result.stderr
 
 
 def test_an_error_of_a_file_names_the_file(tmp_path):

@@ -9,6 +9,12 @@ from plumewatch.cli.options import check_output
 from plumewatch.errors import UsageError
 
 
+def test_a_folder_that_cannot_be_written_is_reported_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UsageError, match="cannot write to this folder; choose another one"):
+        check_output(tmp_path / "r.csv", force=True)
+
+
 @pytest.mark.parametrize("what", ["folder", "no folder", "pipe", "link", "broken link", "device"])
 def test_what_is_not_a_file_is_never_replaced(tmp_path, what):
     path = tmp_path / "r.csv"

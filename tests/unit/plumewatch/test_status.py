@@ -139,7 +139,7 @@ def test_sensors_of_a_closed_school_are_not_told_to_correct_their_id(tmp_path):
         migrate(db, "state", STATE_SCRIPTS)
         migrate(db, schema.COMPONENT, schema.SCRIPTS)
     shown = run(path, "status")[1]
-    assert "Not registered, so they raise no alert: south-x\n" in shown
+    assert "Not registered, so they raise no alert: south-x. Add a [[sensor]] block" in shown
     assert "Their school is closed, but they still publish: new1, south-1" in shown
     checked = run(path, "check")[1]
     assert "has 1 room, 1 sensor, 2 staff" in checked

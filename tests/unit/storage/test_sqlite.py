@@ -106,7 +106,9 @@ def test_no_database(tmp_path, read_only):
 
 
 def test_read_only_needs_the_file(tmp_path):
-    with pytest.raises(StorageUnavailableError, match="unable to open"):
+    with pytest.raises(
+        StorageUnavailableError, match=r"a.db: unable to open .*; this account must"
+    ):
         connect(tmp_path / "a.db", read_only=True)
     assert not (tmp_path / "a.db").exists()
 
