@@ -77,8 +77,10 @@ def load_json(payload: bytes, limits: Limits) -> Any:
         if mended is not None:
             with contextlib.suppress(ValueError, RecursionError):
                 return json.loads(mended, parse_int=_parse_int, strict=False)
-        is_syntax = isinstance(error, json.JSONDecodeError)
-        detail = f"invalid JSON: {error}" if is_syntax else "invalid JSON"
+        where = ""
+        if isinstance(error, json.JSONDecodeError):
+            where = f" at line {error.lineno}, column {error.colno}"
+        detail = f"invalid JSON{where}; it begins with {text[:20]!r}"
         raise PayloadError(Reason.MALFORMED, detail) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from language.messages import Message, mark
+from language.plain_text import suggest_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +69,8 @@ def describe_allowed(error: Mapping[str, Any]) -> str | Message:
         found = next((words for part, words in _OF_PATTERN.items() if part in pattern), "")
         return Message(found) if found else str(error["msg"])
     if "expected" in context:
-        context["expected"] = str(context["expected"]).replace(" or ", ", ")
+        expected = str(context["expected"]).replace(" or ", ", ")
+        near = suggest_name(str(error.get("input", "")), expected.replace("'", "").split(", "))
+        context["expected"] = expected + near
     words = _OF_TYPE.get(kind) or _OF_TYPE.get(kind.partition("_")[0], "")
     return Message(words, context) if words else str(error["msg"])
