@@ -6,9 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-demo
 # Shows the current package; pip itself is either silent or prints a thousand lines.
-PROGRESS := 2>&1 | awk '/^Collecting/ {printf "\r  %3d packages: %-44.44s", ++n, $$2; fflush()} \
-  /^Installing collected/ {printf "\r  %d packages found; unpacking them takes about a minute%-8s\n", n, ""; fflush()} \
-  /ERROR|error:/ {print} END {print ""}'
+# Not with awk, because Debian's reads 4 KB at a time.
+PROGRESS := 2>&1 | { n=0; while read -r line; do case "$$line" in \
+  Collecting*) name=$${line\#Collecting }; printf '\r  %3d packages: %-44.44s' $$((++n)) "$$name" ;; \
+  "Installing collected"*) printf '\r  %d packages found; unpacking them takes about a minute%-8s\n' $$n "" ;; \
+  *ERROR*|*error:*) printf '%s\n' "$$line" ;; \
+  esac; done; echo; }
 # One more than the cores, because many tests mostly wait; each worker takes 700 MB.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 SCALE_STAMP := $(VENV)/.installed-scale
