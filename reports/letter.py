@@ -25,7 +25,7 @@ _MAX_ROOMS: Final = 5
 _MAX_MISSED: Final = 10
 _MAX_TIMES: Final = 3
 _MAX_TIED: Final = 8
-"""Times to list if several have as many alerts as the last of `_MAX_TIMES`."""
+"""How many times to list at most, if times after `_MAX_TIMES` have as many alerts as the last."""
 _WELL: Final = 0.99
 """If the availability of sensors is below this, the summary mentions it."""
 

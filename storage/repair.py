@@ -13,7 +13,7 @@ After a crash before step 2, the repair starts again; after a later crash, it co
 
 Recovery uses the ``.recover`` command of the ``sqlite3`` program. It reads every page, so only the
 rows on damaged pages are lost. For some pages, the command cannot tell which table they belong to.
-Their rows go to the table with that root page, or to the only table whose columns fit. If a table
+Their rows go to the table with their root page, or to the only table whose columns fit. If a table
 is missing from the file's list of tables, or none of its rows are found, the list may be wrong.
 Then the file is recovered once more without the list, and all rows of that table are assigned in
 this way.
