@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 NOBODY: Final = Ring(RingName.NOBODY, ())
-_WARN_AGAIN_S: Final = 1800.0
+_WARN_AGAIN_S: Final = 900.0
 """Seconds until the people on duty are warned again that a sensor is unreliable."""
 _MUTED_RECHECK_S: Final = 30.0
 """Seconds until a muted step is checked again."""
