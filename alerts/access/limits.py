@@ -113,5 +113,7 @@ class Limits:
     """Test notices, by sender."""
     changes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
     """Changes that people make to their own settings; each one restarts the service."""
+    presses: RateLimit = field(default_factory=partial(RateLimit, *_SAVES))
+    """Responses to incidents on the page, by person; each one is kept."""
     saves: RateLimit = field(default_factory=partial(RateLimit, *_SAVES))
     """Changes of settings by administrators, by person."""

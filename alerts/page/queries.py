@@ -56,6 +56,7 @@ _INCIDENT: Final = (
     "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS not_notified"
     " FROM incident i"
 )
+_MAX_HISTORY: Final = 500
 _MAX_MISSED: Final = 200
 _OPEN_STATUSES: Final = ("open", "notified", "acknowledged")
 _OPEN: Final = "i.id IN (SELECT id FROM incident WHERE status <> 'resolved')"
@@ -346,7 +347,10 @@ def _add_state(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
-    """Return one incident with its detections, history and notices, or None."""
+    """Return one incident with its detections, history and notices, or None.
+
+    A long history contains only its newest `_MAX_HISTORY` lines and who responded.
+    """
     known = repository.load(db, incident_id)
     if known is None:
         return None
@@ -360,7 +364,12 @@ def load_incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | 
     history = [
         {**line, "params": parse_params(line.pop("detail"))}
         for line in _fetch(
-            db, "SELECT * FROM incident_history WHERE incident = ? ORDER BY at, seq", incident_id
+            db,
+            "SELECT *, count(*) OVER () AS n, max(seq) OVER () AS last FROM incident_history"
+            " WHERE incident = ?1 AND (what IN ('acknowledged', 'arrived', 'arrived_too') OR"
+            " seq > (SELECT max(seq) FROM incident_history WHERE incident = ?1) - ?2)"
+            " ORDER BY at, seq",
+            *(incident_id, _MAX_HISTORY),
         )
     ]
     notices = _fetch(
@@ -381,6 +390,7 @@ def load_incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | 
         "last_answer_at": answer.at if answer else None,
         "events": events,
         "history": history,
+        "omitted": history[0]["last"] - history[0]["n"] if history else 0,
         "notices": notices,
         "taken_at": taken[-1] if taken else found["acknowledged_at"],
         "there": list(dict.fromkeys(arrived)),

@@ -25,7 +25,7 @@ from alerts.incidents.incident import (
 )
 from alerts.notify.pictures import IncidentPictures
 from alerts.page import queries
-from alerts.page.guard import get_session, get_text
+from alerts.page.guard import get_session, get_text, refuse_for_now
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from detection.events import EventKind
@@ -229,6 +229,10 @@ class IncidentPages(PageGroup):
     async def _act(
         self, request: Request, work: Callable[..., Incident], *arguments: object, **more: Any
     ) -> Response:
+        context, person = self._context, request.state.session.person
+        wait_s = context.access.limits.presses.take(person, context.settings.clock())
+        if wait_s > 0:
+            raise refuse_for_now(wait_s, _("Too many requests. Wait a minute."))
         try:
             await self._context.change_incident(request, work, *arguments, **more)
         except FeedbackError as error:

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from alerts.incidents import repository
+from alerts.incidents.history import Happened
 from alerts.incidents.incident import Verdict
 from detection.events import EventKind
 from storage import sqlite
@@ -122,6 +123,25 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
     told = await confirm(page, ANSWERS, asked)
     assert "1 incident answered: Nothing found. 1 already had an answer" in told
     assert repository.load(page.db, ids[4]).verdict is Verdict.CONFIRMED
+
+
+@pytest.mark.attack
+async def test_one_person_cannot_fill_an_incident(opened):
+    """Responses that alternate are limited, and a long history is not shown in full."""
+    page, incident = opened
+    path = f"/incidents/{incident}"
+    await page.sign_in("ap")
+    told = [
+        await page.act(f"{path}/feedback", verdict=("confirmed", "nothing_found")[k % 2])
+        for k in range(30)
+    ]
+    assert [one.status_code == 429 for one in told] == [k >= 20 for k in range(30)]
+    for _ in range(1_000):
+        repository.note(page.db, incident, page.now, Happened.JOINED, sensor="s1", confidence=0.9)
+    shown = (await page.client.get(path)).text
+    assert shown.count("Detected again") == 500
+    assert re.search("5[0-9][0-9] earlier entries", shown)
+    assert "Responding" in shown
 
 
 @pytest.mark.parametrize(
