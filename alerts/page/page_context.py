@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from alerts.access import api_tokens, sessions
+from alerts.access import api_tokens, second_factor, sessions
 from alerts.access.api_tokens import Scope
 from alerts.access.roles import Right, list_roles_with
 from alerts.access.sign_in_rules import fold_address
@@ -96,7 +96,7 @@ class PageContext(Visibility):
         if started is None or member is None or not self._is_current(started, member):
             return None
         rights = self.access.sign_in.find_rights(member.role, started.groups)
-        if rights is not None:
+        if rights is not None and not await self._lacks_factor(started, member):
             request.state.session = Session(
                 member.id,
                 member.name,
@@ -119,6 +119,13 @@ class PageContext(Visibility):
             return False
         is_local = self.access.one_click or self.access.sign_in.may_use_password(member.id)
         return started.groups is not None or is_local
+
+    async def _lacks_factor(self, started: Started, member: StaffMember) -> bool:
+        """Return whether the role has needed a second factor only since the person signed in."""
+        needs_factor = member.role in self.access.sign_in.second_factor
+        if started.groups is not None or self.access.one_click or not needs_factor:
+            return False
+        return await self.read(second_factor.find_enrollment, member.id) is None
 
     def count_change(self, person: str, now: float, *, is_admin: bool = False) -> None:
         """Count a change of settings by a person; raise 429 if there are too many.

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from dataclasses import replace
 
 import pyotp
 import pytest
@@ -98,6 +99,20 @@ async def test_a_code_is_of_use_once_and_not_for_long(open_page):
     ]
     reasons = [json.loads(e.detail)["reason"] for e in refused]
     assert reasons == ["wrong code", "wrong code", "used code"]
+
+
+async def test_a_session_without_a_factor_ends_when_its_role_needs_one(open_page, policy):
+    page = open_page(sign_in=NEEDED)
+    await page.sign_in()
+    assert (await page.client.get("/account", follow_redirects=False)).status_code == 200
+    promoted = [replace(m, role="admin") if m.id == "ap" else m for m in policy.staff]
+    page.engine.use_policy(replace(policy, staff=tuple(promoted)))
+    answer = await page.client.get("/account", follow_redirects=False)
+    assert answer.headers["location"].startswith("/sign-in")
+    has_factor(page)
+    await page.sign_in()
+    await give(page, code_of(page))
+    assert (await page.client.get("/account", follow_redirects=False)).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["code", "recovery"])
