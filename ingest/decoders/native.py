@@ -32,7 +32,7 @@ import msgspec
 from detection.quantities import QUANTITIES
 from ingest.decoding import Context, check_same_device, read_state
 from ingest.errors import PayloadError, Reason
-from ingest.names import USUAL_QUANTITIES, describe_unknown
+from ingest.names import USUAL_QUANTITIES, describe_unknown, find_conversion
 from ingest.payloads import load_object
 from ingest.validation import (
     USUAL,
@@ -46,14 +46,18 @@ from ingest.validation import (
 from storage.reading import DEVICE_EVENTS, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ingest.decoding import Decoder
 
 
 PREFIX: Final = "plumewatch/v1/"
+_OTHER_UNIT: Final = (
+    "native values have fixed units (docs/devices.md): convert them, or use the generic format"
+)
 _MAX_SEQ: Final = 2**63 - 1
 _KEYS: Final = frozenset({"time", "seq", "sensor", "events", *QUANTITIES})
+_CHECKED: Final = frozenset({"events", "sensor", "unit"})
 _UNTIMED: Final = ("no_time",)
 _DECODE: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -93,7 +97,7 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
     for key, value in content.items():
         usual = USUAL.get(key)
         if usual is None:
-            if key == "events" or key == "sensor":  # noqa: PLR1714 - on the fast path
+            if key in _CHECKED:
                 rest = True
             continue
         kind = type(value)
@@ -135,6 +139,7 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
             seq=seq,
             packet=message.packet if stamp is None else 0,
         )
+    _check_unit(content.get("unit"), values)
     if stamp is not None and stamp < limits.earliest and type(content["time"]) is not str:
         stamp = math.nan
     named = content.get("sensor")
@@ -161,6 +166,11 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
         faults=[*faults, *more],
         seq=seq,
     )
+
+
+def _check_unit(unit: Any, values: Collection[str]) -> None:
+    if unit and any(find_conversion(key, unit) not in (None, (1, 0)) for key in values):
+        raise PayloadError(Reason.NO_MEASUREMENT, _OTHER_UNIT)
 
 
 def describe_misnamed(message: Message, reader: Decoder) -> str:
