@@ -156,6 +156,9 @@ class Commands(TyperGroup):
             code = super().invoke(ctx) or DONE
         except BrokenPipeError:
             raise
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
         except tuple(_CODES) as error:
             echo(_describe(error), err=True)
             code = next(code for kind, code in _CODES.items() if isinstance(error, kind))

@@ -34,7 +34,11 @@ app = typer.Typer()
     rich_help_panel="Sensors", epilog=list_examples("plumewatch status", "plumewatch status --json")
 )
 def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
-    """Print the state and counters of every registered sensor, and list unregistered ones."""
+    """Print the state and counters of every registered sensor, and list unregistered ones.
+
+    Of its readings, `late` ones arrived more than ten minutes after they were taken, `clock` ones
+    had a wrong time, and `fault` ones reported a faulty quantity.
+    """
     from plumewatch.sensor_status import find_unregistered, read_statuses
 
     site = Site.load(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Literal
 
 import pytest
 import typer
@@ -53,6 +54,19 @@ def raises(error):
 def test_an_error_is_one_line_and_its_exit_code(error, code):
     result = raises(error)
     assert (result.exit_code, result.stderr) == (code, f"{error}\n")
+
+
+def test_a_wrong_choice_is_described_without_the_names_of_a_library():
+    def command(kind: Literal["csv", "pdf"]) -> None:
+        raise AssertionError(kind)
+
+    app = typer.Typer(cls=Commands)
+    app.command("one")(command)
+    app.command("other")(lambda: None)
+    result = CliRunner().invoke(app, ["one", "docx"])
+    assert result.exit_code == USAGE
+    assert "'docx' is not one of 'csv', 'pdf'" in result.stderr
+    assert "Value error" not in result.stderr
 
 
 def test_a_full_disk_names_the_file_and_says_what_to_do(tmp_path):
