@@ -1,4 +1,4 @@
-"""The commissioning test of a room: its steps, what the detector found, and the new threshold."""
+"""The test of a room (commissioning test): its steps, what was detected, the new threshold."""
 
 from __future__ import annotations
 

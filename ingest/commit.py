@@ -54,8 +54,8 @@ _SLOWEST_S: Final = 0.01
 def compute_pace(count: int, min_s: float, max_s: float) -> float:
     """Return how long after the start of a commit of `count` readings the next one may start.
 
-    At a steady rate, this interval is proportional to the rate. It reaches `max_s` at one reading
-    every `_EACH_S` seconds.
+    At a steady rate, this interval is proportional to the rate. It reaches `max_s` if a reading
+    arrives every `_EACH_S` seconds.
     """
     return max(min_s, min(math.sqrt(count * _EACH_S * max_s), max_s))
 
