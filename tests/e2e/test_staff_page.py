@@ -313,7 +313,7 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
         "Boys N2": "alarm",
         "Girls N2": "notable",
         "Boys N1": "attention",
-        "Girls N1": "ok",
+        "Girls N1": "unanswered",
         "Locker room A": "silent",
         "Locker room B": "silent",
     }
