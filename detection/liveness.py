@@ -67,7 +67,8 @@ _REGULAR: Final = 0.9
 _DOWN: Final = 8.0
 _EVEN: Final = 1.15
 _SLACK: Final = 0.25
-_OTHER: Final = 8
+_DELAY_S: Final = 200.0
+_DELAY_VARIES_S: Final = 3.0
 
 _AWAY_S: Final = 60.0
 _JITTER: Final = 1.1
@@ -115,7 +116,7 @@ class Arrivals(msgspec.Struct):
     def is_even(self) -> bool:
         """Whether the last intervals are about equal, as after the interval was changed."""
         gaps = [later - time for time, later in pairwise(self.times)]
-        return max(gaps, default=0.0) < _EVEN * min(gaps, default=0.0)
+        return AT_ONCE_S < max(gaps, default=0.0) < _EVEN * min(gaps, default=0.0)
 
     def add(self, now: float, time: float = math.inf, *, is_counted: bool = True) -> bool:
         """Add an arrival at `now` with a time stamp; return whether readings are crowded.
@@ -160,32 +161,80 @@ class Arrivals(msgspec.Struct):
             self.fastest_s += (share if self.fastest_s else 1.0) * (took_s - self.fastest_s)
 
 
+class Delay(msgspec.Struct):
+    """How long after its time stamp a sensor's reading usually arrives.
+
+    The delay is long if the sensor's clock is slow, and varies if a gateway sends batches.
+    `least_s`, `most_s`: shortest and longest usual delay, learned for `_DELAY_S` from `since`.
+    `confirmed`: when a reading last had a usual delay. Both are learned again after `_DELAY_S`
+    without one.
+    """
+
+    least_s: float = 0.0
+    most_s: float = 0.0
+    since: float = -math.inf
+    confirmed: float = -math.inf
+
+    def add(self, now: float, late_s: float, *, is_in_order: bool) -> bool:
+        """Add a reading's delay; return whether it is usual.
+
+        A reading that is not `is_in_order` may belong to a backlog and cannot raise `most_s`.
+        """
+        if not 0.0 <= now - self.confirmed <= _DELAY_S:
+            self.least_s = self.most_s = late_s
+            self.since = now
+        elif now - self.since < _DELAY_S:
+            self.least_s = min(self.least_s, late_s)
+            self.most_s = max(self.most_s, late_s if is_in_order else 0.0)
+        is_usual = late_s + _DELAY_VARIES_S >= self.least_s
+        is_usual &= late_s - _DELAY_VARIES_S <= self.most_s
+        if is_usual:
+            self.confirmed = now
+        return is_usual
+
+    def limit(self, now: float, time: float) -> float:
+        """Return a reading's time; if it arrived sooner than usual, the time with the usual delay.
+
+        This applies only if the delay is steady. Otherwise, forged readings with the right time
+        would make those of a slow clock look old.
+        """
+        usual = now - self.least_s
+        is_steady = self.most_s - self.least_s <= _DELAY_VARIES_S
+        return usual if is_steady and time > usual + _DELAY_VARIES_S else time
+
+
 class ParticleArrivals(Arrivals):
     """How often the readings with a sensor's main particle quantity arrive.
 
-    `key`: that quantity. It changes after `_OTHER` readings with other particles in a row.
-    `others`: the number of those readings.
-    `received`, `values`: the last reading with `key`.
+    `mains`: that quantity and when it last arrived, then those that replaced it for a while.
+    `received`, `values`: the last reading with the main quantity.
 
     Other readings with particles don't count, because a device may split a moment into several
-    messages. Nor does a copy within half the interval, as from a second gateway.
+    messages. Nor does a copy within half the interval, as from a second gateway. Another quantity
+    becomes the main one only after `UNLEARNED_S` without it, and only until it arrives again:
+    otherwise, forged readings with another quantity could replace the sensor's own. A quantity
+    that hasn't arrived for a day is forgotten.
     """
 
-    key: str = ""
-    others: int = 0
+    mains: dict[str, float] = {}
     received: float = -math.inf
     values: dict[str, float] = {}
 
-    def is_main(self, values: Mapping[str, float]) -> bool:
-        """Return whether a reading with particles has the main quantity; learn which that is."""
-        if self.key in values:
-            self.others = 0
-            return True
-        self.others += 1
-        if self.key and self.others <= _OTHER:
-            return False
-        self.key, self.others = next(key for key in FINE_PARTICLES if key in values), 0
-        return True
+    def find_main(self, values: Mapping[str, float], now: float) -> str | None:
+        """Return the main quantity if a reading with particles has it, and remember when it came.
+
+        Return None if another quantity is the main one.
+        """
+        for key, at in self.mains.items():
+            if key in values:
+                self.mains[key] = now
+                return key
+            if 0.0 <= now - at <= UNLEARNED_S:
+                return None
+        kept = {key: at for key, at in self.mains.items() if 0.0 <= now - at < AWAITED_S}
+        key = next(key for key in FINE_PARTICLES if key in values)
+        self.mains = {**kept, key: now}
+        return key
 
     def is_copy(self, values: dict[str, float], now: float) -> bool:
         """Return whether a reading repeats the last one, and remember it."""

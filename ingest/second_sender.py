@@ -7,7 +7,8 @@ Each of these patterns, if it recurs, means that two devices are sending under o
 - *Readings are crowded*: for most of a minute, more than `_PER_S` readings arrive each second, and
   more than twice as many as usual (`detection.liveness`).
 - *Readings are overtaken*: readings with newer and older times keep alternating, although the older
-  ones are no later than usual and sequence numbers do not explain the order.
+  ones are no later than usual and sequence numbers do not explain the order. A single one is
+  reported if it is older by more than `_WITHIN_S` and shows a plume that the newer one does not.
 
 The readings of a single device may jump once, so a jump is only a *doubt*. `DOUBTS` doubts within
 `DOUBT_S` are reported. The rules are stricter while readings arrive too often and unevenly (a
@@ -26,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from detection.channels import measure_fine
-from detection.liveness import AT_ONCE_S, Arrivals, ParticleArrivals
+from detection.liveness import AT_ONCE_S, Arrivals, Delay, ParticleArrivals
 
 if TYPE_CHECKING:
     from storage.reading import Reading
@@ -35,10 +36,10 @@ DOUBTS: Final = 4
 DOUBT_S: Final = 600.0
 _APART_S: Final = 5.0
 _WITHIN_S: Final = 3.0
+_MOST: Final = 32
 _INTERVALS: Final = 1.25
 _JUMP_UG_M3: Final = 20.0
 _JUMP_SHARE: Final = 2.0
-_LEARNED_S: Final = 200.0
 _OLD_S: Final = 60.0
 _LIVE_S: Final = 15.0
 _LOST_S: Final = 60.0
@@ -67,65 +68,68 @@ class Doubts:
 class Contradictions:
     """Compare each live reading of a sensor with those before it.
 
-    `received`, `fine`: receive time and value of the last reading with particles.
-    `newest`, `seq`: time and sequence number of the reading with the latest time.
+    `received`: receive time of the last reading with particles.
+    `recent`: receive times and values of the last one, and of those within
+    `_WITHIN_S` before it, since the last jump.
+    `newest`, `newest_fine`, `seq`: time, value and sequence number of the reading with the latest
+    time.
     `has_passed`: whether `newest` has advanced since the last reading with an older time.
-    `late_s`: shortest usual delay between a reading's time and its receipt, learned for
-    `_LEARNED_S` from `since`. It is learned again if no reading has had about that delay for
-    `_LEARNED_S`.
-    `confirmed`: when a reading last had about that delay.
     `rose`, `jumped`: direction and receive time of the last jump.
     `crowded_s`: crowded seconds minus the uncrowded seconds since then, at least 0.
     `arrivals`, `all_arrivals`: how often readings with particles arrive, and how often any do.
     """
 
     received: float = -math.inf
-    fine: float = math.nan
+    recent: list[tuple[float, float]] = field(default_factory=list)
     newest: float = -math.inf
+    newest_fine: float = math.nan
     seq: int | None = None
     has_passed: bool = False
-    late_s: float = 0.0
-    since: float = -math.inf
-    confirmed: float = -math.inf
     rose: bool = False
     jumped: float = -math.inf
     crowded_s: float = 0.0
     arrivals: ParticleArrivals = field(default_factory=ParticleArrivals)
     all_arrivals: Arrivals = field(default_factory=Arrivals)
+    delay: Delay = field(default_factory=Delay)
     doubts: Doubts = field(default_factory=Doubts)
     lost: Doubts = field(default_factory=Doubts)
+    long_lost: Doubts = field(default_factory=Doubts)
 
     def add(self, reading: Reading) -> bool:
         """Add a live reading that may alert; return whether two devices are sending."""
         now, time = reading.received, min(reading.time, reading.received)
         late, fine = now - time, measure_fine(reading.values)
-        is_crowded = late <= self.late_s + _OLD_S and self._is_crowded(now)
+        is_crowded = late <= self.delay.least_s + _OLD_S and self._is_crowded(now)
         if fine is None or (
-            (is_main := self.arrivals.is_main(reading.values))
+            (is_main := self.arrivals.find_main(reading.values, now) is not None)
             and self.arrivals.is_copy(reading.values, now)
         ):
             return is_crowded
-        if now - self.confirmed > _LEARNED_S or now < self.received:
-            self.late_s, self.since, self.newest = late, now, time
-        elif late < self.late_s and now - self.since < _LEARNED_S:
-            self.late_s = late
-        is_usual = abs(late - self.late_s) <= _WITHIN_S
-        if is_usual:
-            self.confirmed = now
+        is_usual = self.delay.add(now, late, is_in_order=time >= self.newest)
+        if self.delay.since == now:
+            self.newest = time
+        late -= self.delay.least_s
         is_part = not is_main and 0.0 <= now - self.received < AT_ONCE_S
         often = late <= _OLD_S and self.arrivals.add(now, time, is_counted=not is_part)
         often = often and not self.arrivals.is_even
         within_s = max(_INTERVALS * self.arrivals.interval_s if often else 0.0, _WITHIN_S)
-        is_in_order = self.newest - time <= _WITHIN_S
-        back_s = self._measure_jump(fine, now, time, within_s) if is_in_order else math.inf
-        is_lost = self._is_overtaken(reading.seq, time) and (is_usual or late <= _LIVE_S)
+        is_compared = not is_part and self.newest - time <= _WITHIN_S
+        back_s = self._measure_jump(fine, now, time, within_s) if is_compared else math.inf
+        is_long_lost = is_usual and self.newest - time > _LIVE_S
+        hides = is_usual and self.newest - time > _WITHIN_S
+        hides = hides and fine > self.newest_fine and _jumps(fine, self.newest_fine)
+        is_lost = self._is_overtaken(reading.seq, time, fine)
         self.received = now
         enough = DOUBTS - often
         doubtful = back_s <= within_s and self.doubts.add(now, _APART_S, enough=enough)
         doubtful |= often and back_s <= _WITHIN_S
-        return is_crowded or doubtful or (is_lost and self.lost.add(now, within_s=_LOST_S))
+        if is_lost and is_long_lost:
+            doubtful |= self.long_lost.add(now)
+        if is_lost and (is_usual or late <= _LIVE_S):
+            doubtful |= self.lost.add(now, within_s=_LOST_S)
+        return is_crowded or doubtful or hides
 
-    def _is_overtaken(self, seq: int | None, time: float) -> bool:
+    def _is_overtaken(self, seq: int | None, time: float, fine: float) -> bool:
         """Return whether an older reading follows a newer one.
 
         It counts only if `newest` has advanced since the last older reading, and if sequence
@@ -133,21 +137,23 @@ class Contradictions:
         """
         if time >= self.newest:
             self.has_passed |= time > self.newest
-            self.newest, self.seq = time, seq
+            self.newest, self.newest_fine, self.seq = time, fine, seq
             return False
         has_passed, self.has_passed = self.has_passed, False
         return has_passed and (seq is None or self.seq is None or seq >= self.seq)
 
     def _measure_jump(self, fine: float, now: float, time: float, within_s: float) -> float:
         """Return how long ago fine particles jumped, or infinity if they do not jump back now."""
-        rise, gap = fine - self.fine, max(now - self.received, time - self.newest)
-        low = self.fine if rise > 0 else fine
-        self.fine = fine
-        if not abs(rise) >= _JUMP_UG_M3 or abs(rise) < _JUMP_SHARE * low:
+        gap = max(now - self.received, time - self.newest)
+        values = [value for _, value in self.recent]
+        low, high = min(values, default=math.nan), max(values, default=math.nan)
+        falls, rises = fine < high and _jumps(fine, high), fine > low and _jumps(fine, low)
+        jumps = 0 < gap <= within_s and (rises or falls)
+        since = now if jumps else now - _WITHIN_S
+        self.recent = [*(one for one in self.recent if one[0] > since), (now, fine)][-_MOST:]
+        if not jumps:
             return math.inf
-        if not 0 < gap <= within_s:
-            return math.inf
-        rose, self.rose = self.rose, rise > 0
+        rose, self.rose = self.rose, not falls if self.rose else rises
         jumped, self.jumped = self.jumped, now
         return now - jumped if rose is not self.rose else math.inf
 
@@ -161,3 +167,8 @@ class Contradictions:
             since = -since
         self.crowded_s = max(self.crowded_s + since, 0.0)
         return self.crowded_s >= _CROWDED_S
+
+
+def _jumps(one: float, other: float) -> bool:
+    """Return whether two values of fine particles differ so much that air can't explain it."""
+    return abs(one - other) >= max(_JUMP_UG_M3, _JUMP_SHARE * min(one, other))

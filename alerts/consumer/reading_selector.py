@@ -24,13 +24,13 @@ import numpy as np
 from detection.channels import FOLLOWED_KEYS, MIN_S, measure_fine
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
-from detection.liveness import Arrivals, ParticleArrivals
+from detection.liveness import Arrivals, Delay, ParticleArrivals
 from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES
 from storage.reading import Reading  # noqa: TC001 - msgspec reads the annotation
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from detection.events import Event
 
@@ -211,7 +211,7 @@ class _SeparateQuantity(Arrivals):
 class _Sensor(msgspec.Struct):
     """The last reading of one sensor that was passed on, and the lower ones that wait.
 
-    `arrivals`: how often its particle readings arrive.
+    `arrivals`, `delay`: how often its particle readings arrive, and how late.
     `together`: when each quantity last arrived together with particles.
     `apart`: arrivals of quantities without particles.
     `first`: when the sensor's first reading with particles arrived.
@@ -220,22 +220,34 @@ class _Sensor(msgspec.Struct):
     """
 
     arrivals: ParticleArrivals = msgspec.field(default_factory=ParticleArrivals)
+    delay: Delay = msgspec.field(default_factory=Delay)
     together: dict[str, float] = {}
     apart: dict[str, _SeparateQuantity] = {}
     first: float = math.inf
     newest: float = -math.inf
     readings: list[Reading] = []
 
-    def learn(self, values: Mapping[str, float], now: float) -> None:
-        """Record which quantities a reading with the main quantity has."""
-        self.first, known = min(self.first, now), self.together
-        if not values.keys() <= known.keys() or now - known[self.arrivals.key] > _LEARNED_S:
+    def take(self, reading: Reading) -> tuple[Reading, bool]:
+        """Return a reading as the detectors may see it, and whether it has the main quantity."""
+        values, now, known = reading.values, reading.received, self.together
+        time = min(reading.time, now)
+        limited = self.delay.limit(now, time)
+        if limited < time:
+            reading = msgspec.structs.replace(reading, time=limited)
+        has_fine = measure_fine(values) is not None
+        main = self.arrivals.find_main(values, now) if has_fine else None
+        if main is None:
+            return self.select(reading), False
+        self.delay.add(now, now - time, is_in_order=limited >= self.newest)
+        self.first = min(self.first, now)
+        if not values.keys() <= known.keys() or now - known[main] > _LEARNED_S:
             known.update(dict.fromkeys(values, now))
+        return reading, True
 
     def select(self, reading: Reading) -> Reading:
         """Return a reading without the main quantity, without values that may be forged."""
         values, now = reading.values, reading.received
-        if not self.arrivals.key or FOLLOWED_KEYS.isdisjoint(values):
+        if not self.arrivals.mains or FOLLOWED_KEYS.isdisjoint(values):
             return reading
         kept = {key: value for key, value in values.items() if key not in FOLLOWED_KEYS}
         for key in values.keys() & FOLLOWED_KEYS:
@@ -285,13 +297,9 @@ class FallDelay:
         own = self.sensors.get(reading.sensor)
         if own is None:
             own = self.sensors[reading.sensor] = _Sensor()
+        reading, is_main = own.take(reading)
         now, fine, arrivals = reading.received, measure_fine(reading.values), own.arrivals
-        if is_main := fine is not None and arrivals.is_main(reading.values):
-            own.learn(reading.values, now)
-        else:
-            reading = own.select(reading)
-            fine = measure_fine(reading.values)
-        if reading.is_timed and now - reading.time > _LIVE_S:
+        if reading.is_timed and now - reading.time > own.delay.least_s + _LIVE_S:
             return [reading]
         passed, held = [reading], own.readings
         is_new = is_main and not arrivals.is_copy(reading.values, now)
@@ -449,7 +457,7 @@ class ReadingSelector:
         elif sensor in self._with_particles:
             return False
         if not reading.is_timed:
-            self._on_our_clock[sensor] = reading.received
+            self._on_our_clock[sensor] = min(reading.time, reading.received)
             return False
         untimed = self._on_our_clock.get(sensor)
         if untimed is None:

@@ -404,7 +404,10 @@ def publish(at, values, number=None, stamp=None, late_s=0.25):
 
 INTERVALS = {1.0: 3, 2.0: 6, 5.0: 10, 10.0: 20, 20.0: 40, 30.0: 60, 60.0: 60}
 """How long after the onset a plume is reported, by the sensor's interval in seconds."""
-FORGED = ("clean", "dirty", "spikes", "ramp", "earlier", "jitter", "ahead", "climate", "at once")
+FORGED = (
+    *("clean", "dirty", "spikes", "ramp", "earlier", "jitter", "ahead", "climate", "at once"),
+    *("another quantity", "ladder"),
+)
 RATES = (0.3, 0.65, 1.0, 1.5, 2.5, 4.0)
 
 
@@ -420,7 +423,7 @@ def test_a_second_sender_hides_no_plume_in_silence(school, every_s, kind, rate):
     """The plume is reported when it usually is, or else the second sender is."""
     variant = FORGED.index(kind) + RATES.index(rate) + int(every_s)
     stamped, numbered = variant % 3 > 0, variant % 3 > 1
-    begins_s = max(300.0, 12 * every_s)
+    begins_s = max(700.0 if kind == "another quantity" else 300.0, 12 * every_s)
     onset_s = begins_s + 60 + 8 * every_s
     length_s = onset_s + max(120.0, 6 * every_s)
     onsets = [onset_s + 7 * k for k in range(7 if every_s >= 30 else 1)]
@@ -443,8 +446,17 @@ def test_a_second_sender_hides_no_plume_in_silence(school, every_s, kind, rate):
         forged["pm25"] += top
         if kind == "climate":
             forged = {"rh": 5.0 if k % 2 else 80.0, "temp": 60.0, "voc_index": 500.0}
+        elif kind == "another quantity":
+            forged = {"n03": 130.0 + k}
+        elif kind == "ladder":
+            forged["pm25"] = (5.0, 24.0, 71.0, 206.0, 597.0, 1_000.0, 597.0, 206.0, 71.0, 24.0)[
+                k % 10
+            ]
         sent = round(at / every_s) * every_s + 0.02 if kind == "at once" else at
         messages.append(send(sent, forged, 9_000 + int(at / every_s), 50.0 * (kind == "ahead")))
+        if (kind == "another quantity" and k < 9) or (kind == "ladder" and k % 10 < 9):
+            at += 0.2 if kind == "another quantity" else 0.004
+            continue
         at += every_s / rate * (rng.uniform(0.5, 1.5) if kind == "jitter" else 1.0)
     attacked = school().receive(sorted(messages, key=lambda m: m.sent), every_s=20)
     by = START + onset_s + INTERVALS[every_s] + 2 * every_s + 2
@@ -453,6 +465,31 @@ def test_a_second_sender_hides_no_plume_in_silence(school, every_s, kind, rate):
         "fm",
         "ap",
     }
+
+
+@pytest.mark.parametrize("stamp_s", [None, 0.0, -30.0])
+@pytest.mark.parametrize("rate", [0.2, 1.0])
+@pytest.mark.parametrize(
+    ("every_s", "late_s"), [(2.0, 200.0), (10.0, 70.0), (30.0, 400.0), (2.0, None), (10.0, None)]
+)
+def test_clean_air_hides_no_plume_that_usually_arrives_late(school, every_s, late_s, rate, stamp_s):
+    """The sensor's clock is `late_s` slow, or a gateway sends a batch a minute (None)."""
+    onsets = [660.0, 667.0, 674.0]
+    messages = [
+        publish(
+            at,
+            measured(at, onsets),
+            stamp=at,
+            late_s=60 - at % 60 + at % 60 / 166 if late_s is None else late_s,
+        )
+        for at in regularly(every_s, end_s=960.0)
+    ]
+    for at in regularly(every_s / rate, 500.0 + 0.37 * every_s, 960.0 + (late_s or 0.0)):
+        stamp = None if stamp_s is None else at + stamp_s
+        messages.append(publish(at, {"pm25": measured(at, [])["pm25"]}, stamp=stamp, late_s=0.0))
+    attacked = school().receive(sorted(messages, key=lambda m: m.sent), every_s=20)
+    alerts = attacked.alerts_of("vape")
+    assert alerts or attacked.notified_people() == {"fm", "ap"}
 
 
 def regularly(every_s, begin_s=0.0, end_s=1_600.0):
