@@ -13,6 +13,7 @@ import msgspec
 from ingest.errors import DecodeError, PayloadError, Reason
 from ingest.payloads import decode_text, parse_state
 from ingest.sensor_names import SensorNames
+from ingest.usual_values import UsualValues
 from ingest.validation import Limits, Message, Readings, build_reading, fold_id, parse_time
 from storage.registry import Registry
 
@@ -117,6 +118,16 @@ class Joiner:
                 window.noted[key] = value
         return done
 
+    def separate(self, sensor: str, keys: Iterable[str], limits: Limits) -> Readings:
+        """Take quantities out of the sensor's window; return a reading if it had any."""
+        window = self.windows.get(sensor)
+        raw = {key: window.raw.pop(key) for key in keys if key in window.raw} if window else {}
+        if window is None or not raw:
+            return []
+        if not window.raw and not window.noted:
+            del self.windows[sensor]
+        return [build_reading(sensor, window.stamp, window.message, limits, raw)]
+
     def next_deadline(self) -> float | None:
         """Return when the next window closes, as a receive time in Unix seconds, or None."""
         return min((window.closes for window in self.windows.values()), default=None)
@@ -162,6 +173,7 @@ class States:
     `hints`: the unit of the values on a state topic, from discovery messages.
     `children`: ids of the sensors seen behind a gateway (key: decoder and gateway).
     `last`: state of a device after its last message (key: decoder and device).
+    `usual`: what registered sensors usually send, by id; learned again after a restart.
     `waiting`: messages that can't be read until the description of their device arrives.
     """
 
@@ -171,6 +183,7 @@ class States:
         self.hints: Bounded[str] = Bounded(16_384)
         self.children: Bounded[list[str]] = Bounded(256)
         self.last: Bounded[dict[str, Any]] = Bounded(4_096)
+        self.usual: dict[str, UsualValues] = {}
         self.waiting: Bounded[list[Message]] = Bounded(256)
 
     def remember_child(self, gateway: str, sensor: str) -> None:
@@ -254,10 +267,19 @@ class Context:
         window_s: float | None = None,
         **more: Unpack[Noted],
     ) -> Readings:
-        """Add values to the join window of a sensor; return the readings of windows that closed."""
-        return self.states.joiner.add(
-            sensor, stamp, message, self.limits, raw, window_s=window_s, **more
-        )
+        """Add values to the join window of a sensor; return the readings of windows that closed.
+
+        Values that a registered sensor doesn't usually send are a reading by themselves.
+        """
+        joiner, known = self.states.joiner, self.names.find(sensor) if message.live else None
+        if known is not None:
+            usual = self.states.usual.setdefault(known, UsualValues())
+            unusual = usual.find_unusual(raw, message.received)
+            if unusual:
+                done = joiner.on_time(message.received, self.limits)
+                done += joiner.separate(sensor, unusual, self.limits)
+                return [*done, self.validate(sensor, message, raw, stamp, **more)]
+        return joiner.add(sensor, stamp, message, self.limits, raw, window_s=window_s, **more)
 
 
 @dataclass(frozen=True, slots=True)

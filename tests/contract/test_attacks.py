@@ -492,6 +492,40 @@ def test_clean_air_hides_no_plume_that_usually_arrives_late(school, every_s, lat
     assert alerts or attacked.notified_people() == {"fm", "ap"}
 
 
+OBJECTS = {"pm1": "pm_1_0", "pm25": "pm_2_5", "pm10": "pm_10_0", "rh": "humidity"}
+CLIMATE = {
+    "rh": lambda after_s: 41 + 50 * min(max(after_s + 20, 0) / 24, 1),
+    "voc_index": lambda after_s: 100 + 390 * min(max(after_s + 1, 0) / 3, 1),
+}
+
+
+@pytest.mark.parametrize("every_s", [2.0, 5.0, 10.0])
+@pytest.mark.parametrize("own", ["pm1 pm25 pm10", "pm1 pm25 pm10 rh voc_index"])
+@pytest.mark.parametrize("forged", CLIMATE)
+def test_forged_values_of_single_topics_explain_no_plume_away(school, every_s, own, forged):
+    """They arrive between the sensor's values, so a join window could take them for its own."""
+
+    def send(at, key, value):
+        topic = f"{VAPED}/sensor/{OBJECTS.get(key, key)}/state"
+        return WireMessage(topic, str(value).encode(), 0, False, START + at, VAPED)
+
+    onset_s = 360.0 + 8 * every_s
+    onsets = [onset_s + 7 * k for k in range(3)]
+    messages = [
+        send(at + k / 100, key, measured(at, onsets)[key])
+        for at in regularly(every_s, end_s=onset_s + 200)
+        for k, key in enumerate(own.split())
+    ]
+    messages += [
+        send(at, forged, CLIMATE[forged](at - onset_s))
+        for at in regularly(0.4, onset_s - 30, onset_s + 170)
+    ]
+    attacked = school().receive(sorted(messages, key=lambda m: m.sent), every_s=20)
+    ((sensor, at),) = attacked.alerts_of("vape")
+    assert sensor == VAPED
+    assert START + onset_s < at < START + onset_s + 45
+
+
 def regularly(every_s, begin_s=0.0, end_s=1_600.0):
     return [begin_s + k * every_s for k in range(int((end_s - begin_s) / every_s))]
 
