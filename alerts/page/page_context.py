@@ -75,6 +75,7 @@ class PageContext(Visibility):
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="plumewatch-page")
         self.pending_sign_ins: dict[str, PendingSignIn] = {}
         """People who entered their password and still have to enter a code, by cookie."""
+        self._computing: dict[str | None, asyncio.Lock] = {}
         self._has_noted_proxy = False
         self._latest: asyncio.Future[Mapping[str, LatestReading]] | None = None
         self._latest_at = -math.inf
@@ -204,6 +205,16 @@ class PageContext(Visibility):
         call = partial(copy_context().run, work, *args, **kwargs)
         async with asyncio.timeout(READ_S):
             return await asyncio.get_running_loop().run_in_executor(self.threads, call)
+
+    async def compute(
+        self, request: Request, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Run a long calculation: one per person at a time, so that others find a free thread."""
+        session = get_session(request)
+        person = None if session is None else session.person
+        lock = self._computing.setdefault(person, asyncio.Lock())
+        async with asyncio.timeout(READ_S), lock:
+            return await self.run_in_thread(work, *args, **kwargs)
 
     async def read(
         self,

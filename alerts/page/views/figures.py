@@ -48,7 +48,8 @@ class FigurePages(PageGroup):
     async def _page(self, request: Request) -> Response:
         context, span = self._context, read_span(request, "week")
         settings, end = context.settings, context.settings.clock()
-        facts = await context.run_in_thread(
+        facts = await context.compute(
+            request,
             gather_facts,
             settings.database,
             settings.series,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 from dataclasses import replace
@@ -22,6 +23,7 @@ from alerts.notify.pictures import IncidentPictures
 from alerts.page.app import create_app
 from alerts.page.page_context import PageContext
 from alerts.page.settings import PipelineStatus
+from alerts.page.views import figures
 from alerts.policy import AlertPolicy
 from detection.events import ChannelEvidence, EventPhase
 from storage import audit, sqlite
@@ -503,3 +505,19 @@ async def test_no_page_says_that_alerts_are_sent_while_it_cannot_know(open_page,
     assert "cannot be read right now. Alerts may not be going out." in shown
     for text in (shown, (await page.client.get("/offline")).text):
         assert "still sent" not in text
+
+
+async def test_a_person_has_one_long_calculation_at_a_time(open_page, monkeypatch):
+    page, running, most, compute = open_page(), [], [], figures.gather_facts
+
+    def gather(*given):
+        running.append(given)
+        threading.Event().wait(0.2)
+        most.append(len(running))
+        running.pop()
+        return compute(*given)
+
+    monkeypatch.setattr(figures, "gather_facts", gather)
+    await page.sign_in()
+    answers = await asyncio.gather(*(page.client.get("/figures") for _ in range(3)))
+    assert ([answer.status_code for answer in answers], most) == ([200] * 3, [1] * 3)
