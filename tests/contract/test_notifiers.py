@@ -138,6 +138,7 @@ async def test_a_hung_provider_is_cut_off_and_delays_no_other(provider):
         ("gotifys://u@evil.example:1@example.org/AzDeL3x9o0Kp2Qr", NotifyReason.BAD_TARGET),
         ("jsons://evil.example\\@example.org/", NotifyReason.BAD_TARGET),
         ("jsons://evil.example @example.org/", NotifyReason.BAD_TARGET),
+        ("mailtos://u:p@example.org?to=a@b.example&mode=insecure", NotifyReason.FORBIDDEN_ADDRESS),
         ("json://example.org/", NotifyReason.FORBIDDEN_ADDRESS),
         ("ntfy://ntfy.example/topic", NotifyReason.FORBIDDEN_ADDRESS),
     ],

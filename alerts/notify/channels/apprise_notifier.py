@@ -366,7 +366,7 @@ def _build_service(url: str) -> Any:
 def _is_plain(service: Any, scheme: str) -> bool:
     if scheme not in OWN_SERVERS or getattr(service, "mode", "") == "cloud":
         return False
-    return not service.secure
+    return not service.secure or getattr(service, "secure_mode", "") == "insecure"
 
 
 def _send(
