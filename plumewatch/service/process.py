@@ -36,7 +36,7 @@ async def run_in_process(
     """
     order = Order(work, config.model_dump_json(by_alias=True), arguments)
     pipe = asyncio.subprocess.PIPE
-    command = (sys.executable, "-m", __name__)
+    command = (sys.executable, "-P", "-m", __name__)  # no code from the working folder
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
     try:
         out, _ = await process.communicate(msgspec.json.encode(order))

@@ -169,7 +169,7 @@ class Demo:
         words = f"simulate --seed {_SEED} --days {_DAYS} --speed {SPEED} --activity demo --truth"
         words += f" --start {_START.isoformat()} --publish 127.0.0.1:{broker_port}"
         simulator = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "plumewatch", *words.split()),
+            *(sys.executable, "-P", "-m", "plumewatch", *words.split()),
             *("--config", str(self._folder / CONFIG.name)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
