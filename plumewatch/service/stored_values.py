@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import msgspec
 
+from alerts.access.api_tokens import Scope
 from alerts.duty.roster import Ring
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import CAUSE_WORDS, Verdict
 from alerts.incidents.silences import Purpose
 from alerts.notify.notice import Notice, NoticeReason
 from alerts.policy import Severity
+from detection.commissioning import STEPS
 from detection.events import EventKind, EventPhase, join_details
 from language.messages import Fact, parse_facts, parse_params
 from language.plain_text import escape
@@ -45,10 +47,23 @@ _NAMED: Final = 5
 _APART: Final = ("audit", "sqlite_sequence")
 
 
+class _Detected(msgspec.Struct):
+    kind: str
+    late_s: float
+    confidence: float
+
+
 class _TestResult(msgspec.Struct):
     interval_s: float | None
     has_particles: bool
     level_moved: Any
+    sees_puff: bool | None = None
+    said: dict[str, list[_Detected]] = {}
+
+    def __post_init__(self) -> None:
+        puffs = {step.name for step in STEPS if step.is_vaping}
+        if self.interval_s is not None and (self.sees_puff is None or puffs - self.said.keys()):
+            raise ValueError("incomplete")
 
 
 def _read_as(kind: Any) -> Callable[[str], object]:
@@ -80,6 +95,7 @@ _PARSED: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "alert_event.decided_probabilities": _PROBABILITIES,
     "alert_event.decided_evidence": _EVIDENCE,
     "alert_event.decided_details": _DETAILS,
+    "api_token.scopes": (lambda text: [Scope(scope) for scope in text.split()], "''"),
     "api_token.sites": (_read_as(list[str]), "'[]'"),
     "directory_person.provider_groups": (_read_as(list[str]), "'[]'"),
     "escalation_step.ring": (_read_as(Ring), """'{"name":"nobody","people":[]}'"""),
@@ -90,6 +106,7 @@ _PARSED: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
         lambda text: NoticeReason(text.partition(":")[0]),
         "json_extract(notice, '$.reason')",
     ),
+    "provider_account.provider_groups": (_read_as(list[str]), "'[]'"),
     "sensor_test.result": (_read_as(_TestResult), ""),
     "silence.labels": (_read_as(_Labels), ""),
     "silence.purpose": (lambda text: not text or Purpose(text), ""),

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import json
 import os
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 from alerts import sensor_tests
 from alerts.incidents import repository
 from alerts.page.queries import load_incident
+from detection.commissioning import STEPS
 from storage import audit
 from storage.audit import AuditKind
 from storage.reading import Reading
@@ -249,6 +251,11 @@ async def test_a_damaged_value_is_reported_once_and_starts_over(filled, caplog, 
 
 
 TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+FOUND = [{"kind": "vape", "late_s": 9.0, "confidence": 0.9}]
+TEST = json.dumps(
+    {"interval_s": 5.0, "has_particles": True, "level_moved": None, "sees_puff": True}
+    | {"said": {step.name: FOUND for step in STEPS}}
+)
 DAMAGED_VALUES = {
     "silence.labels": ["[1]", 'z"room":"n2-boys"}', "{}", '{"room":5}', "[" * 3000],
     "silence.ends_at": [9e999],
@@ -272,7 +279,9 @@ DAMAGED_VALUES = {
     "alert_event.evidence": ["Z", "[]", '{"pm25":[1]}', b"{\xff}"],
     "alert_event.decided_probabilities": ["[", '{"vape":"x"}'],
     "alert_event.details": ["5", '[{"code":"unknowm"}]'],
-    "sensor_test.result": ["Z", "[]"],
+    "sensor_test.result": ["Z", "[]", TEST.replace("said", "sqid"), TEST.replace("kind", "kynd")],
+    "provider_account.provider_groups": ['["x"'],
+    "api_token.scopes": ["raed"],
     "sensor_threshold.level": [1e6],
 }
 ROWS = """
@@ -281,6 +290,7 @@ INSERT INTO silence (labels, owner, reason, created_at, starts_at, ends_at)
 INSERT INTO directory_person VALUES ('ada', 'Ada', '["staff"]', unixepoch(), NULL);
 INSERT INTO api_token (hash, name, person, scopes, made_by, made_at, expires_at, sites)
     VALUES (x'00', 'x', 'ap', 'read', 'ap', 1, 2e9, '["north"]');
+INSERT INTO provider_account VALUES ('ap', 'a@b.c', 'https://i.example', 'c', 's', '["staff"]');
 INSERT INTO own_channel (person, kind, address, p256dh, auth, label, made_at)
     VALUES ('ap', 'push', 'x', '', '', '', 1);
 INSERT INTO staff_session VALUES (x'00', 'ap', 1, 2e9, '["staff"]', 'a@b.c');
