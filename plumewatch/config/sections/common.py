@@ -43,6 +43,12 @@ def _check_past(day: date) -> date:
     return day
 
 
+def _check_year(time: datetime) -> datetime:
+    if not 1970 <= time.year <= 9000:
+        raise ValueError(defer("must be between the years 1970 and 9000"))
+    return time
+
+
 def _check_start(text: str) -> str:
     parse_minutes(text)
     return text
@@ -105,6 +111,7 @@ TimeZone = Annotated[str, AfterValidator(check_time_zone)]
 FilePath = Annotated[Path, AfterValidator(_resolve_path)]
 """A path; a relative path starts at the configuration's folder (the validation context)."""
 Date = Annotated[date, Strict()]
+Time = Annotated[datetime, Strict(), AfterValidator(_check_year)]
 PastDate = Annotated[date, Strict(), AfterValidator(_check_past)]
 WallTime = Annotated[str, AfterValidator(_check_start)]
 EndTime = Annotated[str, AfterValidator(_check_end)]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import BaseModel, ConfigDict, Field
 
 from plumewatch.config.sections.common import (
     Date,
@@ -14,6 +13,7 @@ from plumewatch.config.sections.common import (
     Flag,
     Id,
     Name,
+    Time,
     WallTime,
 )
 
@@ -164,9 +164,9 @@ class OverrideConfig(BaseModel, extra="forbid", frozen=True):
 
     shift: str
     """Id of the `[[shift]]`."""
-    start: Annotated[datetime, Strict()]
+    start: Time
     """Date and time when the change starts, in the school's time zone."""
-    end: Annotated[datetime, Strict()]
+    end: Time
     """Date and time when it ends automatically."""
     add: str = ""
     """Id of the `[[staff]]` member to add."""

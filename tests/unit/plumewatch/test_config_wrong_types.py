@@ -81,6 +81,16 @@ def test_a_date_is_a_fault_at_its_own_path_wherever_it_does_not_belong():
         assert any(path.startswith(".".join(map(str, own))) for path in paths), (place, paths)
 
 
+@pytest.mark.parametrize("key", ["start", "end"])
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:00", "0001-01-01T00:00:00", "0001-01-01T00:00:00+14:00"]
+)
+def test_a_time_that_is_out_of_range_in_utc_is_a_fault(key, text):
+    value = datetime.fromisoformat(text)
+    tree = changed(("override", 0, key), lambda parent, key: parent.__setitem__(key, value))
+    assert [fault.path for fault in faults_of(tree)] == [f"override.0.{key}"]
+
+
 @pytest.mark.parametrize("first", range(2))
 def test_any_wrong_value_or_missing_key_is_reported_or_accepted(first):
     wrong = cycle(WRONG[first:] + WRONG[:first])
