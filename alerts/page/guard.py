@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +46,8 @@ _HEADERS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 )
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each malformed form
+
 _OF_PROXIES: Final = (
     *("cf-", "forwarded", "true-client-ip", "via", "x-client-ip", "x-envoy", "x-forwarded"),
     *("x-original", "x-real-ip"),

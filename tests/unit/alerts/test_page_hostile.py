@@ -150,6 +150,14 @@ async def test_forms_that_do_not_come_are_ended(monkeypatch, sent, status):
     assert refused.value.status_code == status
 
 
+async def test_malformed_forms_do_not_fill_the_log(page, caplog):
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    for path in ("/sign-in", "/answer"):
+        answer = await page.client.post(path, content=b"abcd", headers=kind)
+        assert answer.status_code in {400, 403}, path
+    assert [r.name for r in caplog.records if r.name.startswith("python_multipart")] == []
+
+
 @pytest.mark.parametrize(
     ("charset", "text"),
     [("undefined", "ab"), ("utf-7", "+2AA-"), ("unicode_escape", r"\ud800"), ("none", "\xff")],
