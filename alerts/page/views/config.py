@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _DUTY: Final = "duty"
 _PEOPLE: Final = "people"
 _NEW: Final = "new"
-_LONGEST: Final = 1500
+_LONGEST: Final = 1300
 """Maximum characters of an entry, before and after a change, in the audit log."""
 _LONGEST_DUTY: Final = timedelta(days=14)
 _NOT_HERE: Final = mark(
@@ -405,5 +405,8 @@ class ConfigPages(PageGroup):
 
 def _shorten(values: Mapping[str, Any]) -> str:
     written: Callable[[Any], str] = str
-    text = json.dumps(dict(values), default=written, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    text = short = json.dumps(dict(values), default=written, ensure_ascii=False)
+    while len(json.dumps(short)) > _LONGEST:  # as the audit log stores it
+        text = text[: len(text) * 9 // 10]
+        short = f"{text}..."
+    return short

@@ -248,6 +248,23 @@ async def test_bells_are_named_in_words_and_numbers_have_labels(setup):
     assert "<strong>Early release</strong>" in (await setup.client.get("/settings/bells")).text
 
 
+@pytest.mark.parametrize(
+    "name", ["Period", "Período de la mañana", "é" * 57, "\U0001f514" * 56], ids=len
+)
+async def test_a_long_change_is_saved_and_shortened_in_the_audit_log(setup, name):
+    await setup.sign_in("ad")
+    for path, minute in (("new", 0), ("1", 1)):
+        form = {"id": "long", "days": ["mon"]}
+        for k in range(35):
+            hour = 7 + k // 3
+            form[f"periods.{k}.name"] = f"{name} {k}"
+            form[f"periods.{k}.start"] = f"{hour:02}:{k % 3 * 20 + minute:02}"
+            form[f"periods.{k}.end"] = f"{hour:02}:{k % 3 * 20 + 15 + minute:02}"
+        assert (await send(setup, f"/settings/bells/{path}", **form)).status_code == 303
+    assert len(saved(setup)) == 2
+    assert name in json.loads(saved(setup)[-1].detail)["after"]
+
+
 async def test_people_set_their_own_quiet_hours_alone(setup):
     await setup.sign_in("fm")
     shown = (await setup.client.get("/settings/quiet-hours")).text
