@@ -30,6 +30,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from alerts.access.limits import Limits, make_address_key
+from alerts.page.guard import SecurityHeaders
 from plumewatch.service.resources import ServiceError
 
 if TYPE_CHECKING:
@@ -322,6 +323,8 @@ class BoundedConnection(H11Protocol):
 def wrap_for_proxies(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
     """Read client addresses from headers of trusted proxies and of proxies on this machine.
 
+    Every response gets security headers, also while the service is starting.
+
     If a proxy might disagree with us on where a request ends, the request is refused and its
     connection closed: it may hide a second request that the proxy did not see (RFC 9112, section
     6.1).
@@ -336,7 +339,8 @@ def wrap_for_proxies(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
         else:
             await app(scope, receive, send)
 
-    wrapped: Any = ProxyHeadersMiddleware(cast("Any", refuse_two_lengths), [*_OWN, *trusted])
+    guarded = SecurityHeaders(refuse_two_lengths)
+    wrapped: Any = ProxyHeadersMiddleware(cast("Any", guarded), [*_OWN, *trusted])
     return cast("ASGIApp", wrapped)
 
 

@@ -101,6 +101,7 @@ async def test_the_next_request_on_a_connection_has_the_same_deadline():
         writer.write(POST + b"ok" + b"POST / HT")
         answer = await ended(reader)
         assert answer.count(b"HTTP/1.1 200 OK") == 1
+        assert answer.count(b"nosniff") == 1
         assert answer.endswith(b"ok")
         await close(writer)
 
@@ -114,6 +115,7 @@ async def test_a_request_under_way_may_take_longer():
         async with asyncio.timeout(60):
             answer = await reader.readuntil(b"\r\n\r\nno")
         assert answer.count(b"HTTP/1.1 200 OK") == 2
+        assert answer.count(b"nosniff") == 2
         await close(writer)
 
 
@@ -256,6 +258,7 @@ async def test_no_request_is_smuggled_in_the_body_of_another(frame):
         answer = await asyncio.wait_for(reader.read(), 60)
         assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 501")), answer
         assert answer.count(b"HTTP/1.1") == 1
+        assert b"nosniff" in answer or not answer.endswith(b"two lengths")
         await close(writer)
 
 
