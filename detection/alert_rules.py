@@ -81,9 +81,10 @@ too few to recognize vaping."""
 FAINT_SHARE: Final = 0.2
 """Smallest rise that alerts, as a share of the level before it. A particle sensor's error grows
 with the level."""
-GLANCE, SMALL_GLANCE, SMALL_UG_M3 = 1.75, 0.5, 30.0
+GLANCE, RARE_GLANCE, SMALL_GLANCE, SMALL_UG_M3 = 1.25, 1.75, 0.5, 30.0
 """How far below the model's level, in log-odds, a pulse can score and still be reported as possible
-vaping. Pulses smaller than `SMALL_UG_M3` get the smaller margin, because most plumes are small."""
+vaping. The second value applies if readings are rare, because few readings show little of a plume.
+Pulses smaller than `SMALL_UG_M3` get the third, because most plumes are small."""
 LARGE_UG_M3, LARGE_WITHIN_S, LARGE_AFTER_S, LARGE_GLANCE = 60.0, 60.0, 8.0, 2.5
 """A pulse that rose by `LARGE_UG_M3` within `LARGE_WITHIN_S` is reported even without a clear
 cause, once it is `LARGE_AFTER_S` old and scores at most `LARGE_GLANCE` below the model's level."""
@@ -136,9 +137,10 @@ def is_faint(episodes: Episodes) -> Flags:
     return flags
 
 
-def is_near(episodes: Episodes, model_level: float) -> Flags:
+def is_near(episodes: Episodes, f: Floats, model_level: float) -> Flags:
     """Return whether a pulse scores above the model's threshold, or near it."""
-    glance = np.where(episodes["peak"] < SMALL_UG_M3, SMALL_GLANCE, GLANCE)
+    glance = np.where(f[:, _INTERVAL] >= _RARE_S, RARE_GLANCE, GLANCE)
+    glance = np.where(episodes["peak"] < SMALL_UG_M3, SMALL_GLANCE, glance)
     flags: Flags = episodes["log_odds"] >= model_level - glance
     return flags
 

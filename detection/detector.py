@@ -492,7 +492,7 @@ class Detector:
         self.thresholds.observe(rows[may_alert], time[may_alert], score[may_alert])
         unclear = alert_rules.is_ambiguous(scored, f)
         passes = above >= 0.0
-        near = passes | alert_rules.is_near(scored, self._model.level)
+        near = passes | alert_rules.is_near(scored, f, self._model.level)
         return np.array([passes & ~unclear, near, unclear]) & may_alert
 
     def _end_sessions(self, here: _Round) -> None:
