@@ -71,8 +71,8 @@ class Contradictions:
     `received`: receive time of the last reading with particles.
     `recent`: receive times and values of the last one, and of those within
     `_WITHIN_S` before it, since the last jump.
-    `newest`, `newest_fine`, `seq`: time, value and sequence number of the reading with the latest
-    time.
+    `newest`, `newest_at`, `newest_fine`, `seq`: time, receive time, value and sequence number of
+    the reading with the latest time.
     `has_passed`: whether `newest` has advanced since the last reading with an older time.
     `rose`, `jumped`: direction and receive time of the last jump.
     `crowded_s`: crowded seconds minus the uncrowded seconds since then, at least 0.
@@ -82,6 +82,7 @@ class Contradictions:
     received: float = -math.inf
     recent: list[tuple[float, float]] = field(default_factory=list)
     newest: float = -math.inf
+    newest_at: float = -math.inf
     newest_fine: float = math.nan
     seq: int | None = None
     has_passed: bool = False
@@ -116,9 +117,9 @@ class Contradictions:
         is_compared = not is_part and self.newest - time <= _WITHIN_S
         back_s = self._measure_jump(fine, now, time, within_s) if is_compared else math.inf
         is_long_lost = is_usual and self.newest - time > _LIVE_S
-        hides = is_usual and self.newest - time > _WITHIN_S
+        hides = is_usual and self.newest - time > _WITHIN_S and now - self.newest_at <= _OLD_S
         hides = hides and fine > self.newest_fine and _jumps(fine, self.newest_fine)
-        is_lost = self._is_overtaken(reading.seq, time, fine)
+        is_lost = self._is_overtaken(reading, time, fine)
         self.received = now
         enough = DOUBTS - often
         doubtful = back_s <= within_s and self.doubts.add(now, _APART_S, enough=enough)
@@ -129,7 +130,7 @@ class Contradictions:
             doubtful |= self.lost.add(now, within_s=_LOST_S)
         return is_crowded or doubtful or hides
 
-    def _is_overtaken(self, seq: int | None, time: float, fine: float) -> bool:
+    def _is_overtaken(self, reading: Reading, time: float, fine: float) -> bool:
         """Return whether an older reading follows a newer one.
 
         It counts only if `newest` has advanced since the last older reading, and if sequence
@@ -137,9 +138,11 @@ class Contradictions:
         """
         if time >= self.newest:
             self.has_passed |= time > self.newest
-            self.newest, self.newest_fine, self.seq = time, fine, seq
+            self.newest, self.newest_at = time, reading.received
+            self.newest_fine, self.seq = fine, reading.seq
             return False
         has_passed, self.has_passed = self.has_passed, False
+        seq = reading.seq
         return has_passed and (seq is None or self.seq is None or seq >= self.seq)
 
     def _measure_jump(self, fine: float, now: float, time: float, within_s: float) -> float:

@@ -325,7 +325,7 @@ class FallDelay:
     def forget_times(self) -> None:
         """Forget when readings arrived, because the clock was set."""
         for own in self.sensors.values():
-            own.newest = -math.inf
+            own.newest, own.delay = -math.inf, Delay()
             for arrivals in (own.arrivals, *own.apart.values()):
                 arrivals.times = []
 

@@ -161,7 +161,7 @@ class School:
         self.now, self.operations = AT, Operations(lambda: self.now)
         config = IntakeConfig(context=Context(registry=REGISTRY))
         self.intake = Intake(config, self.operations.report)
-        self.intake.restore(Reading(sensor, START - 2, START - 2) for sensor in REGISTRY.sensors)
+        self.intake.restore(Reading(sensor, START - 9e4, START - 2) for sensor in REGISTRY.sensors)
         self.engine = AlertEngine(REGISTRY, policy)
         self.consumer = DetectionConsumer(self.state, self.engine, may_alert)
         self.consumer.open(lambda _after, _limit: ([], 0))

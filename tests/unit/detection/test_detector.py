@@ -245,7 +245,7 @@ def test_a_large_puff_is_never_passed_over(dt, voc, rh, before):
 @pytest.mark.parametrize(
     ("kind", "score", "peak", "expected"),
     [
-        (EventKind.SPRAY, -1.7, 100.0, ["possible", "spray", "possible"]),
+        (EventKind.SPRAY, -1.2, 100.0, ["possible", "spray", "possible"]),
         (EventKind.SPRAY, -1.7, 15.0, ["spray"]),
         (EventKind.SPRAY, -0.4, 15.0, ["possible", "spray", "possible"]),
         (EventKind.SPRAY, -2.4, 100.0, ["spray"]),

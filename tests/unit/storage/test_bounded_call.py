@@ -16,15 +16,15 @@ async def test_a_call_that_hangs_is_abandoned_and_keeps_its_place_until_it_ends(
     threads, release = BoundedThreads("test", 1), threading.Event()
     with pytest.raises(DeadlineExceededError, match=r"no complete answer in 0\.01 s"):
         await threads.run(release.wait, 0.01)
-    assert threads.full
+    assert threads.is_full
     with pytest.raises(BusyError, match="all 1 threads are in use"):
         threads.call(lambda: None, 10.0)
     with pytest.raises(DeadlineExceededError):
         BoundedThreads("test", 1).call(release.wait, 0.01)
     release.set()
-    await until(lambda: not threads.full)
+    await until(lambda: not threads.is_full)
     assert await threads.run(lambda: 7, 10.0) == 7
-    assert not threads.full
+    assert not threads.is_full
 
 
 def time_out():
@@ -37,7 +37,7 @@ async def test_an_error_of_the_call_is_raised_as_it_is():
         threads.call(time_out, 10.0)
     with pytest.raises(TimeoutError, match="a read of the socket"):
         await threads.run(time_out, 10.0)
-    assert not threads.full
+    assert not threads.is_full
 
 
 def test_an_abandoned_call_does_not_delay_the_end_of_the_process():
