@@ -69,8 +69,8 @@ class Contradictions:
     """Compare each live reading of a sensor with those before it.
 
     `received`: receive time of the last reading with particles.
-    `recent`: receive times and values of the last one, and of those within
-    `_WITHIN_S` before it, since the last jump.
+    `recent`: receive times and values of the last one, and of those within `_WITHIN_S` before it,
+    since the last jump.
     `newest`, `newest_at`, `newest_fine`, `seq`: time, receive time, value and sequence number of
     the reading with the latest time.
     `has_passed`: whether `newest` has advanced since the last reading with an older time.

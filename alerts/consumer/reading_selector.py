@@ -227,14 +227,13 @@ class _Sensor(msgspec.Struct):
     newest: float = -math.inf
     readings: list[Reading] = []
 
-    def take(self, reading: Reading) -> tuple[Reading, bool]:
+    def take(self, reading: Reading, *, has_fine: bool) -> tuple[Reading, bool]:
         """Return a reading as the detectors may see it, and whether it has the main quantity."""
         values, now, known = reading.values, reading.received, self.together
         time = min(reading.time, now)
         limited = self.delay.limit(now, time)
         if limited < time:
             reading = msgspec.structs.replace(reading, time=limited)
-        has_fine = measure_fine(values) is not None
         main = self.arrivals.find_main(values, now) if has_fine else None
         if main is None:
             return self.select(reading), False
@@ -297,8 +296,10 @@ class FallDelay:
         own = self.sensors.get(reading.sensor)
         if own is None:
             own = self.sensors[reading.sensor] = _Sensor()
-        reading, is_main = own.take(reading)
         now, fine, arrivals = reading.received, measure_fine(reading.values), own.arrivals
+        reading, is_main = own.take(reading, has_fine=fine is not None)
+        if not is_main:
+            fine = measure_fine(reading.values)
         if reading.is_timed and now - reading.time > own.delay.least_s + _LIVE_S:
             return [reading]
         passed, held = [reading], own.readings
