@@ -86,7 +86,10 @@ OUTCOME: Final = (
     KeyFigure("suppressed", "Suppressed", "suppressed"),
     KeyFigure("nobody_responded", "Nobody responded", "nobody_responded", "share"),
     KeyFigure(
-        "confirmed_rate", "Confirmed, out of confirmed and false alarms", "confirmed_rate", "share"
+        "confirmed_rate",
+        "Confirmed, of alerts answered Confirmed or False alarm",
+        "confirmed_rate",
+        "share",
     ),
     KeyFigure("feedback_rate", "Answered by staff, out of all", "feedback_rate", "share"),
     KeyFigure(

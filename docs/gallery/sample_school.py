@@ -199,7 +199,7 @@ def _make_event(alert: Detection) -> Event:
         confidence=0.88 if is_air else 1.0,
         probabilities=likely if is_air else {alert.kind: 1.0},
         evidence=evidence if is_air else {},
-        model_version="made-up",
+        model_version="sample",
         details=() if is_air else (_HEALTH[alert.kind],),
         time=alert.at,
     )

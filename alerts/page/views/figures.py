@@ -65,14 +65,14 @@ class FigurePages(PageGroup):
             else ()
         )
         outcome = facts.kpis.outcome
+        form = "month and day" if span == "month" else "day and clock"
         return context.render(
             request,
             "figures.html",
             span=span,
             when=_BEFORE[span],
             period=[
-                write_date(context.times.to_local(at), "day and clock")
-                for at in (facts.start, facts.end)
+                write_date(context.times.to_local(at), form) for at in (facts.start, facts.end)
             ],
             tests=facts.counted.tests,
             large=[

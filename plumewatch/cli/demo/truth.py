@@ -83,8 +83,10 @@ class TruthScore:
             if onset + _DECIDED_S <= now
         )
         return ngettext(
-            "found %(found)s of %(all)s vaping sessions that reached a sensor, 1 false alarm",
-            "found %(found)s of %(all)s vaping sessions that reached a sensor, %(n)s false alarms",
+            "found %(found)s of %(all)s finished vaping sessions that reached a sensor,"
+            " 1 false alarm",
+            "found %(found)s of %(all)s finished vaping sessions that reached a sensor,"
+            " %(n)s false alarms",
             false,
             found=found,
             all=len(over),

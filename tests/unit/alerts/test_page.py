@@ -448,6 +448,7 @@ async def test_charts_are_in_fahrenheit_and_their_lines_break_at_gaps(open_page)
     ("asked", "period", "charts"),
     [
         ("span=week", "Aug 31, 10:05 AM – Sep 7, 10:05 AM", 3),
+        ("span=month", "Aug 8 – Sep 7", 3),
         ("span=day&lang=es", "6 sept, 10:05 a.m. – 7 sept, 10:05 a.m.", 2),
     ],
 )
