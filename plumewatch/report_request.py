@@ -14,7 +14,7 @@ from language.messages import use_language
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_school
 from plumewatch.errors import UsageError
-from plumewatch.format_time import parse_time
+from plumewatch.parse_time import parse_time
 from plumewatch.service.data_folder import open_series, open_state
 from reports.facts import gather
 from reports.files import REPORTS, ReportTooLongError, write_report

@@ -283,7 +283,7 @@ class Times:
     def write_age(self, moment: float) -> Markup:
         """Return an age as an HTML element that the page's script keeps up to date."""
         seconds = max(self._now() - moment, 0.0)
-        words = _("%(time)s ago", time=_write_duration(seconds))
+        words = self.write_time_ago(moment)
         return Markup('<span data-age="{:.0f}">{}</span>').format(seconds, words)
 
     def write_ahead(self, moment: float) -> str:

@@ -8,6 +8,7 @@ import shlex
 import sqlite3
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,10 +17,11 @@ from typer.core import TyperGroup
 
 from alerts.errors import PolicyError
 from ingest.errors import RefusedError
+from language.messages import write_date
 from plumewatch.cli.printer import echo
 from plumewatch.config.faults import ConfigError, suggest_access
 from plumewatch.errors import UnreachableError, UsageError
-from plumewatch.format_time import format_time, parse_time
+from plumewatch.parse_time import parse_time
 from storage.audit import find_account
 from storage.errors import StorageError, StorageUnavailableError
 
@@ -95,7 +97,8 @@ class Site:
 
     def format_time(self, at: float) -> str:
         """Format a time in the school's zone."""
-        return format_time(at, self.config.get_zone())
+        local = datetime.fromtimestamp(at, self.config.get_zone())
+        return write_date(local, "short date and time")
 
     @contextmanager
     def read(self, database: Path) -> Iterator[sqlite3.Connection]:

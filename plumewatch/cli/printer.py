@@ -54,16 +54,16 @@ def format_table(
 
     Cells wrap between words. If a word is too wide, each row becomes a paragraph.
 
-    >>> rows = [("n2-boys", "Boys' restroom, 2nd floor", "alive")]
-    >>> print("\n".join(format_table(("Sensor", "Room", "State"), rows, 34)))
+    >>> rows = [("n2-boys", "Boys' restroom, 2nd floor", "silent")]
+    >>> print("\n".join(format_table(("Sensor", "Room", "State"), rows, 35)))
     Sensor   Room                State
-    ──────── ─────────────────── ─────
-    n2-boys  Boys' restroom,     alive
+    ──────── ─────────────────── ──────
+    n2-boys  Boys' restroom,     silent
              2nd floor
     >>> print("\n".join(format_table(("Sensor", "Room", "State"), rows, 20)))
     Sensor: n2-boys
       Room: Boys' restroom, 2nd floor
-      State: alive
+      State: silent
     """
     from rich.box import Box
     from rich.console import Console

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from msgspec import structs
 
 from ingest.errors import RefusedError
-from language.messages import write_date
 from plumewatch.check.result import list_places
 from plumewatch.cli.options import (
     CONFIG,
@@ -42,7 +40,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
     from plumewatch.sensor_status import find_unregistered, read_statuses
 
     site = Site.load(config)
-    registry, zone = site.config.build_registry(), site.config.get_zone()
+    registry = site.config.build_registry()
     rows = []
     with site.read(site.paths.state) as state:
         for name, found in read_statuses(state, site.config).items():
@@ -51,9 +49,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
                 name,
                 _describe_state(found, site),
                 room.full_name if room else "",
-                "never"
-                if found.last_seen is None
-                else write_date(datetime.fromtimestamp(found.last_seen, zone), "day and clock"),
+                "never" if found.last_seen is None else site.format_time(found.last_seen),
                 f"{found.interval_s:.3g} s",
                 ", ".join(f"{key} {n:,}" for key, n in found.counts.items()),
             )
@@ -82,7 +78,8 @@ def _describe_state(found: SensorStatus, site: Site) -> str:
 
     since = found.no_particles_since
     blind = [] if since is None else [f"no particles since {site.format_time(since)}"]
-    return ", ".join([found.state, *blind, *map(describe_unit, found.unlikely)])
+    state = {"alive": "reporting", "never heard": "no reading yet"}.get(found.state, found.state)
+    return ", ".join([state, *blind, *map(describe_unit, found.unlikely)])
 
 
 @app.command(

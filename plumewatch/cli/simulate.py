@@ -15,7 +15,7 @@ import typer
 from plumewatch.cli.options import list_examples
 from plumewatch.cli.printer import echo
 from plumewatch.errors import UnreachableError, UsageError
-from plumewatch.format_time import parse_time
+from plumewatch.parse_time import parse_time
 
 if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig

@@ -143,7 +143,8 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
   const count = () => {
     for (const age of document.querySelectorAll("[data-age]")) {
       if (!shown.has(age)) shown.set(age, Date.now() - 1000 * age.dataset.age);
-      age.textContent = _("%(time)s ago", { time: duration((Date.now() - shown.get(age)) / 1000) });
+      const seconds = (Date.now() - shown.get(age)) / 1000;
+      age.textContent = seconds < 30 ? _("just now") : _("%(time)s ago", { time: duration(seconds) });
     }
   };
 

@@ -30,8 +30,8 @@ _BY_KEY: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
 class Cell(NamedTuple):
     """A table cell: the mean of all days, and the band of the worst day.
 
-    A `band` of 0 is within the guideline; `over` of `days` days exceeded it. With too few `hours`
-    of readings, there is no mean.
+    A `band` of 0 is within the guideline; `over` of `days` days exceeded it. With too few readings,
+    there is no mean.
     """
 
     value: float | None
@@ -39,7 +39,6 @@ class Cell(NamedTuple):
     words: str = ""
     over: int = 0
     days: int = 0
-    hours: float = 0.0
 
 
 class AirPages(PageGroup):
@@ -105,7 +104,7 @@ def build_cell(key: str, days: Sequence[tuple[float, float]]) -> Cell:
     """Compare each day's mean with the guideline, if any; omit days with too few readings."""
     means = [mean for mean, share in days if share >= COVERAGE]
     if not means:
-        return Cell(None, hours=24.0 * sum(share for _, share in days))
+        return Cell(None)
     bands = [_BY_KEY[key].find_band(mean) for mean in means] if key in _BY_KEY else []
     worst = max(bands, key=lambda band: band.severity, default=None)
     return Cell(

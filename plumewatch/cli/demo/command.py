@@ -106,7 +106,7 @@ class Demo:
             if isinstance(error, ServiceError):
                 raise error
         counters = self._running.service.detection.counts
-        self._console.print(f"simulator's truth: {self._truth.describe(self._clock())}")
+        self._console.print(f"The detector {self._truth.describe(self._clock())}")
         if text := self._truth.explain(len(self._registry.rooms), self._clock()):
             self._console.print(text)
         self._console.print(
@@ -275,7 +275,7 @@ class Demo:
             summary = (
                 f"{len(self._registry.rooms)} rooms, events: {kinds or 'none yet'};"
                 f" alerts: {counters.alerts}; pushes: {self._pushes};"
-                f" {self._truth.describe(self._clock())} (simulator's truth);"
+                f" {self._truth.describe(self._clock())};"
                 f" staff page http://127.0.0.1:{self._port}"
             )
             if not rate or summary != shown:

@@ -76,7 +76,7 @@ async def test_history_is_for_people(opened):
 
 async def test_the_age_of_a_reading_counts_on(open_page):
     text = (await open_page().client.get("/")).text
-    assert '<span data-age="3">3 s ago</span>' in text
+    assert '<span data-age="3">just now</span>' in text
 
 
 ASKED = build_fact(Reason.ALWAYS, receiver="x1", person="x5")

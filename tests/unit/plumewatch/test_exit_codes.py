@@ -14,7 +14,7 @@ from ingest.errors import RefusedError
 from plumewatch.cli.options import DONE, REFUSED, UNREACHABLE, USAGE, Commands
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.errors import UnreachableError, UsageError
-from plumewatch.format_time import TimeError
+from plumewatch.parse_time import TimeError
 from plumewatch.service.data_folder import open_state
 from scale.errors import HistoryError
 from storage.errors import StorageUnavailableError

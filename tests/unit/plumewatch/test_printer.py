@@ -14,9 +14,9 @@ COLUMNS = ("Sensor", "State", "Room", "Last live reading", "Reports every", "Fir
 SENSORS = [
     (
         "n1-boys",
-        "alive",
+        "reporting",
         "Boys' restroom, 1st floor",
-        "2026-09-14 05:49:38-04:00",
+        "Sep 14, 2026, 5:49 AM",
         "5.95 s",
         "14.2.0(release-sensors)",
         "readings 236, skipped 13",

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from plumewatch.format_time import TimeError, parse_time
+from plumewatch.parse_time import TimeError, parse_time
 
 ZONE = ZoneInfo("America/New_York")
 

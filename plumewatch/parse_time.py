@@ -1,9 +1,9 @@
-"""Parse and format times as people write them."""
+"""Parse times as people write them."""
 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
 from plumewatch.errors import UsageError
@@ -57,13 +57,3 @@ def _parse_iso(text: str, zone: tzinfo, *, end: bool) -> float:
         return (stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).timestamp()
     except OverflowError:  # a day at the limits of Python's `date`
         return math.inf
-
-
-def format_time(at: float, zone: tzinfo) -> str:
-    """Format a time in a zone.
-
-    >>> from zoneinfo import ZoneInfo
-    >>> format_time(1788775500.25, ZoneInfo("America/New_York"))
-    '2026-09-07 06:05:00-04:00'
-    """
-    return datetime.fromtimestamp(at, UTC).astimezone(zone).isoformat(sep=" ", timespec="seconds")
