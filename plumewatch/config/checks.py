@@ -292,7 +292,7 @@ def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 def _find_provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
     own, parts = config.sign_in, urlsplit(config.sign_in.issuer)
-    is_entra, is_google = parts.hostname in ENTRA, parts.hostname == GOOGLE
+    is_google = parts.hostname == GOOGLE
     if not own.client_id:
         yield ConfigFault("sign_in.client_id", "missing", "must be the id that the provider gave")
     admins = {person.id for person in config.staff if person.role == "admin"}
@@ -311,16 +311,9 @@ def _find_provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
     if is_google and own.groups_claim:
         allowed = "must be left out: Plumewatch asks Google for the groups"
         yield ConfigFault("sign_in.groups_claim", repr(own.groups_claim), allowed)
-    if is_entra and not _ANY_TENANT.isdisjoint(parts.path.split("/")):
+    if parts.hostname in ENTRA and not _ANY_TENANT.isdisjoint(parts.path.split("/")):
         allowed = "must contain your tenant's id: https://login.microsoftonline.com/TENANT/v2.0"
         yield ConfigFault("sign_in.issuer", repr(own.issuer), allowed)
-    if is_entra != (own.email_claim == "preferred_username"):
-        allowed = (
-            'must be "preferred_username", the only address that Entra ID verifies'
-            if is_entra
-            else 'must be "email": people can change their other names themselves'
-        )
-        yield ConfigFault("sign_in.email_claim", repr(own.email_claim), allowed)
     public = urlsplit(config.web.url)
     if public.scheme != "https" and public.hostname not in _LOOPBACK:
         allowed = 'must be "https://...": the provider sends people back there'

@@ -17,7 +17,7 @@ from alerts.errors import PolicyError
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from detection.alert_rules import AlertBudgets
 from ingest.mqtt.connection import BrokerSettings, make_client_id
-from plumewatch.config.checks import GOOGLE
+from plumewatch.config.checks import ENTRA, GOOGLE
 from plumewatch.config.faults import ConfigError, ConfigFault, suggest_access
 from plumewatch.config.ingest_settings import compile_mappings, read_http_sources
 from plumewatch.config.paths import DataPaths
@@ -226,7 +226,8 @@ def build_identity_provider(
     reader.check()
     if secret is None:
         return None
-    asks_google = bool(own.group) and urlsplit(own.issuer).hostname == GOOGLE
+    host = urlsplit(own.issuer).hostname
+    asks_google = bool(own.group) and host == GOOGLE
     return IdentityProvider(
         ProviderSettings(
             issuer=own.issuer,
@@ -235,7 +236,8 @@ def build_identity_provider(
             callback=f"{config.web.url}/sign-in/callback",
             name=own.name,
             scope=f"{own.scope} {_GOOGLE_SCOPE}" if asks_google else own.scope,
-            email_claim=own.email_claim,
+            # Entra ID verifies only the user principal name; elsewhere, people can change that name
+            email_claim="preferred_username" if host in ENTRA else "email",
             hosted_domain=own.hosted_domain,
             groups_claim=own.groups_claim,
             groups_url=_GOOGLE_GROUPS if asks_google else "",

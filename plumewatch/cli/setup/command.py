@@ -62,7 +62,6 @@ def init(
             client_secret_file=_OF_PROVIDER,
             hosted_domain=hosted_domain,
             groups_claim={GOOGLE: "", **dict.fromkeys(ENTRA, "roles")}.get(host, "groups"),
-            email_claim="preferred_username" if host in ENTRA else "",
         )
         steps.append(f"write the client secret to {_OF_PROVIDER}")
     try:

@@ -103,9 +103,6 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     """File with the client secret that the provider issued to Plumewatch."""
     hosted_domain: Annotated[str, Field(pattern=r"^[^\s@/]{0,120}$")] = ""
     """Domain of the Google Workspace (claim `hd`); accounts outside it are refused."""
-    email_claim: Literal["email", "preferred_username"] = "email"
-    """Claim with the person's address: `email`, which the provider must have verified, or
-    `preferred_username`, the user principal name in Entra ID."""
     scope: Annotated[str, Field(min_length=1, max_length=200)] = "openid email profile"
     """Scopes requested from the provider; some need `groups` as well."""
     groups_claim: _Claim = ""
