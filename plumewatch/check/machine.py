@@ -17,14 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel
 
-from ingest.validation import fold_id
 from language.plain_text import pluralize
-from plumewatch.check.result import fault, format_span, list_places, merge_places, ok, warn
-from plumewatch.config.ingest_settings import find_sensor_zones
+from plumewatch.check.result import fault, format_span, list_places, ok, warn
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.sections.common import US_ZONES
 from plumewatch.config.settings import read_influx_settings
-from plumewatch.sensor_clock import compute_offset, explain_shift, find_shift
 from plumewatch.sensor_status import read_newest
 from plumewatch.service.data_folder import refuse_older
 from plumewatch.service.stored_values import describe_damage
@@ -42,7 +39,7 @@ from storage.repair import find_recovery_program
 from storage.timeseries.influx import InfluxSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from plumewatch.check.result import CheckResult
     from plumewatch.config.model import PlumewatchConfig
@@ -54,8 +51,14 @@ _READING_BYTES: Final = 160.0
 """Bytes per reading in the embedded series, as measured (docs/storage.md)."""
 _LOOKED_AT: Final = 2_000
 _TIME_ERROR: Final = 5
-_OFF_S: Final = 60.0
+OFF_S: Final = 60.0
+"""Larger offsets of a sensor's clock are reported."""
+_MAX_OFF_S: Final = 15 * 3_600.0
 _BEHIND_S: Final = 5.0
+SET_CLOCK: Final = (
+    "late readings never alert: set NTP on the device, or stop it from sending a time; if its"
+    " stamps name no time zone, set theirs as timezone in its [[sensor]]"
+)
 
 
 def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
@@ -218,15 +221,12 @@ def check_clock(
         sensor: statistics.median(compute_offset(r) for r in stored if r.sensor == sensor)
         for sensor in {reading.sensor for reading in stored}
     }
-    shifts = {sensor: shift for sensor, by in off.items() if (shift := find_shift(by))}
-    yield from merge_places(_explain_shifts(shifts, config, now))
-    off = {sensor: by for sensor, by in off.items() if sensor not in shifts}
-    wrong = {sensor: by for sensor, by in off.items() if abs(by) > _OFF_S}
+    wrong = {sensor: by for sensor, by in off.items() if abs(by) > OFF_S}
     if wrong and len(wrong) * 2 > len(off):
         yield fault(
             "clock",
             f"{len(wrong)} of {len(off)} sensors stamp their readings"
-            f" {_format_offset(statistics.median(wrong.values()))} this machine's clock",
+            f" {describe_offset(statistics.median(wrong.values()))}",
             "this machine's clock is probably wrong: timedatectl set-ntp true; then set NTP on the"
             " sensors, or stop them from sending a time",
         )
@@ -237,9 +237,8 @@ def check_clock(
                 yield warn(
                     "clock",
                     f"{list_places(found)}: readings are stamped up to"
-                    f" {_format_offset(max(found.values(), key=abs))} this machine's clock; late"
-                    " readings never alert",
-                    "set NTP on the devices, or stop them from sending a time",
+                    f" {describe_offset(max(found.values(), key=abs))}",
+                    SET_CLOCK,
                 )
     kept = synchronized()
     if kept is False:
@@ -248,26 +247,8 @@ def check_clock(
             "this machine's clock is not synchronized",
             "timedatectl set-ntp true, or install chrony",
         )
-    elif newest <= now + _BEHIND_S and not wrong and not shifts:
+    elif newest <= now + _BEHIND_S and not wrong:
         yield ok("clock", f"{_format_time(now)}{', synchronized by NTP' if kept else ''}")
-
-
-def _explain_shifts(
-    shifts: Mapping[str, float], config: PlumewatchConfig, now: float
-) -> Iterator[tuple[str, CheckResult]]:
-    """Warn about sensors whose clocks are set to another time zone; `shifts` are hours ahead."""
-    zones = find_sensor_zones(config)
-    for sensor, shift in shifts.items():
-        wrong, zone = explain_shift(shift, zones.get(fold_id(sensor), config.get_zone()), now)
-        yield (
-            sensor,
-            warn(
-                "clock",
-                f"{wrong}; late readings never alert",
-                (f'set timezone = "{zone}" in its [[sensor]]; ' if zone else "")
-                + "if its stamps name a zone or are Unix times, use NTP to set its clock to UTC",
-            ),
-        )
 
 
 def _read_newest(path: Path) -> Sequence[Reading]:
@@ -281,8 +262,16 @@ def _format_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _format_offset(seconds: float) -> str:
-    return f"{format_span(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'}"
+def compute_offset(reading: Reading) -> float:
+    """Return how many seconds the sensor's clock is ahead, even if its stamp was replaced."""
+    offset_s = reading.order - reading.received
+    return offset_s if abs(offset_s) <= _MAX_OFF_S else reading.time - reading.received
+
+
+def describe_offset(seconds: float) -> str:
+    """Describe how far a sensor's clock is ahead."""
+    where = "ahead of" if seconds > 0 else "behind"
+    return f"{format_span(abs(seconds))} {where} this machine's clock"
 
 
 def check_series(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:

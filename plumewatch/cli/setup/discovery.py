@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
 
 from ingest.decoders import find_decoder
 from ingest.decoders.native import describe_misnamed
@@ -36,13 +35,14 @@ from ingest.mapping.suggest import DEVICE_HAS_ONE
 from ingest.mqtt.connection import make_client, open_connection
 from ingest.topics import TopicFilter, matches_topic
 from ingest.validation import Message, parse_number
+from plumewatch.check.machine import compute_offset
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import build_routes
 from plumewatch.config.load import parse
-from plumewatch.sensor_clock import compute_offset, explain_shift, find_shift
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from zoneinfo import ZoneInfo
 
     import aiomqtt
 
@@ -76,8 +76,6 @@ class DiscoveredSensor:
     - `unlikely`: quantities whose values are unlikely in the expected unit.
     - `misnamed`: a description of the keys that the native format ignores.
     - `offsets_s`: how far its clock was ahead, for each reading.
-    - `clock`: an explanation of the offset, if it matches a time zone.
-    - `timezone`: time zone to set for its time stamps, or empty.
     """
 
     id: str
@@ -92,8 +90,11 @@ class DiscoveredSensor:
     unlikely: tuple[str, ...] = ()
     misnamed: str = ""
     offsets_s: list[float] = field(default_factory=list)
-    clock: str = ""
-    timezone: str = ""
+
+    @property
+    def clock_offset_s(self) -> float:
+        """How far its clock is ahead, in seconds; 0 without time stamps."""
+        return statistics.median(self.offsets_s or [0.0])
 
     @property
     def interval_s(self) -> float | None:
@@ -378,25 +379,7 @@ def _collect(
     for sensor in found.sensors.values():
         sensor.topics |= joined_under[sensor.id] - {""}
         sensor.unlikely = unlikely.list_quantities(sensor.id, least=1)
-        _check_clock(sensor, messages, order, context)
     _adopt(found, {message.topic for message in messages})
-
-
-def _check_clock(
-    sensor: DiscoveredSensor, messages: Sequence[Message], order: Routes, context: Context
-) -> None:
-    """If a sensor's clock seems set to another time zone, propose the zone that fits."""
-    shift = find_shift(statistics.median(sensor.offsets_s)) if sensor.offsets_s else 0.0
-    if not shift:
-        return
-    last = next(m for m in reversed(messages) if m.topic in sensor.topics)
-    sensor.clock, zone = explain_shift(shift, context.zone, last.received)
-    if zone:
-        other = replace(context, zone=ZoneInfo(zone), states=States())
-        with contextlib.suppress(DecodeError):
-            readings = decode_message(last, other, "", order)
-            if any(r.sensor == sensor.id and not find_shift(compute_offset(r)) for r in readings):
-                sensor.timezone, sensor.has_time = zone, True
 
 
 def _adopt(found: Discovery, topics: set[str]) -> None:

@@ -23,6 +23,7 @@ from ingest.mqtt.connection import BrokerSettings
 from ingest.topics import matches_topic
 from ingest.validation import fold_id
 from language.plain_text import pluralize
+from plumewatch.check.machine import OFF_S, SET_CLOCK, describe_offset
 from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site
 from plumewatch.cli.people import send_test_notices
 from plumewatch.cli.printer import ask_person, can_ask, echo, print_table, show_progress
@@ -75,7 +76,6 @@ _QUESTIONS: Final = 8
 """After this many kinds of unlabeled topics, `setup` only lists the others."""
 _SLOWEST_S: Final = 120.0
 """If `setup` listens for less time, a message warns that slow sensors may be missing."""
-_SET_CLOCK: Final = "use NTP to set it to UTC, or have it send no time: late readings never alert"
 _GIVEN: Final = re.compile(
     r"""^(?:# )?(site|timezone|data_dir|public_url) = ("(?:\\.|[^"\\\n])*"|'[^'\n]*') *""",
     re.MULTILINE,
@@ -347,9 +347,8 @@ def _print_units(discovery: Discovery, places: Mapping[str, Place]) -> None:
             echo(
                 f"{name}: {describe_unit(quantity)}; name its unit in a mapping (docs/mappings.md)"
             )
-        if sensor.clock:
-            written = f'written as timezone = "{sensor.timezone}"'
-            echo(f"{name}: {sensor.clock}; {written if sensor.timezone else _SET_CLOCK}")
+        if abs(sensor.clock_offset_s) > OFF_S:
+            echo(f"{name}: stamped {describe_offset(sensor.clock_offset_s)}; {SET_CLOCK}")
     for text in find_used(discovery, places)[1]:
         _print_guesses(text)
 

@@ -214,7 +214,6 @@ def build_entry(sensor: DiscoveredSensor, room: str) -> dict[str, object]:
     """Return the `[[sensor]]` entry of a sensor."""
     interval = float(f"{_choose_interval_s(sensor):.3g}")
     entry = {"id": sensor.id, "room": room, "model": sensor.model, "interval_s": interval}
-    entry["timezone"] = sensor.timezone
     return {key: value for key, value in entry.items() if value}
 
 
