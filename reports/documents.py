@@ -22,7 +22,7 @@ def render_pdf(template: Literal["summary", "table"], view: Mapping[str, Any]) -
     """Render a view as PDF on Letter paper. Blocks for up to a second per hundred rows."""
     sources = {
         "main.typ": (_TEMPLATES / f"{template}.typ").read_bytes(),
-        "base.typ": (_TEMPLATES / "base.typ").read_bytes(),
+        **{name: (_TEMPLATES / name).read_bytes() for name in ("base.typ", "charts.typ")},
         "view.json": json.dumps(view).encode(),
     }
     return typeset(sources, format="pdf")

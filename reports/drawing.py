@@ -51,16 +51,6 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Polygon:
-    """A filled shape with an outline."""
-
-    points: tuple[Point, ...]
-    fill: str
-    color: str
-    width: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
 class Text:
     """One line of text; `y` is its baseline."""
 
@@ -73,7 +63,7 @@ class Text:
     bold: bool = False
 
 
-Item = Line | Box | Polygon | Text
+Item = Line | Box | Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +125,6 @@ def _render_item(item: Item) -> str:
         return (
             f'<rect x="{_write(item.x)}" y="{_write(item.y)}" width="{_write(item.width)}"'
             f' height="{_write(item.height)}" fill="{item.fill}"/>'
-        )
-    if isinstance(item, Polygon):
-        return (
-            f'<polygon points="{_write_points(item.points)}" fill="{item.fill}"'
-            f' stroke="{item.color}" stroke-width="{_write(item.width)}"/>'
         )
     anchor = "" if item.anchor == "start" else f' text-anchor="{item.anchor}"'
     weight = ' font-weight="bold"' if item.bold else ""

@@ -120,31 +120,6 @@ def color_on_white(name: str) -> str:
     return STATES[name].color.light if name in STATES else COLORS[name].light
 
 
-def pick_ink(color: str) -> str:
-    """Return black or white, whichever has more contrast with a color (at least 4.5 to 1).
-
-    >>> pick_ink("#d9e7ea"), pick_ink("#0f5c6e")
-    ('#000000', '#ffffff')
-    """
-    return max(("#000000", "#ffffff"), key=lambda ink: compute_contrast(ink, color))
-
-
-def compute_contrast(one: str, other: str) -> float:
-    """Return the contrast of two colors, 1 to 21, as WCAG 2.1 defines it.
-
-    >>> round(compute_contrast("#000000", "#ffffff"), 1)
-    21.0
-    """
-    low, high = sorted((_compute_luminance(one), _compute_luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def _compute_luminance(color: str) -> float:
-    parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 def build_css() -> str:
     """Return colors, sizes and states as CSS custom properties."""
 

@@ -61,10 +61,6 @@ class Grid(NamedTuple):
     about: str = ""
     notes: Mapping[tuple[str, str], str] = MappingProxyType({})
 
-    def format_cell(self, row: str, column: str, value: float | None) -> int | str:
-        """Return a count, or the note to show instead."""
-        return self.notes.get((row, column), "") if value is None else int(value)
-
 
 @dataclass(frozen=True)
 class Summary:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from language.messages import _, capitalize, get_language, gettext, mark, ngettext, write_date
 from language.plain_text import escape_reversibly
-from reports.charts import draw_charts
-from reports.drawing import render_svg
 from reports.letter import name_period_before, write_findings, write_notes
-from reports.look import color_on_white
+from reports.look import SHADES, color_on_white
 from reports.rows import name_place
+from reports.summary import MAX_DRAWN
 from reports.suppress import WITHHELD
 from reports.tables import VERSION
 from reports.text import LIMITS, format_column, format_period, to_words, translate
@@ -80,6 +79,8 @@ _HEADS: Final = {
 _NARROW, _WIDE = 5, 31
 """Minimum and maximum column width, in letters."""
 _PADDING: Final = 2.0
+_FEW: Final = 10
+"""Maximum number of days for which there is room for three-letter day names."""
 _WIDER: Final = 1.2
 """Width of bold letters, relative to regular ones."""
 _WIDTHS: Final = {"id": 1.2, "first_evidence_local": 1.1}
@@ -88,10 +89,10 @@ _WIDTHS: Final = {"id": 1.2, "first_evidence_local": 1.1}
 
 def translate_template_words() -> dict[str, Any]:
     """Translate the fixed words of the templates."""
-    colors = {name: color_on_white(name) for name in ("ink", "fine", "edge", "brand")}
+    colors = {name: color_on_white(name) for name in ("ink", "fine", "edge", "brand", "ground")}
     return {
         "lang": get_language(),
-        "look": colors,
+        "look": {**colors, "shades": SHADES},
         "words": {"made": _("created"), "to": _("to"), "none": _("None.")},
     }
 
@@ -108,22 +109,23 @@ def view_summary(made: Summary) -> dict[str, Any]:
         }
         for row in (rows[key] for key in _TILES)
     ]
-    pictures = {
-        key: {"title": _make_title(made.grids[key]), "svg": render_svg(drawing)}
-        for key, drawing in draw_charts(made.grids).items()
-    }
+    grids = made.grids
+    over_time = grids.get("days", grids["weeks"])
     return {
         **_view_head(made.facts, "summary", _("Summary")),
         "sentences": [*write_notes(made), *write_findings(made)],
         "tiles": tiles,
-        "first": [pictures[key] for key in ("weeks", "days", "hour_by_weekday") if key in pictures],
-        "detail": [pictures[key] for key in ("rooms", "period_by_room")],
+        "first": [_view_over_time(over_time), _view_counts("heat-map", grids["hour_by_weekday"])],
+        "detail": [
+            _view_counts("bars", grids["rooms"]),
+            _view_counts("heat-map", grids["period_by_room"]),
+        ],
         "detail_title": _("Detail"),
         "figures_title": _("All key figures"),
         **_view_figures(made.facts, list(rows.values())),
         "grids": [
             _view_grid(grid)
-            for key, grid in made.grids.items()
+            for key, grid in grids.items()
             if key not in ("hour_by_weekday", "period_by_room", "rooms")
             and (key != "weeks" or len(grid.rows) > 1)
         ],
@@ -197,6 +199,38 @@ def _view_head(facts: Facts, name: str, title: str) -> dict[str, Any]:
         "made": write_date(calendar.to_local(facts.now), "date and time"),
         "zone": calendar.zone.key,
     }
+
+
+def _view_over_time(grid: Grid) -> dict[str, Any]:
+    """Return a chart of incidents by day or week, with each day's date or week's school days."""
+    rows: list[list[Any]] = []
+    for name, (school_days, *counts) in grid.rows:
+        if grid.key == "weeks":
+            label = write_date(date.fromisoformat(f"{name}-1"), "month and day")
+            note = f"{school_days or 0:.0f} d"
+        else:
+            day = date.fromisoformat(name)
+            label = write_date(day, "weekday")[: 3 if len(grid.rows) <= _FEW else 2]
+            note = f"{day.day}" if school_days else "—"
+        rows.append([label, note, *(int(n or 0) for n in counts[:3])])
+    columns = [_("vaping"), _("smoke"), _("other")]
+    return {"kind": "stacked", "title": _make_title(grid), "columns": columns, "rows": rows}
+
+
+def _view_counts(kind: str, grid: Grid) -> dict[str, Any]:
+    """Return a chart of counts; text replaces unpublished counts."""
+    rows = [
+        [
+            escape_reversibly(name_row(grid, name)),
+            *(
+                translate_note(grid.notes.get((name, column), "")) if n is None else int(n)
+                for (column, _unit), n in zip(grid.columns, values, strict=True)
+            ),
+        ]
+        for name, values in grid.rows[:MAX_DRAWN]
+    ]
+    columns = [escape_reversibly(format_period(name)) for name, _unit in grid.columns]
+    return {"kind": kind, "title": _make_title(grid), "columns": columns, "rows": rows}
 
 
 def _make_title(grid: Grid) -> str:

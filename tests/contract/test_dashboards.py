@@ -14,12 +14,12 @@ from dashboards import boards
 from dashboards.boards import DashboardSettings
 from dashboards.build import DASHBOARDS, build_all, dump_json
 from detection.quantities import QUANTITIES
-from reports.look import compute_contrast
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxSettings
 from tests.support import grafana
+from tests.support.contrast import contrast, rgb
 from tests.support.influx import influxql
 from tests.support.school_series import SILENT, ZONE
 
@@ -218,7 +218,7 @@ def test_text_on_colors_can_be_read():
         for panel in grafana.panels(dashboard):
             assert panel.get("options", {}).get("colorMode") != "background", "a gradient"
             for color in grounds(panel):
-                assert compute_contrast(color, text_on(color)) >= 4.5, (panel["title"], color)
+                assert contrast(rgb(color), rgb(text_on(color))) >= 4.5, (panel["title"], color)
                 checked.add(panel["title"])
     assert {
         "Rooms",

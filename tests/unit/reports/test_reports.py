@@ -271,7 +271,7 @@ def test_small_counts_of_a_room_are_nowhere(facts):
     table = made.to_table().filter(pl.col("section") == "period_by_room")
     assert table.filter(pl.col("value").is_null())["note"].unique().to_list() == ["<5"]
     assert table.filter(pl.col("value") < 5).height == 0
-    assert "<5" in json.dumps(view_summary(made)["detail"]).replace("&lt;", "<")
+    assert "<5" in json.dumps(view_summary(made)["detail"])
 
 
 def test_exports_are_in_the_audit_log(write, state):

@@ -5,8 +5,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from language.plain_text import escape_reversibly, make_inert, restore
-from reports.charts import draw_bars
-from reports.drawing import Text
 
 
 def examples(test):
@@ -38,9 +36,3 @@ def test_any_text_is_inert_and_comes_back(text):
 @pytest.mark.parametrize("text", ["Boys' restroom, 2nd floor", "Mädchen µg/m³", "", "O'Neil"])
 def test_ordinary_names_are_as_they_are(text):
     assert make_inert(text) == escape_reversibly(text) == restore(text) == text
-
-
-def test_rooms_of_two_schools_look_different_in_a_chart():
-    names = [f"Boys' restroom, floor 1, Main building, School {n:02}" for n in (1, 2)]
-    drawn = [item.text for item in draw_bars("", names, [1, 2]).items if isinstance(item, Text)]
-    assert len({text for text in drawn if "Boys" in text}) == len(names)
