@@ -488,7 +488,7 @@ class AlertEngine:
                 case effects.Page():
                     records.append(self._page(tx, incident, effect, now))
                 case effects.Stop():
-                    escalation.finish_steps(tx, incident.id, effect.why, effect.at)
+                    escalation.finish_steps(tx, incident.id, effect.at)
                     if effect.unsent:
                         outbox_rows.cancel_unsent(tx, incident.id, effect.why, effect.at)
                         release_deferred(tx, incident.id, effect.at, "cancelled")

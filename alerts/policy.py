@@ -13,12 +13,11 @@ from detection.events import EventKind
 from language.messages import ENGLISH, Coded, Words, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from alerts.duty.roster import Ring
     from alerts.duty.shifts import ClockHours
     from alerts.secrets import Secret
-    from storage.registry import Registry
 
 HEALTH: Final = frozenset({EventKind.OFFLINE, EventKind.SENSOR_FAULT})
 """Kinds that concern the device, not the room; everyone paged is also notified when they end."""
@@ -229,14 +228,6 @@ class AlertPolicy:
             return sites[person]
         return None if all(only is None for only in sites.values()) else frozenset()
 
-    def find_staff_serving(self, room: str, registry: Registry) -> Iterator[StaffMember]:
-        """Yield the staff who can be notified of an incident in a room."""
-        known = registry.rooms.get(room)
-        for member in self.staff:
-            sites = self.find_sites(member.id)
-            if sites is None or (known is not None and known.site in sites):
-                yield member
-
     def find_member(self, person: str) -> StaffMember | None:
         """Return the staff member with this id, or None."""
         return next((m for m in self.staff if m.id == person), None)
@@ -245,11 +236,6 @@ class AlertPolicy:
         """Return the name of a staff member, or the id itself if it is unknown."""
         member = self.find_member(person)
         return person if member is None else member.name
-
-    def find_quiet_hours(self, person: str) -> tuple[ClockHours, ...]:
-        """Return the quiet hours of a person."""
-        member = self.find_member(person)
-        return () if member is None else member.quiet
 
     def find_target(self, person: str, target: str) -> Secret | None:
         """Return the address with this target id; None if it is no longer configured."""

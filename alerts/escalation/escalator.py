@@ -145,14 +145,12 @@ def shift_steps(tx: sqlite3.Connection, incident: str, by_s: float) -> None:
     )
 
 
-def finish_steps(
-    tx: sqlite3.Connection, incident: str, outcome: str, now: float, seq: int | None = None
-) -> None:
-    """End an incident's pending steps, or only step `seq`, with an outcome."""
+def finish_steps(tx: sqlite3.Connection, incident: str, now: float, seq: int | None = None) -> None:
+    """End an incident's pending steps, or only step `seq`."""
     tx.execute(
-        "UPDATE escalation_step SET done_at = ?1, outcome = ?2"
-        " WHERE incident = ?3 AND seq = coalesce(?4, seq) AND done_at IS NULL",
-        (now, outcome, incident, seq),
+        "UPDATE escalation_step SET done_at = ?1"
+        " WHERE incident = ?2 AND seq = coalesce(?3, seq) AND done_at IS NULL",
+        (now, incident, seq),
     )
 
 
@@ -228,9 +226,10 @@ class Escalator:
     ) -> Candidate | None:
         """Return the reachable person who responded in the room within `PRESENT_S`, or None."""
         found = repository.find_last_response(tx, incident.kind, incident.room, at - PRESENT_S, at)
-        here = self._policy.find_staff_serving(incident.room, self._registry)
-        member = next((m for m in here if found and m.id == found[0]), None)
+        member = None if found is None else self._policy.find_member(found[0])
         if found is None or member is None or not member.targets:
+            return None
+        if not self._policy.get_roster().serves(member.id, find_labels(incident, self._registry)):
             return None
         zone = find_place(self._registry, incident.room).zone or self._policy.zone
         return Candidate(
@@ -260,17 +259,17 @@ class Escalator:
                     # check again before the mute ends, because people can end a silence early
                     shift_steps(tx, incident.id, min(muted.until - now, _MUTED_RECHECK_S))
             case Action.END:
-                finish_steps(tx, incident.id, "no response", now, due.seq)
+                finish_steps(tx, incident.id, now, due.seq)
                 delivered = outbox_rows.find_people_notified(tx, incident.id)
                 what = Happened.NO_RESPONSE if delivered else Happened.UNDELIVERED
                 repository.note(tx, incident.id, now, what)
                 if not delivered:
                     outbox_rows.retry_refused(tx, incident.id, now)
             case Action.REMIND:
-                finish_steps(tx, incident.id, "reminded", now, due.seq)
+                finish_steps(tx, incident.id, now, due.seq)
                 self._remind(tx, incident, now)
             case Action.REOPEN:
-                finish_steps(tx, incident.id, "no answer", now, due.seq)
+                finish_steps(tx, incident.id, now, due.seq)
                 self.begin(tx, incident, now)
 
     def reschedule(
@@ -378,7 +377,7 @@ class Escalator:
         notified = self._notices.page(tx, incident, people, now, round_=due.round, note=note)
         following = _find_next(load_steps(tx, incident.id), after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
-        finish_steps(tx, incident.id, "notified" if notified else "nobody notified", now, due.seq)
+        finish_steps(tx, incident.id, now, due.seq)
         if notified:
             what = Happened.PAGED if due.seq == 1 else Happened.ESCALATED
             repository.note(tx, incident.id, now, what, **_list_asked(due.ring))

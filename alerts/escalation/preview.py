@@ -69,15 +69,12 @@ def _list_steps(
     for step, following in pairwise(steps):
         due, names, details, fallback = step.due_at - early_s, [], [], []
         for candidate in step.ring.people:
-            name, hours = (
-                policy.find_name(candidate.person),
-                policy.find_quiet_hours(candidate.person),
-            )
-            until = None if severity is Severity.CRITICAL else find_quiet_end(hours, due)
+            member, name = policy.find_member(candidate.person), policy.find_name(candidate.person)
+            hours = member.quiet if member and severity is not Severity.CRITICAL else ()
+            until = find_quiet_end(hours, due)
             if until is None:
                 names.append(name)
                 details.append(f"{name}: {write_reason(candidate.why, policy.find_name)}")
-                member = policy.find_member(candidate.person)
                 if member is not None and len(member.targets) > 1:
                     fallback.append(name)
             else:

@@ -144,16 +144,4 @@ class ActionReported:
             )
 
 
-Input = (
-    Detected
-    | Tick
-    | AckExpired
-    | ChainEnded
-    | Delivered
-    | Acknowledged
-    | Arrived
-    | Declined
-    | Resolved
-    | Feedback
-    | ActionReported
-)
+Input = Detected | Tick | AckExpired | ChainEnded | Delivered | Response | Feedback | ActionReported

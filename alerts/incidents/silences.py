@@ -151,18 +151,16 @@ def _find_field_faults(new: Silence) -> Iterator[Message]:
         yield defer("place: choose a place or a kind; a silence cannot cover everything")
     if not (new.reason or new.purpose) or len(new.reason) > MAX_REASON:
         yield defer("reason: required, at most %(n)d characters", n=MAX_REASON)
-    longest, too_long = (
-        (LONGEST_S, mark("end: at most %(n)d hours after the start"))
-        if new.labels.keys() & _PLACES
-        else (
-            LONGEST_WIDE_S,
-            mark("end: at most %(n)d hours after the start if no place is chosen"),
-        )
-    )
+    has_place = bool(new.labels.keys() & _PLACES)
+    longest = LONGEST_S if has_place else LONGEST_WIDE_S
     if not new.ends_at > new.starts_at:
         yield defer("end: must be after the start and in the future")
+    elif new.ends_at - new.starts_at > longest and has_place:
+        yield defer("end: at most %(n)d hours after the start", n=longest / 3600)
     elif new.ends_at - new.starts_at > longest:
-        yield Message(too_long, {"n": longest / 3600})
+        yield defer(
+            "end: at most %(n)d hours after the start if no place is chosen", n=longest / 3600
+        )
 
 
 def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
@@ -204,25 +202,16 @@ def _find_sum_faults(
     tx: sqlite3.Connection, new: Silence, registry: Registry, *, is_admin: bool
 ) -> Iterator[Message]:
     """Yield the faults of a silence in combination with others that overlap it in time."""
-    rooms: dict[str, set[str]] = {}
-    for sensor in registry.sensors.values():
-        if sensor.room in registry.rooms:
-            rooms.setdefault(sensor.room, set()).add(sensor.id)
+    sensors = [s for s in registry.sensors.values() if s.room in registry.rooms]
+    rooms = {sensor.room for sensor in sensors}
     if len(rooms) <= 1:
         return  # with only one room, a silence always mutes the whole school
 
     def find_muted(silence: Silence) -> set[str]:
-        place = {k: v for k, v in silence.labels.items() if k not in {"kind", "severity"}}.items()
-        return {
-            sensor
-            for room, sensors in rooms.items()
-            for sensor in sensors
-            if place
-            <= build_labels(registry.rooms[room], kind="", severity="", sensor=sensor).items()
-        }
+        return {s.id for s in sensors if silence.covers(registry.rooms[s.room], [s])}
 
     def leaves_few(muted: set[str]) -> bool:
-        return 4 * sum(not sensors <= muted for sensors in rooms.values()) < len(rooms)
+        return 4 * len({s.room for s in sensors if s.id not in muted}) < len(rooms)
 
     others = [
         (silence, muted)

@@ -74,7 +74,7 @@ def test_each_school_keeps_to_its_own_clock(moment):
         by_day = [[f"{site}-day"]] if is_between(local, time(7, 30), time(16)) else []
         assert rings == [*by_day, [f"{site}-lead"]]
 
-        (quiet,) = POLICY.find_quiet_hours(f"{site}-day")
+        (quiet,) = POLICY.find_member(f"{site}-day").quiet
         spans = quiet.find_spans(moment, moment)
         is_quiet = any(span.contains(moment) for span in spans)
         assert is_quiet == is_between(local, time(22), time(6))

@@ -160,7 +160,7 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int, s
     for seq, action, due in steps:
         stopped = acked is not None and acked < due
         tx.execute(
-            'INSERT INTO escalation_step VALUES (?,?,1,?,?,\'{"name": "", "people": []}\',?,\'\')',
+            'INSERT INTO escalation_step VALUES (?,?,1,?,?,\'{"name": "", "people": []}\',?)',
             (name, seq, action, due, min(acked, closed) if stopped else due),
         )
 

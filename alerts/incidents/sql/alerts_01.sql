@@ -155,7 +155,6 @@ CREATE TABLE escalation_step (
     due_at REAL NOT NULL,
     ring TEXT NOT NULL,
     done_at REAL,
-    outcome TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (incident, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX escalation_step_due ON escalation_step (due_at) WHERE done_at IS NULL;
