@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -134,14 +134,6 @@ class TimeResult(NamedTuple):
     state_changed: bool
 
 
-@dataclass(slots=True)
-class _Uncommitted:
-    """Whether readings are uncommitted, and whether the next commit needs a snapshot."""
-
-    stepped: bool = False
-    by_clock: bool = False
-
-
 class DetectionConsumer:
     """Runs detectors and incidents over the journal.
 
@@ -173,7 +165,10 @@ class DetectionConsumer:
         self._adopt()
         intervals = {s.id: s.interval_s for s in engine.registry.sensors.values()}
         self._outages = Outages(intervals, liveness)
-        self._uncommitted = _Uncommitted()
+        self._has_stepped = False
+        """Whether readings are uncommitted."""
+        self._needs_snapshot = False
+        """Whether the next commit includes a snapshot."""
         self._thresholds_changed = False
 
     @property
@@ -199,7 +194,7 @@ class DetectionConsumer:
 
         def restore(stored: Snapshot) -> None:
             if stored.model_version == self.model_version:
-                self._restore(stored.body)
+                self._adopt(self._selector.restore(stored.body))
                 self.position = stored.position
 
         # without a snapshot, reprocess the earlier readings
@@ -215,7 +210,6 @@ class DetectionConsumer:
             self._repeat(entries, liveness_at, adjustments)
         self.position = self._committed = committed
         self._repeat([], liveness_at, adjustments)
-        self._uncommitted = _Uncommitted()
         self.skipped.clear()
 
     def _repeat(
@@ -243,7 +237,7 @@ class DetectionConsumer:
         """Pass readings to the detectors, in journal order; only state in memory changes."""
         if not readings:
             return []
-        self._uncommitted.stepped = True
+        self._has_stepped = True
         events = [*self._end_answered(), *self._selector.step(readings)]
         events += self._outages.step(readings)
         newest = max(reading.received for reading in readings)
@@ -254,17 +248,17 @@ class DetectionConsumer:
     def check_silence(self, now: float, *, broker_healthy: bool = True) -> list[Event]:
         """Return events caused by the passing of time alone; commit them like a batch's events."""
         events = self._selector.on_time(now)
-        self._uncommitted.by_clock |= bool(events)
+        self._needs_snapshot |= bool(events)
         events += self._end_answered()
         events += self._outages.on_time(now, broker_healthy=broker_healthy)
-        self._uncommitted.stepped |= bool(events)
+        self._has_stepped |= bool(events)
         return events
 
     def _end_answered(self) -> list[Event]:
         """End vaping events that people have answered; the next commit includes a snapshot."""
         is_answered = partial(repository.is_answered, self._connection)
         ended = self._selector.detectors.plumes.end_answered(is_answered)
-        self._uncommitted.by_clock |= bool(ended)
+        self._needs_snapshot |= bool(ended)
         return ended
 
     def commit(
@@ -276,35 +270,31 @@ class DetectionConsumer:
         its own time, as in a replay. `step_s` is how far the clock was set ahead since the readings
         arrived.
         """
-        pending = self._uncommitted
         if self._may_wait(events, now):
-            pending.stepped, self.position = False, position
+            self._has_stepped, self.position = False, position
             return []
         with transaction(self._connection) as tx:
             alerts = self._decide(tx, events, now, step_s)
-            self._store_position(tx, position)
+            save_cursor(tx, CONSUMER, position)
             if any(event.kind is EventKind.OFFLINE for event in events):
                 self._outages.save(tx, position)
-            if pending.by_clock:
+            if self._needs_snapshot:
                 save_snapshot(tx, CONSUMER, self._take_snapshot(position))
             adjustments = self._place_adjustments(tx, position)
         self._mark_stored(position)
+        self._needs_snapshot = False
         self._committed_at = float("-inf") if now is None else now
         self._adjust(adjustments)
         return alerts
 
     def _may_wait(self, events: Sequence[Event], now: float | None) -> bool:
         """Return whether the commit can wait: no results, and the last commit is recent."""
-        if events or self._uncommitted.by_clock or now is None:
+        if events or self._needs_snapshot or now is None:
             return False
         return 0 <= now - self._committed_at < self._gather_s
 
-    def _store_position(self, tx: sqlite3.Connection, position: int) -> None:
-        """Store that readings up to `position` are evaluated."""
-        save_cursor(tx, CONSUMER, position)
-
-    def _mark_stored(self, position: int, *, by_clock: bool = False) -> None:
-        self._uncommitted = _Uncommitted(by_clock=by_clock)
+    def _mark_stored(self, position: int) -> None:
+        self._has_stepped = False
         self.position = self._committed = position
 
     def commit_external(self, events: Sequence[Event], now: float) -> list[AlertRecord]:
@@ -314,7 +304,7 @@ class DetectionConsumer:
 
     def on_time(self, now: float) -> TimeResult:
         """End incidents and mutes that are due by `now`, and apply threshold adjustments."""
-        between_batches = not self._uncommitted.stepped
+        between_batches = not self._has_stepped
         deadline = self._engine.next_deadline(self._connection)
         due = deadline is not None and deadline <= now
         adjust = between_batches and threshold_adjustments.has_pending(self._connection)
@@ -324,11 +314,11 @@ class DetectionConsumer:
         with transaction(self._connection) as tx:
             alerts = self._engine.on_time(tx, now) if due else []
             if behind:
-                self._store_position(tx, self.position)
+                save_cursor(tx, CONSUMER, self.position)
             adjustments = self._place_adjustments(tx, self.position) if adjust else []
             saved = self._thresholds.save(tx)
         if behind:
-            self._mark_stored(self.position, by_clock=self._uncommitted.by_clock)
+            self._mark_stored(self.position)
             self._committed_at = now
         self._thresholds_changed = False
         self._thresholds.mark_saved(saved)
@@ -346,22 +336,22 @@ class DetectionConsumer:
         Between `step` and `commit`, the previous snapshot is kept. With a newer one, a batch that
         is reprocessed after a crash would be skipped as old.
         """
-        if self._uncommitted.stepped:
+        if self._has_stepped:
             stored = load_snapshot(self._connection, CONSUMER)
             return 0 if stored is None else stored.position
         with transaction(self._connection) as tx:
-            self._store_position(tx, self.position)
+            save_cursor(tx, CONSUMER, self.position)
             save_snapshot(tx, CONSUMER, self._take_snapshot(self.position))
             self._outages.save(tx, self.position)
             saved = self._thresholds.save(tx)
-        self._mark_stored(self.position, by_clock=self._uncommitted.by_clock)
+        self._mark_stored(self.position)
         self._thresholds.mark_saved(saved)
         return self.position
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
         """Return a copy that continues on another state database, without liveness."""
         twin = DetectionConsumer(connection, self._engine, self._may_alert)
-        twin._restore(self._encode_state())
+        twin._adopt(twin._selector.restore(self._encode_state()))
         twin.position = self.position
         return twin
 
@@ -405,9 +395,6 @@ class DetectionConsumer:
 
     def _encode_state(self) -> bytes:
         return self._selector.snapshot(self._thresholds.last_adjustment)
-
-    def _restore(self, body: bytes) -> None:
-        self._adopt(self._selector.restore(body))
 
     def _adopt(self, last_adjustment: int = 0) -> None:
         self._thresholds.adopt(self._selector.detectors.plumes, last_adjustment)

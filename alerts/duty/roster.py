@@ -72,11 +72,15 @@ class MatchOp(StrEnum):
     NOT_REGEX = "!~"
 
 
+_PATTERNS: Final = (MatchOp.REGEX, MatchOp.NOT_REGEX)
+_WANTED: Final = (MatchOp.EQUAL, MatchOp.REGEX)
+
+
 @dataclass(frozen=True, slots=True)
 class Matcher:
     """A condition on a label; an absent label counts as empty.
 
-    Raises MatcherError for an empty name, an unknown operator or an invalid pattern.
+    Raises MatcherError for an empty name or an invalid pattern.
 
     >>> Matcher("floor", MatchOp.NOT_EQUAL, "2").matches({"kind": "vape"})
     True
@@ -85,24 +89,17 @@ class Matcher:
     name: str
     op: MatchOp
     value: str
-    _test: Callable[[str], bool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.name:
             raise MatcherError("a label needs a name")
-        try:
-            op = MatchOp(self.op)
-        except ValueError as error:
-            allowed = " ".join(MatchOp)
-            raise MatcherError(f"{self.op!r} is not an operator; use one of {allowed}") from error
-        pattern = op in (MatchOp.REGEX, MatchOp.NOT_REGEX)
-        object.__setattr__(self, "op", op)
-        object.__setattr__(self, "_test", _compile(self.value) if pattern else self.value.__eq__)
+        if self.op in _PATTERNS:
+            _compile(self.value)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Return whether labels meet the condition."""
-        wanted = self.op in (MatchOp.EQUAL, MatchOp.REGEX)
-        return bool(self._test(labels.get(self.name, ""))) is wanted
+        test = _compile(self.value) if self.op in _PATTERNS else self.value.__eq__
+        return test(labels.get(self.name, "")) is (self.op in _WANTED)
 
     def __str__(self) -> str:
         name = self.name if re.fullmatch(_WORD, self.name) else _quote(self.name)
@@ -189,8 +186,7 @@ class RouteMatch:
 
     def constrains(self, label: str) -> bool:
         """Return whether a route on the path has a matcher for a label."""
-        wanted = (MatchOp.EQUAL, MatchOp.REGEX)
-        return any(m.name == label and m.op in wanted for r in self.path for m in r.matchers)
+        return any(m.name == label and m.op in _WANTED for r in self.path for m in r.matchers)
 
     def explain(self) -> str:
         """Return the matchers that led to this node.
@@ -262,17 +258,10 @@ class ZoneMap:
                 joined[other].add(zone.id)
         return joined
 
-    @cached_property
-    def _of_building(self) -> Mapping[str, list[Zone]]:
-        buildings = defaultdict[str, list[Zone]](list)
-        for zone in self.zones:
-            buildings[zone.building].append(zone)
-        return buildings
-
     def find_zone(self, labels: Mapping[str, str]) -> str | None:
         """Return the zone of an incident's floor, or else of its building, or None."""
-        building = self._of_building.get(labels.get("building", ""), ())
-        place = [z for z in building if not z.site or z.site == labels.get("site", "")]
+        building, site = labels.get("building", ""), labels.get("site", "")
+        place = [z for z in self.zones if z.building == building and z.site in ("", site)]
         exact = [z for z in place if z.floor == labels.get("floor", "")]
         whole = [z for z in place if not z.floor]
         return next((zone.id for zone in (*exact, *whole)), None)
@@ -286,11 +275,6 @@ class ZoneMap:
                     found[there] = found[here] + 1
                     reached.append(there)
         return found
-
-    def find_nearest(self, steps: Mapping[str, int], zones: Iterable[str]) -> int | None:
-        """Return the distance to the nearest of `zones`; 0 without zones, None if unreachable."""
-        named = tuple(zones)
-        return min((steps[z] for z in named if z in steps), default=None if named else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +355,8 @@ class Roster:
         steps = {} if start is None else self.zones.measure_distances(start)
         nearest: dict[str, tuple[int, OnDuty]] = {}
         for one in on_duty:
-            far = self.zones.find_nearest(steps, one.zones)
+            reached = (steps[zone] for zone in one.zones if zone in steps)
+            far = min(reached, default=None if one.zones else 0)
             is_here = one.site in ("", labels.get("site", "")) and self.serves(one.person, labels)
             if far is not None and is_here and far < nearest.get(one.person, (math.inf,))[0]:
                 nearest[one.person] = (far, one)

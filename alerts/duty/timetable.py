@@ -11,7 +11,7 @@ schedule without gaps or overlaps stays that way when the clocks change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -26,8 +26,6 @@ DAY_MIN: Final = 1440
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """Names of the days, in the order of `date.weekday`."""
 _UTC: Final = ZoneInfo("UTC")
-_MAX_KNOWN: Final = 400
-"""Days whose periods each timetable keeps, because every shift asks for the same days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,28 +113,20 @@ class Timetable:
     zone: ZoneInfo = _UTC
     bells: tuple[Bells, ...] = ()
     holidays: frozenset[date] = frozenset()
-    _known: dict[date, list[tuple[str, Span]]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
 
     def list_periods(self, day: date) -> list[tuple[str, Span]]:
         """Return a date's periods, from its special or weekly schedule; none on holidays."""
         if day in self.holidays:
             return []
-        if day in self._known:
-            return self._known[day]
-        if len(self._known) > _MAX_KNOWN:
-            self._known.clear()
         special = [b for b in self.bells if day in b.dates]
         weekly = (
             b for b in self.bells if day.weekday() in b.weekdays and is_within(day, b.first, b.last)
         )
-        self._known[day] = found = [
+        return [
             (p.name, Span(*(find_instant(self.zone, day, at) for at in (p.start, p.end))))
             for b in special or weekly
             for p in b.periods
         ]
-        return found
 
     def find_lessons(self, start: datetime, end: datetime) -> Iterator[Span]:
         """Yield periods that touch [start, end), day by day."""

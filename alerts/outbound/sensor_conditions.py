@@ -76,9 +76,9 @@ def _find_event_condition(kind: str, details: Iterable[Fact]) -> Condition:
     return Condition.DRIFTING if Detail.DRIFT in codes else Condition.FAULTY
 
 
-def find_condition(life: SensorLife, active: ActiveFaults | None) -> tuple[Condition, float | None]:
+def find_condition(life: SensorLife, active: ActiveFaults) -> tuple[Condition, float | None]:
     """Return a sensor's condition, and when it began (Unix seconds; None if unknown)."""
-    found: dict[Condition, float | None] = dict(active.since) if active else {}
+    found: dict[Condition, float | None] = dict(active.since)
     if life.state is SensorState.NEVER:
         found[Condition.NEVER_HEARD] = None
     elif life.state is not SensorState.ALIVE:

@@ -123,8 +123,11 @@ class StateRecorder:
             self._recorded.expected[name] = life.expected
             if life.last_seen is not None:
                 fields["last_seen"] = life.last_seen
-            fields |= self._build_condition(sensor, life, active.get(name), now)
-            fields |= _build_fault_fields(active.get(name))
+            found = active.get(name) or ActiveFaults()
+            fields |= {"faults": float(found.faults), "tamper": float(found.tampered)}
+            if found.details:
+                fields["fault"] = join_details(found.details)
+            fields |= self._build_condition(sensor, life, found, now)
             records.append(Record("sensor_health", now, fields, sensor=name))
             if period:
                 records.append(add_to_hour(self._recorded.hours, records[-1], self._health_since))
@@ -133,7 +136,7 @@ class StateRecorder:
         return records
 
     def _build_condition(
-        self, sensor: Sensor, life: SensorLife, active: ActiveFaults | None, now: float
+        self, sensor: Sensor, life: SensorLife, active: ActiveFaults, now: float
     ) -> Fields:
         """Return a sensor's condition, when it began, and the previous condition if it changed."""
         condition, begun = find_condition(life, active)
@@ -153,14 +156,3 @@ class StateRecorder:
             fields["room_name"] = self.room_names[sensor.room]
             fields["room_choice"] = f"{self.room_names[sensor.room]} | {sensor.room}"
         return fields
-
-
-def _build_fault_fields(active: ActiveFaults | None) -> Fields:
-    found = active or ActiveFaults()
-    fields: Fields = {
-        "faults": float(found.faults),
-        "tamper": float(found.tampered),
-    }
-    if found.details:
-        fields["fault"] = join_details(found.details)
-    return fields

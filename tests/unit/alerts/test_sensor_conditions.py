@@ -3,7 +3,12 @@
 import pytest
 
 from alerts.engine import AlertEngine
-from alerts.outbound.sensor_conditions import Condition, find_condition, load_active_faults
+from alerts.outbound.sensor_conditions import (
+    ActiveFaults,
+    Condition,
+    find_condition,
+    load_active_faults,
+)
 from alerts.outbound.state_summary import StateRecorder
 from detection.events import Detail, EventKind, EventPhase
 from detection.liveness import SensorLife, SensorState
@@ -76,7 +81,7 @@ def test_a_sensor_has_its_most_urgent_condition(
     for number, detail in enumerate(details):
         onset = NOW - 6 - number / 1000  # each is a separate event
         handle(make_event(NOW, kind=EventKind.SENSOR_FAULT, details=(detail,), onset=onset))
-    found, begun = find_condition(life, load_active_faults(db).get("s1"))
+    found, begun = find_condition(life, load_active_faults(db).get("s1", ActiveFaults()))
     assert (found.value, begun) == (condition, pytest.approx(since, abs=0.1) if since else None)
     assert (found.urgency > 0) == (condition != "ok")
 
