@@ -1,7 +1,7 @@
 """Send notices to browsers, encrypted for each browser (RFC 8291) and signed (RFC 8292).
 
 Apprise's plug-in keeps keys and subscriptions in its own files and sends only text, so this module
-implements the algorithms with `cryptography`.
+encrypts with `cryptography` and signs with `joserfc`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import struct
 import time
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from alerts.access.own_channels import SCHEME, Subscription, decode_base64url, encode_base64url
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from joserfc.jwk import ECKey
+
     from alerts.access.own_channels import OwnChannels
     from alerts.notify.notice import Notice
     from alerts.secrets import Secret
@@ -35,6 +37,8 @@ _TOKEN_S: Final = 12 * 3600
 _TTL_S: Final = 3600
 """Time in seconds after which push services drop undelivered notices."""
 _RECORD: Final = 4096
+_UNCOMPRESSED: Final = b"\x04"
+"""First byte of a point on a curve that is written with both coordinates."""
 _MAX_TEXT: Final = 900
 _GONE: Final = (404, 410)
 _URGENCY: Final = {Priority.QUIET: "low", Priority.NORMAL: "normal"}
@@ -43,40 +47,28 @@ _URGENCY: Final = {Priority.QUIET: "low", Priority.NORMAL: "normal"}
 class ServerKey:
     """The key pair that identifies this server to push services."""
 
-    def __init__(self, private: Any) -> None:
-        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an extra
-
-        self._private = private
-        self.public = encode_base64url(
-            private.public_key().public_bytes(
-                serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
-            )
-        )
+    def __init__(self, key: ECKey) -> None:
+        self._key = key
+        point = b"".join(decode_base64url(str(key.as_dict(private=False)[name])) for name in "xy")
+        self.public = encode_base64url(_UNCOMPRESSED + point)
         """The public key in the format that browsers expect."""
 
     @classmethod
     def load(cls, path: Path) -> ServerKey | None:
-        """Load or generate the key; return None if `cryptography` is not installed."""
+        """Load or generate the key; return None if the extra ``webpush`` is not installed."""
         try:
-            from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an extra
-            from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+            from joserfc.jwk import ECKey  # noqa: PLC0415 - an extra
         except ImportError:
             return None
         if path.exists():
-            return cls(serialization.load_pem_private_key(path.read_bytes(), password=None))
-        private = ec.generate_private_key(ec.SECP256R1())
-        pem = private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        write_private(path, pem)
-        return cls(private)
+            return cls(ECKey.import_key(path.read_bytes()))
+        key = ECKey.generate_key("P-256")
+        write_private(path, key.as_pem(private=True))
+        return cls(key)
 
     def authorize(self, endpoint: str, subject: str, now: float) -> str:
         """Return the authorization header for messages to an endpoint's origin."""
-        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - an extra
-        from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
+        from joserfc import jwt  # noqa: PLC0415 - an extra
 
         parts = urlsplit(endpoint)
         claims = {
@@ -84,12 +76,7 @@ class ServerKey:
             "exp": int(now) + _TOKEN_S,
             "sub": subject,
         }
-        head = encode_base64url(json.dumps({"typ": "JWT", "alg": "ES256"}).encode())
-        signed = f"{head}.{encode_base64url(json.dumps(claims).encode())}"
-        r, s = utils.decode_dss_signature(
-            self._private.sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
-        )
-        token = f"{signed}.{encode_base64url(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+        token = jwt.encode({"alg": "ES256"}, claims, self._key)
         return f"vapid t={token}, k={self.public}"
 
 
@@ -178,7 +165,7 @@ class WebPush:
         if not self.browsers.has(subscription.endpoint):
             raise PermanentNotifyError(NotifyReason.TARGET_GONE, "switched off")
         if key is None:
-            raise PermanentNotifyError(NotifyReason.LIBRARY, "cryptography is not installed")
+            raise PermanentNotifyError(NotifyReason.LIBRARY, "plumewatch[webpush] is not installed")
         headers = {
             "TTL": str(_TTL_S),
             "Urgency": _URGENCY.get(notice.priority, "high"),
