@@ -380,7 +380,6 @@ class AlertThresholds:
         self.budget = BUDGET
         self._n = 0
         self._state = _State.make_initial(0)
-        self._changed = np.zeros(0, bool)
 
     def __len__(self) -> int:
         """Return the number of sensors."""
@@ -388,17 +387,15 @@ class AlertThresholds:
 
     def add(self) -> int:
         """Append a sensor and return its row."""
-        have = self._changed.size
+        have = self._state.block.shape[1]
         if self._n == have:
             more = max(16, have)
             block = [self._state.block, _State.make_initial(more).block]
             self._state = _State.from_block(np.concatenate(block, axis=1))
-            self._changed = np.concatenate([self._changed, np.zeros(more, bool)])
         row = self._n
         self._n += 1
         self._state.budget[row] = self.budget
         self._set(np.array([row]))
-        self._changed[row] = False
         return row
 
     def to_array(self) -> Floats:
@@ -414,7 +411,6 @@ class AlertThresholds:
         thresholds = cls(model_level)
         thresholds._n = n
         thresholds._state = _State.from_block(np.array(stored.T, np.float64, order="C"))
-        thresholds._changed = np.zeros(n, bool)
         return thresholds
 
     def watch(self, rows: NDArray[np.int32], time: Floats, dt: Floats) -> None:
@@ -445,7 +441,6 @@ class AlertThresholds:
         new = np.isnan(hour)
         if new.any():
             state.phase_s[rows[new]] = (time[new] * 617.0) % 3600.0
-            self._changed[rows[new]] = True
             hour = np.floor((time - state.phase_s[rows]) / 3600.0)
         self._close(rows[(time - state.last[rows]) >= CLUSTER_S])
         state.hour[rows] = hour
@@ -466,14 +461,6 @@ class AlertThresholds:
         """Return the offsets from the model's threshold, in log-odds: -`LOWER` to `UPPER`."""
         offset: Floats = self._state.offset[rows]
         return offset
-
-    def find_changed(self) -> NDArray[np.intp]:
-        """Return the rows whose threshold changed since `mark_reported`."""
-        return np.flatnonzero(self._changed[: self._n])
-
-    def mark_reported(self, rows: NDArray[np.intp]) -> None:
-        """Exclude rows from `find_changed` until their thresholds change again."""
-        self._changed[rows] = False
 
     def set_budget(self, row: int, budget: float) -> None:
         """Set a sensor's budget, in false alarms a week, and update its threshold if it changed."""
@@ -560,7 +547,6 @@ class AlertThresholds:
         people = np.maximum(state.by_people[rows], 0.0)
         most = np.clip(people + np.log(BUDGET / state.budget[rows]) / TAIL, -LOWER, UPPER)
         state.offset[rows] = np.minimum(tolerable, most)
-        self._changed[rows] = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,10 +51,11 @@ from storage.sqlite import transaction
 if TYPE_CHECKING:
     import sqlite3
     from collections import Counter
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from alerts.engine import AlertEngine, AlertRecord
     from alerts.incidents.threshold_adjustments import ThresholdAdjustment
+    from detection.alert_rules import ThresholdReport
     from detection.liveness import SensorLife
     from storage.journal import JournalEntry
     from storage.reading import Reading
@@ -169,7 +170,6 @@ class DetectionConsumer:
         """Whether readings are uncommitted."""
         self._needs_snapshot = False
         """Whether the next commit includes a snapshot."""
-        self._thresholds_changed = False
 
     @property
     def watermark(self) -> float:
@@ -284,7 +284,7 @@ class DetectionConsumer:
         self._mark_stored(position)
         self._needs_snapshot = False
         self._committed_at = float("-inf") if now is None else now
-        self._adjust(adjustments)
+        self._thresholds.apply(adjustments)
         return alerts
 
     def _may_wait(self, events: Sequence[Event], now: float | None) -> bool:
@@ -309,20 +309,17 @@ class DetectionConsumer:
         due = deadline is not None and deadline <= now
         adjust = between_batches and threshold_adjustments.has_pending(self._connection)
         behind = between_batches and self._committed != self.position
-        if not (due or adjust or behind or self._thresholds_changed):
+        if not (due or adjust or behind):
             return TimeResult([], state_changed=False)
         with transaction(self._connection) as tx:
             alerts = self._engine.on_time(tx, now) if due else []
             if behind:
                 save_cursor(tx, CONSUMER, self.position)
             adjustments = self._place_adjustments(tx, self.position) if adjust else []
-            saved = self._thresholds.save(tx)
         if behind:
             self._mark_stored(self.position)
             self._committed_at = now
-        self._thresholds_changed = False
-        self._thresholds.mark_saved(saved)
-        self._adjust(adjustments)
+        self._thresholds.apply(adjustments)
         return TimeResult(alerts, state_changed=due)
 
     def move_deadlines(self, now: float, by_s: float) -> None:
@@ -343,9 +340,7 @@ class DetectionConsumer:
             save_cursor(tx, CONSUMER, self.position)
             save_snapshot(tx, CONSUMER, self._take_snapshot(self.position))
             self._outages.save(tx, self.position)
-            saved = self._thresholds.save(tx)
         self._mark_stored(self.position)
-        self._thresholds.mark_saved(saved)
         return self.position
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
@@ -364,6 +359,10 @@ class DetectionConsumer:
     def get_liveness(self) -> Mapping[str, SensorLife]:
         """Return the liveness of the registered sensors; empty if it is not tracked."""
         return self._outages.liveness.get_liveness()
+
+    def explain_thresholds(self, sensors: Collection[str]) -> dict[str, ThresholdReport]:
+        """Return the thresholds of those sensors that the detector knows."""
+        return self._thresholds.explain(sensors)
 
     def _decide(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float | None, step_s: float
@@ -384,11 +383,6 @@ class DetectionConsumer:
         if not tx.execute(place, (position,)).rowcount:
             return []
         return threshold_adjustments.load_placed_after(tx, self._thresholds.last_adjustment)
-
-    def _adjust(self, adjustments: Sequence[ThresholdAdjustment]) -> None:
-        if adjustments:
-            self._thresholds.apply(adjustments)
-            self._thresholds_changed = True
 
     def _take_snapshot(self, position: int) -> Snapshot:
         return Snapshot(position, self.model_version, self._encode_state())

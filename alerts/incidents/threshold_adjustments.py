@@ -12,26 +12,23 @@ adjustment takes effect once `detection_consumer` assigns it a journal position 
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from alerts.incidents import repository
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import Verdict
-from detection.alert_rules import LOWER, UPPER, ThresholdReport
+from detection.alert_rules import LOWER, UPPER
 from detection.events import EventKind
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Collection, Iterable, Mapping
 
     from alerts.incidents.incident import Incident
     from alerts.incidents.inputs import Feedback
-    from detection.alert_rules import AlertBudgets
+    from detection.alert_rules import AlertBudgets, ThresholdReport
     from detection.detector import Detector
     from language.messages import Parameter
 
@@ -44,7 +41,6 @@ _SENSOR_AT_FAULT: Final = "sensor"
 """A cause that calls for a repair; no threshold can fix it."""
 _MIN_STEP: Final = 0.01
 """Smaller steps, in log-odds, are ignored."""
-_SAVED_AT_ONCE: Final = 5000
 _COLUMNS: Final = "at, who, sensor, incident, verdict, reason, before, after, undoes"
 
 
@@ -159,20 +155,6 @@ def has_pending(tx: sqlite3.Connection) -> bool:
     return row.fetchone() is not None
 
 
-def save_thresholds(tx: sqlite3.Connection, reports: Iterable[tuple[str, ThresholdReport]]) -> None:
-    """Store the current thresholds of sensors for display."""
-    tx.executemany(
-        "INSERT OR REPLACE INTO sensor_threshold VALUES (?,?,?,?,?,?,?)",
-        [(sensor, *astuple(report)) for sensor, report in reports],
-    )
-
-
-def load_thresholds(tx: sqlite3.Connection) -> dict[str, ThresholdReport]:
-    """Return the last stored thresholds, by sensor."""
-    rows = tx.execute("SELECT * FROM sensor_threshold ORDER BY sensor")
-    return {sensor: ThresholdReport(*report) for sensor, *report in rows}
-
-
 def _is_by_threshold(tx: sqlite3.Connection, incident: Incident) -> bool:
     """Return whether the sensor's threshold, not a device, decided a vaping alert."""
     row = tx.execute(
@@ -242,13 +224,7 @@ class SensorThresholds:
                 undone = one.undoes is not None
                 self._detector.thresholds.count_answer(row, is_false=is_false, undone=undone)
 
-    def save(self, tx: sqlite3.Connection) -> NDArray[np.intp]:
-        """Store changed thresholds, up to a limit; return their rows for `mark_saved`."""
+    def explain(self, sensors: Collection[str]) -> dict[str, ThresholdReport]:
+        """Return the thresholds of those sensors that the detector knows."""
         thresholds, names = self._detector.thresholds, self._detector.names
-        rows = thresholds.find_changed()[:_SAVED_AT_ONCE]
-        save_thresholds(tx, [(names[row], thresholds.explain(row)) for row in rows.tolist()])
-        return rows
-
-    def mark_saved(self, rows: NDArray[np.intp]) -> None:
-        """Skip these rows in `save` until they change; call this after the commit."""
-        self._detector.thresholds.mark_reported(rows)
+        return {name: thresholds.explain(row) for row, name in enumerate(names) if name in sensors}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from alerts.page.identity_provider import IdentityProvider
     from alerts.page.report_jobs import ReportJobs
     from alerts.policy import StaffMember
+    from detection.alert_rules import ThresholdReport
     from reports.school import School
     from storage.registry import Quarantined
     from storage.timeseries import Series
@@ -105,6 +106,9 @@ class Pipeline(Protocol):
 
     def get_intervals(self) -> Mapping[str, float]:
         """Return the learned seconds between reports, by sensor."""
+
+    async def read_thresholds(self, sensors: Collection[str]) -> Mapping[str, ThresholdReport]:
+        """Return the alert thresholds of these sensors, as far as the detector knows them."""
 
 
 @dataclass(frozen=True, slots=True)

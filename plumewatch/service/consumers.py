@@ -26,9 +26,10 @@ from storage.timeseries.writer import RECORD_REASON, SeriesWriter, WriterSetting
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from alerts.engine import AlertEngine, AlertRecord
+    from detection.alert_rules import ThresholdReport
     from detection.events import Event
     from detection.liveness import SensorLife
     from plumewatch.config.model import PlumewatchConfig
@@ -120,6 +121,10 @@ class DetectionLoop:
     def get_liveness(self) -> Mapping[str, SensorLife]:
         """Return the liveness of each sensor; empty until the loop is ready."""
         return self._consumer.get_liveness() if self._consumer else {}
+
+    def explain_thresholds(self, sensors: Collection[str]) -> dict[str, ThresholdReport]:
+        """Return the thresholds of these sensors, as far as known; call this in the detector."""
+        return self._consumer.explain_thresholds(sensors) if self._consumer else {}
 
     def measure_lag(self) -> tuple[int, float]:
         """Return how far detection is behind the journal, in readings and in seconds."""

@@ -24,9 +24,10 @@ from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from alerts.outbound.sensor_conditions import ActiveFaults
+    from detection.alert_rules import ThresholdReport
     from detection.liveness import SensorLife
     from plumewatch.service.alerting import Alerting
     from plumewatch.service.consumers import DetectionLoop, SeriesWriters
@@ -90,6 +91,10 @@ class Monitoring(Pipeline):
     def get_intervals(self) -> dict[str, float]:
         """Return the reporting interval of each sensor in seconds, registered or learned."""
         return {name: life.interval_s for name, life in self._detection.get_liveness().items()}
+
+    async def read_thresholds(self, sensors: Collection[str]) -> Mapping[str, ThresholdReport]:
+        """Return the alert thresholds of these sensors, as far as the detector knows them."""
+        return await self._resources.in_detector(self._detection.explain_thresholds, sensors)
 
     def get_status(self) -> PipelineStatus:
         """Return the status of sensors, and what could not be used."""

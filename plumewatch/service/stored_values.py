@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 _LARGEST: Final = 6e10
 """Largest number whose positive and negative values are valid times in every time zone."""
-_LIMITS: Final = {"incident.resolve_due": float("inf"), "sensor_threshold.level": 100.0}
+_LIMITS: Final = {"incident.resolve_due": float("inf")}
 _NAMED: Final = 5
 _APART: Final = ("audit", "sqlite_sequence")
 
@@ -128,8 +128,7 @@ _WORDS: Final[Mapping[str, type[StrEnum] | tuple[str, ...]]] = {
 """Columns with words of a fixed list. The most similar word replaces a damaged one."""
 _REMOVED: Final = frozenset(
     {
-        *("action_token", "cooldown", "invite", "sensor_test", "sensor_threshold", "silence"),
-        "staff_session",
+        *("action_token", "cooldown", "invite", "sensor_test", "silence", "staff_session"),
     }
 )
 """Tables whose rows are removed if a value is damaged; people or the service recreate them."""

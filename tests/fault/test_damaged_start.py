@@ -282,7 +282,6 @@ DAMAGED_VALUES = {
     "sensor_test.result": ["Z", "[]", TEST.replace("said", "sqid"), TEST.replace("kind", "kynd")],
     "provider_account.provider_groups": ['["x"'],
     "api_token.scopes": ["raed"],
-    "sensor_threshold.level": [1e6],
 }
 ROWS = """
 INSERT INTO silence (labels, owner, reason, created_at, starts_at, ends_at)

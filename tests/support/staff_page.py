@@ -32,6 +32,13 @@ async def _send_nothing(_member):
     return ()
 
 
+def _read_from(thresholds):
+    async def read(sensors):
+        return {name: report for name, report in thresholds.items() if name in sensors}
+
+    return read
+
+
 async def _evaluate_nothing(_room, _starts, _person):
     return "tests are not evaluated here"
 
@@ -71,6 +78,7 @@ def page_settings(*, engine, school="Plumewatch", times=None, **given):
     pipeline = SimpleNamespace(
         get_status=given.pop("pipeline", PipelineStatus),
         get_intervals=given.pop("intervals", dict),
+        read_thresholds=_read_from(given.pop("thresholds", {})),
     )
     own = {"on_duty": given.pop("on_duty")} if "on_duty" in given else {}
     zone = ZoneInfo(engine.policy.zone)

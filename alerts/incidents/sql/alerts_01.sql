@@ -201,16 +201,6 @@ CREATE VIEW threshold_adjustments AS
 SELECT a.*, EXISTS (SELECT 1 FROM threshold_adjustment u WHERE u.undoes = a.seq) AS undone
 FROM threshold_adjustment a;
 
-CREATE TABLE sensor_threshold (
-    sensor TEXT PRIMARY KEY,
-    level REAL NOT NULL,
-    model_level REAL NOT NULL,
-    budget REAL NOT NULL,
-    expected REAL,
-    feedback REAL NOT NULL,
-    weeks REAL NOT NULL
-) STRICT, WITHOUT ROWID;
-
 CREATE TABLE staff_language (
     person TEXT PRIMARY KEY,
     language TEXT NOT NULL

@@ -32,12 +32,11 @@ class ThresholdPages(PageGroup):
     async def _page(self, request: Request) -> Response:
         registry = self._context.registry
         most = _MAX_SHOWN if "all" in request.query_params else _SHOWN
-        thresholds, adjustments = await self._context.read(
-            lambda db: (
-                threshold_adjustments.load_thresholds(db),
-                threshold_adjustments.list_adjustments(
-                    db, limit=most + 1, sensors=self._context.sensors
-                ),
+        pipeline = self._context.settings.pipeline
+        thresholds = await pipeline.read_thresholds(registry.sensors.keys())
+        adjustments = await self._context.read(
+            lambda db: threshold_adjustments.list_adjustments(
+                db, limit=most + 1, sensors=self._context.sensors
             )
         )
 

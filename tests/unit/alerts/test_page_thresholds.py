@@ -18,8 +18,8 @@ YOUNG = ThresholdReport(1.8, 1.8, 1.0, None, 0.0, 0.1)
 def answered(open_page, make_event):
     """Open a page after an answer has adjusted a threshold."""
 
-    def start():
-        page = open_page()
+    def start(**given):
+        page = open_page(**given)
         incident = page.incident(make_event)
         with sqlite.transaction(page.db) as tx:
             page.engine.record_feedback(
@@ -30,16 +30,12 @@ def answered(open_page, make_event):
     return start
 
 
-def save(page, **reports):
-    with sqlite.transaction(page.db) as tx:
-        threshold_adjustments.save_thresholds(tx, reports.items())
-
-
 async def test_a_threshold_and_what_it_costs(answered):
-    page = answered()
+    thresholds = {}
+    page = answered(thresholds=thresholds)
     text = (await page.client.get("/levels")).text
     assert text.count("No data yet") == 3
-    save(page, s1=RAISED, s2=OVER, s3=YOUNG)
+    thresholds.update(s1=RAISED, s2=OVER, s3=YOUNG)
     text = (await page.client.get("/levels")).text
     assert ">90%</td>" in text
     assert "+0.25" not in text
