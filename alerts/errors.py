@@ -3,7 +3,6 @@
 ::
 
     AlertError
-    +-- PolicyError               permanent: the settings contradict each other
     +-- SecretError               permanent: a secret cannot be read
     +-- UnknownIncidentError      permanent: there is no incident with this id
     +-- FeedbackError             permanent: verdict and cause conflict, or the note is too long
@@ -56,10 +55,6 @@ UNDELIVERED_WORDS: Final = Words(NotifyReason.list_texts())
 
 class AlertError(Exception):
     """Base class of all alerting errors."""
-
-
-class PolicyError(AlertError):
-    """The settings contradict each other; the message lists every fault."""
 
 
 class SecretError(AlertError):

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from alerts.duty.roster import Matcher, MatchOp, Receiver, Roster, Route
-from alerts.errors import PolicyError
 from alerts.secrets import make_target_id
 from detection.events import EventKind
 from language.messages import ENGLISH, Coded, Words, mark
@@ -190,7 +189,7 @@ class StaffMember:
 
 @dataclass(frozen=True, slots=True)
 class AlertPolicy:
-    """Alerting settings; raises `PolicyError` with one line per contradiction."""
+    """Alerting settings."""
 
     staff: tuple[StaffMember, ...] = ()
     roster: Roster | None = None
@@ -207,11 +206,6 @@ class AlertPolicy:
     page_url: str = ""
     """Address of the staff page, without a trailing slash; empty for notices without links."""
     timings: EscalationTimings = field(default_factory=EscalationTimings)
-
-    def __post_init__(self) -> None:
-        """Reject contradictory settings; the configuration checks ranges and names."""
-        if faults := self.timings.find_faults():
-            raise PolicyError("\n".join(faults))
 
     def plan_rings(self, labels: Mapping[str, str], at: float) -> tuple[Ring, ...]:
         """Return the rings to notify of an incident with these labels, first ring first."""

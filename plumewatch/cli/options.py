@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from alerts.errors import PolicyError
 from ingest.errors import RefusedError
 from language.messages import write_date
 from plumewatch.cli.printer import echo
@@ -64,7 +63,6 @@ EXIT_CODES: Final = (
 _CODES: Final[dict[type[Exception], int]] = {
     UsageError: USAGE,
     ConfigError: USAGE,
-    PolicyError: USAGE,
     OSError: USAGE,
     RefusedError: REFUSED,
     UnreachableError: UNREACHABLE,

@@ -13,7 +13,6 @@ from alerts.access.own_channels import TO, Gateways
 from alerts.access.sign_in_rules import GroupRole, SignInRules
 from alerts.duty.shifts import ClockHours
 from alerts.duty.timetable import DAY_MIN, parse_minutes
-from alerts.errors import PolicyError
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from detection.alert_rules import AlertBudgets
 from ingest.mqtt.connection import BrokerSettings, make_client_id
@@ -107,21 +106,19 @@ def build_alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             )
         )
     reader.check()
-    try:
-        return AlertPolicy(
-            staff=tuple(staff),
-            roster=config.build_roster(),
-            cooldown_s=config.alerts.cooldown_s,
-            late_s=config.alerts.late_after_s,
-            zone=config.timezone,
-            language=config.language,
-            page_url=config.web.url,
-            timings=build_timings(config),
-        )
-    except PolicyError as error:
-        lines = str(error).split("\n")
-        allowed = "see `plumewatch timeline`"
-        raise ConfigError([ConfigFault("alerts", line, allowed) for line in lines]) from error
+    timings = build_timings(config)
+    if faults := timings.find_faults():
+        raise ConfigError([ConfigFault("alerts", f, "see `plumewatch timeline`") for f in faults])
+    return AlertPolicy(
+        staff=tuple(staff),
+        roster=config.build_roster(),
+        cooldown_s=config.alerts.cooldown_s,
+        late_s=config.alerts.late_after_s,
+        zone=config.timezone,
+        language=config.language,
+        page_url=config.web.url,
+        timings=timings,
+    )
 
 
 def read_gateways(config: PlumewatchConfig) -> Gateways:

@@ -9,7 +9,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from alerts.errors import PolicyError
 from ingest.errors import RefusedError
 from plumewatch.cli.options import DONE, REFUSED, UNREACHABLE, USAGE, Commands
 from plumewatch.config.faults import ConfigError, ConfigFault
@@ -42,7 +41,6 @@ def raises(error):
         (UsageError("either or"), USAGE),
         (TimeError("no day"), USAGE),
         (ConfigError([ConfigFault("a", "1", "2")]), USAGE),
-        (PolicyError("no rule"), USAGE),
         (OSError("no disk"), USAGE),
         (RefusedError("no recording"), REFUSED),
         (HistoryError("no history"), REFUSED),
