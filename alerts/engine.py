@@ -490,8 +490,8 @@ class AlertEngine:
                 case effects.Stop():
                     escalation.finish_steps(tx, incident.id, effect.at)
                     if effect.unsent:
-                        outbox_rows.cancel_unsent(tx, incident.id, effect.why, effect.at)
-                        release_deferred(tx, incident.id, effect.at, "cancelled")
+                        outbox_rows.cancel_unsent(tx, incident.id, effect.at)
+                        release_deferred(tx, incident.id, effect.at)
                 case effects.SeverityRaised():
                     notices.page_deferred(tx, incident, effect.at)
                     self._escalator.reschedule(tx, incident, effect.before, effect.at)

@@ -41,7 +41,6 @@ class NotifyAgain:
 class Stop:
     """Stop the escalation; with `unsent`, also cancel unsent notices."""
 
-    why: str
     at: float
     unsent: bool
 

@@ -247,7 +247,7 @@ def _become_likely(incident: Incident, given: inputs.Detected, now: Detection) -
     if responding:
         return result if given.mute else result.change(effects.NotifyAgain(at, now.onset))
     result = result.change(
-        effects.Stop("likely", at, unsent=True),
+        effects.Stop(at, unsent=True),
         onset=now.onset,
         opened_at=at,
         notified_at=None,
@@ -303,7 +303,7 @@ def _assign(incident: Incident, by: str, record: Record) -> Step:
     first = incident.acknowledged_at is None
     return Step(incident).change(
         record,
-        effects.Stop("acknowledged", record.at, unsent=True),
+        effects.Stop(record.at, unsent=True),
         effects.ScheduleAckDeadline(record.at),
         effects.NotifyOutcome(record.at),
         status=Status.ACKNOWLEDGED,
@@ -325,7 +325,7 @@ def _on_arrived(incident: Incident, given: inputs.Arrived) -> Step:
         return _assign(following, given.by, acknowledged).change(record)
     result = Step(following, (record,))
     if incident.is_open and not incident.verdict:  # restart the wait for the next answer
-        stop = effects.Stop("arrived", given.at, unsent=False)
+        stop = effects.Stop(given.at, unsent=False)
         result = result.change(stop, effects.ScheduleAckDeadline(given.at))
     return result
 
@@ -334,7 +334,7 @@ def _on_declined(incident: Incident, given: inputs.Declined) -> Step:
     record = _record_response(given, Happened.DECLINED)
     if not incident.is_responder(given.by) or incident.verdict:
         return Step(incident, (record,))
-    stop = effects.Stop("declined", given.at, unsent=True)
+    stop = effects.Stop(given.at, unsent=True)
     return Step(incident).change(record, stop, status=Status.NOTIFIED, acknowledged_by="")
 
 
@@ -393,7 +393,7 @@ def _close(incident: Incident, record: Record, *, unsent: bool = False) -> Step:
     unsent = unsent or incident.kind in HEALTH
     result = Step(incident).change(
         record,
-        effects.Stop("resolved", record.at, unsent=unsent),
+        effects.Stop(record.at, unsent=unsent),
         status=Status.RESOLVED,
         resolved_at=record.at,
         resolved_by=record.who,
@@ -419,7 +419,7 @@ def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
     params = {name: value for name, value in found.items() if value}
     result = result.change(Record(given.at, given.by, Happened.FEEDBACK, params))
     if incident.is_open:
-        result = result.change(effects.Stop("feedback", given.at, unsent=True))
+        result = result.change(effects.Stop(given.at, unsent=True))
     return result.change(*_end_cooldown(incident))
 
 

@@ -181,7 +181,7 @@ class NoticeWriter:
                     (quiet, person, cause.value),
                 )
                 continue
-            sent_with, sent_as = "", "nothing left"
+            sent_with, sent_as = "", ""
             if member is not None and left:
                 sent_with, sent_as = self._send_deferred(tx, member, left, cause, now)
             tx.execute(
@@ -518,14 +518,12 @@ def _load_due(tx: sqlite3.Connection, now: float) -> list[sqlite3.Row]:
     return rows.fetchall()
 
 
-def release_deferred(
-    tx: sqlite3.Connection, incident: str, now: float, sent_as: str = "at once"
-) -> list[tuple[str, int]]:
+def release_deferred(tx: sqlite3.Connection, incident: str, now: float) -> list[tuple[str, int]]:
     """Stop deferring an incident's notices; return the person and round of each notice."""
     rows = tx.execute(
-        "UPDATE held_notice SET done_at = ?, sent_as = ?"
+        "UPDATE held_notice SET done_at = ?"
         " WHERE incident = ? AND done_at IS NULL RETURNING person, round",
-        (now, sent_as, incident),
+        (now, incident),
     ).fetchall()
     return [(r["person"], r["round"]) for r in rows]
 

@@ -127,8 +127,8 @@ def _read_row(row: sqlite3.Row) -> OutboxRow:
 def cancel_earlier_rounds(tx: sqlite3.Connection, alert: Notice, person: str, now: float) -> None:
     """Cancel a person's undelivered notices from earlier rounds of the alert just added."""
     tx.execute(
-        "UPDATE outbox SET status = 'cancelled', last_error = 'next_round', finished_at = ?,"  # noqa: S608 - a constant
-        f" fallback_at = NULL WHERE incident = ? AND person = ? AND {_REASON} = ?"
+        "UPDATE outbox SET status = 'cancelled', finished_at = ?, fallback_at = NULL"  # noqa: S608 - a constant
+        f" WHERE incident = ? AND person = ? AND {_REASON} = ?"
         " AND status = 'due' AND id < last_insert_rowid()",
         (now, alert.incident, person, alert.reason.value),
     )
@@ -168,14 +168,14 @@ def find_last_pages(tx: sqlite3.Connection, incident: str) -> dict[str, float]:
     return dict(rows.fetchall())
 
 
-def cancel_unsent(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
+def cancel_unsent(tx: sqlite3.Connection, incident: str, now: float) -> int:
     """Cancel notices that ask for a response or name the responder, unless they are being sent."""
     tx.execute("UPDATE outbox SET fallback_at = NULL WHERE incident = ?", (incident,))
     return tx.execute(
-        "UPDATE outbox SET status = 'cancelled', last_error = ?, finished_at = ?"  # noqa: S608 - a constant
+        "UPDATE outbox SET status = 'cancelled', finished_at = ?"  # noqa: S608 - a constant
         f" WHERE incident = ? AND {_REASON} IN (SELECT value FROM json_each(?))"
         " AND (status = 'due' OR (status = 'leased' AND lease_until <= ?))",
-        (why, now, incident, _CANCELLED, now),
+        (now, incident, _CANCELLED, now),
     ).rowcount
 
 
@@ -235,21 +235,17 @@ def mark_sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
     notices from other rounds.
     """
     reason = _REASON if row.notice.reason is NoticeReason.OPENED else "reason"
-    same = f"incident = ? AND person = ? AND {reason} = (SELECT {reason} FROM outbox WHERE id = ?)"  # noqa: S608 - a constant
+    own = f"person = ?2 AND {reason} = (SELECT {reason} FROM outbox WHERE id = ?3)"  # noqa: S608 - a constant
+    same = "(reason, target) = (SELECT reason, target FROM outbox WHERE id = ?3)"
+    given = (row.incident, row.person, row.id)
     tx.execute(
-        f"UPDATE outbox SET fallback_at = NULL WHERE {same}",  # noqa: S608 - a constant
-        (row.incident, row.person, row.id),
+        f"UPDATE outbox SET fallback_at = NULL WHERE incident = ?1 AND {own}",  # noqa: S608 - a constant
+        given,
     )
     tx.execute(
-        "UPDATE outbox SET status = 'cancelled', last_error = 'other_channel',"  # noqa: S608 - a constant
-        f" finished_at = ? WHERE {same} AND id <> ? AND status = 'due'",
-        (now, row.incident, row.person, row.id, row.id),
-    )
-    tx.execute(
-        "UPDATE outbox SET status = 'cancelled', last_error = 'same_address', finished_at = ?1,"
-        " fallback_at = NULL WHERE status = 'due' AND id <> ?2 AND (incident, reason, target)"
-        " = (SELECT incident, reason, target FROM outbox WHERE id = ?2)",
-        (now, row.id),
+        "UPDATE outbox SET status = 'cancelled', finished_at = ?4, fallback_at = NULL"  # noqa: S608 - a constant
+        f" WHERE incident = ?1 AND status = 'due' AND id <> ?3 AND ({own} OR {same})",
+        (*given, now),
     )
     changed = tx.execute(
         "UPDATE outbox SET status = 'sent', finished_at = ?, lease_until = NULL,"
