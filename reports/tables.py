@@ -107,7 +107,7 @@ COLUMNS: Final = {
         Column("date", pl.Date, "local date of the opening"),
         Column("weekday", _TEXT, "Monday to Sunday"),
         Column("hour", _WHOLE, "local hour of the opening, 0 to 23"),
-        Column("period", _TEXT, "class period, `between`, or the hour without a bell schedule"),
+        Column("period", _TEXT, "class period, or `between` two; the hour if there are no bells"),
         Column("school_day", pl.Boolean, "whether it is a school day"),
         *_PLACE,
         Column("location", _TEXT, "kind of room, such as `restroom`"),
@@ -151,7 +151,7 @@ COLUMNS: Final = {
             "why nobody was asked to respond: late, cooldown, silence, inhibited or school_closed",
         ),
         Column("state_code", _TEXT, "from `[reports.state_codes]`, only for confirmed incidents"),
-        Column("action", _TEXT, "`none`, `referral`, `nurse`, `facilities`; empty: no feedback"),
+        Column("action", _TEXT, "`none`, `referral`, `nurse`, `facilities`; empty: not recorded"),
         Column("case_number", _TEXT, "case number in the school's own system, entered by staff"),
         Column("school_year", _TEXT, "school year of the date, such as `2026/27`"),
         Column("term", _TEXT, "term of the date; empty if there is none"),
@@ -184,8 +184,8 @@ COLUMNS: Final = {
         Column(
             "by",
             _TEXT,
-            "`all`, `kind`, `building`, `weekday`, `hour`, `period`, `severity`, and, if"
-            " shifts are configured, `shift` of the person notified first",
+            "`all`, `kind`, `site` (with several schools), `building`, `weekday`, `hour`, `period`,"
+            " `severity`, and, if shifts are configured, `shift` of the person notified first",
         ),
         Column("value", _TEXT, "name of the group"),
         Column("incidents", _WHOLE, "incidents, without tests"),

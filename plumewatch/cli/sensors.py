@@ -34,8 +34,8 @@ app = typer.Typer()
 def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Print the state and counters of every registered sensor, and list unregistered ones.
 
-    Of its readings, `late` ones arrived more than ten minutes after they were taken, `clock` ones
-    had a wrong time, and `fault` ones reported a faulty quantity.
+    Of a sensor's readings, `late` ones arrived more than ten minutes after they were taken,
+    `clock` ones had a wrong time, and `fault` ones reported a faulty quantity.
     """
     from plumewatch.sensor_status import find_unregistered, read_statuses
 

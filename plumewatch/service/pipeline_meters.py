@@ -84,12 +84,12 @@ def declare_ingestion(resources: Resources, ingestion: Ingestion) -> Iterator[Me
         return dict[tuple[str, ...], float](sorted(ingestion.intake.counters.items()))
 
     labels = ("outcome", "reason", "decoder")
-    text = "Messages by outcome, rejected ones also by reason; without flooded messages."
+    text = "Messages by outcome; rejected ones also by reason."
     yield counter("messages", text, read_messages, labels=labels)
 
     text = (
-        "Readings of registered sensors by anomaly; missing: sequence gaps;"
-        " unread: a value with an unknown unit was left out."
+        "Readings of registered sensors by anomaly; missing: gaps in sequence numbers;"
+        " unread: a value was dropped because its unit is unknown."
     )
     yield counter(
         "readings",

@@ -203,8 +203,8 @@ _ALL: Final = (
         "beginning of the hour",
         ("sensor",),
         {
-            "period_s": "length of the time so far, seconds",
-            "online_s": "seconds of it in which the sensor was alive",
+            "period_s": "length of the hour so far, seconds",
+            "online_s": "seconds of the hour in which the sensor was alive",
             "expected": "readings received plus readings missing, by its usual interval",
             "received": "readings received",
             "missing": "readings missing according to its sequence numbers",

@@ -57,7 +57,7 @@ def stream(
     kafka_option: Annotated[
         list[str] | None,
         typer.Option(
-            help="KEY=VALUE of Spark's Kafka source or of the client; @FILE reads the value."
+            help="KEY=VALUE for Spark's Kafka source or client; KEY=@FILE reads it from a file."
         ),
     ] = None,
     config: Annotated[

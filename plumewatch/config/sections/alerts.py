@@ -35,8 +35,8 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     storm_rooms: Annotated[Whole, Field(ge=1, le=1000)] = 3
     """Number of rooms on a floor that get separate notices; further rooms are combined."""
     offline_after: Annotated[Whole, Field(ge=2, le=100)] = 3
-    """Number of missed intervals after which a sensor counts as silent, but at least a minute.
-    After one more interval, it is reported offline."""
+    """Number of missed intervals after which a sensor counts as silent, but not before a minute
+    has passed. After one more interval, it is reported offline."""
     allow_private_targets: Flag = False
     """Allow notices to addresses of private networks."""
     push_server: Annotated[Url, Field(min_length=1)] = "https://ntfy.sh"

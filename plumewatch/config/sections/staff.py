@@ -83,7 +83,8 @@ class GroupConfig(BaseModel, extra="forbid", frozen=True):
     (Google). `{site}` stands for each school's id: with `plumewatch-{site}-staff`, each school has
     its own group."""
     role: Role
-    """Role on the staff page; a person's first group in the order of the file decides it."""
+    """Role on the staff page. If a person is in several groups, the first one in the file
+    decides."""
     sites: Annotated[list[Name], Field(max_length=1000)] = []
     """Ids of the `[[site]]` that the group sees, or `["*"]` for all. Someone with a `[[staff]]`
     block sees only the sites in both lists; without this key, all sites of the block. If
@@ -162,7 +163,7 @@ class SensorConfig(BaseModel, extra="forbid", frozen=True):
     aliases: Annotated[list[Name], Field(max_length=8)] = []
     """Other names under which it publishes."""
     interval_s: Annotated[Number, Field(ge=0.5, le=3600)] = 5.0
-    """Seconds between readings; determines when the sensor counts as offline."""
+    """Seconds between readings; determines when the sensor counts as silent or offline."""
     timezone: TimeZone | None = None
     """Time zone of time stamps without one; by default the school's."""
     false_alarms_per_week: FalseAlarms | None = None

@@ -59,14 +59,15 @@ class WatchdogConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class ReportsConfig(BaseModel, extra="forbid", frozen=True):
-    """State codes and the school year in reports."""
+    """State codes, the weekly summary, and the school year."""
 
     state_codes: Annotated[
         dict[EventKind, Annotated[str, Field(min_length=1, max_length=40)]], Field(max_length=32)
     ] = {}
     """State code of each kind of confirmed incident; none by default."""
     weekly_file: FilePath | None = None
-    """File with the Apprise URL, such as `mailtos://`, that gets a summary each Monday at 6 AM."""
+    """File with the Apprise URL, such as `mailtos://`, to which a summary is sent each Monday at 6
+    AM."""
     weekly_to_staff: Flag = False
     """Also send each school's summary, from the same mail server, to its staff with an `email`."""
     school_year_month: Annotated[Whole, Field(ge=1, le=12)] = 7
