@@ -175,11 +175,7 @@ TABLES: Final[dict[str, Callable[[], list[str]]]] = {
     "retention": reference.make_retention,
     "services": _make_services,
     "settings": reference.make_settings,
-    **{
-        f"report{table.name}": partial(_make_report, table.columns)
-        for table in (tables.incidents, tables.response, tables.sensors)
-    },
-    "reportsummary": partial(_make_report, tables.COLUMNS["summary"]),
+    **{f"report{name}": partial(_make_report, columns) for name, columns in tables.COLUMNS.items()},
     **{name.replace("_", ""): partial(_make_measurement, name) for name in MEASUREMENTS},
 }
 

@@ -17,7 +17,7 @@ from plumewatch.errors import UsageError
 from plumewatch.parse_time import parse_time
 from plumewatch.service.data_folder import open_series, open_state
 from reports.facts import gather
-from reports.files import REPORTS, ReportTooLongError, write_report
+from reports.files import ReportTooLongError, write_report
 from reports.read import read_recorded_from
 from reports.school import KINDS, PeriodError, Place, PlaceError
 from reports.text import FORMATS, make_file_name
@@ -106,10 +106,11 @@ def gather_facts(config: PlumewatchConfig, request: ReportRequest, now: float) -
     school = build_school(config, request.site)
     earlier = _find_earlier(config, school, period, now) if request.name == "summary" else {}
     spans = [(start, end), *(span for _period, span in earlier.values())]
-    place, report = Place(request.site, request.building), REPORTS[request.name]
+    place = Place(request.site, request.building)
+    with_sensors = request.name in ("summary", "sensors")
     with ExitStack() as stack:
         db = stack.enter_context(open_state(state))
-        series = stack.enter_context(open_series(config)) if report.with_sensors else None
+        series = stack.enter_context(open_series(config)) if with_sensors else None
         try:
             facts, *others = (
                 gather(school, db, place, *span, now, series=series) for span in spans

@@ -1,12 +1,11 @@
 """Write reports as files: CSV, XLSX and Parquet for programs, PDF for people.
 
 A file is written completely or not at all. All formats have the same rows, but XLSX shows codes as
-words. No XLSX cell is a formula, and text in CSV and XLSX is inert (`make_inert_columns`).
+words. No XLSX cell is a formula, and text in CSV and XLSX is inert (`make_inert`).
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -30,16 +29,17 @@ from reports.view import (
 from storage.files import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from reports.facts import Facts
     from reports.summary import Summary
-    from reports.tables import Column, Table
 
 _MAX_ROWS: Final = {"xlsx": 1_048_575, "pdf": 5000}
 """Maximum rows below a sheet's header; 5,000 printed rows are about 150 pages."""
 _WIDEST: Final = 40
+_GENERAL: Final = "General"
+"""The number format of cells that need no other."""
 _DATES: Final = {
     date: ("ddd, mmm d, yyyy", "[$-540A]ddd d mmm yyyy"),
     pl.Date: ("mmm d, yyyy", "[$-540A]d mmm yyyy"),
@@ -50,22 +50,6 @@ _DATES: Final = {
 
 class ReportTooLongError(ValueError):
     """The report has too many rows for its format; the message names formats that fit."""
-
-
-class Report(NamedTuple):
-    """One report: its table (None for the summary), and whether it needs sensor days."""
-
-    table: Table | None
-    with_sensors: bool
-
-
-REPORTS: Final = {
-    "incidents": Report(tables.incidents, with_sensors=False),
-    "summary": Report(None, with_sensors=True),
-    "response": Report(tables.response, with_sensors=False),
-    "sensors": Report(tables.sensors, with_sensors=True),
-}
-"""Contents of each report; `reports.text.ABOUT` describes them."""
 
 
 _CODES: Final = (
@@ -104,48 +88,30 @@ SHEETS: Final = Words(
 
 
 class Sheet(NamedTuple):
-    """One table to write, with headers for the file and its columns."""
+    """A report's table to write, with headers for the file; a summary has more tables."""
 
     name: str
     about: Mapping[str, str | int]
-    columns: Sequence[Column]
     frame: pl.DataFrame
+    summary: Summary | None = None
 
 
 def write_report(name: str, facts: Facts, path: Path, kind: str) -> None:
     """Write a report, replacing `path`; raise `ReportTooLongError` or `OSError`."""
-    table = REPORTS[name].table
-    with atomic_write(path) as draft:
-        if table is None:
-            _write_summary(make_summary(facts), draft, kind)
-        else:
-            _write_table(table, facts, draft, kind)
-
-
-def _write_summary(made: Summary, draft: Path, kind: str) -> None:
-    if kind == "pdf":
-        draft.write_bytes(render_pdf("summary", view_summary(made)))
-        return
-    about = _describe_file("summary", made.facts)
-    sheet = Sheet("summary", about, tables.COLUMNS["summary"], made.to_table())
-    if kind == "xlsx":
-        write_summary_xlsx(made, sheet, draft)
-    else:
-        WRITERS[kind](sheet, draft)
-
-
-def _write_table(table: Table, facts: Facts, draft: Path, kind: str) -> None:
-    frame = table.build_frame(facts)
-    most = _MAX_ROWS.get(kind, frame.height)
+    made = make_summary(facts) if name == "summary" else None
+    frame = tables.build_frame(name, facts) if made is None else made.to_table()
+    most = frame.height if made else _MAX_ROWS.get(kind, frame.height)
     if frame.height > most:
         raise ReportTooLongError(
             f"{frame.height} rows; {kind} can have {most}: use csv or parquet, or a shorter window"
         )
-    if kind == "pdf":
-        draft.write_bytes(render_pdf("table", view_table(facts, table, frame)))
-    else:
-        sheet = Sheet(table.name, _describe_file(table.name, facts), table.columns, frame)
-        WRITERS[kind](sheet, draft)
+    with atomic_write(path) as draft:
+        if kind != "pdf":
+            WRITERS[kind](Sheet(name, _describe_file(name, facts), frame, made), draft)
+        elif made is None:
+            draft.write_bytes(render_pdf("table", view_table(facts, name, frame)))
+        else:
+            draft.write_bytes(render_pdf("summary", view_summary(made)))
 
 
 def _describe_file(name: str, facts: Facts) -> dict[str, str | int]:
@@ -165,15 +131,6 @@ def _to_iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _use_iso_times(frame: pl.DataFrame) -> pl.DataFrame:
-    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
-    return frame.with_columns(pl.col(times).dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
-
-
-def _make_inert(frame: pl.DataFrame) -> pl.DataFrame:
-    return make_inert_columns(_use_iso_times(frame))
-
-
 def _use_local_times(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a frame with local wall times, for a spreadsheet."""
     local = pl.col("^.*_local$").str.head(23)
@@ -189,137 +146,97 @@ def _use_words(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def make_inert_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame in which no text is a formula (see `language.plain_text.make_inert`)."""
+def _write_csv(sheet: Sheet, path: Path) -> None:
+    """Write a CSV file with times in ISO format, in which no text is a formula."""
     changed = []
-    for name, kind in frame.schema.items():
-        if kind != pl.String:
-            continue
-        values = frame[name].unique().drop_nulls().to_list()
-        other = {text: safe for text in values if (safe := make_inert(text)) != text}
-        column = pl.col(name).replace("", None)
-        changed.append(column.replace(other) if other else column)
-    return frame.with_columns(changed)
+    for name, kind in sheet.frame.schema.items():
+        column = pl.col(name)
+        if isinstance(kind, pl.Datetime):
+            changed.append(column.dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
+        elif kind == pl.String:
+            texts = sheet.frame[name].unique().drop_nulls()
+            other = {text: safe for text in texts if (safe := make_inert(text)) != text}
+            changed.append(column.replace("", None).replace(other))
+    sheet.frame.with_columns(changed).write_csv(path)
 
 
 def _write_xlsx(sheet: Sheet, path: Path) -> None:
-    with open_workbook(sheet, path) as book:
-        _add_table(book, sheet, gettext(TITLES[sheet.name]))
-
-
-@contextmanager
-def open_workbook(sheet: Sheet, path: Path) -> Iterator[Any]:
-    """Open a workbook in which no text is a formula or a link, and write it at the end."""
+    """Write a workbook in which no text is a formula or a link."""
     import xlsxwriter  # noqa: PLC0415 - slow to load, and needed only here
 
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    book = xlsxwriter.Workbook(
-        str(path), {**options, "strings_to_numbers": False, "remove_timezone": True}
-    )
-    made = datetime.fromisoformat(str(sheet.about["made"])).replace(tzinfo=None)
-    book.set_properties({"title": f"plumewatch {sheet.name}", "created": made})
-    yield book
-    book.close()
+    options |= {"strings_to_numbers": False, "remove_timezone": True}
+    with xlsxwriter.Workbook(str(path), options) as book:
+        made = datetime.fromisoformat(str(sheet.about["made"])).replace(tzinfo=None)
+        book.set_properties({"title": f"plumewatch {sheet.name}", "created": made})
+        if sheet.summary is not None:
+            _add_summary(book, sheet.summary)
+        frame = _use_words(_use_local_times(sheet.frame))
+        columns = [(name, _find_format(kind.base_type())) for name, kind in frame.schema.items()]
+        _add_table(book, gettext(TITLES[sheet.name]), columns, frame.iter_rows())
+        bold, page = book.add_format({"bold": True}), book.add_worksheet(_("About"))
+        page.set_column(0, 0, 30)
+        page.set_column(1, 1, 90)
+        lines = [(_FILE[name], str(value)) for name, value in sheet.about.items()]
+        lines += [(column.name, gettext(column.about)) for column in tables.COLUMNS[sheet.name]]
+        for row, (name, text) in enumerate(lines):
+            page.write_string(row, 0, name, bold)
+            page.write_string(row, 1, make_inert(text))
 
 
-def _add_table(book: Any, sheet: Sheet, title: str) -> None:
-    bold = book.add_format({"bold": True})
-    forms = {kind: _add_date_format(book, kind) for kind in _DATES}
-    page = book.add_worksheet(title)
-    frame = make_inert_columns(_use_words(_use_local_times(sheet.frame)))
-    for k, (name, kind) in enumerate(frame.schema.items()):
-        width = min(_WIDEST, max(len(name) + 2, 10, _measure_longest(frame[name])))
-        page.set_column(k, k, width, forms.get(kind.base_type()))
-        page.write_string(0, k, name, bold)
-    page.freeze_panes(1, 0)
-    page.autofilter(0, 0, frame.height, frame.width - 1)
-    by_kind = {
-        pl.String: page.write_string,
-        pl.Boolean: page.write_boolean,
-        **dict.fromkeys(_DATES, page.write_datetime),
-    }
-    writers = [by_kind.get(kind.base_type(), page.write_number) for kind in frame.dtypes]
-    for row, values in enumerate(frame.iter_rows(), start=1):
-        for k, value in enumerate(values):
-            if value is not None:
-                writers[k](row, k, value)
-    about = book.add_worksheet(_("About"))
-    about.set_column(0, 0, 30)
-    about.set_column(1, 1, 90)
-    lines = [*((_FILE[name], value) for name, value in sheet.about.items())]
-    lines += [(c.name, gettext(c.about)) for c in sheet.columns]
-    for row, (name, text) in enumerate(lines):
-        about.write_string(row, 0, name, bold)
-        about.write_string(row, 1, make_inert(str(text)))
-
-
-def write_summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
-    """Write a summary with one worksheet per table; the first row is the header."""
-    with open_workbook(sheet, path) as book:
-        bold = book.add_format({"bold": True})
-        heads, rows = list_figures(made)
-        _add_rows(book, _("Key figures"), heads, rows, bold)
-        for grid in made.grids.values():
-            title = SHEETS[grid.key]
-            names = [
-                to_words(name) for name in (grid.head, *(column for column, _unit in grid.columns))
-            ]
-            cells = [
-                [
-                    find_day(grid, name) or name_row(grid, name),
-                    *(
-                        value
-                        if value is not None
-                        else translate_note(grid.notes.get((name, column), ""))
-                        for (column, _unit), value in zip(grid.columns, values, strict=True)
-                    ),
-                ]
-                for name, values in grid.rows
-            ]
-            units = ["", *(unit for _column, unit in grid.columns)]
-            _add_rows(book, title, names, cells, bold, units)
-        _add_table(book, sheet, _("All values"))
-
-
-def _add_rows(
-    book: Any,
-    title: str,
-    heads: Sequence[str],
-    rows: Sequence[Sequence[Any]],
-    bold: Any,
-    units: Sequence[str] = (),
+def _add_table(
+    book: Any, title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Any]]
 ) -> None:
-    page, percent = book.add_worksheet(title), book.add_format({"num_format": "0.0%"})
-    day = _add_date_format(book, date)
-    for k, head in enumerate(heads):
-        shown = (_DATES[date][0] if isinstance(row[k], date) else row[k] for row in rows)
-        longest = max((len(text) for text in shown if isinstance(text, str)), default=0)
-        form = percent if "share" in units[k : k + 1] else None
-        page.set_column(k, k, min(_WIDEST, max(len(head), longest, 8) + 2), form)
+    """Add a worksheet; `columns` are headers and number formats."""
+    bold, page = book.add_format({"bold": True}), book.add_worksheet(title)
+    widths = [max(len(head), len(form), 8) for head, form in columns]
+    forms = [book.add_format({"num_format": form}) for _head, form in columns]
+    for k, (head, _form) in enumerate(columns):
         page.write_string(0, k, head, bold)
     page.freeze_panes(1, 0)
+    number = 0
     for number, row in enumerate(rows, start=1):
         for k, value in enumerate(row):
-            if isinstance(value, str):
+            if isinstance(value, str) and value:
+                widths[k] = max(widths[k], len(value))
                 page.write_string(number, k, make_inert(value))
-            elif isinstance(value, date):
-                page.write_datetime(number, k, value, day)
-            elif value is not None:
-                page.write_number(number, k, value)
+            elif value not in (None, ""):
+                page.write(number, k, value, forms[k])
+    page.autofilter(0, 0, number, len(columns) - 1)
+    for k, width in enumerate(widths):
+        page.set_column(k, k, min(_WIDEST, width + 2))
 
 
-def _add_date_format(book: Any, kind: Any) -> Any:
-    english, spanish = _DATES[kind]
-    return book.add_format({"num_format": english if get_language() == ENGLISH else spanish})
+def _add_summary(book: Any, made: Summary) -> None:
+    """Add a worksheet for each table of a summary."""
+    heads, figures = list_figures(made)
+    _add_table(book, _("Key figures"), [(head, _GENERAL) for head in heads], figures)
+    for grid in made.grids.values():
+        days = [find_day(grid, name) for name, _values in grid.rows]
+        rows = [
+            [
+                day or name_row(grid, name),
+                *(
+                    translate_note(grid.notes.get((name, column), "")) if value is None else value
+                    for (column, _unit), value in zip(grid.columns, values, strict=True)
+                ),
+            ]
+            for day, (name, values) in zip(days, grid.rows, strict=True)
+        ]
+        columns = [(to_words(grid.head), _find_format(date) if any(days) else _GENERAL)]
+        columns += [
+            (to_words(name), "0.0%" if unit == "share" else _GENERAL) for name, unit in grid.columns
+        ]
+        _add_table(book, SHEETS[grid.key], columns, rows)
 
 
-def _measure_longest(column: pl.Series) -> int:
-    longest = column.str.len_chars().max() if column.dtype == pl.String else None
-    return longest + 1 if isinstance(longest, int) else 0
+def _find_format(kind: type[Any]) -> str:
+    english, spanish = _DATES.get(kind, (_GENERAL, _GENERAL))
+    return english if get_language() == ENGLISH else spanish
 
 
 WRITERS: Final[dict[str, Callable[[Sheet, Path], None]]] = {
-    "csv": lambda sheet, path: _make_inert(sheet.frame).write_csv(path),
+    "csv": _write_csv,
     "parquet": lambda sheet, path: sheet.frame.write_parquet(
         path, metadata={k: str(v) for k, v in sheet.about.items()}
     ),

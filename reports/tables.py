@@ -15,7 +15,6 @@ import polars as pl
 from language.messages import mark
 from reports import kpis
 from reports.rows import CONFIRMED
-from reports.text import ABOUT
 from storage.registry import join_place, make_sort_key
 
 if TYPE_CHECKING:
@@ -36,21 +35,6 @@ class Column(NamedTuple):
     name: str
     kind: pl.DataType | type[pl.DataType]
     about: str
-
-
-class Table(NamedTuple):
-    """One table; `rows` yields the values of all columns except the first."""
-
-    name: str
-    about: str
-    columns: tuple[Column, ...]
-    rows: Callable[[Facts], Iterable[Mapping[str, Any]]]
-
-    def build_frame(self, facts: Facts) -> pl.DataFrame:
-        """Return the table filled with the facts."""
-        return make_frame(
-            self.columns, ({"schema_version": VERSION, **r} for r in self.rows(facts))
-        )
 
 
 def make_frame(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
@@ -420,6 +404,15 @@ def _list_sensors(facts: Facts) -> Iterator[dict[str, Any]]:
         }
 
 
-incidents: Final = Table("incidents", ABOUT["incidents"], COLUMNS["incidents"], _list_incidents)
-response: Final = Table("response", ABOUT["response"], COLUMNS["response"], _list_response)
-sensors: Final = Table("sensors", ABOUT["sensors"], COLUMNS["sensors"], _list_sensors)
+_ROWS: Final = {
+    "incidents": _list_incidents,
+    "response": _list_response,
+    "sensors": _list_sensors,
+}
+"""Yield the values of all columns of a report except the first."""
+
+
+def build_frame(name: str, facts: Facts) -> pl.DataFrame:
+    """Return a report's table, filled with the facts."""
+    rows = ({"schema_version": VERSION, **row} for row in _ROWS[name](facts))
+    return make_frame(COLUMNS[name], rows)

@@ -13,7 +13,7 @@ from reports.rows import name_place
 from reports.summary import MAX_DRAWN
 from reports.suppress import WITHHELD
 from reports.tables import VERSION
-from reports.text import LIMITS, format_column, format_period, to_words, translate
+from reports.text import ABOUT, LIMITS, format_column, format_period, to_words, translate
 from reports.wording import describe_figure
 from storage.registry import join_place
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from reports.facts import Facts
     from reports.summary import Grid, Summary
-    from reports.tables import Table
 
 _TILES: Final = (
     *("incidents_air", "confirmed_rate", "nobody_responded", "time_to_acknowledge"),
@@ -35,7 +34,9 @@ TITLES: Final = {
     "incidents": mark("Incidents"),
     "response": mark("Response"),
     "sensors": mark("Sensors"),
+    "summary": mark("All values"),
 }
+"""Titles of tables."""
 _OF_CODES: Final = ("kinds", "false_causes", "actions")
 """Tables whose row names are codes, such as `false_alarm`."""
 _CODES: Final = (
@@ -160,21 +161,21 @@ def list_figures(made: Summary) -> tuple[list[str], list[list[Any]]]:
     return [*heads, _("a year earlier")], rows
 
 
-def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any]:
+def view_table(facts: Facts, name: str, frame: pl.DataFrame) -> dict[str, Any]:
     """Return the content of a table for the templates."""
     sites = facts.registry.list_sites(with_closed=True) if facts.names_sites else ()
     titles = {site.name: site.title for site in sites}
-    made = [_view_column(frame, name, titles) for name in _PRINTED[table.name]]
+    made = [_view_column(frame, column, titles) for column in _PRINTED[name]]
     longest = [
         max(
             _WIDER * len(max(head.split(), key=len)),
-            _WIDTHS.get(name, 1.0) * max(map(len, cells), default=0),
+            _WIDTHS.get(column, 1.0) * max(map(len, cells), default=0),
         )
-        for name, (head, cells) in zip(_PRINTED[table.name], made, strict=True)
+        for column, (head, cells) in zip(_PRINTED[name], made, strict=True)
     ]
     return {
-        **_view_head(facts, table.name, gettext(TITLES[table.name])),
-        "about": f"{capitalize(gettext(table.about))}.",
+        **_view_head(facts, name, gettext(TITLES[name])),
+        "about": f"{capitalize(gettext(ABOUT[name]))}.",
         "row_count": ngettext("%(n)d row.", "%(n)d rows.", frame.height),
         "other_formats": _("CSV, XLSX and Parquet files have all columns."),
         "count": frame.height,

@@ -101,12 +101,12 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     in_week = sum(row.state is State.NOBODY_RESPONDED for row in facts.incidents)
     assert int(earlier[1] if earlier else 0) == on_board - in_week
 
-    rows = view_table(facts, tables.incidents, tables.incidents.build_frame(facts))["rows"]
+    rows = view_table(facts, "incidents", tables.build_frame("incidents", facts))["rows"]
     clock = r'href="/incidents/([\w-]+)".*?<time [^>]*>(?:[^<]*, )?([^<]*)</time>'
     times = dict(re.findall(clock, listed, re.DOTALL))
     assert [(row[:2], times[row[0]]) for row in rows if not row[1].endswith(times[row[0]])] == []
 
-    online = dict(tables.sensors.build_frame(facts).select("sensor", "availability").iter_rows())
+    online = dict(tables.build_frame("sensors", facts).select("sensor", "availability").iter_rows())
     for sensor, share in online.items():
         row = re.search(rf"<tr>(?:(?!</tr>).)*/sensors/{sensor}/device.*?</tr>", health, re.DOTALL)[
             0

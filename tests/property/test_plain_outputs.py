@@ -25,7 +25,6 @@ from plumewatch.cli.printer import echo, format_table, print_json
 from plumewatch.replay import write_alerts
 from reports.drawing import Drawing, Text, render_svg
 from reports.files import WRITERS, Sheet
-from reports.tables import Column
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from tests.support.provider import RISING
@@ -49,8 +48,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 def sheet_of(text):
     frame = pl.DataFrame({"room": [text]}, schema={"room": pl.String})
-    columns = [Column("room", pl.String, "")]
-    return Sheet("incidents", {"made": "2026-01-01T00:00:00Z"}, columns, frame)
+    return Sheet("incidents", {"made": "2026-01-01T00:00:00Z"}, frame)
 
 
 def cells(path):

@@ -10,7 +10,6 @@ import pytest
 from language.messages import use_language
 from plumewatch.config.load import load
 from plumewatch.report_request import ReportRequest, gather_facts
-from reports import tables
 from reports.school import SchoolTimes
 from reports.summary import make_summary
 from reports.view import view_summary, view_table
@@ -130,7 +129,7 @@ def test_response_by_shift_adds_up(make, config):
     by_shift = frame.filter(pl.col("by") == "shift")
     assert set(by_shift["value"]) == {"early-hall", "late", "no shift"}
     facts = gather_facts(load(config), ReportRequest("response", week="2026-W45"), NOW)
-    shown = view_table(facts, tables.response, frame)["rows"]
+    shown = view_table(facts, "response", frame)["rows"]
     assert "early hall" in {row[1] for row in shown}
     assert by_shift["incidents"].sum() == frame.row(0, named=True)["incidents"]
     assert by_shift["arrive_n"].sum() == frame.row(0, named=True)["arrive_n"] > 0
