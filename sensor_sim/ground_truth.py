@@ -38,17 +38,15 @@ class Seen:
 
 @dataclass(slots=True)
 class AmbientTrack:
-    """One building-wide event, tracked in each room."""
+    """One building-wide event, tracked in each room: when it arrived, and the air before it."""
 
     arrival: NDArray[np.float64]
-    peak_time: NDArray[np.float64]
-    peak: NDArray[np.float64]
     baseline: NDArray[np.float64]
 
     @classmethod
     def create(cls, rooms: int) -> AmbientTrack:
         """Return the state before anything has arrived."""
-        return cls(np.full(rooms, np.nan), np.full(rooms, np.nan), np.zeros(rooms), np.zeros(rooms))
+        return cls(np.full(rooms, np.nan), np.zeros(rooms))
 
     def add(
         self,
@@ -62,26 +60,12 @@ class AmbientTrack:
         if passed.size and math.isnan(self.arrival[room]):
             self.arrival[room] = begin + 60.0 * passed[0]
             self.baseline[room] = fine[passed[0]]
-        if excess.max() > self.peak[room]:
-            self.peak[room] = excess.max()
-            self.peak_time[room] = begin + 60.0 * int(np.argmax(excess))
 
     def make_truth(self, event: Ambient, room: int, device: Device) -> Truth:
         """Return the truth for a device in a room."""
-        return Truth(
-            session=event.id,
-            sensor=device.id,
-            room=device.room,
-            source=event.source,
-            kind="ambient",
-            start=event.start,
-            end=event.end,
-            arrival=float(self.arrival[room]),
-            peak_time=float(self.peak_time[room]),
-            peak_excess=float(self.peak[room]),
-            baseline=float(self.baseline[room]),
-            puffs=1,
-        )
+        arrival, baseline = float(self.arrival[room]), float(self.baseline[room])
+        names = event.id, device.id, device.room, event.source
+        return Truth(*names, "ambient", event.start, event.end, arrival, baseline=baseline)
 
 
 def observe_session(session: Session, device: Device, plume: Plume | None, start: float) -> Seen:
@@ -109,19 +93,9 @@ def observe_session(session: Session, device: Device, plume: Plume | None, start
             peak_time = begin + int(np.argmax(plume.rows[GAS : WATER + 1].sum(axis=0)))
     at = session.start if math.isnan(arrival) else arrival
     known = [t for t in (session.end, arrival, peak_time) if not math.isnan(t)]
+    span = session.start, session.end
     truth = Truth(
-        session=session.id,
-        sensor=device.id,
-        room=device.room,
-        source=session.source,
-        kind=session.kind,
-        start=session.start,
-        end=session.end,
-        arrival=arrival,
-        peak_time=peak_time,
-        peak_excess=peak,
-        masked_by=session.masked_by,
-        puffs=session.puffs,
+        session.id, device.id, device.room, session.source, session.kind, *span, arrival, peak
     )
     return Seen(truth, at, own, max(known))
 
@@ -129,21 +103,15 @@ def observe_session(session: Session, device: Device, plume: Plume | None, start
 def drop_unknown(truth: Truth, finish: float) -> Truth:
     """Remove the parts of a truth that are not known yet at `finish`."""
     if truth.arrival >= finish:
-        return replace(truth, arrival=math.nan, peak_time=math.nan, peak_excess=0.0)
+        return replace(truth, arrival=math.nan, peak_excess=0.0)
     return truth
 
 
 def make_fault_truth(device: Device, fault: Fault) -> Truth:
     """Return the truth about a device's fault."""
     name = f"{fault.kind}:{fault.channel}" if fault.channel else fault.kind
+    session = f"{device.id}/fault/{fault.start:.0f}"
+    at = fault.start
     return Truth(
-        session=f"{device.id}/fault/{fault.start:.0f}",
-        sensor=device.id,
-        room=device.room,
-        source=name,
-        kind="sensor_fault",
-        start=fault.start,
-        end=fault.end,
-        arrival=fault.start,
-        baseline=0.0,
+        session, device.id, device.room, name, "sensor_fault", at, fault.end, at, baseline=0.0
     )

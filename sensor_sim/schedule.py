@@ -109,22 +109,12 @@ def _sample_starts(
 
 
 def _make(
-    rng: np.random.Generator, room: str, day: int, number: int, source: str, start: float, mask: str
+    rng: np.random.Generator, room: str, day: int, number: int, source: str, start: float
 ) -> Session:
     emissions = tuple(SOURCES[source].draw(rng))
     end = start + max(max(e.times_s) + e.duration_s for e in emissions)
-    puffs = max(len(e.times_s) for e in emissions)
-    return Session(
-        id=f"{room}/{day}/{number}",
-        room=room,
-        source=source,
-        kind=SOURCES[source].kind,
-        start=start,
-        end=end,
-        emissions=emissions,
-        masked_by=mask,
-        puffs=puffs,
-    )
+    name, kind = f"{room}/{day}/{number}", SOURCES[source].kind
+    return Session(name, room, source, kind, start, end, emissions)
 
 
 def _sample_ordinary(
@@ -166,24 +156,21 @@ def _sample_uniform(
 
 def _add_companions(
     rng: np.random.Generator, wanted: list[tuple[float, str]], mask_chance: float
-) -> list[tuple[float, str, str]]:
-    """Give some vaping a mask or a second person; return (start, source, masked_by)."""
-    out: list[tuple[float, str, str]] = []
+) -> list[tuple[float, str]]:
+    """Give some vaping a mask or a second person."""
+    out = list(wanted)
     for start, name in wanted:
         if SOURCES[name].kind != "vape":
-            out.append((start, name, ""))
             continue
         draw = rng.random()
-        mask = ""
         if draw < mask_chance:
             mask = str(rng.choice(_MASKS))
             # A spray follows the first puffs; a tap is opened before them.
             shift = rng.uniform(-60, -5) if mask == "hot_tap" else rng.uniform(-10, 60)
-            out.append((max(start + float(shift), 0.0), mask, ""))
+            out.append((max(start + float(shift), 0.0), mask))
         elif draw < mask_chance + 0.12:
             friend = str(rng.choice(_VAPES[:4]))
-            out.append((start + rng.uniform(2, 60), friend, ""))
-        out.append((start, name, mask))
+            out.append((start + rng.uniform(2, 60), friend))
     return out
 
 
@@ -226,8 +213,8 @@ def plan_day(
     midnight = float(day * DAY_S - school.utc_offset_s)
     planned = sorted(_add_companions(rng, wanted, mask_chance))
     sessions = tuple(
-        _make(rng, restroom.id, day, i, name, midnight + start, mask)
-        for i, (start, name, mask) in enumerate(planned)
+        _make(rng, restroom.id, day, i, name, midnight + start)
+        for i, (start, name) in enumerate(planned)
     )
     visits = rng.poisson(visits_per_day * intensity / MINUTES).astype(np.float64)
     people = np.convolve(visits, np.ones(4), mode="full")[:MINUTES]

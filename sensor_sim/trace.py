@@ -44,7 +44,6 @@ class Truth:
     - `peak_excess`: largest noise-free excess of PM2.5 at the inlet, µg/m³; 0 for sources without
       particles.
     - `baseline`: PM2.5 at the inlet from all other sources at `arrival`, µg/m³.
-    - `masked_by`: source that someone ran at the same time to hide it; empty if none.
     """
 
     session: str
@@ -55,8 +54,5 @@ class Truth:
     start: float
     end: float
     arrival: float = math.nan
-    peak_time: float = math.nan
     peak_excess: float = 0.0
     baseline: float = math.nan
-    masked_by: str = ""
-    puffs: int = 0

@@ -39,7 +39,7 @@ class Emission:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session of releases in one room; `masked_by` is a source that ran to hide it."""
+    """One session of releases in one room."""
 
     id: str
     room: str
@@ -48,5 +48,3 @@ class Session:
     start: float
     end: float
     emissions: tuple[Emission, ...]
-    masked_by: str = ""
-    puffs: int = 1

@@ -66,7 +66,7 @@ def simulated(monkeypatch, seed, every=2, model="sen55"):
         for number, step in enumerate(STEPS):
             if step.name in SOURCES and arguments[3] == int(START // 86_400):
                 rng = np.random.default_rng(seed + number)
-                sessions.append(_make(rng, "r", 0, number, SOURCES[step.name], at + 1, ""))
+                sessions.append(_make(rng, "r", 0, number, SOURCES[step.name], at + 1))
             at += step.seconds
         return replace(plan, people=plan.people * 0, sessions=tuple(sessions))
 
