@@ -58,12 +58,6 @@ class Replayed:
         self.alerts: list[AlertRecord] = []
         self.events: dict[str, Event] = {}
 
-    def add(self, events: Iterable[Event], alerts: Iterable[AlertRecord]) -> None:
-        """Add the result of one batch."""
-        self.alerts.extend(alerts)
-        for event in events:
-            self.events[event.id] = event
-
 
 def replay(
     readings: Iterator[Reading],
@@ -86,7 +80,8 @@ def replay(
             )
             result.replaced += sum("time_replaced" in reading.flags for reading in batch)
             watched = watch.process(batch, result.readings, now=None)
-            result.add(watched.events, watched.alerts)
+            result.alerts.extend(watched.alerts)
+            result.events |= {event.id: event for event in watched.events}
         result.skipped = watch.skipped.total()
     return result
 

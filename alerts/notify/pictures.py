@@ -12,7 +12,6 @@ import asyncio
 import json
 import logging
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -117,7 +116,6 @@ class NoticePictures:
         self._settle_s = settle_s
         self._thread: ThreadPoolExecutor | None = None
         self._making: dict[tuple[str, str], asyncio.Future[bytes | None]] = {}
-        self.counters: Counter[str] = Counter()
 
     def open(self) -> None:
         """Start the drawing thread and import the drawing library there."""
@@ -136,7 +134,6 @@ class NoticePictures:
         making = self._making.get(key)
         if making is None:
             if self._thread is None or len(self._making) >= _QUEUE:
-                self.counters["left out"] += 1
                 return None
             loop = asyncio.get_running_loop()
             making = loop.run_in_executor(self._thread, self._draw, *key)
@@ -144,12 +141,9 @@ class NoticePictures:
             making.add_done_callback(lambda _: self._making.pop(key, None))
         try:
             async with asyncio.timeout(self._within_s):
-                picture = await asyncio.shield(making)
+                return await asyncio.shield(making)
         except TimeoutError:
-            self.counters["late"] += 1
             return None
-        self.counters["failed" if picture is None else "made"] += 1
-        return picture
 
     def _draw(self, incident_id: str, code: str) -> bytes | None:
         try:

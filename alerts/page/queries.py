@@ -427,11 +427,11 @@ def find_room_events(
     )
 
 
-def count_waiting(db: sqlite3.Connection, now: float) -> tuple[int, float, int]:
-    """Return the count of waiting notices, the oldest one's age, and the open incident count."""
-    waiting, oldest = outbox.measure_backlog(db)
+def measure_waiting(db: sqlite3.Connection, now: float) -> tuple[float, int]:
+    """Return the age of the oldest waiting notice, and the number of open incidents."""
+    _, oldest = outbox.measure_backlog(db)
     (count,) = db.execute("SELECT count(*) FROM incident WHERE status <> 'resolved'").fetchone()
-    return waiting, 0.0 if oldest is None else max(now - oldest, 0.0), count
+    return 0.0 if oldest is None else max(now - oldest, 0.0), count
 
 
 def _fetch(db: sqlite3.Connection, sql: str, *arguments: object) -> list[dict[str, Any]]:

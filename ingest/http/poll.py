@@ -13,7 +13,6 @@ import asyncio
 import base64
 import logging
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -100,7 +99,6 @@ class PollFailure(NamedTuple):
 class HttpPolls:
     """Poll sensors until cancelled; tests replace `fetch`, `sleep` and `clock`.
 
-    `requests`: number of requests that were ``answered`` and that ``failed``.
     `failing`: sensors whose last request failed.
     """
 
@@ -113,7 +111,6 @@ class HttpPolls:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.sensors = tuple(sensors)
-        self.requests = Counter(answered=0, failed=0)
         self.failing: dict[str, PollFailure] = {}
         self._ingest, self._fetch, self._sleep, self._clock = ingest, fetch, sleep, clock
 
@@ -135,7 +132,6 @@ class HttpPolls:
             try:
                 body = await self._fetch(polled)
             except PollError as error:
-                self.requests["failed"] += 1
                 before = self.failing.get(name)
                 if before is None:
                     log.warning("%s cannot be polled: %s", name, error)
@@ -143,7 +139,6 @@ class HttpPolls:
                     str(error), before.since if before else self._clock()
                 )
                 continue
-            self.requests["answered"] += 1
             if self.failing.pop(name, None):
                 log.info("%s answers again", name)
             self._ingest.enter_polled(source, name, body)

@@ -16,7 +16,6 @@ from reports.rows import name_rooms
 
 if TYPE_CHECKING:
     from dashboards.boards import DashboardSettings
-    from dashboards.build import DataSource
     from plumewatch.config.model import PlumewatchConfig
 
 
@@ -76,7 +75,7 @@ def push(
     influxdb3: Influxdb3Option = False,
 ) -> None:
     """Create or update the folder and dashboards in Grafana, and print what changed."""
-    from dashboards.build import build_all
+    from dashboards.build import DataSource, build_all
     from dashboards.queries import POLICIES
 
     try:
@@ -89,7 +88,11 @@ def push(
         server = Grafana(url, load_secret_at("token", token_file).reveal())
     except ValueError as error:
         raise UsageError(f"--url: {error}") from error
-    source = None if reader_file is None else _build_source(loaded.config, reader_file)
+    source, series = None, loaded.config.timeseries
+    if reader_file is not None:
+        password = load_secret_at("reader", reader_file).reveal()
+        user = f"{series.database}_reader"
+        source = DataSource(series.url.rstrip("/"), series.database, user, password)
     try:
         server.check()
         for policy in POLICIES if influxdb3 else ("",):
@@ -118,12 +121,3 @@ def _build_settings(config: PlumewatchConfig, *, influxdb3: bool) -> DashboardSe
             (r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()
         ),
     )
-
-
-def _build_source(config: PlumewatchConfig, reader_file: Path) -> DataSource:
-    from dashboards.build import DataSource
-
-    series = config.timeseries
-    user = f"{series.database}_reader"
-    password = load_secret_at("reader", reader_file).reveal()
-    return DataSource(series.url.rstrip("/"), series.database, user, password)

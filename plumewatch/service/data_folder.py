@@ -226,12 +226,6 @@ def open_series(config: PlumewatchConfig) -> Iterator[Series]:
         series.close()
 
 
-def find_absent_files(paths: DataPaths, *, influx: bool) -> list[Path]:
-    """Find the missing databases of the journal's consumers."""
-    files = (paths.state, paths.influx if influx else paths.series)
-    return [path for path in files if not path.exists()]
-
-
 def report_absent(journal: Journal, absent: Sequence[Path]) -> str:
     """Log which `absent` files are lost, if the journal has readings; return their names."""
     first, last = journal.get_first_offset(), journal.get_last_offset()

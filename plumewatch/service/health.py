@@ -279,14 +279,6 @@ class Systemd:
             log.warning("cannot notify systemd: %s", error)
 
 
-async def ping(url: str, *, allow_private: bool) -> None:
-    """Fetch an address; raise `RequestError` if it is not allowed or fails."""
-    reach = find_reach(url, allow_private=allow_private)
-    answer = await request("GET", url, reach, timeout_s=_PING_TIMEOUT_S)
-    if not 200 <= answer.status < 300:
-        raise RequestError(f"answers {answer.status}")
-
-
 @dataclass(slots=True)
 class Watchdog:
     """Notifies systemd and pings `url`; `reloading` is set when another service will follow.
@@ -353,7 +345,7 @@ class Watchdog:
         while True:
             began = self.monotonic()
             if self.health.is_ready():
-                error = await _try_ping(url, allow_private=self.allow_private)
+                error = await _ping(url.reveal(), allow_private=self.allow_private)
                 if error and not self._failing:
                     log.warning("the watchdog's address %s", error)
                 elif self._failing and not error:
@@ -362,11 +354,11 @@ class Watchdog:
             await asyncio.sleep(max(self.every_s - (self.monotonic() - began), 1.0))
 
 
-async def _try_ping(url: Secret, *, allow_private: bool) -> str:
+async def _ping(url: str, *, allow_private: bool) -> str:
+    """Fetch an address; return why that is not allowed or failed."""
     try:
-        await ping(url.reveal(), allow_private=allow_private)
+        reach = find_reach(url, allow_private=allow_private)
+        answer = await request("GET", url, reach, timeout_s=_PING_TIMEOUT_S)
     except RequestError as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001 - reported like any other
-        return f"failed: {type(error).__name__}"
-    return ""
+    return "" if 200 <= answer.status < 300 else f"answers {answer.status}"

@@ -11,7 +11,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from alerts.page.queries import count_waiting
+from alerts.page.queries import measure_waiting
 from ingest.integrity import CountKind
 from plumewatch import __version__
 from plumewatch.service.meters import Meter, Value
@@ -41,8 +41,6 @@ def declare_service(
         return {detection.model_version: 1} if detection.model_version else None
 
     yield gauge("model_info", "Version of the detector's model.", read_model, labels=version)
-    text = "When the service started, Unix seconds."
-    yield gauge("start_time_seconds", text, lambda: resources.started)
     text = "Whether a part of the service works."
     yield gauge(
         "ready",
@@ -63,8 +61,6 @@ def declare_ingestion(resources: Resources, ingestion: Ingestion) -> Iterator[Me
     source, tally = ingestion.source, ingestion.intake.reading_counts
     state, canary, broker = source.state, source.canary, resources.config.broker
     yield gauge("broker_connected", "Whether the broker is connected.", lambda: state.connected)
-    text = "Connections made to the broker."
-    yield counter("broker_connections", text, lambda: state.connections)
     text = "Messages that the broker reports as dropped."
     yield counter("broker_dropped_messages", text, lambda: state.broker_dropped)
     text = "Messages that the broker reports as stored."
@@ -106,27 +102,18 @@ def declare_ingestion(resources: Resources, ingestion: Ingestion) -> Iterator[Me
     text = "Responses of HTTP ingest."
     yield counter("http_answers", text, read_answers, labels=("source", "status"))
 
-    def read_requests() -> Value:
-        polls = ingestion.polls
-        return dict[str, float](polls.requests) if polls.sensors else None
-
-    text = "Polls of devices over HTTP."
-    yield counter("polls", text, read_requests, labels=("outcome",))
-
 
 def declare_storage(
     resources: Resources, ingestion: Ingestion, detection: DetectionLoop, writers: SeriesWriters
 ) -> Iterator[Meter]:
     """Yield the meters of the journal and its consumers."""
     journal, series = resources.journal, resources.series
-    readings, records = writers.readings.state, writers.records.state
+    readings = writers.readings.state
     text = "Readings evaluated by the detector."
     yield counter("readings_detected", text, lambda: detection.counts.readings)
     yield counter("readings_stored", "Readings stored in the series.", lambda: readings.stored)
     text = "Readings that the time-series store refused."
     yield counter("readings_refused_by_store", text, lambda: readings.refused)
-    text = "Records that the series refused."
-    yield counter("records_refused_by_store", text, lambda: records.refused)
     text = "Readings deleted from the journal before they were stored in the series."
     yield counter(
         "readings_deleted_unread",
@@ -167,7 +154,6 @@ def declare_alerts(
 ) -> Iterator[Meter]:
     """Yield the meters of events, alerts and notices."""
     counts, outcomes, stuck = detection.counts, alerting.deliveries.outcomes, alerting.stuck
-    pictures = alerting.pictures.counters if alerting.pictures else {}
     yield counter("events", "Events of the detector.", lambda: counts.events)
     yield counter("alerts", "Alerts.", lambda: counts.alerts)
     text = "Whether alerts are decided in memory because the state cannot be written."
@@ -176,9 +162,6 @@ def declare_alerts(
     yield counter("stuck", text, lambda: dict(sorted(stuck.items())), labels=("what",))
     text = "Attempts to deliver a notice."
     yield counter("deliveries", text, lambda: dict(sorted(outcomes.items())), labels=("outcome",))
-    text = "Evidence pictures for notices; late, failed, left out: notice sent without one."
-    labels = ("outcome",)
-    yield counter("pictures", text, lambda: dict(sorted(pictures.items())), labels=labels)
     text = "Upper bound of the time from the deciding reading to the first delivered notice."
     yield Meter(
         "reading_to_notice_seconds", text, lambda: alerting.deliveries.latency, kind="histogram"
@@ -186,11 +169,9 @@ def declare_alerts(
 
     def read_outbox(column: int) -> float:
         with closing(connect(resources.paths.state, read_only=True)) as db:
-            return count_waiting(db, resources.clock())[column]
+            return measure_waiting(db, resources.clock())[column]
 
-    text = "Notices waiting or being sent."
-    yield gauge("outbox_depth_notices", text, partial(read_outbox, 0), blocks=True)
     text = "Age of the oldest notice waiting or being sent."
-    yield gauge("outbox_oldest_seconds", text, partial(read_outbox, 1), blocks=True)
+    yield gauge("outbox_oldest_seconds", text, partial(read_outbox, 0), blocks=True)
     text = "Incidents that are not resolved."
-    yield gauge("open_incidents", text, partial(read_outbox, 2), blocks=True)
+    yield gauge("open_incidents", text, partial(read_outbox, 1), blocks=True)

@@ -23,7 +23,6 @@ from plumewatch.config.settings import build_series
 from plumewatch.errors import UnreachableError
 from plumewatch.service.data_folder import (
     copy_before_upgrade,
-    find_absent_files,
     find_set_aside,
     open_and_repair_state,
     reconcile_journal,
@@ -124,12 +123,11 @@ class Resources:
     - `in_journal`, `in_detector` (also for the state database), `in_series`: run blocking work in a
       database's thread. `run_until_stored` runs it in `in_detector` and retries it.
     - `step_reader`: makes readers of clock steps.
-    - `state`, `started` (Unix seconds): set by `open`.
+    - `state`: set by `open`.
     - `opening`: the file that is being opened; None once all files are open.
     """
 
     state: sqlite3.Connection
-    started = 0.0
     is_open = False
 
     def __init__(
@@ -166,19 +164,21 @@ class Resources:
         reserve_space(self.paths.reserved, all_left=is_full)
 
     def _open(self) -> None:
-        now = self.started = self.clock()
-        absent = find_absent_files(self.paths, influx=bool(self.config.timeseries.url))
-        copy_before_upgrade(self.paths.root, now)
-        before = find_set_aside(self.paths.root)
-        self.opening = self.paths.journal
+        now = self.clock()
+        paths = self.paths
+        store = paths.influx if self.config.timeseries.url else paths.series
+        absent = [path for path in (paths.state, store) if not path.exists()]
+        copy_before_upgrade(paths.root, now)
+        before = find_set_aside(paths.root)
+        self.opening = paths.journal
         self.journal.open()
-        self.opening = self.paths.influx if self.config.timeseries.url else self.paths.series
+        self.opening = store
         self.series.open()
-        self.opening = self.paths.state
-        self.state = open_and_repair_state(self.paths.state)
+        self.opening = paths.state
+        self.state = open_and_repair_state(paths.state)
         self.is_open = True
         lost = report_absent(self.journal, absent)
-        damaged = find_set_aside(self.paths.root) - before | set_damage_aside(self.state)
+        damaged = find_set_aside(paths.root) - before | set_damage_aside(self.state)
         record_start(self.state, self.config, now, lost, damaged)
         cursor = max(self.series.get_cursor(), load_cursor(self.state, CONSUMER))
         reconcile_journal(self.journal, cursor)

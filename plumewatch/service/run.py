@@ -113,7 +113,7 @@ class Running:
                 ):
                     raise
                 log.error("cannot run with the new configuration; using the old one: %s", error)  # noqa: TRY400 - one line
-                self._next, before = self._rebuild_service(before), None
+                self._next, before = self._build_service(before), None
             else:
                 before = self.service.config
             if self._next is None or self._ending:
@@ -125,12 +125,6 @@ class Running:
         return self._make_service(
             config, lock=self._lock, config_file=self._config_file, listening=self._listening
         )
-
-    def _rebuild_service(self, config: PlumewatchConfig) -> Service:
-        try:
-            return self._build_service(config)
-        except ConfigError as error:
-            raise ServiceError(f"the old configuration can no longer be used: {error}") from error
 
     def end(self) -> None:
         """End the service, and `serve`; if that takes too long, kill the process."""

@@ -35,7 +35,6 @@ from plumewatch.service.resources import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from ipaddress import IPv4Network, IPv6Network
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -182,9 +181,7 @@ class ConnectionShares:
     def take(self, address: str) -> bool:
         """Count a connection; return False if its address already has its share."""
         key, now = make_address_key(address), time.monotonic()
-        is_own = self._bounds.exempt_loopback and _is_own(address)
-        exempt = is_own or _is_among(address, self._proxies)
-        if self._open[key] >= self._bounds.per_address and not exempt:
+        if self._open[key] >= self._bounds.per_address and not self._is_exempt(address):
             if now - self._logged_at > _LOG_AGAIN_S:
                 self._logged_at = now
                 most = self._bounds.per_address
@@ -199,6 +196,14 @@ class ConnectionShares:
         self._open[key] -= 1
         if self._open[key] <= 0:
             del self._open[key]
+
+    def _is_exempt(self, address: str) -> bool:
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:  # a local socket has no address
+            return self._bounds.exempt_loopback
+        is_own = self._bounds.exempt_loopback and ip.is_loopback
+        return is_own or any(ip in network for network in self._proxies)
 
 
 class _Listener(socket.socket):
@@ -342,18 +347,3 @@ def wrap_for_proxies(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
     guarded = SecurityHeaders(refuse_two_lengths)
     wrapped: Any = ProxyHeadersMiddleware(cast("Any", guarded), [*_OWN, *trusted])
     return cast("ASGIApp", wrapped)
-
-
-def _is_among(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(ip in network for network in networks)
-
-
-def _is_own(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return True  # a local socket has no address

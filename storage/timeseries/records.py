@@ -51,11 +51,6 @@ class Measurement(NamedTuple):
     fields: tuple[Field, ...]
     kept: Level | None
 
-    @property
-    def has_id(self) -> bool:
-        """Whether each record has an id, so that changes replace its row."""
-        return any(field.name == "id" for field in self.fields)
-
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One row of a measurement.
@@ -236,8 +231,8 @@ def check_record(record: Record) -> Record:
             fields[name] = value
         elif math.isfinite(value):
             fields[name] = float(value)
-    measurement = MEASUREMENTS[record.measurement]
     asked = {key for key in ("sensor", "room", "kind") if getattr(record, key)}
-    if not fields or measurement.has_id is not bool(record.id) or asked - set(measurement.keys):
+    other = asked.difference(MEASUREMENTS[record.measurement].keys)
+    if not fields or ("id" in types) is not bool(record.id) or other:
         raise RecordError(f"{record.measurement}: keys, id or fields do not fit: {record}")
     return msgspec.structs.replace(record, fields=fields)

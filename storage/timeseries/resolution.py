@@ -79,7 +79,7 @@ def choose_level(
     is_same = every_s == QUARTER_HOUR.step_s and (start, end) == round_to_quarters(start, end)
     if held[0] is None and end - start <= _LONG_S and not is_same:
         return None
-    fitting = [level for level in held if level is None or _is_multiple(every_s, level.step_s)]
+    fitting = [level for level in held if level is None or every_s % level.step_s == 0]
     return fitting[-1] if fitting else held[0]
 
 
@@ -92,7 +92,3 @@ def round_to_quarters(start: float, end: float) -> tuple[float, float]:
 def stretch_interval(every_s: float, level: Level | None) -> float:
     """Lengthen an interval to a multiple of the resolution."""
     return every_s if level is None else max(1, math.ceil(every_s / level.step_s)) * level.step_s
-
-
-def _is_multiple(every_s: float, step_s: int) -> bool:
-    return every_s >= step_s and every_s % step_s == 0

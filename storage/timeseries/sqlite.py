@@ -106,7 +106,8 @@ class SqliteSeries(Series):
                 row = _make_row(_find_sensor_id(tx, known, r.sensor), r, r.values.values())
                 shapes.setdefault(tuple(r.values), []).append(row)
             moments = {row[:2] for rows in shapes.values() for row in rows}
-            if len(moments) < len(readings) or len(shapes) > _MAX_SHAPES or not _is_known(shapes):
+            other = set().union(*shapes) - COLUMN_INDEX.keys()
+            if other or len(moments) < len(readings) or len(shapes) > _MAX_SHAPES:
                 wide = [_make_row(known[r.sensor], r, map(r.values.get, COLUMNS)) for r in readings]
                 shapes = {COLUMNS: wide}
             for quantities, rows in shapes.items():
@@ -210,10 +211,6 @@ class SqliteSeries(Series):
             return more or _delete_old_health(tx, old_at, self._retention) >= rollup.ROWS
 
         return self.change(work)
-
-
-def _is_known(shapes: Iterable[tuple[str, ...]]) -> bool:
-    return COLUMN_INDEX.keys() >= set().union(*shapes)
 
 
 def _make_row(sensor: int, reading: Reading, values: Iterable[float | None]) -> tuple[Any, ...]:
