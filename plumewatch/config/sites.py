@@ -15,7 +15,6 @@ from plumewatch.config.faults import (
     ConfigFault,
     ConfigTree,
     describe_toml_fault,
-    locate,
 )
 from plumewatch.config.sections.staff import Role
 from plumewatch.config.tables import join_tables, read_limited
@@ -29,13 +28,6 @@ ALL: Final = "*"
 """In a person's `sites`, this means all sites."""
 _OF_ITS_SITE: Final = frozenset({"room", "zone", "bells", "holiday", "term", "shift"})
 _SECTIONS: Final = (*sorted(_OF_ITS_SITE), "sensor", "staff", "receiver", "override")
-_REFERENCES: Final = (
-    *(("sensor", "room", "room"), ("override", "shift", "shift"), ("zone", "next", "zone")),
-    *(("shift", "zones", "zone"), ("shift", "people", "staff"), ("receiver", "people", "staff")),
-    *(("receiver", "catch_all", "staff"), ("receiver", "leads", "staff")),
-    *(("override", "add", "staff"), ("override", "remove", "staff")),
-)
-"""Keys whose values are ids of entries of a section."""
 _OWN: Final = ("name", "timezone", "closed")
 
 
@@ -69,7 +61,6 @@ def join_sites(tree: Mapping[str, Any], folder: Path) -> ConfigTree:
             joined.faults.append(ConfigFault(name, why, "must be readable"))
         else:
             joined.faults += _join(joined, found, path.stem, name)
-    joined.faults += _find_foreign(joined)
     return joined
 
 
@@ -107,42 +98,12 @@ def _join(
             if isinstance(entry, dict):
                 own = {"site": site, **entry} if key in _OF_ITS_SITE else entry
                 own = {"sites": [site], **entry} if key == "staff" else own
+                where = f"{file}: [[{key}]] {entry.get('id') or f'number {number}'}"
                 for name, only in (("site", site), ("sites", [site])):
                     if own.get(name, only) != only:
-                        number_or_id = entry.get("id") or f"number {number}"
-                        where = f"{file}: [[{key}]] {number_or_id}: {name}"
-                        yield ConfigFault(where, repr(own[name]), f"must be left out, or {only!r}")
+                        allowed = f"must be left out, or {only!r}"
+                        yield ConfigFault(f"{where}: {name}", repr(own[name]), allowed)
+                if key == "receiver" and entry.get("id") in get_args(Role):
+                    allowed = "must be another; all sites use this one"
+                    yield ConfigFault(f"{where}: id", repr(entry["id"]), allowed)
             joined.add(key, own, file)
-
-
-def _find_foreign(joined: ConfigTree) -> Iterator[ConfigFault]:
-    """Find entries in a site's file that change what happens at other sites."""
-    owners: dict[tuple[str, str], object] = {}
-    for section in {kind for _, _, kind in _REFERENCES}:
-        entries = joined.get(section)
-        for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict):
-                owners[section, str(entry.get("id"))] = entry.get("sites") or entry.get("site")
-    for (section, number), file in joined.files.items():
-        entry = joined[section][number] if file.startswith(f"{FOLDER}/") else None
-        if not isinstance(entry, dict):
-            continue
-        path, site = f"{section}.{number}", file[len(FOLDER) + 1 : -len(".toml")]
-        if section == "receiver" and entry.get("id") in get_args(Role):
-            where = locate(f"{path}.id", joined)
-            yield ConfigFault(where, repr(entry["id"]), "must be another; all sites use this one")
-        for key, kind in ((key, kind) for at, key, kind in _REFERENCES if at == section):
-            for name in _list_names(entry.get(key)):
-                owner = owners.get((kind, name))
-                if owner and not {site, ALL} & {*_list_names(owner)}:
-                    allowed = f"must be the id of a [[{kind}]] of this site"
-                    yield ConfigFault(locate(f"{path}.{key}", joined), repr(name), allowed)
-
-
-def _list_names(value: object) -> Iterator[str]:
-    """Yield the strings in a value, which can be a list or a table of lists."""
-    if isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _list_names(inner)
-    elif isinstance(value, str):
-        yield value
