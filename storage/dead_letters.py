@@ -1,4 +1,4 @@
-"""Find dead letters by reason or source.
+"""Find dead letters by reason.
 
 The journal writes dead letters (`storage.journal`) and keeps the newest 100,000. This module reads
 them while the service runs; a read-only connection is enough. Messages are untrusted, so
@@ -28,17 +28,11 @@ class StoredDeadLetter(NamedTuple):
     id: int
     letter: DeadLetter
 
-    @property
-    def source(self) -> str:
-        """The decoder that rejected the message, or the topic if no decoder was reached."""
-        return self.letter.decoder or self.letter.topic
-
 
 def find_dead_letters(
     connection: sqlite3.Connection,
     *,
     reason: str = "",
-    source: str = "",
     before: int = 0,
     limit: int = 100,
 ) -> list[StoredDeadLetter]:
@@ -46,9 +40,8 @@ def find_dead_letters(
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM dead_letter"  # noqa: S608 - names of columns
         " WHERE (?1 = '' OR reason = ?1)"
-        " AND (?2 = '' OR decoder = ?2 OR substr(topic, 1, length(?2)) = ?2)"
-        " AND (?3 = 0 OR id < ?3) ORDER BY id DESC LIMIT ?4",
-        (reason, source, before, max(1, min(limit, MAX_LETTERS))),
+        " AND (?2 = 0 OR id < ?2) ORDER BY id DESC LIMIT ?3",
+        (reason, before, max(1, min(limit, MAX_LETTERS))),
     )
     return [StoredDeadLetter(int(row[0]), DeadLetter(*tuple(row)[1:])) for row in rows]
 

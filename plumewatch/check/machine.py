@@ -51,6 +51,12 @@ _READING_BYTES: Final = 160.0
 """Bytes per reading in the embedded series, as measured (docs/storage.md)."""
 _LOOKED_AT: Final = 2_000
 _TIME_ERROR: Final = 5
+_REMEDIES: Final[dict[type[StorageError], str]] = {
+    SchemaTooNewError: "pip install --upgrade plumewatch, or restore a backup from before the"
+    " upgrade",
+    StorageCorruptError: "start the service: it sets the file aside and continues with what can be"
+    " read; or stop it and run plumewatch restore BACKUP",
+}
 OFF_S: Final = 60.0
 """Larger offsets of a sensor's clock are reported."""
 _MAX_OFF_S: Final = 15 * 3_600.0
@@ -167,23 +173,9 @@ def _check_database(path: Path) -> Iterator[CheckResult]:
             )
     except SchemaTooOldError:
         return  # the service upgrades it at its next start
-    except SchemaTooNewError as error:
-        yield fault(
-            "store",
-            str(error),
-            "pip install --upgrade plumewatch, or restore a backup from before the upgrade",
-        )
-    except StorageCorruptError as error:
-        yield fault(
-            "store",
-            str(error),
-            "start the service: it sets the file aside and continues with what can be"
-            " read; or stop it and run plumewatch restore BACKUP",
-        )
-    except (StorageError, sqlite3.Error) as error:
-        yield fault(
-            "store", f"{path}: {error}", f"ls -l {path}: this account must be able to read it"
-        )
+    except StorageError as error:
+        other = f"ls -l {path}: this account must be able to read it"
+        yield fault("store", str(error), _REMEDIES.get(type(error), other))
 
 
 def is_synchronized() -> bool | None:

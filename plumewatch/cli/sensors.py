@@ -96,9 +96,6 @@ def dead_letters(
     *,
     config: ConfigOption = CONFIG,
     reason: Annotated[str, typer.Option(help="Only those rejected for this reason.")] = "",
-    source: Annotated[
-        str, typer.Option(help="Only from this decoder, or from topics that begin with this.")
-    ] = "",
     limit: Annotated[int, typer.Option(help="Maximum number of messages.", min=1, max=1000)] = 20,
     as_json: JsonOption = False,
 ) -> None:
@@ -128,7 +125,7 @@ def dead_letters(
             )
             echo()
         rows = []
-        for one in find_dead_letters(journal, reason=reason, source=source, limit=limit):
+        for one in find_dead_letters(journal, reason=reason, limit=limit):
             at, why = site.format_time(one.letter.received), one.letter.reason
             cells = (one.id, one.letter.topic, at, why, one.letter.detail, one.letter.decoder)
             rows.append((_list_fields(one), cells))

@@ -65,8 +65,7 @@ class Monitoring(Pipeline):
         self.watchdog = Watchdog(
             health,
             read_ping_url(config),
-            config.watchdog.ping_every_s,
-            config.alerts.allow_private_targets,
+            allow_private=config.alerts.allow_private_targets,
         )
         self.deletion = Deletion(resources)
         self.meters = Meters(

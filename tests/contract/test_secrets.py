@@ -54,7 +54,6 @@ token_file = "timeseries.token_file"
 
 [watchdog]
 ping_url_file = "watchdog.ping_url_file"
-ping_every_s = 10
 
 [sign_in]
 issuer = "http://127.0.0.1:9"

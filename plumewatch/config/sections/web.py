@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field
 
 from detection.events import EventKind
-from plumewatch.config.sections.common import FilePath, Flag, Number, Port, Proxies, Url, Whole
+from plumewatch.config.sections.common import FilePath, Flag, Port, Proxies, Url, Whole
 
 
 class WebConfig(BaseModel, extra="forbid", frozen=True):
@@ -53,9 +53,7 @@ class WatchdogConfig(BaseModel, extra="forbid", frozen=True):
     """An external service that alerts when the pings stop."""
 
     ping_url_file: FilePath | None = None
-    """File with the address to ping while all parts work."""
-    ping_every_s: Annotated[Number, Field(ge=10, le=3600)] = 60.0
-    """Seconds between pings."""
+    """File with the address to ping every minute while all parts work."""
 
 
 class ReportsConfig(BaseModel, extra="forbid", frozen=True):

@@ -219,7 +219,7 @@ def test_dead_letters(stored):
     assert text.splitlines()[-1].split() == ["payload", "\\x1b"]
     code, text = run(stored, "dead-letters", "--reason", "bad_time", "--json")
     assert (code, text) == (0, "")
-    code, text = run(stored, "dead-letters", "--source", "a/", "--json")
+    code, text = run(stored, "dead-letters", "--reason", "malformed", "--json")
     assert json.loads(text)["topic"] == "a/b"
 
 

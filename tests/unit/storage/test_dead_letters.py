@@ -47,13 +47,8 @@ def test_newest_first_and_bounded(db):
     assert len(find_dead_letters(db, limit=10 * MAX_LETTERS)) == 7
 
 
-def test_by_reason_and_source(db):
+def test_by_reason(db):
     assert numbers(find_dead_letters(db, reason="bad_time")) == [7]
-    assert numbers(find_dead_letters(db, source="tasmota")) == [7]
-    assert numbers(find_dead_letters(db, source="a%b")) == [6]
-    assert numbers(find_dead_letters(db, source="%")) == []
-    assert numbers(find_dead_letters(db, reason="bad_time", source="native")) == []
-    assert find_dead_letters(db, source="a%b")[0].source == "a%b/c"
 
 
 def test_counts(db):
