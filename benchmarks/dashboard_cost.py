@@ -62,7 +62,7 @@ def fields(names: set[str], chance: random.Random) -> str:
 
 def numbers(measurement: str, **known: str) -> str:
     """Return all numeric fields of a record; fields without a known value are 1."""
-    found = {f.name: "1" for f in MEASUREMENTS[measurement].fields if f.type is float}
+    found = dict.fromkeys(MEASUREMENTS[measurement].numbers, "1")
     return ",".join(f"{name}={value}" for name, value in (found | known).items())
 
 

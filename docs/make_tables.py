@@ -83,10 +83,9 @@ def _make_formats() -> list[str]:
 
 
 def _make_measurement(name: str) -> list[str]:
-    rows = [
-        f"| `{field.name}` | {'number' if field.type is float else 'text'} | {field.about} |"
-        for field in MEASUREMENTS[name].fields
-    ]
+    found = MEASUREMENTS[name]
+    rows = [f"| `{field}` | number | {about} |" for field, about in found.numbers.items()]
+    rows += [f"| `{field}` | text | {about} |" for field, about in found.texts.items()]
     return ["| field | type | |", "|---|---|---|", *rows]
 
 

@@ -141,7 +141,7 @@ class InfluxSeries(Series):
     def read_health(self, start: float, end: float) -> list[Record]:
         """Return the ``sensor_health`` records of a span, in time order."""
         found = self.http.query(
-            f"SELECT * FROM {self.http.name_measurement(HEALTH.name, MINUTE.name)}"  # noqa: S608 - our own names
+            f"SELECT * FROM {self.http.name_measurement(HEALTH, MINUTE.name)}"  # noqa: S608 - our own names
             f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}",
             MINUTE.name,
         )
@@ -157,7 +157,7 @@ class InfluxSeries(Series):
     ) -> Iterable[Sequence[Any]]:
         wanted = ", ".join(f'sum("{field}")' for field in fields)
         found = self.http.query(
-            f"SELECT {wanted} FROM {self.http.name_measurement(HEALTH.name, MINUTE.name)}"  # noqa: S608 - names from the table of measurements
+            f"SELECT {wanted} FROM {self.http.name_measurement(HEALTH, MINUTE.name)}"  # noqa: S608 - names from the table of measurements
             f' WHERE time >= {first} AND time < {last} GROUP BY "sensor"',
             MINUTE.name,
         )

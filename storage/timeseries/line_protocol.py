@@ -183,8 +183,7 @@ class RecordEncoder:
         lines: dict[str, list[str]] = {}
         for record in records:
             line = self.encode_line(record)
-            kept = MEASUREMENTS[record.measurement].kept
-            lines.setdefault(kept.name if kept else "", []).append(line)
+            lines.setdefault(MEASUREMENTS[record.measurement].kept.name, []).append(line)
         return {k: "\n".join(found).encode("utf-8", "replace") for k, found in lines.items()}
 
     def encode_line(self, record: Record) -> str:

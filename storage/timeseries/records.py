@@ -8,7 +8,6 @@ are samples: one row for each sensor and time.
 from __future__ import annotations
 
 import math
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
@@ -28,28 +27,23 @@ class RecordError(ValueError):
     """A record does not match its measurement; this is a bug."""
 
 
-class Field(NamedTuple):
-    """Name, type and meaning of a field; the meaning includes the unit."""
-
-    name: str
-    type: type[float | str]
-    about: str
-
-
 class Measurement(NamedTuple):
     """One kind of record.
 
-    `kept`: records are kept as long as the averages of this level, or as long as readings if None.
-
-    In number fields, 1 and 0 may mean yes and no. A field never changes between number and text.
+    `numbers`, `texts`: the meaning of each field, including its unit. Among numbers, 1 and 0 may
+    mean yes and no. A field never changes between number and text.
+    `kept`: records are kept as long as the averages of this level.
     """
 
-    name: str
-    about: str
-    time: str
     keys: tuple[Key, ...]
-    fields: tuple[Field, ...]
-    kept: Level | None
+    numbers: Mapping[str, str]
+    texts: Mapping[str, str]
+    kept: Level
+
+    @property
+    def types(self) -> dict[str, type[float | str]]:
+        """Types of the fields by name."""
+        return {**dict.fromkeys(self.numbers, float), **dict.fromkeys(self.texts, str)}
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,29 +64,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str = ""
 
 
-def _define(
-    name: str,
-    about: str,
-    time: str,
-    keys: tuple[Key, ...],
-    numbers: Mapping[str, str],
-    texts: Mapping[str, str] = MappingProxyType({}),
-    kept: Level | None = None,
-) -> Measurement:
-    """Define a measurement; `numbers` and `texts` give the meaning of each field."""
-    fields = [Field(key, float, meaning) for key, meaning in numbers.items()]
-    fields += [Field(key, str, meaning) for key, meaning in texts.items()]
-    return Measurement(name, about, time, keys, tuple(fields), kept)
-
-
-_ALL: Final = (
-    _define(
-        "event",
-        (
-            "events of the detectors: air, tamper, faults, outages; one row per event,"
-            " updated as more is known"
-        ),
-        "onset of the event",
+MEASUREMENTS: Final[Mapping[str, Measurement]] = {
+    # Events of the detectors: air, tamper, faults, outages; one row per event, updated as more is
+    # known. Time: onset of the event.
+    "event": Measurement(
         ("sensor", "room", "kind"),
         {
             "end": "end of the event, Unix seconds; absent while ongoing",
@@ -112,10 +87,8 @@ _ALL: Final = (
         },
         kept=QUARTER_HOUR,
     ),
-    _define(
-        "incident",
-        "incidents; one row per incident, updated at every change",
-        "when it opened",
+    # Incidents; one row per incident, updated at every change. Time: when it opened.
+    "incident": Measurement(
         ("room", "kind"),
         {
             "onset": "Unix seconds",
@@ -150,13 +123,9 @@ _ALL: Final = (
         },
         kept=QUARTER_HOUR,
     ),
-    _define(
-        "sensor_health",
-        (
-            "state of each registered sensor, at the start of the service and every five"
-            " minutes; counts cover the previous period"
-        ),
-        "end of the period",
+    # State of each registered sensor, at the start of the service and every five minutes; counts
+    # cover the previous period. Time: end of the period.
+    "sensor_health": Measurement(
         ("sensor",),
         {
             "period_s": "length of the period, seconds",
@@ -189,13 +158,9 @@ _ALL: Final = (
         },
         kept=MINUTE,
     ),
-    _define(
-        "sensor_hour",
-        (
-            "sums of an hour's `sensor_health` records, updated with each of them;"
-            " dashboards query it, because a year of five-minute records is too much to add up"
-        ),
-        "beginning of the hour",
+    # Sums of an hour's `sensor_health` records, updated with each of them. Dashboards query it,
+    # because a year of five-minute records is too much to add up. Time: beginning of the hour.
+    "sensor_hour": Measurement(
         ("sensor",),
         {
             "period_s": "length of the hour so far, seconds",
@@ -204,14 +169,15 @@ _ALL: Final = (
             "received": "readings received",
             "missing": "readings missing according to its sequence numbers",
         },
+        {},
         kept=QUARTER_HOUR,
     ),
-)
-MEASUREMENTS: Final[Mapping[str, Measurement]] = {each.name: each for each in _ALL}
-HEALTH: Final = MEASUREMENTS["sensor_health"]
+}
+HEALTH: Final = "sensor_health"
 """The measurement that pages and reports read. Only an InfluxDB keeps the others, for Grafana."""
 
-_TYPES: Final = {m.name: {f.name: f.type for f in m.fields} for m in MEASUREMENTS.values()}
+_TYPES: Final = {name: measurement.types for name, measurement in MEASUREMENTS.items()}
+HEALTH_FIELDS: Final = _TYPES[HEALTH]
 
 
 def check_record(record: Record) -> Record:

@@ -21,7 +21,7 @@ from storage.reading import Reading
 from storage.sqlite import DatabaseFile
 from storage.timeseries import rollup
 from storage.timeseries.line_protocol import to_ns
-from storage.timeseries.records import HEALTH, Record
+from storage.timeseries.records import HEALTH, HEALTH_FIELDS, Record
 from storage.timeseries.resolution import Retention, choose_level, stretch_interval
 
 if TYPE_CHECKING:
@@ -94,9 +94,11 @@ def make_reading(sensor: str, row: Sequence[Any]) -> Reading:
 
 def make_health(row: Mapping[str, Any]) -> Record:
     """Convert a row (``time`` in nanoseconds, sensor and fields by name) to a record."""
-    fields = {f.name: f.type(row[f.name]) for f in HEALTH.fields if row.get(f.name) is not None}
+    fields = {
+        key: kind(row[key]) for key, kind in HEALTH_FIELDS.items() if row.get(key) is not None
+    }
     sensor = row.get("sensor") or row.get("name") or ""
-    return Record(HEALTH.name, row["time"] // 1000 / 1e6, fields, sensor=str(sensor))
+    return Record(HEALTH, row["time"] // 1000 / 1e6, fields, sensor=str(sensor))
 
 
 def check_interval(every_s: float) -> int:

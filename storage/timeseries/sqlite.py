@@ -19,7 +19,7 @@ from storage.journal import STATE_SCRIPTS, save_cursor
 from storage.sqlite import load_scripts, migrate
 from storage.timeseries import rollup
 from storage.timeseries.line_protocol import to_ns
-from storage.timeseries.records import HEALTH, check_record
+from storage.timeseries.records import HEALTH, HEALTH_FIELDS, MEASUREMENTS, check_record
 from storage.timeseries.series import (
     Series,
     Steps,
@@ -70,7 +70,7 @@ def _write_upsert(quantities: tuple[str, ...]) -> str:
     )
 
 
-_HEALTH_COLUMNS: Final = ("sensor", "time", *(field.name for field in HEALTH.fields))
+_HEALTH_COLUMNS: Final = ("sensor", "time", *HEALTH_FIELDS)
 _INSERT_HEALTH: Final = (
     f"INSERT OR REPLACE INTO sensor_health ({', '.join(_HEALTH_COLUMNS)})"  # noqa: S608 - names from the table of measurements
     f" VALUES ({', '.join('?' * len(_HEALTH_COLUMNS))})"
@@ -119,9 +119,9 @@ class SqliteSeries(Series):
     def record(self, records: Sequence[Record]) -> None:
         """Store the ``sensor_health`` records in one transaction."""
         rows = [
-            (r.sensor, to_ns(r.time), *(r.fields.get(field.name) for field in HEALTH.fields))
+            (r.sensor, to_ns(r.time), *map(r.fields.get, HEALTH_FIELDS))
             for r in map(check_record, records)
-            if r.measurement == HEALTH.name
+            if r.measurement == HEALTH
         ]
         self.change(lambda tx: tx.executemany(_INSERT_HEALTH, rows))
 
@@ -253,5 +253,5 @@ def _delete_old_health(tx: sqlite3.Connection, now: float, retention: Retention)
     return tx.execute(
         "DELETE FROM sensor_health WHERE (sensor, time) IN"
         " (SELECT sensor, time FROM sensor_health WHERE time < ? LIMIT ?)",
-        (to_ns(now - retention.keep_s(HEALTH.kept)), rollup.ROWS),
+        (to_ns(now - retention.keep_s(MEASUREMENTS[HEALTH].kept)), rollup.ROWS),
     ).rowcount
