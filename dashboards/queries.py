@@ -47,8 +47,7 @@ IN_TIME: Final = f"$timeFilter AND {PLACE}"
 
 
 def _source(measurement: str) -> str:
-    level = MEASUREMENTS[measurement].kept
-    return f'"{level.name}"."{measurement}"' if level else f'"{measurement}"'
+    return f'"{MEASUREMENTS[measurement].kept.name}"."{measurement}"'
 
 
 _IN_DETAIL: Final = "${__to} - ${__from} <= 90000000"

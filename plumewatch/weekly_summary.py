@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from alerts.access.own_channels import OwnChannels
 from alerts.access.roles import Right, may
 from alerts.errors import NotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
@@ -18,9 +17,8 @@ from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.secrets import Secret, make_target_id
 from language.messages import use_language
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
-from plumewatch.config.settings import add_directory, build_alert_policy
+from plumewatch.config.settings import read_alert_policy
 from plumewatch.errors import UsageError
 from plumewatch.report_request import ReportRequest, gather_facts
 from plumewatch.service.jobs import Done, is_due
@@ -104,9 +102,7 @@ def _find_staff_mails(
     if not config.reports.weekly_to_staff:
         return
     known, url = config.build_registry().sites, urlsplit(target.reveal())
-    policy, state = build_alert_policy(config), DataPaths(config.data_dir).state
-    if state.exists():
-        policy = OwnChannels(state).add_to(add_directory(policy, config))
+    policy = read_alert_policy(config)
     of_all = known if len(known) == 1 else ()
     for name, site in known.items():
         people: dict[str, list[str]] = {}

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from alerts.access.directory import is_from_directory, list_people
 from alerts.access.own_channels import SCHEME as WEB_PUSH
-from alerts.access.own_channels import TO, ChannelKind, OwnChannels
+from alerts.access.own_channels import TO, ChannelKind
 from alerts.access.passwords import list_with_password
 from alerts.access.roles import Right, may
 from alerts.errors import NotifyReason, ProviderError
@@ -39,11 +39,10 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import SecretReader, read_secret
 from plumewatch.config.sections.staff import SITE
 from plumewatch.config.settings import (
-    add_directory,
-    build_alert_policy,
     build_identity_provider,
     build_quiet_hours,
     build_sign_in_rules,
+    read_alert_policy,
     read_gateways,
 )
 from plumewatch.service.web_server import is_loopback
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from alerts.policy import AlertPolicy, StaffMember
+    from alerts.policy import StaffMember
     from alerts.secrets import Secret
     from ingest.decoders import Routes
     from ingest.http.poll import PolledSensor
@@ -111,7 +110,7 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
     """Check that the servers of all addresses answer; send nothing."""
     del now
     settings = NotifySettings(allow_private=config.alerts.allow_private_targets)
-    staff = _build_policy(config).staff
+    staff = read_alert_policy(config).staff
     everyone = [member for member in staff if member.targets]
     joins = any(group.joins for group in build_sign_in_rules(config).groups)
     if not everyone and joins and not any(is_from_directory(member.id) for member in staff):
@@ -166,13 +165,6 @@ def find_notify_files(config: PlumewatchConfig) -> Mapping[Secret, Path]:
             if secret := reader.read(f"staff.{i}.notify.{k}.url"):
                 files[secret] = target.url_file
     return files
-
-
-def _build_policy(config: PlumewatchConfig) -> AlertPolicy:
-    """Build the alert policy, with people of the directory and channels from people's pages."""
-    policy = add_directory(build_alert_policy(config), config)
-    state = DataPaths(config.data_dir).state
-    return OwnChannels(state, read_gateways(config)).add_to(policy) if state.exists() else policy
 
 
 def _find_weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> str:

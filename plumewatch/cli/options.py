@@ -25,13 +25,10 @@ from storage.audit import find_account
 from storage.errors import StorageError, StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.paths import DataPaths
-    from storage.audit import AuditKind
-    from storage.timeseries import Series
 
 CONFIG: Final = Path("plumewatch.toml")
 ConfigOption = Annotated[
@@ -133,19 +130,6 @@ class Site:
         make_data_folder(self.paths.root)
         with open_state(self.paths.state) as connection, transaction(connection) as tx:
             yield tx
-
-    def open_series(self) -> AbstractContextManager[Series]:
-        """Open the time series of the readings."""
-        from plumewatch.service.data_folder import open_series
-
-        return open_series(self.config)
-
-    def record(self, kind: AuditKind, detail: Mapping[str, str | float | None], now: float) -> None:
-        """Add an audit log entry by this machine's user."""
-        from storage.audit import append, find_machine_user
-
-        with self.transaction() as tx:
-            append(tx, kind, find_machine_user(), detail, now)
 
 
 class Commands(TyperGroup):

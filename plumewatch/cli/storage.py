@@ -115,7 +115,8 @@ def export_readings(
 ) -> None:
     """Write stored readings to a CSV file, in time order; `plumewatch replay` reads it."""
     from ingest.recordings import write_recordings
-    from storage.audit import AuditKind
+    from plumewatch.service.data_folder import open_series
+    from storage.audit import AuditKind, append, find_machine_user
 
     site = Site.load(config)
     now, known = time.time(), {one.id for one in site.config.sensor}
@@ -128,9 +129,10 @@ def export_readings(
         there = list_known(unknown[0], known)
         raise UsageError(f"--sensor {unknown[0]}: no sensor has this id; the ids are: {there}")
     check_output(out, force=force)
-    with site.open_series() as series, show_progress("exporting"):
+    with open_series(site.config) as series, show_progress("exporting"):
         detail = {"readings": " ".join(sensor or ["all"])[:200], "from": start, "to": end}
-        site.record(AuditKind.EXPORT, detail, now)
+        with site.transaction() as tx:
+            append(tx, AuditKind.EXPORT, find_machine_user(), detail, now)
         count = write_recordings(out, _read_slices(series, first, last, sensors))
     echo(f"{out}: {count_noun(count, 'reading')}", err=True)
 

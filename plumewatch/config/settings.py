@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from alerts.access.directory import Directory
-from alerts.access.own_channels import TO, Gateways
+from alerts.access.own_channels import TO, Gateways, OwnChannels
 from alerts.access.sign_in_rules import GroupRole, SignInRules
 from alerts.duty.shifts import ClockHours
 from alerts.duty.timetable import DAY_MIN, parse_minutes
@@ -191,12 +191,13 @@ def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
     )
 
 
-def add_directory(policy: AlertPolicy, config: PlumewatchConfig) -> AlertPolicy:
-    """Return a policy with the people who have joined from the directory."""
-    state = DataPaths(config.data_dir).state
-    return (
-        Directory(state, build_sign_in_rules(config)).add_to(policy) if state.exists() else policy
-    )
+def read_alert_policy(config: PlumewatchConfig) -> AlertPolicy:
+    """Return the policy with people of the directory and with channels from people's pages."""
+    policy, state = build_alert_policy(config), DataPaths(config.data_dir).state
+    if not state.exists():
+        return policy
+    policy = Directory(state, build_sign_in_rules(config)).add_to(policy)
+    return OwnChannels(state, read_gateways(config)).add_to(policy)
 
 
 def build_identity_provider(
