@@ -9,7 +9,6 @@ import pytest
 
 from ingest.validation import Message
 from plumewatch.cli.setup import influx as setup_influx
-from plumewatch.cli.setup.influx import prepare
 from plumewatch.config.load import load
 from plumewatch.config.settings import read_influx_settings
 from storage.errors import StorageUnavailableError
@@ -192,7 +191,8 @@ class TestQuestions:
                 answer = next(given)
                 return default if answer is None else answer
 
-            return prepare(None, question), asked
+            monkeypatch.setattr(setup_influx, "ask_person", question)
+            return setup_influx.ask_influx(), asked
 
         return ask
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
@@ -15,6 +15,7 @@ from ingest.errors import BrokerError
 from ingest.topics import check_filter
 from language.plain_text import suggest_name
 from language.value_errors import describe_allowed
+from plumewatch.cli.printer import ask_person
 from plumewatch.config.faults import ConfigError, ConfigFault, locate
 from plumewatch.config.sections.common import FilePath, Name, Number, TimeZone, Url
 from plumewatch.config.sections.staff import Role
@@ -28,13 +29,6 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 T = TypeVar("T")
 _TRIES: Final = 3
-
-
-class Question(Protocol):
-    """Asks a person questions."""
-
-    def __call__(self, text: str, default: str = "", *, hidden: bool = False) -> str:
-        """Return the answer to a question; with `hidden`, the typed text is not shown."""
 
 
 def _check_target(value: str) -> str:
@@ -142,27 +136,25 @@ def find_local_zone() -> str:
     return name if found else "UTC"
 
 
-def ask(
-    question: Question, connect: Callable[[Answers], None], given: Mapping[str, str]
-) -> Answers:
+def ask(connect: Callable[[Answers], None], given: Mapping[str, str]) -> Answers:
     """Ask the questions that come before listening; ask for the broker again if `connect` fails.
 
     `given` has answers to propose.
     """
     known = ask_until_valid(
-        lambda: question("Name of the school", given.get("site", "")),
+        lambda: ask_person("Name of the school", given.get("site", "")),
         lambda text: Answers(site=text),
     )
     known = ask_until_valid(
-        lambda: question("Time zone", given.get("timezone") or find_local_zone()),
+        lambda: ask_person("Time zone", given.get("timezone") or find_local_zone()),
         lambda text: Answers(site=known.site, timezone=text),
     )
 
     def ask_broker() -> Answers:
-        broker = question("MQTT broker, [mqtts://]host[:port]", "127.0.0.1:1883")
+        broker = ask_person("MQTT broker, [mqtts://]host[:port]", "127.0.0.1:1883")
         answers = Answers(site=known.site, timezone=known.timezone, broker=broker)
-        username = question("Account on it that can read everything; empty for none")
-        password = question(f"Password of {username}", hidden=True) if username else ""
+        username = ask_person("Account on it that can read everything; empty for none")
+        password = ask_person(f"Password of {username}", hidden=True) if username else ""
         return answers.model_copy(update={"username": username, "password": password})
 
     def check(answers: Answers) -> Answers:

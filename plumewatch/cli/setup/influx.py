@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from plumewatch.cli.printer import echo
+from plumewatch.cli.printer import ask_person, echo
 from plumewatch.cli.setup.answers import InfluxAnswer, ask_until_valid
 from plumewatch.config.secrets import load_secret_at
 from plumewatch.config.sections.storage import TimeseriesConfig
@@ -20,8 +20,6 @@ from storage.timeseries.resolution import Retention
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
-
-    from plumewatch.cli.setup.answers import Question
 
 TOKEN: Final = "secrets/influx-token"  # noqa: S105 - a path
 READER: Final = "secrets/influx-reader"
@@ -110,16 +108,11 @@ def _find_major(url: str) -> int:
         http.close()
 
 
-def prepare(answer: InfluxAnswer | None, question: Question | None) -> PreparedInflux | None:
-    """Return the InfluxDB from the answers, or one that the person names; None if there is none."""
-    if question is not None:
-        return _ask(question)
-    return None if answer is None else PreparedInflux(answer)
+def ask_influx() -> PreparedInflux | None:
+    """Return the InfluxDB that a person names; None for a file on this machine."""
 
-
-def _ask(question: Question) -> PreparedInflux | None:
     def ask_once() -> InfluxAnswer | None:
-        url = question(
+        url = ask_person(
             "InfluxDB for the readings (Grafana needs one), http[s]://host[:port];"
             " - for a file on this machine",
             find_nearby() or "-",
@@ -129,16 +122,16 @@ def _ask(question: Question) -> PreparedInflux | None:
         TimeseriesConfig(url=url)
         major = _find_major(url)
         if major == 1 and not requires_no_password(InfluxSettings(url)):
-            username = question("Name of its administrator", "admin")
-            password = question(f"Password of {username}; used once, not kept", hidden=True)
+            username = ask_person("Name of its administrator", "admin")
+            password = ask_person(f"Password of {username}; used once, not kept", hidden=True)
             return InfluxAnswer(url=url, username=username, token=password)
         if major == 2:
-            org = question("Its organization; created if missing", "school")
-            token = question("Token of its administrator; used once, not kept", hidden=True)
+            org = ask_person("Its organization; created if missing", "school")
+            token = ask_person("Token of its administrator; used once, not kept", hidden=True)
             return InfluxAnswer(url=url, org=org, token=token)
         if major == 3:
             text = "Administrator's token (this server has no other kind); the service keeps it"
-            return InfluxAnswer(url=url, token=question(text, hidden=True))
+            return InfluxAnswer(url=url, token=ask_person(text, hidden=True))
         return InfluxAnswer(url=url)
 
     def read(answer: InfluxAnswer | None) -> PreparedInflux | None:

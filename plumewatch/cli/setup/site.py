@@ -40,7 +40,7 @@ from plumewatch.cli.setup.answers import (
 )
 from plumewatch.cli.setup.broker_files import is_this_machine
 from plumewatch.cli.setup.discovery import check_connection, discover, listen
-from plumewatch.cli.setup.influx import READER, TOKEN, prepare
+from plumewatch.cli.setup.influx import READER, TOKEN, PreparedInflux, ask_influx
 from plumewatch.cli.setup.rooms import Place, find_room_ids
 from plumewatch.cli.setup.site_files import (
     IGNORE,
@@ -116,9 +116,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     if answers_file is not None:
         answers = read_answers(answers_file, given)
     elif can_ask():
-        answers = ask(
-            ask_person, lambda found: asyncio.run(check_connection(_build_broker(found))), given
-        )
+        answers = ask(lambda found: asyncio.run(check_connection(_build_broker(found))), given)
     else:
         raise UsageError("without a terminal, pass --answers FILE")
     settings = _build_broker(answers)
@@ -126,7 +124,11 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UsageError(f"{folder}: cannot be written; choose another --folder")
     data_dir = read_toml(path).get("data_dir", "") if path.exists() else ""
-    influx = prepare(answers.influx, None if answers_file else ask_person)
+    influx = None
+    if answers_file is None:
+        influx = ask_influx()
+    elif answers.influx:
+        influx = PreparedInflux(answers.influx)
     if influx:
         refuse_existing(folder, (TOKEN, READER))
     discovery, places = _find_sensors(settings, answers, asks=answers_file is None)
