@@ -265,7 +265,7 @@ class Demo:
 
     async def _show(self) -> None:
         """Print a summary at regular intervals if it changed, until canceled."""
-        before, at, shown = 0, time.monotonic(), ""
+        before, at, shown, explained = 0, time.monotonic(), "", ""
         while True:
             await asyncio.sleep(_SUMMARY_S)
             counters, now = self._running.service.detection.counts, time.monotonic()
@@ -281,8 +281,9 @@ class Demo:
             if not rate or summary != shown:
                 self._console.print(f"{rate:.0f} readings/s, {summary}")
                 shown = summary if rate else ""
-            if text := self._truth.explain_once(len(self._registry.rooms), self._clock()):
-                self._console.print(text)
+            rooms = len(self._registry.rooms)
+            if not explained and (explained := self._truth.explain(rooms, self._clock())):
+                self._console.print(explained)
 
 
 @contextlib.asynccontextmanager

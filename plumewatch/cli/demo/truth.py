@@ -34,7 +34,6 @@ class TruthScore:
         self._sessions: dict[str, _Session] = {}
         self._ends: dict[str, float] = {}
         self._alerts: list[tuple[str, float]] = []
-        self._is_explained = False
 
     def add_line(self, line: str) -> None:
         """Add a row of the simulator's truth; rows for other kinds of events are ignored."""
@@ -55,12 +54,6 @@ class TruthScore:
     def is_explained(self, room: str, onset: float) -> bool:
         """Return whether a finished session matches an alert."""
         return any(session.explains(room, onset) for session in self._sessions.values())
-
-    def explain_once(self, rooms: int, now: float) -> str:
-        """Describe the detectable sessions once, after the first one; otherwise return nothing."""
-        text = "" if self._is_explained else self.explain(rooms, now)
-        self._is_explained |= bool(text)
-        return text
 
     def explain(self, rooms: int, now: float) -> str:
         """Describe the detectable sessions; return nothing before the first one."""

@@ -69,7 +69,6 @@ _DRAFT: Final[Mapping[str, Any]] = {
 class DiscoveredSensor:
     """A sensor that publishes.
 
-    - `model`: model of a reference device, or empty.
     - `valid`: its quantities that had a valid value.
     - `times`: times of its live readings, Unix seconds.
     - `has_own_alarm`: whether the device sent its own vape alarm.
@@ -80,7 +79,6 @@ class DiscoveredSensor:
 
     id: str
     decoder: str
-    model: str = ""
     topics: set[str] = field(default_factory=set)
     quantities: set[str] = field(default_factory=set)
     valid: set[str] = field(default_factory=set)

@@ -115,8 +115,10 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     given = _read_given(path) if path.exists() else {}
     if answers_file is not None:
         answers = read_answers(answers_file, given)
+        influx = PreparedInflux(answers.influx) if answers.influx else None
     elif can_ask():
         answers = ask(lambda found: asyncio.run(check_connection(_build_broker(found))), given)
+        influx = ask_influx()
     else:
         raise UsageError("without a terminal, pass --answers FILE")
     settings = _build_broker(answers)
@@ -124,11 +126,6 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UsageError(f"{folder}: cannot be written; choose another --folder")
     data_dir = read_toml(path).get("data_dir", "") if path.exists() else ""
-    influx = None
-    if answers_file is None:
-        influx = ask_influx()
-    elif answers.influx:
-        influx = PreparedInflux(answers.influx)
     if influx:
         refuse_existing(folder, (TOKEN, READER))
     discovery, places = _find_sensors(settings, answers, asks=answers_file is None)

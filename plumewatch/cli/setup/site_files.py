@@ -213,8 +213,7 @@ def _generalize(topic: str, form: str) -> str:
 def build_entry(sensor: DiscoveredSensor, room: str) -> dict[str, object]:
     """Return the `[[sensor]]` entry of a sensor."""
     interval = float(f"{_choose_interval_s(sensor):.3g}")
-    entry = {"id": sensor.id, "room": room, "model": sensor.model, "interval_s": interval}
-    return {key: value for key, value in entry.items() if value}
+    return {"id": sensor.id, "room": room, "interval_s": interval}
 
 
 def _build_head(answers: Answers, service: str, queued: int, data_dir: str) -> str:

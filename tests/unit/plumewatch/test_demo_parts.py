@@ -53,16 +53,15 @@ def test_the_detector_beside_the_truth(truths, alerts, expected):
     assert " ".join(re.findall(r"\d+", scored(truths, alerts))) == expected
 
 
-def test_what_found_means_is_said_once_with_the_first_figure():
+def test_what_found_means_is_said_from_the_first_figure():
     score = TruthScore()
     unseen = session("c", room="n1-boys", arrival=float("nan"))
     for line in lines(session("a"), session("b", start=5000.0), unseen):
         score.add_line(line)
-    assert not score.explain_once(6, 0.0)
-    assert score.explain_once(6, 2000.0).startswith(
+    assert not score.explain(6, 0.0)
+    assert score.explain(6, 2000.0).startswith(
         "Of 2 vaping sessions in 6 rooms so far, 1 could be seen by a sensor; "
     )
-    assert not score.explain_once(6, 9000.0)
     assert score.explain(6, 9000.0).startswith("Of 3 vaping sessions")
 
 
