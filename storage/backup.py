@@ -24,7 +24,6 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
@@ -37,12 +36,12 @@ from storage.errors import StorageCorruptError, StorageError, StorageUnavailable
 from storage.files import sync
 from storage.journal import decode_record, get_last_offset
 from storage.repair import PAGE
-from storage.sqlite import connect, find_damage_mark, migrate
+from storage.sqlite import connect, find_damage_mark, migrate, migrate_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from storage.sqlite import DatabaseFile
+    from storage.sqlite import DatabaseFile, Schema
 
     Opener = Callable[[Path], DatabaseFile]
 
@@ -73,10 +72,6 @@ class _Manifest(BaseModel, extra="forbid", strict=True):
         """Return the digest of all other fields."""
         found = json.dumps(self.model_dump(exclude={"sha256"}))
         return hashlib.sha256(found.encode()).hexdigest()
-
-
-Schema = Mapping[str, Sequence[str]]
-"""Schema scripts of each component of a database."""
 
 
 class Proof(NamedTuple):
@@ -224,8 +219,7 @@ def refuse_foreign_code(path: Path, schema: Schema) -> None:
     Damaged files pass, because they are repaired when they are opened.
     """
     with closing(connect(path, read_only=True)) as database, closing(connect(":memory:")) as own:
-        for component, known in schema.items():
-            migrate(own, component, known)
+        migrate_all(own, schema)
         foreign = {one[1:] for one in _list_objects(database) if one[0] in ("trigger", "view")}
         foreign -= {one[1:] for one in _list_objects(own)}
     if foreign:

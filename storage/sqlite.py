@@ -19,6 +19,7 @@ import logging
 import sqlite3
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -38,11 +39,13 @@ from storage.files import make_private_database
 from storage.repair import PAGE, create, finish_repair, refuse_damaged_schema, salvage, swap
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator
 
     from storage.repair import Prepare
 
 T = TypeVar("T")
+Schema = Mapping[str, Sequence[str]]
+"""Schema scripts of each component of a database."""
 
 _BUSY_TIMEOUT_S = 10.0
 _FOREIGN: Final = (
@@ -196,6 +199,12 @@ def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[st
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def migrate_all(connection: sqlite3.Connection, schema: Schema) -> None:
+    """Create or upgrade the tables of all components; raises `SchemaTooNewError`."""
+    for component, scripts in schema.items():
+        migrate(connection, component, scripts)
 
 
 class DatabaseFile:

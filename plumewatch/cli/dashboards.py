@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import CONFIG, ConfigOption, Site, list_examples
+from plumewatch.cli.options import CONFIG, ConfigOption, OptionalConfig, Site, list_examples
 from plumewatch.cli.printer import echo
 from plumewatch.config.secrets import load_secret_at
 from plumewatch.errors import UnreachableError, UsageError
@@ -41,9 +41,7 @@ _NO_INFLUXDB = (
 def build(
     *,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("dashboards"),
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Configuration, for time zone and links.")
-    ] = None,
+    config: OptionalConfig = None,
     influxdb3: Influxdb3Option = False,
 ) -> None:
     """Write the dashboards as provisioning files for Grafana; without --config, as shipped."""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ingest.errors import DecodeError, PayloadError, Reason, RefusedError
-from plumewatch.cli.options import REFUSED, Site, list_examples
+from plumewatch.cli.options import REFUSED, OptionalConfig, Site, list_examples
 from plumewatch.cli.printer import ask_person, can_ask, echo, print_json
 from plumewatch.config.faults import list_known
 from plumewatch.errors import UsageError
@@ -80,10 +80,7 @@ def decode(
         str | None, typer.Option(help="Use this decoder, or mapping:NAME, for any topic.")
     ] = None,
     flags: Annotated[bool, typer.Option("--flags", help="Also print quality flags.")] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help="Use its mappings, routes and time zone."),
-    ] = None,
+    config: OptionalConfig = None,
 ) -> int | None:
     """Print the readings of a message, one JSON line each."""
     from ingest.decoders.native import describe_misnamed
@@ -266,9 +263,7 @@ def mapping_suggest(
     columns: Annotated[
         str, typer.Option(help="Columns of CSV without a header, or the layout of a binary frame.")
     ] = "",
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="For the time zone of local times.")
-    ] = None,
+    config: OptionalConfig = None,
 ) -> None:
     """Propose a mapping (TOML) from payloads."""
     from datetime import UTC

@@ -41,6 +41,9 @@ ConfigOption = Annotated[
         help="Configuration file (see `plumewatch init`).",
     ),
 ]
+OptionalConfig = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Configuration file of a school.")
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object per line, for programs.")
 ]

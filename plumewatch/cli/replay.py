@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from language.plain_text import pluralize
-from plumewatch.cli.options import Site, list_examples
+from plumewatch.cli.options import OptionalConfig, Site, list_examples
 from plumewatch.cli.printer import echo, show_progress
 from plumewatch.errors import UsageError
 
@@ -27,9 +27,7 @@ def replay(
     *,
     alerts: Annotated[Path, typer.Option(help="File for the alerts (CSV).")],
     events: Annotated[Path | None, typer.Option(help="File for all events (CSV).")] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Use the rooms and rules of this school.")
-    ] = None,
+    config: OptionalConfig = None,
 ) -> None:
     """Run recorded readings through the detector and alert rules, at the readings' own times."""
     from detection.quantities import FINE_PARTICLES

@@ -6,13 +6,11 @@ import math
 import sys
 import time
 from datetime import UTC, datetime
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from plumewatch.cli.options import list_examples
+from plumewatch.cli.options import OptionalConfig, list_examples
 from plumewatch.cli.printer import echo
 from plumewatch.errors import UnreachableError, UsageError
 from plumewatch.parse_time import parse_time
@@ -25,14 +23,6 @@ app = typer.Typer()
 _DAY_S: Final = 86_400.0
 
 
-class Activity(StrEnum):
-    """How much happens in the simulated school."""
-
-    ORDINARY = "ordinary"
-    HARD_RESTROOM = "hard_restroom"
-    DEMO = "demo"
-
-
 @app.command(
     rich_help_panel="Simulation and history",
     epilog=list_examples(
@@ -43,10 +33,7 @@ class Activity(StrEnum):
 def simulate(
     *,
     publish: Annotated[str, typer.Option(help="Broker without accounts, host:port.")],
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help="Simulate the rooms and sensors of this school."),
-    ] = None,
+    config: OptionalConfig = None,
     seed: Annotated[
         int, typer.Option(help="The same seed gives the same readings.", min=0, max=2**31 - 1)
     ] = 1,
@@ -56,8 +43,9 @@ def simulate(
     ] = 1.0,
     start: Annotated[str, typer.Option(help="Time of the first reading; now if left out.")] = "",
     activity: Annotated[
-        Activity, typer.Option(help="How much happens: as in a school, a busy room, or a demo.")
-    ] = Activity.ORDINARY,
+        Literal["ordinary", "hard_restroom", "demo"],
+        typer.Option(help="How much happens: as in a school, a busy room, or a demo."),
+    ] = "ordinary",
     truth: Annotated[bool, typer.Option("--truth", help="Print what happened, as CSV.")] = False,
 ) -> None:
     """Simulate a school, and publish what its sensors measure."""
@@ -79,7 +67,7 @@ def simulate(
         seed=seed,
         start=begin,
         duration_s=duration_s,
-        activity=activity.value,
+        activity=activity,
         truth=TruthStream(sys.stdout.buffer) if truth else None,
     )
     publisher = Publisher(host, int(port), factor)

@@ -16,6 +16,7 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from alerts import sensor_tests
@@ -42,7 +43,7 @@ from storage.repair import PAGE
 from storage.sqlite import (
     DatabaseFile,
     connect,
-    migrate,
+    migrate_all,
     open_prepared,
     refuse_empty,
     transaction,
@@ -55,9 +56,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plumewatch.config.model import PlumewatchConfig
-    from storage.backup import Schema
     from storage.files import FolderLock
     from storage.journal import Journal
+    from storage.sqlite import Schema
     from storage.timeseries import Series
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Schema scripts of each component of the state database, in the order of creation."""
 
+prepare_state: Final = partial(migrate_all, schema=STATE_SCRIPTS)
+
 DATABASES: Final[Mapping[str, Schema]] = {
     "journal.db": {"journal": journal.SCRIPTS},
     "state.db": STATE_SCRIPTS,
@@ -82,7 +85,7 @@ DATABASES: Final[Mapping[str, Schema]] = {
 
 OPENERS: Final[Mapping[str, Callable[[Path], DatabaseFile]]] = {
     "journal.db": journal.Journal,
-    "state.db": lambda path: DatabaseFile(path, prepare_state),
+    "state.db": partial(DatabaseFile, prepare=prepare_state),
     "series.db": sqlite_series.SqliteSeries,
     "influx.db": lambda path: DatabaseFile(path, influx.prepare, influx.begin_again),
 }
@@ -202,12 +205,6 @@ def open_state(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
         except sqlite3.Error as error:
             raise translate(error, path) from error
-
-
-def prepare_state(connection: sqlite3.Connection) -> None:
-    """Create or migrate the tables of the state database; raises `SchemaTooNewError`."""
-    for component, scripts in STATE_SCRIPTS.items():
-        migrate(connection, component, scripts)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ store does: the second only adds values that the first lacks. Aggregates count b
 from __future__ import annotations
 
 import time
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from detection.quantities import COLUMNS
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.journal import STATE_SCRIPTS, save_cursor
-from storage.sqlite import migrate
+from storage.sqlite import migrate_all
 from storage.timeseries import rollup
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, quote_string
@@ -292,10 +293,7 @@ COMPONENTS: Final = {"state": STATE_SCRIPTS, "averages": (rollup.QUARTERS_SCRIPT
 """Schema scripts of the SQLite file with the cursor."""
 
 
-def prepare(connection: sqlite3.Connection) -> None:
-    """Create the tables of the cursor."""
-    for component, scripts in COMPONENTS.items():
-        migrate(connection, component, scripts)
+prepare: Final = partial(migrate_all, schema=COMPONENTS)
 
 
 def begin_again(rebuilt: sqlite3.Connection) -> None:

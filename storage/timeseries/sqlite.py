@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage.journal import STATE_SCRIPTS, save_cursor
-from storage.sqlite import load_scripts, migrate
+from storage.sqlite import load_scripts, migrate_all
 from storage.timeseries import rollup
 from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.records import HEALTH, HEALTH_FIELDS, MEASUREMENTS, check_record
@@ -89,7 +89,8 @@ class SqliteSeries(Series):
         retention: Retention | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(path, _prepare, _begin_again, retention, clock)
+        prepare = partial(migrate_all, schema=COMPONENTS)
+        super().__init__(path, prepare, _begin_again, retention, clock)
 
     def check_connection(self) -> str:
         """Return where readings are stored."""
@@ -229,11 +230,6 @@ def _find_sensor_id(tx: sqlite3.Connection, known: dict[str, int], name: str) ->
     if name not in known:
         known[name] = tx.execute("INSERT INTO sensor (name) VALUES (?)", (name,)).lastrowid or 0
     return known[name]
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    for component, scripts in COMPONENTS.items():
-        migrate(connection, component, scripts)
 
 
 def _begin_again(rebuilt: sqlite3.Connection) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import Site, list_examples
+from plumewatch.cli.options import OptionalConfig, Site, list_examples
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ def stream(
             help="KEY=VALUE for Spark's Kafka source or client; KEY=@FILE reads it from a file."
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help="Configuration with budgets, sensors and broker."),
-    ] = None,
+    config: OptionalConfig = None,
     checkpoint: Annotated[
         str, typer.Option(help="Folder or URL for state and offsets.")
     ] = "checkpoint",
