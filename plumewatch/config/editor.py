@@ -15,7 +15,7 @@ import re
 import tomllib
 from contextlib import suppress
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
@@ -215,39 +215,28 @@ def apply_edit(text: str, tree: Mapping[str, Any], edit: Edit) -> str:
         added = tomlkit.aot()
         added.append(_build_table(edit.entry or {}))
         new.append(edit.section, added)
-        at = blocks[-1].end if blocks else len(text.rstrip())
+        at = blocks[-1][1] if blocks else len(text.rstrip())
         rest = text[at:]
         return f"{text[:at]}\n\n{new.as_string().strip()}\n{rest.removeprefix(chr(10))}"
-    block = blocks[edit.index]
+    start, end = blocks[edit.index]
     if edit.entry is None:
-        return text[: block.start] + text[block.end :].lstrip("\r\n")
-    document: Any = tomlkit.parse(text[block.start : block.end] + "\n")
+        return text[:start] + text[end:].lstrip("\r\n")
+    document: Any = tomlkit.parse(text[start:end] + "\n")
     _update(document[edit.section][0], entries[edit.index], edit.entry)
-    return text[: block.start] + tomlkit.dumps(document).rstrip() + text[block.end :]
+    return text[:start] + tomlkit.dumps(document).rstrip() + text[end:]
 
 
-class _Block(NamedTuple):
-    """Location of an entry in the text: from its heading to the end of its last value."""
-
-    start: int
-    end: int
-
-
-def _find_blocks(text: str, section: str) -> Iterator[_Block]:
-    headings = [*_find_headings(text), (len(text), "", False)]
+def _find_blocks(text: str, section: str) -> Iterator[tuple[int, int]]:
+    """Yield where each entry begins (at its heading) and ends (after its last value)."""
+    found = (one for one in _HEADINGS.finditer(text) if one[2])
+    headings = [*((one.start(), one[2], one[1] == "[[") for one in found), (len(text), "", False)]
     for k, (start, name, is_array) in enumerate(headings):
         if name == section and is_array:
             later = (at for at, n, _ in headings[k + 1 :] if not n.startswith(f"{section}."))
             lines = text[start : next(later)].splitlines(keepends=True)
             while lines and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
                 lines.pop()
-            yield _Block(start, start + len("".join(lines).rstrip()))
-
-
-def _find_headings(text: str) -> Iterator[tuple[int, str, bool]]:
-    for found in _HEADINGS.finditer(text):
-        if found[2]:
-            yield found.start(), found[2], found[1] == "[["
+            yield start, start + len("".join(lines).rstrip())
 
 
 def _update(table: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -97,11 +97,13 @@ class Meters(Collector):
             if isinstance(value, Histogram):
                 *buckets, _, (_, total) = read_histogram(value).items()
                 yield HistogramMetricFamily(meter.metric, meter.help, buckets, total)
-            elif samples := _list_samples(meter, value):
+            elif value is not None:
                 family = _FAMILIES[meter.kind](meter.metric, meter.help, labels=meter.labels)
-                for labels, number in samples:
-                    family.add_metric(list(labels.values()), number)
-                yield family
+                keyed = value if isinstance(value, Mapping) else {(): value}
+                for key, number in keyed.items():
+                    family.add_metric(key if isinstance(key, tuple) else (key,), float(number))
+                if family.samples:
+                    yield family
 
     def _read(self, meter: Meter) -> Value:
         try:
@@ -113,12 +115,3 @@ class Meters(Collector):
             return None
         self._unreadable.discard(meter.name)
         return value
-
-
-def _list_samples(meter: Meter, value: Value) -> list[tuple[dict[str, str], float]]:
-    if value is None or isinstance(value, Histogram):
-        return []
-    if not isinstance(value, Mapping):
-        return [({}, float(value))]
-    keyed = ((key if isinstance(key, tuple) else (key,), n) for key, n in value.items())
-    return [(dict(zip(meter.labels, key, strict=True)), float(n)) for key, n in keyed]
