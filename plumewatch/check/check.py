@@ -8,24 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.mapping.examples import MEANING, describe_faulty, find_all_missing
 from language.plain_text import pluralize
-from plumewatch.check.broker import check_broker
-from plumewatch.check.machine import (
-    check_clock,
-    check_secrets,
-    check_series,
-    check_store,
-    check_time_zones,
-)
-from plumewatch.check.people import (
-    check_duty,
-    check_http_ingest,
-    check_notifiers,
-    check_page,
-    check_polls,
-    check_sign_in,
-)
+from plumewatch.check import broker, machine, people, sensors
 from plumewatch.check.result import fault, ok, warn
-from plumewatch.check.sensors import check_sensors
 from plumewatch.config.faults import list_some
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
@@ -110,9 +94,19 @@ def _run_check(
             raise
 
 
-_OF_DEMO: Final = (check_store, check_series, check_duty)
+_OF_DEMO: Final = (machine.check_store, machine.check_series, people.check_duty)
 _CHECKS: Final = (
-    *(check_broker, check_store, check_secrets, check_series, check_clock, check_time_zones),
-    *(check_sensors, check_duty, check_notifiers, check_page, check_sign_in, check_http_ingest),
-    check_polls,
+    broker.check_broker,
+    machine.check_store,
+    machine.check_secrets,
+    machine.check_series,
+    machine.check_clock,
+    machine.check_time_zones,
+    sensors.check_sensors,
+    people.check_duty,
+    people.check_notifiers,
+    people.check_page,
+    people.check_sign_in,
+    people.check_http_ingest,
+    people.check_polls,
 )

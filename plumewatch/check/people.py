@@ -208,19 +208,13 @@ def _check_member(
         for target, why in zip(member.targets, answers, strict=True)
         if why
     ]
-    why = "; ".join(unreachable)
-    if len(unreachable) == count:
-        return fault(
+    if unreachable:
+        report = fault if len(unreachable) == count else warn
+        return report(
             "notifiers",
-            f"cannot be reached: {why}",
+            f"{len(unreachable)} of {count} addresses cannot be reached: {'; '.join(unreachable)}",
             "check the network and firewall of this machine, and the host in `notify` of"
             " the [[staff]] block: one Apprise URL per file",
-        )
-    if unreachable:
-        return warn(
-            "notifiers",
-            f"{len(unreachable)} of {count} addresses cannot be reached: {why}",
-            "check the host in `notify` of the [[staff]] block: one Apprise URL per file",
         )
     return ok(
         "notifiers",
@@ -294,17 +288,13 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     free = taken.sentence if taken else f"{web.host}:{web.port} is free"
     public = urlsplit(web.public_url)
     is_protected = public.scheme == "https" or is_loopback(public.hostname or "")
-    if not web.public_url and (web.trusted_proxies or _read_state(config, _find_proxy)):
+    has_proxy = bool(web.trusted_proxies or _read_state(config, _find_proxy))
+    has_links = any(p.notify for p in config.staff) and is_loopback(web.host)
+    if not web.public_url and (has_proxy or has_links):
+        where = "a proxy is in front of it" if has_proxy else "no phone can reach it there"
         yield warn(
             "staff page",
-            f"{free}; a proxy is in front of it, and public_url is not set{missing}",
-            'web.public_url = "https://..." of the proxy (docs/install.md)',
-        )
-    elif any(p.notify for p in config.staff) and is_loopback(web.host) and not web.public_url:
-        yield warn(
-            "staff page",
-            f"{free}; links in notices lead there, where no phone can reach it: public_url"
-            f" is not set{missing}",
+            f"{free}; {where}, and public_url, to which links in notices lead, is not set{missing}",
             'web.public_url = "https://..." of the proxy in front of it (docs/install.md)',
         )
     elif not (is_loopback(web.host) or is_protected):

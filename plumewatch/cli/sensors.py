@@ -11,13 +11,7 @@ from msgspec import structs
 
 from ingest.errors import RefusedError
 from plumewatch.check.result import list_places
-from plumewatch.cli.options import (
-    CONFIG,
-    ConfigOption,
-    JsonOption,
-    Site,
-    list_examples,
-)
+from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, Site, list_examples
 from plumewatch.cli.printer import echo, print_json, print_table
 from storage.files import find_service_start
 

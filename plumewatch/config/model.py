@@ -12,10 +12,7 @@ from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
 from ingest.validation import fold_id
 from plumewatch.config.faults import ConfigTree, locate
 from plumewatch.config.roster import build_roster
-from plumewatch.config.sections.alerts import (
-    AlertsConfig,
-    DetectionConfig,
-)
+from plumewatch.config.sections.alerts import AlertsConfig, DetectionConfig
 from plumewatch.config.sections.broker import BrokerConfig
 from plumewatch.config.sections.common import FilePath, Name, TimeZone
 from plumewatch.config.sections.duty import DutySections

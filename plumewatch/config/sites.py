@@ -10,12 +10,7 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from plumewatch.config.faults import (
-    ConfigError,
-    ConfigFault,
-    ConfigTree,
-    describe_toml_fault,
-)
+from plumewatch.config.faults import ConfigError, ConfigFault, ConfigTree, describe_toml_fault
 from plumewatch.config.sections.staff import Role
 from plumewatch.config.tables import join_tables, read_limited
 

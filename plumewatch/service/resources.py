@@ -21,23 +21,9 @@ from ingest.errors import BrokerError
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_series
 from plumewatch.errors import UnreachableError
-from plumewatch.service.data_folder import (
-    copy_before_upgrade,
-    find_set_aside,
-    open_and_repair_state,
-    reconcile_journal,
-    record_start,
-    report_absent,
-    reserve_space,
-    use_reserved_space,
-)
+from plumewatch.service import data_folder
 from plumewatch.service.stored_values import set_damage_aside
-from storage.errors import (
-    StorageCorruptError,
-    StorageError,
-    StorageUnavailableError,
-    is_transient,
-)
+from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError, is_transient
 from storage.journal import Journal, load_cursor
 from storage.reading import ClockSteps, assume_no_step
 from storage.sqlite import RunUntilStored
@@ -158,30 +144,30 @@ class Resources:
                 self._open()
             except (StorageError, sqlite3.Error) as error:
                 self.close()
-                if not use_reserved_space(self.paths.reserved, error):
+                if not data_folder.use_reserved_space(self.paths.reserved, error):
                     raise
                 is_full = True
-        reserve_space(self.paths.reserved, all_left=is_full)
+        data_folder.reserve_space(self.paths.reserved, all_left=is_full)
 
     def _open(self) -> None:
         now = self.clock()
         paths = self.paths
         store = paths.influx if self.config.timeseries.url else paths.series
         absent = [path for path in (paths.state, store) if not path.exists()]
-        copy_before_upgrade(paths.root, now)
-        before = find_set_aside(paths.root)
+        data_folder.copy_before_upgrade(paths.root, now)
+        before = data_folder.find_set_aside(paths.root)
         self.opening = paths.journal
         self.journal.open()
         self.opening = store
         self.series.open()
         self.opening = paths.state
-        self.state = open_and_repair_state(paths.state)
+        self.state = data_folder.open_and_repair_state(paths.state)
         self.is_open = True
-        lost = report_absent(self.journal, absent)
-        damaged = find_set_aside(paths.root) - before | set_damage_aside(self.state)
-        record_start(self.state, self.config, now, lost, damaged)
+        lost = data_folder.report_absent(self.journal, absent)
+        damaged = data_folder.find_set_aside(paths.root) - before | set_damage_aside(self.state)
+        data_folder.record_start(self.state, self.config, now, lost, damaged)
         cursor = max(self.series.get_cursor(), load_cursor(self.state, CONSUMER))
-        reconcile_journal(self.journal, cursor)
+        data_folder.reconcile_journal(self.journal, cursor)
 
     def find_hanging(self) -> dict[str, str]:
         """Describe the databases that have not answered for some time."""

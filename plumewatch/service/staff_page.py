@@ -12,11 +12,7 @@ from starlette.routing import Mount
 
 from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
-from alerts.page.settings import (
-    AccessSettings,
-    NoticeSettings,
-    StaffPageSettings,
-)
+from alerts.page.settings import AccessSettings, NoticeSettings, StaffPageSettings
 from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import build_identity_provider, build_school, build_sign_in_rules
 from plumewatch.service.health import HealthPages

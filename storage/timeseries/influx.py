@@ -24,13 +24,7 @@ from storage.sqlite import migrate_all
 from storage.timeseries import rollup
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, quote_string
-from storage.timeseries.line_protocol import (
-    QUARANTINE,
-    READING,
-    LineEncoder,
-    RecordEncoder,
-    to_ns,
-)
+from storage.timeseries.line_protocol import QUARANTINE, READING, LineEncoder, RecordEncoder, to_ns
 from storage.timeseries.records import HEALTH
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 from storage.timeseries.series import (

@@ -78,14 +78,12 @@ class Parts:
             commits=self.commits,
             operations=Operations(lambda: NOW),
             http_ingest=SimpleNamespace(answers={}),
-            polls=SimpleNamespace(sensors=(), requests={}),
             writer=SimpleNamespace(seconds=Histogram("commit", "", registry=None)),
         )
         alerting = SimpleNamespace(
             memory=SimpleNamespace(active=False),
             stuck=self.stuck,
             deliveries=self.deliveries,
-            pictures=SimpleNamespace(counters={"made": 1}),
         )
         writers = SimpleNamespace(readings=self.writer, records=self.records)
         self.health = Health(

@@ -21,14 +21,7 @@ from ingest.decoding import Context, States
 from ingest.errors import DecodeError, Reason
 from ingest.intake import decode_message, find_candidates, find_likely_decoders
 from ingest.integrity import UnlikelyValues
-from ingest.mapping.draft import (
-    USUAL_UNIT,
-    ColumnsError,
-    SuggestError,
-    add_levels,
-    find_guessed_units,
-    fix_topic,
-)
+from ingest.mapping import draft
 from ingest.mapping.examples import find_missing
 from ingest.mapping.frames import propose
 from ingest.mapping.suggest import DEVICE_HAS_ONE
@@ -278,18 +271,18 @@ def _propose(
         )
         places = next((k for form, k in found.apart.items() if matches_topic(form, topic)), ())
         if places and not trusted:
-            text = add_levels(text, topic, places)
+            text = draft.add_levels(text, topic, places)
             found.apart[TopicFilter(_parse_mapping(text)["topic"]).pattern] = places
         if is_read:
             if _is_read_alike(found, text, context, trusted=not shared):
                 return  # the mapping of another device or value reads it
-            text = fix_topic(text, topic)
+            text = draft.fix_topic(text, topic)
         _build_routes(replace(found, mappings=[*found.mappings, text]))
-    except (SuggestError, ConfigError, DecodeError) as error:
+    except (draft.SuggestError, ConfigError, DecodeError) as error:
         if not is_read:
             found.unread[topic] = str(error).partition("\n")[0]
             if (
-                isinstance(error, ColumnsError)
+                isinstance(error, draft.ColumnsError)
                 and parse_number(samples[-1].decode("latin1")) is None
             ):
                 found.unlabeled[topic] = str(error)
@@ -313,7 +306,7 @@ def _is_read_alike(found: Discovery, text: str, context: Context, *, trusted: bo
     proposal only guesses. A trusted mapping that reads more than the proposal is accepted.
     """
     own = _parse_mapping(text)["example"][0]
-    usual = {q for q, _, why in find_guessed_units(text) if why.startswith(USUAL_UNIT)}
+    usual = {q for q, _, why in draft.find_guessed_units(text) if why.startswith(draft.USUAL_UNIT)}
     payload = own["payload"].encode() if "payload" in own else bytes.fromhex(own["payload_hex"])
     message = Message(own["topic"], payload, own["received"])
     readings = _read_alone(message, _build_routes(found), context)

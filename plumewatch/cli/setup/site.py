@@ -28,6 +28,7 @@ from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site
 from plumewatch.cli.people import send_test_notices
 from plumewatch.cli.printer import ask_person, can_ask, echo, print_table, show_progress
 from plumewatch.cli.run import run_check
+from plumewatch.cli.setup import site_files
 from plumewatch.cli.setup.answers import (
     Answers,
     ask,
@@ -42,17 +43,6 @@ from plumewatch.cli.setup.broker_files import is_this_machine
 from plumewatch.cli.setup.discovery import check_connection, discover, listen
 from plumewatch.cli.setup.influx import READER, TOKEN, PreparedInflux, ask_influx
 from plumewatch.cli.setup.rooms import Place, find_room_ids
-from plumewatch.cli.setup.site_files import (
-    IGNORE,
-    STARTER,
-    build_entry,
-    build_files,
-    describe_next_steps,
-    find_air_sensors,
-    find_places,
-    find_used,
-    refuse_existing,
-)
 from plumewatch.config.editor import ConfigEditor
 from plumewatch.config.faults import list_some
 from plumewatch.config.secrets import load_secret_at
@@ -99,19 +89,19 @@ def set_up(folder: Path, answers_file: Path | None) -> int:
 def _is_starter(path: Path) -> bool:
     """Return whether a configuration is an unedited starter of `plumewatch init`."""
     found = path.read_bytes().decode("utf-8", "replace")
-    return _GIVEN.sub(r"\1", found) == _GIVEN.sub(r"\1", STARTER)
+    return _GIVEN.sub(r"\1", found) == _GIVEN.sub(r"\1", site_files.STARTER)
 
 
 def _read_given(path: Path) -> dict[str, str]:
     """Return the school, time zone and address that were given to `plumewatch init`."""
-    tree, sample = read_toml(path), tomllib.loads(STARTER)
+    tree, sample = read_toml(path), tomllib.loads(site_files.STARTER)
     given = {key: tree[key] for key in ("site", "timezone") if tree[key] != sample[key]}
     return given | {"public_url": tree["web"].get("public_url", "")}
 
 
 def _set_up(folder: Path, answers_file: Path | None) -> int:
     path = folder / CONFIG.name
-    refuse_existing(folder)
+    site_files.refuse_existing(folder)
     given = _read_given(path) if path.exists() else {}
     if answers_file is not None:
         answers = read_answers(answers_file, given)
@@ -127,7 +117,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
         raise UsageError(f"{folder}: cannot be written; choose another --folder")
     data_dir = read_toml(path).get("data_dir", "") if path.exists() else ""
     if influx:
-        refuse_existing(folder, (TOKEN, READER))
+        site_files.refuse_existing(folder, (TOKEN, READER))
     discovery, places = _find_sensors(settings, answers, asks=answers_file is None)
     if not places:
         raise RefusedError(
@@ -137,7 +127,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     if answers_file is None:
         answers = _ask_rest(answers, given.get("public_url", ""))
     password = settings.password or generate_password()
-    files = build_files(answers, discovery, places, password, influx, data_dir)
+    files = site_files.build_files(answers, discovery, places, password, influx, data_dir)
     files.check(folder)
     if influx:
         files.secret |= influx.set_up()
@@ -181,10 +171,10 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
         if place not in rooms
     ]
     edits += [
-        Edit("sensor", None, build_entry(discovery.sensors[name], ids[place]))
+        Edit("sensor", None, site_files.build_entry(discovery.sensors[name], ids[place]))
         for name, place in places.items()
     ]
-    routes, mappings = find_used(discovery, places)
+    routes, mappings = site_files.find_used(discovery, places)
     edits += [Edit("route", None, route) for route in routes]
     edits += [Edit("mapping", None, tomllib.loads(text)["mapping"][0]) for text in mappings]
     try:
@@ -211,8 +201,8 @@ def _find_sensors(
     discovery = _discover(messages, ZoneInfo(answers.timezone), answers.columns, base, asks=asks)
     for name in [name for name in discovery.sensors if fold_id(name) in known]:
         del discovery.sensors[name]
-    sensors = find_air_sensors(discovery)
-    places = find_places(sensors, answers.rooms)
+    sensors = site_files.find_air_sensors(discovery)
+    places = site_files.find_places(sensors, answers.rooms)
     _print_found(discovery, places)
     for name in sorted(discovery.sensors, key=make_sort_key):
         if misnamed := discovery.sensors[name].misnamed:
@@ -220,7 +210,7 @@ def _find_sensors(
     if places and asks:
         places = ask_until_valid(
             lambda: ask_person("Rooms to correct, sensor=Building/Floor/Room; ...; empty if none"),
-            lambda text: find_places(sensors, parse_rooms(text)),
+            lambda text: site_files.find_places(sensors, parse_rooms(text)),
         )
     return discovery, places
 
@@ -318,13 +308,13 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
 
 
 def _print_unread(discovery: Discovery, places: Mapping[str, Place]) -> None:
-    used = find_used(discovery, places)[0]
-    ignored = [route["topic"] for route in used if route["decoder"] == IGNORE]
+    used = site_files.find_used(discovery, places)[0]
+    ignored = [route["topic"] for route in used if route["decoder"] == site_files.IGNORE]
     if ignored:
         echo(
             f"{list_some(ignored)}: not read, because they contain no known quantity; messages"
-            f' are dropped ([[route]], decoder = "{IGNORE}"). If one measures air, replace its'
-            " route with a mapping (docs/mappings.md)"
+            f' are dropped ([[route]], decoder = "{site_files.IGNORE}"). If one measures air,'
+            " replace its route with a mapping (docs/mappings.md)"
         )
     shapes: dict[str, list[str]] = {}
     for topic in sorted(discovery.unread):
@@ -348,7 +338,7 @@ def _print_units(discovery: Discovery, places: Mapping[str, Place]) -> None:
             )
         if abs(sensor.clock_offset_s) > OFF_S:
             echo(f"{name}: stamped {describe_offset(sensor.clock_offset_s)}; {SET_CLOCK}")
-    for text in find_used(discovery, places)[1]:
+    for text in site_files.find_used(discovery, places)[1]:
         _print_guesses(text)
 
 
@@ -399,5 +389,7 @@ def _finish(path: Path, answers: Answers) -> int:
     code = run_check(path, not_yet=not_yet)
     needs_firewall = tls and not is_this_machine(host)
     broker = answers.broker_folder.rstrip("/")
-    echo(describe_next_steps(path.parent, broker, tls=tls, needs_firewall=needs_firewall))
+    echo(
+        site_files.describe_next_steps(path.parent, broker, tls=tls, needs_firewall=needs_firewall)
+    )
     return DONE if code == DONE else UNREACHABLE

@@ -6,16 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from plumewatch.config.sections.common import (
-    Date,
-    Days,
-    EndTime,
-    Flag,
-    Id,
-    Name,
-    Time,
-    WallTime,
-)
+from plumewatch.config.sections.common import Date, Days, EndTime, Flag, Id, Name, Time, WallTime
 
 People = Annotated[list[str], Field(max_length=1000)]
 Matchers = Annotated[

@@ -121,7 +121,6 @@ async def test_several_notices_share_one_picture(pictures):
 async def test_a_late_picture_is_not_waited_for(pictures):
     found = pictures(Source(), within_s=0.05)
     assert await found.draw_in_time("a") is None
-    assert found.counters == {"late": 1}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +131,6 @@ async def test_a_picture_that_fails_is_none(pictures, error, caplog):
     source.go.set()
     found = pictures(source, within_s=10.0)
     assert await found.draw_in_time("a") is None
-    assert found.counters == {"failed": 1}
     assert type(error).__name__ in caplog.text
 
 
@@ -140,7 +138,7 @@ async def test_too_many_at_once_are_left_out(pictures):
     source = Source()
     found = pictures(source, within_s=10.0)
     waiting = [asyncio.create_task(found.draw_in_time(f"{k}")) for k in range(10)]
-    await until(lambda: found.counters["left out"] >= 6)
+    await until(lambda: sum(one.done() for one in waiting) >= 6)
     source.go.set()
     assert (await asyncio.gather(*waiting)).count(b"PNG") == 4
     assert await found.draw_in_time("later") == b"PNG"
