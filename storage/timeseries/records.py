@@ -130,7 +130,7 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = {
         {
             "period_s": "length of the period, seconds",
             "online": "1 if the sensor is alive at the end of the period",
-            "online_s": "seconds of the period in which the sensor was alive, sampled once a minute",
+            "online_s": "seconds for which the sensor was alive, sampled once a minute",
             "expected": "readings received plus readings missing, by its usual interval",
             "received": "readings received",
             "missing": "readings missing according to its sequence numbers",
