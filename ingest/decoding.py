@@ -12,9 +12,16 @@ import msgspec
 
 from ingest.errors import DecodeError, PayloadError, Reason
 from ingest.payloads import decode_text, parse_state
-from ingest.sensor_names import SensorNames
 from ingest.usual_values import UsualValues
-from ingest.validation import Limits, Message, Readings, build_reading, fold_id, parse_time
+from ingest.validation import (
+    Limits,
+    Message,
+    Readings,
+    SensorNames,
+    build_reading,
+    fold_id,
+    parse_time,
+)
 from storage.registry import Registry
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -32,9 +33,8 @@ from ingest.decoders import DECODERS, Routes
 from ingest.decoding import Bounded, Context, States
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, to_one_line
 from ingest.integrity import FINDINGS, Floods, Integrity, ReadingCounts
-from ingest.sensor_names import SensorNames
 from ingest.topics import matches_topic
-from ingest.validation import Message, check_size, check_topic, is_usable
+from ingest.validation import Message, SensorNames, check_size, check_topic, is_usable
 from storage.journal import DeadLetter
 from storage.registry import Quarantined
 
@@ -119,8 +119,6 @@ class IntakeConfig:
 
 _NO_MESSAGE: Final = Message("", b"", 0.0)
 _TOPIC_KEPT: Final = 256
-_REMEMBERED: Final = 8_192
-"""Maximum number of topics in the cache of decoders; beyond it, the cache is cleared."""
 
 
 class Intake:
@@ -145,16 +143,17 @@ class Intake:
         sensors = self._registered = self.config.context.registry.sensors
         names = SensorNames(sensors, self.config.aliases)
         self._names, self._resolve = names.exact, names.find
+        self._find_in_topic = names.find_in_topic
         context = self.config.context
         self._context = context if context.names.exact else replace(context, names=names)
         self._floods = Floods()
-        self._topics: dict[str, tuple[Decoder, ...]] = {}
         self._routes = Routes(
             self.config.routes,
             self.config.mappings,
             self.config.context.registry,
             self.config.aliases,
         )
+        self._find_decoders = lru_cache(maxsize=8_192)(self._routes.find_decoders)
 
     def restore(self, readings: Iterable[Reading], *, counted: bool = True) -> None:
         """Load the newest readings of the journal, oldest first.
@@ -190,10 +189,7 @@ class Intake:
         """Return the decoders to try for a topic, in order."""
         if not is_usable(topic, self.config.context.limits):
             return ()
-        if len(self._topics) >= _REMEMBERED:
-            self._topics.clear()
-        found = self._topics[topic] = self._routes.find_decoders(topic)
-        return found
+        return self._find_decoders(topic)
 
     def on_new_session(self) -> None:
         """Forget packet ids, because the broker has started a new session."""
@@ -215,12 +211,10 @@ class Intake:
         self._on_arrival(message)
         self._live = message.live or permits is not None
         if message.left_out:
-            self._on_flood(self._find_name_in(message.topic), message.received)
+            self._on_flood(self._find_sender(message.topic), message.received)
             self.counters[_LEFT_OUT.kind, "", ""] += 1
             return _LEFT_OUT
-        readers = self._topics.get(message.topic)
-        if readers is None:
-            readers = self.find_decoders(message.topic)
+        readers = self.find_decoders(message.topic)
         read_by: list[str] = []
         try:
             context = self._context if permits is None else self.config.context
@@ -379,9 +373,10 @@ class Intake:
         own = reading.sensor in self._registered
         return own and (not reading.events or FINDINGS.isdisjoint(reading.events))
 
-    def _find_name_in(self, topic: str) -> str | None:
-        levels = topic.split("/", 16)
-        return next((known for level in levels if (known := self._names.get(level))), None)
+    def _find_sender(self, topic: str) -> str | None:
+        """Return the first sensor that a topic names, or None."""
+        named = self._find_in_topic(topic) if is_usable(topic, self.config.context.limits) else ()
+        return named[0] if named else None
 
     def _check_sender(
         self, readings: Iterable[Reading], permits: Callable[[str, str | None], bool]
@@ -425,7 +420,7 @@ class Intake:
         entry.count += 1
 
     def _reject(self, message: Message, reason: Reason, detail: str, decoder: str) -> Outcome:
-        sensor, now = self._find_name_in(message.topic), message.received
+        sensor, now = self._find_sender(message.topic), message.received
         if sensor is not None:
             self._integrity.on_refused(sensor, now)
         name = f"/{sensor or ''}"

@@ -2,7 +2,7 @@
 
 - Before parsing: `check_topic`, `check_size`, and `check_json`, which counts brackets and colons so
   that deeply nested or huge JSON is never parsed.
-- Identity: `make_sensor_id`.
+- Identity: `make_sensor_id`, `SensorNames`.
 - Time: `settle_time`.
 - Values: `check_values`. A value that is out of range or means "no value" becomes a fault, never 0.
 - Content: `build_reading`.
@@ -36,12 +36,14 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from detection.quantities import QUANTITIES
 from ingest.errors import MessageRefusedError, PayloadError, Reason
+from ingest.topics import MAX_LEVELS
 from storage.reading import DEVICE_EVENTS, NO_TIME, Reading
 
 if TYPE_CHECKING:
@@ -234,6 +236,64 @@ def fold_id(name: str) -> str:
     'e375cf374e23'
     """
     return name.lower().replace(":", "").replace("-", "")
+
+
+class SensorNames:
+    """Ids and aliases of registered sensors; part `hall:2` of `hall` is never `hall-2`."""
+
+    def __init__(
+        self, sensors: Iterable[str] = (), aliases: Mapping[str, str] | None = None
+    ) -> None:
+        names = tuple(sensors)
+        more = aliases or {}
+        self.exact: dict[str, str] = {
+            **{key: name for name in reversed(names) for key in (fold_id(name), name.lower())},
+            **{fold_id(alias): target for alias, target in more.items()},
+            **{name: name for name in names},
+            **more,
+        }
+        self.find_in_topic = lru_cache(maxsize=2_048)(self._find_in_topic)
+
+    def find(self, name: str) -> str | None:
+        """Return the id of the sensor with this id or alias, or None."""
+        known = self.exact.get(name)
+        if known is not None:
+            return known
+        owners = (name[: mark.start()] for mark in re.finditer(":", name))
+        if any(fold_id(owner) in self.exact for owner in owners):
+            return None
+        return self.exact.get(fold_id(name))
+
+    def check_sender(self, named: str, topic: str) -> None:
+        """Refuse a payload that names another registered sensor than its topic.
+
+        Brokers permit topics, so the topic shows the sender. The first sensor that a topic names
+        may report only for itself and its parts (``hall:2``). Raises `MessageRefusedError`.
+        """
+        sensor, senders = self.find(named), self.find_in_topic(topic)
+        if sensor is None or not senders or senders[0] == sensor:
+            return
+        if self.find(named.rpartition(":")[0]) != senders[0]:
+            raise MessageRefusedError(
+                Reason.ID_MISMATCH, f"the topic names {senders[0]!r}, the payload {named!r}"
+            )
+
+    def _find_in_topic(self, topic: str) -> tuple[str, ...]:
+        """Return the sensors that a topic names: in one level, or in several consecutive levels."""
+        levels = [_clean_name(level) for level in topic.split("/")]
+        found = [self.find(level) for level in levels if level]
+        for start in range(len(levels) if len(levels) <= MAX_LEVELS else 0):
+            ends = range(start + 2, len(levels) + 1)
+            found += [self.exact.get(":".join(levels[start:end]).lower()) for end in ends]
+        return tuple(filter(None, found))
+
+
+def _clean_name(level: str) -> str:
+    """Return a topic level as a sensor id; empty if it can't be one."""
+    try:
+        return make_sensor_id(level)
+    except PayloadError:
+        return ""
 
 
 def parse_number(value: object) -> float | None:

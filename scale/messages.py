@@ -26,9 +26,8 @@ from ingest.decoders import Routes
 from ingest.decoding import States
 from ingest.intake import Intake, decode_message
 from ingest.integrity import FINDINGS
-from ingest.sensor_names import SensorNames
 from ingest.topics import matches_topic
-from ingest.validation import Message, fold_id
+from ingest.validation import Message, SensorNames, fold_id
 from scale.history import SCHEMA, build_frame, place_reading
 from storage.registry import Registry, find_shard
 

@@ -28,9 +28,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import Decoder
 from ingest.errors import PayloadError, Reason
-from ingest.sensor_names import MAX_LEVELS, clean_name
 from ingest.topics import TopicFilter, covers, matches_topic
-from ingest.validation import fold_id
+from ingest.validation import SensorNames
 from storage.registry import Registry
 
 if TYPE_CHECKING:
@@ -140,15 +139,10 @@ class Routes:
             mappings, key=lambda mapping: not {"+", "#"}.isdisjoint("".join(mapping.topics))
         )
         self._mappings = {mapping.name: mapping for mapping in ordered}
-        self._folded: dict[str, Decoder] = {}
-        self._joined: dict[str, Decoder] = {}
         sensors = (registry or Registry()).sensors
-        other = [(name, sensors[of]) for name, of in (aliases or {}).items() if of in sensors]
-        for name, sensor in (*other, *sensors.items()):
-            decoder = self.find_by_name(sensor.decoder) if sensor.decoder else None
-            if decoder is not None:
-                self._folded[fold_id(name)] = decoder
-                self._joined[name.lower()] = decoder
+        self._names = SensorNames(sensors, aliases)
+        found = {name: self.find_by_name(sensor.decoder) for name, sensor in sensors.items()}
+        self._own = {name: decoder for name, decoder in found.items() if decoder is not None}
 
     def find_by_name(self, name: str) -> Decoder | None:
         """Return the decoder or mapping with this name, or None."""
@@ -159,7 +153,8 @@ class Routes:
         return tuple({decoder.name: decoder for decoder in self._search(topic)}.values())
 
     def _search(self, topic: str) -> Iterator[Decoder]:
-        own = self._find_own(topic) if self._folded else None
+        named = self._names.find_in_topic(topic) if self._own else ()
+        own = next((self._own[name] for name in named if name in self._own), None)
         if own is not None and self._accepts(own, topic):
             yield own
         yield from (m for m in self._mappings.values() if _matches(m, topic))
@@ -179,20 +174,6 @@ class Routes:
             return False
         listed = find_decoder(topic)
         return listed is None or (not decoder.topics and listed.name != "ha_discovery")
-
-    def _find_own(self, topic: str) -> Decoder | None:
-        levels = [clean_name(level) for level in topic.split("/")]
-        for level in levels:
-            if level and fold_id(level) in self._folded:
-                return self._folded[fold_id(level)]
-        if len(levels) > MAX_LEVELS:
-            return None
-        for start in range(len(levels)):
-            for end in range(start + 2, len(levels) + 1):
-                found = self._joined.get(":".join(levels[start:end]).lower())
-                if found is not None:
-                    return found
-        return None
 
 
 def _matches(decoder: Decoder, topic: str) -> bool:
