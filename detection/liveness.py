@@ -167,20 +167,23 @@ class Delay(msgspec.Struct):
     The delay is long if the sensor's clock is slow, and varies if a gateway sends batches.
     `least_s`, `most_s`: shortest and longest usual delay, learned for `_DELAY_S` from `since`.
     `confirmed`: when a reading last had a usual delay. Both are learned again after `_DELAY_S`
-    without one.
+    without one, or twice `pause_s` if that is longer.
+    `pause_s`: the longest time between two such readings, at most `UNLEARNED_S`.
     """
 
     least_s: float = 0.0
     most_s: float = 0.0
     since: float = -math.inf
     confirmed: float = -math.inf
+    pause_s: float = 0.0
 
     def add(self, now: float, late_s: float, *, is_in_order: bool) -> bool:
         """Add a reading's delay; return whether it is usual.
 
         A reading that is not `is_in_order` may belong to a backlog and cannot raise `most_s`.
         """
-        if not 0.0 <= now - self.confirmed <= _DELAY_S:
+        pause_s = now - self.confirmed
+        if not 0.0 <= pause_s <= max(_DELAY_S, 2.0 * self.pause_s):
             self.least_s = self.most_s = late_s
             self.since = now
         elif now - self.since < _DELAY_S:
@@ -190,6 +193,7 @@ class Delay(msgspec.Struct):
         is_usual &= late_s - _DELAY_VARIES_S <= self.most_s
         if is_usual:
             self.confirmed = now
+            self.pause_s = max(self.pause_s, min(pause_s, UNLEARNED_S) if pause_s < math.inf else 0)
         return is_usual
 
     def limit(self, now: float, time: float) -> float:

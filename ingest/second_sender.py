@@ -118,7 +118,7 @@ class Contradictions:
         back_s = self._measure_jump(fine, now, time, within_s) if is_compared else math.inf
         is_long_lost = is_usual and self.newest - time > _LIVE_S
         hides = is_usual and self.newest - time > _WITHIN_S and now - self.newest_at <= _OLD_S
-        hides = hides and fine > self.newest_fine and _jumps(fine, self.newest_fine)
+        hides = hides and _jumps(fine, self.newest_fine)
         is_lost = self._is_overtaken(reading, time, fine)
         self.received = now
         enough = DOUBTS - often

@@ -6,8 +6,8 @@ and the detectors treat it as sent without particles, in these cases:
 
 - The quantity first arrived less than `_USUAL_S` ago, and more than `_LEARNED_S` after the sensor's
   first value, or after `_LEARNED` particle readings and then more often than these.
-- It isn't a particle quantity, and arrives more often than usual (`detection.liveness`) and more
-  than once per particle reading. Devices that report changes may send it with each of these.
+- It isn't a particle quantity, and arrives more often than usual (`detection.liveness`), although
+  particles don't. Devices that report changes send both more often.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ _LEARNED: Final = 8
 class _Quantity:
     """Arrivals of a quantity since the receive time `since`.
 
-    `count`, `before`: how many since the last particle reading, and between the last two.
+    `count`: how many since the last particle reading.
     `is_late`: whether particles arrived `_LEARNED` times before it did.
     `is_new`: whether the sensor probably didn't send it before.
+    `is_often`: whether it last arrived more often than usual.
     """
 
     since: float
     is_late: bool
     is_new: bool = False
+    is_often: bool = False
     count: int = 0
-    before: int = 0
     arrivals: Arrivals = field(default_factory=Arrivals)
 
 
@@ -60,17 +61,17 @@ class UsualValues:
             first = next((q.since for q in self.quantities.values()), now)
             is_new, is_late = now - first > _LEARNED_S, self.readings >= _LEARNED
             quantity = self.quantities[key] = _Quantity(now, is_late, is_new)
-        often = quantity.arrivals.add(now)
+        quantity.is_often = quantity.arrivals.add(now)
         quantity.count += 1
         if key in FINE_PARTICLES:
             self.main = self.main or key
         if key == self.main:
             self.readings += 1
             for other in self.quantities.values():
-                other.before, other.count = other.count, 0
+                other.count = 0
         quantity.is_new |= quantity.is_late and quantity.count > 1
         if quantity.is_new and now - quantity.since < _USUAL_S:
             return False
-        if not often or key in FINE_PARTICLES:
+        if not quantity.is_often or key in FINE_PARTICLES:
             return True
-        return bool(self.main) and max(quantity.count, quantity.before) <= 1
+        return bool(self.main) and self.quantities[self.main].is_often

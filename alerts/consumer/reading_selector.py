@@ -183,6 +183,9 @@ def _get_number(reading: Reading) -> int:
     return reading.seq or 0
 
 
+_NEAR_S: Final = 15.0
+"""A reading counts as slightly older if it is at most this many seconds older than the last."""
+_CONTINUES_S: Final = 60.0
 _WAIT_INTERVALS: Final = 1.25
 _FALL_UG_M3: Final = 5.0
 _FALL_SHARE: Final = 3.0
@@ -216,6 +219,7 @@ class _Sensor(msgspec.Struct):
     `apart`: arrivals of quantities without particles.
     `first`: when the sensor's first reading with particles arrived.
     `newest`: time of the last reading passed on.
+    `untimed`: time of the last reading if it had no time stamp, by our clock; otherwise None.
     `readings`: that reading, then lower ones that arrived after it, in descending order.
     """
 
@@ -225,6 +229,7 @@ class _Sensor(msgspec.Struct):
     apart: dict[str, _SeparateQuantity] = {}
     first: float = math.inf
     newest: float = -math.inf
+    untimed: float | None = None
     readings: list[Reading] = []
 
     def take(self, reading: Reading, *, has_fine: bool) -> tuple[Reading, bool]:
@@ -258,6 +263,25 @@ class _Sensor(msgspec.Struct):
             if median is not None and is_usual:
                 kept[key] = values[key] if key in FINE_PARTICLES else median
         return msgspec.structs.replace(reading, values=kept)
+
+    def goes_back(self, reading: Reading) -> bool:
+        """Return whether the sensor must continue at the time of this reading.
+
+        If it reports fine particles, only readings with them decide which clock it uses.
+        """
+        if self.arrivals.mains and reading.values.keys().isdisjoint(FINE_PARTICLES):
+            return False
+        time, untimed = min(reading.time, reading.received), self.untimed
+        if not reading.is_timed:
+            self.untimed = time
+            return False
+        if untimed is None:
+            return False
+        continues_s = max(_CONTINUES_S, 2.0 * self.delay.pause_s)
+        if untimed - time > _NEAR_S and reading.received - untimed <= continues_s:
+            return False
+        self.untimed = None
+        return untimed >= time
 
     def date(self, reading: Reading, within_s: float, later: float) -> Reading:
         """Return a reading; at `later`, if it is up to `within_s` older than the last one."""
@@ -323,10 +347,15 @@ class FallDelay:
             del held[0]
         return [own.date(each, math.inf, each.received) for each in passed]
 
-    def forget_times(self) -> None:
-        """Forget when readings arrived, because the clock was set."""
+    def list_on_our_clock(self) -> set[str]:
+        """Return the sensors whose last reading had no time stamp."""
+        return {name for name, own in self.sensors.items() if own.untimed is not None}
+
+    def move_clock(self, now: float, by_s: float) -> None:
+        """Forget when readings arrived, because the clock was set ahead by `by_s` to `now`."""
         for own in self.sensors.values():
             own.newest, own.delay = -math.inf, Delay()
+            own.untimed = None if own.untimed is None else min(own.untimed + by_s, now)
             for arrivals in (own.arrivals, *own.apart.values()):
                 arrivals.times = []
 
@@ -337,9 +366,6 @@ def _measure(reading: Reading) -> float:
 
 CLOCK_SET_BACK_S: Final = 60.0
 """If the receive time drops by more than this many seconds, the clock was set back."""
-_NEAR_S: Final = 15.0
-"""A reading counts as slightly older if it is at most this many seconds older than the last."""
-_CONTINUES_S: Final = 60.0
 
 
 class _Snapshot(msgspec.Struct):
@@ -347,8 +373,6 @@ class _Snapshot(msgspec.Struct):
     last_adjustment: int
     order: bytes
     newest_received: float
-    on_our_clock: dict[str, float]
-    with_particles: set[str]
     held: dict[str, _Sensor]
 
 
@@ -357,11 +381,10 @@ class ReadingSelector:
 
     If a sensor's reading has no time stamp, the service's clock is used. Once its readings have
     time stamps again, these are used, even if they are earlier. If they are earlier by more than
-    `_NEAR_S`, they are used once no reading without a time stamp has arrived for `_CONTINUES_S`,
-    because some devices send old averages in between, and an attacker might do the same.
-
-    If a sensor reports fine particles, only readings with them decide which clock it uses.
-    Otherwise, anyone who sends temperatures under the sensor's name could hide a plume.
+    `_NEAR_S`, they are used once no reading without a time stamp has arrived for `_CONTINUES_S` and
+    for twice the sensor's longest pause, because some devices send old averages in between, and an
+    attacker might do the same. If a sensor reports fine particles, only readings with them decide
+    which clock it uses. Otherwise, anyone who sends temperatures under its name could hide a plume.
     """
 
     def __init__(
@@ -374,8 +397,6 @@ class ReadingSelector:
         self._reorder = Reorder()
         self._fall_delay = FallDelay(self.detectors.plumes.skipped)
         self._newest_received = float("-inf")
-        self._on_our_clock: dict[str, float] = {}
-        self._with_particles: set[str] = set()
 
     def snapshot(self, last_adjustment: int) -> bytes:
         """Return the state, including the number of the last threshold adjustment."""
@@ -385,8 +406,6 @@ class ReadingSelector:
                 last_adjustment,
                 self._reorder.snapshot(),
                 self._newest_received,
-                self._on_our_clock,
-                self._with_particles,
                 self._fall_delay.sensors,
             )
         )
@@ -401,7 +420,6 @@ class ReadingSelector:
         self.detectors = CombinedDetector.restore(found.detectors, self._place)
         self._reorder = reorder
         self._newest_received = found.newest_received
-        self._on_our_clock, self._with_particles = found.on_our_clock, found.with_particles
         self._fall_delay = FallDelay(self.detectors.plumes.skipped, found.held)
         return found.last_adjustment
 
@@ -426,15 +444,13 @@ class ReadingSelector:
     def _move_clock(self, now: float, by_s: float) -> list[Event]:
         """Continue after our clock was set, and shift all times taken from it."""
         self._newest_received = now
-        self._fall_delay.forget_times()
-        self._on_our_clock = {sensor: at + by_s for sensor, at in self._on_our_clock.items()}
-        return self.detectors.move_clock(now, by_s, self._on_our_clock)
+        self._fall_delay.move_clock(now, by_s)
+        return self.detectors.move_clock(now, by_s, self._fall_delay.list_on_our_clock())
 
     def _start_again(self, now: float) -> list[Event]:
         """Start over for sensors with readings after `now`: our clock was set back."""
         self._newest_received = now
-        self._fall_delay.forget_times()
-        self._on_our_clock = {s: min(at, now) for s, at in self._on_our_clock.items()}
+        self._fall_delay.move_clock(now, 0.0)
         return self.detectors.set_back(now)
 
     def _evaluate(self, readings: Sequence[Reading]) -> list[Event]:
@@ -442,32 +458,13 @@ class ReadingSelector:
         shown: list[Reading] = []
         alerting = filter(self._may_alert, readings)
         for reading in chain.from_iterable(map(self._fall_delay.on_reading, alerting)):
-            if self._goes_back(reading):
+            if self._fall_delay.sensors[reading.sensor].goes_back(reading):
                 events += self._detect(shown)
                 shown = []
                 at = min(reading.time, reading.received)
                 events += self.detectors.plumes.go_back(reading.sensor, at, reading.received)
             shown.append(reading)
         return events + self._detect(shown)
-
-    def _goes_back(self, reading: Reading) -> bool:
-        """Return whether the sensor must continue at the time of this reading."""
-        sensor = reading.sensor
-        if not reading.values.keys().isdisjoint(FINE_PARTICLES):
-            self._with_particles.add(sensor)
-        elif sensor in self._with_particles:
-            return False
-        if not reading.is_timed:
-            self._on_our_clock[sensor] = min(reading.time, reading.received)
-            return False
-        untimed = self._on_our_clock.get(sensor)
-        if untimed is None:
-            return False
-        late = untimed - min(reading.time, reading.received)
-        if late > _NEAR_S and reading.received - untimed <= _CONTINUES_S:
-            return False
-        del self._on_our_clock[sensor]
-        return late >= 0.0
 
     def _detect(self, shown: Sequence[Reading]) -> list[Event]:
         return self.detectors.step(build_stream(shown)) if shown else []

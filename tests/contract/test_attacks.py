@@ -492,6 +492,41 @@ def test_clean_air_hides_no_plume_that_usually_arrives_late(school, every_s, lat
     assert alerts or attacked.notified_people() == {"fm", "ap"}
 
 
+@pytest.mark.parametrize("old_s", [1_000.0, 25_000.0])
+@pytest.mark.parametrize(("sample_s", "usually_s"), [(60.5, 60.5), (2.0, 300.0), (10.0, 90.0)])
+def test_old_time_stamps_beside_a_sensor_without_any_hide_no_plume(
+    school, sample_s, usually_s, old_s
+):
+    """They arrive when the sensor has been silent for a minute, once or every 3 s."""
+    onset_s = usually_s * (1_200 // usually_s) + (107.0 if usually_s > 200 else usually_s - 5)
+    onsets = [onset_s + 7 * k for k in range(5)]
+    times = [*when_changed(sample_s, usually_s, onsets)]
+    messages = [publish(at, measured(at, onsets)) for at in times]
+    silent = [(a + 60.5, b) for a, b in itertools.pairwise(times) if b < onset_s + 20]
+    for begin_s, end_s in silent[-6:]:
+        for at in regularly(3.0, begin_s, max(end_s, begin_s + 0.1) + 3.0):
+            stamp = at - old_s
+            messages.append(publish(at, {"pm25": measured(at, [])["pm25"]}, stamp=stamp, late_s=0))
+    attacked = school().receive(sorted(messages, key=lambda m: m.sent), every_s=20)
+    plumes = [e for e in attacked.events if e.kind in {"vape", "possible"}]
+    assert plumes or attacked.notified_people() == {"fm", "ap"}
+
+
+@pytest.mark.parametrize("every_s", [2.0, 10.0])
+@pytest.mark.parametrize("top", [600.0, 20_000.0])
+def test_a_forged_spike_hides_no_plume_in_a_batch(school, every_s, top):
+    """It is stamped just before a batch arrives, so the batch looks old."""
+    onsets = [1_215.0]
+    messages = [
+        publish(at, measured(at, onsets, 180.0), stamp=at, late_s=60 - at % 60 + at % 60 / 166)
+        for at in regularly(every_s, end_s=1_500.0)
+    ]
+    values = {"pm1": 0.9 * top, "pm25": top, "pm10": 1.05 * top}
+    messages.append(publish(1_259.9, values, stamp=1_259.9, late_s=0.0))
+    attacked = school().receive(sorted(messages, key=lambda m: m.sent), every_s=20)
+    assert attacked.alerts_of("vape") or attacked.notified_people() == {"fm", "ap"}
+
+
 OBJECTS = {"pm1": "pm_1_0", "pm25": "pm_2_5", "pm10": "pm_10_0", "rh": "humidity"}
 CLIMATE = {
     "rh": lambda after_s: 41 + 50 * min(max(after_s + 20, 0) / 24, 1),
@@ -500,26 +535,27 @@ CLIMATE = {
 
 
 @pytest.mark.parametrize("every_s", [2.0, 5.0, 10.0])
-@pytest.mark.parametrize("own", ["pm1 pm25 pm10", "pm1 pm25 pm10 rh voc_index"])
+@pytest.mark.parametrize("own", ["pm1 pm25 pm10", "pm1 pm25 pm10 rh voc_index", "seldom"])
 @pytest.mark.parametrize("forged", CLIMATE)
 def test_forged_values_of_single_topics_explain_no_plume_away(school, every_s, own, forged):
     """They arrive between the sensor's values, so a join window could take them for its own."""
+    seldom, own = own == "seldom", "pm1 pm25 pm10" if own == "seldom" else own
 
     def send(at, key, value):
         topic = f"{VAPED}/sensor/{OBJECTS.get(key, key)}/state"
         return WireMessage(topic, str(value).encode(), 0, False, START + at, VAPED)
 
-    onset_s = 360.0 + 8 * every_s
-    onsets = [onset_s + 7 * k for k in range(3)]
+    onset_s = (900.0 if seldom else 360.0) + 8 * every_s
+    onsets, end_s = [onset_s + 7 * k for k in range(3)], onset_s + 200
     messages = [
         send(at + k / 100, key, measured(at, onsets)[key])
-        for at in regularly(every_s, end_s=onset_s + 200)
+        for at in regularly(every_s, end_s=end_s)
         for k, key in enumerate(own.split())
     ]
-    messages += [
-        send(at, forged, CLIMATE[forged](at - onset_s))
-        for at in regularly(0.4, onset_s - 30, onset_s + 170)
-    ]
+    often = regularly(every_s, 0.3, end_s) if seldom else regularly(0.4, onset_s - 30, end_s - 30)
+    for key in CLIMATE if seldom else (forged,):
+        messages += [send(at, key, CLIMATE[key](at - onset_s)) for at in often if at > onset_s - 30]
+        messages += [send(at + 0.05, key, 41.0) for at in regularly(60.0, end_s=end_s) if seldom]
     attacked = school().receive(sorted(messages, key=lambda m: m.sent), every_s=20)
     ((sensor, at),) = attacked.alerts_of("vape")
     assert sensor == VAPED
