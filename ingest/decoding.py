@@ -43,18 +43,23 @@ class Noted(TypedDict, total=False):
 
 
 class Bounded(OrderedDict[str, _V], Generic[_V]):
-    """A dict that keeps at most `size` entries, dropping the oldest."""
+    """A dict that keeps at most `size` entries, dropping the oldest that `is_kept` doesn't keep."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, is_kept: Callable[[str], bool] = lambda _key: False) -> None:
         super().__init__()
         self.size = size
+        self._is_kept = is_kept
 
     def __setitem__(self, key: str, value: _V) -> None:
         """Set an entry and make it the newest."""
         super().__setitem__(key, value)
         self.move_to_end(key)
-        while len(self) > self.size:
-            self.popitem(last=False)
+        for _ in range(len(self) if len(self) > self.size else 0):
+            oldest = next(iter(self))
+            if not self._is_kept(oldest):
+                del self[oldest]
+                break
+            self.move_to_end(oldest)
 
 
 @dataclass(slots=True)
@@ -175,9 +180,11 @@ def _is_same_time(one: float | None, other: float | None) -> bool:
 class States:
     """State that decoders keep between messages.
 
+    What is known about registered sensors (`names`) is never dropped. Otherwise, one account could
+    displace it by describing many devices.
+
     `joiner`: open join windows.
     `units`: the unit of each property of a device (key: decoder and device).
-    `hints`: the unit of the values on a state topic, from discovery messages.
     `children`: ids of the sensors seen behind a gateway (key: decoder and gateway).
     `last`: state of a device after its last message (key: decoder and device).
     `usual`: what registered sensors usually send, by id; learned again after a restart.
@@ -185,13 +192,16 @@ class States:
     """
 
     def __init__(self, window_s: float = _WINDOW_S) -> None:
+        self.names = SensorNames()
         self.joiner = Joiner(window_s)
-        self.units: Bounded[dict[str, Any]] = Bounded(4_096)
-        self.hints: Bounded[str] = Bounded(16_384)
-        self.children: Bounded[list[str]] = Bounded(256)
-        self.last: Bounded[dict[str, Any]] = Bounded(4_096)
+        self.units: Bounded[dict[str, Any]] = Bounded(4_096, self._is_kept)
+        self.children: Bounded[list[str]] = Bounded(256, self._is_kept)
+        self.last: Bounded[dict[str, Any]] = Bounded(4_096, self._is_kept)
         self.usual: dict[str, UsualValues] = {}
-        self.waiting: Bounded[list[Message]] = Bounded(256)
+        self.waiting: Bounded[list[Message]] = Bounded(256, self._is_kept)
+
+    def _is_kept(self, key: str) -> bool:
+        return self.names.has_part_of(key.rpartition(" ")[2])
 
     def remember_child(self, gateway: str, sensor: str) -> None:
         """Remember that a sensor was seen behind a gateway."""
@@ -220,7 +230,7 @@ class States:
         self.joiner.windows = OrderedDict(found.windows)
 
     def _list_tables(self) -> dict[str, Bounded[Any]]:
-        names = ("units", "hints", "children", "last")
+        names = ("units", "children", "last")
         return {name: getattr(self, name) for name in names} | {"topics": self.joiner.topics}
 
 

@@ -76,6 +76,10 @@ class EventIntake:
         taken, self._taken = self._taken, []
         return taken
 
+    def find_sender(self, topic: str) -> str | None:
+        """Return the sensor that a topic names."""
+        return topic.removeprefix(EVENT_TOPIC)
+
     def on_new_session(self) -> None:
         """Do nothing, because events are identified by their own ids."""
 

@@ -145,6 +145,7 @@ class Intake:
         self._names, self._resolve = names.exact, names.find
         self._find_in_topic = names.find_in_topic
         context = self.config.context
+        context.states.names = names
         self._context = context if context.names.exact else replace(context, names=names)
         self._floods = Floods()
         self._routes = Routes(
@@ -211,7 +212,7 @@ class Intake:
         self._on_arrival(message)
         self._live = message.live or permits is not None
         if message.left_out:
-            self._on_flood(self._find_sender(message.topic), message.received)
+            self._on_flood(self.find_sender(message.topic), message.received)
             self.counters[_LEFT_OUT.kind, "", ""] += 1
             return _LEFT_OUT
         readers = self.find_decoders(message.topic)
@@ -256,14 +257,17 @@ class Intake:
     def _drop_floods(self, readings: Sequence[Reading], message: Message) -> list[Reading]:
         """Drop and count the readings of a flood; return the rest.
 
-        The unregistered names of a topic count together.
+        The unregistered names of a topic count together, and of all topics that name one sensor.
         """
         now = message.received
         admitted: list[Reading] = []
         for reading in readings:
             sensor = self._resolve(reading.sensor)
             kind = reading.is_timed, reading.seq is not None
-            name = sensor or (reading.sensor if self.config.accept_unknown else message.topic)
+            sender = sensor or self.find_sender(message.topic)
+            name = sensor or f"/{sender or message.topic}"
+            if self.config.accept_unknown:
+                name = sensor or reading.sensor
             found: Reading | None = reading
             if message.live:
                 found = self._floods.on_live(name, kind, reading, now)
@@ -273,7 +277,7 @@ class Intake:
                 admitted.append(found)
                 continue
             self._clock_step += reading.clock_step
-            self._on_flood(sensor, now)
+            self._on_flood(sender, now)
         return admitted
 
     def _on_flood(self, sensor: str | None, now: float) -> None:
@@ -312,6 +316,8 @@ class Intake:
                 continue
             if self._live and new.sensor in self._registered:
                 self._integrity.on_live(new)
+            elif own.waited and new.sensor in self._registered:
+                self._integrity.on_waiting(new)
             if self._clock_step:
                 new = msgspec.structs.replace(new, clock_step=self._clock_step)
                 self._clock_step = 0.0
@@ -373,10 +379,11 @@ class Intake:
         own = reading.sensor in self._registered
         return own and (not reading.events or FINDINGS.isdisjoint(reading.events))
 
-    def _find_sender(self, topic: str) -> str | None:
-        """Return the first sensor that a topic names, or None."""
+    def find_sender(self, topic: str) -> str | None:
+        """Return the sensor that a topic names; None if it names none, or several."""
         named = self._find_in_topic(topic) if is_usable(topic, self.config.context.limits) else ()
-        return named[0] if named else None
+        is_one = all(name == named[0] or name.startswith(f"{named[0]}:") for name in named)
+        return named[0] if named and is_one else None
 
     def _check_sender(
         self, readings: Iterable[Reading], permits: Callable[[str, str | None], bool]
@@ -420,7 +427,7 @@ class Intake:
         entry.count += 1
 
     def _reject(self, message: Message, reason: Reason, detail: str, decoder: str) -> Outcome:
-        sensor, now = self._find_sender(message.topic), message.received
+        sensor, now = self.find_sender(message.topic), message.received
         if sensor is not None:
             self._integrity.on_refused(sensor, now)
         name = f"/{sensor or ''}"

@@ -8,8 +8,8 @@ Findings never stop readings from causing alerts.
 
 - ``two_senders``: the sequence numbers of a sensor come from two devices (`Numbering`), or its
   readings contradict each other (`ingest.second_sender`).
-- ``repeated``: more than `REPEATS` readings within `WINDOW_S` are copies of accepted readings older
-  than `OLD_S`, and the broker does not mark them as redelivered.
+- ``repeated``: more than `REPEATS` readings within `WINDOW_S` are copies of accepted readings that
+  are older by `OLD_S` than is usual, and the broker does not mark them as redelivered.
 - ``refused``: more than `REFUSED` messages within `WINDOW_S` on a sensor's topic are rejected.
 - ``flooded``: far too many messages arrive under the sensor's name (`Floods`).
 
@@ -414,16 +414,17 @@ class Floods:
 
 
 _SHAPES: Final = 8
+_PER_KIB: Final = 8
 _MAX_KIB: Final = 63
 """Maximum cost charged for a message's size. Larger messages are rejected unread
-(`ingest.validation`), so they must not use up the topic's budget."""
+(`ingest.validation`), so they must not use up the budget."""
 _BEGINNING: Final = 256
 _DIGITS: Final = b"0123456789.-"
 
 
 @dataclass(slots=True)
-class _Topic:
-    """Budget of one topic.
+class _Budget:
+    """Budget of one sender.
 
     `second`, `spent`: cost of the messages received in the current second.
     `usual`: how often each shape arrived while the rate was low.
@@ -437,27 +438,30 @@ class _Topic:
 
 
 class Budgets:
-    """Limit the cost of reading the live messages of each topic, before they are decoded.
+    """Limit the cost of reading the live messages of each sender, before they are decoded.
+
+    The sender is the sensor that the topic names. Topics that name none count together if they
+    begin alike. An account may publish on any number of topics, but all of them contain its name.
 
     Reading a message may cost a thousand times as much as sending it, for example if it is long and
     no decoder can read it. So at most `MAX_PER_S` messages are read each second, and a large
-    message counts once per KiB, up to 64 times. Beyond this budget, a message is read only if its
-    shape (its beginning without digits) is usual for the topic, and at most `PER_S` times a second
-    for each shape. A flood therefore does not displace the sensor's own messages.
+    message counts `_PER_KIB` times for each KiB, up to 64. Beyond this budget, a message is read
+    only if its shape (its beginning without digits) is usual for the sender, and at most `PER_S`
+    times a second for each shape. A flood therefore does not displace the sensor's own messages.
     """
 
-    def __init__(self, topics: int = 10_000) -> None:
-        self._topics: Bounded[_Topic] = Bounded(topics)
+    def __init__(self, senders: int = 10_000) -> None:
+        self._senders: Bounded[_Budget] = Bounded(senders)
 
-    def permits(self, topic: str, payload: bytes, now: float) -> bool:
+    def permits(self, sender: str, payload: bytes, now: float) -> bool:
         """Count a message; return whether to read it."""
-        own = self._topics.get(topic)
+        own = self._senders.get(sender)
         if own is None:
-            own = self._topics[topic] = _Topic()
+            own = self._senders[sender] = _Budget()
         if own.second != int(now):
             own.second, own.spent = int(now), 0
             own.beyond.clear()
-        own.spent += 1 + min(len(payload) >> 10, _MAX_KIB)
+        own.spent += 1 + _PER_KIB * min(len(payload) >> 10, _MAX_KIB)
         if PER_S < own.spent <= MAX_PER_S:
             return True
         shape = hash(payload[:_BEGINNING].translate(None, _DIGITS))
@@ -524,17 +528,31 @@ class Integrity:
 
     def on_live(self, reading: Reading) -> None:
         """Compare a new live reading with those before it, stored or not."""
-        if reading.values and may_alert(reading):
-            known = self._live.get(reading.sensor)
-            if known is None:
-                known = self._live[reading.sensor] = Contradictions()
-            if known.add(reading):
-                self._find(reading.sensor, Detail.TWO_SENDERS, reading.received)
+        if self._contradicts(reading):
+            self._find(reading.sensor, Detail.TWO_SENDERS, reading.received)
+
+    def on_waiting(self, reading: Reading) -> None:
+        """Compare a reading that waited in the broker with those before it, by their time stamps.
+
+        Without a time stamp, it isn't known when it was sent.
+        """
+        sent = msgspec.structs.replace(reading, received=reading.time)
+        if reading.is_timed and self._contradicts(sent):
+            self._find(reading.sensor, Detail.TWO_SENDERS, reading.received)
+
+    def _contradicts(self, reading: Reading) -> bool:
+        if not reading.values or not may_alert(reading):
+            return False
+        known = self._live.get(reading.sensor)
+        if known is None:
+            known = self._live[reading.sensor] = Contradictions()
+        return known.add(reading)
 
     def on_repeated(self, reading: Reading, *, delivered_again: bool) -> None:
         """Check a reading that was accepted before."""
-        now = reading.received
-        if delivered_again or "retained" in reading.flags or now - reading.time < OLD_S:
+        now, known = reading.received, self._live.get(reading.sensor)
+        usual_s = known.delay.most_s if known else 0.0
+        if delivered_again or "retained" in reading.flags or now - reading.time < OLD_S + usual_s:
             return
         if self._repeats.take(reading.sensor, now):
             self._find(reading.sensor, Detail.REPEATED, now)

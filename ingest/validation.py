@@ -252,6 +252,9 @@ class SensorNames:
             **{name: name for name in names},
             **more,
         }
+        self._wholes = {
+            fold_id(name[: mark.start()]) for name in self.exact for mark in re.finditer(":", name)
+        }
         self.find_in_topic = lru_cache(maxsize=2_048)(self._find_in_topic)
 
     def find(self, name: str) -> str | None:
@@ -263,6 +266,10 @@ class SensorNames:
         if any(fold_id(owner) in self.exact for owner in owners):
             return None
         return self.exact.get(fold_id(name))
+
+    def has_part_of(self, name: str) -> bool:
+        """Return whether a name is a registered sensor, or a device with registered parts."""
+        return self.find(name) is not None or fold_id(name) in self._wholes
 
     def check_sender(self, named: str, topic: str) -> None:
         """Refuse a payload that names another registered sensor than its topic.

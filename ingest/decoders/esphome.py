@@ -24,6 +24,7 @@ from ingest.validation import Message, Readings, make_sensor_id, parse_number
 
 _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})
 """Other programs whose topics look like those of an ESPHome node."""
+MAX_HINTS: Final = 64
 _PER_DL: Final = "/dL"
 _COUNT: Final = re.compile(r"(?:^|_)pm_(0_3|0_5|1_0|2_5|5_0|10_0)um$")
 _OWN_UNIT: Final = {"voc": "index", "tvoc": "ppb"}
@@ -55,19 +56,27 @@ def _read_status(levels: list[str], text: str, message: Message, context: Contex
 
 
 def _read_value(sensor: str, name: str, text: str, message: Message, context: Context) -> Readings:
-    hints = context.states.hints
-    hint = hints.get(message.topic)
+    hints = find_hints(sensor, context)
+    hint = hints.get(name)
     meaning = find_meaning(name, hint or "")
     if meaning is None:
         return []
-    if hint is None:
-        hints[message.topic] = ""
+    if hint is None and len(hints) < MAX_HINTS:
+        hints[name] = ""
     plain = parse_number(text)
     if plain is None:
         raise PayloadError(Reason.WRONG_TYPE, "a sensor's state is not a number")
     value = meaning.convert(plain) if math.isfinite(plain) else None
     raw: dict[str, object] = {meaning.quantity: value}
     return context.join(sensor, message, raw)
+
+
+def find_hints(node: str, context: Context) -> dict[str, str]:
+    """Return the units of a node's objects from discovery; empty for an object without one."""
+    units, key = context.states.units, f"esphome {node}"
+    if key not in units:
+        units[key] = {}
+    return units[key]
 
 
 def find_meaning(name: str, hint: str) -> Meaning | None:

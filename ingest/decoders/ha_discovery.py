@@ -27,24 +27,26 @@ if TYPE_CHECKING:
 
 def decode(message: Message, context: Context) -> Readings:
     """Remember the unit of a state topic; return a tamper event if the topic's values change."""
-    hints, own = context.states.hints, _derive_state_topic(message.topic)
-    before = hints.get(own)
+    levels = message.topic.split("/")
     content = load_object(message.payload, context.limits) if message.payload else {}
-    unit = ""
-    if content and find_state_topic(content) == own:
+    state_topic = find_state_topic(content) if content else ""
+    if len(levels) != 5 or levels[1] != "sensor":
+        return []
+    node, name = make_sensor_id(levels[2]), levels[3]
+    hints, unit = esphome.find_hints(node, context), ""
+    before = hints.get(name)
+    if state_topic == f"{levels[2]}/sensor/{name}/state":
         unit = as_text(content.get("unit_of_measurement", content.get("unit_of_meas"))).strip()
     unit = unit if find_unit(unit) else ""
-    if before is not None or unit:
-        hints[own] = unit
+    if before is not None or (unit and len(hints) < esphome.MAX_HINTS):
+        hints[name] = unit
     # With no unit so far, a retained message is the device's own, received after its first value.
     if before is None or (not before and message.retained):
         return []
-    _, component, node, name, _ = message.topic.split("/")
-    known = esphome.find_meaning(name, before) if component == "sensor" else None
-    new = esphome.find_meaning(name, unit)
+    known, new = esphome.find_meaning(name, before), esphome.find_meaning(name, unit)
     if known is None or (new is not None and new[:3] == known[:3]):
         return []
-    return [context.validate(make_sensor_id(node), message, {}, events=("tamper",))]
+    return [context.validate(node, message, {}, events=("tamper",))]
 
 
 def find_state_topic(content: dict[str, Any]) -> str:
@@ -56,9 +58,3 @@ def find_state_topic(content: dict[str, Any]) -> str:
     if topic.startswith("~"):
         return base + topic[1:]
     return topic[:-1] + base if topic.endswith("~") else topic
-
-
-def _derive_state_topic(topic: str) -> str:
-    """Return the ESPHome state topic that a discovery topic describes; empty if it has no node."""
-    levels = topic.split("/")
-    return f"{levels[2]}/{levels[1]}/{levels[3]}/state" if len(levels) == 5 else ""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 
 _MAX_METRICS: Final = 512
+_MAX_FIELDS: Final = 1_024
+"""Maximum number of fields in one protobuf message."""
 _MAX_WAITING: Final = 32
 """Maximum number of messages of a device that are kept until its birth arrives."""
 _SIGNED_BITS: Final = {1: 8, 2: 16, 3: 32, 4: 64}
@@ -74,10 +76,12 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _read_fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
-    at = 0
+    at = count = 0
     while at < len(data):
         key, at = _read_varint(data, at)
-        number, wire = key >> 3, key & 7
+        number, wire, count = key >> 3, key & 7, count + 1
+        if count > _MAX_FIELDS:
+            raise PayloadError(Reason.TOO_MANY_KEYS, f"more than {_MAX_FIELDS} protobuf fields")
         if wire == 0:
             value, at = _read_varint(data, at)
             yield number, wire, value

@@ -202,10 +202,11 @@ class Arrivals:
         state: SourceState,
         canary: Canary | None = None,
         step_of: StepOf = assume_no_step,
+        find_sender: Callable[[str], str | None] = lambda _topic: None,
     ) -> None:
         self._waiting: deque[Message] = deque()
         self._clock = clock
-        self._step_of = step_of
+        self._step_of, self._find_sender = step_of, find_sender
         self._state = state
         self._canary = canary
         self._unacknowledged_qos0 = 0
@@ -235,11 +236,12 @@ class Arrivals:
             self._on_canary(payload)
         else:
             self._state.received += 1
+        sender = self._find_sender(topic) or topic.partition("/")[0]
         read = (
             not self._live
             or canary
             or bool(flags & RETAIN)
-            or self._budgets.permits(topic, payload, received)
+            or self._budgets.permits(sender, payload, received)
         )
         if not flags & QOS:
             unread = not read and self._left_out == int(received)  # let one per second through
@@ -315,6 +317,9 @@ class DecidesOutcome(Protocol):
 
     def on_message(self, message: Message) -> Outcome:
         """Decide the outcome of a message; never raises."""
+
+    def find_sender(self, topic: str) -> str | None:
+        """Return the sensor that a topic names; None if it names none, or several."""
 
     def on_new_session(self) -> None:
         """Forget packet ids, because the broker has started a new session."""

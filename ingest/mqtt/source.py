@@ -194,7 +194,8 @@ class MqttSource:
 
     def _make_connection(self) -> tuple[aiomqtt.Client, Link, IntakeLoop]:
         client = make_client(self._settings, self._settings.client_id, clean=False)
-        arrivals = Arrivals(self._clock, self.state, self.canary, self._step_of)
+        find_sender = self._intake.find_sender
+        arrivals = Arrivals(self._clock, self.state, self.canary, self._step_of, find_sender)
         client._client.manual_ack_set(on=True)  # noqa: SLF001 - aiomqtt has no manual mode
         link = Link(client._client, arrivals.on_publish)  # noqa: SLF001 - the client underneath
         loop = IntakeLoop(link, arrivals, self._intake, self._commit, self._clock, self.state)

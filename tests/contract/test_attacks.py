@@ -593,6 +593,7 @@ DEVICES = {
         {"late_s": lambda at: 1_100.2 - at + at / 50 if 600 < at < 1_100 else 0.2},
     ),
     "two gateways": (regularly(10.0), 24, {"again_s": 0.4}),
+    "two gateways, slow clock": (regularly(1.0), 77, {"again_s": 0.3, "late_s": lambda _at: 70.0}),
     "two gateways, numbered": (regularly(10.0), 24, {"again_s": 0.4, "first": 9_000}),
     "a second gateway later": (regularly(20.0), 42, {"again_s": 0.4, "again_from_s": 600.0}),
     "a moment in two messages": (regularly(5.0), 12, {"parts": (PARTICLES, {"voc_index", "rh"})}),
@@ -610,7 +611,11 @@ def test_a_single_sender_alerts_in_time_and_is_not_suspected(school, name):
         values, number = measured(at, ONSETS), sent["first"] + n if "first" in sent else None
         for k, part in enumerate(sent.get("parts", (values.keys(),))):
             message = publish(
-                at, {key: values[key] for key in part}, number, None if again_s else at, late(at)
+                at,
+                {key: values[key] for key in part},
+                number,
+                None if again_s and "late_s" not in sent else at,
+                late(at),
             )
             messages.append(replace(message, sent=message.sent + k / 100))
         if again_s and at >= sent.get("again_from_s", 0.0):

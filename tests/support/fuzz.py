@@ -168,7 +168,7 @@ def read_or_refuse(messages: Iterable[Message], name: str, routes: Routes | None
     for reading in context.states.joiner.close(context.limits):
         check(reading)
     states = context.states
-    for table in (states.units, states.hints, states.children, states.last):
+    for table in (states.units, states.children, states.last):
         assert len(table) <= table.size
     return context
 

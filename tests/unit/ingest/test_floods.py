@@ -44,14 +44,20 @@ def test_of_a_flood_the_first_reading_of_each_second_is_read_at_once(per_s, seco
     assert read[-1].received >= T0 + seconds - 1.0
 
 
-def test_unregistered_names_in_the_messages_of_one_topic_are_limited_together():
-    intake, stored = Intake(IntakeConfig(Context(registry=Registry.build((), ())))), 0
-    for k in range(100):
+@pytest.mark.parametrize("topics", [1, 180])
+def test_unregistered_names_are_limited_together_if_their_topics_name_one_sensor(topics):
+    sensors = [Sensor("gym", "r")] if topics > 1 else []
+    registry = Registry.build([Room("r", "R", "", "N", "S")], sensors)
+    intake, stored = Intake(IntakeConfig(Context(registry=registry))), 0
+    for k in range(100 * topics):
         names = [f"S{k % 10}{i % 10}-{i:02d}" for i in range(1_900 if k % 2 else 50)]
-        payload = json.dumps({name: {"PM2.5": k} for name in names}).encode()
-        message = Message("tele/gym/SENSOR", payload, T0 + k / 20, live=True)
+        payload = json.dumps({name: {"PM2.5": k} for name in names[:: 2 * topics]}).encode()
+        topic = "tele/gym/SENSOR" if topics == 1 else f"tele/gym/x{k % topics}/SENSOR"
+        message = Message(topic, payload, T0 + k / 20 / topics, live=True)
         stored += len(intake.on_message(message).readings)
     assert 0 < stored <= BURST + 2 * PER_S * 5
+    found = [event for reading in intake.on_time(T0 + 9) for event in reading.events]
+    assert found == (["integrity:flooded"] if sensors else [])
 
 
 @pytest.mark.parametrize(
@@ -220,7 +226,7 @@ class TestBudgets:
             assert budgets.permits(TOPIC, USUAL, T0 + second + 0.9)
 
     def test_other_topics_are_read_and_remembered_ones_bounded(self):
-        budgets = Budgets(topics=2)
+        budgets = Budgets(senders=2)
         for _ in range(MAX_PER_S + 2 * PER_S):
             budgets.permits(TOPIC, USUAL, T0)
         assert not budgets.permits(TOPIC, b"{}", T0)

@@ -169,24 +169,26 @@ def test_what_honest_devices_send_is_one_sender(name):
 
 
 @pytest.mark.parametrize(
-    ("permits", "live", "found"),
-    [(None, False, False), (None, True, True), (lambda *_: True, False, True)],
-    ids=["backlog", "MQTT", "HTTP"],
+    ("permits", "live", "stamped", "found"),
+    [
+        (None, False, False, False),
+        (None, False, True, True),
+        (None, True, False, True),
+        (lambda *_: True, False, False, True),
+    ],
+    ids=["backlog", "backlog with time stamps", "MQTT", "HTTP"],
 )
-def test_only_what_arrives_live_is_compared(permits, live, found):
-    intake = Intake(
-        IntakeConfig(
-            Context(registry=Registry.build((Room("r", "R", "1", "N", "S"),), (Sensor("s1", "r"),)))
-        )
-    )
-    found_events = set()
+def test_readings_are_compared_if_it_is_known_when_they_were_sent(permits, live, stamped, found):
+    registry = Registry.build((Room("r", "R", "1", "N", "S"),), (Sensor("s1", "r"),))
+    intake, found_events = Intake(IntakeConfig(Context(registry=registry))), set()
     for k in range(60):
         body = {"pm25": 4.0 if k % 2 else 200.0}
-        message = Message(
-            "plumewatch/v1/s1/reading", json.dumps(body).encode(), T0 + 0.5 * k, live=live
-        )
+        at = T0 + (60.0 + 0.001 * k if stamped else 0.5 * k)
+        body |= {"time": T0 + 0.5 * k} if stamped else {}
+        topic, payload = "plumewatch/v1/s1/reading", json.dumps(body).encode()
+        message = Message(topic, payload, at, live=live, packet=0 if permits else k + 1)
         intake.on_message(message, permits=permits)
-        found_events |= {e for r in intake.on_time(T0 + 0.5 * k) for e in r.events}
+        found_events |= {e for r in intake.on_time(at) for e in r.events}
     assert found_events == ({"integrity:two_senders"} if found else set())
 
 

@@ -1,5 +1,7 @@
 """Test join windows, bounded tables and snapshots, and the intake that uses them."""
 
+import json
+
 import pytest
 
 from ingest.decoding import Context, Joiner, States
@@ -52,7 +54,6 @@ def test_open_windows_are_bounded():
 def test_snapshot_carries_all_tables():
     states = States()
     states.units["a"] = {"voc": "ppb", "nodes": 2}
-    states.hints["t"] = "ppb"
     states.remember_child("g", "s")
     states.last["z"] = {"raw": {"pm25": 1.5}, "seen": None, "fresh": True}
     other = States()
@@ -82,6 +83,22 @@ def test_intake_joins_and_resolves(intake):
     assert (reading.sensor, reading.flags) == ("B2", ("no_time",))
     assert reading.values == {"pm25": 7.0, "rh": 44.0}
     assert sum(intake.counters.values()) == 2
+
+
+def test_described_devices_displace_nothing_known_of_a_registered_sensor(intake):
+    content = {"nodes": {"air": {"properties": {"pm25": {"unit": "mg/m³"}}}}}
+    intake.on_message(Message("homie/5/b2/$description", json.dumps(content).encode(), NOW))
+    unit = {"stat_t": "b2/sensor/pm_2_5/state", "unit_of_meas": "mg/m³"}
+    topic = "homeassistant/sensor/b2/pm_2_5/config"
+    intake.on_message(Message(topic, json.dumps(unit).encode(), NOW, retained=True))
+    for n in range(4):
+        devices = json.dumps([{"friendly_name": f"{n}-{k}"} for k in range(2_000)]).encode()
+        intake.on_message(Message("zigbee2mqtt/n2/bridge/devices", devices, NOW))
+    states = intake.config.context.states
+    assert len(states.units) == states.units.size
+    readings = [*intake.on_message(Message("homie/5/b2/air/pm25", b"0.18", NOW)).readings]
+    readings += intake.on_message(esphome("pm_2_5", b"0.18", 9)).readings
+    assert [r.values for r in (*readings, *intake.flush())] == [{"pm25": 180.0}] * 2
 
 
 def test_unknown_joined_sensor_keeps_its_topic_in_quarantine():

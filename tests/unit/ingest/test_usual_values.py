@@ -33,7 +33,7 @@ PARTICLES = [("pm1", 10.0, 0.0, FOREVER), ("pm25", 10.0, 0.1, FOREVER)]
         [("rh", 10.0, 9.9, FOREVER)],
         [("rh", 3.0, 1.0, FOREVER), ("voc_index", 1.0, 1.0, FOREVER)],
         [("rh", 300.0, 299.0, FOREVER)],
-        [("rh", 60.0, 5.0, 3_000.0), ("rh", 10.0, 3_000.3, FOREVER)],
+        [("pm1", 2.0, 3_000.5, 3_100.0), ("rh", 60.0, 5.0, 3_000.0), ("rh", 2.0, 3_000.3, 3_100.0)],
     ],
     ids=["with particles", "before particles", "more often", "seldom", "changes with particles"],
 )
