@@ -253,16 +253,8 @@ class AlertEngine:
             for incident_id in row.notice.incidents or (row.incident,):
                 self._record(tx, incident_id, inputs.Delivered(row.person, row.channel, now), now)
         else:
-            incident = self._load(tx, row.incident)
-            repository.note(
-                tx,
-                incident.id,
-                now,
-                Happened.NOTIFIED,
-                reason=reason,
-                person=row.person,
-                channel=row.channel,
-            )
+            delivered = {"reason": reason, **row.recipient}
+            repository.note(tx, row.incident, now, Happened.NOTIFIED, **delivered)
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
         """Try the next channel for undelivered notices that are due, and for notice `refused`."""

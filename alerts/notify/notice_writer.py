@@ -239,15 +239,9 @@ class NoticeWriter:
             if member is None or place >= len(names):
                 continue
             if self._put(tx, notice, member, place, now, found.occasion, found.expires_at):
-                repository.note(
-                    tx,
-                    notice.incident,
-                    now,
-                    Happened.NEXT_CHANNEL,
-                    person=member.id,
-                    channel=found.channel,
-                    then=find_channel(member.targets[place]),
-                )
+                then = find_channel(member.targets[place])
+                params = {**found.recipient, "then": then}
+                repository.note(tx, notice.incident, now, Happened.NEXT_CHANNEL, **params)
 
     def notify_responder(
         self,
@@ -381,8 +375,8 @@ class NoticeWriter:
         is_loud = reason.asks and incident.kind is not EventKind.POSSIBLE
         event_id = incident.detections[-1].event_id
         evidence = repository.load_evidence(tx, event_id, "" if recovered else "decided_")
-        if recovered:
-            notes += self._list_open_issues(incident, evidence)
+        if recovered and (issue := self._find_open_issue(incident, evidence)):
+            notes.append(issue)
         own = "" if member is None else member.language
         asked = f"?lang={own}" if own else ""
         return Notice(
@@ -470,17 +464,15 @@ class NoticeWriter:
         )
         return len(floor) >= most or len(building) >= 2 * most
 
-    def _list_open_issues(self, incident: Incident, evidence: Evidence | None) -> list[Fact]:
-        """Return notes on problems that may remain after an incident has ended."""
-        if incident.running and incident.resolved_by != SYSTEM:
-            return [
-                build_fact(Note.CLOSED_EARLY, name=self._policy.find_name(incident.resolved_by))
-            ]
+    def _find_open_issue(self, incident: Incident, evidence: Evidence | None) -> Fact | None:
+        """Return a note on a problem that may remain after an incident has ended, or None."""
+        by = incident.resolved_by
+        if incident.running and by != SYSTEM:
+            return build_fact(Note.CLOSED_EARLY, name=self._policy.find_name(by))
         if incident.running:
-            return [build_fact(Note.NOTHING_MORE)]
-        if evidence and any(detail.code in UNSETTLED for detail in evidence.details):
-            return [build_fact(Note.STILL_SILENT)]
-        return []
+            return build_fact(Note.NOTHING_MORE)
+        is_unsettled = evidence and any(detail.code in UNSETTLED for detail in evidence.details)
+        return build_fact(Note.STILL_SILENT) if is_unsettled else None
 
     def _describe_last_answer(
         self, tx: sqlite3.Connection, incident_id: str, now: float

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from alerts.errors import NotifyError
     from alerts.secrets import Secret
+    from language.messages import Parameter
 
 _REASON: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
 """SQL expression for a row's reason without its occasion."""
@@ -45,6 +46,11 @@ class OutboxRow:
     expires_at: float
     attempt: int
     lease_owner: str
+
+    @property
+    def recipient(self) -> dict[str, Parameter]:
+        """The person and the channel, as stored in histories."""
+        return {"person": self.person, "channel": self.channel}
 
 
 def add_notice(

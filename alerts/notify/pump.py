@@ -339,15 +339,8 @@ class OutboxPump:
                     outbox_rows.mark_failed(tx, row, now, error, due_at=now + wait)
                     return False
             outbox_rows.mark_failed(tx, row, now, error)
-            repository.note(
-                tx,
-                row.incident,
-                now,
-                Happened.NOTICE_FAILED,
-                person=row.person,
-                channel=row.channel,
-                error=error.reason,
-            )
+            failed = {**row.recipient, "error": error.reason}
+            repository.note(tx, row.incident, now, Happened.NOTICE_FAILED, **failed)
             if not obsolete and row.notice.reason is NoticeReason.OPENED:
                 self.engine.escalate_undelivered(tx, row.incident, now)
             return True
