@@ -127,9 +127,7 @@ _WORDS: Final[Mapping[str, type[StrEnum] | tuple[str, ...]]] = {
 }
 """Columns with words of a fixed list. The most similar word replaces a damaged one."""
 _REMOVED: Final = frozenset(
-    {
-        *("action_token", "cooldown", "invite", "sensor_test", "silence", "staff_session"),
-    }
+    ("action_token", "cooldown", "invite", "sensor_test", "silence", "staff_session")
 )
 """Tables whose rows are removed if a value is damaged; people or the service recreate them."""
 _NUMBERS: Final = {

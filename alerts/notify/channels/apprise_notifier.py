@@ -198,9 +198,7 @@ class AppriseNotifier:
         if faults := check_target(target, self._settings):
             raise faults[0]
         private = self._settings.allow_private
-        await ntfy.send(
-            target, _build_service(target.reveal()), notice, picture, allow_private=private
-        )
+        await ntfy.send(_build_service(target.reveal()), notice, picture, allow_private=private)
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from alerts.errors import NotifyReason, PermanentNotifyError
 from alerts.notify.notice import Priority, render, write_respond_label
@@ -19,7 +19,6 @@ from language.messages import _, in_context, use_language
 
 if TYPE_CHECKING:
     from alerts.notify.notice import Notice
-    from alerts.secrets import Secret
 
 SCHEMES: Final = frozenset({"ntfy", "ntfys"})
 _CLOUD: Final = "https://ntfy.sh"
@@ -30,16 +29,12 @@ _PRIORITIES: Final = {
     Priority.URGENT: "max",
 }
 _QUOTA_CODE: Final = 42_908
-_OPTIONS: Final = frozenset({"email", "icon", "tags"})
-"""URL parameters that are passed on to ntfy."""
 
 
-async def send(
-    target: Secret, address: Any, notice: Notice, picture: bytes | None, *, allow_private: bool
-) -> None:
+async def send(address: Any, notice: Notice, picture: bytes | None, *, allow_private: bool) -> None:
     """Post a notice to the topics of an address that Apprise has parsed."""
     title, text = render(notice, "ntfy")
-    server, headers = _build_server(address), _build_headers(target, address, notice)
+    server, headers = _build_server(address), _build_headers(address, notice)
     for topic in address.topics:
         if picture is None:
             content = {"topic": topic, "title": title, "message": text}
@@ -62,15 +57,13 @@ def _build_server(address: Any) -> str:
     return f"http{'s' if address.secure else ''}://{host}{port}"
 
 
-def _build_headers(target: Secret, address: Any, notice: Notice) -> dict[str, str]:
-    query = parse_qsl(target.reveal().partition("?")[2])
-    headers = {f"X-{name.title()}": value for name, value in query if name in _OPTIONS}
+def _build_headers(address: Any, notice: Notice) -> dict[str, str]:
+    headers = {"X-Priority": _PRIORITIES[notice.priority]}
     if address.auth == "token" and address.token:
         headers["Authorization"] = f"Bearer {address.token}"
     elif address.user:
         pair = f"{address.user}:{address.password or ''}".encode()
         headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-    headers["X-Priority"] = _PRIORITIES[notice.priority]
     if notice.link:
         headers["X-Click"] = notice.link
     if buttons := _build_buttons(notice):
