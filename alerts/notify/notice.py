@@ -110,9 +110,10 @@ class Note(Coded):
     CLOSED_EARLY = "closed_early", mark("%(name)s closed it while it was still going on.")
     NOTHING_MORE = "nothing_more", mark("The detector sent no further updates.")
     STILL_SILENT = "still_silent", mark("Sensors that are still silent get their own notice.")
-    DURING_QUIET = "during_quiet", mark("During your quiet hours:")
-    COMBINED = "combined", mark("You had many notices in the last hour, so these are combined:")
-    MANY_ROOMS = "many_rooms", mark("Many rooms at once:")
+    # why notices were deferred; the one that combines them begins with it
+    QUIET = "quiet", mark("During your quiet hours:")
+    BUDGET = "budget", mark("You had many notices in the last hour, so these are combined:")
+    STORM = "storm", mark("Many rooms at once:")
     # lines for one incident, and headlines for several
     LINE = "line", mark("%(room)s %(kind)s %(time)s")
     LINE_RESOLVED = "line_resolved", mark("%(room)s %(kind)s %(time)s (resolved)")

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -50,19 +49,6 @@ if TYPE_CHECKING:
 _HOUR_S: Final = 3600.0
 
 
-class Cause(StrEnum):
-    """Why a notice is deferred."""
-
-    QUIET = "quiet"
-    BUDGET = "budget"
-    STORM = "storm"
-
-
-_DIGEST_NOTES: Final = {
-    Cause.QUIET: build_fact(Note.DURING_QUIET),
-    Cause.BUDGET: build_fact(Note.COMBINED),
-    Cause.STORM: build_fact(Note.MANY_ROOMS),
-}
 _LOUDNESS: Final = {
     Severity.INFO: Priority.NORMAL,
     Severity.WARNING: Priority.HIGH,
@@ -144,7 +130,7 @@ class NoticeWriter:
                 " VALUES (?,?,?,?,?,?) ON CONFLICT (person, incident, round) DO NOTHING",
                 (member.id, incident.id, round_, cause.value, at, until),
             )
-            notified += cause is Cause.STORM
+            notified += cause is Note.STORM
         return notified
 
     def _page_now(
@@ -168,14 +154,14 @@ class NoticeWriter:
     def flush(self, tx: sqlite3.Connection, now: float) -> None:
         """Send the deferred notices that are due, combined by person and cause."""
         while rows := _load_due(tx, now):
-            person, cause = rows[0]["person"], Cause(rows[0]["cause"])
+            person, cause = rows[0]["person"], Note(rows[0]["cause"])
             waiting = "person = ? AND cause = ? AND done_at IS NULL"
             member = self._policy.find_member(person)
             loaded = ((repository.load(tx, row["incident"]), row["round"]) for row in rows)
             left = [(incident, round_) for incident, round_ in loaded if incident is not None]
             urgent = any(i.severity is Severity.CRITICAL for i, _round in left)
             quiet = None if member is None or urgent else find_quiet_end(member.quiet, now)
-            if quiet is not None and cause is not Cause.QUIET:
+            if quiet is not None and cause is not Note.QUIET:
                 tx.execute(
                     f"UPDATE held_notice SET cause = 'quiet', due_at = ? WHERE {waiting}",  # noqa: S608 - a constant
                     (quiet, person, cause.value),
@@ -194,13 +180,13 @@ class NoticeWriter:
         tx: sqlite3.Connection,
         member: StaffMember,
         left: list[tuple[Incident, int]],
-        cause: Cause,
+        cause: Note,
         now: float,
     ) -> tuple[str, str]:
         """Send a person's deferred notices as one; return its incident and outbox reason."""
         incident, round_ = left[0]
         if len(left) == 1 and incident.is_open:
-            note = build_fact(Note.DEFERRED) if cause is Cause.QUIET else None
+            note = build_fact(Note.DEFERRED) if cause is Note.QUIET else None
             self._page_now(tx, incident, member, now, round_, note)
             return incident.id, "opened"
         incidents = list({i.id: i for i, _round in left}.values())
@@ -210,7 +196,7 @@ class NoticeWriter:
         return notice.incident, f"{notice.reason.value}:{occasion}"
 
     def _build_digest(
-        self, incidents: list[Incident], cause: Cause, code: str, now: float
+        self, incidents: list[Incident], cause: Note, code: str, now: float
     ) -> Notice:
         last = incidents[-1]
         rooms = {i.room: find_place(self._registry, i.room) for i in incidents}
@@ -224,7 +210,7 @@ class NoticeWriter:
             zone=zone,
             link=url,
             priority=_LOUDNESS[max((i.severity for i in incidents), key=lambda s: s.rank)],
-            notes=(_DIGEST_NOTES[cause],),
+            notes=(build_fact(cause),),
             headline=write_headline(incidents, list(rooms.values())),
             incidents=tuple(i.id for i in incidents),
             language=code,
@@ -403,7 +389,7 @@ class NoticeWriter:
 
     def _find_deferral(
         self, tx: sqlite3.Connection, member: StaffMember, incident: Incident, at: float
-    ) -> tuple[Cause, float] | None:
+    ) -> tuple[Note, float] | None:
         """Return why and until when to defer a page; None if it can be sent now."""
         person, room, gather_s = member.id, incident.room, self._policy.timings.gather_s
         if incident.severity is Severity.CRITICAL:
@@ -414,12 +400,12 @@ class NoticeWriter:
                 " AND done_at > ?",
                 (person, at - gather_s),
             ).fetchone()[0]
-            return Cause.STORM, at if sent_at is None else sent_at + gather_s
+            return Note.STORM, at if sent_at is None else sent_at + gather_s
         if (until := find_quiet_end(member.quiet, at)) is not None:
-            return Cause.QUIET, until
+            return Note.QUIET, until
         if (until := self._find_budget_end(tx, person, room, at)) is not None:
-            return Cause.BUDGET, until
-        return (Cause.STORM, at + gather_s) if self._is_storm(tx, person, room, at) else None
+            return Note.BUDGET, until
+        return (Note.STORM, at + gather_s) if self._is_storm(tx, person, room, at) else None
 
     def _find_budget_end(
         self, tx: sqlite3.Connection, person: str, room: str, at: float

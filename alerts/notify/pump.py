@@ -222,7 +222,6 @@ class OutboxPump:
             self._in_flight[row.channel] -= 1
             self._expiry.pop(row.id, None)
             self.wake.set()
-        reason = NotifyReason(error.reason) if error else None
         if error is not None:
             _LOG.warning(
                 "notice %d of incident %s to %s by %s: %s, attempt %d, %s",
@@ -235,6 +234,7 @@ class OutboxPump:
                 "failed" if final else "retry",
             )
         if self.on_outcome is not None:
+            reason = None if error is None else error.reason
             self.on_outcome(DeliveryOutcome(row.incident, row.channel, reason, final))
 
     async def _send(self, row: OutboxRow) -> None:
@@ -346,14 +346,11 @@ class OutboxPump:
             return True
 
     def _is_obsolete(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:
-        """Return whether a notice no longer needs to be sent."""
-        if not row.notice.reason.asks:
+        """Return whether an alert no longer needs to be sent."""
+        if row.notice.reason is not NoticeReason.OPENED:
             return False
         incident = repository.load(tx, row.incident)
-        if incident is None:
-            return True
-        taken = incident.status is Status.ACKNOWLEDGED
-        return taken and row.notice.reason is NoticeReason.OPENED
+        return incident is None or incident.status is Status.ACKNOWLEDGED
 
     async def _run_in_thread(self, work: Callable[..., _T], *arguments: object) -> _T:
         loop = asyncio.get_running_loop()
