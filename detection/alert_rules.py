@@ -330,8 +330,8 @@ class ThresholdReport:
 
     Attributes
     ----------
-    level, model_level : float
-        Log-odds at which vaping alerts, and the model's own threshold.
+    level : float
+        Log-odds at which vaping alerts.
     budget, expected : float
         Tolerable and expected false alarms a week; `expected` is None until there is enough data.
     feedback : float
@@ -341,7 +341,6 @@ class ThresholdReport:
     """
 
     level: float
-    model_level: float
     budget: float
     expected: float | None
     feedback: float
@@ -490,7 +489,6 @@ class AlertThresholds:
         expected = float(np.exp(np.interp(offset, _OFFSETS, a_week)))
         return ThresholdReport(
             level=self.model_level + offset,
-            model_level=self.model_level,
             budget=float(state.budget[row]),
             expected=expected if read_s >= LEARN_S else None,
             feedback=float(state.by_people[row]),

@@ -132,9 +132,6 @@ class AppriseNotifier:
         self._threads: dict[str, BoundedThreads] = {}
         _prepare_apprise()
 
-    def __repr__(self) -> str:
-        return f"AppriseNotifier({self._settings!r})"
-
     def find_busy_channels(self) -> frozenset[str]:
         """Return the channels that cannot take another notice."""
         return frozenset(name for name, threads in self._threads.items() if threads.is_full)

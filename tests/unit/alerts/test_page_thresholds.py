@@ -9,9 +9,9 @@ from alerts.incidents.incident import Verdict
 from detection.alert_rules import ThresholdReport
 from storage import sqlite
 
-RAISED = ThresholdReport(2.2, 1.8, 1.0, 0.8, 0.25, 3.5)
-OVER = ThresholdReport(3.3, 1.8, 1.0, 4.0, 0.0, 3.5)
-YOUNG = ThresholdReport(1.8, 1.8, 1.0, None, 0.0, 0.1)
+RAISED = ThresholdReport(2.2, 1.0, 0.8, 0.25, 3.5)
+OVER = ThresholdReport(3.3, 1.0, 4.0, 0.0, 3.5)
+YOUNG = ThresholdReport(1.8, 1.0, None, 0.0, 0.1)
 
 
 @pytest.fixture
