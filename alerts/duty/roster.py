@@ -121,11 +121,6 @@ def _compile(pattern: str) -> Callable[[str], bool]:
     return lambda value: compiled.fullmatch(value) is not None
 
 
-def match_all(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
-    """Return whether labels meet every condition; true if there are none."""
-    return all(matcher.matches(labels) for matcher in matchers)
-
-
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
     """Parse matchers, with or without braces; a `MatcherError` gives the column from 1.
 
@@ -212,7 +207,7 @@ def _choose(
     path = (*above, route)
     matched = False
     for child in route.routes:
-        if not match_all(child.matchers, labels):
+        if not all(matcher.matches(labels) for matcher in child.matchers):
             continue
         matched = True
         yield from _choose(child, path, receiver, labels)

@@ -88,20 +88,18 @@ class StateRecorder:
         return msgspec.json.encode(self._recorded)
 
     def collect(self, now: float, lives: Lives, active: Active) -> list[Record]:
-        """Return the records that are due, covering the time since the last call."""
+        """Return records for each registered sensor if they are due; call this once a minute.
+
+        They cover the time since the last ones.
+        """
         elapsed = max(now - self._since, 0.0)
-        due: list[Record] = []
         for name, life in lives.items():
             if life.state is SensorState.ALIVE:
                 self._online_s[name] += elapsed
-        if now >= self._health_due or now < self._health_since:
-            self._health_due = (now // HEALTH_EVERY_S + 1) * HEALTH_EVERY_S
-            due += self.collect_health(now, lives, active)
         self._since = now
-        return due
-
-    def collect_health(self, now: float, lives: Lives, active: Active) -> list[Record]:
-        """Return records for each registered sensor, covering the time since the last ones."""
+        if self._health_since <= now < self._health_due:
+            return []
+        self._health_due = (now // HEALTH_EVERY_S + 1) * HEALTH_EVERY_S
         period = max(now - self._health_since, 0.0)
         counts, now_counted = self._recorded.counts, self.counts()
         self._recorded.counts = now_counted

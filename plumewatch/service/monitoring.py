@@ -24,11 +24,9 @@ from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-    from alerts.outbound.sensor_conditions import ActiveFaults
     from detection.alert_rules import ThresholdReport
-    from detection.liveness import SensorLife
     from plumewatch.service.alerting import Alerting
     from plumewatch.service.consumers import DetectionLoop, SeriesWriters
     from plumewatch.service.ingestion import Ingestion
@@ -121,7 +119,7 @@ class Monitoring(Pipeline):
 
     async def _run_maintenance(self) -> None:
         """Run once a minute, starting now, until cancelled."""
-        await self._add(self._recorder.collect_health)
+        await self._add_samples()
         while True:
             snapshot_offset = await self.save()
             await self.deletion.try_delete(snapshot_offset)
@@ -140,17 +138,12 @@ class Monitoring(Pipeline):
         registered = self._resources.registry.sensors
         self.health.lateness.sample(registered, self._ingestion.intake.reading_counts)
         await self._resources.run_until_stored("measurements", self.meters.refresh)
-        await self._add(self._recorder.collect)
+        await self._add_samples()
 
-    async def _add(
-        self,
-        sample: Callable[
-            [float, Mapping[str, SensorLife], Mapping[str, ActiveFaults]], list[Record]
-        ],
-    ) -> None:
+    async def _add_samples(self) -> None:
         base = self._resources
         active = await base.run_until_stored("measurements", load_active_faults, base.state)
-        records = sample(base.clock(), self._detection.get_liveness(), active)
+        records = self._recorder.collect(base.clock(), self._detection.get_liveness(), active)
         dropped = await base.run_until_stored(
             "measurements", _append, base.state, records, self._recorder.export()
         )

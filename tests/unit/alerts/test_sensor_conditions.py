@@ -102,7 +102,7 @@ def test_a_record_contains_since_when_and_what_changed():
     first = recorder()
 
     def fields(made, at, life):
-        record, *_ = made.collect_health(at, {"s1": life}, {})
+        record, *_ = made.collect(at, {"s1": life}, {})
         assert check_record(record) == record
         assert record.fields["room_choice"] == "Boys, floor 2, North | n2"
         names = ("condition", "condition_since", "changed", "condition_before", "room_name")
@@ -121,7 +121,7 @@ def test_the_health_of_an_hour_adds_up_over_a_restart():
     begins = NOW // 3600 * 3600  # the hour began 640 s before `NOW`
 
     def hour(made, at, lives):
-        of_hour = made.collect_health(at, lives, {})[1]
+        of_hour = made.collect(at, lives, {})[1]
         assert check_record(of_hour) == of_hour
         return of_hour.measurement, of_hour.time, of_hour.fields["period_s"]
 
@@ -132,5 +132,5 @@ def test_the_health_of_an_hour_adds_up_over_a_restart():
     assert hour(later, NOW + 100, {"s1": ALIVE}) == ("sensor_hour", begins, 700)
     assert hour(later, begins + 3600, {"s1": ALIVE})[2] == 700 + begins + 3600 - NOW - 100
     assert hour(later, begins + 3900, {"s1": ALIVE}) == ("sensor_hour", begins + 3600, 300)
-    assert len(later.collect_health(begins + 3000, {}, {})) == 1  # the clock is set back
+    assert len(later.collect(begins + 3000, {}, {})) == 1  # the clock is set back
     assert hour(later, begins + 3300, {"s1": ALIVE})[1:3] == (begins + 3600, 600)
