@@ -128,13 +128,6 @@ class Timetable:
             for p in b.periods
         ]
 
-    def find_lessons(self, start: datetime, end: datetime) -> Iterator[Span]:
-        """Yield periods that touch [start, end), day by day."""
-        for day in list_days_around(start, end, self.zone):
-            for _name, span in self.list_periods(day):
-                if span.start < end and span.end > start:
-                    yield span
-
 
 def list_days_around(start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[date]:
     """Yield the local dates in [start, end], and the day before for overnight spans."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.duty.roster import build_labels
+from alerts.duty.shifts import LessonHours
 from alerts.notify.notice_writer import find_quiet_end
 from alerts.policy import PAGED, Severity, grade
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     _Place = tuple[tuple[str, ...], str | None, str]
     """Receivers, zone and site, which decide together who is notified."""
+
+
+_EVERY_DAY: Final = frozenset(range(7))
 
 
 class Gap(NamedTuple):
@@ -107,7 +111,8 @@ def _list_lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[
     found = [
         (lesson, site)
         for site, timetable in roster.timetables.items()
-        for lesson in timetable.find_lessons(start, end)
+        for lesson in LessonHours(timetable, _EVERY_DAY).find_spans(start, end)
+        if lesson.start < end and lesson.end > start
     ]
     return sorted(found, key=lambda one: one[0].start)
 

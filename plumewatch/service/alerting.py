@@ -190,8 +190,7 @@ class Alerting:
         """Commit a decision; while alerts are decided in memory, retry until the disk is back."""
 
         def commit_now() -> T:
-            if self.memory.active:
-                self.memory.require_disk()
+            self.memory.require_disk()
             return work(*arguments)
 
         return await self._resources.run_until_stored("incidents", commit_now)
