@@ -376,10 +376,10 @@ def write_health(db: sqlite3.Connection, sensor: str, records: int, start: int) 
 
 _HEALTH = """
 INSERT INTO sensor_health (sensor, time, period_s, online, online_s, expected, received,
-    missing, duplicates, late, clock_faults, faulty, last_seen, faults, tamper, state)
+    missing, last_seen, faults, tamper, state)
 WITH RECURSIVE k (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM k WHERE i + 1 < ?2)
 SELECT ?1, (?3 + 300 * i) * 1000000000, 300.0, 1.0, 300.0, 60.0, 60.0 - (i % 50 = 0),
-    i % 50 = 0, 0.0, 0.0, 0.0, 0.0, ?3 + 300.0 * i, 0.0, 0.0, 'alive' FROM k
+    i % 50 = 0, ?3 + 300.0 * i, 0.0, 0.0, 'alive' FROM k
 """
 
 

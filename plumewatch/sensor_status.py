@@ -43,14 +43,7 @@ _MAX_SINCE: Final = 500_000
 _LATEST: Final = 20_000
 _BLIND_S: Final = 86_400.0
 """How long a working sensor can go without particle readings before this is reported."""
-_RECORDED: Final = {
-    "received": CountKind.READINGS,
-    "missing": CountKind.MISSING,
-    "duplicates": CountKind.DUPLICATE,
-    "late": CountKind.LATE,
-    "clock_faults": CountKind.CLOCK,
-    "faulty": CountKind.FAULT,
-}
+_RECORDED: Final = {"received": CountKind.READINGS, "missing": CountKind.MISSING}
 """Fields of the ``sensor_health`` records of the series."""
 
 

@@ -151,6 +151,5 @@ class StateRecorder:
         if before is not None and before[0] is not condition:
             fields["condition_before"] = before[0].value
         if sensor.room in self.room_names:
-            fields["room_name"] = self.room_names[sensor.room]
             fields["room_choice"] = f"{self.room_names[sensor.room]} | {sensor.room}"
         return fields

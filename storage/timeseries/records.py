@@ -134,10 +134,6 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = {
             "expected": "readings received plus readings missing, by its usual interval",
             "received": "readings received",
             "missing": "readings missing according to its sequence numbers",
-            "duplicates": "duplicate readings",
-            "late": "late readings",
-            "clock_faults": "readings with a wrong time",
-            "faulty": "readings that report a faulty quantity",
             "last_seen": "receipt of its last live reading, Unix seconds",
             "faults": "active events of kind `sensor_fault`",
             "tamper": "1 if an event of kind `tamper` is active",
@@ -153,7 +149,6 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = {
                 " `low_battery`, `drifting`"
             ),
             "condition_before": "condition in the previous record, if it has changed",
-            "room_name": "name of its room at that time",
             "room_choice": "name and id of its room, for menus: `name | id`",
         },
         kept=MINUTE,

@@ -58,7 +58,7 @@ _SIMULATED = 1_789_390_800.0  # 2026-09-14T13:00:00Z, a Monday
 _THINNED_S = 10.0
 _BATCH = 500
 _FROZEN = build_fact(Detail.FROZEN, quantity="pm25", amount=7.0, time=1800.0)
-_COUNTED = ("received", "missing", "duplicates", "late", "clock_faults", "faulty")
+_COUNTED = ("received", "missing")
 _LATE = (
     (_TAMPERED, EventKind.TAMPER, (build_fact(Detail.TAMPERED),), 5_400.0, 0.0),
     (SILENT, EventKind.SENSOR_FAULT, (_FROZEN,), 5_300.0, 0.0),
@@ -272,7 +272,7 @@ def _service(
             counts[reading.sensor]["received"] += 1
             last[reading.sensor] = reading.received
         for n, name in enumerate(counts):
-            counts[name].update(missing=k % 35 == n, late=k % 250 == n)
+            counts[name].update(missing=k % 35 == n)
         active = faults if now > end - 5_300 else {}
         found += recorder.collect(now, _lives(registry, last, now, start), active)
     return found

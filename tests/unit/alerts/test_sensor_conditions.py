@@ -105,16 +105,15 @@ def test_a_record_contains_since_when_and_what_changed():
         record, *_ = made.collect(at, {"s1": life}, {})
         assert check_record(record) == record
         assert record.fields["room_choice"] == "Boys, floor 2, North | n2"
-        names = ("condition", "condition_since", "changed", "condition_before", "room_name")
+        names = ("condition", "condition_since", "changed", "condition_before")
         return [record.fields.get(name) for name in names]
 
-    room = "Boys, floor 2, North"
-    assert fields(first, NOW, NEVER) == ["never_heard", NOW, 0.0, None, room]
-    assert fields(first, NOW + 300, NEVER) == ["never_heard", NOW, 0.0, None, room]
-    assert fields(first, NOW + 600, ALIVE) == ["ok", NOW + 600, 1.0, "never_heard", room]
+    assert fields(first, NOW, NEVER) == ["never_heard", NOW, 0.0, None]
+    assert fields(first, NOW + 300, NEVER) == ["never_heard", NOW, 0.0, None]
+    assert fields(first, NOW + 600, ALIVE) == ["ok", NOW + 600, 1.0, "never_heard"]
     later = recorder(first.export())  # after a restart
-    assert fields(later, NOW + 900, ALIVE) == ["ok", NOW + 600, 0.0, None, room]
-    assert fields(later, NOW + 1200, OFFLINE) == ["silent", NOW - 900, 1.0, "ok", room]
+    assert fields(later, NOW + 900, ALIVE) == ["ok", NOW + 600, 0.0, None]
+    assert fields(later, NOW + 1200, OFFLINE) == ["silent", NOW - 900, 1.0, "ok"]
 
 
 def test_the_health_of_an_hour_adds_up_over_a_restart():
