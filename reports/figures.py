@@ -87,7 +87,7 @@ OUTCOME: Final = (
     KeyFigure("nobody_responded", "Nobody responded", "nobody_responded", "share"),
     KeyFigure(
         "confirmed_rate",
-        "Confirmed, of alerts answered Confirmed or False alarm",
+        "Confirmed, of incidents answered Confirmed or False alarm",
         "confirmed_rate",
         "share",
     ),
