@@ -272,10 +272,7 @@ def _panel(
         merged.setdefault("unit", own["quantity"])
     wanted = {key: _fill_in(value, own) for key, value in merged.items() if value != "auto"}
     title, about, asked = wanted.pop(kind), wanted.pop("about"), _queries(kind, wanted)
-    steps = () if kind == "grid" else wanted.pop("steps", ())
     made = _KINDS[kind](title, about, *asked, **_arguments(settings, wanted))
-    if steps:
-        made["transformations"] = [*_steps(steps)]
     if len(quantities) > 1:
         style_quantities(made, quantities)
     return made

@@ -146,24 +146,40 @@ def override(matcher: str, name: str, **properties: Any) -> Json:
 
 def _panel(
     kind: str,
-    text: tuple[str, str, str],
+    title: str,
+    about: str,
     queries: Sequence[Json],
-    size: tuple[int, int],
-    defaults: Json,
     options: Json,
+    defaults: Json,
     overrides: Sequence[Json] = (),
+    *,
+    unit: str | None = "none",
+    decimals: int | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    empty: str = "no readings in this time",
+    steps: Sequence[Json] = (),
+    width: int = 8,
+    height: int = 8,
 ) -> Json:
-    """Return a panel; `text` is its title, its description, and its text when empty."""
-    title, about, empty = text
+    """Return a panel.
+
+    - `low`, `high`: limits of its axis.
+    - `empty`: text to show when there is no value.
+    - `steps`: transformations of the queries' results.
+    """
+    shared = {"unit": unit, "decimals": decimals, "min": low, "max": high, "noValue": empty}
+    defaults |= {key: value for key, value in shared.items() if value is not None}
     return {
         "type": kind,
         "title": title,
         "description": about,
         "datasource": DATA_SOURCE,
         "targets": [{**q, "refId": ref} for ref, q in zip(ascii_uppercase, queries, strict=False)],
-        "gridPos": {"w": size[0], "h": size[1]},
-        "fieldConfig": {"defaults": {"noValue": empty, **defaults}, "overrides": [*overrides]},
+        "gridPos": {"w": width, "h": height},
+        "fieldConfig": {"defaults": defaults, "overrides": [*overrides]},
         "options": options,
+        **({"transformations": [*steps]} if steps else {}),
     }
 
 
@@ -193,21 +209,16 @@ def make_chart(
     title: str,
     about: str,
     *queries: Json,
-    unit: str = "none",
-    decimals: int | None = None,
     bands: Bands | None = None,
     colors: Mapping[str, str] | None = None,
-    empty: str = "no readings in this time",
     as_bars: bool = False,
     stacked: bool = False,
     points: bool = False,
     least: str = "",
-    low: float | None = None,
-    high: float | None = None,
     logarithmic: bool = False,
     time_from: str = "",
     width: int = 12,
-    height: int = 8,
+    **shared: Any,
 ) -> Json:
     """Make a chart over time, of lines or, with `as_bars` or `stacked`, of bars.
 
@@ -215,6 +226,7 @@ def make_chart(
     - `colors`: colors of lines by name.
     - `least`: shortest interval, such as ``15m``.
     - `time_from`: the panel's own time range, such as ``30d``.
+    - `shared`: as for `_panel`.
     """
     is_by_place = any(query["alias"] in {"$tag_room", "$tag_sensor"} for query in queries)
     calcs = () if is_by_place and width > _NARROW else ("lastNotNull", "max")
@@ -224,7 +236,7 @@ def make_chart(
         "showPoints": "always" if points else "auto",
     }
     # Not every Grafana version has the colorblind-safe palette.
-    defaults: Json = {"unit": unit, "color": {"mode": "palette-classic"}, "custom": style}
+    defaults: Json = {"color": {"mode": "palette-classic"}, "custom": style}
     if bands:
         defaults["thresholds"] = _thresholds(bands, TRANSPARENT)
         style["thresholdsStyle"] = {"mode": "dashed"}
@@ -235,17 +247,11 @@ def make_chart(
         style |= {"fillOpacity": 60 if stacked else 80, "lineWidth": 1}
     if stacked:
         style["stacking"] = {"mode": "normal", "group": "A"}
-        decimals = 0  # stacked bars are counts
-    limits = {"min": low, "max": high, "decimals": decimals}
-    defaults |= {key: value for key, value in limits.items() if value is not None}
+        shared["decimals"] = 0  # stacked bars are counts
+    options = {"legend": _legend(*calcs), "tooltip": {"mode": "multi", "sort": "desc"}}
+    overrides = [override("byRegexp", ".*", noValue="-"), *_colored(colors or {})]  # in the legend
     made = _panel(
-        "timeseries",
-        (title, about, empty),
-        queries,
-        (width, height),
-        defaults,
-        {"legend": _legend(*calcs), "tooltip": {"mode": "multi", "sort": "desc"}},
-        [override("byRegexp", ".*", noValue="-"), *_colored(colors or {})],  # in the legend
+        "timeseries", title, about, queries, options, defaults, overrides, width=width, **shared
     )
     if is_by_place and least.endswith("m"):
         made["maxDataPoints"] = _MAX_POINTS
@@ -257,50 +263,34 @@ def make_number(
     title: str,
     about: str,
     *queries: Json,
-    unit: str = "none",
-    decimals: int | None = None,
     bands: Bands | None = None,
     of_row: str = "",
     empty: str = "0",
     width: int = 4,
+    **shared: Any,
 ) -> Json:
     """Make a panel of one large number, from column `of_row` if there are several."""
-    defaults = {
-        "unit": unit,
-        **({} if decimals is None else {"decimals": decimals}),
-        "thresholds": _thresholds(_behind_text(bands or []), TRANSPARENT),
-    }
+    defaults = {"thresholds": _thresholds(_behind_text(bands or []), TRANSPARENT)}
     options = {
         "colorMode": "background_solid" if bands else "none",
         "graphMode": "none",
         "reduceOptions": _reduce_options(fields=f"/^{of_row}$/" if of_row else ""),
         "textMode": "value",
     }
-    text = (title, about, empty)
-    return _panel("stat", text, queries, (width, 4), defaults, options)
+    shared |= {"empty": empty, "width": width, "height": 4}
+    return _panel("stat", title, about, queries, options, defaults, **shared)
 
 
 def make_bars(
     title: str,
     about: str,
     *queries: Json,
-    unit: str = "none",
-    decimals: int | None = None,
     bands: Bands | None = None,
-    empty: str = "no readings in this time",
-    high: float | None = None,
     values: bool = False,
-    width: int = 8,
-    height: int = 8,
+    **shared: Any,
 ) -> Json:
     """Make one bar per series of the result or, with `values`, per row."""
     colored_bands = [(at, BLUE if c == TRANSPARENT else c) for at, c in bands or ()]
-    limits = {"min": 0, "max": high, "decimals": decimals}
-    defaults = {
-        "unit": unit,
-        "thresholds": _thresholds(colored_bands, BLUE),
-        **{key: value for key, value in limits.items() if value is not None},
-    }
     options = {
         "displayMode": "basic",
         "legend": _legend(is_shown=False),
@@ -312,7 +302,8 @@ def make_bars(
         "sizing": "manual",
         "valueMode": "text",
     }
-    return _panel("bargauge", (title, about, empty), queries, (width, height), defaults, options)
+    defaults = {"thresholds": _thresholds(colored_bands, BLUE)}
+    return _panel("bargauge", title, about, queries, options, defaults, low=0, **shared)
 
 
 def make_grid(
@@ -321,10 +312,9 @@ def make_grid(
     *queries: Json,
     columns: Sequence[tuple[str, Json]],
     steps: Sequence[Json] = (),
-    empty: str = "nothing in this time",
     narrowest: int = 70,
     width: int = 24,
-    height: int = 8,
+    **shared: Any,
 ) -> Json:
     """Make a table of `columns` (made by `make_column`), in this order, after the transformations.
 
@@ -335,16 +325,6 @@ def make_grid(
     every = override("byRegexp", ".*", noValue="", mappings=[{"type": "value", "options": labels}])
     titles = {name: shown["matcher"]["options"] for name, shown in columns}
     defaults = {"custom": {"minWidth": narrowest}, "thresholds": _thresholds([], TRANSPARENT)}
-    made = _panel(
-        "table",
-        (title, about, empty),
-        queries,
-        (width, height),
-        defaults,
-        {},
-        [every, *(shown for _name, shown in columns if shown["properties"])],
-    )
-    made["transformations"] = [*steps]
     if not any(name.startswith("^") for name in titles):
         order = {
             "excludeByName": {},
@@ -352,8 +332,10 @@ def make_grid(
             "renameByName": {name: title for name, title in titles.items() if name != title},
         }
         only = {"include": {"names": [*titles]}}
-        made["transformations"] += [step("filterFieldsByName", only), step("organize", order)]
-    return made
+        steps = [*steps, step("filterFieldsByName", only), step("organize", order)]
+    overrides = [every, *(shown for _name, shown in columns if shown["properties"])]
+    shared |= {"unit": None, "steps": steps, "width": width}
+    return _panel("table", title, about, queries, {}, defaults, overrides, **shared)
 
 
 def make_column(
