@@ -39,7 +39,7 @@ LANGUAGES: Final[Mapping[str, str]] = MappingProxyType({ENGLISH: "English", "es"
 """Each language's own name, by its code in pages, settings and catalogs."""
 
 _current: Final = ContextVar("language", default=ENGLISH)
-_RANGE: Final = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([0-9.]{1,5})\s*)?")
+_RANGE: Final = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=(\d(?:\.\d*)?)\s*)?")
 _LONGEST_HEADER: Final = 500
 _ARTICLE: Final = re.compile(
     r"\b(a )?las (?=(?:<time\b[^>]*>)?(?:(1[: ])|(?:lun|mar|mié|jue|vie|sáb|dom)\b"
@@ -78,16 +78,9 @@ def choose_language(header: str) -> str:
     for part in header[:_LONGEST_HEADER].split(","):
         found = _RANGE.fullmatch(part)
         if found and found[1].lower() in LANGUAGES:
-            ranked.append((_parse_quality(found[2]), found[1].lower()))
+            ranked.append((float(found[2] or 1), found[1].lower()))
     best, code = max(ranked, key=lambda pair: pair[0], default=(0.0, ""))
     return code if best > 0 else ""
-
-
-def _parse_quality(text: str | None) -> float:
-    try:
-        return 1.0 if text is None else float(text)
-    except ValueError:
-        return 0.0
 
 
 def _(message: str, **values: object) -> str:
@@ -329,18 +322,8 @@ _WALL_TIME: Final = re.compile(
     r"\b(?:(\d{4}-\d\d-\d\d)[ T])?([01]\d:[0-5]\d|2[0-3]:[0-5]\d)(?::[0-5]\d)?\b"
 )
 _MONTHS: Final = (
-    "enero",
-    "febrero",
-    "marzo",
-    "abril",
-    "mayo",
-    "junio",
-    "julio",
-    "agosto",
-    "septiembre",
-    "octubre",
-    "noviembre",
-    "diciembre",
+    *("enero", "febrero", "marzo", "abril", "mayo", "junio"),
+    *("julio", "agosto", "septiembre", "octubre", "noviembre", "diciembre"),
 )
 _DAYS: Final = ("lun", "mar", "mié", "jue", "vie", "sáb", "dom")
 
