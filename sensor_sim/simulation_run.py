@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import csv
+from dataclasses import astuple, fields
+from typing import TYPE_CHECKING, TextIO
 
 from sensor_sim.simulate import simulate
+from sensor_sim.trace import Truth
 from sensor_sim.wire import Fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sensor_sim.schedule import Activity
     from sensor_sim.school import School
-    from sensor_sim.truth_stream import TruthStream
     from sensor_sim.wire import WireMessage
 
 
@@ -23,15 +25,27 @@ def generate_messages(
     start: float,
     duration_s: float,
     activity: Activity = "ordinary",
-    truth: TruthStream | None = None,
+    on_truth: Callable[[Truth], None] = lambda _: None,
 ) -> Iterator[WireMessage]:
-    """Yield the messages of a school's sensors; write the truth about each event to `truth`."""
+    """Yield the messages of a school's sensors; pass on the truth about each event at its end."""
     fleet = Fleet()
     for chunk in simulate(school, seed=seed, start=start, duration_s=duration_s, activity=activity):
         coming = sorted(chunk.truths, key=lambda event: event.end, reverse=True)
         for message in fleet.encode(chunk.traces):
-            while truth is not None and coming and coming[-1].end <= message.sent:
-                truth.add([coming.pop()])
+            while coming and coming[-1].end <= message.sent:
+                on_truth(coming.pop())
             yield message
-        if truth is not None:
-            truth.add(reversed(coming))
+        while coming:
+            on_truth(coming.pop())
+
+
+def start_truths(stream: TextIO) -> Callable[[Truth], None]:
+    """Write the header of a CSV file, and return a function that adds a row for a truth."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([field.name for field in fields(Truth)])
+
+    def add(truth: Truth) -> None:
+        writer.writerow(astuple(truth))
+        stream.flush()
+
+    return add

@@ -53,8 +53,7 @@ def simulate(
 
     from plumewatch.config.load import load
     from sensor_sim.publish import BrokerUnreachableError, Publisher, prefetch
-    from sensor_sim.simulation_run import generate_messages
-    from sensor_sim.truth_stream import TruthStream
+    from sensor_sim.simulation_run import generate_messages, start_truths
 
     host, _, port = publish.rpartition(":")
     if not host or not port.isdecimal():
@@ -68,7 +67,7 @@ def simulate(
         start=begin,
         duration_s=duration_s,
         activity=activity,
-        truth=TruthStream(sys.stdout.buffer) if truth else None,
+        on_truth=start_truths(sys.stdout) if truth else lambda _: None,
     )
     publisher = Publisher(host, int(port), factor)
     try:

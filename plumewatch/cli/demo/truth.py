@@ -43,7 +43,7 @@ class TruthScore:
         row = dict(zip(_COLUMNS, values, strict=True))
         if row["kind"] == "vape":
             self._ends[row["session"]] = float(row["end"])
-        if row["kind"] == "vape" and row["arrival"]:
+        if row["kind"] == "vape" and row["arrival"] != "nan":
             session = _Session(row["room"], float(row["start"]), float(row["end"]))
             self._sessions.setdefault(row["session"], session)
 

@@ -10,14 +10,16 @@ from dataclasses import astuple
 import pytest
 
 from plumewatch.cli.demo.truth import TruthScore
+from sensor_sim.simulation_run import start_truths
 from sensor_sim.trace import Truth
-from sensor_sim.truth_stream import TruthStream
 
 
 def lines(*truths):
-    stream = io.BytesIO()
-    TruthStream(stream).add(truths)
-    return stream.getvalue().decode().splitlines()
+    stream = io.StringIO()
+    add = start_truths(stream)
+    for truth in truths:
+        add(truth)
+    return stream.getvalue().splitlines()
 
 
 def session(name, room="n2-boys", start=1000.0, kind="vape", arrival=1005.0):
