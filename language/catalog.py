@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from babel.messages import extract as python
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
@@ -27,7 +28,7 @@ _HERE: Final = Path(__file__).parent
 _ROOT: Final = _HERE.parent
 PACKAGES: Final = ("language", "detection", "storage", "reports", "alerts", "plumewatch")
 _METHODS: Final = (
-    ("**.py", "python"),
+    ("**.py", "language.catalog:extract_python"),
     ("**/templates/**.html", "jinja2"),
     ("**/static/*.js", "javascript"),
 )
@@ -35,6 +36,7 @@ _KEYWORDS: Final = {
     "_": None,
     "gettext": None,
     "mark": None,
+    "mark_words": None,
     "mark_plural": (1, 2),
     "defer": None,
     "in_context": ((1, "c"), 2),
@@ -67,6 +69,17 @@ def collect() -> Catalog:
         for name, _line, message, _, context in found:
             template.add(message, None, [(f"{package}/{name}", 0)], context=context)
     return template
+
+
+def extract_python(
+    file: Any, keywords: Any, tags: Any, options: Any
+) -> Iterator[tuple[int, Any, Any, Any]]:
+    """Yield the messages of a Python file; `mark_words` marks several in one text."""
+    for line, function, message, comments in python.extract_python(file, keywords, tags, options):
+        words: list[Any] = [message]
+        if function == "mark_words":
+            words = str(message).split(", ")
+        yield from ((line, function, word, comments) for word in words)
 
 
 def find_faults(known: Catalog, template: Catalog) -> Iterator[str]:

@@ -134,6 +134,11 @@ def mark(message: str) -> str:
     return message
 
 
+def mark_words(words: str) -> list[str]:
+    """Mark each of some words, separated by commas, like `mark`."""
+    return words.split(", ")
+
+
 def mark_plural(one: str, many: str) -> tuple[str, str]:
     """Mark both forms of a text in a table, like `mark`."""
     return one, many

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from detection.events import KIND_NAMES
-from language.messages import ENGLISH, _, get_language, gettext, mark, write_hour
+from language.messages import ENGLISH, _, get_language, gettext, mark, mark_words, write_hour
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,41 +14,26 @@ if TYPE_CHECKING:
 FORMATS: Final = ("csv", "xlsx", "pdf", "parquet")
 
 NAMES: Final = frozenset(
-    (
-        *(mark("week"), mark("day"), mark("hour"), mark("room"), mark("cause"), mark("kind")),
-        *(mark("action"), mark("period"), mark("shift"), mark("sensor")),
-        *(mark("Monday"), mark("Tuesday"), mark("Wednesday"), mark("Thursday"), mark("Friday")),
-        *(mark("Saturday"), mark("Sunday"), mark("smoke"), mark("other")),
-        *(mark("school days"), mark("incidents")),
-        *(mark("confirmed"), mark("false alarms"), mark("nothing found"), mark("unknown")),
-        mark("not answered"),
-        *(mark("suppressed"), mark("nobody responded"), mark("notified"), mark("unacknowledged")),
-        *(mark("availability"), mark("completeness"), mark("online days")),
-        *(mark("between"), mark("spray"), mark("steam")),
-        *(mark("sanitizer"), mark("cleaning"), mark("dust"), mark("cooking"), mark("referral")),
-        *(mark("nurse"), mark("facilities"), mark("none"), mark("not recorded")),
-        *(mark("summary"), mark("response")),
-        *(mark("staff"), mark("analyst"), mark("admin"), mark("left"), mark("min:s")),
-        *(mark("1/day"), mark("all"), mark("severity"), mark("info"), mark("warning")),
-        *(mark("critical"), mark("no shift"), mark("building"), mark("weekday"), mark("1/week")),
-        *(mark("days"), mark("false alarm"), mark("needs responder")),
-        *(mark("responding"), mark("answered"), mark("responded"), mark("resolved")),
-        *(mark("test"), mark("fixed"), mark("battery"), mark("unplugged"), mark("network")),
-        *(mark("broken"), mark("moved"), mark("covered"), mark("bumped"), mark("maintenance")),
-        *(mark("settings"), mark("ventilation"), mark("outdoor air"), mark("device")),
-        *(mark("late"), mark("cooldown"), mark("silence"), mark("inhibited")),
-        *(mark("id"), mark("opened local"), mark("floor"), mark("state"), mark("outcome")),
-        *(mark("false cause"), mark("arrive"), mark("notices")),
-        *(mark("responder role"), mark("case number"), mark("suppressed by"), mark("by")),
-        *(mark("responded within 5 min"), mark("detect median"), mark("notify median")),
-        *(mark("arrive median"), mark("school closed")),
-        *(mark("resolve median"), mark("escalated")),
-        *(mark("false alarms per week"), mark("offline incidents"), mark("tamper incidents")),
-        *(mark("fault incidents"), mark("school"), mark("alerts")),
-        *(mark("alerts per 10"), mark("confirmed per 10"), mark("false alarms per 10")),
-        *(mark("sensors"), mark("sensors down"), mark("1/10 sensors"), mark("opened")),
+    mark_words(
+        "week, day, hour, room, cause, kind, action, period, shift, sensor, Monday, Tuesday, "
+        "Wednesday, Thursday, Friday, Saturday, Sunday, smoke, other, school days, incidents, "
+        "confirmed, false alarms, nothing found, unknown, not answered, suppressed, nobody "
+        "responded, notified, unacknowledged, availability, completeness, online days, "
+        "between, spray, steam, sanitizer, cleaning, dust, cooking, referral, nurse, "
+        "facilities, none, not recorded, summary, response, staff, analyst, admin, left, "
+        "min:s, 1/day, all, severity, info, warning, critical, no shift, building, weekday, "
+        "1/week, days, false alarm, needs responder, responding, answered, responded, "
+        "resolved, test, fixed, battery, unplugged, network, broken, moved, covered, bumped, "
+        "maintenance, settings, ventilation, outdoor air, device, late, cooldown, silence, "
+        "inhibited, id, opened local, floor, state, outcome, false cause, arrive, notices, "
+        "responder role, case number, suppressed by, by, responded within 5 min, detect "
+        "median, notify median, arrive median, school closed, resolve median, escalated, "
+        "false alarms per week, offline incidents, tamper incidents, fault incidents, school, "
+        "alerts, alerts per 10, confirmed per 10, false alarms per 10, sensors, sensors down, "
+        "1/10 sensors, opened"
     )
 )
+"""Columns, codes and units that `translate` translates."""
 LIMITS: Final = (
     mark("A sensor alert does not prove that anyone vaped, and does not identify anyone."),
     mark(

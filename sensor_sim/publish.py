@@ -86,7 +86,7 @@ class Publisher:
         except* aiomqtt.MqttError as errors:
             lost = errors  # an error raised here would be wrapped in a group
         if lost is not None:
-            raise self._build_error(_find_error(lost)) from lost
+            raise self._build_error(lost.exceptions[0]) from lost
 
     async def _connect(self, stack: AsyncExitStack) -> aiomqtt.Client:
         left = _TRIES
@@ -99,7 +99,7 @@ class Publisher:
                     raise self._build_error(error) from error
             await self.sleep(_RETRY_S)
 
-    def _build_error(self, error: aiomqtt.MqttError) -> BrokerUnreachableError:
+    def _build_error(self, error: BaseException) -> BrokerUnreachableError:
         return BrokerUnreachableError(
             f"the broker at {self.host}:{self.port} is not reachable: {_describe(error)}"
         )
@@ -132,14 +132,6 @@ class Publisher:
         self.published += 1
 
 
-def _find_error(group: BaseExceptionGroup[aiomqtt.MqttError]) -> aiomqtt.MqttError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, aiomqtt.MqttError)  # noqa: S101 - narrows for the type checker
-    return error
-
-
-def _describe(error: aiomqtt.MqttError) -> str:
+def _describe(error: BaseException) -> str:
     text = re.sub(r"^\[[^\]]*\]\s*", "", str(error)) or type(error).__name__
     return text[0].lower() + text[1:]
