@@ -113,22 +113,11 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
     incidents, found = facts.counted.incidents, facts.kpis.outcome
     if facts.names_sites:
         compared = compare_schools(facts)
-        yield _make_grid(
-            "schools",
-            _("Schools"),
-            "school",
-            _OF_SCHOOLS,
-            ((found.site.title, _list_figures(found)) for found in compared),
-            about=_("Alerts exclude sensor faults. Sensors down were offline the whole last day."),
-        )
+        about = _("Alerts exclude sensor faults. Sensors down were offline the whole last day.")
+        yield _compare("schools", _("Schools"), compared, about)
         if facts.before is not None:
-            yield _make_grid(
-                "schools_before",
-                _("Schools in the previous period"),
-                "school",
-                _OF_SCHOOLS,
-                ((s.site.title, _list_figures(s.before)) for s in compared if s.before),
-            )
+            before = [found.before for found in compared if found.before]
+            yield _compare("schools_before", _("Schools in the previous period"), before)
     yield _make_grid(
         "weeks",
         _("Incidents by week"),
@@ -181,9 +170,18 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
     )
 
 
-def _list_figures(found: SchoolFigures) -> tuple[float | None, ...]:
-    rest = found.within_5_min.value, found.down, found.sensors
-    return *found.counts, *rest, *map(found.scale_to_ten, found.counts)
+def _compare(key: str, title: str, schools: Iterable[SchoolFigures], about: str = "") -> Grid:
+    rows = [
+        (
+            found.site.title,
+            (
+                *(*found.counts, found.within_5_min.value, found.down, found.sensors),
+                *map(found.scale_to_ten, found.counts),
+            ),
+        )
+        for found in schools
+    ]
+    return _make_grid(key, title, "school", _OF_SCHOOLS, rows, about=about)
 
 
 def _list_counts(counts: Mapping[str, int]) -> Iterator[Row]:

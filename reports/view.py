@@ -88,16 +88,6 @@ _WIDTHS: Final = {"id": 1.2, "first_evidence_local": 1.1}
 """Width of letters in columns of digits, relative to others."""
 
 
-def translate_template_words() -> dict[str, Any]:
-    """Translate the fixed words of the templates."""
-    colors = {name: color_on_white(name) for name in ("ink", "fine", "edge", "brand", "ground")}
-    return {
-        "lang": get_language(),
-        "look": {**colors, "shades": SHADES},
-        "words": {"made": _("created"), "to": _("to"), "none": _("None.")},
-    }
-
-
 def view_summary(made: Summary) -> dict[str, Any]:
     """Return the content of a summary for the templates."""
     rows = {figure.key: describe_figure(figure) for figure in made.figures}
@@ -135,15 +125,13 @@ def view_summary(made: Summary) -> dict[str, Any]:
 
 
 def _view_figures(facts: Facts, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    columns = {"label": (_("figure"), 1.8), "value": (_("value"), 0.55)}
-    if name := name_period_before(facts.before):
-        columns["was"] = (_("in %(period)s", period=name), 0.7)
-    if name := name_period_before(facts.year_before):
-        columns["last_year"] = (_("in %(period)s", period=name), 0.7)
-    columns["rest"] = (_("basis"), 2.5)
+    columns = {"label": _("figure"), "value": _("value")}
+    for key, facts_then in (("was", facts.before), ("last_year", facts.year_before)):
+        if name := name_period_before(facts_then):
+            columns[key] = _("in %(period)s", period=name)
+    columns["rest"] = _("basis")
     return {
-        "figure_heads": [head for head, _width in columns.values()],
-        "figure_widths": [width for _view_head, width in columns.values()],
+        "figure_heads": [*columns.values()],
         "figures": [[row[key] for key in columns] for row in rows],
     }
 
@@ -188,6 +176,7 @@ def view_table(facts: Facts, name: str, frame: pl.DataFrame) -> dict[str, Any]:
 def _view_head(facts: Facts, name: str, title: str) -> dict[str, Any]:
     calendar = facts.calendar
     day = write_date(calendar.to_local(facts.end - 1e-3), "date")
+    colors = {name: color_on_white(name) for name in ("ink", "fine", "edge", "brand", "ground")}
     return {
         "schema": f"plumewatch.{name}/{VERSION}",
         "title": title,
@@ -195,7 +184,9 @@ def _view_head(facts: Facts, name: str, title: str) -> dict[str, Any]:
         "place": escape_reversibly(facts.place),
         "from": write_date(calendar.to_local(facts.start), "date"),
         "to": _("%(day)s, so far", day=day) if facts.end > facts.now else day,
-        **translate_template_words(),
+        "lang": get_language(),
+        "look": {**colors, "shades": SHADES},
+        "words": {"made": _("created"), "to": _("to"), "none": _("None.")},
         "period": capitalize(escape_reversibly(facts.period.title)) if facts.period else "",
         "made": write_date(calendar.to_local(facts.now), "date and time"),
         "zone": calendar.zone.key,
