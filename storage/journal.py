@@ -136,6 +136,16 @@ def get_last_offset(connection: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
+def get_span(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return the offsets of the oldest reading still kept and of the newest ever written.
+
+    If no reading is kept, the first one is the next offset.
+    """
+    last = get_last_offset(connection)
+    (first,) = connection.execute("SELECT min(offset) FROM journal").fetchone()
+    return (last + 1 if first is None else int(first)), last
+
+
 class Journal(DatabaseFile):
     """The journal in one SQLite file (``":memory:"`` for a temporary one).
 
@@ -247,12 +257,7 @@ class Journal(DatabaseFile):
 
     def get_first_offset(self) -> int:
         """Return the offset of the oldest reading still kept; if there is none, the next offset."""
-
-        def find(db: sqlite3.Connection) -> int:
-            row = db.execute("SELECT min(offset) FROM journal").fetchone()
-            return int(row[0]) if row[0] is not None else get_last_offset(db) + 1
-
-        return self.query(find)
+        return self.query(get_span)[0]
 
     def skip_to(self, offset: int) -> None:
         """Skip all offsets up to `offset`, unless they are used already.
@@ -446,9 +451,7 @@ class JournalReader:
     def get_span(self) -> tuple[int, int]:
         """Return the offsets of the oldest reading kept and of the newest ever written."""
         with translate_errors(self._path):
-            last = get_last_offset(self._connection)
-            (first,) = self._connection.execute("SELECT min(offset) FROM journal").fetchone()
-        return (last + 1 if first is None else int(first)), last
+            return get_span(self._connection)
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
         """Return up to `limit` entries after an offset and the new cursor, like `Journal.read`."""

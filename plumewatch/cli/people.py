@@ -16,9 +16,8 @@ from plumewatch.config.faults import list_known
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from alerts.policy import StaffMember
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.sections.staff import StaffConfig
 
@@ -143,10 +142,9 @@ def _ask_password(name: str) -> str:
     return password
 
 
-def _describe_unknown(person: str, staff: Iterable[StaffConfig | StaffMember]) -> UsageError:
-    members = [*staff]
-    names = {member.name: member.id for member in members}
-    known = list_known(person, [member.id for member in members], names)
+def _describe_unknown(person: str, staff: Sequence[StaffConfig]) -> UsageError:
+    names = {member.name: member.id for member in staff}
+    known = list_known(person, [member.id for member in staff], names)
     return UsageError(f"{person!r}: no staff member has this id; the ids are: {known}")
 
 
@@ -161,14 +159,10 @@ def staff_test(
     config: ConfigOption = CONFIG,
 ) -> int | None:
     """Send a test notice to each address of a person, or of everyone; exit 3 if one fails."""
-    from plumewatch.config.settings import build_alert_policy
-
     site = Site.load(config)
-    staff = build_alert_policy(site.config).staff
-    if person and person not in {member.id for member in staff}:
-        raise _describe_unknown(person, staff)
-    ok = send_test_notices(site.config, person)
-    return None if ok else UNREACHABLE
+    if person and person not in {member.id for member in site.config.staff}:
+        raise _describe_unknown(person, site.config.staff)
+    return None if send_test_notices(site.config, person) else UNREACHABLE
 
 
 def send_test_notices(config: PlumewatchConfig, person: str = "") -> bool:

@@ -47,15 +47,16 @@ _OF_PROVIDER: Final = ("client_id", "hosted_domain", "groups_claim", "group")
 def find_cross_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find faults between entries; Pydantic finds faults of a single key."""
     for faults_of in (
-        *(
-            _find_repeated_ids,
-            _find_site_faults,
-            _find_sensor_faults,
-            _find_mapping_faults,
-        ),
-        *(_find_decoder_faults, _find_source_faults, _find_poll_faults),
+        _find_repeated_ids,
+        _find_site_faults,
+        _find_sensor_faults,
+        _find_mapping_faults,
+        _find_decoder_faults,
+        _find_source_faults,
+        _find_poll_faults,
         _find_retention_faults,
-        *(find_sign_in_faults, find_duty_faults),
+        find_sign_in_faults,
+        find_duty_faults,
     ):
         yield from faults_of(draft)
 

@@ -249,13 +249,14 @@ def check_settings(config: PlumewatchConfig) -> None:
     """Read all secrets and certificates, and try the examples; `ConfigError` lists all faults."""
     faults: list[ConfigFault] = []
     for read in (
-        *(
-            read_broker_settings,
-            build_alert_policy,
-            read_ping_url,
-            build_identity_provider,
-        ),
-        *(read_gateways, compile_mappings, read_http_sources, read_influx_settings),
+        read_broker_settings,
+        build_alert_policy,
+        read_ping_url,
+        build_identity_provider,
+        read_gateways,
+        compile_mappings,
+        read_http_sources,
+        read_influx_settings,
         partial(read_secret, path="metrics.token"),
     ):
         try:
