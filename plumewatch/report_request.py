@@ -15,7 +15,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_school
 from plumewatch.errors import UsageError
 from plumewatch.parse_time import parse_time
-from plumewatch.service.data_folder import open_series, open_state
+from plumewatch.service.data_folder import change_state, open_series, open_state
 from reports.facts import gather
 from reports.files import ReportTooLongError, write_report
 from reports.read import read_recorded_from
@@ -23,7 +23,6 @@ from reports.school import KINDS, PeriodError, Place, PlaceError
 from reports.text import FORMATS, make_file_name
 from storage.audit import AuditKind, append, find_machine_user
 from storage.errors import StorageError
-from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -87,7 +86,7 @@ def make_report(
         "to": facts.end,
         "incidents": len(facts.incidents),
     }
-    with open_state(DataPaths(config.data_dir).state) as db, transaction(db) as tx:
+    with change_state(DataPaths(config.data_dir).state) as tx:
         append(tx, AuditKind.EXPORT, who or find_machine_user(), detail, now)
     with use_language(request.language or config.language):
         write_report(request.name, facts, path, request.kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import closing, contextmanager
+from contextlib import closing
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,13 +25,13 @@ from detection.quantities import FINE_PARTICLES
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_alert_policy
 from plumewatch.replay import build_replay_policy, replay
-from plumewatch.service.data_folder import open_state
+from plumewatch.service.data_folder import change_state
 from storage.reading import Reading
-from storage.sqlite import connect, transaction
+from storage.sqlite import connect
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from plumewatch.config.model import PlumewatchConfig
@@ -58,7 +58,7 @@ def evaluate(config: PlumewatchConfig, room: str, starts: Sequence[float], who: 
         "sensors": results,
     }
     engine = AlertEngine(config.build_registry(), build_alert_policy(config))
-    with _begin_transaction(config) as tx:
+    with change_state(DataPaths(config.data_dir).state) as tx:
         incidents = engine.answer_test(tx, room, (start, end + SETTLE_S), who)
         sensor_tests.add_result(tx, result)
         incident = incidents[0] if incidents else ""
@@ -96,12 +96,6 @@ def _find_usual(tx: sqlite3.Connection, config: PlumewatchConfig, room: str) -> 
     }
 
 
-@contextmanager
-def _begin_transaction(config: PlumewatchConfig) -> Iterator[sqlite3.Connection]:
-    with open_state(DataPaths(config.data_dir).state) as state, transaction(state) as tx:
-        yield tx
-
-
 def _read_readings(journal: Path, since: float, sensors: frozenset[str]) -> list[Reading]:
     decoder = msgspec.msgpack.Decoder(Reading)
     with closing(connect(journal, read_only=True)) as db:
@@ -120,7 +114,7 @@ def _evaluate(
     samples = [(r.time, r.values) for r in mine]
     scores = commissioning.score_steps(samples, timings)
     adjustment = commissioning.find_adjustment(scores, Model.load_shipped().level)
-    with _begin_transaction(config) as tx:
+    with change_state(DataPaths(config.data_dir).state) as tx:
         moved = get_adjustment(tx, sensor) if adjustment is None else adjustment
     replayed = replay(
         iter(mine),

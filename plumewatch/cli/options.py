@@ -127,11 +127,10 @@ class Site:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Change the state database in one transaction; create it if necessary."""
-        from plumewatch.service.data_folder import make_data_folder, open_state
-        from storage.sqlite import transaction
+        from plumewatch.service.data_folder import change_state, make_data_folder
 
         make_data_folder(self.paths.root)
-        with open_state(self.paths.state) as connection, transaction(connection) as tx:
+        with change_state(self.paths.state) as tx:
             yield tx
 
 

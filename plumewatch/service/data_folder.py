@@ -208,6 +208,13 @@ def open_state(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
+def change_state(path: Path) -> Iterator[sqlite3.Connection]:
+    """Change the state database in one transaction; raises like `open_state`."""
+    with open_state(path) as connection, transaction(connection) as tx:
+        yield tx
+
+
+@contextmanager
 def open_series(config: PlumewatchConfig) -> Iterator[Series]:
     """Open the time series for a command; raises `ConfigError` or `StorageError`."""
     make_data_folder(config.data_dir)
