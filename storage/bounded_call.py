@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class BoundedCallError(Exception):
-    """The call did not start, or did not end before the deadline."""
+    """The call did not start, did not end before the deadline, or was abandoned."""
 
 
 class BusyError(BoundedCallError):
@@ -31,10 +31,6 @@ class BusyError(BoundedCallError):
 
 class DeadlineExceededError(BoundedCallError):
     """The call did not end before its deadline."""
-
-
-class AbandonedError(BoundedCallError):
-    """The process is exiting and no longer waits for calls."""
 
 
 class BoundedThreads:
@@ -53,11 +49,11 @@ class BoundedThreads:
         return len(self._running) >= self._threads
 
     def abandon(self) -> None:
-        """Stop waiting for calls; all current and new calls raise `AbandonedError`."""
+        """Stop waiting for calls; all current and new calls raise `BoundedCallError`."""
         with self._lock:
             self._is_abandoned = True
             for future in self._running:
-                future.set_exception(AbandonedError("the service is ending"))
+                future.set_exception(BoundedCallError("the service is ending"))
             self._running.clear()
 
     def start(self, work: Callable[[], T]) -> Future[T]:
@@ -66,7 +62,7 @@ class BoundedThreads:
         future.set_running_or_notify_cancel()
         with self._lock:
             if self._is_abandoned:
-                raise AbandonedError("the service is ending")
+                raise BoundedCallError("the service is ending")
             if self.is_full:
                 raise BusyError(f"all {self._threads} threads are in use")
             self._running.add(future)

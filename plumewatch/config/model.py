@@ -141,10 +141,6 @@ class PlumewatchConfig(DutySections, BaseModel):
         }
         return frozenset(m.id for k, m in enumerate(self.staff) if k in listed or not m.email)
 
-    def index_roles(self) -> dict[str, str]:
-        """Return the role of each person, by id."""
-        return {member.id: member.role for member in self.staff}
-
     def list_closed_names(self) -> frozenset[str]:
         """Return the names under which sensors of closed schools publish, folded by `fold_id`."""
         former = self.build_registry().former

@@ -320,7 +320,7 @@ def build_school(config: PlumewatchConfig, site: str = "") -> School:
         SchoolTimes(terms, config.reports.school_year_month),
         timetable.holidays,
         list_lessons if timetable.bells else None,
-        config.index_roles(),
+        {person.id: person.role for person in config.staff},
         {kind.value: code for kind, code in config.reports.state_codes.items()},
         {one.name: build_school(config, one.id) for one in several},
         partial(_find_shifts, config),

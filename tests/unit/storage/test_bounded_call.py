@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from storage.bounded_call import AbandonedError, BoundedThreads, BusyError, DeadlineExceededError
+from storage.bounded_call import BoundedCallError, BoundedThreads, BusyError, DeadlineExceededError
 from tests.support.waiting import until
 
 
@@ -54,9 +54,9 @@ def test_calls_are_abandoned_at_once_and_later_ones_refused():
     threads, release = BoundedThreads("test", 2), threading.Event()
     under_way = threads.start(release.wait)
     threading.Timer(0.05, threads.abandon).start()
-    with pytest.raises(AbandonedError):
+    with pytest.raises(BoundedCallError):
         threads.call(release.wait, 3600.0)
-    assert isinstance(under_way.exception(0), AbandonedError)
-    with pytest.raises(AbandonedError):
+    assert isinstance(under_way.exception(0), BoundedCallError)
+    with pytest.raises(BoundedCallError):
         threads.start(release.wait)
     release.set()
