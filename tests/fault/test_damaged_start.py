@@ -28,6 +28,7 @@ from storage.audit import AuditKind
 from storage.reading import Reading
 from tests.support.in_process import one_room, running, state_database, store
 from tests.support.journals import gaps
+from tests.support.needs import needs_another_user
 from tests.support.plumes import readings_of_puff
 from tests.support.waiting import until
 
@@ -169,7 +170,7 @@ for home in sys.argv[1:]:
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+@needs_another_user
 @pytest.mark.parametrize(
     ("names", "modes"),
     [

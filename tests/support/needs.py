@@ -8,6 +8,7 @@ install what they need.
 import importlib.util
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,12 @@ _FIND = {
     "sensirion_gas_index_algorithm": importlib.util.find_spec,
     "sqlite3": lambda _: find_recovery_program(),
 }
+
+_HERE = Path(__file__)
+needs_another_user = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(folder.stat().st_mode & 0o001 for folder in _HERE.parents),
+    reason="another user is needed: run as root, in a folder that all users can read",
+)
 
 
 def need(*names: str) -> None:

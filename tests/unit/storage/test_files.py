@@ -13,6 +13,7 @@ import pytest
 from storage.files import FolderLock, atomic_write, make_private_folder
 from storage.sqlite import connect, transaction
 from tests.support.in_process import one_room, running
+from tests.support.needs import needs_another_user
 
 FLOCK = shutil.which("flock")
 
@@ -46,7 +47,7 @@ def test_a_folder_of_others_files_keeps_its_mode(tmp_path):
     assert stat.S_IMODE(shared.stat().st_mode) == 0o755
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+@needs_another_user
 @pytest.mark.parametrize("held", [True, False])
 def test_another_user_cannot_take_the_lock(held):
     with tempfile.TemporaryDirectory() as folder:
