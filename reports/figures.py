@@ -85,12 +85,7 @@ OUTCOME: Final = (
     KeyFigure("not_answered", "Not answered", "unknown"),
     KeyFigure("suppressed", "Suppressed", "suppressed"),
     KeyFigure("nobody_responded", "Nobody responded", "nobody_responded", "share"),
-    KeyFigure(
-        "confirmed_rate",
-        "Confirmed, of incidents answered Confirmed or False alarm",
-        "confirmed_rate",
-        "share",
-    ),
+    KeyFigure("confirmed_rate", "Confirmed vs. false alarms", "confirmed_rate", "share"),
     KeyFigure("feedback_rate", "Answered by staff, out of all", "feedback_rate", "share"),
     KeyFigure(
         "false_alarms_per_sensor_week",
