@@ -56,7 +56,7 @@ class AccountPages(SignInGroup):
         if await self._context.read(second_factor.find_enrollment, member.id) is not None:
             return self._go_back()
         secret = second_factor.make_secret()
-        return await self._ask_for_code(member, member.id, "/account#second-factor", secret)
+        return await self._ask_for_code(member, "/account#second-factor", secret)
 
     @serves("/account/second-factor/remove", Access.STAFF, methods=("POST",))
     async def _remove(self, request: Request) -> Response:
@@ -87,9 +87,9 @@ class AccountPages(SignInGroup):
         if self._limit.take(find_client(request), [session.person], now) > 0:
             fault = _("Too many failed attempts. Wait a few minutes.")
             return await self._account(request, fault, 429)
-        own = [member for member in self._context.policy.staff if member.id == session.person]
-        member = await self._check_password(own, get_text(request.state.form, "old"))
-        if member is None:
+        member = self._context.policy.find_member(session.person)
+        is_right = await self._check_password(member, get_text(request.state.form, "old"))
+        if member is None or not is_right:
             return await self._account(request, _("The current password is wrong."), 403)
         self._limit.record_success(find_client(request), session.person)
         return member

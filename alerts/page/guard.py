@@ -81,14 +81,12 @@ class PendingSignIn:
     """A person who entered their password and still has to enter a code."""
 
     member: StaffMember
-    account: str
     after: str
     expires_at: float
     secret: str
     """Secret of the authenticator app to set up; empty if the person already has one."""
     given: str | None
     """Hash of the person's password; if it changes or is removed, the sign-in ends."""
-    attempts: int = 0
 
 
 def name_cookie(*, secure: bool, what: str = "session") -> str:

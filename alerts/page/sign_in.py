@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import secrets
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode
@@ -34,7 +33,7 @@ from storage.audit import AuditKind
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from starlette.requests import Request
 
@@ -48,9 +47,6 @@ _MAX_WAITING: Final = 8
 """Maximum password checks that wait; each takes 0.1 s in the single thread."""
 _CODE_S: Final = 300.0
 """Time to enter the code after the password, in seconds."""
-_MAX_CODES: Final = 5
-_MAX_NAMESAKES: Final = 4
-"""Maximum people whose passwords are tried for a name; others sign in with their id."""
 _LONGEST_PATH: Final = 1500
 _LONGEST_TOKEN: Final = 64
 _MAX_PENDING: Final = 1000
@@ -83,37 +79,18 @@ class SignInGroup(PageGroup):
         now = self._now()
         audit.append(tx, kind, actor, {"address": find_client(request), **detail}, now)
 
-    async def _check_password(
-        self, people: Sequence[StaffMember], password: str
-    ) -> StaffMember | None:
-        """Return the person among `people` who has this password, or None.
+    async def _check_password(self, member: StaffMember | None, password: str) -> bool:
+        """Return whether a person has this password; for nobody, this takes the same time."""
+        kept = await self._context.read(load_hash, member.id) if member else None
+        return await self._hash(lambda: self._context.access.hasher.verify(kept, password))
 
-        It takes the same time for everybody, whether or not they share their name.
-        """
-        kept = [await self._context.read(load_hash, member.id) for member in people]
-        verify = self._context.access.hasher.verify
-        idle = max(map(len, self._list_by_name().values()), default=1) - len(people)
-        tried = [*kept, *[None] * idle]
-        fits = await self._hash(lambda: [verify(one, password) for one in tried])
-        right = [member for member, is_right in zip(people, fits, strict=False) if is_right]
-        return right[0] if len(right) == 1 else None
-
-    def _list_by_name(self) -> dict[str, list[StaffMember]]:
-        """Return people by id, and by name if they can use a password, with a few people per key.
-
-        The person with the id comes first, then people with access to all schools. So nobody can
-        lock an administrator out by adding people with the same name.
-        """
-        policy, rules = self._context.policy, self._context.access.sign_in
-        found: dict[str, list[StaffMember]] = defaultdict(list)
-        for member in policy.staff:
-            name = member.name if rules.may_use_password(member.id) else member.id
-            for key in {member.id.casefold(), name.casefold()}:
-                found[key].append(member)
-        for key, people in found.items():
-            people.sort(key=lambda m: (m.id.casefold() != key, policy.find_sites(m.id) is not None))
-            del people[_MAX_NAMESAKES:]
-        return found
+    def _find_account(self, account: str) -> StaffMember | None:
+        """Return the person with this id, or else the only one with this name and a password."""
+        staff, key = self._context.policy.staff, account.casefold()
+        may_use_password = self._context.access.sign_in.may_use_password
+        named = [m for m in staff if m.name.casefold() == key and may_use_password(m.id)]
+        found = [m for m in staff if m.id.casefold() == key] or named
+        return found[0] if len(found) == 1 else None
 
     async def _hash(self, work: Callable[[], _T]) -> _T:
         """Run in the single password thread, to limit memory when many people sign in at once."""
@@ -211,15 +188,13 @@ class SignInGroup(PageGroup):
             provider="" if provider is None else provider.settings.label,
         )
 
-    async def _ask_for_code(
-        self, member: StaffMember, account: str, after: str, secret: str
-    ) -> Response:
+    async def _ask_for_code(self, member: StaffMember, after: str, secret: str) -> Response:
         """Ask for a code after the password; `secret` is for setting up an app, or empty."""
         given = await self._context.read(load_hash, member.id)
         if len(self._pending) >= _MAX_PENDING:
             del self._pending[next(iter(self._pending))]
         key, until = secrets.token_urlsafe(32), self._now() + _CODE_S
-        self._pending[key] = PendingSignIn(member, account, after, until, secret, given)
+        self._pending[key] = PendingSignIn(member, after, until, secret, given)
         response = RedirectResponse("/sign-in/code", 303)
         response.set_cookie(self._name_cookie("code"), key, max_age=int(_CODE_S), **self._flags)
         return response
@@ -254,29 +229,26 @@ class SignInPages(SignInGroup):
         form = await read_form(request)
         after = keep_inside(get_text(form, "after"))
         account = " ".join(get_text(form, "account").split())[:80]
-        people = self._list_by_name().get(account.casefold(), [])
-        actor = people[0].id if len(people) == 1 else "unknown"  # the text may be a password
-        if self._is_one_click(request):
-            member = self._context.policy.find_member(account)
-        else:
-            counted = [member.id for member in people] or [account]
-            wait = self._limit.take(find_client(request), counted, self._now())
-            if wait > 0:
-                return await self._refuse_too_many(request, after, account, wait, actor)
-            member = await self._check_password(people, get_text(form, "password"))
-        if member is None:
-            has_password = [await self._context.read(load_hash, one.id) for one in people]
-            reason = Refusal.WRONG_PASSWORD if any(has_password) else Refusal.NO_PASSWORD
-            reason = reason if people else Refusal.UNKNOWN_ACCOUNT
-            fault = _("Wrong name or password.")
-            return await self._refuse(request, actor, reason, after, fault, account)
-        response = RedirectResponse(after, 303)
-        if self._is_one_click(request):
+        member, response = self._find_account(account), RedirectResponse(after, 303)
+        if member is not None and self._is_one_click(request):
             return await self._start(request, member, response)
-        return await self._continue_after_password(request, member, account, response)
+        actor = member.id if member else "unknown"  # the text may be a password
+        counted = member.id if member else account
+        wait = self._limit.take(find_client(request), [counted], self._now())
+        if wait > 0:
+            return await self._refuse_too_many(request, after, account, wait, actor)
+        is_right = await self._check_password(member, get_text(form, "password"))
+        if member is not None and is_right:
+            return await self._continue_after_password(request, member, response)
+        reason = Refusal.UNKNOWN_ACCOUNT
+        if member is not None:
+            has_password = await self._context.read(load_hash, member.id) is not None
+            reason = Refusal.WRONG_PASSWORD if has_password else Refusal.NO_PASSWORD
+        fault = _("Wrong name or password.")
+        return await self._refuse(request, actor, reason, after, fault, account)
 
     async def _continue_after_password(
-        self, request: Request, member: StaffMember, account: str, response: RedirectResponse
+        self, request: Request, member: StaffMember, response: RedirectResponse
     ) -> Response:
         rules, after = self._context.access.sign_in, response.headers["location"]
         if not rules.may_use_password(member.id):
@@ -289,7 +261,7 @@ class SignInPages(SignInGroup):
             self._limit.record_success(find_client(request), member.id)
             return await self._start(request, member, response)
         secret = "" if has_factor else second_factor.make_secret()
-        return await self._ask_for_code(member, account, after, secret)
+        return await self._ask_for_code(member, after, secret)
 
     @serves("/sign-in/code", Access.PUBLIC, methods=("GET", "POST"))
     async def _code(self, request: Request) -> Response:
@@ -315,11 +287,6 @@ class SignInPages(SignInGroup):
         )
         if isinstance(by, Refusal):
             _LOG.warning("a sign-in from %s was refused: %s", find_client(request), by)
-            pending.attempts += 1
-            if pending.attempts >= _MAX_CODES:
-                self._pending.pop(key, None)
-                fault = _("Too many wrong codes. Sign in again.")
-                return self._render_form(request, pending.after, pending.account, fault, 403)
             fault = _("This code isn't valid. Check the time on your phone.")
             if by is Refusal.USED_CODE:
                 fault = _("This code was used already. Wait for the next one.")
@@ -369,7 +336,7 @@ class SignInPages(SignInGroup):
             fault = _("This link was used already, or has expired. Ask for a new one.")
             return await self._refuse(request, member.id, Refusal.NO_INVITE, "/", fault)
         response = RedirectResponse(f"/people/{quote(member.id, safe='')}", 303)
-        return await self._continue_after_password(request, member, member.name, response)
+        return await self._continue_after_password(request, member, response)
 
     async def _is_current(self, pending: PendingSignIn) -> bool:
         kept = await self._context.read(load_hash, pending.member.id)
