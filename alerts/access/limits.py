@@ -107,8 +107,6 @@ class Limits:
     token_reads: RateLimit = field(default_factory=partial(RateLimit, Bound(1200, 60.0)))
     """Enough for several viewers of dashboards that run thirty queries every ten seconds."""
     token_writes: RateLimit = field(default_factory=partial(RateLimit, _VIEWS))
-    duty: RateLimit = field(default_factory=partial(RateLimit, Bound(30, 60.0)))
-    """Views of shifts, by person; they are computed from all rooms and shifts."""
     tests: RateLimit = field(default_factory=partial(RateLimit, Bound(3, 60.0)))
     """Test notices, by sender."""
     changes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))

@@ -120,8 +120,7 @@ class AccountPages(SignInGroup):
         person, code = request.state.session.person, get_text(request.state.form, "language")
         if code not in {"", *LANGUAGES}:
             raise HTTPException(400, _("Choose a language from the list."))
-        await self._context.write(lambda tx: own_channels.choose_language(tx, person, code))
-        await self._context.run_in_thread(self._context.settings.notices.read_channels)
+        await self._context.write_people(lambda tx: own_channels.choose_language(tx, person, code))
         return RedirectResponse("/account", 303)
 
     @serves("/account", Access.STAFF)
@@ -134,7 +133,7 @@ class AccountPages(SignInGroup):
                 own_channels.load_languages(db),
             )
         )
-        return self._context.render(
+        return await self._context.render(
             request,
             "account.html",
             status,

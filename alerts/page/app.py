@@ -169,14 +169,14 @@ class _Errors:
                 404: _("This page doesn't exist."),
                 405: _("This address accepts only form submissions."),
             }.get(status, detail)
-        response = self._context.render(request, "error.html", status, detail=detail)
+        response = await self._context.render(request, "error.html", status, detail=detail)
         response.headers.update(headers or {})
         return response
 
     async def on_fault(self, request: Request, _error: Exception) -> Response:
         detail = _("Something went wrong. See the service's log for details.")
         found = _write_json(request, HTTPException(500, detail))
-        return found or self._context.render(request, "error.html", 500, detail=detail)
+        return found or await self._context.render(request, "error.html", 500, detail=detail)
 
     async def on_storage_error(self, request: Request, error: Exception) -> Response:
         _LOG.warning("page %s: %s", request.url.path, error or type(error).__name__)
@@ -185,7 +185,7 @@ class _Errors:
         if _is_answer(request):
             detail = _("Your response could not be stored. Try again in a moment.")
         found = _write_json(request, HTTPException(503, detail, {"Retry-After": "5"}))
-        return found or self._context.render(request, "error.html", 503, detail=detail)
+        return found or await self._context.render(request, "error.html", 503, detail=detail)
 
 
 def _write_json(request: Request, error: HTTPException) -> Response | None:

@@ -144,6 +144,13 @@ def send_to_sign_in(request: Request) -> NoReturn:
     raise HTTPException(303, headers={"Location": where})
 
 
+def require_found(found: _T | None, words: str) -> _T:
+    """Return what was found; raise 404 with a sentence if it is None."""
+    if found is None:
+        raise HTTPException(404, words)
+    return found
+
+
 def refuse_for_now(wait_s: float, detail: str) -> HTTPException:
     """Build a 429 error that gives the time to wait."""
     return HTTPException(429, detail, {"Retry-After": str(math.ceil(wait_s))})

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse
 
 from alerts.access import api_tokens, second_factor, sessions
 from alerts.access.api_tokens import Scope
+from alerts.access.own_channels import load_channels
 from alerts.access.roles import Right, list_roles_with
 from alerts.access.sign_in_rules import fold_address
 from alerts.errors import UnknownIncidentError
@@ -32,6 +33,7 @@ from alerts.page.guard import (
     name_cookie,
     read_form,
     refuse_for_now,
+    require_found,
     require_same_origin,
     send_to_sign_in,
 )
@@ -45,15 +47,16 @@ from storage.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from starlette import types
     from starlette.requests import Request
     from starlette.responses import Response
 
     from alerts.access.api_tokens import ApiToken
+    from alerts.access.own_channels import OwnChannel
     from alerts.access.sessions import Started
     from alerts.incidents.incident import Incident
     from alerts.page.settings import StaffPageSettings
     from alerts.policy import StaffMember
+    from storage.rate_limit import RateLimit
     from storage.registry import Room, Sensor
     from storage.timeseries import LatestReading
 
@@ -128,15 +131,17 @@ class PageContext(Visibility):
             return False
         return await self.read(second_factor.find_enrollment, member.id) is None
 
-    def count_change(self, person: str, now: float, *, is_admin: bool = False) -> None:
-        """Count a change of settings by a person; raise 429 if there are too many.
-
-        The number is limited because each change restarts the service.
-        """
-        limits = self.access.limits
-        wait = (limits.saves if is_admin else limits.changes).take(person, now)
+    def count(self, limit: RateLimit, key: str, words: str) -> None:
+        """Count a request; raise 429 with a sentence if there are too many."""
+        wait = limit.take(key, self.settings.clock())
         if wait > 0:
-            raise refuse_for_now(wait, _("Wait a minute before the next change."))
+            raise refuse_for_now(wait, words)
+
+    def count_change(self, request: Request) -> None:
+        """Count a change of settings; raise 429 if too many, because each restarts the service."""
+        session, limits = request.state.session, self.access.limits
+        limit = limits.saves if session.may(Right.SETTINGS) else limits.changes
+        self.count(limit, session.person, _("Wait a minute before the next change."))
 
     def choose_request_language(self, request: Request, own: str = "") -> None:
         """Set the language to the requested one, or else the person's, browser's or school's."""
@@ -272,6 +277,17 @@ class PageContext(Visibility):
         self.settings.changes.notify()
         return done
 
+    async def write_people(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Change people or their channels, as `write` does, and read them again."""
+        done = await self.write(work)
+        await self.run_in_thread(self.settings.notices.read_channels)
+        return done
+
+    async def load_own_channels(self, person: str) -> list[OwnChannel]:
+        """Return the channels that a person set up on the page."""
+        found = await self.read(load_channels, self.settings.notices.gateways)
+        return found.get(person, [])
+
     def record(
         self, tx: sqlite3.Connection, request: Request, kind: AuditKind, what: str, **more: str
     ) -> None:
@@ -291,8 +307,7 @@ class PageContext(Visibility):
         """Return one incident with its place names; raise 404 if missing or not visible."""
         await self.require_incident(incident_id)
         found = await self.read(queries.load_incident, incident_id)
-        if found is None:
-            raise HTTPException(404, _("This incident doesn't exist."))
+        found = require_found(found, _("This incident doesn't exist."))
         named = self.add_place_names([found])[0]
         self.times.use(named["zone"])
         return named
@@ -314,25 +329,22 @@ class PageContext(Visibility):
 
     def find_room(self, request: Request) -> Room:
         """Return the room in the request's path; raise 404 if it is not registered."""
-        room = self.registry.rooms.get(request.path_params["id"])
-        if room is None:
-            raise HTTPException(404, _("This room doesn't exist."))
+        found = self.registry.rooms.get(request.path_params["id"])
+        room = require_found(found, _("This room doesn't exist."))
         self.times.use(room.zone)
         return room
 
     def find_sensor(self, request: Request) -> Sensor:
         """Return the sensor in the request's path; raise 404 if it is not registered."""
-        sensor = self.registry.sensors.get(request.path_params["id"])
-        if sensor is None:
-            raise HTTPException(404, _("This sensor doesn't exist."))
-        return sensor
+        found = self.registry.sensors.get(request.path_params["id"])
+        return require_found(found, _("This sensor doesn't exist."))
 
     def read_free_text(self, form: Mapping[str, Any], name: str) -> tuple[str, str]:
         """Return a field's cleaned free text, and why it is refused (empty if accepted)."""
         text = clean_text(get_text(form, name))
         return text, find_fault(text[:_MAX_FREE_TEXT])
 
-    def render(
+    async def render(
         self,
         request: Request,
         template: str,
@@ -342,7 +354,7 @@ class PageContext(Visibility):
         done: str = "",
         **content: Any,
     ) -> Response:
-        """Render a template with the request's session, if any.
+        """Render a template, in a thread, with the request's session, if any.
 
         `errors` and `done` are sentences shown above the content.
         """
@@ -353,27 +365,12 @@ class PageContext(Visibility):
             request.state, "schools", ((), None, False)
         )
         fill = partial(copy_context().run, self.fill, template, content)
-        return _FilledInThread(fill, self.threads, status_code)
+        html = await asyncio.get_running_loop().run_in_executor(self.threads, fill)
+        return HTMLResponse(html, status_code)
 
     def fill(self, template: str, content: Mapping[str, Any]) -> str:
         """Return the HTML of a template, which a script can show; blocks."""
         return agree(self._templates.get_template(template).render(content))
-
-
-class _FilledInThread(HTMLResponse):
-    """A page rendered in a thread, because rendering thousands of rooms takes a while."""
-
-    def __init__(
-        self, fill: Callable[[], str], threads: ThreadPoolExecutor, status_code: int
-    ) -> None:
-        super().__init__(status_code=status_code)
-        self._fill, self._threads = fill, threads
-
-    async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
-        loop = asyncio.get_running_loop()
-        self.body = self.render(await loop.run_in_executor(self._threads, self._fill))
-        self.headers["content-length"] = str(len(self.body))
-        await super().__call__(scope, receive, send)
 
 
 def explain_role(right: Right) -> str:

@@ -61,7 +61,7 @@ class ProviderPages(SignInGroup):
         try:
             address = await provider.build_sign_in_address(**begun, silent=silent)
         except ProviderError as error:
-            return self._render_form(request, after, error=str(error.message), status=503)
+            return await self._render_form(request, after, error=str(error.message), status=503)
         kept = json.dumps({**begun, "after": after, "silent": silent})
         response = RedirectResponse(address, 303)
         response.set_cookie(
@@ -80,7 +80,7 @@ class ProviderPages(SignInGroup):
         state = asked.get("state", "").encode()
         if not begun or not hmac.compare_digest(begun["state"].encode(), state):
             fault = _("This sign-in did not begin in this browser, or took too long. Try again.")
-            response = self._render_form(request, "/", error=fault, status=403)
+            response = await self._render_form(request, "/", error=fault, status=403)
         elif "code" not in asked:
             response = await self._refuse_denied(request, after, silent=bool(begun.get("silent")))
         else:
@@ -93,7 +93,7 @@ class ProviderPages(SignInGroup):
             fault = _("The sign-in was canceled, or the provider refused this account.")
             if self._is_recorded():
                 await self._record(request, "unknown", Refusal.CANCELED)
-            return self._render_form(request, after, error=fault, status=403)
+            return await self._render_form(request, after, error=fault, status=403)
         response = RedirectResponse(f"/sign-in?{urlencode({'next': after})}", 303)
         response.delete_cookie(self._name_cookie("provider"), **self._redirect_flags)
         return response
@@ -113,11 +113,11 @@ class ProviderPages(SignInGroup):
         except NotAuthenticatedError as error:
             reason, words = Refusal.NOT_AUTHENTICATED, str(error.message)
             if not self._is_recorded():
-                return self._render_form(request, after, error=words, status=403)
+                return await self._render_form(request, after, error=words, status=403)
             why = error.message.pattern % {**error.message.values, "email": "..."}
             return await self._refuse(request, "unknown", reason, after, words, why=why)
         except ProviderError as error:
-            return self._render_form(request, after, error=str(error.message), status=503)
+            return await self._render_form(request, after, error=str(error.message), status=503)
         email, staff = fold_address(found.email), self._context.policy.staff
         member = next((m for m in staff if m.email and fold_address(m.email) == email), None)
         account = ProviderAccount(
@@ -136,7 +136,7 @@ class ProviderPages(SignInGroup):
             actor = member.id if member else "unknown"
             return await self._refuse(request, actor, reason, after, words)
         rules, lasts_s = self._context.access.sign_in, found.expires_at - self._now()
-        response = self._context.render(request, "signed_in.html", after=after)
+        response = await self._context.render(request, "signed_in.html", after=after)
         response.set_cookie(
             self._name_cookie("provider"), "1", max_age=_REMEMBERED_S, **self._redirect_flags
         )
@@ -173,8 +173,7 @@ class ProviderPages(SignInGroup):
             if joins:
                 directory.save_person(tx, DirectoryPerson(email, name, groups, now))
 
-        await context.write(keep)
-        await context.run_in_thread(context.settings.notices.read_channels)
+        await context.write_people(keep)
         return context.policy.find_member(email)
 
     async def _update_account(

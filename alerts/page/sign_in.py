@@ -148,7 +148,7 @@ class SignInGroup(PageGroup):
             "Too many failed attempts. Wait %(n)d minutes.",
             math.ceil(wait / 60),
         )
-        response = self._render_form(request, after, account, error, 429)
+        response = await self._render_form(request, after, account, error, 429)
         response.headers["Retry-After"] = str(math.ceil(wait))
         return response
 
@@ -164,7 +164,7 @@ class SignInGroup(PageGroup):
     ) -> Response:
         """Record a refused sign-in; the page shows `error`, which can be less specific."""
         await self._record(request, actor, reason, **detail)
-        return self._render_form(request, after, account, error, 403)
+        return await self._render_form(request, after, account, error, 403)
 
     async def _record(self, request: Request, actor: str, reason: Refusal, **detail: str) -> None:
         kind = AuditKind.SIGN_IN_REFUSED
@@ -173,11 +173,11 @@ class SignInGroup(PageGroup):
             lambda tx: self._audit(tx, kind, actor, request, reason=reason, **detail)
         )
 
-    def _render_form(
+    async def _render_form(
         self, request: Request, after: str, account: str = "", error: str = "", status: int = 200
     ) -> Response:
         staff, provider = self._context.policy.staff, self._context.access.provider
-        return self._context.render(
+        return await self._context.render(
             request,
             "sign_in.html",
             status,
@@ -199,7 +199,7 @@ class SignInGroup(PageGroup):
         response.set_cookie(self._name_cookie("code"), key, max_age=int(_CODE_S), **self._flags)
         return response
 
-    def _render_code_form(
+    async def _render_code_form(
         self, request: Request, secret: str, person: str, error: str = ""
     ) -> Response:
         """Ask for a code; show a new secret as text and as a QR code."""
@@ -210,7 +210,7 @@ class SignInGroup(PageGroup):
             )
             shown |= {"address": address, "picture": draw_code(address)}
         status = 403 if error else 200
-        return self._context.render(request, "code.html", status, errors=[error], **shown)
+        return await self._context.render(request, "code.html", status, errors=[error], **shown)
 
 
 class SignInPages(SignInGroup):
@@ -224,7 +224,7 @@ class SignInPages(SignInGroup):
             if session is None and self._asks_provider(request):
                 query = urlencode({"next": after, "silent": "1"})
                 return RedirectResponse(f"/sign-in/provider?{query}", 303)
-            return self._render_form(request, after)
+            return await self._render_form(request, after)
         require_same_origin(request)
         form = await read_form(request)
         after = keep_inside(get_text(form, "after"))
@@ -274,7 +274,7 @@ class SignInPages(SignInGroup):
         self._context.choose_request_language(request, pending.member.language)
         asked = pending.secret, pending.member.id
         if request.method == "GET":
-            return self._render_code_form(request, *asked)
+            return await self._render_code_form(request, *asked)
         require_same_origin(request)
         given, member = get_text(await read_form(request), "code"), pending.member
         limits, now = self._context.access.limits, self._now()
@@ -290,13 +290,13 @@ class SignInPages(SignInGroup):
             fault = _("This code isn't valid. Check the time on your phone.")
             if by is Refusal.USED_CODE:
                 fault = _("This code was used already. Wait for the next one.")
-            return self._render_code_form(request, *asked, fault)
+            return await self._render_code_form(request, *asked, fault)
         self._pending.pop(key, None)
         for _counted in ("password", "code"):
             self._limit.record_success(find_client(request), member.id)
         response: Response = RedirectResponse(pending.after, 303)
         if codes:
-            response = self._context.render(
+            response = await self._context.render(
                 request, "recovery_codes.html", codes=codes, after=pending.after
             )
         response.delete_cookie(self._name_cookie("code"), **self._flags)
@@ -306,7 +306,7 @@ class SignInPages(SignInGroup):
     async def _accept_invite(self, request: Request) -> Response:
         """Let a person with an invite link set a password, once, and sign them in."""
         if request.method == "GET":
-            return self._context.render(request, "welcome.html", shortest=SHORTEST, token="")
+            return await self._context.render(request, "welcome.html", shortest=SHORTEST, token="")
         require_same_origin(request)
         form, now = await read_form(request), self._now()
         token, new = get_text(form, "token")[:_LONGEST_TOKEN], get_text(form, "new")
@@ -322,7 +322,7 @@ class SignInPages(SignInGroup):
         fault = find_fault(new, (member.id, member.name, self._context.settings.school.name))
         if fault:
             more: dict[str, Any] = {"shortest": SHORTEST, "token": token, "errors": [fault]}
-            return self._context.render(request, "welcome.html", 400, **more)
+            return await self._context.render(request, "welcome.html", 400, **more)
         kept = await self._hash(lambda: self._context.access.hasher.hash(new))
 
         def use(tx: sqlite3.Connection) -> bool:

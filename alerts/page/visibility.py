@@ -165,6 +165,10 @@ class Visibility:
         own = ((member, self.policy.find_sites(member.id)) for member in self.policy.staff)
         return tuple(member for member, their in own if their and their <= sites)
 
+    def find_own_member(self, person: str) -> StaffMember | None:
+        """Return one of `own_staff` by id, or None."""
+        return next((member for member in self.own_staff if member.id == person), None)
+
     def limit_to_sites_of(self, person: str | None, limit: frozenset[str] | None = None) -> None:
         """Limit the request to a person's sites (all if None) that are also in `limit`."""
         sites = None if person is None else self.policy.find_sites(person)

@@ -160,9 +160,8 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
             401, "This token has expired." if is_over else "This token is not valid.", _BEARER
         )
     limit = limits.token_writes if request.method == "POST" else limits.token_reads
-    wait = limit.take(str(token.id), now)
-    if wait > 0:
-        raise refuse_for_now(wait, f"At most {limit.bounds[0].attempts:,} such requests a minute.")
+    most = limit.bounds[0].attempts
+    context.count(limit, str(token.id), f"At most {most:,} such requests a minute.")
     if not token.may(scope, member.role, now):
         raise HTTPException(403, f"This token and the role {member.role} don't allow {scope}.")
     sites = context.find_site_names(token.sites)

@@ -51,7 +51,7 @@ class AirPages(PageGroup):
         rows = await self._context.compute(
             request, self._compute_rows, self._context.settings.clock(), days
         )
-        return self._context.render(
+        return await self._context.render(
             request,
             "air.html",
             rows=rows,

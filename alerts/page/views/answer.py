@@ -81,7 +81,7 @@ class AnswerPages(PageGroup):
 
     @serves("/answer", Access.PUBLIC)
     async def _page(self, request: Request) -> Response:
-        return self._context.render(request, "answer.html", s=None)
+        return await self._context.render(request, "answer.html", s=None)
 
     @serves("/answer/look", Access.PUBLIC, methods=("POST",))
     async def _look(self, request: Request) -> Response:
@@ -190,9 +190,8 @@ class AnswerPages(PageGroup):
             raise HTTPException(403, _("This link has expired. Sign in to respond."))
         limits = self._context.access.limits
         limit = limits.link_answers if actions else limits.link_views
-        wait = limit.take(token, now)
-        if wait > 0:
-            raise refuse_for_now(wait, _("Too many answers with this link. Sign in to respond."))
+        words = _("Too many answers with this link. Sign in to respond.")
+        self._context.count(limit, token, words)
         session = await self._context.find_session(request)
         self._context.limit_to_sites_of(grant.person, rights.sites)
         await self._context.require_incident(grant.incident)

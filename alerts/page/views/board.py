@@ -44,7 +44,9 @@ class BoardPages(PageGroup):
 
     @serves("/")
     async def _board(self, request: Request) -> Response:
-        return self._context.render(request, "board.html", **await self._load_content(request))
+        return await self._context.render(
+            request, "board.html", **await self._load_content(request)
+        )
 
     @serves("/sign", Access.SENSOR_READERS)
     async def _sign(self, request: Request) -> Response:
@@ -53,7 +55,7 @@ class BoardPages(PageGroup):
             with use_language(code):
                 lines = [*map(gettext, _SIGN)]
                 signs.append({"code": code, "title": gettext(_TITLE), "lines": lines})
-        return self._context.render(request, "sign.html", signs=signs)
+        return await self._context.render(request, "sign.html", signs=signs)
 
     async def _load_content(self, request: Request) -> dict[str, Any]:
         context, compared = self._context, []

@@ -140,7 +140,7 @@ class RoomPages(PageGroup):
     async def _page(self, request: Request) -> Response:
         context, room = self._context, self._context.find_room(request)
         incidents = await context.read(queries.find_incidents, room=room.id, limit=10)
-        return context.render(
+        return await context.render(
             request,
             "room.html",
             state=(await context.load_room_states([room]))[0],

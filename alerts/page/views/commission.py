@@ -81,7 +81,7 @@ class CommissionPages(PageGroup):
                 is_done = all(test.is_done for test in found if test)
                 rooms.append((room, None if None in found else at, passed, is_done))
         rooms.sort(key=lambda row: (row[1] or 0.0, make_sort_key(row[0].short_name)))
-        return context.render(request, "commission_list.html", rooms=rooms)
+        return await context.render(request, "commission_list.html", rooms=rooms)
 
     @serves("/commission/{id}/series", Right.SENSORS)
     async def _series(self, request: Request) -> Response:
@@ -223,7 +223,7 @@ class CommissionPages(PageGroup):
         running = (await self._find_live(now)).get(room.id)
         scanned = request.query_params.get("sensor", "")
         step = None if running is None else STEPS[len(running.starts) - 1]
-        return context.render(
+        return await context.render(
             request,
             "commission.html",
             status,

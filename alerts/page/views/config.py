@@ -15,13 +15,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access.directory import is_from_directory, list_people
-from alerts.access.own_channels import load_channels, name_target
+from alerts.access.own_channels import name_target
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
 from alerts.errors import ConfigFaultsError, ConfigFileError
 from alerts.page.config_file import Edit
 from alerts.page.forms import Kind, build_fields, find_changes
-from alerts.page.guard import get_text
+from alerts.page.guard import get_text, require_found
 from alerts.page.page_context import explain_role
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.setting_forms import FORMS, LIMITED, NEW_PERSON, UNREGISTERED
@@ -60,28 +60,21 @@ class ConfigPages(PageGroup):
 
     @serves("/settings/test", Access.STAFF, methods=("POST",))
     async def _test(self, request: Request) -> Response:
-        session, now = request.state.session, self._context.settings.clock()
+        context, session = self._context, request.state.session
         person = get_text(request.state.form, "person") or session.person
         if person != session.person and not session.may(Right.SETTINGS):
             raise HTTPException(403, _("Only administrators can send test notices to others."))
-        own = self._context.own_staff
-        member = next((m for m in own if m.id == person), None)
-        if person == session.person:
-            member = member or self._context.policy.find_member(person)
-        if member is None:
-            raise HTTPException(404, _("This person doesn't exist."))
-        if self._context.access.limits.tests.take(session.person, now) > 0:
-            raise HTTPException(
-                429, _("Wait a minute before the next test."), {"Retry-After": "60"}
-            )
-        results = await self._context.settings.notices.send_test(member)
-        gateways = self._context.settings.notices.gateways
-        return self._context.render(
+        find = context.policy.find_member if person == session.person else context.find_own_member
+        member = require_found(find(person), _("This person doesn't exist."))
+        limit = context.access.limits.tests
+        context.count(limit, session.person, _("Wait a minute before the next test."))
+        results = await context.settings.notices.send_test(member)
+        return await self._context.render(
             request,
             "settings_test.html",
             member=member,
             results=results,
-            channels=(await self._context.read(load_channels, gateways)).get(member.id, []),
+            channels=await context.load_own_channels(member.id),
             name_target=name_target,
         )
 
@@ -98,7 +91,7 @@ class ConfigPages(PageGroup):
     async def _save_entry(self, request: Request) -> Response:
         form, version, index = await self._find_entry(request)
         session = request.state.session
-        self._count_change(session)
+        self._context.count_change(request)
         typed = form.read_values(request.state.form)
         old = {} if index is None else version.whole[form.section][index]
         number = len(version.tree.get(form.section, ())) if index is None else index
@@ -132,7 +125,7 @@ class ConfigPages(PageGroup):
         form, version, index = await self._find_entry(request)
         if index is None or not self._may_remove(form, version, index):
             raise HTTPException(404, _("This entry doesn't exist."))
-        self._count_change(request.state.session)
+        self._context.count_change(request)
         try:
             await self._save(request, form, version, [Edit(form.section, index, None)])
         except ConfigFaultsError as error:
@@ -142,10 +135,6 @@ class ConfigPages(PageGroup):
         except ConfigFileError as error:
             return await self._list(request, [str(error)], 409)
         return RedirectResponse(f"/settings/{form.slug}?saved=yes", 303)
-
-    def _count_change(self, session: Session) -> None:
-        now, is_admin = self._context.settings.clock(), session.may(Right.SETTINGS)
-        self._context.count_change(session.person, now, is_admin=is_admin)
 
     async def _find_entry(self, request: Request) -> tuple[Form, ConfigVersion, int | None]:
         """Return a request's form, the configuration, and the entry's index (None if it is new)."""
@@ -165,10 +154,7 @@ class ConfigPages(PageGroup):
         return form.may_add and not version.is_table_entry(form.section, index)
 
     def _get_config(self) -> ConfigFile:
-        config = self._context.settings.config
-        if config is None:
-            raise HTTPException(404, _(_NOT_HERE))
-        return config
+        return require_found(self._context.settings.config, _(_NOT_HERE))
 
     async def _read_version(self) -> ConfigVersion:
         try:
@@ -181,11 +167,9 @@ class ConfigPages(PageGroup):
 
     def _find_form(self, request: Request) -> Form:
         """Return the form in a path; raise 404, or 403 if the role is not allowed to change it."""
-        form = next((f for f in FORMS if f.slug == request.path_params["form"]), None)
-        if form is None:
-            raise HTTPException(404, _("This setting doesn't exist."))
-        if not self._is_open(form):
-            raise HTTPException(404, _("This setting doesn't exist."))
+        slug = request.path_params["form"]
+        found = next((f for f in FORMS if f.slug == slug and self._is_open(f)), None)
+        form = require_found(found, _("This setting doesn't exist."))
         if not (request.state.session.may(form.right) or form.own):
             raise HTTPException(403, explain_role(form.right))
         return form
@@ -218,9 +202,7 @@ class ConfigPages(PageGroup):
             for k, _ in self._list_visible(session, form, version)
             if (form.section, k) not in version.files or version.is_table_entry(form.section, k)
         }
-        if text not in visible:
-            raise HTTPException(404, _("This entry doesn't exist."))
-        return visible[text]
+        return require_found(visible.get(text), _("This entry doesn't exist."))
 
     async def _save(
         self, request: Request, form: Form, seen: ConfigVersion, edits: Sequence[Edit]
@@ -314,7 +296,7 @@ class ConfigPages(PageGroup):
     async def _index(self, request: Request) -> Response:
         session = request.state.session
         version = None if self._context.settings.config is None else await self._read_version()
-        return self._context.render(
+        return await self._context.render(
             request,
             "settings.html",
             forms=[
@@ -331,7 +313,7 @@ class ConfigPages(PageGroup):
         session = request.state.session
         version = await self._read_version()
         tree = self._build_tree(version)
-        return self._context.render(
+        return await self._context.render(
             request,
             "settings_list.html",
             status,
@@ -350,7 +332,6 @@ class ConfigPages(PageGroup):
             ],
             may_change=session.may(form.right),
             reachable={m.id for m in self._context.policy.staff if m.targets},
-            version=version.hash,
             problem=version.problem,
             errors=[*errors, version.problem],
             joined=[
@@ -386,7 +367,7 @@ class ConfigPages(PageGroup):
         tree = self._build_tree(version)
         old = {} if index is None else version.whole[form.section][index]
         seen = get_text(request.state.form, "version") if beside is not None else version.hash
-        return self._context.render(
+        return await self._context.render(
             request,
             "settings_form.html",
             400 if beside is not None else 200,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from alerts.access.roles import Right, may
 from alerts.duty.reasons import write_reason
@@ -22,7 +21,6 @@ from alerts.escalation.coverage import (
     list_paged_labels,
 )
 from alerts.notify.notice_writer import find_quiet_end
-from alerts.page.guard import refuse_for_now
 from alerts.page.page_group import PageGroup, serves
 from alerts.policy import Severity, grade
 from detection.events import EventKind
@@ -30,12 +28,9 @@ from language.messages import Fact, _, capitalize, gettext, mark, write_date
 from storage.registry import format_floor, join_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from alerts.page.page_context import PageContext
     from storage.registry import Room
 
     _Step = tuple[str, tuple[str, ...]]
@@ -43,8 +38,6 @@ if TYPE_CHECKING:
     _Chain = tuple[tuple[_Step, ...], tuple[str, ...]]
     """The rings that are notified, and the people who are skipped."""
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 _CASES: Final = ((mark("Vaping"), EventKind.VAPE), (mark("Sensor tampering"), EventKind.TAMPER))
 _MAX_YEARS: Final = 10
 """Weeks can be shown up to this many years from today."""
@@ -53,26 +46,11 @@ _MAX_YEARS: Final = 10
 class DutyPages(PageGroup):
     """The pages of people on duty, now and this week."""
 
-    def __init__(self, context: PageContext) -> None:
-        super().__init__(context)
-        self._lock = asyncio.Lock()
-
-    async def _compute(
-        self, request: Request, work: Callable[_P, _T], *args: _P.args, **more: _P.kwargs
-    ) -> _T:
-        """Run one of these computations at a time, so that other pages keep their threads."""
-        context = self._context
-        limit, person = context.access.limits.duty, request.state.session.person
-        if (wait := limit.take(person, context.settings.clock())) > 0:
-            raise refuse_for_now(wait, _("Too many requests. Wait a minute."))
-        async with self._lock:
-            return await context.run_in_thread(work, *args, **more)
-
     @serves("/duty", Right.INCIDENTS, one_school=True)
     async def _show(self, request: Request) -> Response:
         now = self._context.settings.clock()
-        on_duty, cases = await self._compute(request, self._find_chains, now)
-        return self._context.render(
+        on_duty, cases = await self._context.compute(request, self._find_chains, now)
+        return await self._context.render(
             request,
             "duty.html",
             on_duty=on_duty,
@@ -96,11 +74,11 @@ class DutyPages(PageGroup):
             with suppress(ConfigFileError):
                 found = await context.run_in_thread(config.read)
                 version = "" if found.problem else found.hash
-        days = await self._compute(request, self._list_days, first)
+        days = await context.compute(request, self._list_days, first)
         skipped = Counter(
             each for day in days for each in {one for *_gap, found in day["gaps"] for one in found}
         )
-        return context.render(
+        return await context.render(
             request,
             "week.html",
             days=days,

@@ -66,7 +66,7 @@ class FigurePages(PageGroup):
         )
         outcome = facts.kpis.outcome
         form = "month and day" if span == "month" else "day and clock"
-        return context.render(
+        return await context.render(
             request,
             "figures.html",
             span=span,
@@ -74,7 +74,6 @@ class FigurePages(PageGroup):
             period=[
                 write_date(context.times.to_local(at), form) for at in (facts.start, facts.end)
             ],
-            tests=facts.counted.tests,
             large=[
                 describe_figure(found[key])
                 | {"key": key, "trend": describe_trend(found[key], _BEFORE[span])}

@@ -25,7 +25,7 @@ from alerts.incidents.incident import (
 )
 from alerts.notify.pictures import IncidentPictures
 from alerts.page import queries
-from alerts.page.guard import get_session, get_text, refuse_for_now
+from alerts.page.guard import get_session, get_text, require_found
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from detection.events import EventKind
@@ -86,7 +86,7 @@ class IncidentPages(PageGroup):
             rooms=context.rooms,
         )
         shown = context.add_place_names(found[:_SHOWN])
-        return context.render(
+        return await context.render(
             request,
             "incidents.html",
             400 if fault else 200,
@@ -164,7 +164,7 @@ class IncidentPages(PageGroup):
         session = get_session(request)
         person = session.person if session else ""
         done = [h["what"] for h in found["history"] if h["who"] == person]
-        return self._context.render(
+        return await self._context.render(
             request,
             "incident.html",
             status,
@@ -182,9 +182,8 @@ class IncidentPages(PageGroup):
             request.path_params["id"],
             request.query_params.get("event", ""),
         )
-        if picture is None:
-            raise HTTPException(404, _("This incident doesn't exist."))
-        return Response(picture, media_type="image/svg+xml")
+        found = require_found(picture, _("This incident doesn't exist."))
+        return Response(found, media_type="image/svg+xml")
 
     @serves("/incidents/{id}/acknowledge", Right.ANSWER, methods=("POST",))
     async def _acknowledge(self, request: Request) -> Response:
@@ -230,9 +229,7 @@ class IncidentPages(PageGroup):
         self, request: Request, work: Callable[..., Incident], *arguments: object, **more: Any
     ) -> Response:
         context, person = self._context, request.state.session.person
-        wait_s = context.access.limits.presses.take(person, context.settings.clock())
-        if wait_s > 0:
-            raise refuse_for_now(wait_s, _("Too many requests. Wait a minute."))
+        context.count(context.access.limits.presses, person, _("Too many requests. Wait a minute."))
         try:
             await self._context.change_incident(request, work, *arguments, **more)
         except FeedbackError as error:

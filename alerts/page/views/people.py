@@ -18,7 +18,7 @@ from alerts.access.sign_in_rules import fold_address
 from alerts.channels import SERVICES
 from alerts.errors import NotifyReason
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
-from alerts.page.guard import get_text
+from alerts.page.guard import get_text, require_found
 from alerts.page.page_context import explain_role
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.policy import STAFF, StaffMember
@@ -74,7 +74,7 @@ class PeoplePages(PageGroup):
         if fault:
             kept = {} if channel is ChannelKind.OTHER else {kind: typed}
             return await render_person(context, request, member, errors=[fault], typed=kept)
-        context.count_change(request.state.session.person, now)
+        context.count_change(request)
         label = "" if channel is ChannelKind.PUSH else address
         label = (
             write_channel(find_scheme(Secret(address))) if channel is ChannelKind.OTHER else label
@@ -84,8 +84,7 @@ class PeoplePages(PageGroup):
             own_channels.add(tx, member.id, channel, (address, "", ""), label, now)
             context.record(tx, request, AuditKind.PUSH, f"{kind} added", person=member.id)
 
-        await context.write(add)
-        await context.run_in_thread(context.settings.notices.read_channels)
+        await context.write_people(add)
         if channel is ChannelKind.PUSH:
             return await render_person(context, request, member, topic=address)
         return self._go_back(member)
@@ -98,26 +97,10 @@ class PeoplePages(PageGroup):
             context.record(tx, request, AuditKind.PUSH, "channel removed", person=member.id)
             return own_channels.remove(tx, member.id, request.path_params["channel"])
 
-        context.count_change(request.state.session.person, context.settings.clock())
-        if not await context.write(remove):
+        context.count_change(request)
+        if not await context.write_people(remove):
             raise HTTPException(404, _("This channel doesn't exist."))
-        await context.run_in_thread(context.settings.notices.read_channels)
         return self._go_back(member)
-
-    @serves("/people/{id}/channels/{channel:row}/show", Access.STAFF, methods=("POST",))
-    async def _show(self, request: Request) -> Response:
-        """Show the topic of a push channel again, for a new phone."""
-        context, member = self._context, await self._find_member(request)
-        gateways, number = context.settings.notices.gateways, request.path_params["channel"]
-        own = (await context.read(own_channels.load_channels, gateways)).get(member.id, [])
-        found = next((c for c in own if c.id == number and c.kind == ChannelKind.PUSH), None)
-        if found is None or found.target is None:
-            raise HTTPException(404, _("This channel doesn't exist."))
-        await context.write(
-            lambda tx: context.record(tx, request, AuditKind.PUSH, "push shown", person=member.id)
-        )
-        topic = found.target.reveal().rpartition("/")[2]
-        return await render_person(context, request, member, topic=topic)
 
     @serves("/people/{id}/remove", Right.SETTINGS, methods=("POST",))
     async def _leave(self, request: Request) -> Response:
@@ -136,9 +119,8 @@ class PeoplePages(PageGroup):
             remove_account(tx, member.id, context.settings.clock())
             return True
 
-        if not await context.write(remove):
+        if not await context.write_people(remove):
             raise HTTPException(404, _("This person doesn't exist."))
-        await context.run_in_thread(context.settings.notices.read_channels)
         return RedirectResponse("/settings/people", 303)
 
     def _go_back(self, member: StaffMember) -> Response:
@@ -151,13 +133,11 @@ class PeoplePages(PageGroup):
             return next(m for m in context.policy.staff if m.id == person)
         if not session.may(Right.SETTINGS):
             raise HTTPException(403, explain_role(Right.SETTINGS))
-        found = next((m for m in context.own_staff if m.id == person), None)
-        if found is None:
-            _number, entry = await _find_configured(context, person)
-            if entry is None:
-                raise HTTPException(404, _("This person doesn't exist."))
-            found = StaffMember(entry["id"], entry["name"], entry.get("role", STAFF))
-        return found
+        if found := context.find_own_member(person):
+            return found
+        _number, known = await _find_configured(context, person)
+        entry = require_found(known, _("This person doesn't exist."))
+        return StaffMember(entry["id"], entry["name"], entry.get("role", STAFF))
 
 
 def _list_kinds(gateways: Gateways, request: Request) -> list[ChannelKind]:
@@ -238,8 +218,8 @@ async def render_person(
     notices, session = context.settings.notices, request.state.session
     server = notices.gateways.push.rstrip("/")
     number, _entry = await _find_configured(context, member.id)
-    own = (await context.read(own_channels.load_channels, notices.gateways)).get(member.id, [])
-    return context.render(
+    own = await context.load_own_channels(member.id)
+    return await context.render(
         request,
         "person.html",
         400 if errors else 200,

@@ -64,7 +64,7 @@ class PushPages(PageGroup):
             with use_language(code):
                 sentence = write_unreachable(_("Can't reach Plumewatch."), phone)
                 texts.append((code, sentence, _("Try again")))
-        return self._context.render(request, "offline.html", texts=texts)
+        return await self._context.render(request, "offline.html", texts=texts)
 
     @serves("/push/subscribe", Access.STAFF, methods=("POST",))
     async def _subscribe(self, request: Request) -> Response:
@@ -78,13 +78,12 @@ class PushPages(PageGroup):
         )
         if fault:
             raise HTTPException(400, _("This browser cannot get notices: %(fault)s.", fault=fault))
-        self._context.count_change(session.person, now)
+        self._context.count_change(request)
         label = clean_text(get_text(form, "label"))[:80] or "Browser"
 
         def add(tx: sqlite3.Connection) -> None:
             own_channels.add_browser(tx, session.person, found, label, now)
             self._context.record(tx, request, AuditKind.PUSH, "browser added", name=label)
 
-        await self._context.write(add)
-        await self._context.run_in_thread(settings.notices.read_channels)
+        await self._context.write_people(add)
         return Response(status_code=204)

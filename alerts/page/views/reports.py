@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from alerts.access.roles import Right
-from alerts.page.guard import get_text
+from alerts.page.guard import get_text, require_found
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.report_jobs import TooManyJobsError
@@ -101,9 +101,7 @@ def find_own_report(context: PageContext, request: Request) -> Job:
     """Return the report in a path; raise 404 if it is not in `list_own_reports`."""
     key = request.path_params["id"]
     found = next((job for job in list_own_reports(context, request) if job.id == key), None)
-    if found is None:
-        raise HTTPException(404, _("This report doesn't exist. It may have expired."))
-    return found
+    return require_found(found, _("This report doesn't exist. It may have expired."))
 
 
 def send_report_file(job: Job) -> Response:
@@ -197,7 +195,7 @@ class ReportPages(PageGroup):
             "end": today.isoformat(),
         }
         rooms = self._context.registry.rooms.values()
-        return self._context.render(
+        return await self._context.render(
             request,
             "reports.html",
             status,

@@ -19,7 +19,7 @@ from alerts import sensor_tests
 from alerts.access.roles import Right
 from alerts.notify import outbox
 from alerts.outbound.sensor_conditions import Condition, load_active_faults
-from alerts.page.guard import get_session
+from alerts.page.guard import get_session, require_found
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.settings import SensorStatus
@@ -77,7 +77,7 @@ class SensorPages(PageGroup):
         notices = {}
         if context.sites is None:
             notices = await context.read(lambda db: outbox.count_by_status(db, now - _NOTICES_S))
-        return context.render(
+        return await context.render(
             request,
             "sensors.html",
             pipeline=pipeline,
@@ -173,13 +173,12 @@ class SensorPages(PageGroup):
         if context.is_for_this_computer:
             raise HTTPException(404, _("This page doesn't exist."))
         labels = list_labels(context.registry, context.policy.page_url)
-        return context.render(request, "labels.html", labels=labels)
+        return await context.render(request, "labels.html", labels=labels)
 
     @serves("/sensors/{id}", Right.SENSORS)
     async def _open_scanned(self, request: Request) -> Response:
-        sensor = self._context.registry.sensors.get(request.path_params["id"])
-        if sensor is None:
-            raise HTTPException(404, _("No sensor with this label is registered."))
+        found = self._context.registry.sensors.get(request.path_params["id"])
+        sensor = require_found(found, _("No sensor with this label is registered."))
         room, scanned = (quote(part, safe="") for part in (sensor.room, sensor.id))
         return RedirectResponse(f"/commission/{room}?sensor={scanned}", 303)
 
@@ -194,7 +193,7 @@ class SensorPages(PageGroup):
         bare = life and replace(life, counts={}, no_particles_since=None, unlikely=())
         test = find_valid_test(tests, sensor)
         session = get_session(request)
-        return context.render(
+        return await context.render(
             request,
             "sensor.html",
             sensor=sensor,

@@ -210,7 +210,7 @@ class SilencePages(PageGroup):
         now = self._context.settings.clock()
         every = await self._context.read(silences.list_recent, now)
         found = [silence for silence in every if self._may_see(silence)]
-        return self._context.render(
+        return await self._context.render(
             request,
             "silences.html",
             status,

@@ -47,7 +47,7 @@ class ThresholdPages(PageGroup):
             level = known.level - known.feedback + feedback
             return f"{100 * to_probability(level):.0f}%"
 
-        return self._context.render(
+        return await self._context.render(
             request,
             "thresholds.html",
             sensors=[

@@ -47,7 +47,7 @@ class TokenPages(PageGroup):
         scopes = [scope for scope in Scope if get_text(form, f"scope.{scope}")]
         if not name or not scopes:
             return await self._page(request, _("Enter a name and choose permissions."), 400)
-        member = next((m for m in self._context.own_staff if m.id == person), None)
+        member = self._context.find_own_member(person)
         if member is None or days not in map(str, _DAYS):
             return await self._page(request, _("Choose from the lists."), 400)
         every, own = await self._context.read(
@@ -112,7 +112,7 @@ class TokenPages(PageGroup):
         is_screen: bool = False,
     ) -> Response:
         base = self._context.policy.page_url or f"{request.url.scheme}://{request.url.netloc}"
-        return self._context.render(
+        return await self._context.render(
             request,
             "tokens.html",
             status,

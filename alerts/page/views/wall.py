@@ -31,12 +31,12 @@ class WallPages(PageGroup):
     async def _show(self, request: Request) -> Response:
         context = self._context
         if not await context.may_see_wall(request):
-            return context.render(request, "wall_closed.html", 403)
+            return await context.render(request, "wall_closed.html", 403)
         if "site" in request.query_params:
             context.choose_school(request)
         states = await context.load_room_states()
         found = await context.read(queries.find_missed_incidents, rooms=context.rooms)
-        return context.render(
+        return await context.render(
             request,
             "wall.html",
             states=sorted(

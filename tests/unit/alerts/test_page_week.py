@@ -114,8 +114,6 @@ async def test_who_may_not_change_duty_sees_no_buttons(week):
     page, _ = week(TEXT.replace('role = "admin"', 'role = "analyst"'))
     await page.sign_in("ad")
     assert "Swap with" not in (await page.client.get("/duty/week")).text
-    statuses = [(await page.client.get("/duty")).status_code for _ in range(30)]
-    assert statuses[-2:] == [200, 429]
 
 
 async def test_an_end_before_the_start_asks_whether_it_is_on_the_next_day(setup):  # noqa: F811
