@@ -24,12 +24,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from language.messages import Coded, Words, mark
+from language.messages import Coded, Message, Words, mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from language.messages import Message
 
 
 class NotifyReason(Coded):
@@ -117,9 +115,9 @@ class ConfigFaultsError(ConfigFileError):
 class ProviderError(AlertError):
     """The sign-in provider gave no usable answer; `message` is shown to people."""
 
-    def __init__(self, message: Message) -> None:
-        super().__init__(str(message))
-        self.message = message
+    def __init__(self, message: str, **values: object) -> None:
+        self.message = Message(message, values)
+        super().__init__(str(self.message))
 
 
 class NotAuthenticatedError(ProviderError):

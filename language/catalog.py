@@ -39,6 +39,8 @@ _KEYWORDS: Final = {
     "mark_words": None,
     "mark_plural": (1, 2),
     "defer": None,
+    "ProviderError": None,
+    "NotAuthenticatedError": None,
     "in_context": ((1, "c"), 2),
     "ngettext": (1, 2),
     "plural": (1, 2),

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MAX_TOKENS: Final = 200
 """Maximum tokens per administrator."""
-MAX_TOKENS_IN_ALL: Final = 10 * MAX_TOKENS
 LONGEST_NAME: Final = 80
 LONGEST_DAYS: Final = 366
 PREFIX: Final = "plumewatch_"

@@ -51,7 +51,9 @@ def confirm(
 
 def use_code(tx: sqlite3.Connection, person: str, code: str, now: float) -> str:
     """Use up a person's code; return ``code``, ``recovery``, or empty if it is invalid."""
-    row = _load_factor(tx, person)
+    row = tx.execute(
+        "SELECT * FROM staff_totp WHERE person = ? AND confirmed_at IS NOT NULL", (person,)
+    ).fetchone()
     if row is None:
         return ""
     step = _find_step(row["secret"], code, now)
@@ -62,12 +64,6 @@ def use_code(tx: sqlite3.Connection, person: str, code: str, now: float) -> str:
         "DELETE FROM staff_recovery WHERE hash = ? AND person = ?", (_hash(code), person)
     )
     return "recovery" if used.rowcount else ""
-
-
-def is_used(db: sqlite3.Connection, person: str, code: str, now: float) -> bool:
-    """Return whether a refused code is valid at this time but already used or superseded."""
-    row = _load_factor(db, person)
-    return row is not None and _find_step(row["secret"], code, now) is not None
 
 
 def remove(tx: sqlite3.Connection, person: str) -> bool:
@@ -91,13 +87,6 @@ def count_recovery_codes(db: sqlite3.Connection, person: str) -> int:
     """Count the recovery codes that a person has not used."""
     rows = db.execute("SELECT count(*) FROM staff_recovery WHERE person = ?", (person,))
     return int(rows.fetchone()[0])
-
-
-def _load_factor(db: sqlite3.Connection, person: str) -> sqlite3.Row | None:
-    found: sqlite3.Row | None = db.execute(
-        "SELECT * FROM staff_totp WHERE person = ? AND confirmed_at IS NOT NULL", (person,)
-    ).fetchone()
-    return found
 
 
 def _find_step(secret: str, code: str, now: float) -> int | None:

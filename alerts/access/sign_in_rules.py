@@ -23,7 +23,6 @@ class Refusal(StrEnum):
     WRONG_PASSWORD = "wrong password"  # noqa: S105 - the word, not one
     NOT_LOCAL = "password of an account that is not local"
     WRONG_CODE = "wrong code"
-    USED_CODE = "used code"
     NO_INVITE = "invite link that is unknown, used or expired"
     LOCKED = "too many failed attempts"
     NOT_AUTHENTICATED = "not authenticated by the provider"

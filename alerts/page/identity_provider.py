@@ -31,7 +31,7 @@ from joserfc.jws import JWSRegistry
 
 from alerts.errors import NotAuthenticatedError, ProviderError
 from alerts.incidents.free_text import clean_text
-from language.messages import defer
+from language.messages import mark
 from storage.http_client import RequestError, find_reach, request
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class IdentityProvider:
             found = await self._fetch_json("GET", url)
             if found.get("issuer") != self.settings.issuer:
                 raise ProviderError(
-                    defer("The sign-in provider's issuer doesn't match the configuration.")
+                    "The sign-in provider's issuer doesn't match the configuration."
                 )
             addresses = (found.get(key) for key in _ENDPOINTS)
             lists = (found.get(key, []) for key in (_OFFERED_METHODS, _OFFERED_ALGORITHMS))
@@ -160,7 +160,7 @@ class IdentityProvider:
                 all(isinstance(one, str) and _URL.fullmatch(one) for one in addresses)
                 and all(isinstance(one, list) for one in lists)
             ):
-                raise ProviderError(defer("The sign-in provider's document is incomplete."))
+                raise ProviderError("The sign-in provider's document is incomplete.")
             kept.document, kept.document_at = found, now
         return kept.document
 
@@ -173,7 +173,7 @@ class IdentityProvider:
         try:
             return KeySet.import_key_set(kept.keys)  # type: ignore[arg-type]
         except (JoseError, ValueError, KeyError, TypeError) as error:
-            raise ProviderError(defer("The sign-in provider's keys are not valid.")) from error
+            raise ProviderError("The sign-in provider's keys are not valid.") from error
 
     async def _call(self, work: Callable[[], Awaitable[_T]]) -> _T:
         try:
@@ -217,36 +217,27 @@ class IdentityProvider:
                     return
         except (ProviderError, KeyError, TypeError) as error:
             raise ProviderError(
-                defer(
-                    "Google didn't return this account's groups. An administrator must"
-                    " enable the Cloud Identity API in the project of the client_id."
-                )
+                "Google didn't return this account's groups. An administrator must"
+                " enable the Cloud Identity API in the project of the client_id."
             ) from error
 
     def _read_person(self, claims: Mapping[str, Any]) -> Identity:
         own = self.settings
         if own.hosted_domain and claims.get("hd") != own.hosted_domain:
             raise NotAuthenticatedError(
-                defer(
-                    "This account doesn't belong to %(domain)s (claim hd).",
-                    domain=own.hosted_domain,
-                )
+                "This account doesn't belong to %(domain)s (claim hd).",
+                domain=own.hosted_domain,
             )
         email = claims.get(own.email_claim)
         if not isinstance(email, str) or not _ADDRESS.fullmatch(email) or not email.isprintable():
             raise NotAuthenticatedError(
-                defer(
-                    "The sign-in provider sent no e-mail address (claim %(claim)s).",
-                    claim=own.email_claim,
-                )
+                "The sign-in provider sent no e-mail address (claim %(claim)s).",
+                claim=own.email_claim,
             )
         if own.email_claim == "email" and claims.get("email_verified") is not True:
             raise NotAuthenticatedError(
-                defer(
-                    "The sign-in provider did not verify the address %(email)s (claim"
-                    " email_verified).",
-                    email=email[:100],
-                )
+                "The sign-in provider did not verify the address %(email)s (claim email_verified).",
+                email=email[:100],
             )
         subject = claims["sub"]
         if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
@@ -254,11 +245,9 @@ class IdentityProvider:
         elsewhere = claims.get("_claim_names")
         if own.groups_claim and isinstance(elsewhere, dict) and own.groups_claim in elsewhere:
             raise NotAuthenticatedError(
-                defer(
-                    "This account is in too many groups for the sign-in provider to send them"
-                    " (claim %(claim)s). Its administrator can send app roles instead.",
-                    claim=own.groups_claim,
-                )
+                "This account is in too many groups for the sign-in provider to send them"
+                " (claim %(claim)s). Its administrator can send app roles instead.",
+                claim=own.groups_claim,
             )
         groups = claims.get(own.groups_claim) if own.groups_claim else None
         name = claims.get("name")
@@ -296,13 +285,14 @@ class IdentityProvider:
             )
             claims.validate(int(self._clock()), _LEEWAY_S)
         except ClaimError as error:
+            if error.claim in _TIMES:
+                raise NotAuthenticatedError(
+                    "The sign-in has expired, or this server's clock differs from the sign-in"
+                    " provider's."
+                ) from error
             raise NotAuthenticatedError(
-                _CLOCKS
-                if error.claim in _TIMES
-                else defer(
-                    "The sign-in provider's response belongs to another sign-in (claim %(claim)s).",
-                    claim=error.claim,
-                )
+                "The sign-in provider's response belongs to another sign-in (claim %(claim)s).",
+                claim=error.claim,
             ) from error
         except (JoseError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise NotAuthenticatedError(_NOT_VALID) from error
@@ -334,9 +324,9 @@ class IdentityProvider:
             reason = str(found.get("error", ""))[:40]
             if reason == "invalid_client":
                 raise ProviderError(
-                    defer("The sign-in provider does not accept our client_id and client secret.")
+                    "The sign-in provider does not accept our client_id and client secret."
                 )
-            raise NotAuthenticatedError(defer("This sign-in has expired. Sign in again."))
+            raise NotAuthenticatedError("This sign-in has expired. Sign in again.")
         if answer.status != HTTPStatus.OK or not isinstance(found, dict):
             what = "JSON" if isinstance(found, dict) else "no JSON"
             why = f"answers HTTP {answer.status} with {what}"
@@ -344,8 +334,5 @@ class IdentityProvider:
         return found
 
 
-_UNREACHABLE: Final = defer("The sign-in provider cannot be reached.")
-_NOT_VALID: Final = defer("The sign-in provider's answer is not valid.")
-_CLOCKS: Final = defer(
-    "The sign-in has expired, or this server's clock differs from the sign-in provider's."
-)
+_UNREACHABLE: Final = mark("The sign-in provider cannot be reached.")
+_NOT_VALID: Final = mark("The sign-in provider's answer is not valid.")

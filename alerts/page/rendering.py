@@ -286,10 +286,6 @@ class Times:
         words = self.write_time_ago(moment)
         return Markup('<span data-age="{:.0f}">{}</span>').format(seconds, words)
 
-    def write_ahead(self, moment: float) -> str:
-        """Return the time until a moment, in the largest unit that fits."""
-        return _write_duration(max(moment - self._now(), 0.0))
-
     def to_local(self, moment: float) -> datetime:
         """Convert Unix seconds to the school's local time."""
         return datetime.fromtimestamp(moment, UTC).astimezone(self.zone)
@@ -378,7 +374,6 @@ def build_environment(
         dated=times.write_date,
         ago=times.write_ago,
         age=times.write_age,
-        ahead=times.write_ahead,
         iso=lambda t: datetime.fromtimestamp(t, UTC).isoformat(),
         path=lambda text: quote(text, safe=""),
         describe_unit=lambda quantity: capitalize(describe_unit(quantity)),

@@ -80,29 +80,19 @@ def _write_id(name: str) -> str:
     return capitalize(re.sub("[-_]", " ", name))
 
 
-def _list_rooms(tree: Tree) -> dict[str, str]:
+def _list_places(tree: Tree, section: str) -> dict[str, str]:
+    """Return where each room or zone is, by id; zones have no names."""
     sites = _list_sites(tree)
     return {
-        r["id"]: join_place(
-            str(r.get("name", "")), _write_place(r), sites.get(str(r.get("site", "")), "")
+        place["id"]: join_place(
+            str(place.get("name", "")),
+            format_floor(str(place.get("floor", ""))),
+            str(place.get("building", "")),
+            sites.get(str(place.get("site", "")), ""),
         )
-        for r in tree.get("room", ())
-        if r.get("id")
+        for place in tree.get(section, ())
+        if place.get("id")
     }
-
-
-def _list_zones(tree: Tree) -> dict[str, str]:
-    sites = _list_sites(tree)
-    return {
-        z["id"]: join_place(_write_place(z), sites.get(str(z.get("site", "")), ""))
-        for z in tree.get("zone", ())
-        if z.get("id")
-    }
-
-
-def _write_place(room: Tree) -> str:
-    parts = (format_floor(str(room.get("floor", ""))), str(room.get("building", "")))
-    return ", ".join(filter(None, parts))
 
 
 def _list_unregistered(tree: Tree) -> dict[str, str]:
@@ -164,6 +154,7 @@ def _is_ahead(entry: Tree, now: datetime) -> bool:
 
 
 _staff = partial(_list_names, section="staff")
+_rooms, _zones = (partial(_list_places, section=section) for section in ("room", "zone"))
 
 
 def _list_responders(tree: Tree) -> dict[str, str]:
@@ -179,6 +170,7 @@ _SITE: Final = Field("site", mark("School"), Kind.CHOICE, _list_sites, needs_cho
 _DAYS_OF_WEEK: Final = Field(
     "days", mark("Days (leave unchecked for every day)"), Kind.SEVERAL, lambda _tree: _DAYS
 )
+_HOURS: Final = Field("start", mark("From"), Kind.TIME), Field("end", mark("To"), Kind.TIME)
 _NEXT_DAY: Final = Field(
     "_next_day",
     mark("Ends the next day?"),
@@ -191,11 +183,7 @@ _QUIET_HOURS: Final = Field(
     mark("Quiet hours"),
     Kind.ROWS,
     help=mark("Critical alerts still arrive. If the end is before the start, it's the next day."),
-    rows=(
-        Field("start", mark("From"), Kind.TIME),
-        Field("end", mark("To"), Kind.TIME),
-        _DAYS_OF_WEEK,
-    ),
+    rows=(*_HOURS, _DAYS_OF_WEEK),
 )
 NEW_PERSON: Final = (
     Field("name", mark("Name"), help=mark("Others see it. Prefer a job title to a person's name.")),
@@ -311,7 +299,7 @@ FORMS: Final = (
                 choices=_list_unregistered,
                 help=mark("Topic, serial number or EUI. Reports and thresholds belong to this ID."),
             ),
-            Field("room", mark("Room"), Kind.CHOICE, _list_rooms),
+            Field("room", mark("Room"), Kind.CHOICE, _rooms),
             Field(
                 "aliases",
                 mark("Replaced by (IDs of newer devices)"),
@@ -340,11 +328,7 @@ FORMS: Final = (
                 "periods",
                 mark("Periods"),
                 Kind.ROWS,
-                rows=(
-                    _NAME,
-                    Field("start", mark("From"), Kind.TIME),
-                    Field("end", mark("To"), Kind.TIME),
-                ),
+                rows=(_NAME, *_HOURS),
                 spare=4,
             ),
         ),
@@ -362,7 +346,7 @@ FORMS: Final = (
             _SITE,
             Field("receiver", mark("Team whose alerts they get"), Kind.CHOICE, _list_receivers),
             Field("people", mark("People"), Kind.SEVERAL, _list_responders),
-            Field("zones", mark("Zones (leave unchecked for all)"), Kind.SEVERAL, _list_zones),
+            Field("zones", mark("Zones (leave unchecked for all)"), Kind.SEVERAL, _zones),
             Field("periods", mark("Class periods"), Kind.SEVERAL, _list_periods),
             Field("start", mark("From, if not by class period"), Kind.TIME),
             Field("end", mark("Until"), Kind.TIME),

@@ -285,11 +285,12 @@ class SignInPages(SignInGroup):
         by, codes = await self._context.write(
             lambda tx: self._use_code(tx, request, pending, given)
         )
-        if isinstance(by, Refusal):
-            _LOG.warning("a sign-in from %s was refused: %s", find_client(request), by)
-            fault = _("This code isn't valid. Check the time on your phone.")
-            if by is Refusal.USED_CODE:
-                fault = _("This code was used already. Wait for the next one.")
+        if not by:
+            await self._record(request, member.id, Refusal.WRONG_CODE, by="code")
+            fault = _(
+                "This code isn't valid. Each code works only once, so wait for the next one."
+                " If that fails, check the time on your phone."
+            )
             return await self._render_code_form(request, *asked, fault)
         self._pending.pop(key, None)
         for _counted in ("password", "code"):
@@ -345,21 +346,14 @@ class SignInPages(SignInGroup):
     def _use_code(
         self, tx: sqlite3.Connection, request: Request, pending: PendingSignIn, given: str
     ) -> tuple[str, tuple[str, ...]]:
-        """Use up a code; return its kind or a refusal, and any new recovery codes."""
+        """Use up a code; return its kind (empty if it is invalid), and any new recovery codes."""
         person, now = pending.member.id, self._now()
-        codes: tuple[str, ...] = ()
-        if pending.secret:
-            codes = second_factor.confirm(tx, person, pending.secret, given, now)
-            by = "code" if codes else ""
-        else:
-            by = second_factor.use_code(tx, person, given, now)
+        if not pending.secret:
+            return second_factor.use_code(tx, person, given, now), ()
+        codes = second_factor.confirm(tx, person, pending.secret, given, now)
         if codes:
             self._audit(tx, AuditKind.SECOND_FACTOR, person, request, what="set up")
-        if not by:
-            is_used = not pending.secret and second_factor.is_used(tx, person, given, now)
-            by = Refusal.USED_CODE if is_used else Refusal.WRONG_CODE
-            self._audit(tx, AuditKind.SIGN_IN_REFUSED, person, request, by="code", reason=by)
-        return by, codes
+        return "code" if codes else "", codes
 
     def _asks_provider(self, request: Request) -> bool:
         asked = "next" in request.query_params and self._name_cookie("provider") in request.cookies

@@ -83,7 +83,7 @@ class ReportApi(PageGroup):
         if body.site:
             typed["site"] = find_site(self._context, body.site).id
         try:
-            job = start_report(self._context, typed, request.state.session.person)
+            job = start_report(self._context, request, typed)
         except ReportError as error:
             if error.is_for_now:
                 raise HTTPException(429, str(error), {"Retry-After": "30"}) from None

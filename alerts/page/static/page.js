@@ -163,16 +163,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     });
     refresh();
     document.body.addEventListener("htmx:configRequest", (e) => { if (e.detail.verb === "get") e.detail.parameters.lang = lang; });
-    let focused = null;
-    document.body.addEventListener("htmx:beforeSwap", (e) => {
-      const active = document.activeElement;
-      focused = e.detail.target.contains(active) ? active.getAttribute("href") : null;
-    });
     document.body.addEventListener("htmx:afterSwap", (e) => {
-      if (focused) {
-        const again = [...e.detail.target.querySelectorAll("a")].find((a) => a.getAttribute("href") === focused);
-        if (again) again.focus({ preventScroll: true });
-      }
       const news = e.detail.target.querySelector("[data-announce]");
       const region = document.getElementById("announce");
       if (news && region.textContent !== news.dataset.announce) region.textContent = news.dataset.announce;
@@ -184,6 +175,5 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
       target.previousElementSibling.select();
       if (document.execCommand("copy")) target.textContent = _("Copied");
     });
-    document.body.addEventListener("htmx:sendError", () => stale(true));
   });
 })();

@@ -20,7 +20,7 @@ from reports.text import ABOUT, FORMATS, make_file_name
 from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from datetime import date
 
     from starlette.requests import Request
@@ -59,14 +59,9 @@ class ReportError(ValueError):
         self.is_for_now = is_for_now
 
 
-def start_report(
-    context: PageContext,
-    typed: Mapping[str, str],
-    person: str,
-    names: Iterable[str] = tuple(ABOUT),
-) -> Job:
-    """Start one of the reports `names` with a form's fields; raise `ReportError` if refused."""
-    if typed["name"] not in names or typed["kind"] not in FORMATS:
+def start_report(context: PageContext, request: Request, typed: Mapping[str, str]) -> Job:
+    """Start a report with a form's fields; raise `ReportError` if it is refused."""
+    if typed["name"] not in _list_reports(request) or typed["kind"] not in FORMATS:
         raise ReportError(_("This report doesn't exist."))
     schools = context.permitted.list_sites(with_closed=True)
     if context.sites is not None:
@@ -85,6 +80,7 @@ def start_report(
     fields |= asked | {"language": get_language()}
     try:
         sites = frozenset({about.name}) if about else None
+        person = request.state.session.person
         return context.settings.reports.start(fields, person, title, sites)
     except TooManyJobsError:
         fault = _("Two reports are already in progress. Wait for one of them to finish.")
@@ -156,7 +152,7 @@ class ReportPages(PageGroup):
         form = request.state.form
         typed = {key: " ".join(get_text(form, key).split())[:80] for key in FIELDS}
         try:
-            start_report(self._context, typed, request.state.session.person, _list_reports(request))
+            start_report(self._context, request, typed)
         except ReportError as error:
             status = 429 if error.is_for_now else 400
             return await self._page(request, str(error), status, **typed)

@@ -50,10 +50,7 @@ class TokenPages(PageGroup):
         member = self._context.find_own_member(person)
         if member is None or days not in map(str, _DAYS):
             return await self._page(request, _("Choose from the lists."), 400)
-        every, own = await self._context.read(
-            lambda db: (api_tokens.list_tokens(db), self._list_tokens(db))
-        )
-        if len(own) >= api_tokens.MAX_TOKENS or len(every) >= api_tokens.MAX_TOKENS_IN_ALL:
+        if len(await self._context.read(self._list_tokens)) >= api_tokens.MAX_TOKENS:
             return await self._page(request, _("There are too many tokens. Revoke some."), 400)
         now = self._context.settings.clock()
 
