@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MAX_PROVEN: Final = 10_000
+_DAY_S: Final = 86_400.0
 _CLIENT: Final = (Bound(5, 60.0), Bound(30, 3600.0))
 _ANSWERS: Final = (Bound(10, 60.0), Bound(30, 12 * 3600.0))
 _SAVES: Final = (Bound(20, 60.0), Bound(400, 12 * 3600.0))
@@ -108,7 +109,11 @@ class Limits:
     """Enough for several viewers of dashboards that run thirty queries every ten seconds."""
     token_writes: RateLimit = field(default_factory=partial(RateLimit, _VIEWS))
     tests: RateLimit = field(default_factory=partial(RateLimit, Bound(3, 60.0)))
-    """Test notices, by sender."""
+    """Requests for test notices, by sender."""
+    test_notices: RateLimit = field(default_factory=partial(RateLimit, Bound(24, _DAY_S)))
+    """Test notices by person who gets them; each channel counts."""
+    all_test_notices: RateLimit = field(default_factory=partial(RateLimit, Bound(120, _DAY_S)))
+    """Test notices to everybody; half of what ntfy.sh delivers a day."""
     changes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
     """Changes that people make to their own settings; each one restarts the service."""
     presses: RateLimit = field(default_factory=partial(RateLimit, *_SAVES))

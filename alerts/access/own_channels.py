@@ -202,10 +202,15 @@ class OwnChannels:
 
 def add_browser(
     tx: sqlite3.Connection, person: str, subscription: Subscription, label: str, now: float
-) -> None:
-    """Add a browser; it belongs to one person at a time."""
+) -> bool:
+    """Move a browser to a person; return False if its keys differ, so that it isn't the same."""
+    query = "SELECT p256dh, auth FROM own_channel WHERE address = ? AND kind = 'browser'"
+    known = tx.execute(query, (subscription.endpoint,)).fetchone()
+    if known is not None and tuple(known) != (subscription.p256dh, subscription.auth):
+        return False
     remove_browser(tx, subscription.endpoint)
     add(tx, person, ChannelKind.BROWSER, subscription, label, now)
+    return True
 
 
 def add(

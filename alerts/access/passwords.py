@@ -8,9 +8,9 @@ Setting a new password ends all sessions and links.
 
 from __future__ import annotations
 
-import base64
 import secrets
 import unicodedata
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from argon2 import PasswordHasher
@@ -87,22 +87,16 @@ def generate_password() -> str:
     return "-".join(secrets.choice(_SYLLABLES) + secrets.choice(_SYLLABLES) for _ in range(8))
 
 
-def _make_unknown(argon2: PasswordHasher) -> str:
-    """Return a hash that no password is known for, without the time that hashing takes."""
-    salt, digest = (
-        base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=")
-        for size in (argon2.salt_len, argon2.hash_len)
-    )
-    cost = f"m={argon2.memory_cost},t={argon2.time_cost},p={argon2.parallelism}"
-    return f"$argon2id$v=19${cost}${salt}${digest}"
-
-
 class Hasher:
     """Hashes and verifies passwords; each call takes 0.1 s and 64 MiB, so use a thread."""
 
     def __init__(self, argon2: PasswordHasher | None = None) -> None:
         self._argon2 = argon2 or PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
-        self._nobody = _make_unknown(self._argon2)
+
+    @cached_property
+    def _nobody(self) -> str:
+        """A hash that no password is known for."""
+        return self.hash(secrets.token_urlsafe())
 
     def hash(self, password: str) -> str:
         """Return the hash of a password."""

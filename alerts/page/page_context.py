@@ -6,7 +6,7 @@ import asyncio
 import math
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
@@ -22,6 +22,7 @@ from alerts.access.sign_in_rules import fold_address
 from alerts.errors import UnknownIncidentError
 from alerts.incidents import repository
 from alerts.incidents.free_text import clean_text, find_fault
+from alerts.notify.pictures import IncidentPictures
 from alerts.page import queries
 from alerts.page.guard import (
     PendingSignIn,
@@ -46,6 +47,7 @@ from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -68,6 +70,7 @@ READ_S: Final = 10.0
 _MAX_FREE_TEXT: Final = 1000
 _MAX_COOKIE: Final = 100
 _SHARED_S: Final = 1.0
+_AT_ONCE: Final = 2
 
 
 class PageContext(Visibility):
@@ -78,10 +81,13 @@ class PageContext(Visibility):
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="plumewatch-page")
         self.pending_sign_ins: dict[str, PendingSignIn] = {}
         """People who entered their password and still have to enter a code, by cookie."""
-        self._computing: dict[str | None, asyncio.Lock] = {}
+        self._turns: dict[str, asyncio.Semaphore] = {}
         self._has_noted_proxy = False
         self._latest: asyncio.Future[Mapping[str, LatestReading]] | None = None
         self._latest_at = -math.inf
+        self.pictures = IncidentPictures(
+            settings.database, self.registry, settings.series, self.policy.zone
+        )
         self.cookie = name_cookie(secure=settings.access.secure_cookie)
         self._templates = build_environment(settings, self.times, nav=NAV, Right=Right)
 
@@ -211,15 +217,12 @@ class PageContext(Visibility):
         async with asyncio.timeout(READ_S):
             return await asyncio.get_running_loop().run_in_executor(self.threads, call)
 
-    async def compute(
-        self, request: Request, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _T:
-        """Run a long calculation: one per person at a time, so that others find a free thread."""
+    def find_turns(self, request: Request) -> AbstractAsyncContextManager[None]:
+        """Return what limits a person to two pages at a time; others then find free threads."""
         session = get_session(request)
-        person = None if session is None else session.person
-        lock = self._computing.setdefault(person, asyncio.Lock())
-        async with asyncio.timeout(READ_S), lock:
-            return await self.run_in_thread(work, *args, **kwargs)
+        if session is None:
+            return nullcontext()
+        return self._turns.setdefault(session.person, asyncio.Semaphore(_AT_ONCE))
 
     async def read(
         self,

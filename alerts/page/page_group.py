@@ -133,7 +133,8 @@ class PageGroup:
         async def answer(request: Request) -> Response:
             self._context.choose_request_language(request)
             await handler.served.admit(self._context, request)
-            response: Response = await handler(self, request)
+            async with self._context.find_turns(request):
+                response: Response = await handler(self, request)
             return response
 
         return answer

@@ -352,6 +352,7 @@ class SignInPages(SignInGroup):
             return second_factor.use_code(tx, person, given, now), ()
         codes = second_factor.confirm(tx, person, pending.secret, given, now)
         if codes:
+            sessions.end_all(tx, person, now)
             self._audit(tx, AuditKind.SECOND_FACTOR, person, request, what="set up")
         return "code" if codes else "", codes
 

@@ -48,8 +48,8 @@ class AirPages(PageGroup):
     async def _page(self, request: Request) -> Response:
         span = read_span(request)
         days = round(SPANS[span] / DAY_S)
-        rows = await self._context.compute(
-            request, self._compute_rows, self._context.settings.clock(), days
+        rows = await self._context.run_in_thread(
+            self._compute_rows, self._context.settings.clock(), days
         )
         return await self._context.render(
             request,

@@ -35,7 +35,7 @@ from alerts.page.guard import find_client, get_text, read_form, refuse_for_now
 from alerts.page.page_context import to_sentence
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import list_answers, write_status
-from alerts.page.views.incidents import build_pictures, build_question, read_replaces, read_verdict
+from alerts.page.views.incidents import build_question, read_replaces, read_verdict
 from language.messages import _
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from alerts.access.action_tokens import Grant
     from alerts.incidents.incident import Incident
-    from alerts.page.page_context import PageContext
 
 _LOG: Final = logging.getLogger(__name__)
 _CHANNELS: Final = frozenset({"link", "ntfy", "push"})
@@ -73,11 +72,6 @@ def build_refusal(error: HTTPException) -> Response:
 
 class AnswerPages(PageGroup):
     """The page behind the links in notices, and the actions of its buttons."""
-
-    def __init__(self, context: PageContext) -> None:
-        super().__init__(context)
-        self._limit = context.access.limits.answers
-        self._pictures = build_pictures(context)
 
     @serves("/answer", Access.PUBLIC)
     async def _page(self, request: Request) -> Response:
@@ -121,7 +115,7 @@ class AnswerPages(PageGroup):
     @serves("/answer/evidence", Access.PUBLIC, methods=("POST",))
     async def _evidence(self, request: Request) -> Response:
         _, _, grant = await self._check_grant(request)
-        picture = await self._context.run_in_thread(self._pictures.draw_svg, grant.incident)
+        picture = await self._context.run_in_thread(self._context.pictures.draw_svg, grant.incident)
         return Response(picture or b"", media_type="image/svg+xml")
 
     @serves("/answer/decline", Access.PUBLIC, methods=("POST",))
@@ -179,7 +173,7 @@ class AnswerPages(PageGroup):
         member = None if grant is None else self._context.policy.find_member(grant.person)
         if grant is None or member is None or (actions and grant.action not in actions):
             address = find_client(request)
-            wait = self._limit.take(address, (), now)
+            wait = self._context.access.limits.answers.take(address, (), now)
             if wait > 0:  # only keeps the log readable: tokens cannot be guessed anyway
                 raise refuse_for_now(wait, _("Too many invalid links. Wait a few minutes."))
             _LOG.warning("a token from %s was refused", address)

@@ -66,8 +66,11 @@ class ConfigPages(PageGroup):
             raise HTTPException(403, _("Only administrators can send test notices to others."))
         find = context.policy.find_member if person == session.person else context.find_own_member
         member = require_found(find(person), _("This person doesn't exist."))
-        limit = context.access.limits.tests
-        context.count(limit, session.person, _("Wait a minute before the next test."))
+        limits, words = context.access.limits, _("Too many test notices. Try again later.")
+        context.count(limits.tests, session.person, words)
+        for _target in member.targets:
+            context.count(limits.test_notices, member.id, words)
+            context.count(limits.all_test_notices, "", words)
         results = await context.settings.notices.send_test(member)
         return await self._context.render(
             request,

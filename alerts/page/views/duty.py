@@ -49,7 +49,7 @@ class DutyPages(PageGroup):
     @serves("/duty", Right.INCIDENTS, one_school=True)
     async def _show(self, request: Request) -> Response:
         now = self._context.settings.clock()
-        on_duty, cases = await self._context.compute(request, self._find_chains, now)
+        on_duty, cases = await self._context.run_in_thread(self._find_chains, now)
         return await self._context.render(
             request,
             "duty.html",
@@ -74,7 +74,7 @@ class DutyPages(PageGroup):
             with suppress(ConfigFileError):
                 found = await context.run_in_thread(config.read)
                 version = "" if found.problem else found.hash
-        days = await context.compute(request, self._list_days, first)
+        days = await context.run_in_thread(self._list_days, first)
         skipped = Counter(
             each for day in days for each in {one for *_gap, found in day["gaps"] for one in found}
         )

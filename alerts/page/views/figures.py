@@ -48,8 +48,7 @@ class FigurePages(PageGroup):
     async def _page(self, request: Request) -> Response:
         context, span = self._context, read_span(request, "week")
         settings, end = context.settings, context.settings.clock()
-        facts = await context.compute(
-            request,
+        facts = await context.run_in_thread(
             gather_facts,
             settings.database,
             settings.series,

@@ -23,7 +23,6 @@ from alerts.incidents.incident import (
     find_answer_choices,
     write_answer,
 )
-from alerts.notify.pictures import IncidentPictures
 from alerts.page import queries
 from alerts.page.guard import get_session, get_text, require_found
 from alerts.page.page_context import to_sentence
@@ -53,11 +52,6 @@ _CHANNEL: Final = "page"
 
 class IncidentPages(PageGroup):
     """The list of incidents, the page of one incident, and the actions on it."""
-
-    def __init__(self, context: PageContext) -> None:
-        super().__init__(context)
-        self._engine = context.engine
-        self._pictures = build_pictures(context)
 
     @serves("/incidents", one_school=True, of_any_size=True)
     async def _index(
@@ -138,7 +132,9 @@ class IncidentPages(PageGroup):
             known = [repository.load(tx, one) for one in sorted(ids)]
             own = [i for i in known if i and not i.verdict and self._context.can_see_room(i.room)]
             for found in own:
-                self._engine.record_feedback(tx, found.id, person, Verdict(verdict), now, note=note)
+                self._context.engine.record_feedback(
+                    tx, found.id, person, Verdict(verdict), now, note=note
+                )
             return len(own)
 
         number, words = await self._context.write(answer), VERDICT_WORDS[verdict]
@@ -178,7 +174,7 @@ class IncidentPages(PageGroup):
     @serves("/incidents/{id}/evidence.svg")
     async def _evidence(self, request: Request) -> Response:
         picture = await self._context.run_in_thread(
-            self._pictures.draw_svg,
+            self._context.pictures.draw_svg,
             request.path_params["id"],
             request.query_params.get("event", ""),
         )
@@ -187,19 +183,19 @@ class IncidentPages(PageGroup):
 
     @serves("/incidents/{id}/acknowledge", Right.ANSWER, methods=("POST",))
     async def _acknowledge(self, request: Request) -> Response:
-        return await self._act(request, self._engine.acknowledge, channel=_CHANNEL)
+        return await self._act(request, self._context.engine.acknowledge, channel=_CHANNEL)
 
     @serves("/incidents/{id}/arrive", Right.ANSWER, methods=("POST",))
     async def _arrive(self, request: Request) -> Response:
-        return await self._act(request, self._engine.arrive, channel=_CHANNEL)
+        return await self._act(request, self._context.engine.arrive, channel=_CHANNEL)
 
     @serves("/incidents/{id}/decline", Right.ANSWER, methods=("POST",))
     async def _decline(self, request: Request) -> Response:
-        return await self._act(request, self._engine.decline, channel=_CHANNEL)
+        return await self._act(request, self._context.engine.decline, channel=_CHANNEL)
 
     @serves("/incidents/{id}/resolve", Right.ANSWER, methods=("POST",))
     async def _resolve(self, request: Request) -> Response:
-        return await self._act(request, self._engine.resolve, channel=_CHANNEL)
+        return await self._act(request, self._context.engine.resolve, channel=_CHANNEL)
 
     @serves("/incidents/{id}/feedback", Right.ANSWER, methods=("POST",))
     async def _feedback(self, request: Request) -> Response:
@@ -211,7 +207,7 @@ class IncidentPages(PageGroup):
             return await self._page(request, fault, 400, note=note)
         given = {"cause": cause, "note": note, "replaces": read_replaces(form)}
         try:
-            return await self._act(request, self._engine.record_feedback, verdict, **given)
+            return await self._act(request, self._context.engine.record_feedback, verdict, **given)
         except AnsweredError as error:
             asked = build_question(self._context, error, verdict, cause)
             return await self._page(request, status=409, note=note, asked=asked)
@@ -223,7 +219,9 @@ class IncidentPages(PageGroup):
         if chosen not in {"", *ActionClass}:
             raise HTTPException(400, _("Choose an action from the list."))
         action = ActionClass(chosen) if chosen else None
-        return await self._act(request, self._engine.record_action, action, case_number=number)
+        return await self._act(
+            request, self._context.engine.record_action, action, case_number=number
+        )
 
     async def _act(
         self, request: Request, work: Callable[..., Incident], *arguments: object, **more: Any
@@ -235,14 +233,6 @@ class IncidentPages(PageGroup):
         except FeedbackError as error:
             return await self._page(request, to_sentence(error), 400, note=more.get("note", ""))
         return RedirectResponse(f"/incidents/{quote(request.path_params['id'], safe='')}", 303)
-
-
-def build_pictures(context: PageContext) -> IncidentPictures:
-    """Return the object that draws evidence pictures."""
-    settings = context.settings
-    return IncidentPictures(
-        settings.database, context.registry, settings.series, context.policy.zone
-    )
 
 
 def read_verdict(form: FormData, kind: str) -> tuple[Verdict, str]:

@@ -81,9 +81,12 @@ class PushPages(PageGroup):
         self._context.count_change(request)
         label = clean_text(get_text(form, "label"))[:80] or "Browser"
 
-        def add(tx: sqlite3.Connection) -> None:
-            own_channels.add_browser(tx, session.person, found, label, now)
-            self._context.record(tx, request, AuditKind.PUSH, "browser added", name=label)
+        def add(tx: sqlite3.Connection) -> bool:
+            is_added = own_channels.add_browser(tx, session.person, found, label, now)
+            if is_added:
+                self._context.record(tx, request, AuditKind.PUSH, "browser added", name=label)
+            return is_added
 
-        await self._context.write_people(add)
+        if not await self._context.write_people(add):
+            raise HTTPException(409, _("This address belongs to another browser."))
         return Response(status_code=204)

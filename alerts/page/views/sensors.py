@@ -73,7 +73,7 @@ class SensorPages(PageGroup):
         context, span, now = self._context, read_span(request), self._context.settings.clock()
         active = await context.read(load_active_faults)
         pipeline, spans = context.read_pipeline(), (now - SPANS[span], now)
-        rows = await context.compute(request, self._load_rows, *spans, pipeline.sensors, active)
+        rows = await context.run_in_thread(self._load_rows, *spans, pipeline.sensors, active)
         notices = {}
         if context.sites is None:
             notices = await context.read(lambda db: outbox.count_by_status(db, now - _NOTICES_S))

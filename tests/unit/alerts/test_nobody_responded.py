@@ -75,7 +75,7 @@ async def test_what_nobody_responded_to_stays_on_first_page_and_wall_until_someb
     with sqlite.transaction(page.db) as tx:  # something less urgent in the same room
         possible = make_event(page.now - 5.0, kind=EventKind.POSSIBLE)
         page.engine.on_events(tx, [possible], page.now)
-    link = re.compile(r'<a href="/incidents/(\d{8}-\d{3})">')
+    link = re.compile(r'<a href="/incidents/(\d{8}-\d{3})" id=')
     shown = (await page.client.get("/")).text.partition('id="missed"')[2]
     assert link.findall(shown) == missed[:3]  # the latest, so that rooms stay on a phone's screen
     more = re.search(r'<a href="(/incidents\?[^"]+)">2 more</a>', shown)[1]

@@ -508,7 +508,7 @@ async def test_no_page_says_that_alerts_are_sent_while_it_cannot_know(open_page,
         assert "still sent" not in text
 
 
-async def test_a_person_has_one_long_calculation_at_a_time(open_page, monkeypatch):
+async def test_a_person_has_two_pages_at_a_time(open_page, monkeypatch):
     page, running, most, compute = open_page(), [], [], figures.gather_facts
 
     def gather(*given):
@@ -520,5 +520,5 @@ async def test_a_person_has_one_long_calculation_at_a_time(open_page, monkeypatc
 
     monkeypatch.setattr(figures, "gather_facts", gather)
     await page.sign_in()
-    answers = await asyncio.gather(*(page.client.get("/figures") for _ in range(3)))
-    assert ([answer.status_code for answer in answers], most) == ([200] * 3, [1] * 3)
+    answers = await asyncio.gather(*(page.client.get("/figures") for _ in range(4)))
+    assert ([answer.status_code for answer in answers], max(most)) == ([200] * 4, 2)

@@ -32,7 +32,7 @@ def school(open_page, make_event):
 
 async def listed(page, **asked):
     shown = (await page.client.get("/incidents", params=asked)).text
-    return re.findall(r'<a href="/incidents/(\d{8}-\d{3})">', shown), shown
+    return re.findall(r'<a href="/incidents/(\d{8}-\d{3})" id=', shown), shown
 
 
 async def test_older_incidents_are_on_further_pages(school):
@@ -40,7 +40,7 @@ async def test_older_incidents_are_on_further_pages(school):
     found, shown = await listed(page)
     older = re.search(r'id="older" href="([^"]+)"', shown)[1].replace("&amp;", "&")
     rest = (await page.client.get(older)).text
-    found += re.findall(r'<a href="/incidents/(\d{8}-\d{3})">', rest)
+    found += re.findall(r'<a href="/incidents/(\d{8}-\d{3})" id=', rest)
     assert found == ids[::-1]
     assert 'id="older"' not in rest
     assert (await page.client.get("/incidents?before=nonsense")).status_code == 200
@@ -104,7 +104,7 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
     assert '<select name="verdict" required><option value="">' in shown
     asked = (await page.act(path, **form)).text
     assert "Record “Test” for 15 incidents? Reports won't count them." in asked
-    assert re.findall(r'<a href="/incidents/([^"?]+)">', asked) == shown_ids
+    assert re.findall(r'<a href="/incidents/([^"?]+)" id=', asked) == shown_ids
     assert repository.load(page.db, ids[3]).verdict is None
     told = await confirm(page, path, asked)
     smoke = ids[::3]

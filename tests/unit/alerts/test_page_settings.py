@@ -13,6 +13,7 @@ from alerts.errors import PermanentNotifyError
 from alerts.notify.trial_notices import TrialNotice
 from plumewatch.config.editor import ConfigEditor
 from storage import audit
+from storage.rate_limit import Bound, RateLimit
 from storage.sqlite import transaction
 from tests.unit.alerts.test_page import KEPT
 
@@ -330,6 +331,21 @@ async def test_send_me_a_test(open_page):
     await send(page, "/settings/test", look="/account", person="ap")
     assert (await send(page, "/settings/test", look="/account")).status_code == 429
     assert asked == ["ap", "fm", "ad", "ap"]
+
+
+@pytest.mark.parametrize("limit", ["test_notices", "all_test_notices"])
+async def test_test_notices_cannot_use_up_what_a_push_server_delivers_a_day(open_page, limit):
+    async def send_test(_member):
+        return []
+
+    day = RateLimit(Bound(2, 86_400.0))
+    page = open_page(send_test=send_test, limits=Limits(**{limit: day}))
+    await page.sign_in("ap")
+    codes = []
+    for _ in range(3):
+        page.now += 61
+        codes.append((await send(page, "/settings/test", look="/account")).status_code)
+    assert codes == [200, 200, 429]
 
 
 async def test_who_is_removed_leaves_no_password_to_the_next_of_the_name(setup):

@@ -276,6 +276,9 @@ def test_a_browser_belongs_to_whoever_switched_it_on_last(tx):
     with sqlite.transaction(tx):
         for person in ("ap", "fm"):
             own_channels.add_browser(tx, person, Subscription(**GOOD), "x", NOW)
+        for keys in ({"auth": "x"}, {"p256dh": "x"}):  # an endpoint from a stolen backup
+            other = Subscription(**{**GOOD, **keys})
+            assert not own_channels.add_browser(tx, "an", other, "x", NOW)
         for k in range(12):
             one = Subscription(**{**GOOD, "endpoint": f"https://push.example/{k + 2}"})
             own_channels.add_browser(tx, "an", one, "x", NOW)
