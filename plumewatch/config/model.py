@@ -149,7 +149,8 @@ class PlumewatchConfig(DutySections, BaseModel):
 
     def build_registry(self) -> Registry:
         """Return the registry of rooms and sensors."""
-        placed = ((r, self.find_site(r.site)) for r in self.room)
+        sites = self.index_sites()
+        placed = ((r, sites.get(r.site) or self.find_site(r.site)) for r in self.room)
         return Registry.build(
             (Room(r.id, r.name, r.floor, r.building, s.name, r.kind, s.zone) for r, s in placed),
             (Sensor(s.id, s.room, s.model, s.decoder, s.interval_s) for s in self.sensor),

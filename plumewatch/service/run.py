@@ -43,7 +43,10 @@ _ENDS_S: Final = 20.0
 """Time for the service to stop, less than `TimeoutStopSec` of the systemd unit."""
 _STAYS: Final = "the configuration stays as it was:"
 _MIN_BETWEEN_S: Final = 3.0
-"""Shortest time between two reloads, so that many changes on the page do not hold up alerts."""
+_PAUSE_FACTOR: Final = 10.0
+"""A reload follows another one after `_MIN_BETWEEN_S`, or after `_PAUSE_FACTOR` times what that one
+took, if this is longer. Changes meanwhile are applied together, so that many changes on the page do
+not hold up alerts."""
 
 _YOUNG_OBJECTS: Final = 20_000
 """Number of new objects between searches for reference cycles. Python's default of 700 is reached
@@ -85,7 +88,7 @@ class Running:
         self._over = asyncio.Event()
         self._reload_task: asyncio.Task[None] | None = None
         self._again = False
-        self._replaced_at = float("-inf")
+        self._next_reload_at = float("-inf")
         self._ending = False
 
     async def serve(self) -> None:
@@ -141,8 +144,8 @@ class Running:
 
     async def _read_and_replace(self) -> None:
         loop, now = asyncio.get_running_loop(), self.service.config
-        await asyncio.sleep(max(0.0, self._replaced_at + _MIN_BETWEEN_S - loop.time()))
-        service = None
+        await asyncio.sleep(max(0.0, self._next_reload_at - loop.time()))
+        begun, service = loop.time(), None
         while self._again:
             self._again = False
             try:
@@ -153,7 +156,8 @@ class Running:
                 service = None
         if service is None:
             return
-        self._replaced_at = loop.time()
+        took_s = loop.time() - begun
+        self._next_reload_at = loop.time() + max(_MIN_BETWEEN_S, _PAUSE_FACTOR * took_s)
         log.info("restarting with the configuration of %s", self._path)
         self.service.monitoring.watchdog.reloading = True
         self._next = service
