@@ -57,22 +57,19 @@ class SimulatedDevice:
         """Return the retained message ``online``."""
         return self._make_message("status", b"online", at, retain=True)
 
-    def make_reading(self, time: float, sent: float, values: Mapping[str, float]) -> WireMessage:
-        """Return a reading with the finite values; its time stamp is in milliseconds."""
-        body: dict[str, object] = {}
+    def make_reading(
+        self, time: float, sent: float, values: Mapping[str, float], *events: str
+    ) -> WireMessage:
+        """Return a reading with the finite values or with device events, stamped in ms."""
+        stamp = datetime.fromtimestamp(round(time, 3), UTC).replace(tzinfo=None)
+        body: dict[str, object] = {"time": stamp.isoformat(timespec="milliseconds") + "Z"}
+        body["seq"] = self._seq + 1
         for key, value in values.items():
             decimals = _DECIMALS[key]
             body[key] = round(value, decimals) if decimals else round(value)
-        return self._encode_reading(time, sent, body)
-
-    def make_event(self, at: float, event: str) -> WireMessage:
-        """Return a reading that has a device event and no values."""
-        return self._encode_reading(at, at, {"events": [event]})
-
-    def _encode_reading(self, time: float, sent: float, body: Mapping[str, object]) -> WireMessage:
-        stamp = datetime.fromtimestamp(round(time, 3), UTC).replace(tzinfo=None)
-        head = {"time": stamp.isoformat(timespec="milliseconds") + "Z", "seq": self._seq + 1}
-        return self._make_message("reading", msgspec.json.encode({**head, **body}), sent)
+        if events:
+            body["events"] = events
+        return self._make_message("reading", msgspec.json.encode(body), sent)
 
     def _make_message(
         self, topic: str, payload: bytes, sent: float, *, retain: bool = False
@@ -106,9 +103,10 @@ class Fleet:
         rows = zip(trace.time.tolist(), trace.sent.tolist(), trace.values.tolist(), strict=True)
         for time, sent, row in rows:
             while events and events[-1][0] <= sent:
-                yield device.make_event(*events.pop())
+                at, event = events.pop()
+                yield device.make_reading(at, at, {}, event)
             values = {k: v for k, v in zip(COLUMNS, row, strict=True) if math.isfinite(v)}
             if values:
                 yield device.make_reading(time, sent, values)
-        while events:
-            yield device.make_event(*events.pop())
+        for at, event in reversed(events):
+            yield device.make_reading(at, at, {}, event)

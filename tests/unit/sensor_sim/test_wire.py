@@ -62,6 +62,6 @@ def test_a_device_reports_its_events():
     at = (1, 3_000, 3_700, 3_701)
     readings = [decoded(device.make_reading(START + s, START + s, {"pm25": 7.1}))[0] for s in at]
     assert [r.seq for r in readings] == [2, 3, 4, 5]
-    (tampered,) = decoded(device.make_event(START, "tamper"))
+    (tampered,) = decoded(device.make_reading(START, START, {}, "tamper"))
     assert tampered.events == ("tamper",)
     assert tampered.seq == 6
