@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
-from language.messages import ENGLISH, Words, _, get_language, gettext, mark
+from language.messages import ENGLISH, Words, _, capitalize, get_language, gettext, mark
 from language.plain_text import make_inert
 from reports import tables
 from reports.documents import render_pdf
 from reports.summary import make_summary
 from reports.text import to_words
 from reports.view import (
-    TITLES,
     find_day,
     list_figures,
     name_row,
@@ -57,18 +56,6 @@ _CODES: Final = (
     *("suppressed_by", "action"),
 )
 """Columns with codes, which a workbook shows as words."""
-_FILE: Final = Words(
-    {
-        "schema": mark("schema"),
-        "version": mark("version"),
-        "school": mark("school"),
-        "place": mark("place"),
-        "period": mark("period"),
-        "from": mark("from"),
-        "to": mark("to"),
-        "made": mark("created"),
-    }
-)
 SHEETS: Final = Words(
     {
         "schools": mark("Schools"),
@@ -123,7 +110,7 @@ def _describe_file(name: str, facts: Facts) -> dict[str, str | int]:
         "period": facts.period.title if facts.period else "",
         "from": _to_iso(facts.start),
         "to": _to_iso(facts.end),
-        "made": _to_iso(facts.now),
+        "created": _to_iso(facts.now),
     }
 
 
@@ -167,17 +154,17 @@ def _write_xlsx(sheet: Sheet, path: Path) -> None:
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     options |= {"strings_to_numbers": False, "remove_timezone": True}
     with xlsxwriter.Workbook(str(path), options) as book:
-        made = datetime.fromisoformat(str(sheet.about["made"])).replace(tzinfo=None)
+        made = datetime.fromisoformat(str(sheet.about["created"])).replace(tzinfo=None)
         book.set_properties({"title": f"plumewatch {sheet.name}", "created": made})
         if sheet.summary is not None:
             _add_summary(book, sheet.summary)
         frame = _use_words(_use_local_times(sheet.frame))
         columns = [(name, _find_format(kind.base_type())) for name, kind in frame.schema.items()]
-        _add_table(book, gettext(TITLES[sheet.name]), columns, frame.iter_rows())
+        _add_table(book, capitalize(to_words(sheet.name)), columns, frame.iter_rows())
         bold, page = book.add_format({"bold": True}), book.add_worksheet(_("About"))
         page.set_column(0, 0, 30)
         page.set_column(1, 1, 90)
-        lines = [(_FILE[name], str(value)) for name, value in sheet.about.items()]
+        lines = [(to_words(name), str(value)) for name, value in sheet.about.items()]
         lines += [(column.name, gettext(column.about)) for column in tables.COLUMNS[sheet.name]]
         for row, (name, text) in enumerate(lines):
             page.write_string(row, 0, name, bold)

@@ -30,7 +30,7 @@ NAMES: Final = frozenset(
         "median, notify median, arrive median, school closed, resolve median, escalated, "
         "false alarms per week, offline incidents, tamper incidents, fault incidents, school, "
         "alerts, alerts per 10, confirmed per 10, false alarms per 10, sensors, sensors down, "
-        "1/10 sensors, opened"
+        "1/10 sensors, opened, schema, version, place, from, to, created"
     )
 )
 """Columns, codes and units that `translate` translates."""

@@ -30,13 +30,6 @@ _TILES: Final = (
     *("responded_in_5_min", "false_alarms_per_sensor_week", "notices_per_duty_hour"),
     *("availability",),
 )
-TITLES: Final = {
-    "incidents": mark("Incidents"),
-    "response": mark("Response"),
-    "sensors": mark("Sensors"),
-    "summary": mark("All values"),
-}
-"""Titles of tables."""
 _OF_CODES: Final = ("kinds", "false_causes", "actions")
 """Tables whose row names are codes, such as `false_alarm`."""
 _CODES: Final = (
@@ -103,7 +96,7 @@ def view_summary(made: Summary) -> dict[str, Any]:
     grids = made.grids
     over_time = grids.get("days", grids["weeks"])
     return {
-        **_view_head(made.facts, "summary", _("Summary")),
+        **_view_head(made.facts, "summary"),
         "sentences": [*write_notes(made), *write_findings(made)],
         "tiles": tiles,
         "first": [_view_over_time(over_time), _view_counts("heat-map", grids["hour_by_weekday"])],
@@ -162,7 +155,7 @@ def view_table(facts: Facts, name: str, frame: pl.DataFrame) -> dict[str, Any]:
         for column, (head, cells) in zip(_PRINTED[name], made, strict=True)
     ]
     return {
-        **_view_head(facts, name, gettext(TITLES[name])),
+        **_view_head(facts, name),
         "about": f"{capitalize(gettext(ABOUT[name]))}.",
         "row_count": ngettext("%(n)d row.", "%(n)d rows.", frame.height),
         "other_formats": _("CSV, XLSX and Parquet files have all columns."),
@@ -173,13 +166,13 @@ def view_table(facts: Facts, name: str, frame: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _view_head(facts: Facts, name: str, title: str) -> dict[str, Any]:
+def _view_head(facts: Facts, name: str) -> dict[str, Any]:
     calendar = facts.calendar
     day = write_date(calendar.to_local(facts.end - 1e-3), "date")
     colors = {name: color_on_white(name) for name in ("ink", "fine", "edge", "brand", "ground")}
     return {
         "schema": f"plumewatch.{name}/{VERSION}",
-        "title": title,
+        "title": capitalize(to_words(name)),
         "school": escape_reversibly(facts.school),
         "place": escape_reversibly(facts.place),
         "from": write_date(calendar.to_local(facts.start), "date"),

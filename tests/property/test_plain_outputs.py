@@ -48,7 +48,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 def sheet_of(text):
     frame = pl.DataFrame({"room": [text]}, schema={"room": pl.String})
-    return Sheet("incidents", {"made": "2026-01-01T00:00:00Z"}, frame)
+    return Sheet("incidents", {"created": "2026-01-01T00:00:00Z"}, frame)
 
 
 def cells(path):

@@ -90,7 +90,7 @@ def test_a_summary_as_a_workbook_has_a_sheet_a_table(write):
         sheets = re.findall(r'<sheet name="([^"]+)"', book.read("xl/workbook.xml").decode())
         first, weeks = (book.read(f"xl/worksheets/sheet{n}.xml").decode() for n in (1, 2))
     assert sheets[:3] == ["Key figures", "By week", "By day"]
-    assert sheets[-2:] == ["All values", "About"]
+    assert sheets[-2:] == ["Summary", "About"]
     with zipfile.ZipFile(write("incidents", "xlsx")) as book:
         assert '<sheet name="Incidents"' in book.read("xl/workbook.xml").decode()
     assert {str(name) for name in SHEETS.values()} - {"Schools", "Schools, previous period"} <= {
