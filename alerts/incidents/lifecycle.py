@@ -418,8 +418,9 @@ def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
         found["before"] = incident.verdict.value
     params = {name: value for name, value in found.items() if value}
     result = result.change(Record(given.at, given.by, Happened.FEEDBACK, params))
-    if incident.is_open:
-        result = result.change(effects.Stop(given.at, unsent=True))
+    if incident.is_open:  # keep the notices of the acknowledgment above
+        was_acknowledged = incident.status is Status.ACKNOWLEDGED
+        result = result.change(effects.Stop(given.at, unsent=was_acknowledged))
     return result.change(*_end_cooldown(incident))
 
 

@@ -176,6 +176,16 @@ def test_an_acknowledgment_stops_it_and_the_others_learn_who_responds(school, sa
     )
 
 
+def test_an_answer_acknowledges_and_notifies_the_others(school, say):
+    say(0)
+    answer(school, 70, "fox")
+    school.run(600).want(
+        *chain(0, 60),
+        ("lee", "taken", BOYS, 70, 71),
+        ("fay", "taken", BOYS, 70, 71),
+    )
+
+
 def test_an_arrival_acknowledges_and_notifies_the_others(school, say):
     say(0)
     for t, who in ((70, "fox"), (71, "fox"), (90, "lee"), (91, "fox")):
