@@ -36,7 +36,7 @@ from alerts.incidents.repository import find_lasting_mute, find_mute
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
-from alerts.notify.notice_writer import NoticeWriter, release_deferred
+from alerts.notify.notice_writer import NoticeWriter, drop_deferred
 from alerts.policy import ROUTED, Severity, get_repeat_window_s
 from detection.events import UNRELIABLE, EventKind, EventPhase, is_device_alarm
 from language.messages import Fact, build_fact
@@ -399,15 +399,22 @@ class AlertEngine:
         repository.save(tx, result.incident)
         store(incident=result.incident.id)
         records = self._carry_out(tx, result, now)
-        is_unreliable = any(detail.code in UNRELIABLE for detail in event.details)
-        if is_unreliable and known is None and not self.replay:
-            self._escalator.warn_on_duty(tx, result.incident, now)
+        if known is None and not self.replay:
+            self._follow_up(tx, event, result.incident, now)
         following, is_live = result.incident, not self._is_late(event.time + step_s, now)
         if following.held_until is not None and following.is_late and is_live:
             following = replace(following, held_until=at)
         if following.held_until is not None and following.held_until <= at:
             records += self._advance(tx, following, at, now, is_live=is_live)
         return records
+
+    def _follow_up(
+        self, tx: sqlite3.Connection, event: Event, incident: Incident, now: float
+    ) -> None:
+        """Page people if a new event ends a deferral, and warn them of an unreliable sensor."""
+        self._notices.page_deferred(tx, incident, now)
+        if any(detail.code in UNRELIABLE for detail in event.details):
+            self._escalator.warn_on_duty(tx, incident, now)
 
     def _wants_notice(self, event: Event, room: Room) -> bool:
         """Return whether an event notifies people; possible vaping needs a route that names it."""
@@ -483,7 +490,7 @@ class AlertEngine:
                     escalation.finish_steps(tx, incident.id, effect.at)
                     if effect.unsent:
                         outbox_rows.cancel_unsent(tx, incident.id, effect.at)
-                        release_deferred(tx, incident.id, effect.at)
+                        drop_deferred(tx, incident.id, effect.at)
                 case effects.SeverityRaised():
                     notices.page_deferred(tx, incident, effect.at)
                     self._escalator.reschedule(tx, incident, effect.before, effect.at)

@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from storage.registry import Registry, Room
 
 _HOUR_S: Final = 3600.0
+_DETECTED: Final = (
+    "EXISTS (SELECT 1 FROM alert_event WHERE incident = {} AND model_version NOT LIKE 'device-%')"
+)
+"""SQL condition: the service detected an incident itself, not only a device."""
 
 
 _LOUDNESS: Final = {
@@ -146,10 +150,26 @@ class NoticeWriter:
         return self._notify(tx, notice, member, at, "" if round_ == 1 else str(round_))
 
     def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
-        """Send the deferred notices of an incident now."""
-        for person, round_ in release_deferred(tx, incident.id, at):
-            if (member := self._policy.find_member(person)) is not None:
-                self._page_now(tx, incident, member, at, round_)
+        """Send the deferred notices of an incident that no longer have to wait."""
+        waiting = "incident = ? AND person = ? AND round = ?"
+        rows = tx.execute(
+            "SELECT incident, person, round FROM held_notice WHERE incident = ?"
+            " AND done_at IS NULL",
+            (incident.id,),
+        )
+        for row in rows.fetchall():
+            member = self._policy.find_member(row["person"])
+            if member is None:
+                continue
+            if held := self._find_deferral(tx, member, incident, at):
+                cause, until = held
+                tx.execute(
+                    f"UPDATE held_notice SET cause = ?, due_at = ? WHERE {waiting} AND due_at > ?",  # noqa: S608 - a constant
+                    (cause.value, until, *row, until),
+                )
+            else:
+                tx.execute(f"UPDATE held_notice SET done_at = ? WHERE {waiting}", (at, *row))  # noqa: S608 - a constant
+                self._page_now(tx, incident, member, at, row["round"])
 
     def flush(self, tx: sqlite3.Connection, now: float) -> None:
         """Send the deferred notices that are due, combined by person and cause."""
@@ -403,28 +423,30 @@ class NoticeWriter:
             return Note.STORM, at if sent_at is None else sent_at + gather_s
         if (until := find_quiet_end(member.quiet, at)) is not None:
             return Note.QUIET, until
-        if (until := self._find_budget_end(tx, person, room, at)) is not None:
+        if (until := self._find_budget_end(tx, person, incident, at)) is not None:
             return Note.BUDGET, until
         return (Note.STORM, at + gather_s) if self._is_storm(tx, person, room, at) else None
 
     def _find_budget_end(
-        self, tx: sqlite3.Connection, person: str, room: str, at: float
+        self, tx: sqlite3.Connection, person: str, incident: Incident, at: float
     ) -> float | None:
         """Return until when a used-up hourly budget defers notices, or None.
 
         Only the first notice of each incident, and digests, count. Of any other room, they count
-        up to one more than this room has had, so no room's notices defer another room's first.
+        up to one more than this room has had, so no room's notices defer another room's first. For
+        an incident that the service detected itself, reports of devices don't count.
         """
+        is_own, counts = _DETECTED.format("?"), _DETECTED.format("i.id")
         rows = tx.execute(
-            "SELECT min(o.created_at) AS at, i.room FROM outbox o"
+            "SELECT min(o.created_at) AS at, i.room FROM outbox o"  # noqa: S608 - constants
             " JOIN incident i ON i.id = o.incident WHERE o.person = ? AND o.created_at > ?"
             " AND (o.reason = 'opened' OR o.reason GLOB 'digest*')"
-            " AND o.status NOT IN ('cancelled', 'failed')"
+            f" AND o.status NOT IN ('cancelled', 'failed') AND (NOT {is_own} OR {counts})"
             " GROUP BY o.incident, o.reason ORDER BY at DESC",
-            (person, at - _HOUR_S),
+            (person, at - _HOUR_S, incident.id),
         ).fetchall()
         most, by_room = self._policy.timings.notices_per_hour, Counter[str]()
-        share = 1 + sum(row["room"] == room for row in rows)
+        share = 1 + sum(row["room"] == incident.room for row in rows)
         used: list[float] = []
         for row in rows:
             by_room[row["room"]] += 1
@@ -496,14 +518,12 @@ def _load_due(tx: sqlite3.Connection, now: float) -> list[sqlite3.Row]:
     return rows.fetchall()
 
 
-def release_deferred(tx: sqlite3.Connection, incident: str, now: float) -> list[tuple[str, int]]:
-    """Stop deferring an incident's notices; return the person and round of each notice."""
-    rows = tx.execute(
-        "UPDATE held_notice SET done_at = ?"
-        " WHERE incident = ? AND done_at IS NULL RETURNING person, round",
+def drop_deferred(tx: sqlite3.Connection, incident: str, now: float) -> None:
+    """Drop an incident's deferred notices."""
+    tx.execute(
+        "UPDATE held_notice SET done_at = ? WHERE incident = ? AND done_at IS NULL",
         (now, incident),
-    ).fetchall()
-    return [(r["person"], r["round"]) for r in rows]
+    )
 
 
 def has_deferred(tx: sqlite3.Connection, incident: str) -> bool:

@@ -63,6 +63,16 @@ def over(school, make_event, t, since, sensor, **more):
     school.push(t, ended)
 
 
+def answer_all(school, t):
+    """Schedule an answer to every incident that has none."""
+
+    def answer(tx, now):
+        for row in tx.execute("SELECT id FROM incident WHERE verdict IS NULL").fetchall():
+            school.engine.record_feedback(tx, row["id"], "lee", Verdict.NOTHING_FOUND, now)
+
+    school.at(t, answer)
+
+
 def test_a_storm_of_a_floor_comes_together_after_the_first_few(make_event):
     """The first notices never wait. In a storm, the rest of a floor is combined in one notice."""
     school = a_school(member("lee"))
@@ -117,19 +127,31 @@ def test_a_few_rooms_use_up_nobody_s_budget(make_event, people, every_s, rooms):
     staff = map(member, ("lee", "kim", "day")[:people])
     school = a_school(*staff, timings=EscalationTimings(storm_rooms=6))
 
-    def answer(tx, now):
-        for row in tx.execute("SELECT id FROM incident WHERE verdict IS NULL").fetchall():
-            school.engine.record_feedback(tx, row["id"], "lee", Verdict.NOTHING_FOUND, now)
-
     for t in range(0, 600, 20):
         for sensor in ("s0", "s2", "s3")[:rooms]:
             puff(school, make_event, t, sensor)
             over(school, make_event, t + 10, t, sensor)
         if t % every_s == 0:
-            school.at(t + 15, answer)
+            answer_all(school, t + 15)
     puff(school, make_event, 600, "s1")
     school.run(700)
     assert next(h.at for h in school.received_notices if h.place == "Room 1") == 600
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("joins", [False, True])
+def test_reports_of_a_device_use_up_no_budget_of_what_our_detector_finds(make_event, joins):
+    """The plume is notified at once in an incident of its own, and in a deferred one it joins."""
+    school = a_school(member("lee"))
+    alarm = {"model_version": "device-1-vendor_vape", "confidence": 0.6}
+    for n in range(6 + joins):
+        puff(school, make_event, 310 * n, "s0", **alarm)
+        over(school, make_event, 310 * n + 30, 310 * n, "s0", **alarm)
+        if n < 6:
+            answer_all(school, 310 * n + 60)
+    puff(school, make_event, 1950, "s0", confidence=0.6)
+    school.run(1960)
+    assert [h.at for h in school.received_notices][-1] == 1950
 
 
 @pytest.mark.attack
