@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     Tree = Mapping[str, Any]
 
 UNREGISTERED: Final = "_unregistered"
+"""Key, added to the configuration, of the unregistered sensors to choose from."""
 LIMITED: Final = "_limited"
+"""Key that is added if a person sees only some schools; "All schools" is then no choice."""
 ALL_SITES: Final = "*"
-"""Keys that the page adds to the configuration to offer more choices."""
 _DAYS: Final = Words(
     {
         "mon": mark("Monday"),
@@ -146,7 +147,7 @@ def _add_zone(room: Tree, tree: Tree) -> list[Edit]:
     return [Edit("zone", None, {"id": key, **{k: v for k, v in place.items() if v}})]
 
 
-def _is_ahead(entry: Tree, now: datetime) -> bool:
+def _has_not_ended(entry: Tree, now: datetime) -> bool:
     end = entry.get("end")
     if not isinstance(end, datetime):
         return True
@@ -226,7 +227,7 @@ FORMS: Final = (
             "end": find_day_end(now),
         },
         added_with=_add_swap,
-        is_shown=_is_ahead,
+        is_shown=_has_not_ended,
     ),
     Form(
         "quiet-hours",
@@ -251,7 +252,9 @@ FORMS: Final = (
             Field(
                 "email",
                 mark("E-mail address"),
-                help=mark("For signing in with a provider. Alerts go to their channels, not here."),
+                help=mark(
+                    "Only for signing in with a provider. Alerts go to the person's channels."
+                ),
             ),
             Field(
                 "language",
@@ -259,7 +262,8 @@ FORMS: Final = (
                 Kind.CHOICE,
                 lambda _tree: LANGUAGES,
                 help=mark(
-                    "For notices and pages. Leave empty for the school's. They can change it."
+                    "For notices and pages. Leave empty to use the school's. The person can"
+                    " change it."
                 ),
             ),
             _QUIET_HOURS,
@@ -290,12 +294,12 @@ FORMS: Final = (
         "sensor",
         mark("Sensors"),
         mark("sensor"),
-        mark("To replace a device, add the new one's ID. Its history continues."),
+        mark("To replace a device, add the new device's ID: the sensor keeps its history."),
         Right.SENSORS,
         (
             Field(
                 "id",
-                mark("ID that it sends"),
+                mark("ID the device sends"),
                 choices=_list_unregistered,
                 help=mark("Topic, serial number or EUI. Reports and thresholds belong to this ID."),
             ),
