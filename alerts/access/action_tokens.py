@@ -3,8 +3,9 @@
 A token is 128 random bits, stored as a hash. Because it passes through push services and mail, it
 does not sign anybody in. It only lets its person acknowledge the incident, or report arrival and
 feedback. Using it twice has the same effect as using it once. It becomes invalid when it expires,
-when the person sets a new password, and when they sign out everywhere. Its first use returns a
-second token for later steps. The second token is derived from the first and expires with it.
+when the person sets a new password or a second factor, and when they sign out everywhere. Its first
+use returns a second token for later steps. The second token is derived from the first and expires
+with it.
 
 Links carry the token in the fragment, because browsers never send the fragment. Buttons carry it in
 a POST body.

@@ -144,7 +144,7 @@ class Directory:
         return add_people(policy, {one: own for one, own in rights.items() if own is not None})
 
     def remove_absent(self, tx: sqlite3.Connection, now: float) -> list[str]:
-        """Remove people whose last sign-in is too long ago; keep their names for as long again."""
+        """Remove people whose last sign-in is too long ago; later, forget their names as well."""
         before = now - self._rules.absent_s
         tx.execute("DELETE FROM directory_person WHERE gone_at <= ?", (before,))
         gone = tx.execute(

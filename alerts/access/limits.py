@@ -115,8 +115,8 @@ class Limits:
     all_test_notices: RateLimit = field(default_factory=partial(RateLimit, Bound(120, _DAY_S)))
     """Test notices to everybody; half of what ntfy.sh delivers a day."""
     changes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Changes that people make to their own settings; each one restarts the service."""
+    """Changes of settings, by person; changes of the configuration file restart the service."""
     presses: RateLimit = field(default_factory=partial(RateLimit, *_SAVES))
-    """Responses to incidents on the page, by person; each one is kept."""
+    """Responses to incidents on the page, by person; each one is stored."""
     saves: RateLimit = field(default_factory=partial(RateLimit, *_SAVES))
     """Changes of settings by administrators, by person."""

@@ -2,7 +2,7 @@
 
 Each sign-in starts a new session for one person; their role is looked up on every request. The form
 token is derived from the cookie. Sessions survive a restart. They end when they expire, when the
-person signs out, or when the person sets a new password.
+person signs out, or when the person sets a new password or a second factor.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ _MAX_PAGES: Final = 20
 _MAX_BYTES: Final = 500_000
 _LONGEST_NAME: Final = 80
 _LONGEST_TOKEN: Final = 100_000
-"""Maximum characters of a token; this also limits groups (200 in Entra ID take 8,000)."""
+"""Maximum characters of a token. 200 groups of Entra ID take 8,000 of them."""
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _URL: Final = re.compile(r"https?://[\w.-]+(?::\d{1,5})?(?:[/?][!-~]*)?", re.ASCII)
 _OFFERED_METHODS: Final = "token_endpoint_auth_methods_supported"

@@ -144,7 +144,7 @@ class PageContext(Visibility):
             raise refuse_for_now(wait, words)
 
     def count_change(self, request: Request) -> None:
-        """Count a change of settings; raise 429 if too many, because each restarts the service."""
+        """Count a change of settings; raise 429 if too many, since most restart the service."""
         session, limits = request.state.session, self.access.limits
         limit = limits.saves if session.may(Right.SETTINGS) else limits.changes
         self.count(limit, session.person, _("Wait a minute before the next change."))

@@ -246,7 +246,7 @@ class Times:
     def write_clock(
         self, moment: float, after: float | None = None, form: str = "clock with seconds"
     ) -> str:
-        """Return the time of day, with the date unless `after` is on the same day."""
+        """Return the time of day, with the date if `after` is on another day."""
         local = self.to_local(moment)
         if after is not None and local.date() != (first := self.to_local(after)).date():
             form = "moment" if local.year == first.year else "short date and time"

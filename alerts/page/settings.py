@@ -35,7 +35,7 @@ STALE_INTERVALS: Final = 4
 
 
 HARMLESS: Final = frozenset({"readings", "duplicate", "cached", "simulated", "maintenance"})
-"""Counts of a sensor that call for nothing."""
+"""Counts of a sensor that need no action."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class SensorStatus:
 
     `poll_error` is why polling the device over HTTP has failed since `poll_failing_since`.
     `no_particles_since` is the start of a period of more than a day without particle values.
-    `unlikely` lists quantities with values that look like another unit
+    `unlikely` lists quantities whose values seem to be in another unit
     (`detection.quantities.UNLIKELY`).
     """
 

@@ -85,7 +85,7 @@ class SignInGroup(PageGroup):
         return await self._hash(lambda: self._context.access.hasher.verify(kept, password))
 
     def _find_account(self, account: str) -> StaffMember | None:
-        """Return the person with this id, or else the only one with this name and a password."""
+        """Return the person with this id, or else the only local person with this name."""
         staff, key = self._context.policy.staff, account.casefold()
         may_use_password = self._context.access.sign_in.may_use_password
         named = [m for m in staff if m.name.casefold() == key and may_use_password(m.id)]

@@ -1,7 +1,7 @@
 """Sensor pages: all registered and unregistered sensors, labels, and a single sensor.
 
-Data from unregistered devices is untrusted text. It is shown escaped, and only to people who look
-after the sensors.
+Names and messages of unregistered devices are untrusted text, and shown escaped. Messages are shown
+only to people who look after the sensors.
 """
 
 from __future__ import annotations
