@@ -311,7 +311,7 @@ def _queries(kind: str, given: dict[str, Any]) -> list[Json]:
         if len(found) > 1:
             given.setdefault("steps", _QUOTIENT)
     asked = given.pop("ask", [])
-    is_table = kind == "grid" or bool(found or given.keys() & {"of_row", "values"})
+    is_table = kind == "grid" or bool(found or given.keys() & {"column", "values"})
     for query in [asked] if isinstance(asked, str) else asked:
         alias = ""
         if kind != "number" and not is_table:

@@ -46,16 +46,16 @@ COLORS: Final = {
     "gray": GRAY,
 }
 """Our color names; all other names are Grafana's."""
-_GROUNDS: Final = {
+_TEXT_BACKGROUNDS: Final = {
     ORANGE: "#F5C04F",
     VERMILLION: "#B04A00",
     PURPLE: "#8F3F6E",
     SKY: "#8CCBF0",
     GRAY: "#C4C4C4",
 }
-"""Background colors of text. Grafana writes near-black text on light backgrounds and near-white
-text on all others; of our colors, only these have a contrast of 4.5 or more. Worse states are
-darker."""
+"""Variants of our colors for backgrounds of text. Grafana writes near-black text on light ones and
+near-white text on all others, and these variants have a contrast of at least 4.5 with it. Worse
+states are darker."""
 KIND_COLORS: Final = {
     "vape": VERMILLION,
     "possible": "#F0A58A",
@@ -89,7 +89,7 @@ _UNITS: Final = {
 """Grafana's names for our units; queries return temperatures in °F, as pages show them."""
 _SEVERITY: Final = (TRANSPARENT, ORANGE, VERMILLION, PURPLE)
 _MAX_POINTS: Final = 400
-"""Points per line of averages. Halving it saves the server only a third of the time."""
+"""Points per line of averages. Halving it reduces the server's query time by only a third."""
 _LONGEST_GAP_MS: Final = 3_600_000
 """Longest gap that a line bridges."""
 _NARROW: Final = 8
@@ -119,13 +119,13 @@ def _thresholds(bands: Bands, first: str) -> Json:
 
 
 def _behind_text(bands: Bands) -> Bands:
-    return [(value, _GROUNDS.get(color, color)) for value, color in bands]
+    return [(value, _TEXT_BACKGROUNDS.get(color, color)) for value, color in bands]
 
 
 def _mappings(words: Words) -> list[Json]:
     """Return the texts and colors that replace values."""
     results = {
-        value: {"text": text, "color": _GROUNDS.get(color, color), "index": index}
+        value: {"text": text, "color": _TEXT_BACKGROUNDS.get(color, color), "index": index}
         for index, (value, (text, color)) in enumerate(words.items())
     }
     none = results.pop("none", None)
@@ -157,7 +157,7 @@ def _panel(
     decimals: int | None = None,
     low: float | None = None,
     high: float | None = None,
-    empty: str = "no readings in this time",
+    empty: str = "No readings in this period",
     steps: Sequence[Json] = (),
     width: int = 8,
     height: int = 8,
@@ -264,17 +264,17 @@ def make_number(
     about: str,
     *queries: Json,
     bands: Bands | None = None,
-    of_row: str = "",
+    column: str = "",
     empty: str = "0",
     width: int = 4,
     **shared: Any,
 ) -> Json:
-    """Make a panel of one large number, from column `of_row` if there are several."""
+    """Make a panel of one large number, from `column` if there are several."""
     defaults = {"thresholds": _thresholds(_behind_text(bands or []), TRANSPARENT)}
     options = {
         "colorMode": "background_solid" if bands else "none",
         "graphMode": "none",
-        "reduceOptions": _reduce_options(fields=f"/^{of_row}$/" if of_row else ""),
+        "reduceOptions": _reduce_options(fields=f"/^{column}$/" if column else ""),
         "textMode": "value",
     }
     shared |= {"empty": empty, "width": width, "height": 4}

@@ -1,7 +1,7 @@
 """The tables of reports: their columns with descriptions, and their values.
 
 No column is renamed, moved or changed in meaning within one `VERSION`; new ones are added at the
-end. ``docs/reports.md`` is generated from `COLUMNS`.
+end. The column tables in ``docs/reports.md`` are generated from `COLUMNS`.
 """
 
 from __future__ import annotations

@@ -105,8 +105,8 @@ class ClimateUnit:
         averaged_s: int,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return readings with offset, noise and 0.01 resolution."""
-        quiet = np.float32(1 / np.sqrt(averaged_s))
-        noise = rng.standard_normal((2, rh.size), dtype=np.float32) * quiet
+        noise_scale = np.float32(1 / np.sqrt(averaged_s))
+        noise = rng.standard_normal((2, rh.size), dtype=np.float32) * noise_scale
         humid = np.clip(rh + np.float32(self.rh_offset) + np.float32(0.03) * noise[0], 0, 100)
         warm = temp + np.float32(self.temp_offset) + np.float32(0.015) * noise[1]
         hundred = np.float32(100)

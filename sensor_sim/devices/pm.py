@@ -30,11 +30,12 @@ _MASS_CUTS: Final = {"pm1": 1.0, "pm25": 2.5, "pm4": 4.0, "pm10": 10.0}
 
 @dataclass(frozen=True, slots=True)
 class Coincidence:
-    """How a single-particle counter counts several particles in its beam, as ranges.
+    """How a single-particle counter merges particles that cross its beam together.
 
-    The counter takes droplets that cross together for one larger particle. A share ``f + (1 - f) /
-    (1 + (PM2.5 / S)^a)`` of the mass below 1 µm stays there; the rest appears between 1 and 2.5 µm.
-    Fitted to a public recording of an OPC-N3 next to pod vaping, whose PM1 stops near 90 µg/m³.
+    Each value is a range over units. The counter takes such particles for one larger particle. A
+    share ``f + (1 - f) / (1 + (PM2.5 / S)^a)`` of the mass below 1 µm stays there; the rest appears
+    between 1 and 2.5 µm. Fitted to a public recording of an OPC-N3 next to pod vaping, whose PM1
+    stops near 90 µg/m³.
 
     - `scale_ug_m3`: S.
     - `floor`: f.
@@ -61,8 +62,8 @@ class PmPart:
     - `step`: resolution of mass, µg/m³.
     - `cap`: largest mass reported, µg/m³.
     - `saturates_at`: particles /cm³ above 0.3 µm at which dead time halves the count.
-    - `coincidence`: merging of particles, for sensors that size each particle; their coarse mass
-      comes from single hits.
+    - `coincidence`: merging of particles, for sensors that measure each particle's size. Their
+      coarse mass comes from a few individual particles.
     - `rigid`: range, over units, of the share of mass that is reported in fixed proportions
       regardless of size; with 0, only `smear` or `fixed_share` applies.
     - `fine_share`: range of PM2.5/PM10 in those proportions.
@@ -106,8 +107,8 @@ class PmPart:
         return np.array(rows)
 
     def _above(self, cut_um: float) -> NDArray[np.float64]:
-        # A sensor without size resolution spreads sizes widely: single scatter events, and most
-        # particles miss the beam.
+        # A sensor without size resolution spreads sizes widely, because it sees single scatter
+        # events and most particles miss the beam.
         spread = 1.45 if self.fixed_share else self.smear
         above: NDArray[np.float64] = ndtr(np.log(BIN_MID_UM / cut_um) / np.log(spread))
         return above
@@ -149,8 +150,8 @@ _PMS5003: Final = PmPart(
     rigid=(0.0, 0.4),
 )
 """Plantower: counts 50% at 0.3 µm and 98% at 0.5 µm (datasheet); coarse dust is lost at the inlet
-and the beam. A PMS5003 had shares of 0.56-0.72 and 0.93-0.99 in smoke, and 0.36-0.42 and 0.64-0.66
-in salt fog (recordings)."""
+and the beam. A PMS5003 reported PM1/PM2.5 of 0.56-0.72 and PM2.5/PM10 of 0.93-0.99 in smoke, and
+0.36-0.42 and 0.64-0.66 in salt fog (recordings)."""
 PM_PARTS: Final = {
     "pms5003": _PMS5003,
     "pms7003": replace(
@@ -216,7 +217,7 @@ PM_PARTS: Final = {
         rigid=(0.2, 0.9),
     ),
     "merakimt": PmPart(("pm25",), *_LASER, smear=1.35, step=1.0, lag_s=(3.0, 10.0)),
-    # One signal in fixed proportions: PM2.5/PM10 was 0.72 within 0.01 in two kitchens, and PM10 was
+    # One signal in fixed proportions: PM2.5/PM10 was 0.72 ± 0.01 in two kitchens, and PM10 was
     # PM2.5 + 1 in a gym (recordings). 5-15 one-sample jumps per day (uHoo homes).
     "one_size": PmPart(
         ("pm1", "pm25", "pm10"),
@@ -328,17 +329,17 @@ class PmUnit:
     def read(
         self, rng: np.random.Generator, signal: NDArray[np.float32], averaged_s: int
     ) -> NDArray[np.float32]:
-        """Add noise, spikes, quantization and caps to noise-free values of shape (channels, n)."""
+        """Apply noise, spikes, rounding and caps to noise-free values of shape (channels, n)."""
         part = self.part
         n_mass = sum(c in _MASS_CUTS for c in part.channels)
         n = signal.shape[1]
-        quiet = np.float32(self.noise / np.sqrt(averaged_s))
+        noise_scale = np.float32(self.noise / np.sqrt(averaged_s))
         noise = rng.standard_normal(signal.shape, dtype=np.float32)
         # Channels of one measurement share particles, so they share most of their noise.
         noise[1:n_mass] = 0.4 * noise[1:n_mass] + 0.9 * noise[0]
         mass = signal[:n_mass] + np.float32(self.zero)
         level = np.asarray(part.noise_level, np.float32)
-        sd = np.interp(mass[-1], level, part.noise_sd).astype(np.float32) * quiet
+        sd = np.interp(mass[-1], level, part.noise_sd).astype(np.float32) * noise_scale
         if self.merging is not None:
             self._count_coarse(rng, mass, signal, averaged_s)
         mass += noise[:n_mass] * sd
@@ -354,7 +355,7 @@ class PmUnit:
         if counts.size:
             volume = np.float32(part.count_volume_cm3)
             inside = counts * volume
-            spread = np.sqrt(inside) * np.float32(part.count_noise) * quiet
+            spread = np.sqrt(inside) * np.float32(part.count_noise) * noise_scale
             inside = np.rint(np.maximum(inside + noise[n_mass:] * spread, 0))
             # Cumulative counts never rise with size.
             for i in range(1, inside.shape[0]):
