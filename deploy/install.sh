@@ -58,10 +58,10 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[ -z "$purge" ] || [ -n "$uninstall" ] || refuse '--purge goes with --uninstall only' 2
-[ "$(id -u)" = 0 ] || refuse 'must run as root: sudo sh install.sh'
+[ -z "$purge" ] || [ -n "$uninstall" ] || refuse '--purge requires --uninstall' 2
+[ "$(id -u)" = 0 ] || refuse 'run it as root: sudo sh install.sh'
 if [ -n "$start" ] && [ ! -d /run/systemd/system ]; then
-    refuse 'systemd does not run here; --no-start installs without starting'
+    refuse 'systemd is not running; use --no-start to install without starting the service'
 fi
 
 if [ -n "$uninstall" ]; then
@@ -69,45 +69,45 @@ if [ -n "$uninstall" ]; then
     rm -rf $UNIT $COMMAND $HOME_OF_PROGRAM
     if [ -n "$start" ]; then systemctl daemon-reload; fi
     if [ -z "$purge" ]; then
-        say "program and service are gone; $ETC and $DATA stay (--purge deletes them)"
+        say "removed the program and the service; kept $ETC and $DATA (--purge deletes them)"
         exit 0
     fi
     rm -rf $ETC $DATA
     if id plumewatch >/dev/null 2>&1; then userdel plumewatch; fi
-    say 'everything is gone'
+    say 'removed the program, the service, the configuration and the data'
     exit 0
 fi
 
-command -v "$python" >/dev/null || refuse "$python is not there; name a Python 3.11 or newer with --python"
+command -v "$python" >/dev/null || refuse "$python not found; choose Python 3.11 or newer with --python"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     refuse "$python is $("$python" --version 2>&1); Plumewatch needs 3.11 or newer (--python)"
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     refuse "$python cannot make virtual environments; on Debian: apt-get install python3-venv"
-command -v useradd >/dev/null || refuse 'useradd is not there; on Debian: apt-get install passwd'
+command -v useradd >/dev/null || refuse 'useradd not found; on Debian: apt-get install passwd'
 command -v sqlite3 >/dev/null ||
-    say 'the program sqlite3 is not there: a damaged database is then recovered in part only; on Debian: apt-get install sqlite3'
+    say 'sqlite3 not found; without it, a damaged database is only partly recovered; on Debian: apt-get install sqlite3'
 mkdir -p $HOME_OF_PROGRAM
 free_mb=$(df -Pm $HOME_OF_PROGRAM | awk 'NR == 2 { print $4 }')
-[ "$free_mb" -ge 1500 ] || refuse "$HOME_OF_PROGRAM has $free_mb MB left; 1500 are needed"
+[ "$free_mb" -ge 1500 ] || refuse "$HOME_OF_PROGRAM has $free_mb MB free, but 1500 MB are needed"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 if [ -z "$wheel" ]; then
-    [ -e "$HERE/../pyproject.toml" ] || refuse 'no checkout around this script; name a wheel with --wheel'
+    [ -e "$HERE/../pyproject.toml" ] || refuse 'this script is not in a checkout; choose a wheel with --wheel'
     "$python" -m venv "$work/build"
     pip="$work/build/bin/python -m pip --quiet --disable-pip-version-check"
     $pip install --require-hashes --requirement "$HERE/../requirements-build.lock"
     $pip wheel --no-deps --no-build-isolation --wheel-dir "$work" "$HERE/.."
     wheel=$(echo "$work"/plumewatch-*.whl)
 fi
-[ -f "$wheel" ] || refuse "$wheel is not there"
+[ -f "$wheel" ] || refuse "$wheel not found"
 version=$(basename "$wheel" | cut -d- -f2)-$("$python" -c '
 import hashlib, sys, zipfile
 digest = hashlib.sha256()
 with zipfile.ZipFile(sys.argv[1]) as wheel:
     for name in sorted(wheel.namelist()):
         digest.update(name.encode() + wheel.read(name))
-print(digest.hexdigest()[:8])' "$wheel") || refuse "$wheel is no wheel"
+print(digest.hexdigest()[:8])' "$wheel") || refuse "$wheel is not a wheel"
 new=$HOME_OF_PROGRAM/$version
 current=$(readlink $HOME_OF_PROGRAM/current || true)
 changed=yes
@@ -118,10 +118,10 @@ id plumewatch >/dev/null 2>&1 ||
 # Check this first, because installation takes minutes.
 may_run() { runuser -u plumewatch -- "$@" >/dev/null 2>&1; }
 program=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
-may_run "$program" -c '' || refuse "the service's user may not run $program; name another with --python"
+may_run "$program" -c '' || refuse "the service's user may not run $program; choose another with --python"
 
 if [ "$current" = "$version" ]; then
-    say "$version is installed already"
+    say "$version is already installed"
     changed=''
 else
     # The new version is completed next to the one in use, which a failed installation leaves as it
@@ -179,11 +179,11 @@ if [ -n "$start" ] && [ -n "$changed" ]; then
     systemctl daemon-reload
     if systemctl is-enabled --quiet plumewatch 2>/dev/null; then
         systemctl restart plumewatch
-        say 'the service runs the new version'
+        say 'the service is running the new version'
     fi
 fi
 if [ -n "$fresh" ]; then
-    say "name rooms, sensors and staff in $ETC/plumewatch.toml, then
+    say "enter rooms, sensors and staff in $ETC/plumewatch.toml, then run
   plumewatch check
   systemctl enable --now plumewatch"
 fi

@@ -25,8 +25,8 @@ _MAX_ROOMS: Final = 5
 _MAX_MISSED: Final = 10
 _MAX_TIMES: Final = 3
 _MAX_TIED: Final = 8
-"""How many times to list at most, if times after `_MAX_TIMES` have as many alerts as the last."""
-_WELL: Final = 0.99
+"""Maximum number of busiest times to list if several are tied for the last of `_MAX_TIMES`."""
+_GOOD_AVAILABILITY: Final = 0.99
 """If the availability of sensors is below this, the summary mentions it."""
 
 
@@ -102,7 +102,7 @@ def write_notes(made: Summary) -> Iterator[str]:
         day = write_date(facts.calendar.to_local(facts.covered_from), "date")
         yield _("Records begin on %(day)s; earlier days are not counted.", day=day)
     online = next(f.values for f in made.figures if f.key == "availability")["value"]
-    if online is not None and online < _WELL:
+    if online is not None and online < _GOOD_AVAILABILITY:
         yield _("Sensors were online %(share)s of the time.", share=format_percent(online))
 
 

@@ -51,6 +51,7 @@ _INCIDENTS: Final = (
 )
 _PLACE: Final = ("floor", "building", "site")
 _RUNNING: Final = ("alerted", "updated")
+"""Phases of a detection that continues."""
 
 
 def read_deleted_before(db: sqlite3.Connection) -> float:

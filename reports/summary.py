@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _BY_DAY_S: Final = 31.5 * 86_400.0
 """Longest window shown day by day; the half day covers the hour when clocks go back."""
 _TOP: Final = 10
+"""Maximum number of rooms or sensors in a ranking."""
 MAX_DRAWN: Final = 30
 """Maximum number of rooms in a chart."""
 _FOLLOW_UP: Final = ("referral", "nurse", "facilities", "none")
@@ -42,12 +43,14 @@ _PER_TIME: Final = {
     **dict.fromkeys(("school_days", *AIR, "other", "incidents"), ""),
     "vape_and_smoke_per_school_day": "1/day",
 }
+"""Columns of incidents by week, with their units."""
 _OF_SCHOOLS: Final = {
     **dict.fromkeys(("alerts", "confirmed", "false_alarms"), ""),
     "responded_within_5_min": "share",
     **dict.fromkeys(("sensors_down", "sensors"), ""),
     **dict.fromkeys(("alerts_per_10", "confirmed_per_10", "false_alarms_per_10"), "1/10 sensors"),
 }
+"""Columns of the comparison of schools, with their units."""
 
 
 class Grid(NamedTuple):

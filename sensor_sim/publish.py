@@ -1,8 +1,8 @@
 """Publish a stream of wire messages to a broker, timed by the simulation's clock.
 
-One connection carries all devices. The stream also contains the wills that a broker would publish
-for devices that vanish. Messages are sent in the order of the stream. While `_WINDOW` messages wait
-for an acknowledgment, the stream is not read, so memory is bounded even if the broker is slow.
+One connection carries the messages of all devices, in the order of the stream. While `_WINDOW`
+messages wait for an acknowledgment, the stream is not read, so memory is bounded even if the broker
+is slow.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Encode the simulated devices' readings and status in the native format.
 
-Readings go to ``plumewatch/v1/<sensor>/reading`` at QoS 1. Status goes to ``/status``, retained and
-with a will. The sequence number continues across restarts, so (sensor, seq) always identifies a
-reading.
+Readings go to ``plumewatch/v1/<sensor>/reading`` at QoS 1, and ``online`` goes to
+``plumewatch/v1/<sensor>/status``, retained. The sequence number continues across restarts, so
+(sensor, seq) always identifies a reading.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from sensor_sim.devices.voc import VOC_PARTS
 class DeviceModel:
     """One product, described by the names of its parts; `keep` lists the channels it reports.
 
-    `firmwares` is the number of firmware versions. In a random school, each device draws one.
+    `firmwares` is the number of firmware versions. `sensor_sim.school.draw_school` draws one for
+    each device; nothing uses it, but the draws after it depend on it.
     """
 
     pm: str = ""

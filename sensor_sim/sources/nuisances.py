@@ -11,7 +11,7 @@ Giao 2022 (hand dryer, doi 10.3389/fpubh.2022.804825). Below about 90% RH, dropl
 under a second, so `Emission.fog` particles exist only in air close to saturation.
 
 Dust: Serfozo 2014 (walking: PM10 +84%, number below 1 µm unchanged), Tian 2014 (resuspension rises
-with size), and section 8 of the project's parameter table for amounts.
+with size). No source gives the amounts, so their ranges are estimates.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Ranges from Sousan 2022 (doi 10.1080/02786826.2022.2047152: MMD 0.41-0.62 µm), Wallace (AAAR 2020,
 abstract 210: ~88% of nicotine vape mass volatile; THC 2.5-6.5 mg a puff, low volatility),
 Zhao 2020 (doi 10.1016/j.atmosenv.2020.117731: cannabis vape modes at 0.4 and 0.8 µm), a public
-Juul recording (fine excess falls to 1/e in 19 s, middle half 15-24 s) and, for cigarettes, Ott
-(Indoor Air 24:199) and the 2-3 mg/min of the emission literature.
+Juul recording (fine excess falls to 1/e in 19 s, interquartile range 15-24 s) and, for cigarettes,
+Ott (Indoor Air 24:199) and the 2-3 mg/min of the emission literature.
 
 No source says how much of a puff a metal-oxide sensor sees: glycols alone would give a tenth of
 what some monitors show. So the gas of a session is drawn from a range ten times as wide as the

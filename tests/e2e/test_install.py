@@ -159,13 +159,13 @@ def test_the_script_installs_once_explains_refusals_and_preserves_local_changes(
         install = f"{script} --no-start --python {sys.executable} --wheel /root/{wheel.name}"
         for wrong, words in (
             ("--color", "unknown option --color"),
-            ("--purge", "--purge goes with --uninstall only"),
+            ("--purge", "--purge requires --uninstall"),
             ("--no-start --python /bin/false", "/bin/false is"),
-            ("--no-start --wheel /root/none.whl", "none.whl is not there"),
+            ("--no-start --wheel /root/none.whl", "none.whl not found"),
         ):
             assert words in root.run(f"{script} {wrong}", may_fail=True)
         root.run("rm -rf /run/systemd/system && test ! -e /opt/plumewatch/current")
-        assert "systemd does not run here" in root.run(script, may_fail=True)
+        assert "systemd is not running" in root.run(script, may_fail=True)
 
         for folder in (
             SITE,
@@ -177,7 +177,7 @@ def test_the_script_installs_once_explains_refusals_and_preserves_local_changes(
         assert "may not run" in root.run(install, may_fail=True)
         root.run(f"test ! -e /opt/plumewatch/current && chmod 0755 {sys.base_prefix}")
         assert "installed plumewatch" in root.run(install)
-        assert "is installed already" in root.run(install)
+        assert "is already installed" in root.run(install)
         assert root.run("plumewatch --version").startswith("plumewatch ")
         made = "/etc/plumewatch/plumewatch.toml /etc/plumewatch/secrets /var/lib/plumewatch"
         assert root.run(f"stat -c '%a %U %G' {made}").splitlines() == [
@@ -190,13 +190,15 @@ def test_the_script_installs_once_explains_refusals_and_preserves_local_changes(
         root.run("touch /var/lib/plumewatch/journal.db")
         broken = wheel.name.replace("plumewatch-", "plumewatch-9.9.")
         root.run(f"printf broken > /root/{broken}")
-        assert "is no wheel" in root.run(install.replace(wheel.name, broken), may_fail=True)
+        assert "is not a wheel" in root.run(install.replace(wheel.name, broken), may_fail=True)
         assert root.run("plumewatch --version").startswith("plumewatch ")  # unchanged
-        assert "stay" in root.run(f"{script} --no-start --uninstall")
+        assert "kept" in root.run(f"{script} --no-start --uninstall")
         root.run("test ! -e /opt/plumewatch && test ! -e /usr/local/bin/plumewatch")
         assert "# of the school" in root.run("cat /etc/plumewatch/plumewatch.toml")
         root.run("test -e /var/lib/plumewatch/journal.db")
-        assert "everything is gone" in root.run(f"{script} --no-start --uninstall --purge")
+        assert "the configuration and the data" in root.run(
+            f"{script} --no-start --uninstall --purge"
+        )
         left = "/etc/plumewatch /var/lib/plumewatch /opt/plumewatch"
         with pytest.raises(CommandError):
             root.run(f"ls -d {left} 2>/dev/null | grep . || id plumewatch")
