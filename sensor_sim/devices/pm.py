@@ -101,19 +101,19 @@ class PmPart:
         rows = []
         for channel in self.channels:
             if channel in _COUNT_CUTS:
-                rows.append(counted * self._above(_COUNT_CUTS[channel]))
+                rows.append(counted * self._compute_share_above(_COUNT_CUTS[channel]))
             else:
-                rows.append(mass * self._mass_below(channel))
+                rows.append(mass * self._compute_share_below(channel))
         return np.array(rows)
 
-    def _above(self, cut_um: float) -> NDArray[np.float64]:
+    def _compute_share_above(self, cut_um: float) -> NDArray[np.float64]:
         # A sensor without size resolution spreads sizes widely, because it sees single scatter
         # events and most particles miss the beam.
         spread = 1.45 if self.fixed_share else self.smear
         above: NDArray[np.float64] = ndtr(np.log(BIN_MID_UM / cut_um) / np.log(spread))
         return above
 
-    def _mass_below(self, channel: str) -> NDArray[np.float64]:
+    def _compute_share_below(self, channel: str) -> NDArray[np.float64]:
         if self.fixed_share is None:
             cut = _MASS_CUTS[channel]
             below: NDArray[np.float64] = ndtr(np.log(cut / BIN_MID_UM) / np.log(self.smear))
@@ -241,7 +241,7 @@ median of 1.6 and a 99th percentile of 113 µg/m³ (recording in a laboratory)."
 _RESPONSE: Final = (0.5, 2.0)
 
 
-def _unit_matrix(rng: np.random.Generator, part: PmPart) -> NDArray[np.float64]:
+def _draw_matrix(rng: np.random.Generator, part: PmPart) -> NDArray[np.float64]:
     """Draw the matrix of one unit, with its own size resolution and gain."""
     matrix = part.build_matrix()
     rigid = rng.uniform(*part.rigid)
@@ -278,7 +278,7 @@ class PmUnit:
         merge = part.coincidence
         return cls(
             part=part,
-            matrix=_unit_matrix(rng, part).astype(np.float32),
+            matrix=_draw_matrix(rng, part).astype(np.float32),
             merging=None
             if merge is None
             else (

@@ -62,11 +62,11 @@ class Inlet:
         table = (PM25_WEIGHT @ _FINE_NUMBERS).astype(np.float32)
         fine = self.slow[Slow.FINE] + self.slow[Slow.AMBIENT_FINE]
         coarse = self.slow[Slow.COARSE] + self.slow[Slow.AMBIENT_COARSE]
-        grown = table[_rh_row(self.rh)]
+        grown = table[_find_rh_rows(self.rh)]
         return np.asarray(fine * grown + coarse * np.float32(PM25_WEIGHT @ _COARSE_NUMBERS))
 
 
-def _rh_row(rh: NDArray[np.float32]) -> NDArray[np.intp]:
+def _find_rh_rows(rh: NDArray[np.float32]) -> NDArray[np.intp]:
     return np.asarray(np.rint(rh * 2).astype(np.intp))
 
 
@@ -174,7 +174,7 @@ class DeviceUnit:
         assert self._pm is not None  # noqa: S101 - for the type checker
         fine = air.slow[Slow.FINE] + air.slow[Slow.AMBIENT_FINE]
         coarse = air.slow[Slow.COARSE] + air.slow[Slow.AMBIENT_COARSE]
-        np.take(self._pm_fine, _rh_row(air.rh), axis=1, out=out)
+        np.take(self._pm_fine, _find_rh_rows(air.rh), axis=1, out=out)
         out *= fine
         out += self._pm_coarse[:, None] * coarse
         above_03: NDArray[np.float32] | float = 0.0
@@ -217,7 +217,7 @@ class DeviceUnit:
     ) -> DeviceTrace:
         """Sample, add noise, and apply faults."""
         sampled, at, averaged, events = self._sample(rng, time, signals)
-        values = self._values(rng, sampled, averaged)
+        values = self._make_values(rng, sampled, averaged)
         return self._send(rng, at, values, faults, events)
 
     def _sample(
@@ -287,7 +287,7 @@ class DeviceUnit:
         out = np.concatenate([signals, score[None, :].astype(np.float32)])
         return out, sorted(events)
 
-    def _values(
+    def _make_values(
         self, rng: np.random.Generator, sampled: NDArray[np.float32], averaged: int
     ) -> NDArray[np.float64]:
         k = self._n_pm

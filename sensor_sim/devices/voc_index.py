@@ -118,7 +118,7 @@ class PortedAlgorithm:
         if abs(self._mean) >= _F(100):
             self._offset += self._mean
             self._mean = _F(0)
-        gamma_mean, gamma_variance = self._gamma()
+        gamma_mean, gamma_variance = self._compute_gammas()
         delta = (ticks - self._offset - self._mean) / GAMMA_SCALING
         c = self._std + abs(delta)
         scaling = max(c / _F(1440), _ONE) ** 2
@@ -128,7 +128,7 @@ class PortedAlgorithm:
         )
         self._mean += gamma_mean * delta / GAMMA_MEAN_SCALING
 
-    def _gamma(self) -> tuple[np.float32, np.float32]:
+    def _compute_gammas(self) -> tuple[np.float32, np.float32]:
         self._uptime_gamma = min(self._uptime_gamma + 1, UPTIME_LIMIT)
         self._uptime_gating = min(self._uptime_gating + 1, UPTIME_LIMIT)
         start_mean, start_variance = (

@@ -78,7 +78,7 @@ class Aerosol:
         """Return the particles in each bin after aging, of 1 mg released at age zero.
 
         - `age_s` (n,): ages, s, >= 0.
-        - `evaporation_slowdown`: factor on all lifetimes, >= 1; see `humidity_slows_evaporation`.
+        - `evaporation_slowdown`: factor on all lifetimes, >= 1; see `compute_evaporation_slowdown`.
         - Returns (N_BINS, n): number of particles in each bin, without deposition. Neither the sum
           over bins nor the mass ever grows.
         """
@@ -93,7 +93,7 @@ class Aerosol:
             origin = np.broadcast_to(edge, (edge.size, age_s.size))
             if self.volatile > 0:
                 rate_um2_s = mode.mmd_um**2 / (
-                    self.efold_s * evaporation_slowdown / _relative_efold(round(mode.gsd, 2))
+                    self.efold_s * evaporation_slowdown / _find_relative_efold(round(mode.gsd, 2))
                 )
                 shrunk = np.sqrt(edge**2 + rate_um2_s * age_s[None, :])
                 origin = np.minimum(shrunk, edge / max(residue, 1e-3))
@@ -103,7 +103,7 @@ class Aerosol:
 
 
 @lru_cache(maxsize=256)
-def _relative_efold(gsd: float) -> float:
+def _find_relative_efold(gsd: float) -> float:
     """Return the e-fold of lognormal mass by the d² law, in lifetimes of an MMD-sized droplet."""
     z = np.linspace(-4, 4, 161)
     weight = np.exp(-(z**2) / 2)
@@ -114,13 +114,13 @@ def _relative_efold(gsd: float) -> float:
     return float(np.interp(-np.exp(-1), -left, x))
 
 
-def humidity_slows_evaporation(rh_percent: float) -> float:
+def compute_evaporation_slowdown(rh_percent: float) -> float:
     """Return the factor by which glycol droplets live longer in humid air, 1-3.
 
     Glycerol takes up water, so its lifetime grows with humidity (tandf.figshare 3997434). The size
     of the effect is a prior: from 1 at 60% RH to 3 at 95% RH.
 
-    >>> humidity_slows_evaporation(40.0), humidity_slows_evaporation(95.0)
+    >>> compute_evaporation_slowdown(40.0), compute_evaporation_slowdown(95.0)
     (1.0, 3.0)
     """
     return 1.0 + 2.0 * min(max((rh_percent - 60.0) / 35.0, 0.0), 1.0)

@@ -23,8 +23,8 @@ from sensor_sim.physics.aerosol import (
     BIN_MID_UM,
     N_BINS,
     PM_FRACTION,
+    compute_evaporation_slowdown,
     deposition_per_h,
-    humidity_slows_evaporation,
 )
 from sensor_sim.physics.gas import MOLAR_VOLUME_L, PPB_PER_MG_M3, WALL_LOSS_PER_H, saturation_g_m3
 from sensor_sim.physics.room import compute_arrival
@@ -81,7 +81,7 @@ class Plume:
         return np.asarray(PM25_WEIGHT @ self.rows[:N_BINS])
 
 
-def _pulse_response(
+def _compute_pulse_response(
     e: Emission,
     transport: NDArray[np.float64],
     surface: float,
@@ -110,7 +110,7 @@ def _pulse_response(
     return out
 
 
-def _horizon(response: NDArray[np.float64], ach: float) -> int:
+def _find_horizon(response: NDArray[np.float64], ach: float) -> int:
     """Return the age from which the response is negligible, s."""
     fading = response * np.exp(-ach * _AGES / 3600)
     seen = _PM_WEIGHT @ fading[:N_BINS] > 0.1
@@ -121,7 +121,7 @@ def _horizon(response: NDArray[np.float64], ach: float) -> int:
     return int(_AGES[min(last + 1, _AGES.size - 1)])
 
 
-def _expand(response: NDArray[np.float64], n: int) -> NDArray[np.float32]:
+def _interpolate_response(response: NDArray[np.float64], n: int) -> NDArray[np.float32]:
     seconds = np.arange(n)
     right = np.clip(np.searchsorted(_AGES, seconds, side="right"), 1, _AGES.size - 1)
     left = right - 1
@@ -155,13 +155,13 @@ def simulate_plume(
     """
     fan_on = bool(ach_per_minute[0] > air.ach_off * 1.5)
     transport = compute_arrival(air, sensor, place, _AGES, fan_on=fan_on)
-    slowdown = humidity_slows_evaporation(rh)
+    slowdown = compute_evaporation_slowdown(rh)
     ach_mean = float(ach_per_minute[:60].mean())
     parts: list[tuple[Emission, NDArray[np.float64], int]] = []
     length = 0
     for e in session.emissions:
-        response = _pulse_response(e, transport, air.surface, slowdown)
-        horizon = _horizon(response, ach_mean)
+        response = _compute_pulse_response(e, transport, air.surface, slowdown)
+        horizon = _find_horizon(response, ach_mean)
         if horizon:
             parts.append((e, response, horizon))
             length = max(length, horizon + int(max(e.times_s) + e.duration_s) + 1)
@@ -181,8 +181,8 @@ def simulate_plume(
         active = np.flatnonzero(np.abs(response).max(axis=1) > 0)
         target = fog if e.fog else rows
         _release(rng, target, active, e, response[active], horizon, exchange)
-    fresh = _fresh_share(rng, parts, transport, air.volume_m3, exchange)
-    lumps = _lumps(rng, place.lumpiness * fresh)
+    fresh = _compute_fresh_share(rng, parts, transport, air.volume_m3, exchange)
+    lumps = _draw_lumps(rng, place.lumpiness * fresh)
     rows[:HEAT] *= lumps
     if rows[WATER].max() > 0:
         # Vapor above saturation condenses on walls and droplets.
@@ -206,7 +206,7 @@ def _release(
     exchange: NDArray[np.float64],
 ) -> None:
     n = target.shape[1]
-    kernel = _expand(response, horizon)
+    kernel = _interpolate_response(response, horizon)
     tail = max(horizon // 10, 1)
     kernel[:, -tail:] *= np.linspace(1, 0, tail, dtype=np.float32)
     shots = [(at + e.duration_s / 2, share) for at, share in zip(e.times_s, e.shares, strict=True)]
@@ -214,7 +214,7 @@ def _release(
         # A long release: blocks of equal length, each with its own constant strength.
         blocks = int(np.clip(e.duration_s / 30, 1, 24))
         width = max(round(e.duration_s / blocks), 1)
-        kernel = _constant(kernel, width)
+        kernel = _spread_release(kernel, width)
         uneven = rng.lognormal(0, 0.3, blocks)
         uneven /= uneven.sum()
         shots = [
@@ -234,7 +234,7 @@ def _release(
         target[active] += total
 
 
-def _constant(kernel: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+def _spread_release(kernel: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     """Return the response to a constant release over `width` seconds with the same total."""
     rows, n = kernel.shape
     running = np.empty((rows, n + width))
@@ -245,7 +245,7 @@ def _constant(kernel: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     return running.astype(np.float32)
 
 
-def _fresh_share(
+def _compute_fresh_share(
     rng: np.random.Generator,
     parts: list[tuple[Emission, NDArray[np.float64], int]],
     transport: NDArray[np.float64],
@@ -267,7 +267,7 @@ def _fresh_share(
     return np.asarray(np.clip(1 - tracer[1] / total, 0.05, 1))
 
 
-def _lumps(rng: np.random.Generator, width: NDArray[np.float32]) -> NDArray[np.float32]:
+def _draw_lumps(rng: np.random.Generator, width: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a lognormal fluctuation with mean one and log standard deviation `width`."""
     keep = float(np.exp(-1 / rng.uniform(3, 10)))
     white = rng.standard_normal(width.size, dtype=np.float32)

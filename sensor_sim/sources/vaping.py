@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def puff_times(
+def draw_puff_times(
     rng: np.random.Generator, low: int, high: int, gap_low_s: float = 5, gap_high_s: float = 60
 ) -> tuple[float, ...]:
     """Draw `low` to `high` puffs, `gap_low_s` to `gap_high_s` apart; the first at zero."""
@@ -34,17 +34,17 @@ def puff_times(
     return (0.0, *(float(t) for t in np.cumsum(gaps)))
 
 
-def shares(rng: np.random.Generator, n: int) -> tuple[float, ...]:
+def draw_shares(rng: np.random.Generator, n: int) -> tuple[float, ...]:
     """Draw unequal shares of `n` puffs that sum to one."""
     weight = rng.lognormal(0, 0.4, n)
     return tuple(float(w) for w in weight / weight.sum())
 
 
-def _volatile_efold_s(rng: np.random.Generator, median: float, low: float, high: float) -> float:
+def _draw_efold_s(rng: np.random.Generator, median: float, low: float, high: float) -> float:
     return float(np.clip(median * rng.lognormal(0, 0.45), low, high))
 
 
-def _gas_mg(rng: np.random.Generator, glycol: float, terpene: float) -> tuple[float, ...]:
+def _draw_gas_mg(rng: np.random.Generator, glycol: float, terpene: float) -> tuple[float, ...]:
     """Draw a session's gas: these amounts, mg, times 0.5-5 for flavors, acids and products."""
     factor = draw_log(rng, 0.5, 5)
     return (factor * glycol, 0.0, 0.0, factor * terpene, 0.0)
@@ -56,21 +56,21 @@ def _nicotine(
     mmd: tuple[float, float],
     puffs: tuple[int, int],
 ) -> Iterator[Emission]:
-    times = puff_times(rng, *puffs)
+    times = draw_puff_times(rng, *puffs)
     aerosol = Aerosol(
         (Mode(rng.uniform(*mmd), rng.uniform(1.4, 1.8)),),
         volatile=0.75 + 0.22 * rng.random() ** 0.5,
-        efold_s=_volatile_efold_s(rng, 14, 8, 60),
+        efold_s=_draw_efold_s(rng, 14, 8, 60),
         density_g_cm3=1.2,
     )
     mass = sum(mg_per_puff() for _ in times)
     yield Emission(
         times_s=times,
-        shares=shares(rng, len(times)),
+        shares=draw_shares(rng, len(times)),
         duration_s=rng.uniform(1, 4),
         particles_mg=mass,
         aerosol=aerosol,
-        gas_mg=_gas_mg(
+        gas_mg=_draw_gas_mg(
             rng,
             len(times) * draw_log(rng, 0.1, 3) * rng.uniform(0.7, 1),
             len(times) * draw_log(rng, 0.005, 0.2),
@@ -97,21 +97,21 @@ def stealth(rng: np.random.Generator) -> Iterator[Emission]:
 
 def box_mod(rng: np.random.Generator) -> Iterator[Emission]:
     """Draw a box mod: 2-20 mg of larger droplets per puff, which evaporate in 20-180 s."""
-    times = puff_times(rng, 1, 8, 8, 60)
+    times = draw_puff_times(rng, 1, 8, 8, 60)
     n = len(times)
     aerosol = Aerosol(
         (Mode(rng.uniform(0.5, 1.0), rng.uniform(1.6, 2.0)),),
         volatile=rng.uniform(0.7, 0.95),
-        efold_s=_volatile_efold_s(rng, 45, 20, 180),
+        efold_s=_draw_efold_s(rng, 45, 20, 180),
         density_g_cm3=1.2,
     )
     yield Emission(
         times_s=times,
-        shares=shares(rng, n),
+        shares=draw_shares(rng, n),
         duration_s=rng.uniform(2, 5),
         particles_mg=n * draw_log(rng, 2, 20),
         aerosol=aerosol,
-        gas_mg=_gas_mg(rng, n * draw_log(rng, 2, 20), n * draw_log(rng, 0.02, 1)),
+        gas_mg=_draw_gas_mg(rng, n * draw_log(rng, 2, 20), n * draw_log(rng, 0.02, 1)),
         water_g=n * rng.uniform(0, 0.3),
         co2_g=n * 0.05,
     )
@@ -119,7 +119,7 @@ def box_mod(rng: np.random.Generator) -> Iterator[Emission]:
 
 def thc_cartridge(rng: np.random.Generator) -> Iterator[Emission]:
     """Draw a THC/CBD pen: 2.5-6.5 mg per puff in two modes; most of it doesn't evaporate."""
-    times = puff_times(rng, 1, 5, 10, 60)
+    times = draw_puff_times(rng, 1, 5, 10, 60)
     n = len(times)
     split = rng.uniform(0.4, 0.7)
     aerosol = Aerosol(
@@ -132,11 +132,11 @@ def thc_cartridge(rng: np.random.Generator) -> Iterator[Emission]:
     )
     yield Emission(
         times_s=times,
-        shares=shares(rng, n),
+        shares=draw_shares(rng, n),
         duration_s=rng.uniform(2, 6),
         particles_mg=n * rng.uniform(2.5, 6.5),
         aerosol=aerosol,
-        gas_mg=(*_gas_mg(rng, 0.0, n * draw_log(rng, 0.2, 2))[:4], n * 0.02),
+        gas_mg=(*_draw_gas_mg(rng, 0.0, n * draw_log(rng, 0.2, 2))[:4], n * 0.02),
         co2_g=n * 0.05,
     )
 
@@ -151,7 +151,7 @@ def cigarette(rng: np.random.Generator) -> Iterator[Emission]:
     )
     mass = rng.uniform(10, 18)
     gas = (0.0, 0.0, 0.0, 0.5, draw_log(rng, 5, 40))
-    times = puff_times(rng, 8, 12, 25, 55)
+    times = draw_puff_times(rng, 8, 12, 25, 55)
     yield Emission(
         length,
         particles_mg=0.6 * mass,
@@ -163,7 +163,7 @@ def cigarette(rng: np.random.Generator) -> Iterator[Emission]:
     )
     yield Emission(
         times_s=times,
-        shares=shares(rng, len(times)),
+        shares=draw_shares(rng, len(times)),
         duration_s=2.0,
         particles_mg=0.4 * mass,
         aerosol=aerosol,

@@ -9,7 +9,7 @@ from sensor_sim.physics.aerosol import (
     BIN_MASS_UG,
     Aerosol,
     Mode,
-    humidity_slows_evaporation,
+    compute_evaporation_slowdown,
 )
 
 
@@ -33,7 +33,7 @@ def test_volatile_mass_falls_to_1_over_e_in_the_stated_time(gsd, efold):
 
 def test_humid_air_slows_it():
     aerosol = Aerosol((Mode(0.5, 1.5),), volatile=1.0, efold_s=19.0)
-    slow = humidity_slows_evaporation(90.0)
+    slow = compute_evaporation_slowdown(90.0)
     assert slow > 2
     dry, humid = mass_mg(aerosol, 19.0), mass_mg(aerosol, 19.0 * slow, evaporation_slowdown=slow)
     assert humid == pytest.approx(dry)
