@@ -59,7 +59,7 @@ _REPLAY: Final = "replay"
 _LASTS_S: Final = 6 * 3600.0
 """A device event that continues this many seconds after people answered it is reported again."""
 _MAX_DECLINED: Final = 2
-"""How often one person can decline an incident. Each time pages and notifies others."""
+"""How often one person can decline an incident; each time, other people are paged."""
 _LATE_RECHECK_S: Final = 60.0
 """Seconds until an incident opened by late readings is checked again."""
 
@@ -411,7 +411,7 @@ class AlertEngine:
     def _follow_up(
         self, tx: sqlite3.Connection, event: Event, incident: Incident, now: float
     ) -> None:
-        """Page people if a new event ends a deferral, and warn them of an unreliable sensor."""
+        """Page people if a new event ends their deferral; warn of an unreliable sensor."""
         self._notices.page_deferred(tx, incident, now)
         if any(detail.code in UNRELIABLE for detail in event.details):
             self._escalator.warn_on_duty(tx, incident, now)

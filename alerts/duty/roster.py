@@ -324,7 +324,7 @@ class Roster:
     sites: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
 
     def serves(self, person: str, labels: Mapping[str, str]) -> bool:
-        """Return whether a person can be notified of incidents at this site."""
+        """Return whether a person can be notified of incidents at the site in `labels`."""
         only = self.sites.get(person)
         return only is None or labels.get("site", "") in only
 

@@ -36,7 +36,7 @@ class LessonHours:
     periods: frozenset[str] = frozenset()
 
     def find_spans(self, start: datetime, end: datetime) -> Iterator[Span]:
-        """Return the spans that touch [start, end]; none on holidays."""
+        """Yield the spans on local dates from the day before `start` to `end`; none on holidays."""
         for day in list_days_around(start, end, self.timetable.zone):
             if day.weekday() not in self.weekdays:
                 continue
@@ -60,7 +60,7 @@ class ClockHours:
     off: frozenset[date] = frozenset()
 
     def find_spans(self, start: datetime, end: datetime) -> Iterator[Span]:
-        """Return the spans that touch [start, end]."""
+        """Yield the spans that begin on local dates from the day before `start` to `end`."""
         last = self.end if self.end > self.start else self.end + DAY_MIN
         for day in list_days_around(start, end, self.zone):
             if day.weekday() in self.weekdays and day not in self.off:
@@ -115,7 +115,7 @@ class Shift:
     overrides: tuple[Override, ...] = ()
 
     def find_spans(self, start: datetime, end: datetime) -> Iterator[Span]:
-        """Return the shift's spans that touch [start, end], without overrides."""
+        """Yield the spans of `hours` on dates when the shift applies, without overrides."""
         for span in self.hours.find_spans(start, end):
             if is_within(span.start.astimezone(self.zone).date(), self.first, self.last):
                 yield span

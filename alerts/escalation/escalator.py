@@ -164,7 +164,7 @@ def _find_next(steps: Iterable[EscalationStep], *, after: int = 0) -> Escalation
     return next((s for s in steps if s.done_at is None and s.seq > after), None)
 
 
-def _list_notified(steps: Iterable[EscalationStep]) -> list[EscalationStep]:
+def _list_finished(steps: Iterable[EscalationStep]) -> list[EscalationStep]:
     """Return finished `NOTIFY` steps, including steps that were stopped before they ran."""
     return [s for s in steps if s.action is Action.NOTIFY and s.done_at is not None]
 
@@ -282,7 +282,7 @@ class Escalator:
         is_over = done == steps
         if not steps or (is_over and not more):
             return
-        asked = _list_notified(steps)
+        asked = _list_finished(steps)
         round_ = asked[-1].round if asked else steps[0].round
         behind = sum(step.round == round_ for step in asked)
         planned = plan(
@@ -346,7 +346,7 @@ class Escalator:
         The next round keeps its scheduled time, so a brief provider outage uses up no rounds.
         """
         steps = load_steps(tx, incident_id)
-        following, asked = _find_next(steps), _list_notified(steps)
+        following, asked = _find_next(steps), _list_finished(steps)
         if following is None or following.action is not Action.NOTIFY or not asked:
             return
         is_same_round = following.round == asked[-1].round

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Page people about the detection that opened the incident."""
+    """Page people about a detection."""
 
     detection: Detection
     at: float
@@ -55,7 +55,7 @@ class StartCooldown:
 
 @dataclass(frozen=True, slots=True)
 class SeverityRaised:
-    """The incident became more severe: send deferred pages and reschedule the next steps."""
+    """The incident became more severe: page people who no longer have to wait; reschedule steps."""
 
     at: float
     before: Severity

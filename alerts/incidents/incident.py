@@ -271,7 +271,7 @@ class Incident:
 
     @property
     def is_held_by_test(self) -> bool:
-        """Whether a room test mutes the incident; if it lapses, people are paged in any case."""
+        """Whether a room test mutes the incident; if the mute lapses, people are paged anyway."""
         by = self.suppressed_by if self.held_until is not None else None
         return by is not None and "purpose" in by.params
 

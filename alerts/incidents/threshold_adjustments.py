@@ -196,7 +196,7 @@ def _select(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[Thresh
 
 
 class SensorThresholds:
-    """Manages the detector's thresholds; `last_adjustment` is the last adjustment applied."""
+    """Manages the detector's thresholds; `last_adjustment` numbers the last adjustment applied."""
 
     _detector: Detector
 

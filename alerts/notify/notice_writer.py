@@ -1,11 +1,11 @@
 """Write the notices of an incident into the outbox, in the caller's transaction.
 
-A person gets at most one notice per incident and occasion. If people share an address, it gets one
-of their notices; another one is sent only if that one isn't delivered within ten seconds. The
-outcome goes only to people who were notified.
+A person gets at most one notice per incident and occasion. If people share an address, only one of
+their notices is sent there; the next one follows only if the first isn't delivered within ten
+seconds. Only people who were notified of an incident learn who responds to it, or that it is over.
 
-No notice is dropped. A deferred notice is a row with a due time. All rows with the same person and
-cause are sent as one notice:
+A deferred notice is a row with a due time. All rows with the same person and cause are sent as one
+notice:
 
 - *quiet*: when the person's quiet hours end.
 - *budget*: when the person is below the hourly limit of notices again.
@@ -326,7 +326,7 @@ class NoticeWriter:
         if not member.targets:
             return False
         first, expires_at = member.targets[0], at + self._policy.expire_s
-        shared = outbox_rows.is_shared_sent(tx, notice, occasion, member.id, first)
+        shared = outbox_rows.was_sent_to_shared_address(tx, notice, occasion, member.id, first)
         if shared:
             return True
         wait_s = 0.0 if shared is None else self._policy.timings.fallback_after_s
@@ -432,9 +432,10 @@ class NoticeWriter:
     ) -> float | None:
         """Return until when a used-up hourly budget defers notices, or None.
 
-        Only the first notice of each incident, and digests, count. Of any other room, they count
-        up to one more than this room has had, so no room's notices defer another room's first. For
-        an incident that the service detected itself, reports of devices don't count.
+        Only the first notice of each incident, and digests, count. For each other room, at most one
+        more counts than this room has had, so no room's notices defer the first notice about
+        another room. If the service detected the incident itself, notices about what only devices
+        reported don't count.
         """
         is_own, counts = _DETECTED.format("?"), _DETECTED.format("i.id")
         rows = tx.execute(

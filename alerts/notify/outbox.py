@@ -95,12 +95,12 @@ def _write_reason(notice: Notice, occasion: str) -> str:
     return f"{notice.reason.value}:{occasion}" if occasion else notice.reason.value
 
 
-def is_shared_sent(
+def was_sent_to_shared_address(
     tx: sqlite3.Connection, notice: Notice, occasion: str, person: str, address: Secret
 ) -> bool | None:
     """Return whether the same notice was sent to this address for somebody else.
 
-    None means that nobody else's is sent or pending.
+    None if no such notice is sent or pending.
     """
     found: int | None = tx.execute(
         "SELECT max(status = 'sent') FROM outbox WHERE incident = ? AND reason = ? AND target = ?"
@@ -111,7 +111,7 @@ def is_shared_sent(
 
 
 def take_fallbacks(tx: sqlite3.Connection, now: float, refused: int | None) -> list[OutboxRow]:
-    """Return notices due on the next channel, plus the notice `refused`; never return one twice."""
+    """Return the notices to try on the next channel: those due, and notice `refused`, each once."""
     rows = tx.execute(
         "UPDATE outbox SET fallback_at = NULL WHERE fallback_at <= ?1 OR id = ?2"
         " AND fallback_at IS NOT NULL RETURNING *",
@@ -164,7 +164,7 @@ def find_people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[st
 
 
 def find_last_pages(tx: sqlite3.Connection, incident: str) -> dict[str, float]:
-    """Return when each person was last paged, or that page was deferred."""
+    """Return when each person was last paged, or when that page was deferred."""
     rows = tx.execute(
         "SELECT person, max(at) FROM (SELECT person, created_at AS at FROM outbox"  # noqa: S608 - a constant
         f" WHERE incident = ?1 AND {_REASON} = ?2 UNION ALL SELECT person, held_at"
@@ -197,7 +197,8 @@ def lease(
 ) -> list[OutboxRow]:
     """Lease due notices for one attempt each; notices with an expired lease are due again.
 
-    Louder notices come first, then notices to the people with the fewest attempts in the last hour.
+    Notices with higher priority come first, then notices to the people with the fewest attempts in
+    the last hour.
     `free` returns how many more notices a channel can take now. Rows that the owner is still
     `sending` are skipped.
     """
@@ -235,10 +236,10 @@ def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
 
 
 def mark_sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
-    """Mark a notice as sent and cancel its other channels; return False if already finished.
+    """Mark a notice as sent; return False if it was already finished.
 
-    The same notice to the same address for somebody else is canceled too, and for an alert, due
-    notices from other rounds.
+    This cancels the same notice on the person's other channels, and to the same address for
+    somebody else. For an alert, it also cancels the person's due notices from other rounds.
     """
     reason = _REASON if row.notice.reason is NoticeReason.OPENED else "reason"
     own = f"person = ?2 AND {reason} = (SELECT {reason} FROM outbox WHERE id = ?3)"  # noqa: S608 - a constant
@@ -280,7 +281,7 @@ def mark_failed(
 
 
 def retry_refused(tx: sqlite3.Connection, incident: str, now: float) -> None:
-    """Retry each person's most recent failed alert at each address, once."""
+    """Schedule one more attempt of each person's latest failed alert at each address."""
     tx.execute(
         "UPDATE outbox SET status = 'due', due_at = ?1, finished_at = NULL WHERE id IN (SELECT"  # noqa: S608 - a constant
         f" max(id) FROM outbox WHERE incident = ?2 AND status = 'failed' AND {_REASON} = ?3"
@@ -314,7 +315,10 @@ def measure_backlog(tx: sqlite3.Connection) -> tuple[int, float | None]:
 
 
 def count_by_status(tx: sqlite3.Connection, since: float) -> dict[str, int]:
-    """Count all waiting notices, and other notices created since `since`, by status."""
+    """Count notices by status: all that wait, and others created since `since`.
+
+    Of the others, only notices of incidents that opened since then or are unresolved count.
+    """
     rows = tx.execute(
         "WITH recent (id) AS (SELECT id FROM incident WHERE opened_at >= ?1"
         " UNION SELECT id FROM incident WHERE status <> 'resolved')"

@@ -52,7 +52,7 @@ class IncidentPictures:
         return None if found is None else drawing.render_svg(found)
 
     def draw_png(self, incident_id: str, *, settle_s: float = 0.0) -> bytes | None:
-        """Return the picture of the latest detection as PNG, as the text of a notice describes it.
+        """Return the picture of the latest detection, which a notice's text describes, as PNG.
 
         Return None if there is no such incident; raise ImportError without the drawing library.
         """

@@ -88,9 +88,9 @@ class StateRecorder:
         return msgspec.json.encode(self._recorded)
 
     def collect(self, now: float, lives: Lives, active: Active) -> list[Record]:
-        """Return records for each registered sensor if they are due; call this once a minute.
+        """Return records of each registered sensor if they are due; call this once a minute.
 
-        They cover the time since the last ones.
+        They cover the time since the previous records.
         """
         elapsed = max(now - self._since, 0.0)
         for name, life in lives.items():
