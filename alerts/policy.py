@@ -199,7 +199,7 @@ class AlertPolicy:
     late_s: float = 600.0
     """A detection older than this when it arrives is recorded as late and pages nobody."""
     expire_s: float = 3600.0
-    """Seconds after which an undelivered notice is dropped."""
+    """Seconds after which an undelivered notice is dropped; alerts last longer (`notify.pump`)."""
     zone: str = "UTC"
     language: str = ENGLISH
     """Language of people who have not chosen one."""

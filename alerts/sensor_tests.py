@@ -22,7 +22,10 @@ _RUNNING: Final = "room tests"
 
 
 class SensorTest(NamedTuple):
-    """A sensor's test; `at` is when its first step began, and `result` is JSON."""
+    """A sensor's test; `at` is when its first step began, and `result` is JSON.
+
+    `is_right` means that vaping was detected in the puff step and in no other.
+    """
 
     sensor: str
     at: float

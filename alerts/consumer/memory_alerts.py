@@ -142,7 +142,7 @@ class MemoryAlerts:
         pump: OutboxPump,
         listen: Listen,
     ) -> None:
-        """Take over whenever the disk fails, and pause `pump` meanwhile; run until cancelled."""
+        """Take over whenever the disk fails, and pause `pump` meanwhile; run until canceled."""
         loop = asyncio.get_running_loop()
         since: float | None = None
         while True:

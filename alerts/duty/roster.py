@@ -306,11 +306,12 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """All data for deciding who is notified; `everyone` is all staff, in order.
+    """All data for deciding who is notified.
 
-    `reachable` contains the staff who have an address; if nobody has one, everyone counts as
-    reachable. `sites` maps each person to the names of their sites, or to None for all sites.
-    People are not notified of incidents at other sites.
+    `everyone` lists the people to notify as a last resort, in order. `reachable` contains the staff
+    who have an address; if nobody has one, everyone counts as reachable. `sites` maps each person
+    to the names of their sites, or to None for all sites. People are not notified of incidents at
+    other sites.
     """
 
     root: Route

@@ -94,7 +94,7 @@ def find_coverage_gaps(
 def _group_places(
     roster: Roster, incidents: Iterable[Mapping[str, str]]
 ) -> dict[_Place, list[tuple[str, list[Mapping[str, str]]]]]:
-    """Group possible incidents by place, and there by room."""
+    """Group possible incidents by place, and within each place by room."""
     routed: dict[tuple[str, tuple[str, ...]], list[Mapping[str, str]]] = {}
     for labels in incidents:
         receivers = tuple(node.receiver for node in roster.match_routes(labels))

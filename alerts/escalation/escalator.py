@@ -6,7 +6,8 @@ restarts the chain if the responder does not answer. If the service was down, a 
 and later steps are delayed by the same amount. If nobody in a ring can be notified, the next ring
 follows immediately.
 
-The most recent responder for a room is paged first, with twice the time to respond.
+If someone has responded in the room within `PRESENT_S`, they are paged first, with twice the time
+to respond.
 """
 
 from __future__ import annotations
@@ -307,7 +308,7 @@ class Escalator:
     def warn_on_duty(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
         """Warn the people on duty that vaping in a room may go undetected.
 
-        Unless somebody is responding, they are warned again every `_WARN_AGAIN_S`.
+        Unless somebody is responding, they are warned again, at most every `_WARN_AGAIN_S`.
         """
         labels = find_labels(incident, self._registry) | {"kind": EventKind.VAPE.value}
         rings = self._policy.plan_rings(labels, now)

@@ -15,15 +15,15 @@ clears until somebody answers or closes it, or until its escalation ends, even i
 responded.
 
 Feedback is accepted at any time; the latest verdict counts, and all are kept. An arrival
-acknowledges an incident that nobody has acknowledged. Only the first arrival counts. It counts even
-after the incident ended by itself, if somebody acknowledged it before. After feedback, the next
-detection opens a new incident, and no cooldown mutes it. After the last round without a response,
-our next detection opens one too. The responder is notified of detections that join an acknowledged
-incident.
+acknowledges an incident that nobody has acknowledged. Only the first arrival counts. If somebody
+acknowledged the incident before it ended by itself, an arrival counts even after that. After
+feedback, the next detection opens a new incident, and no cooldown mutes it, except for device
+health. After the last round without a response, our next detection opens one too. The responder is
+notified of detections that join an acknowledged incident.
 
 An incident is muted if it opens during a cooldown or a silence, or if another incident explains it.
 If it is still in progress when the mute ends, people are notified then. After a room test that
-nobody finished, people are notified even if it is over. A cooldown starts only when
+nobody finished, people are notified even if the incident is over. A cooldown starts only when
 a notice is delivered, so an undelivered notice never mutes the next incident. Mutes are checked
 again when the severity rises.
 """

@@ -86,7 +86,8 @@ def is_disputed(tx: sqlite3.Connection, incident: Incident) -> bool:
 def find_event(tx: sqlite3.Connection, event_id: str) -> sqlite3.Row | None:
     """Return an event's id, onset, phase and incident, or None for an unknown event.
 
-    When an event is reported again, it continues with `AGAIN` appended to its id.
+    Each time an event is reported again (`AlertEngine.report_lasting`), `AGAIN` is appended to its
+    id; this returns the last of them.
     """
     found: sqlite3.Row | None = tx.execute(
         "SELECT id, onset, phase, incident FROM alert_event WHERE id >= ?1 AND id < ?1 || ','"

@@ -4,7 +4,7 @@ The database enforces these rules even if the program has a bug:
 
 - There is at most one open incident per kind and room.
 - There is at most one outbox row per incident, person, target and reason.
-- Every silence has an owner, a reason and an end.
+- Every silence has an owner, a reason or purpose, and an end.
 - History and threshold adjustments cannot be changed or deleted.
 """
 

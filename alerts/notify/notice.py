@@ -148,10 +148,10 @@ class Notice(msgspec.Struct, frozen=True):
 
     `notes` come before the evidence. `by` is the name of the person who responded. `link` leads to
     the incident's page. `over` means that the air cleared before anyone answered. `again` means
-    that people responded to the same kind in this room shortly before. A digest has a `headline`
-    and a line for each of its `incidents`, but no evidence. `site` and `site_id` are set if there
-    are several sites. `written` is when the notice was written, in Unix seconds. A report has its
-    own `title` and `text`.
+    that people responded to an incident of the same kind in this room shortly before. A digest has
+    a `headline` and a line for each of its `incidents`, but no evidence. `site` and `site_id` are
+    set if there are several sites. `written` is when the notice was written, in Unix seconds. A
+    report has its own `title` and `text`.
     """
 
     incident: str

@@ -50,7 +50,7 @@ _HOUR_S: Final = 3600.0
 _DETECTED: Final = (
     "EXISTS (SELECT 1 FROM alert_event WHERE incident = {} AND model_version NOT LIKE 'device-%')"
 )
-"""SQL condition: the service detected an incident itself, not only a device."""
+"""SQL condition: the service itself detected an incident; no device merely reported it."""
 
 
 _LOUDNESS: Final = {
@@ -150,7 +150,7 @@ class NoticeWriter:
         return self._notify(tx, notice, member, at, "" if round_ == 1 else str(round_))
 
     def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
-        """Send the deferred notices of an incident that no longer have to wait."""
+        """Send an incident's deferred notices that no longer have to wait, and move up others."""
         waiting = "incident = ? AND person = ? AND round = ?"
         rows = tx.execute(
             "SELECT incident, person, round FROM held_notice WHERE incident = ?"

@@ -23,7 +23,7 @@ _LATER: Final = frozenset({408, 425, 429})
 
 
 async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> Answer:
-    """Send a POST request and return the response; the caller sets the timeout.
+    """Send a POST request and return the response; the caller can set a shorter timeout.
 
     Raises `PermanentNotifyError` for a forbidden address, and `TransientNotifyError` for any other
     failure.

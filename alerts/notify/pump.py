@@ -164,7 +164,7 @@ class OutboxPump:
         self.wake.set()
 
     async def run(self) -> None:
-        """Send notices until `stop`; if cancelled, leases expire at the next start.
+        """Send notices until `stop`; if canceled, leases expire at the next start.
 
         Raises StorageUnavailableError if the database cannot be opened, and
         sqlite3.OperationalError if it fails for good; temporary disk errors are retried.
