@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_TOKENS: Final = 200
-"""Maximum tokens per administrator."""
+"""Maximum tokens of the people whom an administrator manages."""
 LONGEST_NAME: Final = 80
 LONGEST_DAYS: Final = 366
 PREFIX: Final = "plumewatch_"

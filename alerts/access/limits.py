@@ -1,8 +1,8 @@
 """Rate limits of the staff page, such as limits on failed attempts by address and account.
 
 An attempt is counted before it is checked, so parallel attempts cannot bypass the limit. A
-successful attempt is subtracted again. An attacker who guesses passwords can lock others out,
-except at addresses with an earlier successful sign-in.
+successful attempt is subtracted again. An attacker who guesses passwords can delay other people's
+sign-ins, except from addresses with an earlier successful sign-in.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ class OwnChannels:
 def add_browser(
     tx: sqlite3.Connection, person: str, subscription: Subscription, label: str, now: float
 ) -> bool:
-    """Move a browser to a person; return False if its keys differ, so that it isn't the same."""
+    """Add a browser, or move it from its earlier owner; return False if its keys have changed."""
     query = "SELECT p256dh, auth FROM own_channel WHERE address = ? AND kind = 'browser'"
     known = tx.execute(query, (subscription.endpoint,)).fetchone()
     if known is not None and tuple(known) != (subscription.p256dh, subscription.auth):

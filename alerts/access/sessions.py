@@ -92,7 +92,7 @@ def end(tx: sqlite3.Connection, identity: str) -> None:
 
 
 def end_all(tx: sqlite3.Connection, person: str, now: float) -> int:
-    """End a person's sessions, links and browsers; return how many sessions ended."""
+    """End a person's sessions, links and notices in browsers; return how many sessions ended."""
     action_tokens.revoke_all(tx, person, now)
     tx.execute("DELETE FROM own_channel WHERE person = ? AND kind = 'browser'", (person,))
     tx.execute("DELETE FROM invite WHERE person = ?", (person,))

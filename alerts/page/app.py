@@ -1,8 +1,9 @@
 """The staff page as a Starlette application.
 
 The page is designed for phones first. It loads nothing from other servers and has no inline
-scripts; only charts and live updates need scripts. Every action needs a session, a form token and a
-POST from our own page. A GET changes nothing.
+scripts. Only charts, live updates, and links with a token need scripts. Every action needs a
+session, a form token and a POST from our own page, except for actions through a link with a token.
+A GET changes no incidents and no settings.
 """
 
 from __future__ import annotations

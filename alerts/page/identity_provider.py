@@ -6,8 +6,8 @@ and only asymmetric algorithms are accepted. The discovery document and the keys
 hour. If a token is signed with an unknown key, the keys are fetched again, at most every 30
 seconds.
 
-Of the provider's data, only the person's address, name and groups with a role are stored. Error
-messages contain no token or secret.
+Of the provider's data, only the account's id (`sub`), and the person's address, name and groups
+with a role are stored. Error messages contain no token or secret.
 """
 
 from __future__ import annotations

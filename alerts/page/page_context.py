@@ -131,7 +131,7 @@ class PageContext(Visibility):
         return started.groups is not None or is_local
 
     async def _lacks_factor(self, started: Started, member: StaffMember) -> bool:
-        """Return whether the role has needed a second factor only since the person signed in."""
+        """Return whether a person's role needs a second factor that they haven't set up yet."""
         needs_factor = member.role in self.access.sign_in.second_factor
         if started.groups is not None or self.access.one_click or not needs_factor:
             return False
@@ -218,7 +218,10 @@ class PageContext(Visibility):
             return await asyncio.get_running_loop().run_in_executor(self.threads, call)
 
     def find_turns(self, request: Request) -> AbstractAsyncContextManager[None]:
-        """Return what limits a person to two pages at a time; others then find free threads."""
+        """Return a context manager that gives a person `_AT_ONCE` pages at a time.
+
+        Otherwise, many requests of one person would keep all threads from others.
+        """
         session = get_session(request)
         if session is None:
             return nullcontext()

@@ -195,7 +195,7 @@ class CommissionPages(PageGroup):
             del self._evaluations[room]
 
     async def _finish(self, room: str, running: RunningTest) -> None:
-        """Answer "test" to what a test caused, and end its silence; keep it if it failed."""
+        """Answer "test" to what a test caused, and end its silence; store why it failed, if so."""
         engine, now = self._context.engine, self._context.settings.clock()
         last = running.starts[-1] + STEPS[-1].seconds + _SETTLE_S if running.is_over else now
 
