@@ -30,7 +30,7 @@ class Happened(Coded):
     NEXT_CHANNEL = "next_channel", mark("Sent over the next channel")
     NOTICE_FAILED = "notice_failed", mark("Notice failed")
     NOBODY_NOTIFIED = "nobody_notified", mark("Nobody has an address")
-    RING_SKIPPED = "ring_skipped", mark("Skipped: no address, or over the hourly limit")
+    RING_SKIPPED = "ring_skipped", mark("Skipped: no address, quiet hours, or hourly limit reached")
     NO_RESPONSE = "no_response", mark("Nobody responded")
     UNDELIVERED = "undelivered", mark("No notice could be delivered")
     ACKNOWLEDGED = "acknowledged", mark("Responding")
@@ -45,7 +45,7 @@ class Happened(Coded):
     FEEDBACK = "feedback", mark("Found")
     ACTION = "action", mark("Action taken")
     CASE_NUMBER = "case_number", mark("Case number")
-    RESTARTED = "restarted", mark("Stuck incident check")
+    RESTARTED = "restarted", mark("Found stuck and restarted")
     THRESHOLD_ADJUSTED = "threshold_adjusted", mark("Alert threshold adjusted")
     THRESHOLD_RESTORED = "threshold_restored", mark("Alert threshold adjustment undone")
 
