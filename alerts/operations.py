@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from alerts.engine import AlertEngine, AlertRecord
 
 HOLD_S: Final = 600.0
+"""Seconds without a report until a fault counts as over."""
 _AGAIN_S: Final = 60.0
+"""Reports of the same fault within this many seconds count once."""
 _VERSION: Final = "service-1-"
 
 

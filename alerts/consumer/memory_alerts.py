@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE_S: Final = 2.0
+"""How long the disk must fail before alerting continues from memory, in seconds."""
 _POLL_S: Final = 0.2
 _CARRY_OVER_AGAIN_S: Final = 1.0
 _BATCH: Final = 2_000

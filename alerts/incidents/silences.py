@@ -38,6 +38,7 @@ MAX_ACTIVE: Final = 200
 """Maximum current silences per person; each new one is compared with all others."""
 _PLACES: Final = frozenset({"room", "floor", "building"})
 _ENDED_SHOWN_S: Final = 86_400.0
+"""How long ended silences stay in the list, in seconds."""
 _BREAK_S: Final = 3600.0
 
 

@@ -46,7 +46,9 @@ _MIN_SPAN: Final = {
 """Minimum value range of a panel, in the quantity's unit; particle panels use 20."""
 
 _AROUND_S: Final = 1800.0
+"""Longest time shown before the onset, and after the end, in seconds."""
 _LONGEST_S: Final = 4 * 3600.0
+"""Longest part of an event that is shown, in seconds."""
 _WIDTH: Final = 360.0
 _LEFT: Final = 46.0
 _RIGHT: Final = 348.0

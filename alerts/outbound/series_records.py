@@ -37,6 +37,7 @@ SCRIPTS: Final = load_scripts(__package__, COMPONENT)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Record)
 _ROWS: Final = 20_000
+"""Most samples that `delete_excess` deletes at once."""
 _FINE: Final = ("pm25", "pm1", "n03", "n05")
 """Fine-particle channels; the time in which half of their rise decays shows the air exchange."""
 
