@@ -33,7 +33,7 @@ NAMES: Final = frozenset(
         "1/10 sensors, opened, schema, version, place, from, to, created"
     )
 )
-"""Columns, codes and units that `translate` translates."""
+"""Column names, codes and units that `translate` translates; other names stay unchanged."""
 LIMITS: Final = (
     mark("A sensor alert does not prove that anyone vaped, and does not identify anyone."),
     mark(

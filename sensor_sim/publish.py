@@ -79,7 +79,7 @@ class Publisher:
                 group = await stack.enter_async_context(asyncio.TaskGroup())
                 slots = asyncio.Semaphore(_WINDOW)
                 async for message in messages:
-                    if (wait := self._wait_s(message.sent)) > 0:
+                    if (wait := self._compute_wait_s(message.sent)) > 0:
                         await self.sleep(wait)
                     await slots.acquire()
                     group.create_task(self._send(client, message, slots), name="publish")
@@ -115,7 +115,7 @@ class Publisher:
         client.pending_calls_threshold = _WINDOW + 1
         return client
 
-    def _wait_s(self, sent: float) -> float:
+    def _compute_wait_s(self, sent: float) -> float:
         if math.isinf(self.speed):
             return 0.0
         if math.isnan(self._origin):

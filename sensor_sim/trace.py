@@ -42,7 +42,7 @@ class Truth:
     - `arrival`: first time at which the noise-free excess at the sensor's inlet exceeded 2 µg/m³
       (particles) or the channel's detection limit (gas, humidity); NaN if never.
     - `peak_excess`: largest noise-free excess of PM2.5 at the inlet, µg/m³; 0 for sources without
-      particles.
+      particles, building-wide events and faults.
     - `baseline`: PM2.5 at the inlet from all other sources at `arrival`, µg/m³.
     """
 
