@@ -16,12 +16,12 @@ a stream is split.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES
+from detection.quantities import COLUMN_INDEX, FINE_PARTICLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -235,16 +235,6 @@ class ReadingBatch:
     values: NDArray[np.float64]
     received: NDArray[np.float64] | None = None
 
-    def __post_init__(self) -> None:
-        """Check the shapes of the arrays; raise `ValueError` if they do not match."""
-        n = self.sensor.shape[0]
-        if self.sensor.shape != (n,) or self.time.shape != (n,):
-            msg = f"sensor and time must be 1-d and equal: {self.sensor.shape}, {self.time.shape}"
-            raise ValueError(msg)
-        if self.values.shape != (n, len(COLUMNS)):
-            msg = f"values must have shape {(n, len(COLUMNS))}, got {self.values.shape}"
-            raise ValueError(msg)
-
     def __len__(self) -> int:
         """Return the number of readings."""
         return int(self.sensor.shape[0])
@@ -253,8 +243,6 @@ class ReadingBatch:
 K: Final = len(CHANNELS)
 BLOCK: Final = 1024
 """Maximum number of readings processed together, so that their state fits a core's cache."""
-SCRATCH_SENSORS: Final = BLOCK + BLOCK // 4
-"""Maximum number of sensors advanced together, including neighbors without a reading."""
 WARM_UP_S: Final = 20.0
 """A sensor is not scored before it has reported for this long."""
 MIN_S: Final = 0.001
@@ -417,12 +405,12 @@ class ScratchPool:
     )
 
     def __init__(self) -> None:
-        self._numbers = np.empty(sum(math.prod(s) for s in self._SHAPES) * SCRATCH_SENSORS)
-        self._flags = np.empty(K * SCRATCH_SENSORS, np.bool_)
+        self._numbers = np.empty(sum(math.prod(s) for s in self._SHAPES) * BLOCK)
+        self._flags = np.empty(K * BLOCK, np.bool_)
         self._cut: dict[int, Scratch] = {}
 
     def cut(self, n: int) -> Scratch:
-        """Return scratch memory for `n` sensors, at most `SCRATCH_SENSORS`."""
+        """Return scratch memory for `n` sensors, at most `BLOCK`."""
         scratch = self._cut.get(n)
         if scratch is None:
             if len(self._cut) == BLOCK // 8:
@@ -532,13 +520,9 @@ class BaselineTracker:
     def _advance_block(
         self, rows: NDArray[np.integer], in_episode: Flags, time: Floats, dt: Floats, x: Floats
     ) -> Change | None:
-        first, n = int(rows[0]), rows.size
-        span = int(rows[-1]) - first + 1
-        block = self.state.block
-        if n >= _IN_PLACE and span * BLOCK <= SCRATCH_SENSORS * n:
-            here = Baselines.from_block(block[:, first : first + span])
-            if span > n:
-                return self._advance_among(here, rows - first, in_episode, time, dt, x)
+        first, n, block = int(rows[0]), rows.size, self.state.block
+        if n >= _IN_PLACE and int(rows[-1]) - first + 1 == n:
+            here = Baselines.from_block(block[:, first : first + n])
             return advance(here, in_episode, time, dt, x.T, self._scratch.cut(n))
         columns = block.take(rows, axis=1)
         here = Baselines.from_block(columns)
@@ -547,31 +531,6 @@ class BaselineTracker:
         place = np.arange(0, block.size, block.shape[1])[:, None] + rows
         block.reshape(-1)[place] = columns
         return change
-
-    def _advance_among(
-        self,
-        here: Baselines,
-        at: NDArray[np.integer],
-        in_episode: Flags,
-        time: Floats,
-        dt: Floats,
-        x: Floats,
-    ) -> Change | None:
-        """Advance the sensors at `at` in place; leave the others in this span unchanged."""
-        span = here.time.size
-        has_reading = np.zeros(span, np.bool_)
-        has_reading[at] = True
-        absent = (~has_reading).nonzero()[0]
-        before = here.block.take(absent, axis=1)
-        source = has_reading.cumsum() - 1
-        columns = x.T.take(source, axis=1)
-        columns[:, absent] = np.nan
-        running = in_episode.take(source)
-        running[absent] = False
-        scratch = self._scratch.cut(span)
-        change = advance(here, running, time.take(source), dt.take(source), columns, scratch)
-        here.block[:, absent] = before
-        return None if change is None else replace(change, reading=source[change.reading])
 
 
 def advance(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, TypeVar, Unpac
 
 import msgspec
 
+from detection.liveness import Arrivals
+from detection.quantities import FINE_PARTICLES
 from ingest.errors import DecodeError, PayloadError, Reason
 from ingest.payloads import decode_text, parse_state
-from ingest.usual_values import UsualValues
 from ingest.validation import (
     Limits,
     Message,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 _V = TypeVar("_V")
 _WINDOW_S: Final = 1.0
+_LEARNED_S: Final = 600.0
+_USUAL_S: Final = 4 * 3600.0
+_LEARNED: Final = 8
 
 
 class Noted(TypedDict, total=False):
@@ -175,6 +179,69 @@ class Joiner:
 def _is_same_time(one: float | None, other: float | None) -> bool:
     """Return whether two time stamps are equal; two unusable ones (NaN) count as equal."""
     return one == other or (one is not None and other is not None and one != one and other != other)  # noqa: PLR0124 - NaN
+
+
+@dataclass(slots=True)
+class _Quantity:
+    """Arrivals of a quantity since the receive time `since`.
+
+    `count`: how many since the last particle reading.
+    `is_late`: whether particles arrived `_LEARNED` times before it did.
+    `is_new`: whether the sensor probably didn't send it before.
+    `is_often`: whether it last arrived more often than usual.
+    """
+
+    since: float
+    is_late: bool
+    is_new: bool = False
+    is_often: bool = False
+    count: int = 0
+    arrivals: Arrivals = field(default_factory=Arrivals)
+
+
+@dataclass(slots=True)
+class UsualValues:
+    """What one sensor usually sends, in formats with one value per topic.
+
+    The values of such a sensor are joined if they arrive within a second. A second sender could add
+    humidity to each particle reading, and so explain a plume away. Therefore, a value stays by
+    itself, and the detectors treat it as sent without particles, in these cases:
+
+    - The quantity first arrived less than `_USUAL_S` ago, and more than `_LEARNED_S` after the
+      sensor's first value, or after `_LEARNED` particle readings and then more often than these.
+    - It isn't a particle quantity, and arrives more often than usual (`detection.liveness`),
+      although particles don't. Devices that report changes send both more often.
+
+    `main`: its first particle quantity. `readings`: how many of them arrived.
+    """
+
+    main: str = ""
+    readings: int = 0
+    quantities: dict[str, _Quantity] = field(default_factory=dict)
+
+    def find_unusual(self, keys: Iterable[str], now: float) -> set[str]:
+        """Add values that arrive at `now`; return the quantities that may be forged."""
+        return {key for key in keys if not self._add(key, now)}
+
+    def _add(self, key: str, now: float) -> bool:
+        if (quantity := self.quantities.get(key)) is None:
+            first = next((q.since for q in self.quantities.values()), now)
+            is_new, is_late = now - first > _LEARNED_S, self.readings >= _LEARNED
+            quantity = self.quantities[key] = _Quantity(now, is_late, is_new)
+        quantity.is_often = quantity.arrivals.add(now)
+        quantity.count += 1
+        if key in FINE_PARTICLES:
+            self.main = self.main or key
+        if key == self.main:
+            self.readings += 1
+            for other in self.quantities.values():
+                other.count = 0
+        quantity.is_new |= quantity.is_late and quantity.count > 1
+        if quantity.is_new and now - quantity.since < _USUAL_S:
+            return False
+        if not quantity.is_often or key in FINE_PARTICLES:
+            return True
+        return bool(self.main) and self.quantities[self.main].is_often
 
 
 class States:

@@ -52,7 +52,6 @@ PREFIX: Final = "mapping:"
 """Prefix for the name of a mapping when it is used as the name of a decoder."""
 
 _MAX_SEQ: Final = 2**63 - 1
-_LARGE: Final = 1e15
 
 
 def compile_mapping(config: MappingConfig) -> Decoder:
@@ -96,26 +95,16 @@ def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Contex
 
 
 class _Field:
-    __slots__ = ("_comma", "_config", "_is_exact", "_read", "_unit", "_when", "key", "terms")
-
     def __init__(self, config: FieldConfig, decimal: str) -> None:
         for place, value, allowed in check_field(config.quantity, config):
             raise ValueError(f"{place}: {value}: must be {allowed}")
-        factor, addend = find_conversion(config.quantity, config.unit) or (1.0, 0.0)
+        self._convert = find_conversion(config.quantity, config.unit) or (1.0, 0.0)
         self._config = config
         self._comma = decimal == ","
         self._unit = find_unit(config.unit)
         self._read = compile_source(config)
         self._when = compile_conditions(config.when)
-        terms = (config.scale, config.offset, factor, addend)
-        self.terms = None if terms == (1, 0, 1, 0) else terms
-        """Scale and offset of the field, factor and addend of its unit; None if all are neutral."""
-        self._is_exact = self.terms is None and config.range is None
-        special = config.when or config.skip or config.missing or config.values or config.outer
-        path = config.path or []
-        one_key = len(path) == 1 and type(path[0]) is str
-        self.key = path[0] if one_key and config.range is None and not special else None
-        """Key of a top-level field whose numbers need no checks here; None for other fields."""
+        self._is_exact = (config.scale, config.offset, *self._convert) == (1, 0, 1, 0)
 
     def read(self, view: View) -> object:
         """Return the value in the unit of the table, None if it is a fault, or `ABSENT`."""
@@ -131,18 +120,13 @@ class _Field:
             return ABSENT
         is_missing = config.missing and any(is_same(raw, sentinel) for sentinel in config.missing)
         plain = None if is_missing else self._parse_number(raw)
-        if plain is None or not math.isfinite(plain) or self._is_exact:
+        if plain is None or not math.isfinite(plain):
             return plain
         bounds, value = config.range, plain * config.scale + config.offset
-        inside = bounds is None or bounds[0] <= value <= bounds[1]
-        return self.convert(plain) if inside else None
-
-    def convert(self, plain: float) -> float:
-        """Convert the device's number to the unit of the table."""
-        if self.terms is None:
-            return plain
-        scale, offset, factor, addend = self.terms
-        return round((plain * scale + offset) * factor + addend, 6)
+        if bounds is not None and not bounds[0] <= value <= bounds[1]:
+            return None
+        factor, addend = self._convert
+        return plain if self._is_exact else round(value * factor + addend, 6)
 
     def _parse_number(self, raw: object) -> float | None:
         words = self._config.values
@@ -296,17 +280,8 @@ class _Mapped:
         If several fields have the same quantity, the first one that applies counts.
         """
         raw: dict[str, object] = {}
-        content = view.content
-        members = content if type(content) is dict else {}
         for quantity, field in self._fields:
-            if quantity in raw:
-                continue
-            value = members.get(field.key) if field.key is not None else None
-            if (type(value) is float or type(value) is int) and abs(value) < _LARGE:
-                value = field.convert(value)
-            else:
-                value = field.read(view)
-            if value is not ABSENT:
+            if quantity not in raw and (value := field.read(view)) is not ABSENT:
                 raw[quantity] = value
         return raw
 

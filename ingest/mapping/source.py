@@ -125,20 +125,6 @@ def compile_source(source: SourceConfig) -> Getter:
         return lambda view: ABSENT if view.frame is None else _read_bytes(view.frame, at)
     if source.outer:
         return lambda view: follow_path(view.outer, path)
-    if all(type(step) is str for step in path):
-
-        def get_member(view: View) -> Any:
-            value: Any = view.content
-            for key in path:
-                if type(value) is not dict:
-                    return ABSENT
-                value = value.get(key, ABSENT)
-            return value
-
-        return get_member
-    if len(path) == 1 and type(path[0]) is Ends:
-        ends = path[0].ends
-        return lambda view: _find_by_end(view.content, ends)
     return lambda view: follow_path(view.content, path)
 
 
@@ -153,15 +139,6 @@ def compile_condition(condition: ConditionConfig) -> Test:
         types = _TYPES[condition.type]
         return lambda view: type(read(view)) in types
 
-    if all(type(one) is str for one in wanted):
-        texts = frozenset(wanted)
-
-        def is_wanted_text(view: View) -> bool:
-            value = read(view)
-            return type(value) is str and value in texts
-
-        return is_wanted_text
-
     def is_wanted(view: View) -> bool:
         value = read(view)
         return any(is_same(value, one) for one in wanted)
@@ -172,8 +149,6 @@ def compile_condition(condition: ConditionConfig) -> Test:
 def compile_conditions(conditions: Sequence[ConditionConfig]) -> Test | None:
     """Return a function that tests whether all conditions hold; None if there are none."""
     tests = [compile_condition(condition) for condition in conditions]
-    if len(tests) == 1:
-        return tests[0]
     return (lambda view: all(test(view) for test in tests)) if tests else None
 
 
@@ -183,20 +158,12 @@ def follow_path(value: object, path: Iterable[Any]) -> Any:
         if type(value) is dict and type(step) is str:
             value = value.get(step, ABSENT)
         elif type(value) is dict and type(step) is Ends:
-            value = _find_by_end(value, step.ends)
+            value = next((value[key] for key in value if key.endswith(step.ends)), ABSENT)
         elif type(value) is list:
             value = _find_item(value, step)
         else:
             return ABSENT
     return value
-
-
-def _find_by_end(content: object, ends: str) -> Any:
-    if type(content) is dict:
-        for key in content:
-            if key.endswith(ends):
-                return content[key]
-    return ABSENT
 
 
 def _find_item(items: list[Any], step: object) -> Any:

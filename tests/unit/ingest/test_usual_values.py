@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from ingest.usual_values import UsualValues
+from ingest.decoding import UsualValues
 
 
 def list_unusual(*streams, end_s=20_000.0):
