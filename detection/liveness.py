@@ -69,6 +69,7 @@ _EVEN: Final = 1.15
 _SLACK: Final = 0.25
 _DELAY_S: Final = 200.0
 _DELAY_VARIES_S: Final = 3.0
+_LIVE_S: Final = 60.0
 
 _AWAY_S: Final = 60.0
 _JITTER: Final = 1.1
@@ -195,6 +196,10 @@ class Delay(msgspec.Struct):
             self.confirmed = now
             self.pause_s = max(self.pause_s, min(pause_s, UNLEARNED_S) if pause_s < math.inf else 0)
         return is_usual
+
+    def is_live(self, now: float, time: float) -> bool:
+        """Return whether a reading is no more than `_LIVE_S` later than usual."""
+        return now - time <= self.least_s + _LIVE_S
 
     def limit(self, now: float, time: float) -> float:
         """Return a reading's time; if it arrived sooner than usual, the time with the usual delay.

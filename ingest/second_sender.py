@@ -16,8 +16,8 @@ device with a shorter interval sends evenly). Then a single jump is reported, a 
 `_INTERVALS` of the usual interval is a doubt, and one doubt fewer is enough. Doubts less than
 `_APART_S` apart count once, because stored readings without time stamps may all arrive at once.
 Only live readings count. Except for crowding, only readings with particles count, because only they
-can hide a plume from the detectors. Like the detectors, these rules limit a reading's time to its
-receive time.
+can hide a plume from the detectors. As for the detectors, a reading's time is at most its receive
+time, and while readings arrive too often, older ones count as sent when they were received.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Contradictions:
         """Add a live reading that may alert; return whether two devices are sending."""
         now, time = reading.received, min(reading.time, reading.received)
         late, fine = now - time, measure_fine(reading.values)
-        is_crowded = late <= self.delay.least_s + _OLD_S and self._is_crowded(now)
+        is_crowded = self.delay.is_live(now, time) and self._is_crowded(now)
         if fine is None or (
             (is_main := self.arrivals.find_main(reading.values, now) is not None)
             and self.arrivals.is_copy(reading.values, now)
@@ -111,10 +111,11 @@ class Contradictions:
             self.newest = time
         late -= self.delay.least_s
         is_part = not is_main and 0.0 <= now - self.received < AT_ONCE_S
-        often = late <= _OLD_S and self.arrivals.add(now, time, is_counted=not is_part)
-        often = often and not self.arrivals.is_even
+        is_live = self.delay.is_live(now, time)
+        is_frequent = is_live and self.arrivals.add(now, time, is_counted=not is_part)
+        often = is_frequent and not self.arrivals.is_even
         within_s = max(_INTERVALS * self.arrivals.interval_s if often else 0.0, _WITHIN_S)
-        is_compared = not is_part and self.newest - time <= _WITHIN_S
+        is_compared = not is_part and (is_frequent or self.newest - time <= _WITHIN_S)
         back_s = self._measure_jump(fine, now, time, within_s) if is_compared else math.inf
         is_long_lost = is_usual and self.newest - time > _LIVE_S
         hides = is_usual and self.newest - time > _WITHIN_S and now - self.newest_at <= _OLD_S

@@ -191,7 +191,6 @@ _FALL_UG_M3: Final = 5.0
 _FALL_SHARE: Final = 3.0
 _MOMENT_S: Final = 0.1
 _MAX_HELD: Final = 64
-_LIVE_S: Final = 60.0
 _LEARNED_S: Final = 600.0
 _USUAL_S: Final = 4 * 3600.0
 
@@ -324,7 +323,7 @@ class FallDelay:
         reading, is_main = own.take(reading, has_fine=fine is not None)
         if not is_main:
             fine = measure_fine(reading.values)
-        if reading.is_timed and now - reading.time > own.delay.least_s + _LIVE_S:
+        if reading.is_timed and not own.delay.is_live(now, reading.time):
             return [reading]
         passed, held = [reading], own.readings
         is_new = is_main and not arrivals.is_copy(reading.values, now)

@@ -467,6 +467,21 @@ def test_a_second_sender_hides_no_plume_in_silence(school, every_s, kind, rate):
     }
 
 
+@pytest.mark.parametrize(("old_s", "rate"), [(20.0, 1.0), (59.0, 4.0), (12.0, 0.5)])
+@pytest.mark.parametrize("every_s", [1.0, 2.0, 10.0, 30.0])
+def test_dirty_readings_with_older_stamps_hide_no_plume(school, every_s, old_s, rate):
+    onset_s = 480.0 + 8 * every_s
+    onsets, end_s = [onset_s + 7 * k for k in range(5)], onset_s + 120
+    messages = [publish(at, measured(at, onsets), stamp=at) for at in regularly(every_s, 0, end_s)]
+    dirty = {"pm1": 360.0, "pm25": 400.0, "pm10": 420.0}
+    forged = regularly(every_s / rate, onset_s - 60 + 0.37 * every_s, end_s)
+    messages += [publish(at, dirty, stamp=at - old_s, late_s=0.0) for at in forged]
+    attacked = school().receive(sorted(messages, key=lambda m: m.sent), every_s=20)
+    plumes = [e for e in attacked.events if e.kind in {"vape", "possible"}]
+    in_time = [e for e in plumes if START + onset_s < e.alerted < START + onset_s + 60]
+    assert in_time or attacked.notified_people() == {"fm", "ap"}
+
+
 @pytest.mark.parametrize("stamp_s", [None, 0.0, -30.0])
 @pytest.mark.parametrize("rate", [0.2, 1.0])
 @pytest.mark.parametrize(
