@@ -15,9 +15,10 @@ Before alerting, silent sensors are collected for one reporting interval, but fo
 `GATHER_LEAST_S` and at most `GATHER_MOST_S`. After a device's own `offline` report, the wait is
 `LivenessSettings.min_s`, so that a short reconnect is ignored. The sensors that are then still
 silent form one *outage* with one event. If there are several, the likely cause is a gateway, a
-broker or a network switch. If another sensor falls silent later, but was last seen before such an
-outage began, it joins that outage. The event ends when all sensors are back. If only some return,
-the outage ends and the others start a new one.
+broker or a network switch. While no sensor of such an outage has returned, a sensor that falls
+silent later joins it if it was last seen no later than `GATHER_LEAST_S` after the outage began. The
+event ends when all sensors are back. If only some return, the outage ends and the others start a
+new one.
 
 The service's own outages do not make sensors silent. After a restart, a pause of this process or a
 lost connection to the broker (`broker_healthy`), every wait starts over. A new sensor has
@@ -59,14 +60,19 @@ GATHER_LEAST_S: Final = 30.0
 GATHER_MOST_S: Final = 600.0
 
 _RECENT: Final = 6
+"""Number of the last intervals that show whether readings are crowded."""
 _USUAL: Final = 8
+"""Number of arrivals from which the usual rate is known."""
 AT_ONCE_S: Final = 0.05
 _MEMORY_S: Final = 4 * 3600.0
 _CROWDED: Final = 0.6
 _REGULAR: Final = 0.9
 _DOWN: Final = 8.0
+"""How many times faster the shortest time of intervals falls than it rises."""
 _EVEN: Final = 1.15
+"""Up to this ratio of the longest to the shortest, intervals are about equal."""
 _SLACK: Final = 0.25
+"""How many more readings than its rate explains a sensor may send at once after a pause."""
 _DELAY_S: Final = 200.0
 _DELAY_VARIES_S: Final = 3.0
 _LIVE_S: Final = 60.0
@@ -91,9 +97,9 @@ class Arrivals(msgspec.Struct):
 
     Readings are crowded if the last `_RECENT` intervals took less than `_REGULAR` of `fastest_s`,
     or less than `_CROWDED` of the average. If a sensor reports regularly, a single additional
-    reading is therefore too many. Meanwhile, both values adapt slowly: a second sender has to
-    continue for hours before its readings count as usual. A gap of more than four intervals counts
-    as four, because the sensor may have been off.
+    reading is therefore too many. While readings are crowded, `rate` and `fastest_s` adapt slowly:
+    a second sender has to continue for hours before its readings count as usual. A gap of more than
+    four intervals counts as four, because the sensor may have been off.
 
     In a batch of readings with time stamps, the stamps count as times of arrival. Without stamps,
     readings within `AT_ONCE_S` count as one arrival, unless there are more of them than usual and
@@ -167,8 +173,8 @@ class Delay(msgspec.Struct):
 
     The delay is long if the sensor's clock is slow, and varies if a gateway sends batches.
     `least_s`, `most_s`: shortest and longest usual delay, learned for `_DELAY_S` from `since`.
-    `confirmed`: when a reading last had a usual delay. Both are learned again after `_DELAY_S`
-    without one, or twice `pause_s` if that is longer.
+    `confirmed`: when a reading last had a usual delay. If that is longer ago than `_DELAY_S` and
+    than twice `pause_s`, `least_s` and `most_s` are learned again.
     `pause_s`: the longest time between two such readings, at most `UNLEARNED_S`.
     """
 
@@ -181,7 +187,8 @@ class Delay(msgspec.Struct):
     def add(self, now: float, late_s: float, *, is_in_order: bool) -> bool:
         """Add a reading's delay; return whether it is usual.
 
-        A reading that is not `is_in_order` may belong to a backlog and cannot raise `most_s`.
+        A reading out of order may belong to a backlog. It doesn't raise `most_s`, unless it is the
+        first one learned from.
         """
         pause_s = now - self.confirmed
         if not 0.0 <= pause_s <= max(_DELAY_S, 2.0 * self.pause_s):
@@ -202,10 +209,10 @@ class Delay(msgspec.Struct):
         return now - time <= self.least_s + _LIVE_S
 
     def limit(self, now: float, time: float) -> float:
-        """Return a reading's time; if it arrived sooner than usual, the time with the usual delay.
+        """Return a reading's time, or `now` minus the usual delay if it arrived sooner than usual.
 
-        This applies only if the delay is steady. Otherwise, forged readings with the right time
-        would make those of a slow clock look old.
+        This applies only if the delay is steady. Otherwise, forged readings with correct times
+        would make readings from a slow clock look old.
         """
         usual = now - self.least_s
         is_steady = self.most_s - self.least_s <= _DELAY_VARIES_S
@@ -215,11 +222,13 @@ class Delay(msgspec.Struct):
 class ParticleArrivals(Arrivals):
     """How often the readings with a sensor's main particle quantity arrive.
 
-    `mains`: that quantity and when it last arrived, then those that replaced it for a while.
+    `mains`: the main quantity, then those that temporarily replaced it, each with the time it last
+    arrived.
     `received`, `values`: the last reading with the main quantity.
 
-    Other readings with particles don't count, because a device may split a moment into several
-    messages. Nor does a copy within half the interval, as from a second gateway. Another quantity
+    Other readings with particles don't count, because a device may split one measurement across
+    several messages. A copy that arrives within half an interval, for example through a second
+    gateway, doesn't count either. Another quantity
     becomes the main one only after `UNLEARNED_S` without it, and only until it arrives again:
     otherwise, forged readings with another quantity could replace the sensor's own. A quantity
     that hasn't arrived for a day is forgotten.
@@ -279,7 +288,8 @@ class SensorLife:
     Attributes
     ----------
     state : SensorState
-        A ``SILENT`` sensor is not alerted yet; an ``OFFLINE`` sensor is part of an outage.
+        No alert has been raised yet for a ``SILENT`` sensor; an ``OFFLINE`` sensor is part of an
+        outage.
     last_seen : float or None
         Receive time of its last reading; None if there was none.
     interval_s : float
@@ -435,7 +445,7 @@ class Liveness:
     def skip_gap(self) -> None:
         """Exclude the time until each sensor's next report from the learned intervals.
 
-        Call this after the service was away.
+        Call this after the service was interrupted.
         """
         for found in self._state.sensors.values():
             found.report = -math.inf

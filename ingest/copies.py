@@ -31,8 +31,8 @@ sensor therefore gets a unique time, except that readings of different quantitie
 share one. If `time` differs from the sensor's time stamp, `Reading.stamp` contains the time stamp.
 
 Times are in the order of the stamps. Readings with the same stamp keep the spacing of their
-arrivals, within `RESOLUTION_S`. A reading with a later stamp is placed at least `STEP_S` after
-them.
+arrivals, within `RESOLUTION_S`. A reading with a later stamp is placed after them: at its stamp, or
+`STEP_S` after their last time if the stamp is not later than that.
 
 A sensor's clock is considered stopped after `_ARRIVALS` arrivals of the same stamp, each at least
 `_APART_S` after the last, so that a single pause in delivery is not enough. From then on, its
@@ -76,7 +76,8 @@ _ENTRY: Final = struct.Struct("<qd")
 _KEY: Final = struct.Struct("<q")
 _TIME: Final = struct.Struct("<d")
 _PACKETS: Final = 20_000
-"""Maximum number of packet ids remembered, more than any broker has unacknowledged."""
+"""Maximum number of packet ids remembered, far more than brokers leave unacknowledged by default
+(500 in `deploy/mosquitto.conf`)."""
 
 
 class Doubtful(Reading, frozen=True, gc=False):
@@ -95,7 +96,7 @@ class _Sensor(msgspec.Struct):
     `arrivals`: how often that stamp arrived; arrivals within `_APART_S` count as one.
     `arrived`: receive time of the last arrival that was counted.
     `ahead`: latest stamp that was too far in the future.
-    `number`: highest number of a reading without a usable stamp.
+    `number`: highest sequence number of a reading without a usable stamp.
     `latest`: latest time assigned to any reading, rounded by `_round_time`.
     `moment`: readings at the time `latest`.
     """
@@ -401,7 +402,8 @@ class JournalSearch:
 
     If a broker is killed after it delivered a backlog, it delivers the whole backlog again. A
     reading that may be a copy is therefore looked up before it is committed. The journal has an
-    index for this (`Journal.find_similar`), so the time per reading does not depend on its size.
+    index for this (`Journal.find_similar`), so a lookup takes about as long in a large journal as
+    in a small one.
 
     If the journal already has a reading at the time of a new one, the new one gets one of the next
     free times or, if many are taken, any free time within the second (`_SLOTS` microseconds).

@@ -288,9 +288,10 @@ class SensorNames:
     def _find_in_topic(self, topic: str) -> tuple[str, ...]:
         """Return the sensors that a topic names: in one level, or in several consecutive levels."""
         levels = [_clean_name(level) for level in topic.split("/")]
-        found = [self.find(level) for level in levels if level]
-        for start in range(len(levels) if len(levels) <= MAX_LEVELS else 0):
-            ends = range(start + 2, len(levels) + 1)
+        found: list[str | None] = []
+        for start, level in enumerate(levels):
+            found.append(self.find(level) if level else None)
+            ends = range(start + 2, len(levels) + 1) if len(levels) <= MAX_LEVELS else ()
             found += [self.exact.get(":".join(levels[start:end]).lower()) for end in ends]
         return tuple(filter(None, found))
 
