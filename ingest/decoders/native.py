@@ -1,4 +1,4 @@
-"""Plumewatch's own format, and the fast path of ingest.
+"""Plumewatch's own format.
 
 ``plumewatch/v1/<sensor>/reading`` carries one flat JSON object::
 
@@ -30,23 +30,21 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from detection.quantities import QUANTITIES
-from ingest.decoding import Context, check_same_device, read_state
+from ingest.decoding import Context, check_same_device, parse_stamp, read_state
 from ingest.errors import PayloadError, Reason
 from ingest.names import USUAL_QUANTITIES, describe_unknown, find_conversion
 from ingest.payloads import load_object
 from ingest.validation import (
-    USUAL,
     Message,
     Readings,
+    build_reading,
     check_json,
-    check_values,
     make_sensor_id,
-    parse_time,
 )
 from storage.reading import DEVICE_EVENTS, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from ingest.decoding import Decoder
 
@@ -57,8 +55,6 @@ _OTHER_UNIT: Final = (
 )
 _MAX_SEQ: Final = 2**63 - 1
 _KEYS: Final = frozenset({"time", "seq", "sensor", "events", *QUANTITIES})
-_CHECKED: Final = frozenset({"events", "sensor", "unit"})
-_UNTIMED: Final = ("no_time",)
 _DECODE: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -87,61 +83,16 @@ def decode(message: Message, context: Context) -> Readings:
     return [_make_reading(sensor, content, message, context)]
 
 
-def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
+def _make_reading(
     sensor: str, content: dict[str, Any], message: Message, context: Context
 ) -> Reading:
-    values: dict[str, float] = {}
-    faults: Sequence[str] = ()
-    doubtful: dict[str, Any] = {}
-    rest = False
-    for key, value in content.items():
-        usual = USUAL.get(key)
-        if usual is None:
-            if key in _CHECKED:
-                rest = True
-            continue
-        kind = type(value)
-        if kind is float:
-            if usual[0] <= value <= usual[1]:
-                values[key] = value
-            else:
-                doubtful[key] = value
-        elif kind is int and usual[0] <= value <= usual[1]:
-            values[key] = float(value)
-        elif value is not None:
-            doubtful[key] = value
-    if doubtful:
-        values, faults = check_values({**values, **doubtful})
-    received = message.received
-    stamp = content.get("time")
-    if stamp is not None:
-        stamp = parse_time(stamp, received)
-        if stamp is None:
-            stamp = math.nan
-    seq = content.get("seq")
+    raw = {k: value for k, value in content.items() if k in QUANTITIES and value is not None}
+    stamp, seq = parse_stamp(content.get("time"), message), content.get("seq")
+    if stamp is not None and stamp < context.limits.earliest and type(content["time"]) is not str:
+        stamp = math.nan
     if type(seq) is not int or not 0 <= seq <= _MAX_SEQ:
         seq = None
-    limits = context.limits
-    if (
-        values
-        and sensor
-        and not rest
-        and not message.retained
-        and (stamp is None or -limits.max_skew_s <= received - stamp <= limits.late_after_s)
-    ):
-        return Reading(
-            sensor=sensor,
-            time=received if stamp is None else stamp,
-            received=received,
-            values=values,
-            faults=tuple(faults),
-            flags=_UNTIMED if stamp is None else (),
-            seq=seq,
-            packet=message.packet if stamp is None else 0,
-        )
-    _check_unit(content.get("unit"), values)
-    if stamp is not None and stamp < limits.earliest and type(content["time"]) is not str:
-        stamp = math.nan
+    _check_unit(content.get("unit"), raw)
     named = content.get("sensor")
     if named is not None:
         named = make_sensor_id(named)
@@ -149,7 +100,7 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
         if sensor:
             check_same_device(named, sensor)
     events, more = _find_events(content.get("events"))
-    if not (values or faults or events or more):
+    if not (raw or events or more):
         unknown = [repr(key[:32]) for key in content if key not in _KEYS]
         misnamed = describe_unknown(content, "key")
         if unknown and not misnamed:
@@ -157,13 +108,14 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
             misnamed = f"none of the keys {', '.join(unknown[:6])} is known: use {use}, ..."
         if misnamed:
             raise PayloadError(Reason.NO_MEASUREMENT, misnamed)
-    return context.validate(
+    return build_reading(
         sensor or named or make_sensor_id(message.topic),
-        message,
-        values,
         stamp,
+        message,
+        context.limits,
+        raw,
         events=events,
-        faults=[*faults, *more],
+        faults=more + [key for key, value in raw.items() if type(value) is str],
         seq=seq,
     )
 
