@@ -346,11 +346,6 @@ class ThresholdReport:
     feedback: float
     weeks: float
 
-    @property
-    def within_budget(self) -> bool:
-        """Whether the expected false alarms are within the budget, or not known yet."""
-        return self.expected is None or self.expected <= self.budget * 1.0001
-
 
 class AlertThresholds:
     """Sets the alert thresholds of many sensors, one row per sensor.
