@@ -17,7 +17,8 @@ device with a shorter interval sends evenly). Then a single jump is reported, a 
 `_APART_S` apart count once, because stored readings without time stamps may all arrive at once.
 Only live readings count. Except for crowding, only readings with particles count, because only they
 can hide a plume from the detectors. As for the detectors, a reading's time is at most its receive
-time, and while readings arrive too often, older ones count as sent when they were received.
+time, and while readings arrive too often, older ones count as sent when they were received. A
+backlog is not compared: its times advance `_CATCHES_UP` times as fast as ours, or faster.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _APART_S: Final = 5.0
 _WITHIN_S: Final = 3.0
 _MOST: Final = 32
 _INTERVALS: Final = 1.25
+_CATCHES_UP: Final = 3.0
 _JUMP_UG_M3: Final = 20.0
 _JUMP_SHARE: Final = 2.0
 _OLD_S: Final = 60.0
@@ -74,6 +76,7 @@ class Contradictions:
     `newest`, `newest_at`, `newest_fine`, `seq`: time, receive time, value and sequence number of
     the reading with the latest time.
     `has_passed`: whether `newest` has advanced since the last reading with an older time.
+    `older`, `older_at`: time and receive time of the last reading that was older than `newest`.
     `rose`, `jumped`: direction and receive time of the last jump.
     `crowded_s`: crowded seconds minus the uncrowded seconds since then, at least 0.
     `arrivals`, `all_arrivals`: how often readings with particles arrive, and how often any do.
@@ -86,6 +89,8 @@ class Contradictions:
     newest_fine: float = math.nan
     seq: int | None = None
     has_passed: bool = False
+    older: float = -math.inf
+    older_at: float = -math.inf
     rose: bool = False
     jumped: float = -math.inf
     crowded_s: float = 0.0
@@ -115,7 +120,11 @@ class Contradictions:
         is_frequent = is_live and self.arrivals.add(now, time, is_counted=not is_part)
         often = is_frequent and not self.arrivals.is_even
         within_s = max(_INTERVALS * self.arrivals.interval_s if often else 0.0, _WITHIN_S)
-        is_compared = not is_part and (is_frequent or self.newest - time <= _WITHIN_S)
+        if is_older := self.newest - time > _WITHIN_S:
+            catches_up = time - self.older > _CATCHES_UP * (now - self.older_at)
+            self.older, self.older_at = time, now
+            is_older = catches_up or not is_frequent
+        is_compared = not is_part and not is_older
         back_s = self._measure_jump(fine, now, time, within_s) if is_compared else math.inf
         is_long_lost = is_usual and self.newest - time > _LIVE_S
         hides = is_usual and self.newest - time > _WITHIN_S and now - self.newest_at <= _OLD_S
