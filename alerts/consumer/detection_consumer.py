@@ -223,7 +223,7 @@ class DetectionConsumer:
         while adjustments and (place := adjustments[0].position or 0) <= self.position:
             end = bisect_right(entries, place, key=lambda entry: entry.offset)
             self._selector.step([entry.reading for entry in entries[done:end]])
-            self._thresholds.apply([adjustments.popleft()])
+            self._thresholds.apply(adjustments.popleft())
             done = end
         self._selector.step([entry.reading for entry in entries[done:]])
         self._outages.step([e.reading for e in entries if e.offset > liveness_at])
@@ -284,7 +284,8 @@ class DetectionConsumer:
         self._mark_stored(position)
         self._needs_snapshot = False
         self._committed_at = float("-inf") if now is None else now
-        self._thresholds.apply(adjustments)
+        for adjustment in adjustments:
+            self._thresholds.apply(adjustment)
         return alerts
 
     def _may_wait(self, events: Sequence[Event], now: float | None) -> bool:
@@ -319,7 +320,8 @@ class DetectionConsumer:
         if behind:
             self._mark_stored(self.position)
             self._committed_at = now
-        self._thresholds.apply(adjustments)
+        for adjustment in adjustments:
+            self._thresholds.apply(adjustment)
         return TimeResult(alerts, state_changed=due)
 
     def move_deadlines(self, now: float, by_s: float) -> None:

@@ -24,7 +24,7 @@ from detection.events import EventKind
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from alerts.incidents.incident import Incident
     from alerts.incidents.inputs import Feedback
@@ -213,16 +213,15 @@ class SensorThresholds:
         for sensor in dict.fromkeys((*detector.names, *self._budgets.own, *self._budgets.moved)):
             self._budgets.give(thresholds, detector.assign_row(sensor), sensor)
 
-    def apply(self, adjustments: Iterable[ThresholdAdjustment]) -> None:
-        """Apply adjustments that have a journal position, in order."""
-        for one in adjustments:
-            self.last_adjustment = one.seq
-            row = self._detector.assign_row(one.sensor)
-            self._detector.thresholds.set_feedback(row, one.after)
-            if one.verdict in STEPS:
-                is_false = one.verdict == Verdict.FALSE_ALARM.value
-                undone = one.undoes is not None
-                self._detector.thresholds.count_answer(row, is_false=is_false, undone=undone)
+    def apply(self, adjustment: ThresholdAdjustment) -> None:
+        """Apply an adjustment that has a journal position; call this in their order."""
+        self.last_adjustment = adjustment.seq
+        row = self._detector.assign_row(adjustment.sensor)
+        self._detector.thresholds.set_feedback(row, adjustment.after)
+        if adjustment.verdict in STEPS:
+            is_false = adjustment.verdict == Verdict.FALSE_ALARM.value
+            undone = adjustment.undoes is not None
+            self._detector.thresholds.count_answer(row, is_false=is_false, undone=undone)
 
     def explain(self, sensors: Collection[str]) -> dict[str, ThresholdReport]:
         """Return the thresholds of those sensors that the detector knows."""
