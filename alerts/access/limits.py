@@ -21,7 +21,7 @@ _MAX_PROVEN: Final = 10_000
 _DAY_S: Final = 86_400.0
 _CLIENT: Final = (Bound(5, 60.0), Bound(30, 3600.0))
 _ANSWERS: Final = (Bound(10, 60.0), Bound(30, 12 * 3600.0))
-_SAVES: Final = (Bound(20, 60.0), Bound(400, 12 * 3600.0))
+_WRITES: Final = (Bound(20, 60.0), Bound(400, 12 * 3600.0))
 _VIEWS: Final = Bound(60, 60.0)
 
 
@@ -107,7 +107,6 @@ class Limits:
     api: AttemptLimit = field(default_factory=AttemptLimit)
     token_reads: RateLimit = field(default_factory=partial(RateLimit, Bound(1200, 60.0)))
     """Enough for several viewers of dashboards that run thirty queries every ten seconds."""
-    token_writes: RateLimit = field(default_factory=partial(RateLimit, _VIEWS))
     tests: RateLimit = field(default_factory=partial(RateLimit, Bound(3, 60.0)))
     """Requests for test notices, by sender."""
     test_notices: RateLimit = field(default_factory=partial(RateLimit, Bound(24, _DAY_S)))
@@ -116,7 +115,5 @@ class Limits:
     """Test notices to everybody; half of what ntfy.sh delivers a day."""
     changes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
     """Changes of settings, by person; changes of the configuration file restart the service."""
-    presses: RateLimit = field(default_factory=partial(RateLimit, *_SAVES))
-    """Responses to incidents on the page, by person; each one is stored."""
-    saves: RateLimit = field(default_factory=partial(RateLimit, *_SAVES))
-    """Changes of settings by administrators, by person."""
+    writes: RateLimit = field(default_factory=partial(RateLimit, *_WRITES))
+    """All forms of a person, by part of the page, and all changes with a token; most are stored."""

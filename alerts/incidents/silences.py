@@ -185,13 +185,15 @@ def move_end(tx: sqlite3.Connection, silence_id: int, ends_at: float) -> None:
     )
 
 
+def list_current(tx: sqlite3.Connection, now: float) -> list[Silence]:
+    """Return active and pending silences, latest end first."""
+    query = "SELECT * FROM silence WHERE ends_at > ? ORDER BY ends_at DESC, id DESC"
+    return [read_silence(row) for row in tx.execute(query, (now,))]
+
+
 def list_recent(tx: sqlite3.Connection, now: float) -> list[Silence]:
     """Return active, pending and recently ended silences (one day), latest end first."""
-    rows = tx.execute(
-        "SELECT * FROM silence WHERE ends_at > ? ORDER BY ends_at DESC, id DESC",
-        (now - _ENDED_SHOWN_S,),
-    )
-    return [read_silence(row) for row in rows]
+    return list_current(tx, now - _ENDED_SHOWN_S)
 
 
 def read_silence(row: sqlite3.Row) -> Silence:
@@ -216,7 +218,7 @@ def _find_sum_faults(
 
     others = [
         (silence, muted)
-        for silence in list_recent(tx, new.created_at)
+        for silence in list_current(tx, new.created_at)
         if silence.starts_at < new.ends_at and silence.ends_at > new.starts_at
         if not leaves_few(muted := find_muted(silence))
     ]

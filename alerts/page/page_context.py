@@ -145,9 +145,10 @@ class PageContext(Visibility):
 
     def count_change(self, request: Request) -> None:
         """Count a change of settings; raise 429 if too many, since most restart the service."""
-        session, limits = request.state.session, self.access.limits
-        limit = limits.saves if session.may(Right.SETTINGS) else limits.changes
-        self.count(limit, session.person, _("Wait a minute before the next change."))
+        session = request.state.session
+        if not session.may(Right.SETTINGS):  # for others, the limit on all forms is enough
+            limit = self.access.limits.changes
+            self.count(limit, session.person, _("Wait a minute before the next change."))
 
     def choose_request_language(self, request: Request, own: str = "") -> None:
         """Set the language to the requested one, or else the person's, browser's or school's."""
@@ -208,6 +209,9 @@ class PageContext(Visibility):
         request.state.form = await read_form(request)
         if not session.allows(get_text(request.state.form, "form_token")):
             raise HTTPException(403, _("This form has expired. Go back, reload and try again."))
+        part = request.url.path.split("/")[1]  # so that nothing uses up responses to alerts
+        words = _("Too many requests. Try again later.")
+        self.count(self.access.limits.writes, f"{session.person} {part}", words)
 
     async def run_in_thread(
         self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs

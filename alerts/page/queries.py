@@ -129,7 +129,7 @@ def load_rooms(
     events = {row["room"]: row for row in reversed(event_rows)}
     unchecked = find_incidents(db, answer="missed", limit=-1)
     missed = {row["room"]: row for row in reversed(unchecked)}
-    known = [(s.find_state(now), s) for s in reversed(silences.list_recent(db, now))]
+    known = [(s.find_state(now), s) for s in reversed(silences.list_current(db, now))]
     states = []
     for room in registry.rooms.values() if only is None else only:
         sensors = registry.list_sensors(room.id)

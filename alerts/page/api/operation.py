@@ -159,9 +159,9 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
         raise HTTPException(
             401, "This token has expired." if is_over else "This token is not valid.", _BEARER
         )
-    limit = limits.token_writes if request.method == "POST" else limits.token_reads
+    limit = limits.writes if request.method == "POST" else limits.token_reads
     most = limit.bounds[0].attempts
-    context.count(limit, str(token.id), f"At most {most:,} such requests a minute.")
+    context.count(limit, f"token {token.id}", f"At most {most:,} such requests a minute.")
     if not token.may(scope, member.role, now):
         raise HTTPException(403, f"This token and the role {member.role} don't allow {scope}.")
     sites = context.find_site_names(token.sites)

@@ -226,8 +226,6 @@ class IncidentPages(PageGroup):
     async def _act(
         self, request: Request, work: Callable[..., Incident], *arguments: object, **more: Any
     ) -> Response:
-        context, person = self._context, request.state.session.person
-        context.count(context.access.limits.presses, person, _("Too many requests. Wait a minute."))
         try:
             await self._context.change_incident(request, work, *arguments, **more)
         except FeedbackError as error:

@@ -82,6 +82,7 @@ def test_one_that_was_ended_stays_on_record_with_who_did_it(tx):
     assert silences.end(tx, made.id, "lee", 1300.0) == ended
     assert find_silence(tx, {"floor": "2"}, 1250.0) is None
     assert silences.list_recent(tx, 1200.0 + DAY - 1) == [ended]
+    assert silences.list_current(tx, 1200.0) == []
     assert silences.list_recent(tx, 1200.0 + DAY) == []
 
 
