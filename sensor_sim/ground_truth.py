@@ -28,7 +28,10 @@ SEEN_WATER_G_M3: Final = 0.2
 
 @dataclass(slots=True)
 class Seen:
-    """A session at one sensor, while its truth is incomplete."""
+    """A session at one sensor, while its truth is incomplete.
+
+    The baseline is all PM2.5 at time `at` except its `own`. The truth is complete after `done`.
+    """
 
     truth: Truth
     at: float

@@ -21,7 +21,7 @@ DAY_S: Final = 86_400
 MINUTES: Final = 1440
 
 Activity = Literal["ordinary", "hard_restroom", "demo"]
-"""How much happens: an ordinary school day, the hard detection benchmark, or an event a minute."""
+"""How busy it is: an ordinary school day, the hard detection benchmark, or an event a minute."""
 
 HARD_NUISANCES_PER_DAY: Final = 200.0
 HARD_VAPES_PER_DAY: Final = 14.0
@@ -73,7 +73,7 @@ def build_profiles(bells: Bells, weekday: int) -> dict[str, NDArray[np.float64]]
 
     - `weekday`: 0 is Monday.
     - Returns (1440,): ``students``, ``visits``, ``passing``, ``open``, ``custodian``, ``sports``.
-      On weekends, a twentieth of the visits remains, spread over the day.
+      On weekends, all rates are a twentieth, evenly from 9 AM to 5 PM.
     """
     hours = np.arange(MINUTES) / 60
     school = _select_hours(hours, bells.first, bells.last)
@@ -157,7 +157,7 @@ def _sample_uniform(
 def _add_companions(
     rng: np.random.Generator, wanted: list[tuple[float, str]], mask_chance: float
 ) -> list[tuple[float, str]]:
-    """Give some vaping a mask or a second person."""
+    """Add a spray or tap that masks the vaping, or a second person, to some vaping sessions."""
     out = list(wanted)
     for start, name in wanted:
         if SOURCES[name].kind != "vape":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Restroom:
-    """One restroom for ``student``, ``staff`` or ``locker`` use; without a volume, it is drawn."""
+    """One restroom for ``student``, ``staff`` or ``locker`` use; a volume of None is drawn."""
 
     id: str
     use: str

@@ -1,9 +1,9 @@
 """Simulate a school (air, sources, devices); yield readings and, separately, the truth.
 
-Time advances in tiles of one hour from `start`. Each room and day, session and sensor, and device
-and tile has its own random stream, so the output depends only on the seed, the school and the
-start. A longer run begins exactly like a shorter one, except for the truth of sessions that are
-still in the air when the shorter run ends.
+Time advances in tiles of one hour from `start`. Every pair of room and day, of session and sensor,
+and of device and tile has its own random stream, so the output depends only on the seed, the school
+and the start. A longer run begins exactly like a shorter one, except for the truth of sessions that
+are still in the air when the shorter run ends.
 
 Each release is simulated separately: at each inlet, a session becomes a window of seconds
 (`physics.plume`), and a device measures the sum of all windows. The background of all rooms
@@ -53,8 +53,9 @@ COARSE_PM25: Final = float(PM25_WEIGHT @ count_coarse())
 class Chunk(NamedTuple):
     """Readings and truth of one hour; the last chunk may be shorter.
 
-    `traces` has one trace per device, in the school's order. `truths` has the sessions that ended
-    and peaked in this hour, for each sensor of their room.
+    `traces` has one trace per device, in the school's order. `truths` has, for each sensor, the
+    sessions in its room that ended and peaked by the end of this hour, the building-wide events
+    that ended in it, and the faults that began in it. The last chunk also has unfinished sessions.
     """
 
     traces: tuple[DeviceTrace, ...]
@@ -93,8 +94,8 @@ def simulate(
 
     - `start`: Unix seconds; all devices power up then.
     - `duration_s`: rounded up to whole seconds.
-    - `nuisance_rate`, `vape_rate`: factors on the mean numbers of nuisances and vaping sessions, >=
-      0.
+    - `nuisance_rate`, `vape_rate`: factors for the mean numbers of nuisances and vaping sessions,
+      >= 0.
     - `activity`: ordinary school days; or a hard benchmark with about 200 nuisances and 14 vaping
       sessions per room-day around the clock, a third of the vaping masked; or an event somewhere in
       the school about every minute.

@@ -27,7 +27,7 @@ def generate_messages(
     activity: Activity = "ordinary",
     on_truth: Callable[[Truth], None] = lambda _: None,
 ) -> Iterator[WireMessage]:
-    """Yield the messages of a school's sensors; pass on the truth about each event at its end."""
+    """Yield the messages of a school's sensors; call `on_truth` at the end of each event."""
     fleet = Fleet()
     for chunk in simulate(school, seed=seed, start=start, duration_s=duration_s, activity=activity):
         coming = sorted(chunk.truths, key=lambda event: event.end, reverse=True)

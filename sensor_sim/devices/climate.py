@@ -1,4 +1,4 @@
-"""Humidity and temperature sensors in a case, and carbon dioxide sensors.
+"""Simulate humidity and temperature sensors in a case, and carbon dioxide sensors.
 
 Lag in a case: RH 8-60 s, temperature 30-300 s. The board's own heat raises temperature and lowers
 RH. BME680: RH tau63 8 s at 1 m/s, +-3% RH; SEN55: +-4.5% RH, +-0.45 °C (datasheets).

@@ -34,7 +34,7 @@ _ABOVE_03: Final = np.array([0, 0, *([1.0] * (N_BINS - 2))], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Inlet:
-    """Air at a device for one stretch, once a second; `plume` is None without sessions."""
+    """Air at a device, second by second; `plume` is None if no session's plume reaches it."""
 
     time: NDArray[np.float64]
     plume: NDArray[np.float32] | None
@@ -192,7 +192,7 @@ class DeviceUnit:
         gas = air.slow[Slow.GLYCOL :]
         if air.plume is not None:
             gas = gas + air.plume[GAS:CO2]
-        ppb = voc.answer @ gas
+        ppb = voc.response @ gas
         self._voc_lag.settle(ppb[:1])
         ppb = np.maximum(self._voc_lag(ppb[None, :])[0], 0)
         if self.has_index:
@@ -259,11 +259,11 @@ class DeviceUnit:
     def _rate_vaping(
         self, rng: np.random.Generator, time: NDArray[np.float64], signals: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], list[tuple[float, str]]]:
-        """Rate vaping 0-100 from this device's own channels, as its firmware would.
+        """Rate vaping from 0 to 100 by this device's own channels, as its firmware would.
 
-        The manufacturer's rule is secret. This rule uses the rise of PM1 over a ten-minute
-        baseline, reduced if gas rises as with sprays. Above 5 (the default), it raises an alarm. A
-        surge of gas is reported as interference.
+        The manufacturer's rule is secret. Here, the rating rises with PM1 above a ten-minute
+        baseline, and is lower if gas rises as well, as with sprays. A rating above 5 (the default)
+        raises an alarm. A surge of gas is reported as interference.
         """
         pm1 = signals[0]
         if self._vape_base is None:

@@ -42,8 +42,8 @@ VOC_PARTS: Final = {
 }
 
 # Response to each gas group relative to ethanol: weak to glycol and propellant, strong to terpenes.
-_ANSWER_LOW: Final = np.array([0.3, 1.0, 0.08, 1.0, 0.3])
-_ANSWER_HIGH: Final = np.array([1.0, 1.0, 0.35, 3.0, 1.0])
+_RESPONSE_LOW: Final = np.array([0.3, 1.0, 0.08, 1.0, 0.3])
+_RESPONSE_HIGH: Final = np.array([1.0, 1.0, 0.35, 3.0, 1.0])
 
 _TICKS_PER_DOUBLING: Final = (710.0, 1030.0)
 
@@ -52,7 +52,7 @@ _TICKS_PER_DOUBLING: Final = (710.0, 1030.0)
 class VocUnit:
     """One unit of a gas sensor.
 
-    - `answer` (5,): ppb ethanol-equivalent per ppb of each gas group.
+    - `response` (5,): ppb ethanol-equivalent per ppb of each gas group.
     - `clean_raw`: raw signal in clean air, ticks.
     - `ticks`: ticks per doubling of concentration.
     - `half_ppb`: C0, ppb ethanol-equivalent.
@@ -62,7 +62,7 @@ class VocUnit:
     """
 
     part: VocPart
-    answer: NDArray[np.float32]
+    response: NDArray[np.float32]
     lag_s: float
     hold_s: int
     clean_raw: float
@@ -77,10 +77,10 @@ class VocUnit:
     def draw(cls, rng: np.random.Generator, name: str) -> VocUnit:
         """Draw a unit."""
         part = VOC_PARTS[name]
-        answer = _ANSWER_LOW * (_ANSWER_HIGH / _ANSWER_LOW) ** rng.random(5)
+        response = _RESPONSE_LOW * (_RESPONSE_HIGH / _RESPONSE_LOW) ** rng.random(5)
         return cls(
             part=part,
-            answer=answer.astype(np.float32),
+            response=response.astype(np.float32),
             lag_s=draw_log(rng, *part.lag_s),
             hold_s=int(rng.choice(part.hold_s)),
             clean_raw=rng.uniform(29_000, 33_500),

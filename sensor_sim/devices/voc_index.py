@@ -1,10 +1,10 @@
 """Sensirion's VOC Index algorithm, for many sensors.
 
 The published original (`sensirion-gas-index-algorithm` 3.2, BSD-3-Clause, application note "VOC
-Index for Experts") has to be compiled. Without it, `PortedAlgorithm` computes the same, in single
-precision like the original, but slower. A mean-variance estimator tracks the raw signal over 12 h;
-the MOX model scales the distance to that mean; a sigmoid maps it to 0-500 around 100; an adaptive
-low-pass smooths it. A test compares every sample with the original.
+Index for Experts") has to be compiled. Without it, `PortedAlgorithm` computes the same values, in
+single precision like the original, but more slowly. A mean-variance estimator tracks the raw signal
+over 12 h; the MOX model scales the distance to that mean; a sigmoid maps it to 0-500 around 100; an
+adaptive low-pass smooths it. A test compares every sample with the original.
 """
 
 from __future__ import annotations

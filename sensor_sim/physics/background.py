@@ -6,7 +6,8 @@ excess. All rooms advance together, a minute at a time; the step is exact for in
 constant within the minute.
 
 Levels: school PM2.5 5.8 +- 2.3, PM10 11.2 +- 2.7 µg/m³, CO2 737 +- 347 ppm, RH 57.6 +- 4.3%,
-18.5 +- 2.2 °C (Dosumu 2025, ten school rooms); a person gives 0.3 L CO2 and 0.8 g water per minute.
+18.5 +- 2.2 °C (Dosumu 2025, ten school rooms). A person gives off 0.3 L CO2 and 0.8 g
+water per minute.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Slow(IntEnum):
-    """Variables of the slow state."""
+    """Rows of the background state."""
 
     FINE = 0  # fine mode, dry, µg/m³
     COARSE = 1  # coarse mode, µg/m³
@@ -48,7 +49,7 @@ N_SLOW: Final = len(Slow)
 _G0: Final = int(Slow.GLYCOL)
 
 RH_TABLE: Final = np.arange(0, 100.25, 0.5)
-"""Humidity grid for tables of the grown background, %."""
+"""Relative humidities at which particle growth is tabulated, %."""
 
 _FINE_MODES: Final = (Mode(0.20, 1.6, 0.4), Mode(0.40, 1.6, 0.6))
 _COARSE_MODE: Final = (Mode(4.5, 1.9),)

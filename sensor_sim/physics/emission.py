@@ -20,7 +20,7 @@ class Emission:
     - `shares`: each release's share of the amounts below; they sum to one.
     - `particles_mg`: total mass of airborne particles, mg.
     - `gas_mg`: total mass of each group of `sensor_sim.physics.gas`, mg.
-    - `heat_kj`: sensible heat, kJ; negative cools.
+    - `heat_kj`: sensible heat, kJ; negative if the source cools the air.
     - `fog`: whether the particles are water, which lasts only in air close to saturation.
     """
 

@@ -13,7 +13,7 @@ MOLAR_VOLUME_L: Final = 24.2
 """Molar volume of air at 22 °C and 1013 hPa, L/mol."""
 
 
-# The groups, which a metal-oxide sensor distinguishes only by strength: glycol and flavor (1 mg in
+# Groups to which a metal-oxide sensor responds more or less strongly: glycol and flavor (1 mg in
 # 30 m³ is 11 ppb), alcohols, propellants, terpenes and perfume, combustion gases.
 _MOLAR_MASS = np.array([76.0, 46.0, 52.0, 136.0, 40.0])
 
@@ -21,7 +21,7 @@ PPB_PER_MG_M3: Final[NDArray[np.float64]] = 1000 * MOLAR_VOLUME_L / _MOLAR_MASS
 """Mixing ratio of 1 mg/m³ of each group, ppb."""
 
 WALL_LOSS_PER_H: Final[NDArray[np.float64]] = np.array([1.5, 0.2, 0.0, 0.3, 0.2])
-"""Loss to surfaces in addition to air exchange, 1/h: glycols stick, propellant does not [prior]."""
+"""Loss to surfaces in addition to air exchange, 1/h: glycols stick, propellant does not (prior)."""
 
 
 def saturation_g_m3(temp_c: NDArray[np.float64] | float) -> NDArray[np.float64]:

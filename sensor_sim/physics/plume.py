@@ -43,7 +43,7 @@ HEAT: Final = WATER + 1
 N_ROWS: Final = HEAT + 1
 
 LONGEST_S: Final = 10_800
-"""A plume is simulated at most this long after its last release, s."""
+"""A plume is simulated for at most this long after its last release, s."""
 
 PM25_WEIGHT: Final[NDArray[np.float32]] = (BIN_MASS_UG * 1e6 * PM_FRACTION["pm25"]).astype(
     np.float32
@@ -254,8 +254,8 @@ def _compute_fresh_share(
 ) -> NDArray[np.float32]:
     """Return the share of arriving air that has not mixed with the room yet, 0-1, each second.
 
-    Only concentration above the level of perfect mixing is lumpy: a puff until it has spread, and a
-    long release in proportion to its newest part.
+    Only concentration above the level of perfect mixing is lumpy. A puff is lumpy until it has
+    spread; in a long release, only the newest part is.
     """
     n = exchange.size
     tracer = np.zeros((2, n), np.float32)

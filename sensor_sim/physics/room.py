@@ -6,7 +6,7 @@ Symmetric flows connect them, so without exhaust no mass is lost. Exhaust takes 
 every zone (a fan over the stalls with make-up air under the door). So its loss is a common factor
 ``exp(-∫ACH dt)``, and mixing stays a fixed set of exponentials.
 
-Numbers: ASHRAE 62.1 (70 cfm a fixture, 4 fixtures in 50 m³ give 9.5 ACH; 6-15 ACH in practice,
+Numbers: ASHRAE 62.1 (70 cfm per fixture, 4 fixtures in 50 m³ give 9.5 ACH; 6-15 ACH in practice,
 0.5-2 with the fan off); the near field, a mixing time of 1-5 min and a ceiling delay of 5-60 s are
 priors from the two-zone literature (Furtaw 1996 and later).
 """
