@@ -153,10 +153,10 @@ def main() -> int:
         server.start()
         (process,) = (p for p in psutil.Process().children() if p.name() == "influxd")
         while (used := sum(process.cpu_times()[:2])) and time.sleep(5.0) is None:
-            if sum(process.cpu_times()[:2]) - used < 0.5:  # wait until it has compacted the data
+            if sum(process.cpu_times()[:2]) - used < 0.5:  # wait until the data is compacted
                 break
         found = list(costs(server.url, process, start, end))
-    print(f"{'dashboard':13} {'questions':>9} {'answers':>9} {'server':>9}")
+    print(f"{'dashboard':13} {'queries':>9} {'response':>9} {'CPU':>9}")
     worst = 0.0
     for name in dict.fromkeys(cost.dashboard for cost in found):
         mine = [cost for cost in found if cost.dashboard == name]
@@ -166,7 +166,7 @@ def main() -> int:
         print(f"{name:13} {len(mine):>9} {answers:>7.2f} s {cpu_s:>7.2f} s")
     print("slowest:")
     for cost in sorted(found, key=lambda cost: cost.cpu_s, reverse=True)[:5]:
-        print(f"  {cost.dashboard}: {cost.panel}: {cost.answer_s:.2f} s, server {cost.cpu_s:.2f} s")
+        print(f"  {cost.dashboard}: {cost.panel}: {cost.answer_s:.2f} s, CPU {cost.cpu_s:.2f} s")
     return int(worst > ENOUGH_S)
 
 

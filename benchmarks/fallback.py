@@ -1,4 +1,4 @@
-"""Measure how soon the second channel delivers if the first one hangs, refuses or throttles.
+"""Measure how soon the second channel delivers if the first one hangs, fails or throttles.
 
 Run: ``python benchmarks/fallback.py [alerts]``. The clock starts just before the alert is committed
 and stops when the second provider has the request. A second person, whose only channel works, is

@@ -7,9 +7,10 @@ Mosquitto runs with `deploy/mosquitto.conf`; all processes share this machine's 
 sustained if the slowest stage (journal, detector, series) is at most two seconds behind when the
 publisher stops. Every reading acknowledged by the broker must be in the journal and the series
 exactly once. Node-RED and a minimal consumer can be measured for comparison. Then one rate is
-published twice: with the journal below `journal.max_mb`, and at that limit. With --node-red, both
-services are also killed twice. With --stages, each stage is also measured on its own. Exits 1 if a
-promise is broken or the rate is below the goal, and 2 if Mosquitto is missing.
+published twice: with the journal below `journal.max_mb`, and at that limit. With --node-red,
+Plumewatch and Node-RED are also killed twice each. With --stages, each stage is also measured on
+its own. Exits 1 if a promise is broken or the rate is below the goal, and 2 if Mosquitto is
+missing.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Run(NamedTuple):
     taken: float
     """Readings per second through the slowest stage while publishing."""
     behind: int
-    """How many readings the slowest stage is behind when publishing ends."""
+    """Number of readings by which the slowest stage is behind when publishing ends."""
     cpu_us: float
     """CPU time per reading, over all threads."""
     memory_mb: float
@@ -232,7 +233,7 @@ def raise_rates(options: argparse.Namespace) -> tuple[dict[str, float], list[str
     best = dict.fromkeys(subjects, 0.0)
     broken: list[str] = []
     going = dict(subjects)
-    head = ("", "publish_at_rate/s", "taken/s", "behind", "caught up", "us each", "memory")
+    head = ("", "offered/s", "stored/s", "behind", "caught up", "µs each", "memory")
     print("{:12}{:>10}{:>10}{:>10}{:>12}{:>10}{:>10}".format(*head))
     for rate in options.rates:
         for name, subject in dict(going).items():
@@ -261,8 +262,8 @@ def _find_broken(folder: Path, run: Run, sensors: int) -> list[str]:
 def compare_at_limit(options: argparse.Namespace, rate: float) -> list[str]:
     """Publish with the journal below and at `journal.max_mb`; print both rates.
 
-    At the limit, each new reading causes an old one to be deleted. Readings per CPU second are
-    compared, because other programs on the machine hardly affect them. Return broken promises.
+    At the limit, each new reading causes an old one to be deleted. This compares readings per CPU
+    second, which other programs on the machine hardly affect. Return broken promises.
     """
     each: dict[str, float] = {}
     broken: list[str] = []
@@ -279,9 +280,9 @@ def compare_at_limit(options: argparse.Namespace, rate: float) -> list[str]:
             f" {run.caught_up_s:.1f} s, {each[name]:,.0f} readings per CPU second"
         )
     share = each["at max_mb"] / each["below max_mb"]
-    print(f"rate at max_mb: {share:.2f} of the rate below it")
+    print(f"readings per CPU second at max_mb: {share:.2f} of those below it")
     if share < GOAL_AT_BOUND:
-        broken.append(f"rate at max_mb is {share:.2f} of the rate below it, not {GOAL_AT_BOUND}")
+        broken.append(f"{share:.2f} of the readings below max_mb, not {GOAL_AT_BOUND}")
     return broken
 
 
@@ -297,11 +298,11 @@ class Restarted:
         rig.wait_for(lambda: b"connected to" in self._log.read_bytes(), "the service", 120)
 
     def start(self) -> None:
-        """Start it."""
+        """Start the process."""
         self._process = rig.start_service(self._config)
 
     def kill9(self) -> None:
-        """Kill it without warning."""
+        """Kill the process without warning."""
         self._process.kill()
         self._process.wait(10)
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 NAME, PASSWORD = "plumewatch", "bench"
 FILL = "fill"
-"""Sensor of the readings that are in the journal before the service starts."""
+"""Sensor of the readings that the journal contains before the service starts."""
 _WINDOW = 2000
 _SILENCE_S = 30.0
 _BUILDINGS = 64
@@ -430,7 +430,7 @@ def fill_journal(data: Path, size_mb: float) -> int:
 
 
 def detectors_ready(data: Path) -> bool:
-    """Return whether the service has saved its detectors' state, as it does after a start."""
+    """Return whether the service has saved its detectors' state, as it does after starting."""
     with contextlib.closing(connect(data / "state.db", read_only=True)) as database:
         return load_snapshot(database, "detector") is not None
 
@@ -471,7 +471,7 @@ def caught_up(data: Path, acknowledged: int, begin: int = 0, within_s: float = 1
         while (taken := min((last := watcher.look()).detector, last.series)) < acknowledged:
             if time.monotonic() > deadline:
                 sys.exit(
-                    f"{taken:,} of {acknowledged:,} readings taken {within_s:.0f} s after the end;"
+                    f"{taken:,} of {acknowledged:,} readings stored {within_s:.0f} s after the end;"
                     " the others wait in the broker: is the machine busy?"
                 )
             time.sleep(0.02)

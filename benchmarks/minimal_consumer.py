@@ -40,7 +40,7 @@ def consumer(folder: Path, port: int) -> Iterator[tuple[int, Path]]:
 
 
 def stored(file: Path) -> int:
-    """Return the number of readings in its file."""
+    """Return the number of readings in a consumer's file."""
     return file.read_bytes().count(b"\n")
 
 

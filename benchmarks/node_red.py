@@ -66,7 +66,7 @@ class NodeRed:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id of Node-RED."""
         assert self._process is not None
         return self._process.pid
 
@@ -81,7 +81,7 @@ class NodeRed:
         rig.wait_for(lambda: log.read_text().count("Connected to broker") > before, "Node-RED", 60)
 
     def kill9(self) -> None:
-        """Kill it without warning."""
+        """Kill Node-RED without warning."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)

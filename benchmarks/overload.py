@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/overload.py [--seconds 60] [--rate 2000] [--sensors 200] [--times 10 100]
 
-The setup is as in `ingest_rate`, but the service is paused (SIGSTOP) except for a tenth or a
-hundredth of the time. Then it runs normally and must catch up: every acknowledged reading must be
-in the journal exactly once and in the series. Exits 1 if a reading is lost, if the service grows by
-more than 100 MB, or if it does not catch up within ten minutes.
+The setup is as in `ingest_rate`, but the service is paused (SIGSTOP) most of the time: it runs for
+a tenth or a hundredth of it. Then it runs normally and must catch up: every acknowledged reading
+must be in the journal exactly once and in the series. Exits 1 if a reading is lost, if the service
+grows by more than 100 MB, or if it does not catch up within ten minutes.
 """
 
 from __future__ import annotations

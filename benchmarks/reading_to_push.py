@@ -5,9 +5,9 @@ Run: ``python benchmarks/reading_to_push.py [--list]``.
 A service in this process receives a puff from Mosquitto, one reading at a time. A file in our
 packages counts if any of its functions ran, in any thread, after the reading that triggered the
 alert was published and before the push arrived at a receiver on loopback. Evidence pictures are
-switched off. Writes to the time series don't count, nor do periodic tasks that happen to run in the
-meantime: the web server's tick, the watchdog, and the checks whether in-memory alerting must take
-over and whether a service fault persists.
+switched off. Writes to the time series don't count. Nor do periodic tasks that happen to run in the
+meantime: the web server's tick, the watchdog, and the checks for a switch to in-memory alerting and
+for lasting service faults.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def make(root: Path, sensors: int, days: int) -> None:
             rig.write_health(db, f"pw-{k}", days * 288, start)
             if k % 20 == 19:
                 rows, took = (k + 1) * days * 288, time.monotonic() - started
-                print(f"made {rows:,} records of sensors, {took:.0f} s", flush=True)
+                print(f"made {rows:,} sensor health records, {took:.0f} s", flush=True)
     (root / "plumewatch.toml").write_text(config_text(sensors), encoding="utf-8")
 
 

@@ -1,11 +1,11 @@
-"""Measure the time from a restart to the first stored and evaluated message, with a full journal.
+"""Measure the time from a restart to the first stored and evaluated message.
 
 Usage: python benchmarks/restart.py [--sensors 50] [--interval 5] [--days 7]
 
 `plumewatch run`, with a week of readings in its journal, is killed and restarted several times
 while a sensor keeps publishing. Times are measured from the start of the process. In the last
 restart, a day of readings from all sensors is waiting in the broker. Exits 1 if it takes 5 s or
-more until a reading is stored, or if any of that day's readings is lost.
+more until a reading is stored, or if one of that day's readings is lost or stored twice.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _GROUP = 20_000
 _DAY_FROM = 10_000_000
 """First sequence number of messages that wait in the broker; live messages have smaller ones."""
 _OTHERS_S = 10.0
-"""Extra wait for the day's last messages, because the count includes live messages, s."""
+"""Extra wait for the day's last messages, s: the count of stored ones includes live messages."""
 
 
 def write_journal(path: Path, sensors: int, interval_s: float, days: float) -> int:
@@ -72,7 +72,7 @@ def write_journal(path: Path, sensors: int, interval_s: float, days: float) -> i
 
 @dataclass(slots=True)
 class Course:
-    """A data folder, the broker's port, and the running service, if any."""
+    """The configuration of a service, with its data folder, and the service while it runs."""
 
     config: Path
     service: subprocess.Popen[bytes] | None = None
@@ -125,7 +125,7 @@ def _give_up_after(began: float, seconds: float) -> None:
 
 @contextlib.contextmanager
 def course(options: argparse.Namespace, folder: Path) -> Iterator[tuple[Course, int]]:
-    """Write a week of readings that no consumer has read; yield a course with a running broker."""
+    """Write a week of unread readings and run a broker; yield a course and the broker's port."""
     began = time.monotonic()
     with rig.mosquitto(folder) as (port, _):
         made = Course(rig.write_config(folder, port, options.sensors))

@@ -1,4 +1,4 @@
-"""Check that the ingest rate does not collapse under load.
+"""Check that the rate at which readings are evaluated does not collapse under load.
 
 Usage: python benchmarks/steady.py [--seconds 20] [--rate 4000] [--sensors 200]
 
@@ -211,7 +211,7 @@ def main() -> int:
     rate = (4000.0, "readings published per second")
     options = rig.options(__doc__, seconds=(20.0, "of each load"), rate=rate, sensors=200)
     rig.print_machine()
-    head = ("", "taken/s", "ratio", "us each", "memory", "delay p50", "longest", "pause")
+    head = ("", "rate/s", "ratio", "µs each", "memory", "delay p50", "longest", "pause")
     print(_DELAYS)
     print("{:20}{:>10}{:>8}{:>8}{:>11}{:>10}{:>10}{:>10}".format(*head))
     broken: list[str] = []

@@ -4,8 +4,9 @@ The rules depend only on episodes and their features. The detector applies them 
 
 Thresholds
 ----------
-A sensor alerts when a score reaches the model's level plus an offset, both in log-odds. The offset
-is the lowest value expected to keep the sensor within its weekly budget of false alarms.
+A pulse raises an alert when its score reaches the model's level plus the sensor's offset, both in
+log-odds. The offset is the lowest value expected to keep the sensor within its weekly budget of
+false alarms.
 
 Seen
     Scored readings of one sensor less than `CLUSTER_S` apart form a *cluster*, which is assumed to
@@ -17,11 +18,11 @@ Expected
     it has e times as many. Its level is the model's, adjusted by room tests and staff answers
     (`alerts.incidents.threshold_adjustments`).
 
-A threshold therefore starts where people set it. A room that uses none of its budget becomes more
-sensitive until it uses some. A room that a test made too sensitive becomes less sensitive again.
-Unanswered plumes may be vaping, so they never raise a threshold above the model's or the one people
-set, whichever is higher. The offset stays between -`LOWER` and `UPPER`, so a score more than
-`UPPER` above the model's level always passes.
+A threshold therefore starts at the model's level, as adjusted by room tests and answers. A room
+that uses none of its budget becomes more sensitive until it uses some. A room that a test made too
+sensitive becomes less sensitive again. Unanswered plumes may be vaping, so they never raise a
+threshold above the model's or the one people set, whichever is higher. The offset stays between
+-`LOWER` and `UPPER`, so a score more than `UPPER` above the model's level always passes.
 
 The offset is set at a sensor's first reading of each hour. Each sensor's hours begin at a different
 minute, so that few offsets are set at once. Cluster counts and the time over which they were
@@ -81,13 +82,13 @@ too few to recognize vaping."""
 FAINT_SHARE: Final = 0.2
 """Smallest rise that alerts, as a share of the level before it. A particle sensor's error grows
 with the level."""
-GLANCE, RARE_GLANCE, SMALL_GLANCE, SMALL_UG_M3 = 1.25, 1.75, 0.5, 30.0
+NEAR_MARGIN, RARE_MARGIN, SMALL_MARGIN, SMALL_UG_M3 = 1.25, 1.75, 0.5, 30.0
 """How far below the model's level, in log-odds, a pulse can score and still be reported as possible
 vaping. The second value applies if readings are rare, because few readings show little of a plume.
 Pulses smaller than `SMALL_UG_M3` get the third, because most plumes are small."""
-LARGE_UG_M3, LARGE_WITHIN_S, LARGE_AFTER_S, LARGE_GLANCE = 60.0, 60.0, 8.0, 2.5
+LARGE_UG_M3, LARGE_WITHIN_S, LARGE_AFTER_S, LARGE_MARGIN = 60.0, 60.0, 8.0, 2.5
 """A pulse that rose by `LARGE_UG_M3` within `LARGE_WITHIN_S` is reported even without a clear
-cause, once it is `LARGE_AFTER_S` old and scores at most `LARGE_GLANCE` below the model's level."""
+cause, once it is `LARGE_AFTER_S` old and scores at most `LARGE_MARGIN` below the model's level."""
 CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {SMOKE: 0.85}
 """Probability from which a kind other than vaping counts as clear. Its episode must also have
 lasted `CLEAR_AFTER_S`."""
@@ -138,28 +139,28 @@ def is_faint(episodes: Episodes) -> Flags:
 
 
 def is_near(episodes: Episodes, f: Floats, model_level: float) -> Flags:
-    """Return whether a pulse scores above the model's threshold, or near it."""
-    glance = np.where(f[:, _INTERVAL] >= _RARE_S, RARE_GLANCE, GLANCE)
-    glance = np.where(episodes["peak"] < SMALL_UG_M3, SMALL_GLANCE, glance)
-    flags: Flags = episodes["log_odds"] >= model_level - glance
+    """Return whether a pulse scores above the model's level, or slightly below it."""
+    margin = np.where(f[:, _INTERVAL] >= _RARE_S, RARE_MARGIN, NEAR_MARGIN)
+    margin = np.where(episodes["peak"] < SMALL_UG_M3, SMALL_MARGIN, margin)
+    flags: Flags = episodes["log_odds"] >= model_level - margin
     return flags
 
 
 def is_large(episodes: Episodes, age: Floats, model_level: float) -> Flags:
-    """Return whether a pulse is so large that it is reported even without a clear cause."""
+    """Return whether a pulse is large enough to be reported without a clear cause."""
     rise = episodes["at_peak"][:, FINE] - episodes["before_pulse"][:, FINE]
     flags: Flags = (rise >= LARGE_UG_M3) & (age >= LARGE_AFTER_S)
     flags &= episodes["peak_at"] - episodes["pulse_onset"] <= LARGE_WITHIN_S
-    flags &= episodes["log_odds"] >= model_level - LARGE_GLANCE
+    flags &= episodes["log_odds"] >= model_level - LARGE_MARGIN
     return flags
 
 
 def is_answered(episodes: Episodes) -> Flags:
     """Return whether staff have already answered an alert on a pulse's plume.
 
-    This is the case if the pulse began before the answer. It is also the case if the pulse began
-    within a minute after the answer and is smaller than what was left in the air, because air
-    movement may have stirred up the old plume.
+    They have if the pulse began before the answer. They also have if it began within a minute after
+    the answer and is smaller than what was left in the air, because air movement may have stirred
+    up the old plume.
     """
     since = episodes["pulse_onset"] - episodes["answered_at"]
     left = episodes["pulse_base"] - episodes["baseline"][:, FINE]
@@ -168,7 +169,7 @@ def is_answered(episodes: Episodes) -> Flags:
 
 
 def is_answered_smoke(episodes: Episodes) -> Flags:
-    """Return whether staff have answered an alert on smoke that has not risen since."""
+    """Return whether staff have answered a smoke alert and the smoke hasn't risen since."""
     since = episodes["peak_at"] - episodes["answered_at"]
     flags: Flags = (episodes["kind"] == SMOKE) & is_answered(episodes) & ~(since > SESSION_S)
     return flags
@@ -562,7 +563,7 @@ class AlertBudgets:
     moved: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def give(self, thresholds: AlertThresholds, row: int, sensor: str) -> None:
-        """Apply a sensor's budget, and its offset if it has one; repeated calls change nothing."""
+        """Apply a sensor's budget, and its offset if it has one; repeating it changes nothing."""
         thresholds.set_budget(row, self.own.get(sensor, self.default))
         if sensor in self.moved:
             thresholds.set_feedback(row, self.moved[sensor])

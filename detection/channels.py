@@ -343,7 +343,7 @@ WIDTH: Final = 2 * K + 1 + len(FLOOR) + 5 + len(BANK) * BANK_TAU_S.size
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a reading changed for each sensor in an episode, and the state before that reading.
+    """What a reading changed for each sensor in an episode, and the state before it.
 
     Attributes
     ----------

@@ -85,10 +85,10 @@ class _Report:
 class DeviceEvents:
     """Turns device reports into events: tampering, vendor alarms, faulty channels, low batteries.
 
-    Ingest findings about a sensor's messages (``integrity:...``) arrive the same way. A channel is
-    faulty only after three faulty readings over `FAULT_AFTER_S`, so that a single value out of
-    range alerts nobody. A battery is low after two reports of `BATTERY_LOW` or less, until it
-    reports at least `BATTERY_GOOD`.
+    Ingest reports findings about a sensor's messages (``integrity:...``) in the same way. A channel
+    is faulty only after three faulty readings over `FAULT_AFTER_S`, so that a single value out of
+    range alerts nobody. A battery is low from the second report of `BATTERY_LOW` or less until a
+    report of at least `BATTERY_GOOD`.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The test of a room (commissioning test): its steps, what was detected, the new threshold."""
+"""Commissioning test of a room: its steps, what was detected, and the new threshold."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ SEEN_WELL_S: Final = PUFF_S / 3
 """Longest reporting interval that yields three readings of a puff."""
 
 _LATE_S: Final = 30.0
+"""A puff that is detected later than this is reported as late."""
 _TRUST: Final = 1 / 3
 _MARGIN: Final = 0.25
-_WIDEST: Final = 6.0
-"""Log-odds. Moving the threshold more than half of this below the puff's score has no benefit."""
+_MAX_GAP: Final = 6.0
+"""A larger difference between the puff's score and the others counts as this much, log-odds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action of the person testing; `seconds` includes the time until its trace fades."""
+    """One action of the person who tests; `seconds` includes the time until the air has cleared."""
 
     name: str
     instruction: str
@@ -165,14 +166,14 @@ def find_adjustment(scores: Mapping[str, float], model_level: float) -> float | 
 
     One puff says little about the next. So the threshold moves only `_TRUST` of the way from the
     model's threshold to the midpoint between the puff's score and the highest other score. If that
-    does not put it between the two scores, it moves further, but never more than `LOWER` down or
+    does not put it between the two scores, it moves farther, but never more than `LOWER` down or
     `UPPER` up. The result is None if the puff did not score highest.
     """
     puff = max(scores[step.name] for step in STEPS if step.is_vaping) - model_level
     rest = max(scores[step.name] for step in STEPS if not step.is_vaping) - model_level
     if not puff > rest:
         return None
-    rest = max(rest, puff - _WIDEST)
+    rest = max(rest, puff - _MAX_GAP)
     margin = min(_MARGIN, (puff - rest) / 2.0)
     wanted = min(max(_TRUST * (puff + rest) / 2.0, rest + margin), puff - margin)
     return min(max(wanted, -LOWER), UPPER)

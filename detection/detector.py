@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 GAP_S: Final = 900.0
 """After a longer silence, a sensor's last readings are disregarded."""
 HISTORY_S: Final = 6 * 3600.0
-"""After a longer silence, its baselines are discarded too: it starts over."""
+"""After a longer silence, the sensor's baselines are discarded too, and it starts over."""
 SILENT_S: Final = 300.0
 """An episode ends after a longer silence, both in event time and in receive time. Both are needed,
 because the readings of a backlog are already old when they arrive."""
@@ -258,8 +258,8 @@ class Detector:
     def end_answered(self, is_answered: Callable[[str], bool]) -> list[Event]:
         """End the events of vaping and smoke that staff have answered; return the events' ends.
 
-        `is_answered` takes an event id. After that, only a new pulse, or smoke that is still
-        rising, is reported, as a new event. The remains of the old plume are not reported again.
+        `is_answered` takes an event id. Afterward, only a new pulse or smoke that is still rising
+        is reported, as a new event. The remains of the old plume are not reported again.
         """
         rows = self._find_running_rows()
         found = self._episodes["phase"][rows] == ALERTED
@@ -496,7 +496,7 @@ class Detector:
         return np.array([passes & ~unclear, near, unclear]) & may_alert
 
     def _end_sessions(self, here: _Round) -> None:
-        """End vaping events that have scored too low for a while, even if the episode continues.
+        """End vaping events whose scores have been too low for a while, even in a running episode.
 
         This makes the next session in a busy hour a separate event.
         """
@@ -519,7 +519,7 @@ class Detector:
     def _alert(
         self, here: _Round, i: int, chances: Floats, *, is_vape: bool, is_over: bool
     ) -> None:
-        """Alert on vaping that passes the threshold, or on another kind once it is clear or over.
+        """Alert on vaping that passes the threshold, or on another kind that is clear or over.
 
         If vaping is likeliest but below the alert threshold, no other kind is alerted either.
         """

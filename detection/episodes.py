@@ -177,7 +177,7 @@ def begin_pulses(episode: Episodes, time: Floats, dt: Floats, x: Floats, change:
     first = change.has_pulse & (pulses == 0)
     trough = low + episode["pulse_base"]
     # After a deep fall, even a small rise is a new puff. After a shallow fall, it must be larger.
-    # When a pulse is no longer scored, its peak no longer matters, only what is left of it.
+    # For a pulse that is no longer scored, only what is left of it counts, not its peak.
     least = np.where(low < 0.25 * peak, 0.1, 0.3) * peak
     least = np.where(time - episode["pulse_onset"] > SCORED_S, 0.3 * low, least)
     least = np.maximum(np.maximum(4.0, 5.0 * change.fine_noise), least)

@@ -4,10 +4,10 @@
 the version. The forests are gradient-boosted trees. They work because the features
 (`detection.episodes`) describe the physics of plumes.
 
-Trees score one moment. The network, a GRU, reads the features of an episode in order and remembers
-the earlier moments. Its numbers are multiples of a power of two, small enough that sums of products
-are exact in double precision. A row's result therefore doesn't depend on other rows, on the order
-of summation or on the machine.
+Trees score a single reading. The network, a GRU, gets the features of all scored readings of an
+episode in order, and remembers the earlier ones. Its numbers are multiples of a power of two, small
+enough that sums of products are exact in double precision. A row's result therefore doesn't depend
+on other rows, on the order of summation or on the machine.
 """
 
 from __future__ import annotations
@@ -244,9 +244,9 @@ class Model:
     level : float
         Log-odds at which vaping alerts.
     vape : Forest or None
-        Scores vaping, as log-odds, from the features of one moment. Without it, nothing is vaping.
+        Scores vaping, as log-odds, from the features of one reading. Without it, nothing is vaping.
     network : Network or None
-        Adjusts these log-odds based on the earlier moments of the episode.
+        Adjusts these log-odds based on the earlier scored readings of the episode.
     kinds : Forest or None
         Gives each of `KINDS` a score. The softmax of the scores gives the probabilities. Without
         it, all kinds are equally probable.
@@ -276,7 +276,7 @@ class Model:
         ----------
         features : ndarray of float64, shape (n, len(FEATURES))
         state : ndarray of float64, shape (n, units)
-            State of the network after the previous moment of the episode; zeros at the first.
+            State of the network after the episode's previous scored reading; zeros at first.
         """
         if self.vape is None:
             return np.full(features.shape[0], -20.0), state

@@ -107,7 +107,7 @@ def _find_fault(message: Message, known: Catalog) -> str:
 
 
 def list_forms(text: Any) -> tuple[str, ...]:
-    """Return a message's form, or both forms of a plural."""
+    """Return the form of a message, or both forms if it has a plural."""
     return tuple(text) if isinstance(text, tuple | list) else (text,)
 
 

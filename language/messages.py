@@ -45,7 +45,7 @@ _ARTICLE: Final = re.compile(
     r"\b(a )?las (?=(?:<time\b[^>]*>)?(?:(1[: ])|(?:lun|mar|mié|jue|vie|sáb|dom)\b"
     r"|\d+ (?:de )?(?:ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic)))"
 )
-"""The article before one o'clock or a date."""
+"""The Spanish article "las" before one o'clock or a date, where it must be "la" or "el"."""
 
 
 def get_language() -> str:
@@ -135,7 +135,7 @@ def mark(message: str) -> str:
 
 
 def mark_words(words: str) -> list[str]:
-    """Mark each of some words, separated by commas, like `mark`."""
+    """Mark each word of a comma-separated list, like `mark`."""
     return words.split(", ")
 
 
@@ -181,7 +181,7 @@ class Words(Mapping[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message to write later: ``str(message)`` writes it in the reader's language."""
+    """A message whose language is chosen later: ``str(message)`` is in the reader's language."""
 
     pattern: str
     values: Mapping[str, object] = field(default_factory=dict)
@@ -191,7 +191,7 @@ class Message:
 
 
 def defer(message: str, **values: object) -> Message:
-    """Return a message to write later, in the reader's language."""
+    """Return a message whose language is chosen when it is shown."""
     return Message(message, values)
 
 
@@ -228,7 +228,7 @@ def _load_translations(code: str) -> NullTranslations:
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """What happened, as a code of a component; `params` are numbers, names or codes."""
+    """What happened, as a code of a component; `params` are numbers, names, codes or facts."""
 
     code: str
     params: dict[str, str | int | float | Fact | tuple[Fact, ...]] = {}
@@ -334,7 +334,7 @@ _DAYS: Final = ("lun", "mar", "mié", "jue", "vie", "sáb", "dom")
 
 
 def write_clocks(text: object) -> str:
-    """Rewrite stored wall times in a text, and dates before them, in a readable form.
+    """Rewrite stored wall times in a text, with any dates before them, in a readable form.
 
     >>> write_clocks("first shift, 08:00-16:30 until 16:30"), write_clocks("2026-09-07 10:05:00")
     ('first shift, 8:00 AM-4:30 PM until 4:30 PM', 'Sep 7, 2026, 10:05 AM')

@@ -1,7 +1,7 @@
 r"""Make text from people and devices harmless, with a function for each kind of output.
 
 A spreadsheet treats a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end as a
-formula. A terminal obeys control characters. A bidirectional override changes the order of words.
+formula. A terminal obeys control characters. A bidirectional override changes the displayed order.
 
 - Terminal and log: `escape`, `escape_lines`, `PlainFormatter`.
 - Pages: `replace_hidden`, before HTML is escaped.
@@ -65,7 +65,7 @@ def escape_reversibly(text: str) -> str:
 
 
 def replace_hidden(value: object) -> object:
-    r"""Return text whose control characters and overrides are visible; other values unchanged.
+    r"""Return a text with hidden characters replaced by U+FFFD, and other values unchanged.
 
     >>> replace_hidden("a\u202eb\x1b[2J\n")
     'a\ufffdb\ufffd[2J\n'
@@ -133,7 +133,7 @@ def pluralize(n: int, one: str, many: str = "") -> str:
 
 
 def make_id(words: Iterable[str], taken: Collection[str], fallback: str) -> str:
-    """Make an id from words; it differs from all ids that are `taken`.
+    """Make an id from words, different from all `taken` ids.
 
     >>> make_id(["North", "2nd floor", "Boys' restroom"], {"north-2nd-floor-boys-restroom"}, "room")
     'north-2nd-floor-boys-restroom-2'

@@ -234,7 +234,7 @@ def find_parts(folder: Path) -> dict[int, list[Path]]:
 
 
 def find_buckets(frame: pl.DataFrame, buckets: int) -> pl.Series:
-    """Return each reading's bucket, based on its building or, without one, on its sensor."""
+    """Return each reading's bucket, from its building or, if it has none, from its sensor."""
     building = pl.concat_str("site", "building", separator="/")
     key = frame.select(
         pl.when(pl.col("room") == "").then(pl.col("sensor")).otherwise(building)
@@ -248,4 +248,4 @@ def _find_other_files(folder: Path) -> Iterator[Path]:
     names = (path for path in folder.iterdir() if path.name not in known)
     return (
         path for path in names if not path.name.startswith(f".{_STATE}.")
-    )  # a draft of the state file
+    )  # an unfinished copy of the state file

@@ -232,7 +232,7 @@ class Router:
 
 
 class MessageDecoder:
-    """The intake of one shard; `rejected` has the records that the last call rejected, by row."""
+    """The intake of one shard; `rejected` has the records rejected in the last call, by row."""
 
     def __init__(self, intake: Intake, registry: Registry, is_own: Callable[[str], bool]) -> None:
         self._intake = intake

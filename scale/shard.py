@@ -42,7 +42,7 @@ class _Snapshot(msgspec.Struct):
 
 
 class Streams:
-    """Builds streams from frames of readings, and keeps sensors and their `places`."""
+    """Builds streams from frames of readings, and remembers the sensors and their `places`."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -122,7 +122,7 @@ class Shard:
             raise SnapshotError(f"snapshot format {found.format}, expected {FORMAT}")
         if found.model_version != shard.model_version:
             raise SnapshotError(
-                f"snapshot of model {found.model_version}, this is {shard.model_version}:"
+                f"snapshot of model {found.model_version}, but this is model {shard.model_version}:"
                 " begin with a new checkpoint"
             )
         shard.streams.places.update(found.places)

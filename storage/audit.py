@@ -8,8 +8,8 @@ and retention never deletes entries.
 
 If an entry is changed, removed or inserted, the chain breaks, and `verify` reports where. But
 anybody who can write to the file can also cut off the newest entries, or rewrite the whole chain.
-So keep the last hash that `verify` printed somewhere else, and check later that it is still in the
-chain.
+So keep the last hash that `verify` returned in another place, and check later that it is still in
+the chain.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 COMPONENT: Final = "audit"
 PROGRAM_IDS: Final = frozenset({"plumewatch", "service", "unknown"})
-"""Actors of entries and of incident histories that no person may have as an id."""
+"""Actors in entries and incident histories that stand for the program: no person may use them."""
 _LONGEST: Final = 4000
 SCRIPTS: Final = load_scripts(__package__, COMPONENT)
 
@@ -65,7 +65,7 @@ class Entry(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """Number of entries, hash of the newest entry, and the first fault (empty if there is none)."""
+    """Entries checked, hash of the newest intact entry, and the first fault (empty if none)."""
 
     entries: int
     head: str
@@ -95,7 +95,7 @@ def append(
     """Add an entry in the transaction `tx`.
 
     `actor`: id of a staff member, or the account on the machine.
-    `detail`: must not contain secrets, or name people other than staff.
+    `detail`: must neither contain secrets nor name people other than staff.
 
     Raises `ValueError` if `detail` has more than 4000 characters as JSON.
     """

@@ -95,7 +95,7 @@ def back_up(
     For a damaged database, the backup gets the rows that its function in `openers` can recover. The
     service repairs the original at its next start.
 
-    `idle`: whether no service is running on the folder.
+    `idle`: True if no service is running on the folder.
 
     Raises `StorageUnavailableError`, without creating `target`, if something cannot be read or
     written.
@@ -183,7 +183,7 @@ def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
 
 
 def _refuse_irregular(folder: Path) -> None:
-    """Raise `OSError` if a folder contains anything but regular files, such as a pipe."""
+    """Raise `OSError` if a folder contains anything except regular files, such as a pipe."""
     for path in folder.iterdir():
         if path.is_symlink() or not path.is_file():
             raise OSError(f"{escape(path.name)} is not a regular file")
@@ -374,5 +374,5 @@ def _check_cursors(folder: Path) -> Iterator[Proof]:
             if position > last:
                 sentence = f"is at {position:,}, ahead of the journal, which ends at {last:,}"
             elif missed:
-                sentence = f"waits at {position:,} for {missed:,} deleted readings"
+                sentence = f"is at {position:,}; {missed:,} readings that it needs were deleted"
             yield Proof(f"cursor {name}", ok=position <= last and not missed, sentence=sentence)

@@ -53,7 +53,7 @@ class BoundedThreads:
         with self._lock:
             self._is_abandoned = True
             for future in self._running:
-                future.set_exception(BoundedCallError("the service is ending"))
+                future.set_exception(BoundedCallError("the service is stopping"))
             self._running.clear()
 
     def start(self, work: Callable[[], T]) -> Future[T]:
@@ -62,7 +62,7 @@ class BoundedThreads:
         future.set_running_or_notify_cancel()
         with self._lock:
             if self._is_abandoned:
-                raise BoundedCallError("the service is ending")
+                raise BoundedCallError("the service is stopping")
             if self.is_full:
                 raise BusyError(f"all {self._threads} threads are in use")
             self._running.add(future)

@@ -2,8 +2,8 @@
 
 The journal writes dead letters (`storage.journal`) and keeps the newest 100,000. This module reads
 them while the service runs; a read-only connection is enough. Messages are untrusted, so
-`make_visible` escapes control characters, direction marks and other unprintable characters. A
-message can then neither control a terminal nor hide part of itself.
+`make_visible` escapes control characters, direction marks and other unprintable characters, so
+that a message can neither control a terminal nor hide part of its text.
 """
 
 from __future__ import annotations

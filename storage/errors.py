@@ -1,7 +1,7 @@
 """Errors of storage.
 
-`StorageUnavailableError` and its subclasses are transient, except for a corrupt file. All other
-errors are permanent.
+`StorageUnavailableError` is transient; its subclass `StorageCorruptError` and all other errors are
+permanent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class StorageError(Exception):
 
 
 class StorageUnavailableError(StorageError):
-    """The disk or database is unavailable at the moment; the same call may succeed later."""
+    """The disk or database is unavailable now; the same call may succeed later."""
 
     def __init__(
         self, message: str, *, retry_after_s: float | None = None, meaning: str = ""

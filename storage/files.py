@@ -5,8 +5,8 @@ its files, whatever the umask. Never use this module on a database that this pro
 closing a second descriptor would release SQLite's locks.
 
 Only one service at a time uses a data folder. It holds a `flock` on a lock file, which the kernel
-releases no matter how the process ends. The file names that process, for use in messages. If the
-file is deleted, the service must stop, because another one could start.
+releases no matter how the process ends. The file contains a description of that process for
+messages. If the file is deleted, the service must stop, because another one could start.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
 _SERVICE: Final = "service"
 _LENGTH: Final = 512
-_LOOKS: Final = 200
-_LOOK_S: Final = 0.01
-"""Pause before another try. Other processes need only microseconds to check the lock."""
+_LOCK_TRIES: Final = 200
+_LOCK_PAUSE_S: Final = 0.01
+"""Pause before another try. A process that only checks the lock has it for microseconds."""
 
 
 def sync(path: Path) -> None:
@@ -131,17 +131,17 @@ class FolderLock:
         return False
 
     def take(self) -> None:
-        """Take the lock; raises a `StorageUnavailableError` that names the process that has it."""
+        """Take the lock; raises `StorageUnavailableError`, which names the process that has it."""
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
             self.release()
             raise StorageUnavailableError(f"{self._path}: {error.strerror}") from error
-        for _ in range(_LOOKS):
+        for _ in range(_LOCK_TRIES):
             if _try_lock(self._file, fcntl.LOCK_EX) or not _try_lock(self._file, fcntl.LOCK_SH):
                 break
             fcntl.flock(self._file, fcntl.LOCK_UN)
-            time.sleep(_LOOK_S)
+            time.sleep(_LOCK_PAUSE_S)
         if not (_try_lock(self._file, fcntl.LOCK_EX) and self.is_in_place()):
             _, holder = _read_holder(self._file)
             self.release()
@@ -160,7 +160,7 @@ class FolderLock:
 
 
 def find_holder(path: Path) -> str:
-    """Return the name of the process that holds the lock, or an empty string."""
+    """Return a description of the process that has the lock, or an empty string."""
     return _read_lock(path)[1]
 
 

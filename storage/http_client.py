@@ -1,11 +1,11 @@
 """HTTP requests to other machines, and the rules for which machines they may reach.
 
-Every request goes through `request`, except the requests of three libraries.
-`alerts.notify.channels.apprise_notifier` applies the same `Reach` to Apprise. The clients of
-InfluxDB and Grafana connect only to addresses that the administrator configured.
+Every request goes through `request`, except those of three libraries: Apprise, to which
+`alerts.notify.channels.apprise_notifier` applies the same `Reach`, and the clients of InfluxDB and
+Grafana, which connect only to addresses that the administrator configured.
 
-A name is resolved once, and the connection uses one of its addresses that `Reach` permits, so a
-name that resolves differently a moment later cannot get around the rules. TLS still verifies the
+A host name is resolved once, and the connection uses one of the addresses that `Reach` permits. So
+a name that resolves differently a moment later cannot bypass the rules. TLS still verifies the
 name. Redirects are not followed, and proxies from the environment are not used. One deadline covers
 everything from resolving the name to the last byte, and at most `max_bytes` of an answer are read.
 Link-local addresses, which include cloud metadata services, are never permitted.
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT_S: Final = 86_400.0
 _CONNECT_S: Final = 5.0
-"""Time limit for one address, so that there is time to try the name's next address."""
+"""Time limit for one address, so that time is left to try the host's other addresses."""
 _RESOLVE_S: Final = 60.0
 _RESOLVERS: Final = BoundedThreads("resolver", 32)
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
@@ -56,7 +56,7 @@ for _name in ("httpx", "httpcore"):  # they log addresses and headers
 
 
 class RequestError(Exception):
-    """There was no answer; the message explains why, and follows the name of the address."""
+    """There was no answer. The message says why; callers put the name of the address before it."""
 
 
 class NoAnswerInTimeError(RequestError):

@@ -16,7 +16,7 @@ class Bound(NamedTuple):
 
 
 class RateLimit:
-    """Count attempts by key, in memory; beyond `max_keys` keys, the oldest are dropped.
+    """Counts attempts by key, in memory. Beyond `max_keys` keys, it drops the oldest ones.
 
     If the clock is set back, attempts later than the new time no longer count.
 

@@ -63,7 +63,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def is_timed(self) -> bool:
-        """Whether `time` comes from the sensor's clock rather than being the receive time."""
+        """Whether `time` is from the sensor's clock, not the receive time."""
         return not self.flags or NO_TIME.isdisjoint(self.flags)
 
     @property
@@ -104,7 +104,7 @@ CLOCK_STEP_S: Final = 5.0
 
 
 class ClockSteps:
-    """Detect that the wall clock was set, and report each step once to every reader.
+    """Detects that the wall clock was set, and reports each step once to every reader.
 
     >>> times = iter((1.0, 2.0, 3.0, 4.0))
     >>> step_of = ClockSteps(lambda: next(times)).make_reader()
@@ -118,7 +118,7 @@ class ClockSteps:
         self._total = 0.0
 
     def make_reader(self) -> StepOf:
-        """Return a function of the wall time that returns the steps since its last call."""
+        """Return a function from wall time to the sum of the steps since its last call, s."""
         seen = self._total
 
         def step_of(now: float) -> float:

@@ -79,7 +79,7 @@ class Room:
     zone: str = ""
     """Time zone of the site; if empty, the time zone of the whole installation applies."""
     names_site: bool = False
-    """Whether `place` includes the site, because there are several sites."""
+    """Whether `place` includes the site, which it does if there are several sites."""
     site_id: str = field(default="", compare=False)
     is_closed: bool = field(default=False, compare=False)
 
@@ -139,7 +139,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """All rooms and sensors by id, and all sites by name."""
+    """All rooms and sensors by id, and all sites by name, except those of closed sites."""
 
     rooms: Mapping[str, Room] = field(default_factory=dict)
     sensors: Mapping[str, Sensor] = field(default_factory=dict)
@@ -147,7 +147,7 @@ class Registry:
     former: Mapping[str, Room] = field(default_factory=dict)
     """Rooms of closed sites by id, so that old records can show their names."""
     closed: Mapping[str, Site] = field(default_factory=dict)
-    """Closed sites, by name."""
+    """Closed sites by name."""
     former_sensors: Mapping[str, Sensor] = field(default_factory=dict)
     """Sensors of closed sites by id, so that their readings stay readable."""
     _in_room: dict[str, tuple[Sensor, ...]] = field(init=False, repr=False, compare=False)

@@ -6,10 +6,10 @@ cannot fail halfway because another process has the lock. `secure_delete` overwr
 Only the owner can read the files. Schemas change only by appending scripts. A file with a newer
 schema is refused.
 
-`DatabaseFile` has one connection for writing and one for reading. Readers take turns on the second
-one, so a consumer in another thread never waits for the fsync of a commit. If the file is damaged,
-it is set aside and rebuilt from the data that can be recovered (`storage.repair`), and the failed
-work is repeated. `UntilStored` repeats work while the disk is full, locked or slow.
+`DatabaseFile` has one connection for writing and one for reading. Readers take turns on the reading
+connection, so a consumer in another thread never waits for the fsync of a commit. If the file is
+damaged, it is set aside and rebuilt from the data that can be recovered (`storage.repair`), and the
+failed work is repeated. `UntilStored` repeats work while the disk is full, locked or slow.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def migrate_all(connection: sqlite3.Connection, schema: Schema) -> None:
 
 
 class DatabaseFile:
-    """A SQLite file with a connection for writing and one for reading; repairs damage.
+    """An SQLite file with a connection for writing and one for reading; repairs damage.
 
     `prepare`: creates or upgrades the tables.
     `complete`: finishes a database that was rebuilt after damage.

@@ -49,19 +49,19 @@ HELD_MINUTES: Final = 4
 FRESH_S: Final = 900.0
 STRONG_UG_M3: Final = 30.0
 
-_ONE_IN: Final = 6
+_ROOMS_PER_EXCEPTION: Final = 6
 _OFFSET_UG_M3: Final = 4.0
-_WINDOW: Final = 3
-_UP_S: Final = 3 * 3600.0
-_UP_RUNNING_S: Final = 24 * 3600.0
-_DOWN_S: Final = 600.0
-_WARM_S: Final = 1800.0
-_STEP_S: Final = 1200.0
-_UPDATE_S: Final = 1200.0
-_OVER_S: Final = 600.0
-_BEFORE_S: Final = 300.0
-_KEPT_S: Final = 2 * 3600.0
-_HELD_S: Final = 24 * 3600.0
+_WINDOW_MINUTES: Final = 3
+_RISE_TAU_S: Final = 3 * 3600.0
+_RISE_TAU_RUNNING_S: Final = 24 * 3600.0
+_FALL_TAU_S: Final = 600.0
+_WARM_UP_S: Final = 1800.0
+_MAX_STEP_S: Final = 1200.0
+_UPDATE_INTERVAL_S: Final = 1200.0
+_END_AFTER_S: Final = 600.0
+_LOOK_BACK_S: Final = 300.0
+_HISTORY_S: Final = 2 * 3600.0
+_EXPLAINED_KEPT_S: Final = 24 * 3600.0
 _FINE: Final = ("pm25", "pm1", "pm4", "pm10")
 _VERSION: Final = "ambient-1"
 _ARRAYS: Final[Mapping[str, float]] = {
@@ -118,7 +118,7 @@ class Ambient:
 
     def __init__(self, place: Callable[[str], Place | None]) -> None:
         self._place = place
-        self._window = np.empty((0, _WINDOW))
+        self._window = np.empty((0, _WINDOW_MINUTES))
         self._base = np.empty(0)
         self._excess = np.empty(0)
         self._time = np.empty(0)
@@ -172,7 +172,7 @@ class Ambient:
             marked.append(event)
         if marked and self._explained:
             newest = max(event.time for event in marked)
-            kept = {k: v for k, v in self._explained.items() if newest - v[0] < _HELD_S}
+            kept = {k: v for k, v in self._explained.items() if newest - v[0] < _EXPLAINED_KEPT_S}
             self._explained = kept
         return marked
 
@@ -180,14 +180,14 @@ class Ambient:
         """Drop the history that no event at `now` or later needs."""
         for building in list(self._buildings.values()):
             history = building.history
-            while len(history) > 1 and history[1][0] < now - _KEPT_S:
+            while len(history) > 1 and history[1][0] < now - _HISTORY_S:
                 del history[0]
         idle = [
             name
             for name, b in self._buildings.items()
             if not b.running
             and not b.minutes
-            and (not b.history or b.history[-1][0] < now - _KEPT_S)
+            and (not b.history or b.history[-1][0] < now - _HISTORY_S)
         ]
         for name in idle:
             del self._buildings[name]
@@ -216,14 +216,14 @@ class Ambient:
         since = minute.start - self._time[rows]
         self._window[rows] = np.where((since > FRESH_S)[:, None], np.nan, self._window[rows])
         self._window[rows] = np.c_[self._window[rows, 1:], level]
-        dt = np.where(np.isfinite(since), np.clip(since, 0.0, _STEP_S), 0.0)
+        dt = np.where(np.isfinite(since), np.clip(since, 0.0, _MAX_STEP_S), 0.0)
         lowest = np.fmin.reduce(self._window[rows], axis=1)
         base = np.where(np.isnan(self._base[rows]), lowest, self._base[rows])
         age = self._age[rows] + dt
-        up = np.where(held[rows], _UP_RUNNING_S, np.minimum(_UP_S, age + 60.0))
-        tau = np.where(lowest > base, up, _DOWN_S)
+        up = np.where(held[rows], _RISE_TAU_RUNNING_S, np.minimum(_RISE_TAU_S, age + 60.0))
+        tau = np.where(lowest > base, up, _FALL_TAU_S)
         base = base + (lowest - base) * (1.0 - np.exp(-dt / tau))
-        excess = np.where(age >= _WARM_S, lowest - base, np.nan)
+        excess = np.where(age >= _WARM_UP_S, lowest - base, np.nan)
         risen = excess >= 0.5 * RISEN
         self._risen[rows] = np.where(risen, np.fmin(self._risen[rows], minute.start), np.nan)
         self._base[rows], self._excess[rows] = base, excess
@@ -246,7 +246,7 @@ class Ambient:
         n = len(excess)
         building = self._buildings.get(name)
         middle = float(np.median(excess)) if n >= MIN_ROOMS else 0.0
-        least = excess[(n - 1) // _ONE_IN] if n >= MIN_ROOMS else 0.0
+        least = excess[(n - 1) // _ROOMS_PER_EXCEPTION] if n >= MIN_ROOMS else 0.0
         together = least >= RISEN and least >= 0.5 * middle
         if building is None:
             if middle < 0.5 * OVER and not together:
@@ -326,7 +326,7 @@ class Ambient:
         )
         if building is None or own is None or own.peak_excess >= STRONG_UG_M3:
             return []
-        before = event.onset - _BEFORE_S
+        before = event.onset - _LOOK_BACK_S
         past = [row for row in building.history if row[0] <= event.time]
         if not past or not past[-1][2]:
             return []
@@ -347,11 +347,11 @@ def _find_phase(building: _Building, middle: float, minute: Minute) -> EventPhas
         return EventPhase.ALERTED if building.minutes >= HELD_MINUTES else None
     if middle >= OVER:
         building.low_since = None
-        due = minute.closed - building.updated >= _UPDATE_S
+        due = minute.closed - building.updated >= _UPDATE_INTERVAL_S
         return EventPhase.UPDATED if due else None
     if building.low_since is None:
         building.low_since = minute.start
-    return EventPhase.ENDED if minute.start - building.low_since >= _OVER_S else None
+    return EventPhase.ENDED if minute.start - building.low_since >= _END_AFTER_S else None
 
 
 def _make_detail(risen: int, n: int) -> Fact:

@@ -201,7 +201,7 @@ def _read_signs(
     Parameters
     ----------
     dt : ndarray of float64, shape (m,)
-        Seconds since the start of the sensor's previous minute, from 0 to `_STEP_S`.
+        Seconds since the start of the sensor's previous minute, from 0 to `_MAX_STEP_S`.
     c, s : dict of str to ndarray
         `CHANNEL_STATE` and `SENSOR_STATE` of these sensors, shapes (m, len(CHANNELS)) and (m,).
     cleanest : ndarray of float64, shape (m,)
@@ -407,11 +407,11 @@ def _smooth(state: Floats, new: Floats, dt: Floats, tau_s: float) -> Floats:
     return np.where(np.isnan(new), state, np.where(np.isnan(state), new, moved))
 
 
-_STEP_S: Final = 1200.0
+_MAX_STEP_S: Final = 1200.0
 """Longest time one minute may represent: twice the slowest usual interval."""
-_AGAIN_S: Final = DAY_S
-_UPDATE_S: Final = 1200.0
-_SILENT_S: Final = 6 * 3600.0
+_REPEAT_AFTER_S: Final = DAY_S
+_UPDATE_INTERVAL_S: Final = 1200.0
+_END_SILENT_AFTER_S: Final = 6 * 3600.0
 
 _DAYS: Final = 7
 _DRIFT_DAYS: Final = 3
@@ -488,7 +488,7 @@ class SensorFaults:
         c = {key: array[rows] for key, array in self._channel.items()}
         s = {key: array[rows] for key, array in self._sensor.items()}
         spike = self._spike[rows]
-        dt = np.clip(np.nan_to_num(minute.start - s["time"]), 0.0, _STEP_S)
+        dt = np.clip(np.nan_to_num(minute.start - s["time"]), 0.0, _MAX_STEP_S)
         s["time"] = np.full(rows.size, minute.start)
         s["age"] = s["age"] + dt
         days = np.where(np.isnan(self._days[rows]), np.inf, self._days[rows]).min(axis=1)
@@ -508,8 +508,8 @@ class SensorFaults:
         ended = []
         for row, fault in list(self.active):
             last = float(self._sensor["time"][row])
-            if now - last > _SILENT_S:
-                ended.append(self._end(row, fault, names[row], last, last + _SILENT_S))
+            if now - last > _END_SILENT_AFTER_S:
+                ended.append(self._end(row, fault, names[row], last, last + _END_SILENT_AFTER_S))
         return ended
 
     def _grow(self, n: int) -> None:
@@ -574,12 +574,12 @@ class SensorFaults:
             active = self.active[row, fault]
             if not signs.shown[i, fault]:
                 found.append(self._end(row, fault, names[row], minute.start, minute.closed))
-            elif minute.closed - active.updated >= _UPDATE_S:
+            elif minute.closed - active.updated >= _UPDATE_INTERVAL_S:
                 active.updated = minute.closed
                 active.detail = self._make_detail(signs, i, fault, row)
                 event = self._build_event(row, fault, names[row], EventPhase.UPDATED, minute.closed)
                 found.append(event)
-        due = signs.shown & (minute.closed - self._alerted_at[minute.rows] >= _AGAIN_S)
+        due = signs.shown & (minute.closed - self._alerted_at[minute.rows] >= _REPEAT_AFTER_S)
         for i, fault in np.argwhere(due).tolist():
             row = int(minute.rows[i])
             if (row, fault) in self.active:

@@ -92,7 +92,7 @@ def pack_batches(
     most: int,
     divide: Callable[[pl.DataFrame], Iterable[tuple[int, pl.DataFrame]]],
 ) -> Iterator[pa.RecordBatch]:
-    """Gather a task's batches until they reach size `most`, and pack them by shard."""
+    """Gather a task's batches until their size reaches `most`, and pack them by shard."""
     gathered: list[pa.RecordBatch] = []
     total = 0
     for batch in batches:
@@ -254,7 +254,7 @@ def start_events(
     checkpoint: str,
     trigger: Mapping[str, Any],
 ) -> StreamingQuery:
-    """Start the stream of `detect`; `trigger` is passed to `DataStreamWriter.trigger`.
+    """Start the stream from `detect`; `trigger` is passed to `DataStreamWriter.trigger`.
 
     `sink` gets a trigger's events, sorted by time, and its number. If the sink or the driver fails
     before the trigger is committed, `sink` gets the events again with the same number.

@@ -2,7 +2,7 @@
 
 The cursor is in a small SQLite file on this machine. It moves only after the server has stored a
 batch. If the service crashes in between, the batch is written again and overwrites itself
-(`storage.timeseries.line_protocol`). `open` reads only that file. While the server is unavailable
+(`storage.timeseries.line_protocol`). `open` reads only this file. While the server is unavailable
 or set up wrong, readings wait in the journal, and `storage.timeseries.writer` retries.
 
 Two readings of one sensor at the same microsecond are two points. Queries join them as the embedded

@@ -1,9 +1,9 @@
-"""Set up databases, retention and accounts on an InfluxDB; run this after every change of settings.
+"""Set up databases, retention and accounts on an InfluxDB; run again after settings change.
 
 - 1.x: the default retention policy keeps readings, and two more keep the averages.
 - 2.x: three buckets (``NAME``, ``NAME/m1``, ``NAME/m15``) are mapped so that InfluxQL sees them as
   policies of one database. The organization is created if it does not exist.
-- 3: there are three databases with these names.
+- 3: three databases with these names.
 
 The service computes the averages (`storage.timeseries.rollup`). A database that contains other data
 is not changed, because a shorter retention period would delete that data.
@@ -273,7 +273,7 @@ def check_administrator(http: InfluxHttp) -> None:
 
 
 def requires_no_password(settings: InfluxSettings) -> bool:
-    """Return whether a 1.x server requires no password; raises `StorageUnavailableError`."""
+    """Return whether a 1.x server works without a password; raises `StorageUnavailableError`."""
     with closing(InfluxHttp(replace(settings, username="", secret=""))) as anybody:
         try:
             anybody.query("SHOW DATABASES")

@@ -54,8 +54,8 @@ def choose_level(
 
     For up to two days, a query uses readings if they are still kept. But if it asks for whole
     quarter hours, it uses the averages, which give the same result (`round_to_quarters`). For more
-    than two days, it uses the coarsest averages that divide the intervals evenly. If these no
-    longer exist at the start of the span, it uses a resolution that is still available there.
+    than two days, it uses the coarsest averages that divide the intervals evenly. If they are no
+    longer kept at the start of the span, it uses a resolution that still is.
 
     >>> day = 86_400.0
     >>> choose_level(99 * day, 100 * day, 60, 100 * day, Retention()) is None

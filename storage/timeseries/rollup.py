@@ -10,8 +10,8 @@ average with one of fewer readings. It deletes readings in whole quarter hours, 
 event time and receive time are past the retention period, but never before their averages are
 computed.
 
-For an InfluxDB, a query computes the averages, and `update_averages` writes the result back.
-Repeating this after a crash changes nothing.
+For an InfluxDB, the server computes the averages in a query, and `update_averages` writes them
+back. Repeating this after a crash changes nothing.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ class Series(DatabaseFile, ABC):
         """Run `work` and move the cursor in one transaction.
 
         Raises `StorageUnavailableError` if a repair has set the cursor back. The readings to store
-        come after the old cursor, so the readings in between would be skipped.
+        come after the old cursor, so storing them would skip the readings in between.
         """
 
         def run(tx: sqlite3.Connection) -> None:

@@ -128,7 +128,7 @@ class WriterState:
 
 
 class SeriesWriter(Generic[S]):
-    """Copy items to a store from `Journal.read` or a similar function.
+    """Copies items from `Journal.read` or a similar function to a store.
 
     ``await write_dead_letters(letters)`` returns once the letters are durable. `store` and `read`
     may block, so they are called through `in_thread`.
@@ -161,7 +161,7 @@ class SeriesWriter(Generic[S]):
         self._in_a_row = 0
 
     async def run(self) -> None:
-        """Write until cancelled. Set the event `wake` whenever the journal has grown."""
+        """Write until canceled. Set the event `wake` whenever the journal has grown."""
         await self._check_connection()
         while True:
             self.wake.clear()

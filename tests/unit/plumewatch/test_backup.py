@@ -348,7 +348,7 @@ def test_a_consumer_behind_deleted_readings_is_found_unless_a_gap_is_recorded(co
     (fault,) = [proof for proof in verify(copied, DATABASES) if not proof.ok]
     assert (fault.part, fault.sentence) == (
         "cursor series",
-        "waits at 5 for 5 deleted readings",
+        "is at 5; 5 readings that it needs were deleted",
     )
     spoil(copied, "journal.db", "INSERT INTO gap VALUES ('unread', 6, 10, 0)")
     assert all(proof.ok for proof in verify(copied, DATABASES))

@@ -72,7 +72,7 @@ def test_it_ends_with_the_process_and_not_before(path, other, how):
 
 
 def test_a_look_without_end_is_not_waited_for(path, monkeypatch):
-    monkeypatch.setattr(module, "_LOOK_S", 0.0)
+    monkeypatch.setattr(module, "_LOCK_PAUSE_S", 0.0)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         with pytest.raises(StorageUnavailableError, match="in use by another process"):
