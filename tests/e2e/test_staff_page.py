@@ -767,7 +767,7 @@ def test_a_silence_by_keyboard_alone(site, browser):
     assert fits(browser)
     browser.execute_script("arguments[0].focus()", find(browser, "#add input[name=reason]"))
     press(Keys.END, Keys.HOME, *[Keys.DELETE] * 7, Keys.ENTER)
-    wait_for(browser, lambda: "2 h left" in find(browser, "#list").text)
+    wait_for(browser, lambda: "Mr. Fox · until" in find(browser, "#list").text)
     assert "Boys N2, floor 2, North building: vaping" in find(browser, "#list").text
     assert "Mr. Fox" in find(browser, "#list").text
     assert fits(browser)
