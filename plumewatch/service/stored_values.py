@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 _LARGEST: Final = 6e10
 """Largest number whose positive and negative values are valid times in every time zone."""
 _LIMITS: Final = {"incident.resolve_due": float("inf")}
+_LARGEST_COUNT: Final = 2**53
+"""Largest count; a sum of many is still an integer for SQLite."""
 _NAMED: Final = 5
 _APART: Final = ("audit", "sqlite_sequence")
 
@@ -191,7 +193,7 @@ def _find_in(db: sqlite3.Connection, table: str) -> Iterator[Damage]:
     checks = [
         (at, _build_check(f"{table}.{column['name']}", column["type"]))
         for at, column in enumerate(columns)
-        if column["type"] in ("REAL", "TEXT")
+        if column["type"] in ("INTEGER", "REAL", "TEXT")
     ]
     for row in db.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 - a name of our schema
         for at, is_sound in checks:
@@ -203,6 +205,8 @@ def _find_in(db: sqlite3.Connection, table: str) -> Iterator[Damage]:
 
 
 def _build_check(name: str, kind: str) -> Callable[[Any], bool]:
+    if kind == "INTEGER":
+        return lambda value: 0 <= value <= _LARGEST_COUNT
     if kind == "REAL":
         largest = _LIMITS.get(name, _LARGEST)
         return lambda value: abs(value) <= largest
@@ -231,7 +235,9 @@ def _replace(table: str, column: sqlite3.Row, value: Any) -> Iterator[tuple[str,
         yield _PARSED[name][1], ""
     elif column["type"] == "TEXT":
         yield ":new", text
-    elif column["notnull"]:
+    elif column["type"] == "INTEGER" and column["notnull"] and not column["pk"]:
+        yield "0", ""
+    elif column["type"] == "REAL" and column["notnull"]:
         yield _NUMBERS.get(column["name"], "CAST(unixepoch() AS REAL)"), ""
     if not column["notnull"]:
         yield "NULL", ""

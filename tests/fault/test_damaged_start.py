@@ -268,6 +268,8 @@ DAMAGED_VALUES = {
     "escalation_step.ring": ["Z", '{"name":"nearesu","people":[]}'],
     "outbox.notice": ["Z", "{}"],
     "outbox.reason": ["openec"],
+    "outbox.attempts": [2**62, -1],
+    "escalation_step.seq": [2**62],
     "threshold_adjustment.reason": ["spraz"],
     "threshold_adjustment.verdict": ["confirmee"],
     "incident.kind": ["vapd", b"vap\xe5"],
