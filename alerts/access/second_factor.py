@@ -94,9 +94,13 @@ def _find_step(secret: str, code: str, now: float) -> int | None:
     digits = "".join(code.split())
     if len(digits) != _DIGITS or not digits.isascii():
         return None
-    totp, at = pyotp.TOTP(secret), int(now // _STEP_S)
+    at = int(now // _STEP_S)
     steps = (at + 1, at, at - 1)
-    return next((k for k in steps if hmac.compare_digest(totp.at(k * _STEP_S), digits)), None)
+    try:
+        totp = pyotp.TOTP(secret)
+        return next((k for k in steps if hmac.compare_digest(totp.at(k * _STEP_S), digits)), None)
+    except ValueError:  # a damaged secret
+        return None
 
 
 def _make_recovery_code() -> str:

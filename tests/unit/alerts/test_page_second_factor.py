@@ -149,6 +149,17 @@ async def test_a_recovery_code_signs_in_once_without_the_phone(open_page):
     assert (await give(page, codes[0])).status_code == 403
 
 
+@pytest.mark.parametrize("secret", ["1" * 32, "é" * 32, "AB", ""])
+async def test_a_damaged_secret_matches_no_code_and_recovery_codes_still_work(open_page, secret):
+    page = open_page()
+    codes = has_factor(page)
+    with sqlite.transaction(page.db) as tx:
+        tx.execute("UPDATE staff_totp SET secret = ?", (secret,))
+    await page.sign_in()
+    assert (await give(page, code_of(page))).status_code == 403
+    assert (await give(page, codes[0])).status_code == 303
+
+
 async def test_codes_cannot_be_guessed(open_page):
     page = open_page()
     has_factor(page)
