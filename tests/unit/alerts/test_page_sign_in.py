@@ -280,6 +280,8 @@ async def test_everybody_signs_themselves_out_everywhere_and_administrators_othe
     assert answer.status_code == 403
     admin = open_page()
     await admin.sign_in("ad")
+    for shown in ("/account", "/people/ap"):
+        assert "and API tokens stay" in (await admin.client.get(shown)).text
     assert "Signed in on 1 browser." in (await admin.client.get("/people/ap")).text
     answer = await admin.act("/account/sign-out-everywhere", person="ap")
     assert answer.headers["location"] == "/people/ap"
