@@ -94,9 +94,9 @@ def _join(
                 own = {"site": site, **entry} if key in _OF_ITS_SITE else entry
                 own = {"sites": [site], **entry} if key == "staff" else own
                 where = f"{file}: [[{key}]] {entry.get('id') or f'number {number}'}"
-                for name, only in (("site", site), ("sites", [site])):
+                for name, only in (("site", site), ("sites", [site]), ("email", None)):
                     if own.get(name, only) != only:
-                        allowed = f"must be left out, or {only!r}"
+                        allowed = f"must be left out{f', or {only!r}' if only else ''}"
                         yield ConfigFault(f"{where}: {name}", repr(own[name]), allowed)
                 if key == "receiver" and entry.get("id") in get_args(Role):
                     allowed = "must be another; all sites use this one"

@@ -154,7 +154,8 @@ def test_faults_name_the_file_of_the_site_all_at_once(tmp_path):
         tmp_path,
         north=of_file("north"),
         south=wrong + '[broker]\nhost = "x"\n',
-        west='name = "West"\ntimezone = "Mars"\n[[staff]]\nid = "w"\nname = "W"\nsites = ["*"]\n',
+        west='name = "West"\ntimezone = "Mars"\n[[staff]]\nid = "w"\nname = "W"\nsites = ["*"]\n'
+        'email = "superintendent@example.org"\n',
         bad="name = ",
     )
     with pytest.raises(ConfigError) as caught:
@@ -168,6 +169,7 @@ def test_faults_name_the_file_of_the_site_all_at_once(tmp_path):
         "is already used by sites/north.toml: [[sensor]] number 1: id",
         "sites/west.toml: timezone: 'Mars'",
         "sites/west.toml: [[staff]] w: sites: ['*']",
+        "sites/west.toml: [[staff]] w: email: 'superintendent@example.org'",
     ):
         assert fault in found
 
