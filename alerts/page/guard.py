@@ -37,7 +37,7 @@ _POLICY: Final = (
     b" connect-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none';"
     b" base-uri 'none'"
 )
-_HEADERS: Final = (
+HEADERS: Final = (
     (b"content-security-policy", _POLICY),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -46,6 +46,7 @@ _HEADERS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 )
+"""Security headers of every response."""
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each malformed form
 
 _OF_PROXIES: Final = (
@@ -198,7 +199,7 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
         self._app = app
-        self._headers = (*_HEADERS, _HTTPS_ONLY) if https else _HEADERS
+        self._headers = (*HEADERS, _HTTPS_ONLY) if https else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and add the headers to its response."""

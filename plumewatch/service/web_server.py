@@ -24,13 +24,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
+import h11
 import uvicorn
 from starlette.responses import PlainTextResponse
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from alerts.access.limits import Limits, make_address_key
-from alerts.page.guard import SecurityHeaders
+from alerts.page.guard import HEADERS, SecurityHeaders
 from plumewatch.service.resources import ServiceError
 
 if TYPE_CHECKING:
@@ -283,8 +284,12 @@ class BoundedConnection(H11Protocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse invalid HTTP, and end the current request."""
-        super().send_400_response(msg)
+        """Refuse invalid HTTP with our security headers, and end the current request."""
+        own = ((b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close"))
+        answer = h11.Response(status_code=400, headers=[*HEADERS, *own], reason=b"Bad Request")
+        for event in (answer, h11.Data(data=msg.encode()), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()

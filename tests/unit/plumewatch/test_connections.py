@@ -220,8 +220,9 @@ async def test_a_request_that_is_garbage_leaves_at_most_a_short_line(caplog, wha
     async with serving(ConnectionBounds()) as port:
         reader, writer = await connected(port)
         writer.write(GARBAGE[what])
-        answer = await asyncio.wait_for(reader.read(20), 60)
+        answer = await asyncio.wait_for(reader.read(2000), 60)
         assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 404"))
+        assert b"nosniff" in answer
         await close(writer)
         await asyncio.sleep(0)
     for record in caplog.records:
