@@ -73,8 +73,8 @@ class DashboardSettings:
     - `page_url`, `docs_url`: without a slash at the end; empty for no links.
     - `names`, `sensors`: names of rooms by id, and ids of sensors, in the order in which their
       lines get colors and dashes.
-    - `influxdb3`: whether each database has its own data source, because an InfluxDB 3 has no
-      policies.
+    - `influxdb3`: whether each database has its own data source, because InfluxDB 3 has no
+      retention policies.
     """
 
     zone: str = "America/New_York"

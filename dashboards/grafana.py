@@ -54,7 +54,7 @@ class Unreachable(GrafanaError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change to the object `detail`; `outcome` is created, changed or unchanged."""
+    """What was done to `what`: created, changed (`detail` has the differences) or unchanged."""
 
     what: str
     outcome: str

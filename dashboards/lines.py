@@ -63,7 +63,7 @@ def name_rooms(panel: Json, names: Mapping[str, str], links: Sequence[Json]) -> 
 
 
 def style_lines(panel: Json, numbers: Mapping[str, Mapping[str, int]]) -> None:
-    """Give each known line its color and dashes; `numbers` maps tag and value to its number."""
+    """Give each known line its color and dashes; `numbers` has a number per value, by tag."""
     is_bars = panel["fieldConfig"]["defaults"]["custom"].get("drawStyle") == "bars"
     for tag, values in numbers.items():
         if any(target["alias"] == f"$tag_{tag}" for target in panel["targets"]):

@@ -351,8 +351,8 @@ PHONE = 366
     ("name", "title", "last"),
     [
         ("morning", "What needs a visit", "what to do"),
-        ("morning", "How fast plumes clear", "of its month"),
-        ("morning", "Lowest CO2 of a day", "of its month"),
+        ("morning", "How fast plumes clear", "vs. month"),
+        ("morning", "Lowest CO2 of a day", "vs. month"),
         ("morning", "Sensors whose condition changed", "now"),
         ("morning", "Incidents", "kind"),
         ("now", "Open incidents", "status"),
