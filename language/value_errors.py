@@ -40,14 +40,14 @@ _OF_TYPE: Final = {
 _OF_PATTERN: Final = {
     "https?": mark("must be an address that begins with http:// or https://"),
     "[A-Za-z0-9_:-][A-Za-z0-9_.:-]": mark(
-        "must be letters, digits and . _ : - only, without spaces, and must not begin with a dot"
+        "may contain only letters, digits and . _ : -, and must not begin with a dot"
     ),
-    "[A-Za-z0-9_.:-]": mark("must be letters, digits and . _ : - only, without spaces"),
-    "[A-Za-z0-9_.-]": mark("must be letters, digits and . _ - only, without spaces"),
-    "[A-Za-z0-9_/-]": mark("must be letters, digits and _ / - only, without spaces"),
-    "[a-z0-9_-]": mark("must be lowercase letters, digits and _ - only, without spaces"),
-    "[a-z0-9_]": mark("must be lowercase letters, digits and _ only, without spaces"),
-    "[0-9A-Fa-f]": mark("must be pairs of the digits 0-9 and A-F"),
+    "[A-Za-z0-9_.:-]": mark("may contain only letters, digits and . _ : -"),
+    "[A-Za-z0-9_.-]": mark("may contain only letters, digits and . _ -"),
+    "[A-Za-z0-9_/-]": mark("may contain only letters, digits and _ / -"),
+    "[a-z0-9_-]": mark("may contain only lowercase letters, digits and _ -"),
+    "[a-z0-9_]": mark("may contain only lowercase letters, digits and _"),
+    "[0-9A-Fa-f]": mark("must be pairs of hexadecimal digits (0-9, A-F)"),
     "+@": mark("must be an e-mail address"),
     "[^": mark("must not contain spaces"),
 }

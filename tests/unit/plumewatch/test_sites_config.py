@@ -107,7 +107,7 @@ def test_figures_of_all_schools_count_each_by_its_own_days():
             ('id = "south-ap"', 'id = "Service"'),
             "[[staff]] Service: id: 'Service': must be",
         ),
-        (('id = "south"', 'id = ".."'), "[[site]] ..: id: '..': must be letters, digits"),
+        (('id = "south"', 'id = ".."'), "[[site]] ..: id: '..': may contain only letters, digits"),
         (('id = "south"', 'id = "north"'), "[[site]] north: id: 'north' is already used by"),
         (('floor = "2"\nsite = "south"', ""), "[[room]] south-boys: site: missing"),
         (('floor = "2"\nsite = "south"', 'site = "x"'), "[[room]] south-boys: site: 'x'"),

@@ -131,11 +131,11 @@ def test_every_fault_names_the_table_and_its_line(call, tmp_path):
         "schools.csv: line 2, timezone: 'America/Chicgo': must be a time zone of the IANA list",
         "schools.csv: line 3, site: 'n' is already used by schools.csv: line 2, site",
         "schools.csv: line 3, closed: 'soon': must be a date such as",
-        "schools.csv: line 4, site: '../w': must be letters, digits",
+        "schools.csv: line 4, site: '../w': may contain only letters, digits",
         "sensors.csv: line 3, site: 'x': must be the id of a school: n",
         "sensors.csv: line 4, sensor: 'a' is already used by sensors.csv: line 2, sensor",
         "sensors.csv: line 4, interval_s: 'fast' is not a number",
-        "sensors.csv: line 5, sensor: 'bad id!': must be letters, digits",
+        "sensors.csv: line 5, sensor: 'bad id!': may contain only letters, digits",
         "sensors.csv: line 6, room: '': must not be empty",
         "sensors.csv: line 7, aliases number 1: 'a': must not already be the id or alias",
         "sensors.csv: line 8, room_id: 'n-boys' is already used by sensors.csv: line 2, room_id",
@@ -168,7 +168,7 @@ def test_a_fault_of_many_lines_is_said_once(tmp_path):
     assert said[0].endswith("(also line 3 and 318 more lines)")
     assert said[1].startswith("sensors.csv: line 322, site: 'soth'")
     assert said[1].endswith("(also line 323)")
-    assert said[2].startswith("sensors.csv: line 324, sensor: 'bad 0': must be letters")
+    assert said[2].startswith("sensors.csv: line 324, sensor: 'bad 0': may contain only letters")
     assert said[2].endswith("(also line 325 and 38 more lines)")
 
 
