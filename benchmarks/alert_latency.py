@@ -60,9 +60,9 @@ def make_event(sensor: str, now: float) -> Event:
 class Provider:
     """Answers requests on loopback as configured, and records when each one arrived."""
 
-    def __init__(self, manner: str = "works") -> None:
-        self.manner = manner
-        self.came: dict[str, float] = {}
+    def __init__(self, behavior: str = "works") -> None:
+        self.behavior = behavior
+        self.arrived: dict[str, float] = {}
         self.pictured: set[str] = set()
         self._server: asyncio.Server | None = None
         self.url = Secret("not open yet")
@@ -71,7 +71,7 @@ class Provider:
         """Listen on a free port, unless configured to refuse connections."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = Secret(f"json://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/")
-        if self.manner == "refuses the connection":
+        if self.behavior == "refuses the connection":
             self._server.close()
 
     def close(self) -> None:
@@ -87,18 +87,18 @@ class Provider:
         asked = await reader.readuntil(b"\r\n\r\n")
         length = int(asked.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
         body = json.loads(await reader.readexactly(length))
-        self.came.setdefault(body["incident"], time.perf_counter())
+        self.arrived.setdefault(body["incident"], time.perf_counter())
         if body["attachments"]:
             self.pictured.add(body["incident"])
-        if self.manner == "hangs":
+        if self.behavior == "hangs":
             await asyncio.sleep(60)
-        elif self.manner == "drips a byte a second":
+        elif self.behavior == "drips a byte a second":
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
             for _ in range(60):
                 writer.write(b"x")
                 await writer.drain()
                 await asyncio.sleep(1)
-        code = self.manner.removeprefix("answers ") if "answers" in self.manner else "200"
+        code = self.behavior.removeprefix("answers ") if "answers" in self.behavior else "200"
         head = f"HTTP/1.1 {code} X\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
         writer.write(head.encode() + b"{}")
         await writer.drain()
@@ -179,9 +179,9 @@ async def measure(open_incidents: int, alerts: int, folder: Path, *, pictures: b
                     decisive = Reading(f"s{n}", record.alerted, record.alerted, {"pm25": 180.0})
                     await asyncio.to_thread(series.write, [decisive], 0)
                 await asyncio.sleep(0.25 if pictures else 0.05)
-            await until(lambda: len(provider.came) >= alerts)
+            await until(lambda: len(provider.arrived) >= alerts)
     provider.close()
-    took = sorted(provider.came[i] - started[i] for i in started)
+    took = sorted(provider.arrived[i] - started[i] for i in started)
     cut = statistics.quantiles(took, n=100)
     print(f"{open_incidents} open incidents, {alerts} alerts one at a time, on disk")
     print(f"decision committed: median {1000 * statistics.median(decided):.1f} ms")

@@ -23,9 +23,9 @@ from storage import sqlite
 BAD = ("hangs", "drips a byte a second", "refuses the connection", "answers 503", "answers 429")
 
 
-async def measure(manner: str, alerts: int, folder: Path) -> None:
+async def measure(behavior: str, alerts: int, folder: Path) -> None:
     """Measure one kind of failure and print its line."""
-    first, second, other = Provider(manner), Provider(), Provider()
+    first, second, other = Provider(behavior), Provider(), Provider()
     for provider in (first, second, other):
         await provider.open()
     staff = [
@@ -41,13 +41,13 @@ async def measure(manner: str, alerts: int, folder: Path) -> None:
             started[record.incident] = begun
             wake.set()
             await asyncio.sleep(0.5)
-        await until(lambda: min(len(second.came), len(other.came)) >= alerts)
+        await until(lambda: min(len(second.arrived), len(other.arrived)) >= alerts)
     for provider in (first, second, other):
         provider.close()
-    waited = sorted(second.came[i] - at for i, at in started.items())
-    beside = sorted(other.came[i] - at for i, at in started.items())
+    waited = sorted(second.arrived[i] - at for i, at in started.items())
+    beside = sorted(other.arrived[i] - at for i, at in started.items())
     print(
-        f"first channel {manner}: second after {statistics.median(waited):.2f} s,"
+        f"first channel {behavior}: second after {statistics.median(waited):.2f} s,"
         f" at most {waited[-1]:.2f} s; somebody else after {1000 * statistics.median(beside):.0f}"
         f" ms, at most {1000 * beside[-1]:.0f} ms",
         flush=True,

@@ -56,13 +56,13 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 ROOMS, HOUR, PART_S = 64, 3600, 30
-A_BUCKET = 1000
+SENSORS_PER_BUCKET = 1000
 START = 1_757_203_200.0 + 10 * 3600
 
 
 def buckets(sensors: int) -> int:
     """Return the number of buckets, which is also the number of shards."""
-    return max(1, sensors // A_BUCKET)
+    return max(1, sensors // SENSORS_PER_BUCKET)
 
 
 def generate(folder: Path, sensors: int, seconds: int) -> list[Path]:
@@ -103,7 +103,7 @@ def generate(folder: Path, sensors: int, seconds: int) -> list[Path]:
     return [path for paths in find_parts(folder).values() for path in paths]
 
 
-def of_family() -> float:
+def measure_child_cpu_s() -> float:
     """Return the CPU seconds used so far by child processes: a JVM and its Python workers."""
     spent = 0.0
     for process in psutil.Process().children(recursive=True):
@@ -113,7 +113,9 @@ def of_family() -> float:
     return spent
 
 
-def rate(label: str, readings: int, seconds: float, cpu_s: float = 0.0, more: str = "") -> None:
+def print_rate(
+    label: str, readings: int, seconds: float, cpu_s: float = 0.0, more: str = ""
+) -> None:
     """Print a line of the table."""
     own = f"{readings / cpu_s:>14,.0f}" if cpu_s else f"{'':>14}"
     print(f"{label:>30} {readings / seconds:>12,.0f} {own} {seconds:>7.1f}  {more}", flush=True)
@@ -138,7 +140,7 @@ def messages(parts: list[Path]) -> Iterator[tuple[bytes, bytes, float]]:
             yield f"plumewatch/v1/{sensor}/reading".encode(), payload, moment
 
 
-def of_stages(records: list[tuple[bytes, bytes, float]], source: MessageSource) -> None:
+def measure_stages(records: list[tuple[bytes, bytes, float]], source: MessageSource) -> None:
     """Print what a message costs in the shard and in the stages before it, on one core."""
     rows = [(*record, 0, k) for k, record in enumerate(records)]
     table = pl.DataFrame(rows, schema=RECORDS, orient="row")
@@ -162,7 +164,7 @@ def of_stages(records: list[tuple[bytes, bytes, float]], source: MessageSource) 
     )
 
 
-def of_stream(
+def measure_stream(
     label: str, folder: Path, packed: DataFrame, processor: ShardProcessor
 ) -> tuple[Counter[str], float]:
     """Evaluate the readings with the stream and print its triggers.
@@ -171,18 +173,18 @@ def of_stream(
     """
     said = detect(packed, processor)
     write = partial(write_events, folder / "events")
-    began, used = time.monotonic(), of_family()
+    began, used = time.monotonic(), measure_child_cpu_s()
     query = start_events(said, write, str(folder / "state"), {"availableNow": True})
     query.awaitTermination()
     readings = sum(progress["numInputRows"] for progress in query.recentProgress)
     took = time.monotonic() - began
-    rate(label, readings, took, of_family() - used)
+    print_rate(label, readings, took, measure_child_cpu_s() - used)
     for progress in query.recentProgress:
         if progress["numInputRows"]:
             state = progress["stateOperators"][0]["customMetrics"]
             spent = progress["durationMs"]["triggerExecution"] / 1e3
             written = state.get("rocksdbBytesCopied", state.get("rocksdbTotalBytesWritten", 0))
-            rate(
+            print_rate(
                 f"trigger {progress['batchId']}",
                 progress["numInputRows"],
                 spent,
@@ -193,14 +195,14 @@ def of_stream(
     return Counter(ids), readings / took
 
 
-def of_kafka(
+def measure_kafka(
     spark: SparkSession, folder: Path, parts: list[Path], asked: argparse.Namespace, parquet: float
 ) -> Counter[str]:
     """Evaluate the same readings from Kafka; print its speed relative to Parquet."""
     records = [*messages(parts)]
     shards = buckets(asked.sensors)
     source = MessageSource("bench", partial(intake_config, asked.sensors), shards)
-    of_stages([r for r in records if r[2] < START + PART_S], source)
+    measure_stages([r for r in records if r[2] < START + PART_S], source)
     folder.mkdir()
     broker = Kafka(folder)
     broker.start()
@@ -211,7 +213,7 @@ def of_kafka(
         options = {"maxOffsetsPerTrigger": each}
         packed = pack_records(spark, broker.address, source, options)
         processor = ShardProcessor(AlertBudgets(), source=source)
-        found, reached = of_stream("stream over Kafka", folder, packed, processor)
+        found, reached = measure_stream("stream over Kafka", folder, packed, processor)
     finally:
         broker.stop()
     print(f"Kafka / Parquet: {reached / parquet:.2f}")
@@ -235,17 +237,19 @@ def main() -> int:
             f" {size:.0f} bytes per reading on disk"
         )
         print(f"{'':>30} {'readings/s':>12} {'per CPU s':>14} {'seconds':>7}")
-        rate("Parquet read alone", readings, time.monotonic() - began, time.process_time() - used)
+        print_rate(
+            "Parquet read alone", readings, time.monotonic() - began, time.process_time() - used
+        )
         found = {"one process": Counter[str]()}
         began, used = time.monotonic(), time.process_time()
-        judges: defaultdict[Path, Shard] = defaultdict(Shard)
+        detectors: defaultdict[Path, Shard] = defaultdict(Shard)
         for part in parts:
-            shard = judges[part.parents[1]]
+            shard = detectors[part.parents[1]]
             events = shard.step(shard.streams.build(pl.read_parquet(part)))
             alerted = (e.id for e in events if e.phase is EventPhase.ALERTED)
             found["one process"].update(alerted)
         took, used = time.monotonic() - began, time.process_time() - used
-        rate("one process", readings, took, used)
+        print_rate("one process", readings, took, used)
         sample = pl.read_parquet(parts[0])
         shard = Shard()
         shard.step(shard.streams.build(sample))
@@ -264,11 +268,11 @@ def main() -> int:
         spark = open_session("local[2]", "bench", settings)
         spark.sparkContext.setLogLevel("ERROR")
         packed = pack_readings(read_history(spark, str(history), shards), shards)
-        found["stream"], parquet = of_stream(
+        found["stream"], parquet = measure_stream(
             "stream, Spark local[2]", folder / "s", packed, ShardProcessor(AlertBudgets())
         )
         if CONNECTOR:
-            found["Kafka"] = of_kafka(spark, folder / "k", parts, asked, parquet)
+            found["Kafka"] = measure_kafka(spark, folder / "k", parts, asked, parquet)
         spark.stop()
         print(f"alerts: {', '.join(f'{k} {v.total()}' for k, v in found.items())}")
         return int(len(set(map(frozenset, (c.items() for c in found.values())))) > 1)

@@ -69,7 +69,7 @@ _BUCKET: Final = re.compile(r"bucket=(\d+)\Z")
 _ROW_GROUP: Final = 250_000
 
 
-class Landed(NamedTuple):
+class PlacedReading(NamedTuple):
     """A reading with its place and model (`PLACE`), and whether detectors evaluate it."""
 
     reading: Reading
@@ -77,16 +77,16 @@ class Landed(NamedTuple):
     evaluated: bool
 
 
-def place_reading(reading: Reading, registry: Registry) -> Landed:
+def place_reading(reading: Reading, registry: Registry) -> PlacedReading:
     """Add a reading's place, and whether detectors evaluate it."""
     sensor, room = registry.sensors.get(reading.sensor), registry.find_room(reading.sensor)
     if sensor is None or room is None:
-        return Landed(reading, ("", "", "", "", ""), may_alert(reading))
+        return PlacedReading(reading, ("", "", "", "", ""), may_alert(reading))
     where = (room.site, room.building, room.floor, room.id, sensor.model)
-    return Landed(reading, where, may_alert(reading))
+    return PlacedReading(reading, where, may_alert(reading))
 
 
-def build_frame(rows: Sequence[Landed]) -> pl.DataFrame:
+def build_frame(rows: Sequence[PlacedReading]) -> pl.DataFrame:
     """Build a frame of `SCHEMA`, without `position`, from readings."""
     readings = [row.reading for row in rows]
     columns: dict[str, list[Any]] = {

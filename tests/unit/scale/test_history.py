@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from scale.errors import HistoryError
-from scale.history import SCHEMA, HistoryWriter, Landed, build_frame, find_parts
+from scale.history import SCHEMA, HistoryWriter, PlacedReading, build_frame, find_parts
 from storage.reading import Reading
 from storage.registry import find_shard
 from tests.support.recorded import read_evaluated, recorded
@@ -14,7 +14,7 @@ from tests.support.recorded import read_evaluated, recorded
 
 def landed(count, building="North", start=1e9, step=1.0, first=0):
     return [
-        Landed(
+        PlacedReading(
             Reading(f"{building}-1", start + step * k, start + step * k, {"pm25": k + 0.1}),
             ("School", building, "", "r1", ""),
             evaluated=True,
