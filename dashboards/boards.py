@@ -133,7 +133,8 @@ def _frame(
     """Return a dashboard without panels: its variables, links and time zone.
 
     - `one_room`: whether it shows a single room.
-    - `incidents`: whether charts mark incidents; for a single room, only once someone turns it on.
+    - `incidents`: whether charts mark incidents; for a single room, only after someone turns the
+      marks on.
     """
     links: list[Json] = [
         {

@@ -33,7 +33,7 @@ class DataSource:
     password: str
 
     def to_json(self, policy: str) -> dict[str, Any]:
-        """Return Grafana's definition of it; for an InfluxDB 3, `policy` names the database."""
+        """Return Grafana's definition of it; in InfluxDB 3, each policy has its own database."""
         database = f"{self.database}/{policy}" if policy else self.database
         return {
             "uid": make_source_uid(policy),

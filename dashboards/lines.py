@@ -1,8 +1,8 @@
 """Names and styles of the lines of rooms and sensors, distinguished by more than color.
 
 Tags contain ids, so a renamed room stays one line. The colorblind-safe palette has only seven
-colors, so lines also get dashes. Quantities always get them; rooms and sensors get them if they are
-configured, the same in every chart. The first seven lines are solid, the next seven dashed, then
+colors, so lines also differ in dashes. A configured room or sensor has the same color and dashes in
+every chart. The first seven lines are solid, the next seven dashed, then
 dotted, and so on, up to 42 lines. Bars get lighter instead.
 """
 

@@ -74,8 +74,8 @@ FRAGMENTS: Final = {
 }
 """Measurements and conditions, by their name in the definitions of panels.
 
-``hours`` contains sums of ``health`` for long ranges. Figures exclude tests; no incident stays open
-for a week. A panel has one query for up to a day, and another for longer ranges.
+``hours`` has hourly sums of ``health``, for long ranges. ``counted`` and ``open`` exclude tests.
+``open`` looks back a week, because no incident stays open that long.
 """
 
 

@@ -118,14 +118,14 @@ id plumewatch >/dev/null 2>&1 ||
 # Check this first, because installation takes minutes.
 may_run() { runuser -u plumewatch -- "$@" >/dev/null 2>&1; }
 program=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
-may_run "$program" -c '' || refuse "the service's user may not run $program; choose another with --python"
+may_run "$program" -c '' || refuse "the service's user cannot run $program; choose another with --python"
 
 if [ "$current" = "$version" ]; then
     say "$version is already installed"
     changed=''
 else
-    # The new version is completed next to the one in use, which a failed installation leaves as it
-    # was. The previous version is kept, so going back to it needs no packages.
+    # The new version is installed next to the one in use, so a failed installation changes nothing.
+    # The previous version is kept, so going back to it needs no packages.
     if ! said=$("$new/bin/plumewatch" --version 2>/dev/null); then
         rm -rf "$new"
         trap 'rm -rf "$work" "$new"' EXIT
@@ -136,7 +136,7 @@ else
             refuse 'the packages could not be installed; nothing was changed'
         said=$("$new/bin/plumewatch" --version) || refuse 'the new version does not start; nothing was changed'
     fi
-    may_run "$new/bin/plumewatch" --version || refuse "the service's user may not run $new/bin/plumewatch"
+    may_run "$new/bin/plumewatch" --version || refuse "the service's user cannot run $new/bin/plumewatch"
     ln -sfn "$version" $HOME_OF_PROGRAM/current.new
     mv -T $HOME_OF_PROGRAM/current.new $HOME_OF_PROGRAM/current
     trap 'rm -rf "$work"' EXIT

@@ -390,7 +390,7 @@ class AlertThresholds:
         row = self._n
         self._n += 1
         self._state.budget[row] = self.budget
-        self._set(np.array([row]))
+        self._set_offsets(np.array([row]))
         return row
 
     def to_array(self) -> Floats:
@@ -437,16 +437,16 @@ class AlertThresholds:
         if new.any():
             state.phase_s[rows[new]] = (time[new] * 617.0) % 3600.0
             hour = np.floor((time - state.phase_s[rows]) / 3600.0)
-        self._close(rows[(time - state.last[rows]) >= CLUSTER_S])
+        self._end_clusters(rows[(time - state.last[rows]) >= CLUSTER_S])
         state.hour[rows] = hour
-        self._set(rows[~new])
+        self._set_offsets(rows[~new])
 
     def observe(self, rows: NDArray[np.int32], time: Floats, score: Floats) -> None:
         """Record the log-odds of readings that could have alerted, at most one per sensor."""
         state = self._state
         fresh = ~(time - state.last[rows] < CLUSTER_S)
         if np.count_nonzero(fresh):
-            self._close(rows[fresh])
+            self._end_clusters(rows[fresh])
             state.first[rows[fresh]] = time[fresh]
             state.highest[rows[fresh]] = -np.inf
         state.last[rows] = time
@@ -461,12 +461,12 @@ class AlertThresholds:
         """Set a sensor's budget, in false alarms a week, and update its threshold if it changed."""
         if budget != self._state.budget[row]:
             self._state.budget[row] = budget
-            self._set(np.array([row]))
+            self._set_offsets(np.array([row]))
 
     def set_feedback(self, row: int, moved: float) -> None:
         """Set the offset from room tests and answers, in log-odds, clipped to the bounds."""
         self._state.by_people[row] = min(max(moved, -LOWER), UPPER)
-        self._set(np.array([row]))
+        self._set_offsets(np.array([row]))
 
     def count_answer(self, row: int, *, is_false: bool, undone: bool = False) -> None:
         """Count an answered alert as one false alarm or none, not by its probability.
@@ -475,13 +475,13 @@ class AlertThresholds:
         """
         stated = 1.0 - float(expit(self.model_level))
         change = (float(is_false) - stated) * (-1.0 if undone else 1.0)
-        self._state.false[-1, self._fade(np.array([row]))] += change
+        self._state.false[-1, self._decay_counts(np.array([row]))] += change
 
     def explain(self, row: int) -> ThresholdReport:
         """Return a sensor's threshold and the false alarms to expect."""
         state = self._state
         offset, read_s = float(state.offset[row]), float(state.read_s[row])
-        a_week = self._log_a_week(np.array([row]))[:, 0]
+        a_week = self._compute_log_rates(np.array([row]))[:, 0]
         expected = float(np.exp(np.interp(offset, _OFFSETS, a_week)))
         return ThresholdReport(
             level=self.model_level + offset,
@@ -491,7 +491,7 @@ class AlertThresholds:
             weeks=read_s / WEEK_S,
         )
 
-    def _close(self, rows: NDArray[np.int32]) -> None:
+    def _end_clusters(self, rows: NDArray[np.int32]) -> None:
         """End the running clusters of distinct sensors; sensors without one are skipped."""
         state = self._state
         rows = rows[~np.isnan(state.first[rows])]
@@ -501,35 +501,35 @@ class AlertThresholds:
         place = np.floor((score - self.model_level + LOWER) / _STEP)
         place = np.minimum(place, _OFFSETS.size - 1.0)
         near = place >= 0.0
-        counted = self._fade(rows[near])
+        counted = self._decay_counts(rows[near])
         state.false[place[near].astype(np.intp), counted] += 1.0 - expit(score[near])
         state.first[rows] = state.highest[rows] = np.nan
 
-    def _fade(self, rows: NDArray[Any]) -> NDArray[Any]:
+    def _decay_counts(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Decay the false-alarm counts of distinct sensors; return `rows`."""
-        self._state.false[:, rows] = self._load_remembered(rows)
+        self._state.false[:, rows] = self._compute_decayed_counts(rows)
         self._state.faded_at[rows] = self._state.read_s[rows]
         return rows
 
-    def _load_remembered(self, rows: NDArray[Any]) -> Floats:
+    def _compute_decayed_counts(self, rows: NDArray[Any]) -> Floats:
         """Return the decayed false-alarm counts of sensors, by score."""
         state = self._state
         faded: Floats = np.exp((state.faded_at[rows] - state.read_s[rows]) / MEMORY_S)
         return state.false[:, rows] * faded
 
-    def _log_a_week(self, rows: NDArray[Any]) -> Floats:
+    def _compute_log_rates(self, rows: NDArray[Any]) -> Floats:
         """Return the logarithm of the expected false alarms a week at each of `_OFFSETS`."""
         state = self._state
         weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state.read_s[rows] / MEMORY_S)
         ordinary = BUDGET * np.exp(TAIL * (state.by_people[rows] - _OFFSETS[:, None]))
-        above = np.maximum(self._load_remembered(rows)[::-1].cumsum(axis=0)[::-1], 0.0)
+        above = np.maximum(self._compute_decayed_counts(rows)[::-1].cumsum(axis=0)[::-1], 0.0)
         a_week: Floats = np.log((above + ordinary) / (weeks + 1.0))
         return a_week
 
-    def _set(self, rows: NDArray[Any]) -> None:
+    def _set_offsets(self, rows: NDArray[Any]) -> None:
         """Set the thresholds of distinct sensors from clusters, budgets, and adjustments."""
         state = self._state
-        over = self._log_a_week(rows) - np.log(state.budget[rows])
+        over = self._compute_log_rates(rows) - np.log(state.budget[rows])
         # Expected false alarms fall as the offset rises. Choose the offset where they cross the
         # budget.
         last = np.minimum((over > 0.0).sum(axis=0), _OFFSETS.size - 1)
@@ -562,7 +562,7 @@ class AlertBudgets:
     own: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     moved: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
-    def give(self, thresholds: AlertThresholds, row: int, sensor: str) -> None:
+    def apply_to(self, thresholds: AlertThresholds, row: int, sensor: str) -> None:
         """Apply a sensor's budget, and its offset if it has one; repeating it changes nothing."""
         thresholds.set_budget(row, self.own.get(sensor, self.default))
         if sensor in self.moved:

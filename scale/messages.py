@@ -90,11 +90,11 @@ class MessageSource:
 
     @cached_property
     def router(self) -> Router:
-        """The worker's router."""
+        """The router, built once per worker."""
         return Router(self.config, self.shards)
 
     def make_decoder(self, shard: int, snapshot: bytes = b"") -> MessageDecoder:
-        """Make the decoder of a shard; raise `msgspec.MsgspecError` for an unknown snapshot."""
+        """Make the decoder of a shard; raise `msgspec.MsgspecError` for an unreadable snapshot."""
         registry = self._registries.get(shard, Registry())
         aliases = {a: of for a, of in self.config.aliases.items() if of in registry.sensors}
         context = replace(self.config.context, registry=registry, states=States())
@@ -106,7 +106,7 @@ class MessageSource:
 
     @cached_property
     def _registries(self) -> dict[int, Registry]:
-        """Sensors and rooms of each shard."""
+        """Registry of each shard: its sensors and their rooms."""
         whole = self.config.context.registry
         sensors = defaultdict(list)
         for sensor in whole.sensors.values():

@@ -100,7 +100,7 @@ class Shard:
         if self._budgets.own or self._budgets.moved:
             for name in stream.names[self._given :]:
                 if name in self._budgets.own or name in self._budgets.moved:
-                    self._budgets.give(plumes.thresholds, plumes.assign_row(name), name)
+                    self._budgets.apply_to(plumes.thresholds, plumes.assign_row(name), name)
         self._given = len(stream.names)
         return self.detectors.step(stream)
 
@@ -130,7 +130,7 @@ class Shard:
         shard.detectors = CombinedDetector.restore(state, shard.streams.places.get)
         plumes = shard.detectors.plumes
         for row, name in enumerate(plumes.names):
-            shard._budgets.give(plumes.thresholds, row, name)
+            shard._budgets.apply_to(plumes.thresholds, row, name)
         return shard
 
 

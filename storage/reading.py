@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     StepOf = Callable[[float], float]
-    """Given the current time, returns by how many seconds the clock was set since the previous
-    call."""
+    """Takes the current time; returns by how many seconds the clock was set since the last call."""
 
 DEVICE_EVENTS = frozenset(
     {

@@ -211,7 +211,7 @@ class SensorThresholds:
         thresholds = detector.thresholds
         thresholds.budget = self._budgets.default
         for sensor in dict.fromkeys((*detector.names, *self._budgets.own, *self._budgets.moved)):
-            self._budgets.give(thresholds, detector.assign_row(sensor), sensor)
+            self._budgets.apply_to(thresholds, detector.assign_row(sensor), sensor)
 
     def apply(self, adjustment: ThresholdAdjustment) -> None:
         """Apply an adjustment that has a journal position; call this in their order."""

@@ -53,7 +53,7 @@ _MAX_REQUESTED_PAUSE_S: Final = 900.0
 T = TypeVar("T")
 
 
-class Stored(Protocol):
+class Storable(Protocol):
     """An item to store."""
 
     @property
@@ -61,8 +61,8 @@ class Stored(Protocol):
         """Id of the item's sensor, or empty."""
 
 
-S = TypeVar("S", bound=Stored)
-S_contra = TypeVar("S_contra", bound=Stored, contravariant=True)
+S = TypeVar("S", bound=Storable)
+S_contra = TypeVar("S_contra", bound=Storable, contravariant=True)
 
 
 def bisect_rejected(

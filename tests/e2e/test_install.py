@@ -174,7 +174,7 @@ def test_the_script_installs_once_explains_refusals_and_preserves_local_changes(
         ):  # the overlay's path, which may be in /root
             root.run(f"d={folder}; while [ $d != / ]; do chmod a+rx $d; d=$(dirname $d); done")
         root.run(f"chmod 0700 {sys.base_prefix}")
-        assert "may not run" in root.run(install, may_fail=True)
+        assert "cannot run" in root.run(install, may_fail=True)
         root.run(f"test ! -e /opt/plumewatch/current && chmod 0755 {sys.base_prefix}")
         assert "installed plumewatch" in root.run(install)
         assert "is already installed" in root.run(install)
