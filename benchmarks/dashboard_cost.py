@@ -48,53 +48,53 @@ class Cost(NamedTuple):
     cpu_s: float
 
 
-def tags(room: int) -> str:
+def format_tags(room: int) -> str:
     """Return the tags of a sensor."""
     building = "North" if room % 2 else "South"
     place = f"building={building},floor={room % 3},model=sen55,room=room-{room:03}"
     return f"{place},sensor=sensor-{room:03},site=School"
 
 
-def fields(names: set[str], chance: random.Random) -> str:
+def draw_fields(names: set[str], chance: random.Random) -> str:
     """Return random numbers for the fields."""
     return ",".join(f"{name}={chance.randint(1, 60)}" for name in sorted(names))
 
 
-def numbers(measurement: str, **known: str) -> str:
+def format_numbers(measurement: str, **known: str) -> str:
     """Return all numeric fields of a record; fields without a known value are 1."""
     found = dict.fromkeys(MEASUREMENTS[measurement].numbers, "1")
     return ",".join(f"{name}={value}" for name, value in (found | known).items())
 
 
-def lines(rooms: int, start: float, end: float) -> Iterator[tuple[str, str]]:
+def generate_lines(rooms: int, start: float, end: float) -> Iterator[tuple[str, str]]:
     """Yield the policy and line of every record to store."""
     chance = random.Random(1)
     averaged = {f"{key}{end}" for key in ("pm25", "co2", "rh") for end in ("", "_min", "_max")}
     averaged |= {"voc_index", "temp", "n"}
     for room in range(rooms):
-        ours = tags(room)
-        values = [fields(averaged, chance) for _ in range(50)]
+        ours = format_tags(room)
+        values = [draw_fields(averaged, chance) for _ in range(50)]
         for k in range(int((end - start) // 900)):
             at = int(start // 900 + k) * 900
             yield "m15", f"{QUARTER_HOUR.measurement},{ours} {values[k % 50]} {at}000000000"
         name = f'room_name="Room {room}",room_choice="Room {room} | room-{room:03}"'
-        health = numbers("sensor_health", urgency="0", changed="0", tamper="0", faults="0")
+        health = format_numbers("sensor_health", urgency="0", changed="0", tamper="0", faults="0")
         words = f'{name},state="alive",condition="ok"'
         for k in range(int((end - start) // 300)):
             yield "m1", f"sensor_health,{ours} {health},{words} {int(start + 300 * k)}000000000"
-        sums = numbers("sensor_hour", urgency="0")
+        sums = format_numbers("sensor_hour", urgency="0")
         for k in range(int((end - start) // 3_600)):
             yield "m15", f"sensor_hour,{ours} {sums} {int(start) + 3_600 * k}000000000"
-        raw = [fields({"pm25", "co2", "rh", "temp", "voc_index"}, chance) for _ in range(50)]
+        raw = [draw_fields({"pm25", "co2", "rh", "temp", "voc_index"}, chance) for _ in range(50)]
         for k in range(8_640):
             yield "", f"reading,{ours} {raw[k % 50]} {int(end - 10 * k)}000000000"
     for k in range(int((end - start) // 86_400) * rooms // 10):
         at, kind = chance.uniform(start, end), KINDS[k % len(KINDS)]
         words = f'id="e{k}",phase="ended",sentence="why",detail=""'
-        ours, event = tags(chance.randrange(rooms)), numbers("event")
+        ours, event = format_tags(chance.randrange(rooms)), format_numbers("event")
         yield "m15", f"event,{ours},kind={kind} {event},{words} {at * 1e9:.0f}"
         place = ours.replace("model=sen55,", "").split(",sensor=")[0] + ",site=School"
-        counted = numbers("incident", test="0", open="0", suppressed="0")
+        counted = format_numbers("incident", test="0", open="0", suppressed="0")
         words = f'id="i{k}",status="resolved",verdict="confirmed",cause=""'
         yield "m15", f"incident,kind={kind},{place} {counted},{words} {at * 1e9:.0f}"
 
@@ -103,7 +103,7 @@ def fill(http: InfluxHttp, rooms: int, start: float, end: float) -> int:
     """Write all data; return the number of rows."""
     waiting: dict[str, list[str]] = {"": [], "m1": [], "m15": []}
     count = 0
-    for policy, line in lines(rooms, start, end):
+    for policy, line in generate_lines(rooms, start, end):
         waiting[policy].append(line)
         count += 1
         if len(waiting[policy]) == BATCH:
@@ -114,7 +114,7 @@ def fill(http: InfluxHttp, rooms: int, start: float, end: float) -> int:
     return count
 
 
-def costs(url: str, server: psutil.Process, start: float, end: float) -> Iterator[Cost]:
+def measure_costs(url: str, server: psutil.Process, start: float, end: float) -> Iterator[Cost]:
     """Run every query; return the costs."""
     for name, dashboard in build_all(DashboardSettings()).items():
         chosen = dict(grafana.EVERYWHERE)
@@ -155,7 +155,7 @@ def main() -> int:
         while (used := sum(process.cpu_times()[:2])) and time.sleep(5.0) is None:
             if sum(process.cpu_times()[:2]) - used < 0.5:  # wait until the data is compacted
                 break
-        found = list(costs(server.url, process, start, end))
+        found = list(measure_costs(server.url, process, start, end))
     print(f"{'dashboard':13} {'queries':>9} {'response':>9} {'CPU':>9}")
     worst = 0.0
     for name in dict.fromkeys(cost.dashboard for cost in found):

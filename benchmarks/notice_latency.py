@@ -41,7 +41,7 @@ _SETTLE_S = 30.0
 _GOAL_MS, _GOAL_MB = 500.0, 300.0
 
 
-def reading(seq: int, moment: float, fine: float, rng: random.Random) -> bytes:
+def make_reading(seq: int, moment: float, fine: float, rng: random.Random) -> bytes:
     """Return a native reading of ten quantities, with `fine` µg/m³ above the room's baseline."""
     return (
         b'{"time": %.6f, "seq": %d, "pm1": %.1f, "pm25": %.1f, "pm4": %.1f, "pm10": %.1f,'
@@ -62,14 +62,14 @@ def reading(seq: int, moment: float, fine: float, rng: random.Random) -> bytes:
     )
 
 
-def puff(since_s: float) -> float:
+def compute_puff(since_s: float) -> float:
     """Return the fine particles of an exhaled puff, µg/m³ above the room's baseline."""
     if since_s < 0:
         return 0.0
     return 180.0 * (since_s / 4 if since_s < 4 else math.exp(-(since_s - 4) / 18))
 
 
-def school(sensors: int, hz: float, seconds: float, puffs: int) -> rig.Messages:
+def generate_school(sensors: int, hz: float, seconds: float, puffs: int) -> rig.Messages:
     """Yield ten minutes of clean air at `_QUIET_RATE`, then all sensors `hz` times a second."""
     rng = random.Random(7)
     topics = [f"plumewatch/v1/{rig.sensor_name(k)}/reading".encode() for k in range(sensors)]
@@ -80,17 +80,17 @@ def school(sensors: int, hz: float, seconds: float, puffs: int) -> rig.Messages:
     for number in range(_QUIET_S * sensors):
         seq, which = divmod(number, sensors)
         moment = live - _QUIET_S + seq + which / sensors
-        yield number / _QUIET_RATE, topics[which], partial(reading, seq, moment, 0.0, rng)
+        yield number / _QUIET_RATE, topics[which], partial(make_reading, seq, moment, 0.0, rng)
     for number in range(int((seconds + _SETTLE_S) * hz) * sensors):
         turn, which = divmod(number, sensors)
         due = (turn + which / sensors) / hz
-        fine = puff(due - onset.get(which, math.inf))
+        fine = compute_puff(due - onset.get(which, math.inf))
         now = partial(_now, _QUIET_S + turn, fine, rng)
         yield filled + due, topics[which], now
 
 
 def _now(seq: int, fine: float, rng: random.Random) -> bytes:
-    return reading(seq, time.time(), fine, rng)
+    return make_reading(seq, time.time(), fine, rng)
 
 
 # ---- the run
@@ -137,7 +137,7 @@ class Decided(NamedTuple):
     decided: float
 
 
-def decided(data: Path) -> dict[str, Decided]:
+def read_decisions(data: Path) -> dict[str, Decided]:
     """Return the times of the reading that opened each vape incident."""
     with contextlib.closing(connect(data / "state.db", read_only=True)) as found:
         rows = found.execute(
@@ -162,7 +162,7 @@ def measure(sensors: int, options: argparse.Namespace, folder: Path) -> list[str
         with (
             rig.services(config) as (pid,),
             rig.publisher(
-                *(port, school, sensors, options.hz, options.seconds, options.puffs)
+                *(port, generate_school, sensors, options.hz, options.seconds, options.puffs)
             ) as publisher,
         ):
             time.sleep(_QUIET_S * sensors / _QUIET_RATE)
@@ -176,7 +176,7 @@ def measure(sensors: int, options: argparse.Namespace, folder: Path) -> list[str
             time.sleep(1.0)
     behind = acknowledged - min(end.journal, end.detector)
     broken = rig.conserved(folder / "data", acknowledged, sensors)
-    opened = decided(folder / "data")
+    opened = read_decisions(folder / "data")
     receiver.close()
     notified = [(receiver.arrived[i], at) for i, at in opened.items() if i in receiver.arrived]
     took = sorted((arrived - at.published) * 1000 for arrived, at in notified)

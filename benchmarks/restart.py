@@ -89,8 +89,8 @@ class Course:
             self.service.wait(10)
         self.service = None
 
-    def started(self) -> tuple[float, float]:
-        """Start the service; return the seconds until journal and detector have a new reading."""
+    def restart(self) -> tuple[float, float]:
+        """Restart the service; return the seconds until journal and detector have a new reading."""
         self.end()
         watcher = rig.Watcher(self.data)
         before = watcher.look()
@@ -108,7 +108,7 @@ class Course:
                 _give_up_after(began, 1_200)
             return stored, now.at - began
 
-    def caught_up(self) -> float:
+    def wait_until_caught_up(self) -> float:
         """Wait until the series has all readings; return how long that took."""
         began = time.monotonic()
         with contextlib.closing(rig.Watcher(self.data)) as watcher:
@@ -150,25 +150,25 @@ def course(options: argparse.Namespace, folder: Path) -> Iterator[tuple[Course, 
             made.end()
 
 
-def starts(made: Course) -> Iterator[tuple[str, tuple[float, float]]]:
+def measure_starts(made: Course) -> Iterator[tuple[str, tuple[float, float]]]:
     """Yield each kind of start and how long it took."""
-    yield "detector without a snapshot, series a week behind", made.started()
-    yield "killed while the series catches up", made.started()
-    took = made.caught_up()
+    yield "detector without a snapshot, series a week behind", made.restart()
+    yield "killed while the series catches up", made.restart()
+    took = made.wait_until_caught_up()
     print(f"  the series caught up in {took:.0f} s while readings arrived", flush=True)
-    yield "killed after everything was read", made.started()
+    yield "killed after everything was read", made.restart()
     time.sleep(90)  # a snapshot is stored every minute
-    yield "killed, with a snapshot", made.started()
+    yield "killed, with a snapshot", made.restart()
     made.end()
     for left in made.data.glob("state.db*"):
         left.unlink()
     database = connect(made.data / "state.db")
     migrate(database, "state", STATE_SCRIPTS)
     database.close()
-    yield "state lost: the detector reads the week again", made.started()
+    yield "state lost: the detector reads the week again", made.restart()
 
 
-def a_day_in_the_broker(made: Course, port: int, options: argparse.Namespace) -> list[str]:
+def measure_day_in_broker(made: Course, port: int, options: argparse.Namespace) -> list[str]:
     """Queue a day of readings in the broker while the service is down; return broken promises."""
     made.end()
     with contextlib.closing(rig.Watcher(made.data)) as watcher:
@@ -221,12 +221,12 @@ def main() -> int:
     broken: list[str] = []
     with tempfile.TemporaryDirectory() as scratch, course(options, Path(scratch)) as (made, port):
         with rig.publisher(port, rig.steady, 20, 7_200, 1):
-            for what, (stored, evaluated) in starts(made):
+            for what, (stored, evaluated) in measure_starts(made):
                 print(f"  {what}: stored after {stored:.1f} s, evaluated after {evaluated:.1f} s")
                 sys.stdout.flush()
                 if stored >= _GOAL_S:
                     broken.append(f"{what}: {stored:.1f} s until a message is stored")
-        broken += a_day_in_the_broker(made, port, options)
+        broken += measure_day_in_broker(made, port, options)
     return rig.verdict(broken)
 
 

@@ -43,7 +43,9 @@ DAY = 86_400.0
 ENOUGH_MS, ENOUGH_US = 100.0, 5.0
 
 
-def batches(sensors: Sequence[str], start: float, end: float, every: float) -> Iterator[list]:
+def generate_batches(
+    sensors: Sequence[str], start: float, end: float, every: float
+) -> Iterator[list]:
     """Yield batches of readings in time order."""
     chance = random.Random(1)
     batch, at = [], start
@@ -59,7 +61,7 @@ def batches(sensors: Sequence[str], start: float, end: float, every: float) -> I
         yield batch
 
 
-def cpu_us(work: Callable[[], object], count: int) -> float:
+def measure_cpu_us(work: Callable[[], object], count: int) -> float:
     """Return the CPU time per reading in the fastest of five runs, µs."""
     taken = []
     for _ in range(5):
@@ -69,7 +71,7 @@ def cpu_us(work: Callable[[], object], count: int) -> float:
     return min(taken)
 
 
-def size(folder: Path) -> int:
+def measure_size(folder: Path) -> int:
     """Return the total size of a folder in bytes."""
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
@@ -108,16 +110,16 @@ def print_store(
     return median
 
 
-def sqlite(home: Path, feed: Iterable[list], last: float) -> float:
+def measure_sqlite(home: Path, feed: Iterable[list], last: float) -> float:
     """Measure the embedded store."""
     with SqliteSeries(home / "series.db") as series:
         count, rate = write_batches(feed, series.write)
         found = time_query(lambda: len(series.aggregate_readings("s0", last - DAY, last, 60)[0]))
-        sizes = f"{size(home) / count:.0f}"
+        sizes = f"{measure_size(home) / count:.0f}"
     return print_store("SQLite", count, rate, found, sizes)
 
 
-def influx(
+def measure_influx(
     home: Path, feed: Callable[[], Iterable[list]], registry: Registry, last: float
 ) -> float:
     """Measure a real InfluxDB 1.x."""
@@ -129,9 +131,9 @@ def influx(
             found = time_query(
                 lambda: len(series.aggregate_readings("s0", last - DAY, last, 60)[0])
             )
-        before = size(home) / count
+        before = measure_size(home) / count
         server.end(signal.SIGTERM)
-        sizes = f"{before:.0f}, after an orderly shutdown {size(home) / count:.0f}"
+        sizes = f"{before:.0f}, after an orderly shutdown {measure_size(home) / count:.0f}"
         server.start()
     return print_store("InfluxDB 1.x", count, rate, found, sizes)
 
@@ -147,24 +149,24 @@ def main() -> int:
 
     load = os.getloadavg()[0]
     print(f"{platform.machine()}, Python {platform.python_version()}, load {load:.1f} at the start")
-    sample = [r for b in batches(names[:20], last - 3600, last, 5) for r in b][:20_000]
+    sample = [r for b in generate_batches(names[:20], last - 3600, last, 5) for r in b][:20_000]
     encoder = LineEncoder(registry)
-    ours = cpu_us(lambda: encoder.encode(sample), len(sample))
+    ours = measure_cpu_us(lambda: encoder.encode(sample), len(sample))
     print(f"encoding ten quantities: {ours:.1f} µs of CPU time")
     print(f"{wanted.sensors} sensors, {wanted.days:g} days, a reading every {wanted.interval:g} s")
 
     def feed() -> Iterator[list]:
-        return batches(names, first, last, wanted.interval)
+        return generate_batches(names, first, last, wanted.interval)
 
     medians = []
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
         for name in ("sqlite", "influx"):
             (home / name).mkdir()
-        medians.append(sqlite(home / "sqlite", feed(), last))
+        medians.append(measure_sqlite(home / "sqlite", feed(), last))
         shutil.rmtree(home / "sqlite")
         if shutil.which("influxd"):
-            medians.append(influx(home / "influx", feed, registry, last))
+            medians.append(measure_influx(home / "influx", feed, registry, last))
             shutil.rmtree(home / "influx", ignore_errors=True)
     return int(ours > ENOUGH_US or max(medians) > ENOUGH_MS)
 

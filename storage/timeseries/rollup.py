@@ -44,7 +44,7 @@ QUARTERS_SCRIPT: Final = "CREATE TABLE stale (quarter INTEGER PRIMARY KEY);"
 """Table of stale quarter hours for an InfluxDB, where a mark applies to all sensors."""
 _AGGREGATES: Final = ", ".join(f"avg({k}), min({k}), max({k})" for k in COLUMNS)
 IN_ROLLED: Final = {"mean": "avg({0})", "min": "min({0}_min)", "max": "max({0}_max)"}
-FOLDED: Final = ", ".join(
+INFLUXQL_AGGREGATES: Final = ", ".join(
     f'mean("{k}") AS "{k}", min("{k}") AS "{k}_min", max("{k}") AS "{k}_max"' for k in COLUMNS
 )
 """The aggregates in InfluxQL, except the number of readings."""
@@ -152,7 +152,7 @@ def _group_spans(quarters: Sequence[int]) -> Iterator[tuple[int, int]]:
 def _query_averages(http: InfluxHttp, level: Level, first: int, last: int) -> Iterator[str]:
     tags = ", ".join(f'"{tag}"' for tag in TAGS)
     found = http.query(
-        f'SELECT {FOLDED}, count("received") AS "n" FROM "{READING}"'  # noqa: S608 - names from tables
+        f'SELECT {INFLUXQL_AGGREGATES}, count("received") AS "n" FROM "{READING}"'  # noqa: S608 - names from tables
         f" WHERE time >= {first} AND time < {last}"
         f" GROUP BY time({level.step_s}s), {tags} fill(none)"
     )
