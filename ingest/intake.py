@@ -330,7 +330,8 @@ class Intake:
 
     def get_waiting_since(self) -> float | None:
         """Return the receive time of the oldest message still in a join window, or None."""
-        return self.config.context.states.joiner.get_waiting_since()
+        joiner = self.config.context.states.joiner
+        return joiner.get_waiting_since() if joiner.windows else None
 
     def on_time(self, now: float) -> tuple[Reading, ...]:
         """Return the readings from join windows that have ended by `now`, and new findings."""

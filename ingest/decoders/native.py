@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from detection.quantities import QUANTITIES
-from ingest.decoding import Context, check_same_device, parse_stamp, read_state
+from ingest.decoding import Context, check_same_device, read_state
 from ingest.errors import PayloadError, Reason
 from ingest.names import USUAL_QUANTITIES, describe_unknown, find_conversion
 from ingest.payloads import load_object
@@ -40,6 +40,7 @@ from ingest.validation import (
     build_reading,
     check_json,
     make_sensor_id,
+    parse_time,
 )
 from storage.reading import DEVICE_EVENTS, Reading
 
@@ -87,9 +88,11 @@ def _make_reading(
     sensor: str, content: dict[str, Any], message: Message, context: Context
 ) -> Reading:
     raw = {k: value for k, value in content.items() if k in QUANTITIES and value is not None}
-    stamp, seq = parse_stamp(content.get("time"), message), content.get("seq")
-    if stamp is not None and stamp < context.limits.earliest and type(content["time"]) is not str:
-        stamp = math.nan
+    time, seq, stamp = content.get("time"), content.get("seq"), None
+    if time is not None:
+        stamp = parse_time(time, message.received)
+        if stamp is None or (stamp < context.limits.earliest and type(time) is not str):
+            stamp = math.nan
     if type(seq) is not int or not 0 <= seq <= _MAX_SEQ:
         seq = None
     _check_unit(content.get("unit"), raw)
