@@ -226,11 +226,11 @@ class Journal(DatabaseFile):
         return recent[at : at + limit]
 
     def find_similar(self, reading: Reading) -> list[Reading]:
-        """Return stored readings with the same time stamp or, if it has none, the same number.
+        """Return stored readings with the same stamp or, without one, the same sequence number.
 
-        The result may also contain other readings. It is limited to the newest 256 whose time is
-        the stamp, and the newest 256 whose time differs from their stamp. Without a stamp, only the
-        last `_COUNTER_SPAN` readings are searched, because counters restart.
+        Returns at most the newest 256 readings whose time equals the stamp, and the newest 256
+        whose time was replaced. Readings that only share the index key may be among them. Without a
+        stamp, only the last `_COUNTER_SPAN` readings are searched, because counters restart.
         """
         stamp, sensor = reading.sensor_stamp, reading.sensor
         stamp_key = _make_key(sensor, stamp or 0.0, reading.seq or 0)
@@ -282,21 +282,21 @@ class Journal(DatabaseFile):
         min_cursor: int,
         received_before: float,
         excess_bytes: float = 0,
-        spare: int | None = None,
+        last_deletable: int | None = None,
     ) -> Pruned:
         """Delete one slice of the oldest readings; call again until it deletes nothing.
 
         It deletes readings received before `received_before`, up to `min_cursor`, the smallest
         cursor of all consumers. To free `excess_bytes`, it also deletes newer readings, oldest
-        first, but none after the offset `spare` (by default `min_cursor`).
+        first, but none after the offset `last_deletable` (by default `min_cursor`).
         """
-        spare = min_cursor if spare is None else max(spare, min_cursor)
+        last_deletable = min_cursor if last_deletable is None else max(last_deletable, min_cursor)
 
         def delete(tx: sqlite3.Connection) -> Pruned:
             upto, n, unread, freed = 0, 0, 0, 0
             for offset, received, size in tx.execute(_OLDEST, (_SLICE,)):
                 aged = offset <= min_cursor and received < received_before
-                if not aged and (freed >= excess_bytes or offset > spare):
+                if not aged and (freed >= excess_bytes or offset > last_deletable):
                     break
                 upto, n = offset, n + 1
                 unread += offset > min_cursor
@@ -354,7 +354,7 @@ class Journal(DatabaseFile):
             behind = max(behind, end)
 
     def _add_gap(self, tx: sqlite3.Connection, first: int, last: int, why: str) -> None:
-        log.warning("journal: no readings at %d to %d: %s", first, last, why)
+        log.warning("journal: no readings at offsets %d to %d: %s", first, last, why)
         tx.execute(
             "INSERT OR REPLACE INTO gap (why, first, last, at) VALUES (?, ?, ?, ?)",
             (why, first, last, self._clock()),
@@ -527,7 +527,7 @@ def read_number(stored: Snapshot) -> float:
     """Return a state that is one finite number; raises `ValueError`."""
     number = float(stored.body)
     if not math.isfinite(number):
-        raise ValueError(f"{number} is not a number")
+        raise ValueError(f"{number} is not a finite number")
     return number
 
 

@@ -154,7 +154,7 @@ class DetectionLoop:
         return self._get_consumer().fork(connection)
 
     async def run_external(self) -> None:
-        """Commit events from other detectors as they arrive, until cancelled."""
+        """Commit events from other detectors as they arrive, until canceled."""
         await self.ready.wait()
         while True:
             events, committed = await self._external.take()
@@ -162,11 +162,11 @@ class DetectionLoop:
             now = await self._read_clock(consumer)
             commit = consumer.commit_external
             self._report(events, await self._alerting.commit(commit, events, now))
-            if not committed.done():  # the waiting task may be cancelled
+            if not committed.done():  # the waiting task may be canceled
                 committed.set_result(None)
 
     async def run(self) -> None:
-        """Evaluate readings as they become durable, until cancelled.
+        """Evaluate readings as they become durable, until canceled.
 
         Before restoring the detectors, wait a moment for the first attempt to connect to the
         broker.

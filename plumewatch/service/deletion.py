@@ -110,7 +110,7 @@ class Deletion:
                     min_cursor=min(snapshot_offset, stored),
                     received_before=old_at - keep.keep_days * _DAY_S,
                     excess_bytes=excess,
-                    spare=snapshot_offset,
+                    last_deletable=snapshot_offset,
                 )
             )
             if not pruned.rows:

@@ -91,8 +91,8 @@ class Lateness:
         if 2 * self._late <= self._reporting:
             return ""
         return (
-            f"{self._late} of {self._reporting} sensors send only readings with time stamps too old"
-            " to alert: check the clocks of this machine and of the sensors"
+            f"{self._late} of {self._reporting} sensors send only readings whose time stamps are"
+            " too old to raise alerts: check the clocks of this machine and of the sensors"
         )
 
 
@@ -173,9 +173,9 @@ class Health:
         now = self.monotonic()
         age = canary.get_age_s(now)
         if age is None:
-            detail = f"none of {canary.sent} came back"
+            detail = f"none of {canary.sent} canaries returned"
         else:
-            detail = f"came back {age:.0f} s ago after {canary.round_trip_s:.3f} s"
+            detail = f"last returned {age:.0f} s ago (round trip {canary.round_trip_s:.3f} s)"
         return Part("canary", canary.is_fresh(now), detail)
 
     def _check_detector(self) -> Part:
@@ -233,7 +233,7 @@ class HealthPages:
         content = {
             "status": "ready" if ready else "not ready",
             "parts": {
-                p.name: {"ok": p.ok, **({"says": p.detail} if detailed else {})} for p in parts
+                p.name: {"ok": p.ok, **({"detail": p.detail} if detailed else {})} for p in parts
             },
         }
         return JSONResponse(content, 200 if ready else 503)
@@ -251,7 +251,7 @@ class HealthPages:
 
 _TICK_S: Final = 5.0
 _STARTING_S: Final = 30.0
-"""How long after the start failing parts are not logged."""
+"""For this long after startup, failing parts are not logged."""
 _PING_TIMEOUT_S: Final = 10.0
 
 
@@ -281,7 +281,9 @@ class Systemd:
 
 @dataclass(slots=True)
 class Watchdog:
-    """Notifies systemd and pings `url`; `reloading` is set when another service will follow.
+    """Notifies systemd, and pings `url`.
+
+    `reloading` is set if the process starts another service after this one.
 
     systemd is notified while the pipeline makes progress or waits for the disk, because a full disk
     needs no restart. The external address is pinged only while every part is *ready*.
@@ -300,7 +302,7 @@ class Watchdog:
     _ready: bool | None = None
 
     async def run(self) -> None:
-        """Check every few seconds, until cancelled."""
+        """Check every few seconds, until canceled."""
         self._started = self.monotonic()
         self.systemd.notify("READY=1", "STATUS=started")
         tick = min(_TICK_S, self.systemd.watchdog_s / 3 or _TICK_S)
@@ -347,9 +349,9 @@ class Watchdog:
             if self.health.is_ready():
                 error = await _ping(url.reveal(), allow_private=self.allow_private)
                 if error and not self._failing:
-                    log.warning("the watchdog's address %s", error)
+                    log.warning("cannot ping the watchdog: %s", error)
                 elif self._failing and not error:
-                    log.warning("the watchdog's address answers again")
+                    log.warning("the watchdog answers again")
                 self._failing = bool(error)
             await asyncio.sleep(max(self.every_s - (self.monotonic() - began), 1.0))
 

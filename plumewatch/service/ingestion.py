@@ -221,7 +221,7 @@ class UnstoredIntake:
         self.readings.put(self.intake.on_time(message.received))
 
     async def listen(self) -> None:
-        """While the journal refuses readings, receive live messages; run until cancelled."""
+        """While the journal refuses readings, receive live messages; run until canceled."""
         while True:
             if self.is_failing():
                 with suppress(BrokerError):  # the session that stores messages logs it

@@ -75,7 +75,7 @@ class WeeklySummary:
         self._tries, self._next_try = 0, 0.0
 
     async def run(self) -> None:
-        """Send the summary when its time has come; check every minute, until cancelled."""
+        """Send the summary when its time has come; check every minute, until canceled."""
         while True:
             await self._run_if_due()
             await asyncio.sleep(_LOOK_S)

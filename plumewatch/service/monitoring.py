@@ -118,7 +118,7 @@ class Monitoring(Pipeline):
         restore_snapshot(state, _RECORDED, self._recorder.restore)
 
     async def _run_maintenance(self) -> None:
-        """Run once a minute, starting now, until cancelled."""
+        """Run once a minute, starting now, until canceled."""
         await self._add_samples()
         while True:
             snapshot_offset = await self.save()

@@ -32,7 +32,7 @@ async def run_in_process(
 ) -> T:
     """Return the result of ``work(config, *arguments)``; raises `OSError` if it fails.
 
-    The process is killed if the caller is cancelled. What it logs goes to standard error.
+    The process is killed if the caller is canceled. What it logs goes to standard error.
     """
     order = Order(work, config.model_dump_json(by_alias=True), arguments)
     pipe = asyncio.subprocess.PIPE

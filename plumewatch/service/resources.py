@@ -209,7 +209,7 @@ log = logging.getLogger(__name__)
 DRAIN_S: Final = 1.0
 """How long the tasks that end ``"last"`` continue while others drain."""
 ENDS_S: Final = 4.0
-"""How long tasks have to end on their own before they are cancelled."""
+"""How long tasks have to end on their own before they are canceled."""
 
 
 class ServiceError(UnreachableError):
@@ -220,7 +220,7 @@ class ServiceError(UnreachableError):
 class Task:
     """A task of the running service.
 
-    `stop` asks `work` to end on its own; without it, `work` is cancelled. Tasks that end ``"last"``
+    `stop` asks `work` to end on its own; without it, `work` is canceled. Tasks that end ``"last"``
     do so once the ``"drained"`` ones have ended or `DRAIN_S` has passed.
     """
 
@@ -258,7 +258,7 @@ async def _end(started: Sequence[tuple[Task, asyncio.Task[None]]]) -> None:
             running.cancel()
     _, slow = await asyncio.wait([running for _, running in started], timeout=ENDS_S)
     for running in slow:
-        log.warning("%s does not end and is cancelled", running.get_name())
+        log.warning("%s does not end and is canceled", running.get_name())
         running.cancel()
 
 

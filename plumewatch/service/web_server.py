@@ -153,7 +153,7 @@ class WebServer:
         )
 
     async def serve(self) -> None:
-        """Serve until `stop` is called; if cancelled, also shut down the application properly."""
+        """Serve until `stop` is called; if canceled, also shut down the application properly."""
         try:
             await self._server.serve(sockets=[self._socket])
         except asyncio.CancelledError:

@@ -175,7 +175,10 @@ class JournalMachine(RuleBasedStateMachine):
         gone = [o for o in self.kept if o <= self.watched]
         unread = [o for o in gone if o > min_cursor]
         pruned = self.journal.prune(
-            min_cursor=min_cursor, received_before=0.0, excess_bytes=1e9, spare=self.watched
+            min_cursor=min_cursor,
+            received_before=0.0,
+            excess_bytes=1e9,
+            last_deletable=self.watched,
         )
         assert pruned[:2] == (len(gone), len(unread))
         self.forget(gone)

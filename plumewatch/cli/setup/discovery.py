@@ -1,4 +1,4 @@
-"""Find the sensors that publish on a broker: listen a while, and decode as the service does."""
+"""Find the sensors that publish to a broker: listen for a while, and decode like the service."""
 
 from __future__ import annotations
 
@@ -116,11 +116,11 @@ class DiscoveredSensor:
 
 @dataclass(slots=True)
 class Discovery:
-    """Everything that publishes on the broker.
+    """Everything that publishes to the broker.
 
     - `columns`: columns of CSV, or the layout of frames, by topic filter.
     - `mappings`: proposed mappings, as TOML.
-    - `unread`: the reason for each topic that cannot be read.
+    - `unread`: why each unreadable topic can't be decoded, by topic.
     - `unlabeled`: why a topic cannot be read until a person names its columns or layout.
     - `base`: the existing configuration; topics that it reads need no route or mapping.
     - `apart`: by topic filter, the levels that distinguish devices whose names are equal.
@@ -274,7 +274,7 @@ def _propose(
             text = draft.add_levels(text, topic, places)
             found.apart[TopicFilter(_parse_mapping(text)["topic"]).pattern] = places
         if is_read:
-            if _is_read_alike(found, text, context, trusted=not shared):
+            if _is_already_read(found, text, context, trusted=not shared):
                 return  # the mapping of another device or value reads it
             text = draft.fix_topic(text, topic)
         _build_routes(replace(found, mappings=[*found.mappings, text]))
@@ -299,8 +299,8 @@ def _matches(mapping: Mapping[str, Any], topic: str) -> bool:
     return TopicFilter(mapping["topic"]).match(topic) is not None
 
 
-def _is_read_alike(found: Discovery, text: str, context: Context, *, trusted: bool) -> bool:
-    """Return whether the known mappings already read everything that its own mapping would read.
+def _is_already_read(found: Discovery, text: str, context: Context, *, trusted: bool) -> bool:
+    """Return whether the known mappings already read every value that mapping `text` would read.
 
     With `trusted`, a person wrote the mapping. That person may have corrected units that the
     proposal only guesses. A trusted mapping that reads more than the proposal is accepted.

@@ -38,7 +38,7 @@ def test_a_canary_that_is_missing(parts):
     assert parts.health.is_ready()
     parts.monotonic += 2
     parts.detection.beat = parts.monotonic
-    assert parts.failing() == [("canary", "came back 31 s ago after 0.020 s")]
+    assert parts.failing() == [("canary", "last returned 31 s ago (round trip 0.020 s)")]
 
 
 def test_a_disk_that_refuses(parts):
@@ -159,7 +159,7 @@ async def test_pages(parts):
         assert (await http.get("/healthz")).json() == {"status": "ok"}
         answer = await http.get("/readyz")
         assert answer.status_code == 200
-        assert answer.json()["parts"]["store"] == {"ok": True, "says": "written"}
+        assert answer.json()["parts"]["store"] == {"ok": True, "detail": "written"}
         assert (await http.get("/sensors")).status_code == 299
         refused = await http.post("/metrics")
         assert refused.status_code == 405

@@ -186,7 +186,9 @@ def test_what_is_remembered_is_what_is_on_the_disk(operations, remembered):
                 elif what == "skip":
                     journal.skip_to(n)
                 elif what == "prune":
-                    journal.prune(min_cursor=0, received_before=0.0, excess_bytes=n, spare=n)
+                    journal.prune(
+                        min_cursor=0, received_before=0.0, excess_bytes=n, last_deletable=n
+                    )
                 for limit in (1, 3, 50):
                     entries, position = disk.read(n, limit)
                     assert journal.read(n, limit) == (entries, position)

@@ -73,7 +73,7 @@ def test_the_size_limit_deletes_the_oldest_that_all_have_read(journal, make_read
 
 def test_size_passes_a_slow_reader_only_with_a_word(journal, make_readings, caplog):
     size = filled(journal, make_readings)
-    rows, unread = prune(journal, min_cursor=1000, max_bytes=size / 2, spare=4000)
+    rows, unread = prune(journal, min_cursor=1000, max_bytes=size / 2, last_deletable=4000)
     assert unread == rows - 1000
     found = gaps(journal)
     assert ("retention", 1, rows) in found
@@ -90,7 +90,9 @@ def test_what_was_deleted_unread_is_counted_over_restarts(tmp_path, make_reading
         with Journal(tmp_path / "journal.db") as journal:
             assert journal.count_deleted_unread() == counted
             size = filled(journal, make_readings)
-            _, unread = prune(journal, min_cursor=500 * run, max_bytes=size / 2, spare=10**9)
+            _, unread = prune(
+                journal, min_cursor=500 * run, max_bytes=size / 2, last_deletable=10**9
+            )
             counted += unread
             assert unread
             assert journal.count_deleted_unread() == counted
