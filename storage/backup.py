@@ -13,7 +13,7 @@ gets its final name once it is complete and on the disk. It contains no secrets.
 - every offset of the journal has a reading with the right checksum, or a gap with its reason;
 - no cursor or snapshot is ahead of the journal, or needs readings that were deleted without a gap.
 
-Readings in the series and text in the state have no checksums of their own, so `verify` cannot
+Readings in `series.db` and text in `state.db` have no checksums of their own, so `verify` cannot
 detect a bit that flipped in them before the backup.
 """
 

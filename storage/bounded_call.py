@@ -2,9 +2,9 @@
 
 The timeouts of HTTP libraries apply to each read of a socket, so a server that sends a byte now and
 then can block a call for hours. Here, each call runs in its own thread, and the caller always stops
-waiting at the deadline. An abandoned call still counts against the limit of its peer until it ends,
-so a peer that hangs delays only its own calls. The threads are daemons, so they never keep the
-process from exiting.
+waiting at the deadline. A call that misses its deadline still counts against the limit of its peer
+until it ends, so a peer that hangs delays only its own calls. The threads are daemons, so they
+never keep the process from exiting.
 """
 
 from __future__ import annotations

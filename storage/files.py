@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
 _SERVICE: Final = "service"
-_LENGTH: Final = 512
+_TEXT_BYTES: Final = 512
 _LOCK_TRIES: Final = 200
 _LOCK_PAUSE_S: Final = 0.01
-"""Pause before another try. A process that only checks the lock has it for microseconds."""
+"""Pause before another try. Other processes need only microseconds to check the lock."""
 
 
 def sync(path: Path) -> None:
@@ -150,7 +150,7 @@ class FolderLock:
         holder = f"process {os.getpid()}{work} on {socket.gethostname()[:200]}"
         text = f"{self._work}\n{holder}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S UTC}"
         with suppress(OSError):  # on a full disk, the file keeps the previous name
-            os.pwrite(self._file, text.encode().ljust(_LENGTH), 0)
+            os.pwrite(self._file, text.encode().ljust(_TEXT_BYTES), 0)
 
     def release(self) -> None:
         """Release the lock; safe to call twice."""
@@ -191,5 +191,5 @@ def _try_lock(file: int, how: int) -> bool:
 
 
 def _read_holder(file: int) -> tuple[str, str]:
-    work, _, holder = os.pread(file, _LENGTH, 0).decode(errors="replace").partition("\n")
+    work, _, holder = os.pread(file, _TEXT_BYTES, 0).decode(errors="replace").partition("\n")
     return work, holder.strip() or "another process"

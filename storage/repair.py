@@ -13,10 +13,10 @@ After a crash before step 2, the repair starts again; after a later crash, it co
 
 Recovery uses the ``.recover`` command of the ``sqlite3`` program. It reads every page, so only the
 rows on damaged pages are lost. For some pages, the command cannot tell which table they belong to.
-Their rows go to the table with their root page, or to the only table whose columns fit. If a table
-is missing from the file's list of tables, or none of its rows are found, the list may be wrong.
-Then the file is recovered once more without the list, and all rows of that table are assigned in
-this way.
+Their rows go to the table with the same root page, or to the only table whose columns fit. If a
+table is missing from the file's list of tables, or none of its rows are found, the list may be
+wrong. Then the file is recovered once more without the list, and all rows of that table are
+assigned in this way.
 
 Without a ``sqlite3`` program that supports this, each table is read from both ends up to the
 damage. The content of rows is not checked here; records have checksums where needed
@@ -53,7 +53,8 @@ log = logging.getLogger(__name__)
 PAGE: Final = 4096
 ROWIDS: Final = 2**62
 """Larger row ids are treated as damage, because no table has so many rows."""
-_BEHIND_KEY: Final = 1_000
+_AFTER_KEY: Final = 1_000
+"""Sort key of columns outside the primary key."""
 _HEADER: Final = (
     (0, b"SQLite format 3\0\x10\0\x02\x02\0\x40\x20\x20"),  # pages of 4,096 bytes, WAL
     (44, (4).to_bytes(4, "big")),  # schema format
@@ -253,7 +254,7 @@ def _list_layouts(new: sqlite3.Connection) -> list[_Layout]:
         columns = new.execute(f"PRAGMA table_info({table})").fetchall()
         has_rowid = _has_rowid(new, table)
         if not has_rowid:  # the key is stored first
-            columns.sort(key=lambda column: column["pk"] or _BEHIND_KEY)
+            columns.sort(key=lambda column: column["pk"] or _AFTER_KEY)
         found.append(_Layout(table, roots[table], False, has_rowid, tuple(columns)))  # noqa: FBT003
         by_name = {column["name"]: column for column in columns}
         rowid = {"name": "rowid", "type": "INTEGER", "notnull": 1, "pk": 0}

@@ -62,7 +62,7 @@ OFF_S: Final = 60.0
 _MAX_OFF_S: Final = 15 * 3_600.0
 _BEHIND_S: Final = 5.0
 SET_CLOCK: Final = (
-    "late readings never alert: set NTP on the device, or stop it from sending a time; if its"
+    "late readings raise no alerts: set NTP on the device, or stop it from sending a time; if its"
     " stamps name no time zone, set theirs as timezone in its [[sensor]]"
 )
 

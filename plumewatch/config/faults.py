@@ -200,7 +200,7 @@ def _describe_repeated(lines: Sequence[str], number: int) -> str:
         heading = re.compile(rf"\s*\[\[?\s*{re.escape(bare)}\s*\]")
         first = next((k for k in reversed(above) if heading.match(lines[k - 1])), 0)
         remedy = f"join the two, or begin each with [[{bare}]] if they are entries of a list"
-        return f"[{bare}] is there twice, in lines {first} and {number}: {remedy}" if first else ""
+        return f"[{bare}] appears twice, in lines {first} and {number}: {remedy}" if first else ""
     key = re.compile(rf"\s*{re.escape(name)}\s*=")
     first = next((k for k in above if key.match(lines[k - 1])), 0)
     return f"{name} is set twice, in lines {first} and {number}: remove one" if first else ""

@@ -108,14 +108,14 @@ _LOST: Final[Mapping[str, str]] = {
 RETENTION_CLOCK: Final = "retention clock"
 """Name of the snapshot that stores the clock of `plumewatch.service.deletion`."""
 _LOGS: Final = ("-wal", "-shm")
-_WRITTEN: Final = ("*.lock", "*.db", *(f"*.db{suffix}" for suffix in _LOGS))
-_COPIES: Final = "before-upgrade-"
-_ROOM: Final = 1.1
+_WRITABLE: Final = ("*.lock", "*.db", *(f"*.db{suffix}" for suffix in _LOGS))
+_COPY_PREFIX: Final = "before-upgrade-"
+_COPY_FACTOR: Final = 1.1
 """Disk space that a copy needs, as a multiple of the size of the files."""
-_RESERVED: Final = 4_000_000
-_START_TAKES: Final = 1_000_000
+_RESERVED_BYTES: Final = 4_000_000
+_STARTUP_BYTES: Final = 1_000_000
 """Bytes freed for startup: more than the service writes before all files are open."""
-_LOOK_S: Final = 4.0
+_CHECK_EVERY_S: Final = 4.0
 
 
 def make_data_folder(root: Path) -> None:
@@ -126,7 +126,7 @@ def make_data_folder(root: Path) -> None:
 
 def refuse_read_only(root: Path) -> None:
     """Raise `StorageUnavailableError` if the data folder or a file in it cannot be written."""
-    files = [root, *(path for kind in _WRITTEN for path in sorted(root.glob(kind)))]
+    files = [root, *(path for kind in _WRITABLE for path in sorted(root.glob(kind)))]
     if refused := [str(path) for path in files if not os.access(path, os.W_OK)]:
         raise StorageUnavailableError(
             f"user {os.geteuid()} cannot write {', '.join(refused)}: is the disk mounted"
@@ -137,10 +137,10 @@ def refuse_read_only(root: Path) -> None:
 def reserve_space(path: Path, *, all_left: bool = False) -> None:
     """Reserve disk space for later starts if plenty is free; `all_left` reserves the rest."""
     with suppress(OSError):
-        if all_left or shutil.disk_usage(path.parent).free > 4 * _RESERVED:
+        if all_left or shutil.disk_usage(path.parent).free > 4 * _RESERVED_BYTES:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             with os.fdopen(os.open(path, flags, FILE_MODE), "ab", buffering=0) as file:
-                for _ in range(file.tell(), _RESERVED, PAGE):
+                for _ in range(file.tell(), _RESERVED_BYTES, PAGE):
                     file.write(bytes(PAGE))
 
 
@@ -150,9 +150,9 @@ def use_reserved_space(path: Path, error: Exception) -> bool:
     Once its files are open, the service reserves the space again.
     """
     size = path.stat().st_size if path.exists() else 0
-    if size == 0 or shutil.disk_usage(path.parent).free > _RESERVED:
+    if size == 0 or shutil.disk_usage(path.parent).free > _RESERVED_BYTES:
         return False
-    os.truncate(path, max(0, size - _START_TAKES))
+    os.truncate(path, max(0, size - _STARTUP_BYTES))
     log.error(
         "the disk of %s is full (%s): the service starts with space that it had reserved. Nothing"
         " is stored and alerts are sent from memory until there is room",
@@ -165,7 +165,7 @@ def use_reserved_space(path: Path, error: Exception) -> bool:
 async def watch_lock(lock: FolderLock, root: Path) -> None:
     """Raise `StorageUnavailableError` when the lock file is deleted."""
     while True:
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_CHECK_EVERY_S)
         if not await asyncio.to_thread(lock.is_in_place):
             raise StorageUnavailableError(f"the lock file of data folder {root} was deleted")
 
@@ -311,7 +311,7 @@ def copy_before_upgrade(root: Path, now: float) -> Path | None:
         ]
     if not behind:
         return None
-    needed = _ROOM * sum(path.stat().st_size for path in root.glob("*.db*"))
+    needed = _COPY_FACTOR * sum(path.stat().st_size for path in root.glob("*.db*"))
     free = shutil.disk_usage(root).free
     if free < needed:
         raise StorageUnavailableError(
@@ -320,9 +320,9 @@ def copy_before_upgrade(root: Path, now: float) -> Path | None:
             " keep using the older version"
         )
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-    target = root / f"{_COPIES}{stamp}"
+    target = root / f"{_COPY_PREFIX}{stamp}"
     log.warning("upgrading the data (%s); first copying them to %s", ", ".join(behind), target)
-    older = [path for path in root.glob(f"{_COPIES}*") if path != target]
+    older = [path for path in root.glob(f"{_COPY_PREFIX}*") if path != target]
     shutil.rmtree(target, ignore_errors=True)
     try:
         back_up(root, target, stamp, idle=True)
@@ -343,7 +343,7 @@ def _refuse_newer(path: Path, found: Mapping[str, int]) -> None:
     if not newer:
         return
     parts = ", ".join(f"{part} {n}" for part, n in sorted(newer.items()))
-    copies = sorted(path.parent.glob(f"{_COPIES}*"))
+    copies = sorted(path.parent.glob(f"{_COPY_PREFIX}*"))
     way_back = (
         f"restore the copy from before its upgrade (plumewatch restore --force {copies[-1]}),"
         " without the readings accepted since"

@@ -1,9 +1,9 @@
 """Delete old data once a minute.
 
 If the machine's clock were set years ahead by mistake, everything would be old at once. So age is
-measured with a clock that follows the machine's at most `FASTEST` times as fast, across restarts. A
-mistake that is corrected within a day costs nothing. After a summer without the service, deletion
-catches up within days.
+measured with a clock that follows the machine's at most `FASTEST` times as fast, across restarts.
+If the mistake is corrected within a day, data is deleted at most nine days too early. After a
+summer without the service, deletion catches up within days.
 """
 
 from __future__ import annotations

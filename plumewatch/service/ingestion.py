@@ -52,7 +52,7 @@ _DEDUPE_WINDOW: Final = 512
 found in the journal."""
 _EVENTS: Final = "-events"
 """Client id suffix of the session that receives other detectors' events."""
-_TAP_AGAIN_S: Final = 5.0
+_RECONNECT_S: Final = 5.0
 _POLL_S: Final = 0.2
 _MAX_RECOUNTED: Final = 500_000
 """Maximum number of readings counted again at startup. Counts are saved every minute, and no minute
@@ -226,4 +226,4 @@ class UnstoredIntake:
             if self.is_failing():
                 with suppress(BrokerError):  # the session that stores messages logs it
                     await show_live_messages(self.broker, self.topics, self.on_message, self.clock)
-            await asyncio.sleep(_TAP_AGAIN_S if self.is_failing() else _POLL_S)
+            await asyncio.sleep(_RECONNECT_S if self.is_failing() else _POLL_S)

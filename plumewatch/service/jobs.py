@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOOK_S: Final = 60.0
-_LONGEST_S: Final = 12 * 3600.0
-_LONGEST_OF_PAGE_S: Final = 300.0
-_MORNING: Final = 6
+_CHECK_EVERY_S: Final = 60.0
+_MAX_SUMMARY_S: Final = 12 * 3600.0
+_MAX_EVALUATION_S: Final = 300.0
+_SEND_HOUR: Final = 6
 _SUMMARY: Final = "weekly summary"
 _LAST_RUN: Final = f"last {_SUMMARY}"
 _RETRIES: Final = PumpSettings(first_retry_s=60.0, max_retry_s=3600.0)
@@ -55,7 +55,7 @@ class Done(msgspec.Struct):
 def is_due(last: float, now: float, zone: ZoneInfo) -> bool:
     """Return whether a Monday 6:00 AM has passed since `last`."""
     at = datetime.fromtimestamp(now, zone)
-    this = at.replace(hour=_MORNING, minute=0, second=0, microsecond=0)
+    this = at.replace(hour=_SEND_HOUR, minute=0, second=0, microsecond=0)
     this -= timedelta(days=at.weekday())
     monday = this if this <= at else this - timedelta(days=7)
     return last < monday.timestamp()
@@ -78,7 +78,7 @@ class WeeklySummary:
         """Send the summary when its time has come; check every minute, until canceled."""
         while True:
             await self._run_if_due()
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_CHECK_EVERY_S)
 
     async def _run_if_due(self) -> None:
         base, now = self._resources, self._resources.clock()
@@ -100,7 +100,7 @@ class WeeklySummary:
     async def _run_job(self, last: LastRun, now: float) -> Done:
         order = (self._resources.config, last.at, now, last.sent)
         try:
-            async with asyncio.timeout(_LONGEST_S):
+            async with asyncio.timeout(_MAX_SUMMARY_S):
                 return await run_in_process(Done, "plumewatch.weekly_summary:run", *order)
         except TimeoutError:
             return Done([f"{_SUMMARY} was stopped: it took too long"])
@@ -122,7 +122,7 @@ async def evaluate_in_process(
 ) -> str:
     """Evaluate a test whose steps began at `starts`; return an error message, or nothing."""
     try:
-        async with asyncio.timeout(_LONGEST_OF_PAGE_S):
+        async with asyncio.timeout(_MAX_EVALUATION_S):
             order = (config, room, starts, person)
             await run_in_process(type(None), "plumewatch.room_test:evaluate", *order)
     except TimeoutError:

@@ -57,6 +57,7 @@ of any size."""
 _LATEST_ROWS: Final = 24
 _RECENT_S: Final = 3600
 _MARGIN_S: Final = 3600.0
+"""Readings this close to the end of retention may already be deleted on the server."""
 _NAMES: Final = 50
 """Maximum number of sensors named in one statement, because it must fit into a URL."""
 _REPORTED: Final = '"events", "faults", "flags"'

@@ -34,8 +34,8 @@ LEVELS: Final = (MINUTE, QUARTER_HOUR)
 ROWS: Final = 5_000
 _NS: Final = 1_000_000_000
 _QUARTER_NS: Final = QUARTER_HOUR.step_s * _NS
-_SETTLED_S: Final = 60.0
-_BUCKETS: Final = 100
+_LATE_S: Final = 60.0
+_MAX_QUARTERS: Final = 100
 _WRITES: Final = 4
 """Maximum number of requests that write 1-minute averages in one call of `update_averages`."""
 _LINES: Final = 5_000
@@ -43,11 +43,11 @@ _LINES: Final = 5_000
 QUARTERS_SCRIPT: Final = "CREATE TABLE stale (quarter INTEGER PRIMARY KEY);"
 """Table of stale quarter hours for an InfluxDB, where a mark applies to all sensors."""
 _AGGREGATES: Final = ", ".join(f"avg({k}), min({k}), max({k})" for k in COLUMNS)
-IN_ROLLED: Final = {"mean": "avg({0})", "min": "min({0}_min)", "max": "max({0}_max)"}
+OVER_AVERAGES: Final = {"mean": "avg({0})", "min": "min({0}_min)", "max": "max({0}_max)"}
 INFLUXQL_AGGREGATES: Final = ", ".join(
     f'mean("{k}") AS "{k}", min("{k}") AS "{k}_min", max("{k}") AS "{k}_max"' for k in COLUMNS
 )
-"""The aggregates in InfluxQL, except the number of readings."""
+"""Aggregates of readings in InfluxQL, except their number."""
 
 
 def mark_stale(tx: sqlite3.Connection, moments: Iterable[tuple[int, ...]]) -> None:
@@ -74,14 +74,14 @@ def find_oldest_stale(
 
 def find_due(db: sqlite3.Connection, now: float, most: int) -> list[tuple[int, ...]]:
     """Return up to `most` marks of quarter hours that have ended, oldest first."""
-    over = int((now - _SETTLED_S) * _NS) // _QUARTER_NS
+    over = int((now - _LATE_S) * _NS) // _QUARTER_NS
     query = "SELECT * FROM stale WHERE quarter < ? ORDER BY quarter LIMIT ?"
     return [tuple(row) for row in db.execute(query, (over, most))]
 
 
 def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float) -> bool:
     """Compute some stale averages, and delete some old rows; return whether there are more."""
-    marks = find_due(tx, now, _BUCKETS)
+    marks = find_due(tx, now, _MAX_QUARTERS)
     for sensor, quarter in marks:
         for level in LEVELS:
             step = level.step_s * _NS
@@ -94,7 +94,7 @@ def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float
                 (sensor, quarter * _QUARTER_NS, (quarter + 1) * _QUARTER_NS),
             )
         tx.execute("DELETE FROM stale WHERE sensor = ? AND quarter = ?", (sensor, quarter))
-    if len(marks) == _BUCKETS:
+    if len(marks) == _MAX_QUARTERS:
         return True
     received_before = old_at - retention.keep_s(None)
     first_kept = int(received_before * _NS) // _QUARTER_NS
@@ -128,7 +128,7 @@ def count_quarters_at_once(sensors: int) -> int:
     More is better, because InfluxDB 3 takes a second for each write, whatever its size.
     """
     return max(
-        1, min(_BUCKETS, _WRITES * _LINES // (QUARTER_HOUR.step_s // MINUTE.step_s * sensors))
+        1, min(_MAX_QUARTERS, _WRITES * _LINES // (QUARTER_HOUR.step_s // MINUTE.step_s * sensors))
     )
 
 

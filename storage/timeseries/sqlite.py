@@ -177,7 +177,9 @@ class SqliteSeries(Series):
     def _aggregate_steps(
         self, wanted: Steps, level: Level | None, first: int, last: int
     ) -> Sequence[Sequence[Any]]:
-        value = rollup.IN_ROLLED[wanted.aggregate] if level else f"{_SQL[wanted.aggregate]}({{0}})"
+        value = f"{_SQL[wanted.aggregate]}({{0}})"
+        if level:
+            value = rollup.OVER_AVERAGES[wanted.aggregate]
         chosen = ", ".join(value.format(key) for key in wanted.keys)
         return self.fetch_rows(
             f"SELECT time / ?1 * ?1 AS begins, {chosen}"  # noqa: S608 - names from tables

@@ -135,7 +135,7 @@ async def test_the_event_loop_touches_no_file_of_the_data_folder(config, monkeyp
     monkeypatch.setattr(Path, "stat", look)
     monkeypatch.setattr(Service, "_open_in_thread", begin)
     monkeypatch.setattr(Service, "_close", end)
-    monkeypatch.setattr(data_folder, "_LOOK_S", 0.01)
+    monkeypatch.setattr(data_folder, "_CHECK_EVERY_S", 0.01)
     with Mosquitto() as broker:
         port = config.broker.model_copy(update={"port": broker.port})
         config = config.model_copy(update={"broker": port})

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _DEDUPE_WINDOW: Final = 128
-_LOOK_S: Final = 1
+_CHECK_EVERY_S: Final = 1
 """How often a running stream checks whether it should end."""
 _SENTENCES: Final = {
     "Failed to find data source: kafka": "Spark has no connector for Kafka: pass its jars as"
@@ -188,7 +188,7 @@ def _run(spark: Any, start: Callable[[], Any]) -> None:
         signal.signal(number, lambda *_: stopped.set())
     try:
         query = start()
-        while not (query.awaitTermination(_LOOK_S) or stopped.is_set()):
+        while not (query.awaitTermination(_CHECK_EVERY_S) or stopped.is_set()):
             pass
         query.stop()
     except RefusedError:

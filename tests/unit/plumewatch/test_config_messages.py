@@ -70,7 +70,7 @@ def message(tmp_path, *changes):
         (("notify = []", 'notify = ["hunter2"]'), "must be a list of tables, such as notify ="),
         (("notify = []", 'notify = [{ url = "hunter2" }]'), "name the file: url_file"),
         (("[web]", "[web]\nport=1"), "port is set twice, in lines 17 and 19: remove one"),
-        (("[web]", "[web]\n[web] # hunter2"), "[web] is there twice, in lines 16 and 17: join"),
+        (("[web]", "[web]\n[web] # hunter2"), "[web] appears twice, in lines 16 and 17: join"),
         (("[[room]]", "[room]\n[room]"), "begin each with [[room]] if they are entries of a list"),
         (("notify = []", 'quiet_hours = "22-6"'), 'quiet_hours = [{ start = "22:00"'),
         (("[[room]]", SHIFT), "with two digits: 08:00"),
