@@ -156,7 +156,7 @@ class Alerting:
         return await send_trials(self.notifier, [member], policy, base.config.site, base.clock())
 
     def open(self) -> None:
-        """Load the stored state, and log problems that would keep notices from being delivered."""
+        """Load people and channels; log problems that would keep notices from being delivered."""
         self.push_key()
         self.read_channels()
         if self.pictures is not None:
@@ -172,12 +172,12 @@ class Alerting:
                 log.warning("notices to %s will fail: %s", member.id, problem)
 
     def close(self) -> None:
-        """Stop the process that draws pictures."""
+        """Stop the thread that draws pictures."""
         if self.pictures is not None:
             self.pictures.close()
 
     def create_tasks(self, detection: Detection) -> Iterator[Task]:
-        """Return the tasks of alerting."""
+        """Yield the tasks of alerting."""
         state, ready = self._resources.state, self._resources.ready
         yield Task("outbox", self._pump.run(), stop=self._pump.stop)
         run_memory = partial(self.memory.run, detection, state, self._pump, self._listen)

@@ -366,7 +366,7 @@ class SeriesWriters:
                 mark_all(tx)
 
     def create_tasks(self) -> Iterator[Task]:
-        """Return the tasks of the writers."""
+        """Yield the tasks of the writers."""
         yield Task("series", self.readings.run())
         yield Task("series records", self.records.run())
 

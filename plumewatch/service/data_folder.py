@@ -135,7 +135,7 @@ def refuse_read_only(root: Path) -> None:
 
 
 def reserve_space(path: Path, *, all_left: bool = False) -> None:
-    """Reserve disk space for later starts if plenty is free; `all_left` reserves the rest."""
+    """Reserve disk space for later starts if plenty is free, or with `all_left` in any case."""
     with suppress(OSError):
         if all_left or shutil.disk_usage(path.parent).free > 4 * _RESERVED_BYTES:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

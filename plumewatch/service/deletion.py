@@ -98,7 +98,7 @@ class Deletion:
             pass
 
     async def _prune_journal(self, snapshot_offset: int, old_at: float) -> None:
-        """Delete in slices the readings that are old or exceeded the size limit at the start."""
+        """Delete, in slices, readings that are old or that exceed the size limit at this moment."""
         base, keep = self._resources, self._resources.config.journal
         stored = await base.in_series(base.series.get_cursor)
         excess = await base.in_journal(base.journal.get_bytes_used) - keep.max_mb * 1_000_000

@@ -63,8 +63,9 @@ class Part:
 class Lateness:
     """Checks this machine's clock against the time stamps of all sensors.
 
-    Readings that are too old on arrival never alert; if this clock is minutes ahead, all readings
-    look too old. A backlog after an outage is late too, but for less than `SAMPLES` minutes.
+    Readings that are too old on arrival never raise alerts; if this clock is minutes ahead, all
+    readings look too old. A backlog after an outage is late too, but for less than `SAMPLES`
+    minutes.
     """
 
     def __init__(self) -> None:

@@ -178,7 +178,7 @@ class Ingestion:
             )
 
     def create_tasks(self) -> Iterator[Task]:
-        """Return the tasks of ingestion."""
+        """Yield the tasks of ingestion."""
         yield Task("mqtt", self.source.run())
         if self.event_source is not None:
             yield Task("events", self.event_source.run())

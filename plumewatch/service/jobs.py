@@ -38,7 +38,7 @@ _MAX_TRIES: Final = 30
 
 
 class LastRun(msgspec.Struct, frozen=True):
-    """When all due summaries had been sent, and the mails that were sent since."""
+    """`at`: when all due summaries had last been sent; `sent`: the mails sent since then."""
 
     at: float
     sent: tuple[str, ...] = ()
@@ -120,7 +120,7 @@ def _save(connection: sqlite3.Connection, last: LastRun) -> None:
 async def evaluate_in_process(
     config: PlumewatchConfig, room: str, starts: Sequence[float], person: str
 ) -> str:
-    """Evaluate a test whose steps began at `starts`; return an error message, or nothing."""
+    """Evaluate a test whose steps began at `starts`; return an error message, or ""."""
     try:
         async with asyncio.timeout(_MAX_EVALUATION_S):
             order = (config, room, starts, person)

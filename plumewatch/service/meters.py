@@ -52,7 +52,7 @@ Value = float | Histogram | Mapping[str, float] | Mapping[tuple[str, ...], float
 class Meter:
     """One metric of the service, or one per combination of labels.
 
-    `name`: metric in ``/metrics``, with its unit, without prefix and ``_total``.
+    `name`: name in ``/metrics``, including the unit, but not the prefix or ``_total``.
     """
 
     name: str

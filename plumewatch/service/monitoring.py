@@ -81,7 +81,7 @@ class Monitoring(Pipeline):
         )
 
     def create_tasks(self) -> Iterator[Task]:
-        """Return the tasks of monitoring."""
+        """Yield the tasks of monitoring."""
         yield Task("maintenance", run_after(self._detection.ready, self._run_maintenance))
         yield Task("watchdog", self.watchdog.run())
 
@@ -94,7 +94,7 @@ class Monitoring(Pipeline):
         return await self._resources.in_detector(self._detection.explain_thresholds, sensors)
 
     def get_status(self) -> PipelineStatus:
-        """Return the status of sensors, and what could not be used."""
+        """Return the status of sensors, and the messages that could not be used."""
         intake, dead_letters = self._intake, self.meters.kept.get("dead_letters")
         return PipelineStatus(
             dead_letters=dead_letters if isinstance(dead_letters, dict) else {},
@@ -134,7 +134,7 @@ class Monitoring(Pipeline):
         return snapshot_offset
 
     async def measure(self) -> None:
-        """Queue samples of the sensors and the service for the series."""
+        """Refresh the meters, and queue samples of the sensors for the series."""
         registered = self._resources.registry.sensors
         self.health.lateness.sample(registered, self._ingestion.intake.reading_counts)
         await self._resources.run_until_stored("measurements", self.meters.refresh)

@@ -1,7 +1,8 @@
 """Shared resources of a service's parts: configuration, clock, and databases with their threads.
 
-Each database has one thread, and is used only from there. A `Task` that fails, or ends before the
-service is stopped, ends the service with a one-sentence error, so no part dies unnoticed.
+The connections kept here are used only in the thread of their database. A `Task` that fails, or
+ends before the service is stopped, ends the service with a one-sentence error, so no part dies
+unnoticed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Find damaged values in the state database, and set them aside.
 
 SQLite's integrity check doesn't notice a flipped bit inside a value. Every value is therefore
-checked at startup: JSON by its type, words of a fixed list, numbers by their range, and text as
-UTF-8. The audit log is left alone, because it has its own hashes, and so are the tables of
+checked at startup: JSON by its type, words against a list, numbers by their range, and text for
+valid UTF-8. The audit log is left alone, because it has its own hashes, and so are the tables of
 `storage.journal`, which checks its values when it reads them.
 """
 

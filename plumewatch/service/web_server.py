@@ -82,7 +82,7 @@ class _Server(uvicorn.Server):
 
 
 class Listening:
-    """The socket and `limits`, passed from one service to the next so that clients can wait."""
+    """The socket and `limits`, kept from one service to the next, so that clients can wait."""
 
     def __init__(self) -> None:
         self.limits = Limits()
@@ -300,7 +300,7 @@ class BoundedConnection(H11Protocol):
         self.deadline = self.loop.call_at(self._began + self.bounds.head_s, self._end)
 
     def _end(self) -> None:
-        """End the connection, even if the client has not read everything."""
+        """End the connection; give a client that has not read everything `stalled_s` to do so."""
         if self.transport.get_write_buffer_size() and self._stalled is None:
             self._stalled = self.loop.call_later(self.bounds.stalled_s, self.transport.abort)
         self.timeout_keep_alive_handler()
