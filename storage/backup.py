@@ -192,7 +192,8 @@ def _refuse_irregular(folder: Path) -> None:
 def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) -> None:
     """Raise `StorageCorruptError` unless a file has exactly the tables of its schema.
 
-    This reads only the list of tables, because the statements in an untrusted file must not run.
+    Indexes and triggers are compared too. This reads only their list, because the statements in an
+    untrusted file must not run.
     """
     found = _list_objects(copy)
     with closing(connect(":memory:")) as own:

@@ -467,7 +467,7 @@ def _set_last(tx: sqlite3.Connection, offset: int) -> None:
 
 
 class Snapshot(NamedTuple):
-    """Detector state after the reading at offset `position`."""
+    """State of a consumer after the reading at offset `position`."""
 
     position: int
     model_version: str
@@ -490,7 +490,7 @@ def save_cursor(connection: sqlite3.Connection, name: str, offset: int) -> None:
 
 
 def load_snapshot(connection: sqlite3.Connection, name: str) -> Snapshot | None:
-    """Return the newest stored detector state of consumer `name`, or None."""
+    """Return the stored state of consumer `name`, or None."""
     # A flipped bit can turn a column into text that isn't UTF-8, which SQLite refuses to decode.
     row = connection.execute(
         "SELECT CAST(position AS INTEGER), CAST(model_version AS BLOB), CAST(body AS BLOB)"
@@ -532,7 +532,7 @@ def read_number(stored: Snapshot) -> float:
 
 
 def save_snapshot(connection: sqlite3.Connection, name: str, state: Snapshot) -> None:
-    """Replace the stored detector state of consumer `name`."""
+    """Replace the stored state of consumer `name`."""
     connection.execute(
         "INSERT INTO detector_snapshot VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
         " position = excluded.position, model_version = excluded.model_version,"

@@ -267,7 +267,7 @@ def describe_offset(seconds: float) -> str:
 
 
 def check_series(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Ask the InfluxDB, if any, for its version, permissions and retention; write nothing."""
+    """Check the version, permissions and retention policies of the InfluxDB, if any."""
     del now
     settings = read_influx_settings(config)
     if settings is None:

@@ -373,7 +373,7 @@ def _check_poll(
 
 
 def _check_port(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckResult | None:
-    """Return why the service cannot listen on an address; None if it can."""
+    """Return the result for an address that is in use or cannot be used; None if it is free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.create_server((host, port), family=family):

@@ -1,4 +1,4 @@
-"""`plumewatch retention` and `audit`: delete old incidents, read the log."""
+"""`plumewatch retention` and `audit`: delete old incidents, read the audit log."""
 
 from __future__ import annotations
 

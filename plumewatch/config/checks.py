@@ -41,7 +41,7 @@ ENTRA: Final = frozenset(
 _ANY_TENANT: Final = frozenset({"common", "organizations", "consumers"})
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _BRACES: Final = re.compile(r"\{[^{}]*\}")
-_OF_PROVIDER: Final = ("client_id", "hosted_domain", "groups_claim", "group")
+_PROVIDER_KEYS: Final = ("client_id", "hosted_domain", "groups_claim", "group")
 
 
 def find_cross_faults(draft: Draft) -> Iterator[ConfigFault]:
@@ -284,7 +284,7 @@ def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
             rule = f"must be left out: {SITE} in the group already names the school"
             yield ConfigFault(f"{path}.sites", list_some(entry.sites), rule)
     if not own.issuer and draft.is_valid("sign_in.issuer"):
-        for key in _OF_PROVIDER:
+        for key in _PROVIDER_KEYS:
             if getattr(own, key):
                 yield ConfigFault(f"sign_in.{key}", "no issuer", "also needs sign_in.issuer")
     if own.issuer and draft.is_valid("sign_in", "staff", "web"):

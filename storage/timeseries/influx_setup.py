@@ -9,7 +9,8 @@ The service computes the averages (`storage.timeseries.rollup`). A database that
 is not changed, because a shorter retention period would delete that data.
 
 `set_up_server` does all of this with an administrator's permissions. It also creates the accounts
-and tests them. It keeps everything that exists, so a failed setup can be run again.
+and tests them. After a failure it can be run again: it keeps databases and users that exist and
+renews passwords and tokens.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Measurements other than readings, and their records.
 
-All other modules use the names, types and retention defined here, and `docs/measurements.md` is
-generated from this module. Records with the same `id` update the same row. Records without an id
-are samples: one row for each sensor and time.
+All other modules use the names, types and retention defined here, and the tables of
+`docs/measurements.md` are generated from them. Records with the same `id` update the same row.
+Records without an id are samples: one row for each sensor and time.
 """
 
 from __future__ import annotations

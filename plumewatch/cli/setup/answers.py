@@ -56,7 +56,7 @@ class StaffAnswer(BaseModel, extra="forbid", frozen=True):
 
 
 class InfluxAnswer(BaseModel, extra="forbid", frozen=True):
-    """An InfluxDB for the readings, and its administrator's account, which is used only once."""
+    """An InfluxDB for the readings, and its administrator's account: kept only for InfluxDB 3."""
 
     url: Annotated[str, Field(min_length=1)]
     database: str = "plumewatch"

@@ -14,7 +14,7 @@ from plumewatch.errors import UsageError
 
 app = typer.Typer()
 
-_OF_PROVIDER: Final = "secrets/sign-in"
+_SIGN_IN_FILE: Final = "secrets/sign-in"
 """File with the client secret of the sign-in provider."""
 
 
@@ -59,11 +59,11 @@ def init(
             "[sign_in]",
             issuer=issuer,
             client_id=client_id,
-            client_secret_file=_OF_PROVIDER,
+            client_secret_file=_SIGN_IN_FILE,
             hosted_domain=hosted_domain,
             groups_claim={GOOGLE: "", **dict.fromkeys(ENTRA, "roles")}.get(host, "groups"),
         )
-        steps.append(f"write the client secret to {_OF_PROVIDER}")
+        steps.append(f"write the client secret to {_SIGN_IN_FILE}")
     try:
         Answers(site="any", public_url=public_url)
         check_time_zone(timezone or "UTC")

@@ -102,7 +102,7 @@ class DiscoveredSensor:
 
     @property
     def missing_data(self) -> list[str]:
-        """Particles or time, if none of the readings contain them."""
+        """What a sensor needs (particles or a gas, and time) that none of the readings contain."""
         return find_missing(self.quantities, has_time=self.has_time)
 
     @property
@@ -123,7 +123,7 @@ class Discovery:
     - `unread`: why each unreadable topic can't be decoded, by topic.
     - `unlabeled`: why a topic cannot be read until a person names its columns or layout.
     - `base`: the existing configuration; topics that it reads need no route or mapping.
-    - `apart`: by topic filter, the levels that distinguish devices whose names are equal.
+    - `levels`: by topic filter, the levels that distinguish devices whose names are equal.
     - `shared`: topics of different devices that are still read as one sensor.
     """
 
@@ -134,7 +134,7 @@ class Discovery:
     unread: dict[str, str] = field(default_factory=dict)
     unlabeled: dict[str, str] = field(default_factory=dict)
     base: Mapping[str, Any] = field(default_factory=dict)
-    apart: dict[str, Collection[int]] = field(default_factory=dict)
+    levels: dict[str, Collection[int]] = field(default_factory=dict)
     shared: Collection[str] = ()
 
 
@@ -199,13 +199,13 @@ def discover(
                 unknown.setdefault(message.topic, []).append(message.payload)
     newest = max((m.received for m in messages), default=0.0)
     base = base or {**_DRAFT, "timezone": zone.key}
-    apart: dict[str, Collection[int]] = {}
+    levels: dict[str, Collection[int]] = {}
     for _ in range(2):
-        found = Discovery(columns or {}, base=base, apart=apart.copy())
-        for topic in sorted(unknown, key=lambda topic: topic not in apart):
+        found = Discovery(columns or {}, base=base, levels=levels.copy())
+        for topic in sorted(unknown, key=lambda topic: topic not in levels):
             _propose(found, topic, unknown[topic][:_SAMPLES], newest, Context(zone=zone))
-        found.shared = apart = _find_shared(found, unknown, newest, context)
-        if not apart:
+        found.shared = levels = _find_shared(found, unknown, newest, context)
+        if not levels:
             break
     _collect(found, messages, _build_routes(found), Context(zone=zone))
     return found
@@ -269,10 +269,10 @@ def _propose(
             columns=columns,
             alone=False,
         )
-        places = next((k for form, k in found.apart.items() if matches_topic(form, topic)), ())
+        places = next((k for form, k in found.levels.items() if matches_topic(form, topic)), ())
         if places and not trusted:
             text = draft.add_levels(text, topic, places)
-            found.apart[TopicFilter(_parse_mapping(text)["topic"]).pattern] = places
+            found.levels[TopicFilter(_parse_mapping(text)["topic"]).pattern] = places
         if is_read:
             if _is_already_read(found, text, context, trusted=not shared):
                 return  # the mapping of another device or value reads it

@@ -1,4 +1,4 @@
-"""Detection, alerting and inhibition."""
+"""Detection and alerting."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     acknowledged_for_s: Annotated[Number, Field(ge=60, le=86_400)] = 600.0
     """Seconds after an acknowledgment until the responder is reminded to report an outcome."""
     late_after_s: Annotated[Number, Field(ge=60, le=86_400)] = 600.0
-    """If a detection's readings arrive more than this many seconds later, it is recorded as late
-    and notifies nobody."""
+    """If the newest reading behind a detection is more than this many seconds old, the detection is
+    recorded as late and notifies nobody."""
     notices_per_hour: Annotated[Whole, Field(ge=2, le=1000)] = 12
     """Maximum notices per person per hour; further ones are combined, except critical ones."""
     storm_rooms: Annotated[Whole, Field(ge=1, le=1000)] = 3
