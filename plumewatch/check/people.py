@@ -257,7 +257,7 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         )
     closed = [g.group for g in rules.groups if not g.joins]
     if closed and any(person.email for person in config.staff):
-        yield ok("sign-in", f"{list_some(closed)}: only for people listed with their addresses")
+        yield ok("sign-in", f"{list_some(closed)}: admits only people listed with their addresses")
     elif closed:
         yield warn(
             "sign-in",
@@ -295,17 +295,17 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         yield warn(
             "staff page",
             f"{free}; {where}, and public_url, to which links in notices lead, is not set{missing}",
-            'web.public_url = "https://..." of the proxy in front of it (docs/install.md)',
+            "set web.public_url to the https address of the proxy in front of it (docs/install.md)",
         )
     elif not (is_loopback(web.host) or is_protected):
         yield warn(
             "staff page",
             f"{free}; without TLS, so passwords and links can be read on the network{missing}",
-            'host 127.0.0.1 behind a proxy with TLS, and web.public_url = "https://..."'
+            "set host to 127.0.0.1 behind a proxy with TLS, and web.public_url to its https address"
             " (docs/install.md)",
         )
     elif not web.public_url:
-        alone = "for browsers on this machine only; a proxy in front needs web.public_url"
+        alone = "for browsers on this machine only; a proxy in front of it needs web.public_url"
         yield ok("staff page", f"{free}; {alone}{missing}")
     else:
         yield ok("staff page", f"{free}{missing}")
@@ -331,7 +331,7 @@ def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckRes
         yield warn(
             "http ingest",
             f"{free}; without TLS, so tokens can be read on the network",
-            "host 127.0.0.1 behind a proxy with TLS (docs/http.md)",
+            "set host to 127.0.0.1 behind a proxy with TLS (docs/http.md)",
         )
     else:
         yield ok("http ingest", free)

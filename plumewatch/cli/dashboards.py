@@ -53,7 +53,7 @@ def build(
         settings = _build_settings(Site.load(config).config, influxdb3=influxdb3)
     for name, changed in write(out, settings).items():
         echo(f"{out / name}: {'written' if changed else 'unchanged'}")
-    echo(f"days and hours of {settings.zone}; links to {settings.page_url}")
+    echo(f"days and hours in {settings.zone} time; links to {settings.page_url}")
 
 
 @dashboards_app.command(

@@ -54,9 +54,9 @@ def timeline(
     faults = []
     if room and room not in rooms:
         names = {one.name: one.id for one in rooms.values()}
-        faults.append(f"--room: {room!r}: one of {list_known(room, rooms, names)}")
+        faults.append(f"--room: {room!r}: must be one of {list_known(room, rooms, names)}")
     if kind not in kinds:
-        faults.append(f"--kind: {kind!r}: one of {list_known(kind, kinds)}")
+        faults.append(f"--kind: {kind!r}: must be one of {list_known(kind, kinds)}")
     when = time.time()
     try:
         when = site.parse_time(at) if at else when

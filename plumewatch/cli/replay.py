@@ -64,7 +64,7 @@ def replay(
         columns = ", ".join(FINE_PARTICLES)
         lines.append(f"no particles in these files ({columns}), so vaping cannot be detected")
     if result.replaced:
-        lines.append(f"{result.replaced} had times in the future: moved between their neighbors")
+        lines.append(f"{result.replaced} had future times and were moved between their neighbors")
     if result.skipped:
         lines.append(f"{result.skipped} skipped: not newer than the sensor's previous reading")
     echo("\n".join(lines), err=True)

@@ -57,7 +57,7 @@ def simulate(
 
     host, _, port = publish.rpartition(":")
     if not host or not port.isdecimal():
-        raise UsageError(f"--publish {publish}: host:port")
+        raise UsageError(f"--publish {publish}: must be host:port")
     duration_s, factor = days * _DAY_S, speed or math.inf
     late_s = duration_s * (1 - 1 / factor) if factor > 1 else 0.0  # no reading is in the future
     begin = parse_time(start, UTC) if start else math.floor(time.time() - late_s)

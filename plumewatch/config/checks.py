@@ -298,7 +298,7 @@ def _find_provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
         yield ConfigFault("sign_in.client_id", "missing", "must be the id that the provider gave")
     admins = {person.id for person in config.staff if person.role == "admin"}
     if admins.isdisjoint(config.find_password_staff() or ()):
-        allowed = "an administrator without one is needed for when the provider cannot be reached"
+        allowed = "an administrator without email is needed for when the provider cannot be reached"
         yield ConfigFault("[[staff]] email", list_some(admins) or "nobody", allowed)
     if own.group and not own.groups_claim and not is_google:
         allowed = "must be the claim with the groups: [[sign_in.group]] needs it"

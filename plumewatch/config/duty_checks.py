@@ -228,7 +228,7 @@ def _find_term_faults(draft: Draft) -> Iterator[ConfigFault]:
         yield from _find_order_faults(path, term.first, term.last)
         for other, earlier in ((o, e) for o, e in terms[:k] if e.site == term.site):
             if term.name.casefold() == earlier.name.casefold():
-                allowed = f"must not be that of {draft.config.locate_entry(f'{other}.name')}"
+                allowed = f"must differ from {draft.config.locate_entry(f'{other}.name')}"
                 yield ConfigFault(f"{path}.name", repr(term.name), allowed)
             if term.first <= earlier.last and earlier.first <= term.last:
                 value = f"{term.first} to {term.last}"

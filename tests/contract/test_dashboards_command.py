@@ -182,7 +182,9 @@ def test_build_writes_for_the_school_and_lists_what_it_wrote(files, capsys):
         assert ran.code == 0
         lines = ran.out.splitlines()
         assert lines[:-1] == [f"{out / name}.json: {expected}" for name in DASHBOARDS]
-        assert lines[-1] == "days and hours of Europe/Berlin; links to https://plumewatch.example"
+        assert lines[-1] == (
+            "days and hours in Europe/Berlin time; links to https://plumewatch.example"
+        )
     assert json.loads((out / "alerts.json").read_text())["timezone"] == "Europe/Berlin"
     (files / "file").write_text("")
     ran = plumewatch("dashboards", "build", "--out", files / "file")

@@ -210,7 +210,7 @@ def _explain(error: str) -> str:
 def _parse_pairs(option: str, words: Sequence[str] | None) -> dict[str, str]:
     wrong = [word for word in words or () if "=" not in word]
     if wrong:
-        raise UsageError(f"{option} {wrong[0]}: KEY=VALUE")
+        raise UsageError(f"{option} {wrong[0]}: must be KEY=VALUE")
     return dict(word.split("=", 1) for word in words or ())
 
 

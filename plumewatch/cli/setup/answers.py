@@ -153,7 +153,7 @@ def ask(connect: Callable[[Answers], None], given: Mapping[str, str]) -> Answers
     def ask_broker() -> Answers:
         broker = ask_person("MQTT broker, [mqtts://]host[:port]", "127.0.0.1:1883")
         answers = Answers(site=known.site, timezone=known.timezone, broker=broker)
-        username = ask_person("Account on it that can read everything; empty for none")
+        username = ask_person("Broker account that can read everything; empty for none")
         password = ask_person(f"Password of {username}", hidden=True) if username else ""
         return answers.model_copy(update={"username": username, "password": password})
 

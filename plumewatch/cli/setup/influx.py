@@ -122,12 +122,12 @@ def ask_influx() -> PreparedInflux | None:
         TimeseriesConfig(url=url)
         major = _find_major(url)
         if major == 1 and not requires_no_password(InfluxSettings(url)):
-            username = ask_person("Name of its administrator", "admin")
+            username = ask_person("Name of an InfluxDB administrator", "admin")
             password = ask_person(f"Password of {username}; used once, not kept", hidden=True)
             return InfluxAnswer(url=url, username=username, token=password)
         if major == 2:
-            org = ask_person("Its organization; created if missing", "school")
-            token = ask_person("Token of its administrator; used once, not kept", hidden=True)
+            org = ask_person("InfluxDB organization; created if missing", "school")
+            token = ask_person("Token of an administrator; used once, not kept", hidden=True)
             return InfluxAnswer(url=url, org=org, token=token)
         if major == 3:
             text = "Administrator's token (this server has no other kind); the service keeps it"

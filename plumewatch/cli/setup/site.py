@@ -337,7 +337,7 @@ def _print_units(discovery: Discovery, places: Mapping[str, Place]) -> None:
                 f"{name}: {describe_unit(quantity)}; name its unit in a mapping (docs/mappings.md)"
             )
         if abs(sensor.clock_offset_s) > OFF_S:
-            echo(f"{name}: stamped {describe_offset(sensor.clock_offset_s)}; {SET_CLOCK}")
+            echo(f"{name}: stamps are {describe_offset(sensor.clock_offset_s)}; {SET_CLOCK}")
     for text in site_files.find_used(discovery, places)[1]:
         _print_guesses(text)
 
@@ -352,7 +352,7 @@ def _print_guesses(text: str) -> None:
         else:
             echo(f"{topic}: {quantity}: {why}; written as unit = {unit}")
     if usual:
-        echo(f"{topic}: units are guessed, compare them with the data sheet: {', '.join(usual)}")
+        echo(f"{topic}: units are guessed; compare them with the data sheet: {', '.join(usual)}")
     left_out, voc = find_left_out(text)
     if voc:
         echo(

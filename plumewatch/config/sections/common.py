@@ -92,7 +92,7 @@ def _check_proxy(text: str) -> str:
     except ValueError:
         raise ValueError("an address or a network, such as 192.0.2.7 or 192.0.2.0/24") from None
     if network.prefixlen == 0:
-        raise ValueError("this would let every client choose its address: enter the proxy's")
+        raise ValueError("every client could choose its address: enter the address of the proxy")
     return text
 
 

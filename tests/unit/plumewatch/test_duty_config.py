@@ -195,7 +195,7 @@ def test_a_role_with_shifts_is_notified_by_shift():
         (("[[holiday]]", f"{FALL}{SPRING}[[holiday]]"), None),
         (
             ("[[holiday]]", f"{FALL}{SPRING.replace('Spring', 'Fall')}[[holiday]]"),
-            "term.1.name: 'Fall': must not be that of [[term]] number 1: name",
+            "term.1.name: 'Fall': must differ from [[term]] number 1: name",
         ),
         (
             ("[[holiday]]", f"{FALL}{SPRING.replace('2027-01-05', '2026-12-18')}[[holiday]]"),

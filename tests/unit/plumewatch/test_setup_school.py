@@ -360,7 +360,7 @@ def test_setup_reads_frames_and_lines_by_the_columns_of_its_answers(setup, tmp_p
     assert [sensor.id for sensor in config.sensor] == ["a81758ff", "aq31", "r214"], ran.out
     assert "\nnothing reads bms/r214/raw: " in ran.out
     assert [route.topic for route in config.route] == ["bms/+/door"]
-    assert "lns/{id}/up: units are guessed, compare them with the data sheet: pm1 in" in ran.out
+    assert "lns/{id}/up: units are guessed; compare them with the data sheet: pm1 in" in ran.out
     examples = {mapping.example[0].sensor: mapping.example[0].values for mapping in config.mapping}
     assert examples == {
         "a81758ff": {"pm1": 5.0, "pm25": 12.3, "temp": 21.5, "rh": 41.0, "tvoc_ppb": 100},
@@ -394,7 +394,7 @@ def test_setup_and_check_notice_a_clock_in_another_time_zone(
         sent.append(Message("lab/r214/state", payload.encode(), MONDAY + second))
     ran, _ = setup(sent)
     config = load(tmp_path / "site/plumewatch.toml")
-    assert (f"r214: stamped {said}" in ran.out) == bool(said)
+    assert (f"r214: stamps are {said}" in ran.out) == bool(said)
     with closing(Journal(config.data_dir / "journal.db")) as journal:
         journal.open()
         journal.commit(read_all(config, sent))

@@ -41,7 +41,7 @@ async def test_the_school_of_a_configuration_as_fast_as_the_broker_accepts(tmp_p
     ("more", "message"),
     [
         ([], "--publish"),
-        (["--publish", "h"], "--publish h: host:port"),
+        (["--publish", "h"], "--publish h: must be host:port"),
         (["--publish", "h:1", "--config", "none.toml"], "none.toml"),
         (["--publish", "h:1", "--activity", "wild"], "--activity"),
     ],
