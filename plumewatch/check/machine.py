@@ -261,7 +261,7 @@ def compute_offset(reading: Reading) -> float:
 
 
 def describe_offset(seconds: float) -> str:
-    """Describe how far a sensor's clock is ahead."""
+    """Describe how far a sensor's clock is from this machine's."""
     where = "ahead of" if seconds > 0 else "behind"
     return f"{format_span(abs(seconds))} {where} this machine's clock"
 

@@ -188,8 +188,8 @@ def reconcile_journal(journal: Journal, cursor: int) -> None:
     last = journal.get_last_offset()
     if last < cursor:
         log.warning(
-            "the journal ends at %d and was read up to %d: is this another journal, or a backup?"
-            " New readings are added after that",
+            "the journal ends at %d but was once read up to %d: is this another journal, or a"
+            " backup? New readings are added after that",
             last,
             cursor,
         )

@@ -123,8 +123,8 @@ class Deletion:
         far = days >= _WARN_DAYS  # a service that is off for a weekend is normal
         if far and not self._warned:
             log.warning(
-                "the clock is %s ahead of when old readings were last deleted: if it is wrong,"
-                " correct it; deletion catches up with it within %s",
+                "deletion of old readings is %s behind the clock: if that is wrong, correct it;"
+                " if not, deletion catches up within %s",
                 count_noun(days, "day"),
                 count_noun(-(-days // (FASTEST - 1)), "day"),
             )
