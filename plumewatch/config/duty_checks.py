@@ -320,12 +320,12 @@ def _list_places(config: PlumewatchConfig) -> Iterator[Mapping[str, str]]:
 def _find_unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[ConfigFault]:
     """Find routes that no combination of place, kind and severity reaches."""
     asked = {matcher.name for *_, node in walk_routes(root) for matcher in node.matchers}
-    apart = {frozenset((k, v) for k, v in place.items() if k in asked) for place in places}
-    apart.add(frozenset())  # an outage of several sensors has no room
+    distinct = {frozenset((k, v) for k, v in place.items() if k in asked) for place in places}
+    distinct.add(frozenset())  # an outage of several sensors has no room
     kinds = sorted(ROUTED) if "kind" in asked else [""]
     severities = tuple(Severity) if "severity" in asked else ("",)
     dead = {id(node) for where, _, node in walk_routes(root) if where and not node.routes}
-    for place, kind, severity in product(apart, kinds, severities):
+    for place, kind, severity in product(distinct, kinds, severities):
         if not dead:
             return
         labels = {**dict(place), "kind": kind, "severity": severity}
