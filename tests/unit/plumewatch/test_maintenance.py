@@ -44,6 +44,7 @@ async def test_samples_events_and_incidents_are_written_to_the_series(config, mo
     async with running(config) as service:
         await store(service, readings_of_puff(start=time.time() - 300))
         await until(lambda: service.alerting.notifier.sent)
+        service.monitoring._recorder._health_due = 0.0
         await service.monitoring.measure()
         await until(lambda: len(written["sensor_health"]) == 2)
         health = written["sensor_health"][-1]
