@@ -482,6 +482,7 @@ REPEATS: Final = 25
 FRESH_S: Final = 5.0
 REFUSED: Final = 20
 UNREGISTERED: Final = 50
+_NEXT_S: Final = 0.001
 AGAIN_S: Final = 60.0
 """Interval at which a continuing finding is reported again, so its incident stays open."""
 
@@ -493,6 +494,7 @@ class Integrity:
         self._on_fault = on_fault
         self._numbers: dict[str, Numbering] = {}
         self._live: dict[str, Contradictions] = {}
+        self._stamped: set[str] = set()
         self._repeats = RateLimit(Bound(REPEATS, WINDOW_S))
         self._refused = RateLimit(Bound(REFUSED, WINDOW_S))
         self._unregistered = RateLimit(Bound(UNREGISTERED, WINDOW_S))
@@ -528,21 +530,29 @@ class Integrity:
 
     def on_live(self, reading: Reading) -> None:
         """Compare a new live reading with those before it, stored or not."""
-        if self._contradicts(reading):
+        if self._contradicts(reading, is_stamped=reading.is_timed):
             self._find(reading.sensor, Detail.TWO_SENDERS, reading.received)
 
     def on_waiting(self, reading: Reading) -> None:
         """Compare a reading that waited in the broker with those before it, by their time stamps.
 
-        Without a time stamp, it isn't known when it was sent.
+        If the sensor's readings have time stamps and this one has none, it counts as sent just
+        after the reading before it. If they have none, it isn't known when they were sent.
         """
-        sent = msgspec.structs.replace(reading, received=reading.time)
-        if reading.is_timed and self._contradicts(sent):
+        at, known = reading.time, self._live.get(reading.sensor)
+        if not reading.is_timed:
+            if known is None or reading.sensor not in self._stamped:
+                return
+            at = known.received + _NEXT_S
+        sent = msgspec.structs.replace(reading, time=at, received=at)
+        if self._contradicts(sent, is_stamped=reading.is_timed):
             self._find(reading.sensor, Detail.TWO_SENDERS, reading.received)
 
-    def _contradicts(self, reading: Reading) -> bool:
+    def _contradicts(self, reading: Reading, *, is_stamped: bool) -> bool:
         if not reading.values or not may_alert(reading):
             return False
+        if is_stamped and not reading.values.keys().isdisjoint(FINE_PARTICLES):
+            self._stamped.add(reading.sensor)
         known = self._live.get(reading.sensor)
         if known is None:
             known = self._live[reading.sensor] = Contradictions()

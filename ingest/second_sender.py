@@ -18,7 +18,8 @@ device with a shorter interval sends evenly). Then a single jump is reported, a 
 Only live readings count. Except for crowding, only readings with particles count, because only they
 can hide a plume from the detectors. As for the detectors, a reading's time is at most its receive
 time, and while readings arrive too often, older ones count as sent when they were received. A
-backlog is not compared: its times advance `_CATCHES_UP` times as fast as ours, or faster.
+backlog is not compared: its times advance `_CATCHES_UP` times as fast as ours, or faster, and have
+not gone back for `DOUBT_S`.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Contradictions:
     the reading with the latest time.
     `has_passed`: whether `newest` has advanced since the last reading with an older time.
     `older`, `older_at`: time and receive time of the last reading that was older than `newest`.
+    `fell_back`: when such a reading last had an earlier time than the one before it.
     `rose`, `jumped`: direction and receive time of the last jump.
     `crowded_s`: crowded seconds minus the uncrowded seconds since then, at least 0.
     `arrivals`, `all_arrivals`: how often readings with particles arrive, and how often any do.
@@ -91,6 +93,7 @@ class Contradictions:
     has_passed: bool = False
     older: float = -math.inf
     older_at: float = -math.inf
+    fell_back: float = -math.inf
     rose: bool = False
     jumped: float = -math.inf
     crowded_s: float = 0.0
@@ -121,7 +124,10 @@ class Contradictions:
         often = is_frequent and not self.arrivals.is_even
         within_s = max(_INTERVALS * self.arrivals.interval_s if often else 0.0, _WITHIN_S)
         if is_older := self.newest - time > _WITHIN_S:
+            if time < self.older - _WITHIN_S:
+                self.fell_back = now
             catches_up = time - self.older > _CATCHES_UP * (now - self.older_at)
+            catches_up = catches_up and not 0.0 <= now - self.fell_back < DOUBT_S
             self.older, self.older_at = time, now
             is_older = catches_up or not is_frequent
         is_compared = not is_part and not is_older

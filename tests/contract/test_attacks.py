@@ -467,7 +467,7 @@ def test_a_second_sender_hides_no_plume_in_silence(school, every_s, kind, rate):
     }
 
 
-@pytest.mark.parametrize(("old_s", "rate"), [(20.0, 1.0), (59.0, 4.0), (12.0, 0.5)])
+@pytest.mark.parametrize(("old_s", "rate"), [(20.0, 1.0), (59.0, 4.0), (12.0, 0.5), ("saw", 4.0)])
 @pytest.mark.parametrize("every_s", [1.0, 2.0, 10.0, 30.0])
 def test_dirty_readings_with_older_stamps_hide_no_plume(school, every_s, old_s, rate):
     onset_s = 480.0 + 8 * every_s
@@ -475,7 +475,13 @@ def test_dirty_readings_with_older_stamps_hide_no_plume(school, every_s, old_s, 
     messages = [publish(at, measured(at, onsets), stamp=at) for at in regularly(every_s, 0, end_s)]
     dirty = {"pm1": 360.0, "pm25": 400.0, "pm10": 420.0}
     forged = regularly(every_s / rate, onset_s - 60 + 0.37 * every_s, end_s)
-    messages += [publish(at, dirty, stamp=at - old_s, late_s=0.0) for at in forged]
+    age_s = 0.0
+    for at in forged:
+        if old_s == "saw" and age_s < 16:  # then the stamps catch up, like those of a backlog
+            age_s = 61.1
+            messages.append(publish(at, measured(at, []), stamp=at - 90.0, late_s=0.0))
+        age_s = age_s - 2.1 * every_s / rate if old_s == "saw" else old_s
+        messages.append(publish(at, dirty, stamp=at - age_s, late_s=0.0))
     attacked = school().receive(sorted(messages, key=lambda m: m.sent), every_s=20)
     plumes = [e for e in attacked.events if e.kind in {"vape", "possible"}]
     in_time = [e for e in plumes if START + onset_s < e.alerted < START + onset_s + 60]

@@ -173,10 +173,11 @@ def test_what_honest_devices_send_is_one_sender(name):
     [
         (None, False, False, False),
         (None, False, True, True),
+        (None, False, "own", True),
         (None, True, False, True),
         (lambda *_: True, False, False, True),
     ],
-    ids=["backlog", "backlog with time stamps", "MQTT", "HTTP"],
+    ids=["backlog", "backlog with time stamps", "backlog of both", "MQTT", "HTTP"],
 )
 def test_readings_are_compared_if_it_is_known_when_they_were_sent(permits, live, stamped, found):
     registry = Registry.build((Room("r", "R", "1", "N", "S"),), (Sensor("s1", "r"),))
@@ -184,7 +185,8 @@ def test_readings_are_compared_if_it_is_known_when_they_were_sent(permits, live,
     for k in range(60):
         body = {"pm25": 4.0 if k % 2 else 200.0}
         at = T0 + (60.0 + 0.001 * k if stamped else 0.5 * k)
-        body |= {"time": T0 + 0.5 * k} if stamped else {}
+        is_own = k % 2 == 1
+        body |= {"time": T0 + 0.5 * k} if stamped is True or (stamped and is_own) else {}
         topic, payload = "plumewatch/v1/s1/reading", json.dumps(body).encode()
         message = Message(topic, payload, at, live=live, packet=0 if permits else k + 1)
         intake.on_message(message, permits=permits)
