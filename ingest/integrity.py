@@ -414,8 +414,8 @@ class Floods:
 
 
 _SHAPES: Final = 8
-_PER_KIB: Final = 8
-_MAX_KIB: Final = 63
+_EACH_BYTES: Final = 128
+_MAX_COST: Final = 504
 """Maximum cost charged for a message's size. Larger messages are rejected unread
 (`ingest.validation`), so they must not use up the budget."""
 _BEGINNING: Final = 256
@@ -426,13 +426,14 @@ _DIGITS: Final = b"0123456789.-"
 class _Budget:
     """Budget of one sender.
 
-    `second`, `spent`: cost of the messages received in the current second.
+    `second`, `spent`, `count`: cost and number of the messages received in the current second.
     `usual`: how often each shape arrived while the rate was low.
     `beyond`: messages beyond the budget in this second, by shape.
     """
 
     second: int = 0
     spent: int = 0
+    count: int = 0
     usual: Counter[int] = field(default_factory=Counter)
     beyond: Counter[int] = field(default_factory=Counter)
 
@@ -444,10 +445,10 @@ class Budgets:
     begin alike. An account may publish on any number of topics, but all of them contain its name.
 
     Reading a message may cost a thousand times as much as sending it, for example if it is long and
-    no decoder can read it. So at most `MAX_PER_S` messages are read each second, and a large
-    message counts `_PER_KIB` times for each KiB, up to 64. Beyond this budget, a message is read
-    only if its shape (its beginning without digits) is usual for the sender, and at most `PER_S`
-    times a second for each shape. A flood therefore does not displace the sensor's own messages.
+    no decoder can read it. So at most `MAX_PER_S` messages are read each second, and a message
+    counts once more for each `_EACH_BYTES`. Beyond this budget, a message is read only if its shape
+    (its beginning without digits) is usual for the sender, and at most `PER_S` times a second for
+    each shape. A flood therefore does not displace the sensor's own messages.
     """
 
     def __init__(self, senders: int = 10_000) -> None:
@@ -459,10 +460,11 @@ class Budgets:
         if own is None:
             own = self._senders[sender] = _Budget()
         if own.second != int(now):
-            own.second, own.spent = int(now), 0
+            own.second, own.spent, own.count = int(now), 0, 0
             own.beyond.clear()
-        own.spent += 1 + _PER_KIB * min(len(payload) >> 10, _MAX_KIB)
-        if PER_S < own.spent <= MAX_PER_S:
+        own.count += 1
+        own.spent += 1 + min(len(payload) // _EACH_BYTES, _MAX_COST)
+        if own.spent <= MAX_PER_S and own.count > PER_S:
             return True
         shape = hash(payload[:_BEGINNING].translate(None, _DIGITS))
         if own.spent > MAX_PER_S:
