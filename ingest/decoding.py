@@ -46,8 +46,12 @@ class Noted(TypedDict, total=False):
     seq: int | None
 
 
+_LOOKED_AT: Final = 8
+"""Entries that `Bounded` checks at once, so that adding one never takes long."""
+
+
 class Bounded(OrderedDict[str, _V], Generic[_V]):
-    """A dict that keeps at most `size` entries, dropping the oldest that `is_kept` doesn't keep."""
+    """A dict that keeps about `size` entries, dropping the oldest that `is_kept` doesn't keep."""
 
     def __init__(self, size: int, is_kept: Callable[[str], bool] = lambda _key: False) -> None:
         super().__init__()
@@ -58,7 +62,7 @@ class Bounded(OrderedDict[str, _V], Generic[_V]):
         """Set an entry and make it the newest."""
         super().__setitem__(key, value)
         self.move_to_end(key)
-        for _ in range(len(self) if len(self) > self.size else 0):
+        for _ in range(_LOOKED_AT if len(self) > self.size else 0):
             oldest = next(iter(self))
             if not self._is_kept(oldest):
                 del self[oldest]
@@ -268,7 +272,7 @@ class States:
         self.waiting: Bounded[list[Message]] = Bounded(256, self._is_kept)
 
     def _is_kept(self, key: str) -> bool:
-        return self.names.has_part_of(key.rpartition(" ")[2])
+        return self.names.is_registered(key.rpartition(" ")[2])
 
     def remember_child(self, gateway: str, sensor: str) -> None:
         """Remember that a sensor was seen behind a gateway."""

@@ -253,7 +253,7 @@ class SensorNames:
             **more,
         }
         self._wholes = {
-            fold_id(name[: mark.start()]) for name in self.exact for mark in re.finditer(":", name)
+            name[: mark.start()] for name in self.exact for mark in re.finditer(":", name)
         }
         self.find_in_topic = lru_cache(maxsize=2_048)(self._find_in_topic)
 
@@ -267,9 +267,9 @@ class SensorNames:
             return None
         return self.exact.get(fold_id(name))
 
-    def has_part_of(self, name: str) -> bool:
-        """Return whether a name is a registered sensor, or a device with registered parts."""
-        return self.find(name) is not None or fold_id(name) in self._wholes
+    def is_registered(self, name: str) -> bool:
+        """Return whether this is exactly the name of a sensor, or of a device with parts."""
+        return name in self.exact or name in self._wholes
 
     def check_sender(self, named: str, topic: str) -> None:
         """Refuse a payload that names another registered sensor than its topic.
@@ -286,8 +286,13 @@ class SensorNames:
             )
 
     def _find_in_topic(self, topic: str) -> tuple[str, ...]:
-        """Return the sensors that a topic names: in one level, or in several consecutive levels."""
+        """Return the sensors that a topic names: in one level, or in several consecutive levels.
+
+        Sparkplug has the type of the message between the levels of a name.
+        """
         levels = [_clean_name(level) for level in topic.split("/")]
+        if topic.startswith("spBv1.0/"):
+            del levels[2:3]
         found: list[str | None] = []
         for start, level in enumerate(levels):
             found.append(self.find(level) if level else None)

@@ -236,7 +236,7 @@ class Arrivals:
             self._on_canary(payload)
         else:
             self._state.received += 1
-        sender = self._find_sender(topic) or topic.partition("/")[0]
+        sender = self._find_sender(topic) or "/".join(topic.split("/", 2)[:2])
         read = (
             not self._live
             or canary

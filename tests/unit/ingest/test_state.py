@@ -6,7 +6,7 @@ import pytest
 
 from ingest.decoding import Context, Joiner, States
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
-from ingest.validation import Limits, Message
+from ingest.validation import Limits, Message, SensorNames
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0
@@ -99,6 +99,30 @@ def test_described_devices_displace_nothing_known_of_a_registered_sensor(intake)
     readings = [*intake.on_message(Message("homie/5/b2/air/pm25", b"0.18", NOW)).readings]
     readings += intake.on_message(esphome("pm_2_5", b"0.18", 9)).readings
     assert [r.values for r in (*readings, *intake.flush())] == [{"pm25": 180.0}] * 2
+
+
+def test_any_spelling_of_registered_names_is_dropped_in_turn(monkeypatch):
+    looked = []
+    states = States()
+    states.names = SensorNames(["hall:2", *(f"n{k}" for k in range(4_500))])
+    is_registered = states.names.is_registered
+    monkeypatch.setattr(
+        states.names, "is_registered", lambda name: looked.append(name) or is_registered(name)
+    )
+    for k in range(4_500):
+        states.units[f"esphome n{k}"] = {}
+    spellings = (f"{k:b}".replace("0", "-").replace("1", ":") for k in range(9_000))
+    for spelling in spellings:
+        states.units[f"zigbee2mqtt hall:{spelling}"] = {}
+    assert len(states.units) < 4_500 + states.units.size
+    assert all(f"esphome n{k}" in states.units for k in range(4_500))
+    assert len(looked) <= 8 * 13_500
+
+
+@pytest.mark.parametrize("topic", ["spBv1.0/g/DDATA/s1/d/x", "spBv1.0/G/NDATA/S1/d", "g/s1/d"])
+def test_the_sender_is_found_whatever_the_form_of_the_topic(topic):
+    registry = Registry.build([Room("r", "R", "", "N", "S")], [Sensor("G:s1:d", "r")])
+    assert Intake(IntakeConfig(context=Context(registry=registry))).find_sender(topic) == "G:s1:d"
 
 
 def test_unknown_joined_sensor_keeps_its_topic_in_quarantine():
