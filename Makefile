@@ -151,7 +151,7 @@ bench-simulate: $(STAMP) ## measure the simulator in sensor-days per second
 bench-series: $(STAMP) ## measure encoding, writes and queries of the time-series stores
 	@$(BIN)/python benchmarks/series_stores.py $(ARGS)
 
-bench-dashboards: $(STAMP) ## measure the dashboards' load on an InfluxDB with 100 rooms and 90 days; ARGS="--rooms 10 --days 7"
+bench-dashboards: $(STAMP) ## measure the dashboards' load on InfluxDB with 100 rooms and 90 days; ARGS="--rooms 10 --days 7"
 	@$(BIN)/python benchmarks/dashboard_cost.py $(ARGS)
 
 bench-decode: $(STAMP) ## measure every decoder in messages per second

@@ -475,7 +475,7 @@ class AlertEngine:
             repository.save(tx, result.incident)
         return result.incident, self._carry_out(tx, result, now)
 
-    def _carry_out(  # noqa: C901 - one arm an effect
+    def _carry_out(  # noqa: C901 - one arm per effect
         self, tx: sqlite3.Connection, result: Step, now: float
     ) -> list[AlertRecord]:
         incident, notices = result.incident, self._notices

@@ -126,7 +126,9 @@ async def alerting(
     sqlite.migrate(db, access.COMPONENT, access.SCRIPTS)
     wake, notifier = asyncio.Event(), AppriseNotifier(NotifySettings(allow_private=True))
     source = make_pictures(database, registry)
-    pump = OutboxPump(database, engine, notifier, wake, pictures=source, personal=add_answer_link)
+    pump = OutboxPump(
+        database, engine, notifier, wake, pictures=source, personalize=add_answer_link
+    )
     task = asyncio.create_task(pump.run(), name="pump")
     yield db, engine, wake
     task.cancel()

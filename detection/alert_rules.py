@@ -13,15 +13,16 @@ Seen
     have one cause. A cluster that could have alerted counts as a fraction of a false alarm: one
     minus its probability of vaping. Once a person answers, it counts as one false alarm or none.
 Expected
-    The false alarms seen, plus those that an ordinary room has in one week. At its own level, an
-    ordinary room has `BUDGET` false alarms a week. For each 1 / `TAIL` log-odds below that level,
-    it has e times as many. Its level is the model's, adjusted by room tests and staff answers
-    (`alerts.incidents.threshold_adjustments`).
+    The false alarms seen, plus those that an ordinary room has in one week, divided by the weeks
+    observed plus one. At its own level, an ordinary room has `BUDGET` false alarms a week. For each
+    1 / `TAIL` log-odds below that level, it has e times as many. Its level is the model's, adjusted
+    by room tests and staff answers (`alerts.incidents.threshold_adjustments`).
 
 A threshold therefore starts at the model's level, as adjusted by room tests and answers. A room
 that uses none of its budget becomes more sensitive until it uses some. A room that a test made too
 sensitive becomes less sensitive again. Unanswered plumes may be vaping, so they never raise a
-threshold above the model's or the one people set, whichever is higher. The offset stays between
+threshold above the model's or the one people set, whichever is higher (adjusted if the sensor's
+budget is not the default). The offset stays between
 -`LOWER` and `UPPER`, so a score more than `UPPER` above the model's level always passes.
 
 The offset is set at a sensor's first reading of each hour. Each sensor's hours begin at a different
@@ -77,8 +78,8 @@ _AGREES_VOC, _AGREES_RH = 0.06, 1.0
 """A larger rise in another channel confirms a pulse: VOC in doublings, humidity in percent."""
 _INTERVAL, _VOC_MAX, _RH_RISE = (FEATURES.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
 FAINT_UG_M3: Final = 8.0
-"""Smaller pulses do not alert. Most plumes in an ordinary room are that small, and two readings are
-too few to recognize vaping."""
+"""Smaller pulses do not alert. Most plumes in an ordinary room are that small, and the two readings
+such a pulse may have are too few to recognize vaping."""
 FAINT_SHARE: Final = 0.2
 """Smallest rise that alerts, as a share of the level before it. A particle sensor's error grows
 with the level."""
@@ -244,13 +245,16 @@ def is_alerted_vaping(episodes: Episodes) -> Flags:
 
 
 def count_stages(age: Floats) -> Floats:
-    """Count how often an episode of this age is classified: at 30 s, then each time it doubles."""
+    """Return how many times an episode of this age has been classified.
+
+    It is classified at 30 s, then each time its age doubles.
+    """
     stages: Floats = np.floor(np.log2(np.maximum(age, 15.0) / 15.0))
     return stages
 
 
 def count_moments(age: Floats) -> Floats:
-    """Count how often a pulse of this age is scored.
+    """Return how many times a pulse of this age has been scored.
 
     A young pulse is scored at almost every reading. Later it is scored about eight times per
     doubling of its age, whatever the sensor's interval.
@@ -261,7 +265,7 @@ def count_moments(age: Floats) -> Floats:
 
 BUDGET: Final = 1.0
 """Default budget: false alarms per sensor per week. With ten restrooms, that is two wasted trips
-per school day. With more than that, people soon stop trusting alerts."""
+per school day. After more than two a day, people soon stop trusting alerts."""
 LOWER: Final = 3.0
 UPPER: Final = 1.5
 """How far, in log-odds, a threshold may be below (`LOWER`) or above (`UPPER`) the model's."""
@@ -553,17 +557,17 @@ class AlertBudgets:
         Budget of sensors that have none of their own.
     own : mapping of str to float
         Budgets by sensor.
-    moved : mapping of str to float
+    offsets : mapping of str to float
         Initial offset by sensor, in log-odds. A replay uses it to apply the thresholds that were
         in effect at the time. In the service it is empty, because feedback adjusts thresholds.
     """
 
     default: float = BUDGET
     own: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    moved: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    offsets: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def apply_to(self, thresholds: AlertThresholds, row: int, sensor: str) -> None:
         """Apply a sensor's budget, and its offset if it has one; repeating it changes nothing."""
         thresholds.set_budget(row, self.own.get(sensor, self.default))
-        if sensor in self.moved:
-            thresholds.set_feedback(row, self.moved[sensor])
+        if sensor in self.offsets:
+            thresholds.set_feedback(row, self.offsets[sensor])

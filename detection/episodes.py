@@ -388,7 +388,7 @@ def _compute_pulse_features(
     highest = e["highest"]
     highest_rise = highest - baseline
     highest_fine = np.maximum(highest_rise[:, FINE], 1.0)
-    # In numpy, a few rows cost as much as many, so equal operations are combined.
+    # In numpy, a few rows cost as much as many, so identical operations are combined.
     strength, kinds = measure_voc_rise(
         np.concatenate([x, x, before, highest]),
         np.concatenate([before, baseline, baseline, baseline]),

@@ -90,7 +90,7 @@ def _make_measurement(name: str) -> list[str]:
 
 
 _ENOUGH: Final = 12
-"""Minimum number of visible puffs for a row."""
+"""Minimum number of detectable sessions for a row."""
 _BENCHMARK: Final = ROOT / "research" / "benchmark" / "results.md"
 _ROW: Final = re.compile(
     r"^\| (?P<s>\d+) s \| \d+ \| (?P<visible>\d+) \| (?P<recall>[\d.]+) [^|]*\|[^|]*\|[^|]*"
@@ -109,7 +109,7 @@ _CARRIED: Final = (
 
 
 def _read_benchmark() -> list[dict[str, float]]:
-    """Return the benchmark's rows that have enough puffs, shortest interval first."""
+    """Return the benchmark's rows that have enough sessions, shortest interval first."""
     found = _ROW.finditer(_BENCHMARK.read_text(encoding="utf-8"))
     rows = [{key: float(value) for key, value in m.groupdict().items()} for m in found]
     return sorted((r for r in rows if r["visible"] >= _ENOUGH), key=lambda row: row["s"])
@@ -121,7 +121,7 @@ def _make_intervals() -> list[str]:
         f" | {row['p50']:.0f} s; {row['p90']:.0f} s |"
         for row in _read_benchmark()
     ]
-    head = ("interval", "visible puffs detected", "false alarms a day")
+    head = ("interval", "sessions detected", "false alarms a day")
     return [
         f"| {' | '.join(head)} | median time to alert; 90th percentile |",
         "|---|---:|---:|---:|",

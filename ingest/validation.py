@@ -24,7 +24,8 @@ Readings get these quality flags. A reading with one of the last seven never cau
 ``history``        the device had stored the reading and sent it later
 ``cached``         a bridge repeated an old value
 ``maintenance``    measured while the device cleaned or calibrated itself
-``flooded``        part of a flood, while other readings arrive at the usual rate
+``flooded``        part of a flood of one kind of reading, while the sensor's other
+                   kinds arrive at their usual rate
 ``unknown_sensor``  the sensor is not registered; it is listed for the administrator
 =================  ===============================================================
 """
@@ -64,9 +65,9 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     `duplicate`: the MQTT DUP flag, which marks the redelivery of an unacknowledged message.
     `packet`: MQTT packet id, which a redelivery repeats; 0 if there is none.
     `live`: whether the message was published after we connected, so it did not wait in the broker.
-    `left_out`: whether the topic's budget is used up, so the message is only acknowledged and
+    `left_out`: whether the sender's budget is used up, so the message is only acknowledged and
     counted.
-    `clock_step`: by how many seconds this machine's clock was set since the previous message.
+    `clock_step`: seconds by which this machine's clock was moved since the previous message.
     """
 
     topic: str
@@ -239,7 +240,10 @@ def fold_id(name: str) -> str:
 
 
 class SensorNames:
-    """Ids and aliases of registered sensors; part `hall:2` of `hall` is never `hall-2`."""
+    """Ids and aliases of registered sensors.
+
+    `hall:2`, a part of `hall`, never matches a sensor named `hall-2`.
+    """
 
     def __init__(
         self, sensors: Iterable[str] = (), aliases: Mapping[str, str] | None = None
@@ -272,10 +276,11 @@ class SensorNames:
         return name in self.exact or name in self._wholes
 
     def check_sender(self, named: str, topic: str) -> None:
-        """Refuse a payload that names another registered sensor than its topic.
+        """Refuse a payload that names a different registered sensor from the one in its topic.
 
-        Brokers permit topics, so the topic shows the sender. The first sensor that a topic names
-        may report only for itself and its parts (``hall:2``). Raises `MessageRefusedError`.
+        Brokers grant permissions by topic, so the topic shows who sent the message. The first
+        sensor that a topic names may report only for itself and its parts (``hall:2``). Raises
+        `MessageRefusedError`.
         """
         sensor, senders = self.find(named), self.find_in_topic(topic)
         if sensor is None or not senders or senders[0] == sensor:
@@ -312,8 +317,9 @@ def _clean_name(level: str) -> str:
 def parse_number(value: object) -> float | None:
     """Convert a number, or text that begins with one, to a float; return None for anything else.
 
-    A boolean is not a number. Text may have a unit after the number ("3.384 V"), which is ignored.
-    For text such as "nan" or "None" the result is NaN, which becomes a fault of its quantity.
+    A boolean is not a number. Text may have a unit after the number, which is ignored, if it
+    follows a space or begins with %, ° or µ ("3.384 V", "41%"). For text such as "nan" or "None"
+    the result is NaN, which becomes a fault of its quantity.
     """
     if type(value) is float:
         return value

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 _LATEST: Final = 9_214_646_400.0
-"""2262-01-01: the last time that an InfluxDB can store."""
+"""2262-01-01: the last time that InfluxDB can store."""
 _ONLY_DATE: Final = len("2026-09-07")
 
 

@@ -120,7 +120,7 @@ def _evaluate(
         iter(mine),
         policy=build_replay_policy(config),
         registry=config.build_registry(),
-        budgets=AlertBudgets(moved={sensor: moved}),
+        budgets=AlertBudgets(offsets={sensor: moved}),
     )
     detected = commissioning.group_by_step(replayed.events.values(), timings)
     during = [sample for sample in samples if sample[0] >= timings[0].start]

@@ -1,8 +1,9 @@
 """Compute all key figures of alerting from `reports.rows`; nothing else computes them.
 
-Incidents on all days count, except tests. Figures per school day or per hour on duty count only
-incidents on school days. Every figure comes with its basis, the count that it is computed from. A
-ratio of fewer than `MIN_INCIDENTS` incidents, or of less than a sensor-week, is None, never 0.
+Incidents on all days count, except tests and possible vaping. Figures per school day or per hour on
+duty count only incidents on school days. Every figure comes with its basis, the count that it is
+computed from. A share of fewer than `MIN_INCIDENTS` incidents is None, never 0. So is the rate of
+false alarms if there are fewer incidents, or if sensors were online for less than a week in total.
 Incidents that nobody acknowledged have no time to acknowledgment; they are counted separately.
 """
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 ACKNOWLEDGED_WITHIN_S: Final = 300.0
 MIN_INCIDENTS: Final = 5
-"""Minimum number of incidents for a share or rate."""
+"""Minimum number of incidents for a share, or for the rate of false alarms."""
 WEEK_DAYS: Final = 7.0
-"""Minimum days online, over all sensors, for a rate."""
+"""Minimum days online, over all sensors, for the rate of false alarms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +191,11 @@ def _is_escalating(row: IncidentRow, now: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Staff verdicts; `confirmed`, `false`, `nothing_found`, `fixed` and `unknown` add up to all.
+    """Staff verdicts.
 
-    `alerts` excludes incidents about devices. `nobody_responded` is the share of ended incidents
-    without any response; it excludes suppressed incidents and incidents about devices.
+    `confirmed`, `false`, `nothing_found`, `fixed` and `unknown` add up to `incidents`. `alerts`
+    excludes incidents about devices. `nobody_responded` is the share of ended incidents without any
+    response; it excludes suppressed incidents and incidents about devices.
     """
 
     incidents: int
@@ -332,7 +334,7 @@ class BeforeAfter:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the difference is more than twice what chance alone would cause.
+        """Whether the difference exceeds two standard errors, more than chance usually causes.
 
         >>> BeforeAfter(Rate(5, 5), Rate(6, 5)).is_clear
         False

@@ -97,9 +97,9 @@ class Shard:
         """Evaluate a stream that `streams` built, as `CombinedDetector.step` does."""
         plumes = self.detectors.plumes
         plumes.thresholds.budget = self._budgets.default
-        if self._budgets.own or self._budgets.moved:
+        if self._budgets.own or self._budgets.offsets:
             for name in stream.names[self._given :]:
-                if name in self._budgets.own or name in self._budgets.moved:
+                if name in self._budgets.own or name in self._budgets.offsets:
                     self._budgets.apply_to(plumes.thresholds, plumes.assign_row(name), name)
         self._given = len(stream.names)
         return self.detectors.step(stream)

@@ -1,13 +1,13 @@
 """Simulate a school (air, sources, devices); yield readings and, separately, the truth.
 
-Time advances in tiles of one hour from `start`. Every pair of room and day, of session and sensor,
-and of device and tile has its own random stream, so the output depends only on the seed, the school
-and the start. A longer run begins exactly like a shorter one, except for the truth of sessions that
-are still in the air when the shorter run ends.
+Time advances in tiles of one hour from `start`. There is a separate random stream for each day of a
+room, for each session at a sensor, and for each tile of a device, so the output depends only on the
+seed, the school and the start. A longer run begins exactly like a shorter one, except for the truth
+of sessions that are still in the air when the shorter run ends.
 
-Each release is simulated separately: at each inlet, a session becomes a window of seconds
-(`physics.plume`), and a device measures the sum of all windows. The background of all rooms
-advances by the minute (`physics.background`).
+Each release is simulated separately: at each inlet, a session produces a second-by-second series
+(`physics.plume`), and a device measures the sum of all series. The background of all rooms advances
+by the minute (`physics.background`).
 """
 
 from __future__ import annotations
@@ -96,9 +96,9 @@ def simulate(
     - `duration_s`: rounded up to whole seconds.
     - `nuisance_rate`, `vape_rate`: factors for the mean numbers of nuisances and vaping sessions,
       >= 0.
-    - `activity`: ordinary school days; or a hard benchmark with about 200 nuisances and 14 vaping
-      sessions per room-day around the clock, a third of the vaping masked; or an event somewhere in
-      the school about every minute.
+    - `activity`: `ordinary` simulates school days. `hard_restroom` simulates about 200 nuisances
+      and 14 vaping sessions per room-day around the clock, a third of the vaping masked. `demo`
+      simulates an event somewhere in the school about every minute.
     """
     engine = _Engine(school, seed, float(start), vape_rate, nuisance_rate, activity)
     left = math.ceil(duration_s)
@@ -282,7 +282,10 @@ class _Engine:
                 sensor.seen.append(observe_session(session, sensor.unit.device, plume, self.start))
 
     def _release_truths(self, sensor: _Sensor, air: Inlet, begin: float, seconds: int) -> None:
-        """Fill in the baselines that fall into this tile, and release truths that are complete."""
+        """Fill in the baselines that fall into this tile, and release truths that are complete.
+
+        Also plan the tile's device faults and record their truths.
+        """
         waiting = []
         for seen in sensor.seen:
             i = int(seen.at - begin)

@@ -13,10 +13,10 @@ After a crash before step 2, the repair starts again; after a later crash, it co
 
 Recovery uses the ``.recover`` command of the ``sqlite3`` program. It reads every page, so only the
 rows on damaged pages are lost. For some pages, the command cannot tell which table they belong to.
-Their rows go to the table with the same root page, or to the only table whose columns fit. If a
-table is missing from the file's list of tables, or none of its rows are found, the list may be
-wrong. Then the file is recovered once more without the list, and all rows of that table are
-assigned in this way.
+Their rows are assigned to the table that has the same root page, or else to the only table whose
+columns fit. If a table is missing from the file's list of tables, or none of its rows are found,
+the list may be wrong. Then the file is recovered once more without the list, and all rows of that
+table are assigned in this way.
 
 Without a ``sqlite3`` program that supports this, each table is read from both ends up to the
 damage. The content of rows is not checked here; records have checksums where needed
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 PAGE: Final = 4096
 ROWIDS: Final = 2**62
-"""Larger row ids are treated as damage, because no table has so many rows."""
+"""Larger row ids are treated as damage, because no table has that many rows."""
 _AFTER_KEY: Final = 1_000
 """Sort key of columns outside the primary key."""
 _HEADER: Final = (

@@ -185,10 +185,10 @@ class Escalator:
         now: float,
         *,
         anew: bool = False,
-        without: str = "",
+        except_person: str = "",
         note: Fact | None = None,
     ) -> None:
-        """Store or repeat the chain, without person `without`, and notify its first ring.
+        """Store the chain, or repeat it, leaving out `except_person`, and notify its first ring.
 
         With `anew`, the chain is planned again, because the incident's kind may have changed.
         """
@@ -203,7 +203,7 @@ class Escalator:
                 Ring(RingName.RESPONDER, (responder,)),
                 *_remove_person(rings, responder.person),
             )
-        rings = tuple(_remove_person(rings, without)) or rings
+        rings = tuple(_remove_person(rings, except_person)) or rings
         seq, round_ = find_last_round(steps)
         timings = self._policy.timings
         planned = plan(
@@ -308,7 +308,7 @@ class Escalator:
     def warn_on_duty(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
         """Warn the people on duty that vaping in a room may go undetected.
 
-        Unless somebody is responding, they are warned again, at most every `_WARN_AGAIN_S`.
+        Unless somebody is responding, they are warned again, at most once every `_WARN_AGAIN_S`.
         """
         labels = find_labels(incident, self._registry) | {"kind": EventKind.VAPE.value}
         rings = self._policy.plan_rings(labels, now)
@@ -361,7 +361,7 @@ class Escalator:
         note = build_fact(Note.CANNOT_GO, name=self._policy.find_name(by))
         following = _find_next(load_steps(tx, incident.id))
         if responded:
-            self.begin(tx, incident, now, without=by, note=note)
+            self.begin(tx, incident, now, except_person=by, note=note)
         elif following is not None and following.action is Action.NOTIFY:
             self.run(tx, incident, following, now, note)
 

@@ -11,15 +11,16 @@ the effects. `alerts.engine` turns the effects into rows in the caller's transac
     any of them          --quiet, closed by a person, or answered and detected again--> RESOLVED
 
 Somebody has to check on vaping, smoke or tampering. Such an incident stays open after the air
-clears until somebody answers or closes it, or until its escalation ends, even if somebody has
-responded.
+clears until somebody reports what was found or closes it, or until its escalation ends. An
+acknowledgment alone does not end it.
 
 Feedback is accepted at any time; the latest verdict counts, and all are kept. An arrival
-acknowledges an incident that nobody has acknowledged. Only the first arrival counts. If somebody
+acknowledges an open incident that has no responder. `arrived_at` is the first arrival. If somebody
 acknowledged the incident before it ended by itself, an arrival counts even after that. After
 feedback, the next detection opens a new incident, and no cooldown mutes it, except for device
-health. After the last round without a response, our next detection opens one too. The responder is
-notified of detections that join an acknowledged incident.
+health. If the last round ends without a response, the next detection by the service itself (not a
+device's alarm) also opens a new incident. The responder is notified of detections that join an
+acknowledged incident.
 
 An incident is muted if it opens during a cooldown or a silence, or if another incident explains it.
 If it is still in progress when the mute ends, people are notified then. After a room test that
@@ -80,11 +81,12 @@ class Step:
         return Step(replace(self.incident, **fields), (*self.effects, *more))
 
 
-def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step:  # noqa: C901 - one arm an input
+def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step:  # noqa: C901 - one arm per input
     """Apply one input; if nothing changes, return the same incident without effects.
 
     Only a `Detected` with `new` can open an incident. Any other input raises `ValueError` if
-    `incident` is None. Raises `FeedbackError` if an action is reported before any feedback.
+    `incident` is None. Raises `FeedbackError` for an invalid answer, or for an action reported
+    before any feedback.
     """
     if incident is None:
         if isinstance(given, inputs.Detected) and given.new is not None:
@@ -363,7 +365,7 @@ def _is_unanswered(incident: Incident) -> bool:
 
 
 def _is_awaiting_answer(incident: Incident) -> bool:
-    """Return whether a responder, or people still to be paged, will say what was found."""
+    """Return whether a responder, or somebody still to be paged, may yet report what was found."""
     if incident.status is Status.ACKNOWLEDGED:
         return incident.kind in PRESENCE and incident.verdict is None
     return _is_unanswered(incident) and incident.missed_at is None
@@ -373,15 +375,15 @@ def _on_resolved(incident: Incident, given: inputs.Resolved) -> Step:
     if not incident.is_open:
         return Step(incident)
     record = _record_response(given, Happened.RESOLVED)
-    told: tuple[Effect, ...] = ()
+    outcome: tuple[Effect, ...] = ()
     if given.because:
         record = Record(given.at, SYSTEM, Happened.RESOLVED, given.because)
         if incident.acknowledged_at is None and incident.missed_at is None:
             incident = replace(incident, suppressed_by=build_fact(Suppression.SCHOOL_CLOSED))
     elif _is_unanswered(incident):  # it counts as missed until someone reports what was found
         incident = replace(incident, missed_at=given.at)
-        told = (effects.NotifyOutcome(given.at, is_over=True),)
-    return _close(incident, record, unsent=True).change(*told, *_end_cooldown(incident))
+        outcome = (effects.NotifyOutcome(given.at, is_over=True),)
+    return _close(incident, record, unsent=True).change(*outcome, *_end_cooldown(incident))
 
 
 def _end_cooldown(incident: Incident) -> tuple[Effect, ...]:
@@ -442,8 +444,8 @@ def _on_tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
     if not incident.is_open:
         return Step(incident)
     at, mute = given.at, given.mute
-    is_of_test = incident.is_held_by_test
-    if at >= incident.resolve_due and is_of_test:
+    is_in_test = incident.is_held_by_test
+    if at >= incident.resolve_due and is_in_test:
         incident = replace(incident, resolve_due=max(at, incident.held_until or at))
     elif at >= incident.resolve_due:
         if rules.runs_chain and _is_awaiting_answer(incident):
@@ -456,7 +458,7 @@ def _on_tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
     incident = result.incident
     if incident.held_until is None or at < incident.held_until:
         return result
-    running = [d for d in incident.detections if d.running or is_of_test]
+    running = [d for d in incident.detections if d.running or is_in_test]
     if not running:
         result = result.change(held_until=None)
     elif mute is not None and mute.by == incident.suppressed_by:

@@ -210,7 +210,7 @@ class SensorThresholds:
         self._detector = detector
         thresholds = detector.thresholds
         thresholds.budget = self._budgets.default
-        for sensor in dict.fromkeys((*detector.names, *self._budgets.own, *self._budgets.moved)):
+        for sensor in dict.fromkeys((*detector.names, *self._budgets.own, *self._budgets.offsets)):
             self._budgets.apply_to(thresholds, detector.assign_row(sensor), sensor)
 
     def apply(self, adjustment: ThresholdAdjustment) -> None:

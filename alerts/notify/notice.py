@@ -74,7 +74,7 @@ KIND_WORDS: Final = Words(
         EventKind.TAMPER: mark("Sensor tampered with"),
         EventKind.SENSOR_FAULT: mark("Sensor fault"),
         EventKind.OFFLINE: mark("Sensor offline"),
-        EventKind.INTEGRITY: mark("Messages forged, flooded or lost"),
+        EventKind.INTEGRITY: mark("Messages forged or flooded"),
         EventKind.SERVICE: mark("Plumewatch needs attention"),
     }
 )

@@ -7,10 +7,10 @@ seconds. Only people who were notified of an incident learn who responds to it, 
 A deferred notice is a row with a due time. All rows with the same person and cause are sent as one
 notice:
 
-- *quiet*: when the person's quiet hours end.
-- *budget*: when the person is below the hourly limit of notices again.
-- *storm*: when many rooms on a floor or in a building alert at once. After the first few, the rest
-  are sent together every `gather_s` seconds.
+- *quiet*: due when the person's quiet hours end.
+- *budget*: due when the person is below the hourly limit of notices again.
+- *storm*: many rooms on a floor or in a building alert at once. After the first few notices, the
+  rest are sent together every `gather_s` seconds.
 
 Critical incidents bypass quiet hours and the budget. An answer cancels the deferred rows of its
 incident.
@@ -50,7 +50,7 @@ _HOUR_S: Final = 3600.0
 _DETECTED: Final = (
     "EXISTS (SELECT 1 FROM alert_event WHERE incident = {} AND model_version NOT LIKE 'device-%')"
 )
-"""SQL condition: the service itself detected an incident; no device merely reported it."""
+"""SQL condition: the service detected the incident itself; it was not only reported by a device."""
 
 
 _LOUDNESS: Final = {
@@ -150,7 +150,10 @@ class NoticeWriter:
         return self._notify(tx, notice, member, at, "" if round_ == 1 else str(round_))
 
     def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
-        """Send an incident's deferred notices that no longer have to wait, and move up others."""
+        """Send an incident's deferred notices that no longer have to wait.
+
+        Give the others an earlier due time if they now have one.
+        """
         waiting = "incident = ? AND person = ? AND round = ?"
         rows = tx.execute(
             "SELECT incident, person, round FROM held_notice WHERE incident = ?"
@@ -432,9 +435,9 @@ class NoticeWriter:
     ) -> float | None:
         """Return until when a used-up hourly budget defers notices, or None.
 
-        Only the first notice of each incident, and digests, count. For each other room, at most one
-        more counts than this room has had, so no room's notices defer the first notice about
-        another room. If the service detected the incident itself, notices about what only devices
+        Only the first notice of each incident, and digests, count. Each other room's notices count
+        only up to one more than this room has had, so no single room can use up the budget for
+        another. If the service detected the incident itself, notices about what only devices
         reported don't count.
         """
         is_own, counts = _DETECTED.format("?"), _DETECTED.format("i.id")
@@ -502,7 +505,7 @@ class NoticeWriter:
 
 
 def find_quiet_end(quiet: Sequence[ClockHours], at: float) -> float | None:
-    """Return when the longest quiet hours that apply at a time end, or None."""
+    """Return when the quiet hours in effect at `at` end (the latest if they overlap), or None."""
     moment = datetime.fromtimestamp(at, UTC)
     spans = (span for hours in quiet for span in hours.find_spans(moment, moment))
     return max((span.end.timestamp() for span in spans if span.contains(moment)), default=None)

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from alerts.secrets import Secret
     from storage.reading import StepOf
 
-    Personal = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
+    Personalize = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
 
 _MISSED_FOR_S: Final = 86_400.0
 """Extra time to keep trying an alert that nobody responded to, in seconds."""
@@ -118,7 +118,8 @@ class OutboxPump:
 
     `database` is the path of the state database, or a shared connection that is used only in
     `thread` and stays open. Set `wake` after committing new rows. `pictures` draws the picture for
-    an alert's first attempt. `personal` personalizes a notice in the transaction that leases it.
+    an alert's first attempt. `personalize` changes a notice for its recipient, in the
+    transaction that leases it.
     """
 
     database: Path | sqlite3.Connection
@@ -132,7 +133,7 @@ class OutboxPump:
     settings: PumpSettings = field(default_factory=PumpSettings)
     on_outcome: Callable[[DeliveryOutcome], None] | None = None
     pictures: NoticePictures | None = None
-    personal: Personal | None = None
+    personalize: Personalize | None = None
     thread: ThreadPoolExecutor | None = None
     _db: sqlite3.Connection = field(init=False)
     _paused: bool = field(init=False, default=False)
@@ -186,13 +187,13 @@ class OutboxPump:
 
     async def _run_round(self, group: asyncio.TaskGroup) -> float:
         """Lease due notices and start sending them; return the seconds until the next round."""
-        room = self.settings.max_in_flight - self._in_flight.total()
-        if room <= 0 or self._paused:
+        capacity = self.settings.max_in_flight - self._in_flight.total()
+        if capacity <= 0 or self._paused:
             return self.settings.idle_s
         if self.step_of(self.clock()):
             return _AFTER_STEP_S
         try:
-            now, rows, deadline = await self._run_stored("outbox", self._lease, room)
+            now, rows, deadline = await self._run_stored("outbox", self._lease, capacity)
         except sqlite3.OperationalError:
             if self._stopping:
                 return 0.0
@@ -278,7 +279,7 @@ class OutboxPump:
         if hasattr(self, "_db"):
             self._db.close()
 
-    def _lease(self, room: int) -> tuple[float, list[OutboxRow], float | None]:
+    def _lease(self, capacity: int) -> tuple[float, list[OutboxRow], float | None]:
         now = self.clock()  # read only once, because the clock may be set in between
         full = (name for name, n in self._in_flight.items() if n >= self.settings.per_channel)
         busy = self.notifier.find_busy_channels().union(full)
@@ -299,15 +300,15 @@ class OutboxPump:
                 now,
                 owner=self._owner,
                 lease_s=self.settings.lease_s,
-                limit=room,
+                limit=capacity,
                 sending=sending,
                 free=lambda channel: (
                     0 if channel in busy else self.settings.per_channel - self._in_flight[channel]
                 ),
             )
             rows = [self._extend_expiry(tx, row) for row in rows]
-            if self.personal is not None:
-                rows = [self.personal(tx, row, now) for row in rows]
+            if self.personalize is not None:
+                rows = [self.personalize(tx, row, now) for row in rows]
         return now, rows, deadline
 
     def _extend_expiry(self, tx: sqlite3.Connection, row: OutboxRow) -> OutboxRow:

@@ -181,7 +181,7 @@ def split(items: Sequence[Any]) -> Iterator[Any]:
 
 
 class School:
-    """The made-up school in an InfluxDB, one minute after an alert."""
+    """The made-up school in InfluxDB, one minute after an alert."""
 
     def __init__(self, folder: Path, url: str) -> None:
         records = make_school(folder, weeks=12, seed=1)

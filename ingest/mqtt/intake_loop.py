@@ -112,7 +112,7 @@ class Canary:
         return f"{self._nonce} {self.sent}".encode()
 
     def on_time(self, now: float, *, waiting: bool) -> bool:
-        """Return whether to reconnect because nothing arrives.
+        """Return whether to reconnect because nothing is arriving.
 
         `waiting`: whether messages are waiting to be acknowledged.
         """
@@ -274,7 +274,7 @@ class Arrivals:
     def _note_arrival(self) -> None:
         if self._canary is not None:
             if self._canary.silent:
-                log.warning("messages arrive again")
+                log.warning("messages are arriving again")
             self._canary.on_arrival(time.monotonic())
 
     def _on_canary(self, payload: bytes) -> None:

@@ -301,7 +301,7 @@ class MqttSource:
             if canary.on_time(time.monotonic(), waiting=loop.is_behind):
                 if not known:
                     log.warning(
-                        "connected, but nothing arrives: reconnecting and subscribing again"
+                        "connected, but nothing is arriving: reconnecting and subscribing again"
                     )
                 where = f"broker {self._settings.host}:{self._settings.port}"
                 raise BrokerError(BrokerReason.UNREACHABLE, f"{where} delivers no messages")

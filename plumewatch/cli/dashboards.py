@@ -32,8 +32,8 @@ Influxdb3Option = Annotated[
 ]
 
 _NO_INFLUXDB = (
-    "Grafana needs an InfluxDB, and timeseries.url names none. Set it and run `plumewatch storage"
-    " setup`. Without an InfluxDB, the staff page shows air, sensors and statistics"
+    "Grafana needs InfluxDB, and timeseries.url names none. Set it and run `plumewatch storage"
+    " setup`. Without InfluxDB, the staff page shows air, sensors and statistics"
 )
 
 

@@ -130,7 +130,7 @@ class Alerting:
             step_of=resources.step_reader(),
             on_outcome=self._on_delivery,
             pictures=self.pictures,
-            personal=add_answer_link,
+            personalize=add_answer_link,
         )
         self.memory = MemoryAlerts(
             engine=self.engine,

@@ -187,7 +187,7 @@ class Resources:
     def end_threads(self) -> None:
         """End the threads after their current work, so that only this thread uses the databases.
 
-        If an InfluxDB does not answer soon, it is abandoned; the next start writes the batch again.
+        If InfluxDB does not answer soon, it is abandoned; the next start writes the batch again.
         """
         abandon = threading.Timer(_GRACE_S, self.series.abandon)
         abandon.start()

@@ -140,7 +140,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
     """Evaluates a shard's blocks; if there is a `source`, they are records from Kafka."""
 
     def __init__(self, budgets: AlertBudgets, source: MessageSource | None = None) -> None:
-        self._given = (budgets.default, dict(budgets.own), dict(budgets.moved))
+        self._given = (budgets.default, dict(budgets.own), dict(budgets.offsets))
         self._source = source
 
     def init(self, handle: Any) -> None:

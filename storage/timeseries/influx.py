@@ -65,7 +65,7 @@ _ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
 
 
 class InfluxSeries(Series):
-    """Readings in one database (bucket) of an InfluxDB; see `storage.timeseries.Series`."""
+    """Readings in one database (bucket) of InfluxDB; see `storage.timeseries.Series`."""
 
     CONSUMER = "influx"
 

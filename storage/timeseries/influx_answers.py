@@ -1,4 +1,4 @@
-"""Classify the refusals of an InfluxDB by a table of rules, and explain them in a sentence.
+"""Classify the refusals of InfluxDB by a table of rules, and explain them in a sentence.
 
 InfluxDB 1.x, 2.x and 3 use different words for the same thing, and similar words for different
 things. So each rule checks the status, the error code (2.x only), and a pattern for the whole

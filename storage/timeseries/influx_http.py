@@ -49,7 +49,7 @@ _DATABASES: Final = "/api/v3/configure/database"
 
 @dataclass(frozen=True, slots=True)
 class InfluxSettings:
-    """Address and account of an InfluxDB.
+    """Address and account of InfluxDB.
 
     `secret`: the password if there is a `username` (1.x), otherwise a token.
     """

@@ -1,4 +1,4 @@
-"""Set up databases, retention and accounts on an InfluxDB; run again after settings change.
+"""Set up databases, retention and accounts on InfluxDB; run again after settings change.
 
 - 1.x: the default retention policy keeps readings, and two more keep the averages.
 - 2.x: three buckets (``NAME``, ``NAME/m1``, ``NAME/m15``) are mapped so that InfluxQL sees them as

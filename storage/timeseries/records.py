@@ -169,7 +169,7 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = {
     ),
 }
 HEALTH: Final = "sensor_health"
-"""The measurement that pages and reports read. Only an InfluxDB keeps the others, for Grafana."""
+"""The measurement that pages and reports read. Only InfluxDB keeps the others, for Grafana."""
 
 _TYPES: Final = {name: measurement.types for name, measurement in MEASUREMENTS.items()}
 HEALTH_FIELDS: Final = _TYPES[HEALTH]

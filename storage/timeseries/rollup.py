@@ -1,6 +1,6 @@
 """Compute 1-minute and 15-minute averages.
 
-Writing a reading marks its quarter hour as stale in the same transaction (for an InfluxDB, in the
+Writing a reading marks its quarter hour as stale in the same transaction (for InfluxDB, in the
 small file with the cursor). After the quarter hour has ended, its averages are computed from all
 its readings, and the mark is removed. The averages are therefore right even if readings arrive
 late, twice or after a crash.
@@ -10,7 +10,7 @@ average with one of fewer readings. It deletes readings in whole quarter hours, 
 event time and receive time are past the retention period, but never before their averages are
 computed.
 
-For an InfluxDB, the server computes the averages in a query, and `update_averages` writes them
+For InfluxDB, the server computes the averages in a query, and `update_averages` writes them
 back. Repeating this after a crash changes nothing.
 """
 
@@ -41,7 +41,7 @@ _WRITES: Final = 4
 _LINES: Final = 5_000
 """Averages in one request, about 4 MB; a server accepts 10 MB."""
 QUARTERS_SCRIPT: Final = "CREATE TABLE stale (quarter INTEGER PRIMARY KEY);"
-"""Table of stale quarter hours for an InfluxDB, where a mark applies to all sensors."""
+"""Table of stale quarter hours for InfluxDB, where a mark applies to all sensors."""
 _AGGREGATES: Final = ", ".join(f"avg({k}), min({k}), max({k})" for k in COLUMNS)
 OVER_AVERAGES: Final = {"mean": "avg({0})", "min": "min({0}_min)", "max": "max({0}_max)"}
 INFLUXQL_AGGREGATES: Final = ", ".join(

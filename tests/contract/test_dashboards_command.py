@@ -142,7 +142,7 @@ def test_without_an_influxdb_every_command_says_what_to_do(grafana, files, comma
     else:
         ran = in_grafana(command, grafana.url, files)
     assert ran.code == 2
-    assert "Grafana needs an InfluxDB" in ran.err
+    assert "Grafana needs InfluxDB" in ran.err
     assert "plumewatch storage setup" in ran.err
     assert grafana.writes == []
     assert not (files / "made").exists()

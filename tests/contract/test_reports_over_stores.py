@@ -1,4 +1,4 @@
-"""Test that reports are the same with the embedded store and with an InfluxDB."""
+"""Test that reports are the same with the embedded store and with InfluxDB."""
 
 from datetime import date
 

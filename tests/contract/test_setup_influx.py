@@ -1,4 +1,4 @@
-"""Test `plumewatch setup` with an InfluxDB: a real 1.x with and without users, and stand-ins."""
+"""Test `plumewatch setup` with InfluxDB: a real 1.x with and without users, and stand-ins."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def interpolated(
 
 
 def answer(url: str, query: str, database: str = "school") -> list[dict[str, Any]]:
-    """Query an InfluxDB as Grafana's data source does; raise the errors that it returns."""
+    """Query InfluxDB as Grafana's data source does; raise the errors that it returns."""
     (result,) = json.loads(influxql(url, query, database, epoch="ms"))["results"]
     assert "error" not in result, (result, query)
     return result.get("series", [])

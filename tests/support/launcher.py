@@ -182,7 +182,7 @@ INFLUX_POINTS: Mapping[str, Any] = {
     "InfluxDB: sent, cursor not stored": _at("InfluxSeries", "_send", "after"),
     "InfluxDB: after": _at("InfluxSeries", "write", "after"),
 }
-"""Crash points with the series in an InfluxDB."""
+"""Crash points with the series in InfluxDB."""
 SABOTAGE: Mapping[str, Any] = {"commits are not synced": _sync_less}
 """Bugs that the tests must detect; selected like a crash point."""
 

@@ -1,4 +1,4 @@
-"""A journal, its series writer and an InfluxDB, to test the writer."""
+"""A journal, its series writer and InfluxDB, to test the writer."""
 
 import asyncio
 import contextlib

@@ -177,7 +177,7 @@ def _read_budgets(site: Site | None) -> Any:
         with site.read(site.paths.state) as db:
             db.row_factory = sqlite3.Row
             moved = {move.sensor: move.after for move in load_placed_after(db, 0)}
-    return replace(build_alert_budgets(site.config), moved=moved)
+    return replace(build_alert_budgets(site.config), offsets=moved)
 
 
 def _run(spark: Any, start: Callable[[], Any]) -> None:

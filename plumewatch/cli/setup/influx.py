@@ -93,12 +93,12 @@ class PreparedInflux:
 
 
 def find_nearby() -> str:
-    """Return the address of an InfluxDB on this machine; empty if none answers."""
+    """Return the address of InfluxDB on this machine; empty if none answers."""
     return next((url for url in _USUAL if _find_major(url)), "")
 
 
 def _find_major(url: str) -> int:
-    """Return a server's major version; 3 if it requires a token, 0 if it is not an InfluxDB."""
+    """Return a server's major version; 3 if it requires a token, 0 if it is not InfluxDB."""
     http = InfluxHttp(InfluxSettings(url))
     try:
         return http.get_server().major

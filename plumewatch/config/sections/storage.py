@@ -20,7 +20,7 @@ class JournalConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class TimeseriesConfig(BaseModel, extra="forbid", frozen=True):
-    """Where readings are stored: an InfluxDB, or the embedded SQLite if there is no URL."""
+    """Where readings are stored: InfluxDB, or the embedded SQLite if there is no URL."""
 
     url: Annotated[str, Field(pattern=r"^(https?://[^\s/@?#]+/?)?$")] = ""
     """Address of an InfluxDB 1.x, 2.x or 3; empty for the embedded SQLite."""

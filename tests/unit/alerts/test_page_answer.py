@@ -484,7 +484,7 @@ async def test_a_notice_carries_its_persons_own_link_and_the_outbox_does_not(
         wake,
         clock=lambda: NOW,
         rng=random.Random(1),
-        personal=add_answer_link,
+        personalize=add_answer_link,
         on_outcome=lambda _: delivered.set(),
     )
     running = asyncio.create_task(pump.run())
