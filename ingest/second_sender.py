@@ -72,14 +72,14 @@ class Contradictions:
     """Compare each live reading of a sensor with those before it.
 
     `received`: receive time of the last reading with particles.
-    `recent`: receive times and values of the last one, and of those within `_WITHIN_S` before it,
+    `recent`: times and values of the last one, and of those within `_WITHIN_S` before it,
     since the last jump.
     `newest`, `newest_at`, `newest_fine`, `seq`: time, receive time, value and sequence number of
     the reading with the latest time.
     `has_passed`: whether `newest` has advanced since the last reading with an older time.
     `older`, `older_at`: time and receive time of the last reading that was older than `newest`.
     `fell_back`: when such a reading last had an earlier time than the one before it.
-    `rose`, `jumped`: direction and receive time of the last jump.
+    `rose`, `jumped`: direction and time of the last jump.
     `crowded_s`: crowded seconds minus the uncrowded seconds since then, at least 0.
     `arrivals`, `all_arrivals`: how often readings with particles arrive, and how often any do.
     """
@@ -162,19 +162,23 @@ class Contradictions:
         return has_passed and (seq is None or self.seq is None or seq >= self.seq)
 
     def _measure_jump(self, fine: float, now: float, time: float, within_s: float) -> float:
-        """Return how long ago fine particles jumped, or infinity if they do not jump back now."""
+        """Return how long ago fine particles jumped, or infinity if they do not jump back now.
+
+        Readings in the order of their time stamps are compared by these, so a batch is no jump.
+        """
+        sent = time if time >= self.newest else now
         gap = max(now - self.received, time - self.newest)
         values = [value for _, value in self.recent]
         low, high = min(values, default=math.nan), max(values, default=math.nan)
         falls, rises = fine < high and _jumps(fine, high), fine > low and _jumps(fine, low)
         jumps = 0 < gap <= within_s and (rises or falls)
-        since = now if jumps else now - _WITHIN_S
-        self.recent = [*(one for one in self.recent if one[0] > since), (now, fine)][-_MOST:]
+        since = sent if jumps else sent - _WITHIN_S
+        self.recent = [*(one for one in self.recent if one[0] > since), (sent, fine)][-_MOST:]
         if not jumps:
             return math.inf
         rose, self.rose = self.rose, not falls if self.rose else rises
-        jumped, self.jumped = self.jumped, now
-        return now - jumped if rose is not self.rose else math.inf
+        jumped, self.jumped = self.jumped, sent
+        return abs(sent - jumped) if rose is not self.rose else math.inf
 
     def _is_crowded(self, now: float) -> bool:
         """Count a reading; return whether the last minute was crowded."""

@@ -608,6 +608,11 @@ DEVICES = {
     "jitter": (regularly(10.0), 24, {"late_s": lambda at: random.Random(at).uniform(0, 4)}),
     "lossy": ([at for at in regularly(2.0) if random.Random(at).random() > 0.2], 12, {}),
     "batches": (regularly(10.0), 22, {"late_s": lambda at: 60 - at % 60 + at % 60 / 166}),
+    "changes in batches": (
+        [*when_changed(2.0, 60.0, ONSETS)],
+        34,
+        {"late_s": lambda at: 30 - at % 30 + at % 30 / 166},
+    ),
     "after an outage": (
         regularly(5.0),
         12,
