@@ -93,7 +93,7 @@ class _Sensor(msgspec.Struct):
     `newest`: latest trusted time stamp.
     `since`: when a reading with the stamp `newest` was first received.
     `time`: latest time assigned to a reading with that stamp.
-    `arrivals`: how often that stamp arrived; arrivals within `_APART_S` count as one.
+    `arrivals`: how many times that stamp arrived; arrivals within `_APART_S` count as one.
     `arrived`: receive time of the last arrival that was counted.
     `ahead`: latest stamp that was too far in the future.
     `number`: highest sequence number of a reading without a usable stamp.

@@ -21,7 +21,10 @@ DAY_S: Final = 86_400
 MINUTES: Final = 1440
 
 Activity = Literal["ordinary", "hard_restroom", "demo"]
-"""How busy it is: an ordinary school day, the hard detection benchmark, or an event a minute."""
+"""How busy the school is.
+
+`ordinary`: a school day. `hard_restroom`: the hard detection benchmark. `demo`: an event a minute.
+"""
 
 HARD_NUISANCES_PER_DAY: Final = 200.0
 HARD_VAPES_PER_DAY: Final = 14.0

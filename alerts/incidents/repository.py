@@ -261,7 +261,7 @@ def note(
 def count_answers(
     tx: sqlite3.Connection, incident: str, person: str, answers: Collection[Happened]
 ) -> int:
-    """Count how often a person has given any of these answers."""
+    """Return how many times a person has given any of these answers."""
     count: int = tx.execute(
         "SELECT count(*) FROM incident_history WHERE incident = ? AND who = ?"
         " AND what IN (SELECT value FROM json_each(?))",

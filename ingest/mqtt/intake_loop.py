@@ -159,7 +159,7 @@ class SourceState:
     `connected`: whether we are connected and subscribed.
     `refused_topics`: topic filters the broker refused.
     `connections`: number of connections made.
-    `sessions_lost`: how often the broker no longer had our session.
+    `sessions_lost`: how many times the broker no longer had our session.
     `broker_dropped`: messages that the broker reports as dropped for any client since we started.
     `broker_stored`: messages that the broker stores, including retained ones; None if unknown.
     """
