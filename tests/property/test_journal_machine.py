@@ -210,7 +210,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.clock += 1000
         happened = make_event(self.now(), event)
         of_room = incidents(self.state, room=f"room-{event}", status=Status.ACKNOWLEDGED)
-        joined = [incident.id for incident in of_room if incident.resolve_due > self.now()]
+        joined = [incident.id for incident in of_room]
         with transaction(self.state) as tx:
             alerts = self.engine.on_events(tx, [happened], self.now())
         notices = {(alert.incident, "opened") for alert in alerts}
