@@ -348,7 +348,7 @@ class Watchdog:
         while True:
             began = self.monotonic()
             if self.health.is_ready():
-                error = await _ping(url.reveal(), allow_private=self.allow_private)
+                error = await ping(url.reveal(), allow_private=self.allow_private)
                 if error and not self._failing:
                     log.warning("cannot ping the watchdog: %s", error)
                 elif self._failing and not error:
@@ -357,7 +357,7 @@ class Watchdog:
             await asyncio.sleep(max(self.every_s - (self.monotonic() - began), 1.0))
 
 
-async def _ping(url: str, *, allow_private: bool) -> str:
+async def ping(url: str, *, allow_private: bool) -> str:
     """Fetch an address; return why that is not allowed or failed."""
     try:
         reach = find_reach(url, allow_private=allow_private)
