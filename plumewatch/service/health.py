@@ -348,7 +348,11 @@ class Watchdog:
         while True:
             began = self.monotonic()
             if self.health.is_ready():
-                error = await ping(url.reveal(), allow_private=self.allow_private)
+                error = ""
+                try:
+                    await ping(url.reveal(), allow_private=self.allow_private)
+                except RequestError as refusal:
+                    error = str(refusal)
                 if error and not self._failing:
                     log.warning("cannot ping the watchdog: %s", error)
                 elif self._failing and not error:
@@ -357,11 +361,9 @@ class Watchdog:
             await asyncio.sleep(max(self.every_s - (self.monotonic() - began), 1.0))
 
 
-async def ping(url: str, *, allow_private: bool) -> str:
-    """Fetch an address; return why that is not allowed or failed."""
-    try:
-        reach = find_reach(url, allow_private=allow_private)
-        answer = await request("GET", url, reach, timeout_s=_PING_TIMEOUT_S)
-    except RequestError as error:
-        return str(error)
-    return "" if 200 <= answer.status < 300 else f"answers {answer.status}"
+async def ping(url: str, *, allow_private: bool) -> None:
+    """Fetch an address; raises `RequestError` if that is not allowed or fails."""
+    reach = find_reach(url, allow_private=allow_private)
+    answer = await request("GET", url, reach, timeout_s=_PING_TIMEOUT_S)
+    if not 200 <= answer.status < 300:
+        raise RequestError(f"answers {answer.status}")
