@@ -42,7 +42,7 @@ _MAX_GAP: Final = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action of the person who tests; `seconds` includes the time until the air has cleared."""
+    """One action of the tester; `seconds` includes the time until the air has cleared."""
 
     name: str
     instruction: str

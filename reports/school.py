@@ -346,7 +346,7 @@ class School:
         return join_place(place.building, *(s.title for s in sites if s.id == place.site))
 
     def is_school_day(self, day: date) -> bool:
-        """Return whether a day has class periods, or without bell schedules, is a workday."""
+        """Return whether a day has class periods, or, without bell schedules, is a workday."""
         if self.sites:
             return any(school.is_school_day(day) for school in self.sites.values())
         if self.lessons_on is not None:

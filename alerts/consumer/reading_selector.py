@@ -218,7 +218,7 @@ class _Sensor(msgspec.Struct):
     `apart`: arrivals of quantities without particles.
     `first`: when the sensor's first reading with particles arrived.
     `newest`: time of the last reading passed on.
-    `untimed`: time of the last reading if it had no time stamp, by our clock; otherwise None.
+    `untimed`: time, by our clock, of the last reading without a time stamp; None once stamps count.
     `readings`: that reading, then lower ones that arrived after it, in descending order.
     """
 

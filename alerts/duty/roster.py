@@ -122,7 +122,7 @@ def _compile(pattern: str) -> Callable[[str], bool]:
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
-    """Parse matchers, with or without braces; a `MatcherError` gives the column from 1.
+    """Parse matchers, with or without braces; a `MatcherError` gives the column, counting from 1.
 
     >>> [str(m) for m in parse_matchers('{kind=~"vape|smoke", floor!=2}')]
     ['kind=~"vape|smoke"', 'floor!="2"']

@@ -303,7 +303,7 @@ def find_open_incidents(
 def find_missed_incidents(
     db: sqlite3.Connection, *, rooms: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return incidents that nobody responded to or has reported on, newest first."""
+    """Return incidents that nobody has responded to or reported on, newest first."""
     return find_incidents(db, answer="missed", rooms=rooms, limit=_MAX_MISSED)
 
 
