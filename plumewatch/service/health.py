@@ -353,6 +353,8 @@ class Watchdog:
                     await ping(url.reveal(), allow_private=self.allow_private)
                 except RequestError as refusal:
                     error = str(refusal)
+                except Exception as failure:  # noqa: BLE001 - reported like any other
+                    error = f"failed: {type(failure).__name__}"
                 if error and not self._failing:
                     log.warning("cannot ping the watchdog: %s", error)
                 elif self._failing and not error:
