@@ -1,9 +1,9 @@
 """Choose the readings that the detectors receive, and put them in order.
 
 Readings that must never alert are left out. A sensor's readings that arrive out of order are put
-back in order (`Reorder`), and while they arrive too often, steep falls are delayed (`FallDelay`). A
-time stamp in the future is replaced by the receive time, because the detectors would ignore all
-readings until then.
+back in order (`Reorder`). While a sensor's readings arrive too often, steep falls are delayed
+(`FallDelay`). If a time stamp is in the future, the receive time is used, because the detectors
+would otherwise ignore all readings until then.
 
 If our clock is set while readings arrive, the journal records the change (`clock_step`), and the
 times of readings from sensors without a clock are shifted. If our clock was set back while the
@@ -79,8 +79,8 @@ class Reorder:
     reading passes at once, and the consumer counts it as skipped. If the number drops but the time
     stamp advances, the device has reset its counter.
 
-    All times are receive times and passed as arguments. The result therefore depends only on the
-    readings, not on how they are split into batches.
+    Waits are measured in receive time, and no clock is read. The result therefore depends only on
+    the readings, not on how they are split into batches.
     """
 
     def __init__(self) -> None:
@@ -196,13 +196,20 @@ _USUAL_S: Final = 4 * 3600.0
 
 
 class _SeparateQuantity(Arrivals):
-    """Arrivals of a quantity in messages without particles: the first, and the last two values."""
+    """Arrivals of a quantity in messages without particles.
+
+    `since`: when the first one arrived.
+    `last`: up to two values, the latest last.
+    """
 
     since: float = math.inf
     last: tuple[float, ...] = ()
 
     def take(self, reading: Reading, value: float) -> float | None:
-        """Add a value; return the median of the last three, or None if fewer or too frequent."""
+        """Add a value; return the median of the last three.
+
+        Return None if there are fewer than three, or if they arrive too often.
+        """
         is_crowded = self.add(reading.received, reading.time)
         self.since = min(self.since, reading.received)
         three = (*self.last, value)
@@ -211,15 +218,16 @@ class _SeparateQuantity(Arrivals):
 
 
 class _Sensor(msgspec.Struct):
-    """The last reading of one sensor that was passed on, and the lower ones that wait.
+    """One sensor's arrivals, its last reading passed on, and lower readings that wait.
 
     `arrivals`, `delay`: how often its particle readings arrive, and how late.
     `together`: when each quantity last arrived together with particles.
-    `apart`: arrivals of quantities without particles.
+    `apart`: arrivals of quantities in messages without particles, by quantity.
     `first`: when the sensor's first reading with particles arrived.
-    `newest`: time of the last reading passed on.
-    `untimed`: time, by our clock, of the last reading without a time stamp; None once stamps count.
-    `readings`: that reading, then lower ones that arrived after it, in descending order.
+    `newest`: event time of the last reading passed on.
+    `untimed`: when, by our clock, a reading without a time stamp last arrived; None while time
+    stamps are used.
+    `readings`: the last particle reading passed on, then waiting ones in descending order.
     """
 
     arrivals: ParticleArrivals = msgspec.field(default_factory=ParticleArrivals)
@@ -248,7 +256,7 @@ class _Sensor(msgspec.Struct):
         return reading, True
 
     def select(self, reading: Reading) -> Reading:
-        """Return a reading without the main quantity, without values that may be forged."""
+        """Remove values that may be forged from a reading that lacks the main quantity."""
         values, now = reading.values, reading.received
         if not self.arrivals.mains or FOLLOWED_KEYS.isdisjoint(values):
             return reading
@@ -264,9 +272,9 @@ class _Sensor(msgspec.Struct):
         return msgspec.structs.replace(reading, values=kept)
 
     def goes_back(self, reading: Reading) -> bool:
-        """Return whether the sensor must continue at the time of this reading.
+        """Return whether the detectors must continue from this reading's time, which is earlier.
 
-        If it reports fine particles, only readings with them decide which clock it uses.
+        If the sensor reports fine particles, only readings with them decide which clock is used.
         """
         if self.arrivals.mains and reading.values.keys().isdisjoint(FINE_PARTICLES):
             return False
@@ -283,7 +291,7 @@ class _Sensor(msgspec.Struct):
         return untimed >= time
 
     def date(self, reading: Reading, within_s: float, later: float) -> Reading:
-        """Return a reading; at `later`, if it is up to `within_s` older than the last one."""
+        """Set a reading's time to `later` if it is up to `within_s` older than the last one."""
         time = min(reading.time, reading.received)
         if time <= self.newest < time + within_s:
             time = later
@@ -347,11 +355,11 @@ class FallDelay:
         return [own.date(each, math.inf, each.received) for each in passed]
 
     def list_on_our_clock(self) -> set[str]:
-        """Return the sensors whose last reading had no time stamp."""
+        """Return the sensors for which our clock is used."""
         return {name for name, own in self.sensors.items() if own.untimed is not None}
 
     def move_clock(self, now: float, by_s: float) -> None:
-        """Forget when readings arrived, because the clock was set ahead by `by_s` to `now`."""
+        """Forget arrivals, as the clock was set to `now`; shift times taken from it by `by_s`."""
         for own in self.sensors.values():
             own.newest, own.delay = -math.inf, Delay()
             own.untimed = None if own.untimed is None else min(own.untimed + by_s, now)
@@ -376,14 +384,17 @@ class _Snapshot(msgspec.Struct):
 
 
 class ReadingSelector:
-    """Passes each sensor's readings to the detectors in order; `place` returns a sensor's room.
+    """Passes each sensor's readings to the detectors in order.
+
+    `place` returns a sensor's building and room, and `may_alert` whether a reading is evaluated.
 
     If a sensor's reading has no time stamp, the service's clock is used. Once its readings have
     time stamps again, these are used, even if they are earlier. If they are earlier by more than
-    `_NEAR_S`, they are used once no reading without a time stamp has arrived for `_CONTINUES_S` and
-    for twice the sensor's longest pause, because some devices send old averages in between, and an
-    attacker might do the same. If a sensor reports fine particles, only readings with them decide
-    which clock it uses. Otherwise, anyone who sends temperatures under its name could hide a plume.
+    `_NEAR_S`, they are used only once no reading without a time stamp has arrived for
+    `_CONTINUES_S` and for twice the sensor's longest pause, because some devices send old averages
+    in between, and an attacker might do the same. If a sensor reports fine particles, only readings
+    with them decide which clock is used. Otherwise, anyone who sends temperatures under the
+    sensor's name could hide a plume.
     """
 
     def __init__(
@@ -410,7 +421,10 @@ class ReadingSelector:
         )
 
     def restore(self, body: bytes) -> int:
-        """Restore a state and return its last adjustment; raise `SnapshotError` if invalid."""
+        """Restore a state and return the number of its last threshold adjustment.
+
+        Raises `SnapshotError` if the state is invalid.
+        """
         try:
             found = msgspec.msgpack.decode(body, type=_Snapshot)
             reorder = Reorder.restore(found.order)
@@ -441,7 +455,7 @@ class ReadingSelector:
         return self._evaluate(self._reorder.on_time(now))
 
     def _move_clock(self, now: float, by_s: float) -> list[Event]:
-        """Continue after our clock was set, and shift all times taken from it."""
+        """Continue after our clock was set, and shift all times taken from it by `by_s`."""
         self._newest_received = now
         self._fall_delay.move_clock(now, by_s)
         return self.detectors.move_clock(now, by_s, self._fall_delay.list_on_our_clock())
