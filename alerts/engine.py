@@ -6,7 +6,7 @@ are updated. A replay therefore gives the same result no matter how it is split 
 Escalation steps run by the clock instead, because they wait for people. Overdue steps never run all
 at once.
 
-Methods that take an incident id raise `UnknownIncidentError` if there is no such incident.
+Methods that record what a person did raise `UnknownIncidentError` if there is no such incident.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _REPLAY: Final = "replay"
 _LASTS_S: Final = 6 * 3600.0
 """A device event that continues this many seconds after people answered it is reported again."""
 _MAX_DECLINED: Final = 2
-"""How often one person can decline an incident; each time, other people are paged."""
+"""How many times a person can decline an incident; each time, other people are paged."""
 _LATE_RECHECK_S: Final = 60.0
 """Seconds until an incident opened by late readings is checked again."""
 
@@ -100,7 +100,7 @@ class AlertEngine:
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float, step_s: float = 0.0
     ) -> list[AlertRecord]:
-        """Process events in order; since detection, the clock was set ahead `step_s` seconds."""
+        """Process events in order; the clock was set ahead by `step_s` since their detection."""
         records: list[AlertRecord] = []
         for event in events:
             time = float(event.time) + step_s
@@ -110,7 +110,7 @@ class AlertEngine:
         return records
 
     def on_time(self, tx: sqlite3.Connection, now: float) -> list[AlertRecord]:
-        """Resolve finished incidents, page people if a mute has ended, and run due steps."""
+        """Update incidents, run escalation steps and send deferred notices that are due."""
         records = self._pass_time(tx, now, now)
         while (due := escalation.load_first_due(tx, now)) is not None:
             incident = self._load(tx, due.incident)
@@ -146,7 +146,7 @@ class AlertEngine:
     def arrive(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person is on site; this acknowledges the incident. Ignore repeats."""
+        """Record that a person is on site, which acknowledges the incident; ignore repeats."""
         return self._respond(tx, incident_id, inputs.Arrived(by, now, channel), *repository.ARRIVED)
 
     def _respond(
@@ -185,7 +185,10 @@ class AlertEngine:
     def answer_test(
         self, tx: sqlite3.Connection, room: str, span: tuple[float, float], by: str
     ) -> list[str]:
-        """Answer "test" to a room's unanswered incidents in a span; return the ids of all in it."""
+        """Answer a room's unanswered incidents in a time span with "test".
+
+        Return the ids of all the room's incidents in the span.
+        """
         rows = tx.execute(
             "SELECT id, verdict FROM incident WHERE room = ? AND opened_at BETWEEN ? AND ?"
             " ORDER BY opened_at",
@@ -212,8 +215,8 @@ class AlertEngine:
 
         A verdict on a vaping alert adjusts its sensor's alert threshold (`threshold_adjustments`).
         If it contradicts another person's verdict, that person is notified. `replaces` is the
-        number of the verdict that the person saw. Raises `FeedbackError` if verdict, cause and note
-        are inconsistent, and `AnsweredError` if another person has since given a different verdict.
+        number of the verdict that the person saw. Raises `FeedbackError` for an answer that is not
+        possible, and `AnsweredError` if another person has since given a different verdict.
         """
         feedback = inputs.Feedback(by, verdict, now, cause, note)
         incident = self._load(tx, incident_id)
@@ -242,7 +245,7 @@ class AlertEngine:
         *,
         case_number: str = "",
     ) -> Incident:
-        """Record the action taken; raise `FeedbackError` if there is no verdict yet."""
+        """Record the action taken; raise `FeedbackError` if it is invalid or has no verdict."""
         given = inputs.ActionReported(by, action, now, case_number)
         return self._record(tx, incident_id, given, now)
 
@@ -261,7 +264,7 @@ class AlertEngine:
         self._notices.fall_back(tx, now, refused)
 
     def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
-        """Escalate now if a notice failed for good and nobody else was notified."""
+        """Escalate after a notice has failed for good, unless another was sent or is pending."""
         self._escalator.advance_undelivered(tx, incident_id, now)
 
     def check_stuck(self, tx: sqlite3.Connection, now: float) -> list[StuckItem]:
@@ -290,7 +293,7 @@ class AlertEngine:
             self._on_event(tx, again, now, now, 0.0)
 
     def close_former(self, tx: sqlite3.Connection, now: float) -> None:
-        """Close open incidents in closed schools and record why; nobody is notified."""
+        """Close open incidents in closed schools and record why; nobody is paged."""
         former = json.dumps(list(self.registry.former))
         rows = tx.execute(
             "SELECT id FROM incident WHERE status <> 'resolved'"
@@ -350,7 +353,7 @@ class AlertEngine:
         return records
 
     def _find_room(self, event: Event) -> Room | None:
-        """Return the event's room; a shared outage or service fault gets its own."""
+        """Return the event's room, or None; events without a place get a room of their own."""
         room = self.registry.find_room(event.sensor)
         placeless = event.kind in {EventKind.OFFLINE, EventKind.SERVICE}
         if room is None and (self.replay or placeless):
@@ -411,7 +414,7 @@ class AlertEngine:
     def _follow_up(
         self, tx: sqlite3.Connection, event: Event, incident: Incident, now: float
     ) -> None:
-        """Page people if a new event ends their deferral; warn of an unreliable sensor."""
+        """Page people whose deferral a new event ends; warn of an unreliable sensor."""
         self._notices.page_deferred(tx, incident, now)
         if any(detail.code in UNRELIABLE for detail in event.details):
             self._escalator.warn_on_duty(tx, incident, now)

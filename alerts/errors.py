@@ -5,7 +5,7 @@
     AlertError
     +-- SecretError               permanent: a secret cannot be read
     +-- UnknownIncidentError      permanent: there is no incident with this id
-    +-- FeedbackError             permanent: verdict and cause conflict, or the note is too long
+    +-- FeedbackError             permanent: the answer or follow-up is not valid
     +-- AnsweredError             permanent: somebody else gave a different answer
     +-- MatcherError              permanent: a matcher cannot be read
     +-- SilenceError              permanent: no such silence, or it is not allowed
@@ -64,7 +64,7 @@ class UnknownIncidentError(AlertError):
 
 
 class FeedbackError(AlertError):
-    """The verdict, cause, note and follow-up are inconsistent."""
+    """The answer is not valid, or the follow-up is not valid or has no answer."""
 
 
 class AnsweredError(AlertError):

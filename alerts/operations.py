@@ -1,8 +1,8 @@
 """Report faults of the service itself, such as a broken broker session or a used-up quota.
 
 Such faults belong to no sensor or room, so they have their own kind of event. A component keeps
-reporting a fault while it lasts. All reported faults form one incident, and it ends `HOLD_S` after
-the last report. A fault that lasts longer than `FINDING_HOLD_S` counts as a new one, so people who
+reporting a fault while it lasts; it is over `HOLD_S` after the last report. All current faults form
+one incident. A fault that lasts longer than `FINDING_HOLD_S` counts as a new one, so people who
 have answered are notified again. Reports are kept in memory only; after a restart, components
 report lasting faults again.
 """

@@ -90,7 +90,7 @@ def get_repeat_window_s(kind: EventKind) -> float:
 
 
 PRESENT_S: Final = 600.0
-"""A person counts as being in the room for this many seconds after their last response."""
+"""A person counts as being near the room for this many seconds after their last response."""
 STORM_S: Final = 300.0
 """How far back pages for other rooms count toward a storm, in seconds."""
 
@@ -119,7 +119,7 @@ class EscalationTimings:
     storm_rooms: int = 3
     """Maximum rooms per floor paged individually within `STORM_S`; twice as many per building."""
     gather_s: float = 30.0
-    """How often a combined notice is sent for the other rooms in a storm."""
+    """How often one notice is sent for all other rooms in a storm."""
 
     def find_wait_s(self, severity: Severity) -> float:
         """Return how long a ring has to respond, in seconds."""
@@ -135,8 +135,8 @@ class EscalationTimings:
         if self.acknowledged_for_s < self.escalate_after_s:
             faults.append(
                 f"acknowledged_for_s: {self.acknowledged_for_s:g} is shorter than escalate_after_s"
-                f" ({self.escalate_after_s:g}): a responder would be reminded before the next"
-                " people are notified"
+                f" ({self.escalate_after_s:g}): people would have less time to report what they"
+                " found than to respond"
             )
         if self.storm_rooms >= self.notices_per_hour:
             faults.append(

@@ -1,4 +1,4 @@
-"""Hide secrets, such as tokens and phone addresses, and provide safe names to show instead.
+"""Hide secrets, such as tokens and notice addresses, and provide safe names to show instead.
 
 A `Secret` prints as a mask and cannot be pickled. Search for `reveal` to find every use.
 """

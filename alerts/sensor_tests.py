@@ -36,7 +36,7 @@ class SensorTest(NamedTuple):
 
     @property
     def is_done(self) -> bool:
-        """Whether the sensor sent valid particle values, or passed by its own alarm."""
+        """Whether the test passed, or the sensor at least sent valid particle values."""
         found = {} if self.is_right else json.loads(self.result)
         return self.is_right or (found["interval_s"] is not None and found["has_particles"])
 

@@ -17,9 +17,9 @@ engine, and commits events, incidents, notices and its position in one transacti
   assigns it that commit's journal position, and it takes effect there. It is applied exactly once,
   even if the service crashes before or after the commit.
 - **Silent sensors.** Liveness depends on arrival times, so its state cannot be rebuilt from the
-  readings. It is stored in the transaction that opens or resolves the outage's incident. An outage
-  ends only when the sensor returns. If the stored state cannot be read, open outages are ended at
-  startup, and sensors that are still silent start new ones.
+  readings. It is stored in the transaction that opens or resolves the outage's incident. If the
+  stored state cannot be read, open outages are ended at startup, and sensors that are still silent
+  start new ones.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Outages:
         return events
 
     def on_time(self, now: float, *, broker_healthy: bool) -> list[Event]:
-        """Return events for outages that began by `now`, and end events for lost outages."""
+        """Return outages' events at `now`, and end outages that the stored state didn't have."""
         lost, self._lost = self._lost, []
         why = build_fact(Detail.STATE_LOST)
         events = [
@@ -138,10 +138,10 @@ class TimeResult(NamedTuple):
 class DetectionConsumer:
     """Runs detectors and incidents over the journal.
 
-    The state database needs the tables ``state`` and ``alerts``. The detectors see only readings
-    that `may_alert` accepts. Without `liveness`, no sensor counts as silent. `position` is the
-    journal offset of the last evaluated reading. Batches without results are committed together
-    every `gather_s` seconds. After a crash, they are reprocessed.
+    The state database needs the components ``state`` and ``alerts`` (`storage.sqlite.migrate`). The
+    detectors see only readings that `may_alert` accepts. Without `liveness`, no sensor counts as
+    silent. `position` is the journal offset of the last evaluated reading. Batches without results
+    are committed together every `gather_s` seconds. After a crash, they are reprocessed.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class DetectionConsumer:
         intervals = {s.id: s.interval_s for s in engine.registry.sensors.values()}
         self._outages = Outages(intervals, liveness)
         self._has_stepped = False
-        """Whether readings are uncommitted."""
+        """Whether readings have been evaluated but not committed."""
         self._needs_snapshot = False
         """Whether the next commit includes a snapshot."""
 
@@ -183,7 +183,7 @@ class DetectionConsumer:
 
     @property
     def skipped(self) -> Counter[str]:
-        """Number of readings that came too late, by sensor, since `drain_skipped_counts`."""
+        """Number of readings skipped as late or implausible, by sensor, since the last drain."""
         return self._selector.detectors.plumes.skipped
 
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:
@@ -197,7 +197,7 @@ class DetectionConsumer:
                 self._adopt(self._selector.restore(stored.body))
                 self.position = stored.position
 
-        # without a snapshot, reprocess the earlier readings
+        # without a valid snapshot, reprocess the earlier readings
         restore_snapshot(self._connection, CONSUMER, restore)
         last = self._thresholds.last_adjustment
         adjustments = deque(threshold_adjustments.load_placed_after(self._connection, last))
@@ -246,7 +246,7 @@ class DetectionConsumer:
         return events
 
     def check_silence(self, now: float, *, broker_healthy: bool = True) -> list[Event]:
-        """Return events caused by the passing of time alone; commit them like a batch's events."""
+        """Return the events that time alone causes; commit them like a batch's events."""
         events = self._selector.on_time(now)
         self._needs_snapshot |= bool(events)
         events += self._end_answered()
@@ -299,12 +299,12 @@ class DetectionConsumer:
         self.position = self._committed = position
 
     def commit_external(self, events: Sequence[Event], now: float) -> list[AlertRecord]:
-        """Commit events from another system; allowed between `step` and `commit`."""
+        """Commit events from another detector; allowed between `step` and `commit`."""
         with transaction(self._connection) as tx:
             return self._engine.on_events(tx, list(events), now)
 
     def on_time(self, now: float) -> TimeResult:
-        """End incidents and mutes that are due by `now`, and apply threshold adjustments."""
+        """Do what is due by `now` (`AlertEngine.on_time`), and apply threshold adjustments."""
         between_batches = not self._has_stepped
         deadline = self._engine.next_deadline(self._connection)
         due = deadline is not None and deadline <= now
@@ -363,7 +363,7 @@ class DetectionConsumer:
         return self._outages.liveness.get_liveness()
 
     def explain_thresholds(self, sensors: Collection[str]) -> dict[str, ThresholdReport]:
-        """Return the thresholds of those sensors that the detector knows."""
+        """Return the thresholds of the given sensors that the detector knows."""
         return self._thresholds.explain(sensors)
 
     def _decide(

@@ -97,13 +97,13 @@ class Fork(NamedTuple):
 
 @dataclass(slots=True)
 class UnstoredReadings:
-    """Passes live readings to the detectors when they cannot be stored, on a best-effort basis."""
+    """Live readings that cannot be stored, for detection in memory; kept only while `wanted`."""
 
     wanted: bool = False
     _readings: list[Reading] = field(default_factory=list)
 
     def put(self, readings: Sequence[Reading]) -> None:
-        """Add readings, if memory alerting is active."""
+        """Add readings if they are `wanted`."""
         if self.wanted:
             self._readings += readings
 

@@ -285,7 +285,7 @@ class Receiver:
     leads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     catch_all: tuple[str, ...] = ()
     is_role: bool = False
-    """Whether it is everyone with a role, rather than configured."""
+    """Whether the receiver stands for everyone with a role."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
     """Move all deadlines after the clock was set ahead by `by_s` seconds to `now`.
 
-    The outbox pump keeps running and may have set some due times by the new clock already. An
-    outbox row's due time therefore moves only if it is closer to the time on the old clock.
+    The outbox pump keeps running and may have set some due times and leases by the new clock
+    already. They therefore move only if they are closer to the old clock's time than to `now`.
     """
     moved = "iif(abs({0} - ?1 + ?2) < abs({0} - ?1), {0} + ?2, {0})"
     tx.execute(

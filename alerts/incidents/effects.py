@@ -22,7 +22,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class NotifyOutcome:
-    """Tell everyone who was paged (or person `only`) who is responding, or that it `is_over`."""
+    """Tell everyone paged, or person `only`, who is responding or that the incident `is_over`."""
 
     at: float
     only: str = ""

@@ -28,7 +28,7 @@ def clean_text(text: str) -> str:
 
 
 def find_identifiers(text: str) -> list[str]:
-    """Return the numbers and addresses in a cleaned text that could identify a person.
+    """Return the numbers, addresses and handles in a cleaned text that could identify a person.
 
     >>> find_identifiers("id 4471-882, mail kid@school.example, room 214")
     ['4471-882', 'kid@school.example']

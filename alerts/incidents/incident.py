@@ -222,12 +222,12 @@ class Incident:
     """The state of an incident; times are Unix seconds.
 
     `confidence` and `severity` are the highest so far; `repeats` counts earlier incidents
-    (`alerts.policy`). `paged` means that people are being notified. `suppressed_by` mutes the
-    incident until `held_until`. The incident resolves at `resolve_due`, which is infinite while
-    time alone cannot resolve it. `answered_at` is the time of the first verdict. `again_of` is the
-    previous incident of the same kind and room, if people responded to it recently. `cleared_at` is
-    when the air cleared before anybody answered. `missed_at` is when the last round of paging
-    ended without a response.
+    (`alerts.policy`). `paged` means that paging has begun. `suppressed_by` mutes the incident until
+    `held_until`. The incident resolves at `resolve_due`, which is infinite while time alone cannot
+    resolve it. `answered_at` is the time of the first verdict. `again_of` is the id of the latest
+    recent incident of the same kind and room that people responded to. `cleared_at` is when the
+    detections were over before anybody answered. `missed_at` is when the last round of paging ended
+    without a response, or a person closed the incident before anybody responded.
     """
 
     id: str
@@ -271,7 +271,7 @@ class Incident:
 
     @property
     def is_held_by_test(self) -> bool:
-        """Whether a room test mutes the incident; if the mute lapses, people are paged anyway."""
+        """Whether a room test mutes the incident; if that lapses, people are paged in any case."""
         by = self.suppressed_by if self.held_until is not None else None
         return by is not None and "purpose" in by.params
 
@@ -363,5 +363,5 @@ def find_labels(incident: Incident, registry: Registry) -> dict[str, str]:
 
 
 def find_place(registry: Registry, room: str) -> Room:
-    """Return the room of an incident; an outage of several sensors gets a separate room."""
+    """Return the room of an incident; for one without a registered room, make one up."""
     return registry.rooms.get(room) or Room(room, room, "", "", "", kind="")

@@ -7,8 +7,8 @@ the effects. `alerts.engine` turns the effects into rows in the caller's transac
 
     OPEN                 --delivered-->               NOTIFIED
     OPEN, NOTIFIED       --acknowledged-->            ACKNOWLEDGED
-    ACKNOWLEDGED         --acknowledgment expired, or its responder cannot go--> NOTIFIED
-    any of them          --quiet, closed by a person, or answered and detected again--> RESOLVED
+    ACKNOWLEDGED         --acknowledgment expired, or the responder cannot go--> NOTIFIED
+    any of them          --over, closed, or followed by a new incident--> RESOLVED
 
 Somebody has to check on vaping, smoke or tampering. Such an incident stays open after the air
 clears until somebody reports what was found or closes it, or until its escalation ends. An
@@ -22,11 +22,11 @@ health. If the last round ends without a response, the next detection by the ser
 device's alarm) also opens a new incident. The responder is notified of detections that join an
 acknowledged incident.
 
-An incident is muted if it opens during a cooldown or a silence, or if another incident explains it.
-If it is still in progress when the mute ends, people are notified then. After a room test that
-nobody finished, people are notified even if the incident is over. A cooldown starts only when
-a notice is delivered, so an undelivered notice never mutes the next incident. Mutes are checked
-again when the severity rises.
+An incident is muted if it opens during a cooldown or a silence, if another incident explains it, or
+if its readings arrived late. If it is still in progress when the mute ends, people are notified
+then. After a room test that nobody finished, people are notified even if the incident is over. A
+cooldown starts only when a notice is delivered, so an undelivered notice never mutes the next
+incident. Mutes are checked again when the severity rises.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ def _become_likely(incident: Incident, given: inputs.Detected, now: Detection) -
 
 
 def _regrade(step: Step, at: float, *, send_deferred: bool) -> Step:
-    """Raise the severity if it has increased, and schedule a new check for mutes."""
+    """Raise the severity if it is now higher, and have mutes checked again."""
     incident = step.incident
     severity = incident.grade_at(at)
     if severity is incident.severity:

@@ -87,7 +87,7 @@ def find_event(tx: sqlite3.Connection, event_id: str) -> sqlite3.Row | None:
     """Return an event's id, onset, phase and incident, or None for an unknown event.
 
     Each time an event is reported again (`AlertEngine.report_lasting`), `AGAIN` is appended to its
-    id; this returns the last of them.
+    id. The latest report is returned.
     """
     found: sqlite3.Row | None = tx.execute(
         "SELECT id, onset, phase, incident FROM alert_event WHERE id >= ?1 AND id < ?1 || ','"
@@ -111,7 +111,7 @@ def load_lasting(tx: sqlite3.Connection, answered_by: float) -> list[Event]:
 
 
 def load_running(tx: sqlite3.Connection, where: str, *arguments: object) -> list[Event]:
-    """Return the events that are not over, oldest first."""
+    """Return the events that are not over and meet an SQL condition, oldest first."""
     rows = tx.execute(
         "SELECT * FROM alert_event WHERE phase IN ('alerted', 'updated') AND "  # noqa: S608 - our conditions
         f"{where} ORDER BY onset",
@@ -133,7 +133,7 @@ def _read_event(row: sqlite3.Row, found: Evidence) -> Event:
 
 
 def is_answered(tx: sqlite3.Connection, event_id: str) -> bool:
-    """Return whether people answered the incident of an event, or it is resolved."""
+    """Return whether an event's incident is answered or resolved."""
     row = tx.execute(
         "SELECT 1 FROM alert_event e JOIN incident i ON i.id = e.incident WHERE e.id = ?"
         " AND (i.answered_at IS NOT NULL OR i.status = 'resolved')",
@@ -322,7 +322,7 @@ def count_repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: flo
 
 
 def find_last_answered(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> str:
-    """Return the latest incident since `since` that people responded to, or an empty string."""
+    """Return the id of the latest incident since `since` that people responded to, or ""."""
     row = tx.execute(
         "SELECT id FROM incident WHERE room = ? AND opened_at >= ? AND kind = ?"
         " AND coalesce(acknowledged_at, answered_at) IS NOT NULL"

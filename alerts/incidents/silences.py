@@ -99,7 +99,7 @@ class Silence:
         return KIND_NAMES.get(self.kind, self.kind) or _("everything, including smoke")
 
     def covers(self, room: Room, sensors: Iterable[Sensor]) -> bool:
-        """Return whether the silence mutes any incident in a room with these sensors."""
+        """Return whether the silence can mute incidents in a room with these sensors."""
         place = {k: v for k, v in self.labels.items() if k not in {"kind", "severity", "sensor"}}
         known = build_labels(room, kind="", severity="", sensor="")
         own = self.labels.get("sensor")

@@ -1,8 +1,9 @@
 """Find incidents and notices that are stuck for any reason.
 
-An open incident must have a pending escalation step or a finished escalation. An acknowledged
-incident must have a pending reminder. Notices and steps must not be overdue. Each check is a single
-query over an index of open rows. `AlertEngine.check_stuck` restarts incidents without a step.
+An open incident whose paging has begun must have a pending escalation step or a finished
+escalation. An acknowledged incident must have a pending reminder until it is answered. Notices and
+steps must not be overdue. Each check is a single query over an index of open rows.
+`AlertEngine.check_stuck` restarts incidents without a step or reminder.
 """
 
 from __future__ import annotations

@@ -48,9 +48,10 @@ _COLUMNS: Final = "at, who, sensor, incident, verdict, reason, before, after, un
 class ThresholdAdjustment:
     """One adjustment; `seq` increases over time, and times are Unix seconds.
 
-    `reason` is the cause given in the answer; empty if a later answer `undoes` an adjustment.
-    `before` and `after` are the total adjustment of the sensor's threshold, in log-odds. The
-    adjustment takes effect after journal position `position`, or is pending if that is None.
+    `reason` is the cause given in the answer, or empty. `before` and `after` are the total
+    adjustment of the sensor's threshold, in log-odds. `undoes` is the number of an earlier
+    adjustment that this one undoes. The adjustment takes effect after journal position `position`,
+    or is pending if that is None.
     """
 
     seq: int = 0
@@ -196,7 +197,10 @@ def _select(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[Thresh
 
 
 class SensorThresholds:
-    """Manages the detector's thresholds; `last_adjustment` numbers the last adjustment applied."""
+    """Manages the detector's thresholds.
+
+    `last_adjustment` is the number of the last adjustment applied.
+    """
 
     _detector: Detector
 
@@ -214,7 +218,7 @@ class SensorThresholds:
             self._budgets.apply_to(thresholds, detector.assign_row(sensor), sensor)
 
     def apply(self, adjustment: ThresholdAdjustment) -> None:
-        """Apply an adjustment that has a journal position; call this in their order."""
+        """Apply an adjustment that has a journal position; call this in order of positions."""
         self.last_adjustment = adjustment.seq
         row = self._detector.assign_row(adjustment.sensor)
         self._detector.thresholds.set_feedback(row, adjustment.after)
@@ -224,6 +228,6 @@ class SensorThresholds:
             self._detector.thresholds.count_answer(row, is_false=is_false, undone=undone)
 
     def explain(self, sensors: Collection[str]) -> dict[str, ThresholdReport]:
-        """Return the thresholds of those sensors that the detector knows."""
+        """Return the thresholds of the given sensors that the detector knows."""
         thresholds, names = self._detector.thresholds, self._detector.names
         return {name: thresholds.explain(row) for row, name in enumerate(names) if name in sensors}

@@ -34,7 +34,7 @@ PANELS: Final = (
     ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"),
     ("rh",),
 )
-"""Quantities for each panel, in order of preference; the sensor's first match is shown."""
+"""Quantities for each panel, in order of preference; those that the detector used come first."""
 
 _MIN_SPAN: Final = {
     "tvoc_ppb": 200.0,

@@ -110,7 +110,7 @@ class Note(Coded):
     CLOSED_EARLY = "closed_early", mark("%(name)s closed it while it was still going on.")
     NOTHING_MORE = "nothing_more", mark("The detector sent no further updates.")
     STILL_SILENT = "still_silent", mark("Sensors that are still silent get their own notice.")
-    # why notices were deferred; the one that combines them begins with it
+    # why notices were deferred; the notice that combines them begins with one of these
     QUIET = "quiet", mark("During your quiet hours:")
     BUDGET = "budget", mark("You had many notices in the last hour, so these are combined:")
     STORM = "storm", mark("Many rooms at once:")
@@ -146,12 +146,12 @@ def _lower_first(words: str) -> str:
 class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel's limits.
 
-    `notes` come before the evidence. `by` is the name of the person who responded. `link` leads to
-    the incident's page. `over` means that the air cleared before anyone answered. `again` means
-    that people responded to an incident of the same kind in this room shortly before. A digest has
-    a `headline` and a line for each of its `incidents`, but no evidence. `site` and `site_id` are
-    set if there are several sites. `written` is when the notice was written, in Unix seconds. A
-    report has its own `title` and `text`.
+    `notes` come before the evidence. `by` is the name of the person who responded, or who replaced
+    the recipient's answer. `link` leads to the incident's page. `over` means that the detections
+    ended before anyone answered. `again` means that people had already responded to an earlier
+    detection of the same kind in this room. A digest has a `headline` and a line for each of its
+    `incidents`, but no evidence. `site` and `site_id` are set if there are several sites. `written`
+    is when the notice was written, in Unix seconds. A report has its own `title` and `text`.
     """
 
     incident: str

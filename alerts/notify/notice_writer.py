@@ -1,8 +1,9 @@
 """Write the notices of an incident into the outbox, in the caller's transaction.
 
 A person gets at most one notice per incident and occasion. If people share an address, only one of
-their notices is sent there; the next one follows only if the first isn't delivered within ten
-seconds. Only people who were notified of an incident learn who responds to it, or that it is over.
+their notices is sent there; the next one follows only if the first isn't delivered within
+`fallback_after_s`. Only people who were notified of an incident learn who responds to it, or that
+it is over.
 
 A deferred notice is a row with a due time. All rows with the same person and cause are sent as one
 notice:
@@ -82,7 +83,7 @@ def write_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> Fact
 def write_lines(
     incidents: Sequence[Incident], rooms: Mapping[str, Room], usual_zone: str, now: float
 ) -> tuple[Fact, ...]:
-    """List incidents by room, kind and time, with the day if it is not today (`now`)."""
+    """Write a line for each incident: room, kind and time, with the day if `now` is on another."""
     uses = Counter(room.name for room in rooms.values())
     names = {
         key: room.short_name if uses[room.name] == 1 else f"{room.name} ({room.place or key})"
@@ -152,7 +153,7 @@ class NoticeWriter:
     def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         """Send an incident's deferred notices that no longer have to wait.
 
-        Give the others an earlier due time if they now have one.
+        Others may get another cause and an earlier due time.
         """
         waiting = "incident = ? AND person = ? AND round = ?"
         rows = tx.execute(
@@ -413,7 +414,7 @@ class NoticeWriter:
     def _find_deferral(
         self, tx: sqlite3.Connection, member: StaffMember, incident: Incident, at: float
     ) -> tuple[Note, float] | None:
-        """Return why and until when to defer a page; None if it can be sent now."""
+        """Return why and until when to defer a page, or None if it can be sent now."""
         person, room, gather_s = member.id, incident.room, self._policy.timings.gather_s
         if incident.severity is Severity.CRITICAL:
             if not self._is_storm(tx, person, room, at):

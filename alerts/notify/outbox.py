@@ -198,9 +198,8 @@ def lease(
     """Lease due notices for one attempt each; notices with an expired lease are due again.
 
     Notices with higher priority come first, then notices to the people with the fewest attempts in
-    the last hour.
-    `free` returns how many more notices a channel can take now. Rows that the owner is still
-    `sending` are skipped.
+    the last hour. `free` returns how many more notices a channel can take now. Rows that the owner
+    is still `sending` are skipped.
     """
     due = tx.execute(
         "SELECT *, row_number() OVER (PARTITION BY person, priority ORDER BY due_at, id)"
@@ -281,7 +280,7 @@ def mark_failed(
 
 
 def retry_refused(tx: sqlite3.Connection, incident: str, now: float) -> None:
-    """Schedule one more attempt of each person's latest failed alert at each address."""
+    """Schedule one more attempt of the latest failed alert to each person and address."""
     tx.execute(
         "UPDATE outbox SET status = 'due', due_at = ?1, finished_at = NULL WHERE id IN (SELECT"  # noqa: S608 - a constant
         f" max(id) FROM outbox WHERE incident = ?2 AND status = 'failed' AND {_REASON} = ?3"

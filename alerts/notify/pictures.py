@@ -47,14 +47,14 @@ class IncidentPictures:
     zone: str
 
     def draw_svg(self, incident_id: str, event: str = "") -> str | None:
-        """Return a detection's picture as SVG, by default the first's; None if there is none."""
+        """Return a detection's picture as SVG, by default that of the alert; None if unknown."""
         found = self._draw(incident_id, 0.0, event)
         return None if found is None else drawing.render_svg(found)
 
     def draw_png(self, incident_id: str, *, settle_s: float = 0.0) -> bytes | None:
         """Return the picture of the latest detection, which a notice's text describes, as PNG.
 
-        Return None if there is no such incident; raise ImportError without the drawing library.
+        Return None if there is no such incident.
         """
         found = self._draw(incident_id, settle_s, None)
         return None if found is None else drawing.render_png(found)

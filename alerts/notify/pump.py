@@ -109,7 +109,7 @@ class DeliveryEngine(Protocol):
         """Try the next channel for undelivered notices that are due, and for notice `refused`."""
 
     def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
-        """Escalate now if a notice failed for good and nobody else was notified."""
+        """Escalate after a notice has failed for good, unless another was sent or is pending."""
 
 
 @dataclass(eq=False, repr=False)

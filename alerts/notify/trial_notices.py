@@ -21,7 +21,10 @@ _TIMEOUT_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class TrialNotice:
-    """Outcome of a test notice to a person's address `number`, from 1; no error if delivered."""
+    """Outcome of a test notice to a person's address `number`, counted from 1.
+
+    `error` is None if the notice was delivered.
+    """
 
     person: str
     number: int

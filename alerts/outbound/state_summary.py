@@ -1,6 +1,7 @@
 """Sample the health of sensors (``sensor_health``, ``sensor_hour``).
 
-Each record contains the increase of counts since the previous record. Nothing here waits or writes.
+A `sensor_health` record contains the increase of counts since the previous one. A `sensor_hour`
+record contains the sums of an hour. Nothing here waits or writes.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ _JSON_FIELDS: Final = (
     *("incident", "reason", "kind", "room", "floor", "building", "since", "priority", "link"),
 )
 _INERT: Final = str.maketrans("<>[]@*_~`|\\", "‹›()＠∗＿∼ˋ¦＼")
-"""Similar characters for those that chat services read as links, mentions or formatting."""
+"""Look-alikes of the characters that chat services read as links, mentions or formatting."""
 _STATUS: Final = re.compile(r"error[=:]\s*(\d{3})\b")
 _RETRY_AFTER: Final = re.compile(
     r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE
@@ -90,7 +90,7 @@ _WORKBOOK: Final = {
 _AT_ONCE: Final = 4
 """Maximum concurrent sends per provider through Apprise, including abandoned sends."""
 _MAX_RESPONSE_BYTES: Final = 65_536
-"""Longest response after decompression; the responses to one send may have four times as many."""
+"""Bytes read from each decompressed response; one send may read four times as many in all."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -219,7 +219,7 @@ def _prepare_apprise() -> None:
 
 
 class _Guard(threading.local):
-    """The addresses that this thread is allowed to reach; None if it is not sending."""
+    """What this thread is allowed to reach and read; `reach` is None if it is not sending."""
 
     reach: Reach | None = None
     refused = False
