@@ -12,7 +12,7 @@ PROGRESS := 2>&1 | { n=0; while read -r line; do case "$$line" in \
   "Installing collected"*) printf '\r  %d packages found; unpacking them takes about a minute%-8s\n' $$n "" ;; \
   *ERROR*|*error:*) printf '%s\n' "$$line" ;; \
   esac; done; echo; }
-# One more than the cores, because many tests mostly wait; each worker takes 700 MB.
+# One more than the cores, but at most 4, because many tests mostly wait; each worker takes 700 MB.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 SCALE_STAMP := $(VENV)/.installed-scale
 SITE_VENV := .venv-docs
@@ -77,7 +77,7 @@ format: $(STAMP) ## sort imports and format the code with ruff
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-ci: lint site test replay-real ## run everything that CI runs
+ci: lint site test replay-real ## run lint, site, tests and replays, as CI does
 	@$(MAKE) --no-print-directory -C research smoke
 
 replay-real: $(STAMP) ## replay the real recordings in ../shared/data and print what would have alerted
