@@ -163,7 +163,7 @@ def _find_times(zone: ZoneInfo, period: Period) -> tuple[float, float]:
 def _find_earlier(
     config: PlumewatchConfig, school: School, period: Period | None, now: float
 ) -> dict[str, tuple[Period, tuple[float, float]]]:
-    """Return earlier periods to compare a named one with, and the recorded part of each."""
+    """Return the earlier periods to compare a named one with, and the recorded part of each."""
     if period is None:
         return {}
     times = school.times
@@ -192,5 +192,5 @@ def make_for_page(
     except (UsageError, ReportTooLongError) as error:
         return str(error)
     except (StorageError, sqlite3.Error, OSError):
-        return "State or series cannot be read at the moment."
+        return "The stored incidents or readings can't be read at the moment."
     return ""

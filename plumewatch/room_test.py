@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 SETTLE_S: Final = 5.0
-"""Time until the last reading of a test is stored."""
+"""Time in which the last reading of a test is stored, in seconds."""
 _BEFORE_S: Final = 3_600.0
 """How long before the test the replay begins, so that the detector learns the baseline."""
 
@@ -109,7 +109,7 @@ def _read_readings(journal: Path, since: float, sensors: frozenset[str]) -> list
 def _evaluate(
     config: PlumewatchConfig, sensor: str, readings: Sequence[Reading], timings: Sequence[Timing]
 ) -> dict[str, Any]:
-    """Return the result of one sensor; its interval is None if it sent nothing."""
+    """Return the result of one sensor; its interval is None without at least two readings."""
     mine = [r for r in readings if r.sensor == sensor and r.time < timings[-1].end]
     samples = [(r.time, r.values) for r in mine]
     scores = commissioning.score_steps(samples, timings)

@@ -70,7 +70,7 @@ def build_weekly_notice(
 def send_weekly(
     config: PlumewatchConfig, since: float, now: float, sent: Sequence[str] = ()
 ) -> Done:
-    """Send the summaries due since `since`, except those in `sent`, to ``[reports]`` and staff."""
+    """Send the summaries due since `since`, except those in `sent`: to `weekly_file` and staff."""
     target, done = read_secret(config, "reports.weekly"), Done()
     if target is None:
         return Done(["no weekly summary was sent: [reports] has no weekly_file"])
@@ -98,7 +98,7 @@ def _send(config: PlumewatchConfig, now: float, site: str, language: str, target
 def _find_staff_mails(
     config: PlumewatchConfig, target: Secret
 ) -> Iterator[tuple[str, str, Secret]]:
-    """Yield each school and language with the address for e-mail to its staff."""
+    """Yield a school's id, a language, and the address for mail to its staff with that language."""
     if not config.reports.weekly_to_staff:
         return
     known, url = config.build_registry().sites, urlsplit(target.reveal())

@@ -1,4 +1,4 @@
-"""Check that the broker answers and queues messages, and when certificates expire."""
+"""Check the broker: its answers, queue, accounts and certificates."""
 
 from __future__ import annotations
 
@@ -94,17 +94,17 @@ def check_queue(config: PlumewatchConfig, facts: BrokerFacts) -> Iterator[CheckR
     if facts.dropped:
         yield warn(
             "broker dropped",
-            f"{facts.dropped:,} messages since its start",
-            "raise max_queued_messages and max_queued_bytes there; look for disconnected"
-            " clients: mosquitto_sub -t '$SYS/broker/clients/#' -v",
+            f"it has dropped {count_noun(facts.dropped, 'message')} since it started",
+            "raise max_queued_messages and max_queued_bytes in the broker's configuration; look for"
+            " disconnected clients: mosquitto_sub -t '$SYS/broker/clients/#' -v",
         )
     limit = config.broker.max_queued_messages
     if facts.stored is not None and facts.stored >= _NEARLY_FULL * limit:
         yield warn(
             "broker queue",
             f"it holds {facts.stored:,} messages; its limit is {limit:,}",
-            "start the service, which reads them; then raise max_queued_messages there"
-            " and in the configuration",
+            "start the service, which reads them; then raise max_queued_messages in the broker's"
+            " configuration and in [broker]",
         )
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def check(path: Path, now: float) -> Iterator[CheckResult]:
     """Check a configuration, then the servers that it names; raises `ConfigError`.
 
-    Readings keep arriving, so each check uses the current time; `now` is when the first one begins.
+    `now` is the time of the call. Readings keep arriving, so each check gets its own current time.
     """
     began = time.monotonic()
     config = load(path)

@@ -58,12 +58,12 @@ _REMEDIES: Final[dict[type[StorageError], str]] = {
     " read; or stop it and run plumewatch restore BACKUP",
 }
 OFF_S: Final = 60.0
-"""Larger offsets of a sensor's clock are reported."""
+"""Offset of a sensor's clock above which it is reported, in seconds."""
 _MAX_OFF_S: Final = 15 * 3_600.0
 _BEHIND_S: Final = 5.0
 SET_CLOCK: Final = (
     "late readings raise no alerts: set NTP on the device, or stop it from sending a time; if its"
-    " stamps name no time zone, set theirs as timezone in its [[sensor]]"
+    " stamps name no time zone, set timezone in its [[sensor]]"
 )
 
 
@@ -125,7 +125,7 @@ def check_secrets(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
 
 
 def _find_secret_files(table: BaseModel) -> Iterator[Path]:
-    """Yield the secret files that a table names, except in /run, which belongs to a container."""
+    """Yield the secret files that a table names, except in /run, where containers mount them."""
     for name, value in table:
         if isinstance(value, Path):
             is_secret = name.endswith("_file") and name != "ca_file"
@@ -200,7 +200,7 @@ def check_time_zones(config: PlumewatchConfig, now: float) -> Iterator[CheckResu
 def check_clock(
     config: PlumewatchConfig, now: float, synchronized: Callable[[], bool | None] = is_synchronized
 ) -> Iterator[CheckResult]:
-    """Compare this clock with NTP, the newest readings and the sensors' clocks."""
+    """Check that this clock is synchronized; compare it with readings and the sensors' clocks."""
     stored = _read_newest(DataPaths(config.data_dir).journal)
     newest = max((reading.received for reading in stored), default=0.0)
     if newest > now + _BEHIND_S:

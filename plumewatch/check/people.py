@@ -1,4 +1,4 @@
-"""Check duty, notices, sign-in and the staff page, and the senders of HTTP ingest."""
+"""Check duty, notices, sign-in, the staff page, HTTP ingest and polls."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
 
 
 def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Check that the servers of all addresses answer; send nothing."""
+    """Check that addresses are valid and their servers answer; send nothing."""
     del now
     settings = NotifySettings(allow_private=config.alerts.allow_private_targets)
     staff = read_alert_policy(config).staff
@@ -223,7 +223,7 @@ def _check_member(
 
 
 def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Fetch the sign-in provider's metadata and keys; check who can sign in without it."""
+    """Fetch the sign-in provider's metadata and keys; check who can sign in with and without it."""
     provider = build_identity_provider(config)
     if provider is None:
         return
@@ -276,7 +276,7 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
 
 
 def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Check the staff page: its port, where links lead, and who can sign in."""
+    """Check the staff page: its port, the address in links, and who has no password yet."""
     del now
     web = config.web
     taken = _check_port(config, "staff page", web.host, web.port)
@@ -294,7 +294,7 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         where = "a proxy is in front of it" if has_proxy else "no phone can reach it there"
         yield warn(
             "staff page",
-            f"{free}; {where}, and public_url, to which links in notices lead, is not set{missing}",
+            f"{free}; {where}, and public_url, which links in notices need, is not set{missing}",
             "set web.public_url to the https address of the proxy in front of it (docs/install.md)",
         )
     elif not (is_loopback(web.host) or is_protected):
@@ -312,13 +312,13 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
 
 
 def _find_proxy(db: sqlite3.Connection) -> bool:
-    """Return whether the page got requests from a proxy."""
+    """Return whether the page has received requests through a proxy."""
     found = db.execute("SELECT 1 FROM audit WHERE kind = ? LIMIT 1", (AuditKind.PROXY,))
     return found.fetchone() is not None
 
 
 def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Check HTTP ingest: its port, and its senders."""
+    """Check the port of HTTP ingest, and list its senders."""
     del now
     http, sources = config.ingest.http, read_http_sources(config)
     if not sources:

@@ -22,7 +22,7 @@ class State(StrEnum):
 
 
 class CheckResult(NamedTuple):
-    """The finding of a check about one part; it has a `remedy` unless the part is OK."""
+    """What a check found about one part, with a `remedy` unless the part is OK."""
 
     part: str
     state: State

@@ -1,4 +1,4 @@
-"""Check which sensors are silent, or report too rarely to see a puff."""
+"""Check the sensors' stored states: silence, unregistered ids, particles, units, intervals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNITS: Final = (
 
 
 def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Check the stored states of the sensors: silence, particles, intervals."""
+    """Check the sensors' states as the service stored them."""
     statuses, unregistered, of_closed = _read_statuses(config)
     if statuses:
         yield from _check_silence(config, statuses, now)
@@ -70,7 +70,7 @@ def _read_statuses(
 ) -> tuple[Mapping[str, SensorStatus], list[str], list[str]]:
     """Read the stored statuses, the unregistered sensors, and the sensors of closed schools.
 
-    Return nothing from a database that `check_store` reports.
+    They are empty if the database can't be read, which `check_store` reports.
     """
     paths = DataPaths(config.data_dir)
     if not paths.state.exists():

@@ -38,7 +38,7 @@ app = typer.Typer()
 def backup(
     target: Annotated[
         Path,
-        typer.Argument(help="Folder in which to create the backup, named after the time."),
+        typer.Argument(help="Folder for the new backup, which is named after the time."),
     ],
     *,
     config: ConfigOption = CONFIG,

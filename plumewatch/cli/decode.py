@@ -5,10 +5,10 @@ that is NaN, null, out of range, of the wrong type, or reported as broken; its v
 rejected message prints ``rejected: <reason>: <detail>`` on standard error.
 
 With ``--lines``, the file has one message per line, as ``mosquitto_sub -v`` or ``-F %j`` prints
-them; they are decoded in order, as in the service. A topic that contains spaces ends at a tab. A
-sample may be years old and from any site. So unlike the service, `decode` shows any time stamp
-since 2001 as sent, and accepts every sensor. If a configuration is given, its mappings, routes,
-registry and time zone apply.
+them; they are decoded in order, as in the service. A topic that contains spaces ends at a tab, or
+before a JSON object. A sample may be years old and from any site. So unlike the service, `decode`
+shows any time stamp since 2001 as sent, and accepts every sensor. If a configuration is given, its
+mappings, routes, registry and time zone apply.
 """
 
 from __future__ import annotations

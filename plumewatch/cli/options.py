@@ -100,7 +100,7 @@ class Site:
 
     @contextmanager
     def read(self, database: Path) -> Iterator[sqlite3.Connection]:
-        """Open a service database read-only; raises `SchemaTooOldError` or `SchemaTooNewError`."""
+        """Open a service database read-only; raises `StorageError` or `PermissionError`."""
         from plumewatch.service.data_folder import refuse_older
         from storage.sqlite import connect
 
@@ -135,7 +135,7 @@ class Site:
 
 
 class Commands(TyperGroup):
-    """A group of commands that return their exit code; expected errors print one line."""
+    """Commands that return their exit code; an expected error prints only its message."""
 
     def invoke(self, ctx: Any) -> None:
         """Run a command and end with its exit code."""

@@ -49,7 +49,7 @@ def run_check(
 ) -> int:
     """Check a configuration and the servers that it names; return the command's exit code.
 
-    Parts in `not_yet` may not work yet, so their faults are not printed.
+    Parts in `not_yet` may not work yet, so their faults and warnings are not printed.
     """
     from plumewatch.check.check import check
     from plumewatch.check.result import CheckResult, State

@@ -233,7 +233,7 @@ def _find_poll_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def _list_answering(draft: Draft) -> frozenset[str]:
-    """List the decoders that read a single message, unlike mappings that join several."""
+    """List the decoders for HTTP: those that need only one message."""
     mappings = draft.config.mapping
     return HTTP_DECODERS | {PREFIX + m.name for m in mappings if m.name and m.join_s is None}
 

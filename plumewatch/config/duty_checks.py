@@ -139,7 +139,7 @@ def _find_receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[Con
             allowed = "must name people, or a [[shift]] must name this receiver"
             yield ConfigFault(f"{path}.people", "nobody", allowed)
         if not entry.people and not entry.catch_all:
-            allowed = "must name at least one person, who is paged if nobody on duty is near"
+            allowed = "must name at least one person, who is notified if nobody on duty responds"
             yield ConfigFault(f"{path}.catch_all", "nobody", allowed)
         if named is not None and entry.id not in named:
             allowed = "must be used by a route; none leads to it"
@@ -175,7 +175,7 @@ def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
             outside.setdefault((site, where), []).append(room.id)
     for (_site, where), rooms in outside.items():
         more = f" and {len(rooms) - 1} more" if len(rooms) > 1 else ""
-        allowed = f"must be in a [[zone]], because zones are configured; no zone is {where!r}"
+        allowed = f"must be in a [[zone]], because zones are configured; none covers {where!r}"
         yield ConfigFault("zone", f"room {rooms[0]!r}{more}", allowed)
 
 

@@ -24,7 +24,7 @@ _VARIED: Final = re.compile(r"'[^']*'|\d+")
 _NUMBER_WANTED: Final = re.compile("^must be (?=a (whole )?number$)")
 _LEADING_NUMBER: Final = re.compile(r"'\s*([+-]?\d+(?:\.\d+)?)")
 _MAX_ALIKE: Final = 3
-"""If more than this many faults of a column differ only in names and numbers, report one."""
+"""If more faults of a column than this differ only in names and numbers, they are merged."""
 _REPEATED: Final = re.compile("Cannot (overwrite|declare .* twice)")
 _AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 _TOML: Final = (
@@ -65,7 +65,7 @@ class ConfigFault(NamedTuple):
 
 
 class ConfigTree(dict[str, Any]):
-    """A configuration as TOML; `files` and `faults` are for entries in other files."""
+    """A parsed configuration; `files` and `faults` are those of entries in other files."""
 
     def __init__(self, tree: Mapping[str, Any]) -> None:
         super().__init__(tree)
@@ -207,7 +207,7 @@ def _describe_repeated(lines: Sequence[str], number: int) -> str:
 
 
 def suggest_access(path: object, error: BaseException | None) -> str:
-    """Suggest a remedy if a file is missing or this account can't read it."""
+    """Suggest a remedy if a file is missing, or if this account has no permission for it."""
     if isinstance(error, FileNotFoundError):
         return f"create {path}, or correct its name"
     if isinstance(error, PermissionError):
@@ -232,7 +232,7 @@ def find_unknown(
 ) -> Iterator[ConfigFault]:
     """Find ids that are not `known`; `what` is a message with the placeholder ``known``.
 
-    `names` maps other words that people might write to the ids that they stand for.
+    `names` maps names, which people might write instead, to ids.
     """
     for one in ids:
         if one is not None and one not in known:

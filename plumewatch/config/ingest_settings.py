@@ -54,7 +54,7 @@ def _map_aliases(config: PlumewatchConfig) -> dict[str, str]:
 
 
 def build_routes(config: PlumewatchConfig) -> Routes:
-    """Build the order of decoders for each topic; raises like `compile_mappings`."""
+    """Build the routes, which choose a topic's decoders; raises like `compile_mappings`."""
     return Routes(
         _list_routes(config),
         compile_mappings(config),

@@ -1,7 +1,7 @@
 """Read a configuration file (TOML) into frozen models, and report all its faults at once.
 
 If keys have a wrong type or are out of bounds, the tables around them are still built from their
-valid keys (`Draft`), so the checks between entries always run on the same models.
+valid keys (`Draft`), so that the checks between entries can run too.
 """
 
 from __future__ import annotations

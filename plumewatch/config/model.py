@@ -66,7 +66,7 @@ class PlumewatchConfig(DutySections, BaseModel):
     metrics: MetricsConfig = MetricsConfig()
     """Who may read `/metrics`."""
     reports: ReportsConfig = ReportsConfig()
-    """Contents of reports."""
+    """Reports and the weekly summary."""
     retention: RetentionConfig = RetentionConfig()
     """How long incidents are kept."""
     watchdog: WatchdogConfig = WatchdogConfig()
@@ -102,7 +102,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         return ZoneInfo(self.find_site(site).zone or "UTC")
 
     def list_sites(self) -> tuple[Site, ...]:
-        """Return the sites; without any `[[site]]`, the sites that rooms name."""
+        """Return the sites; without any `[[site]]`, the sites that rooms name, or the school."""
         usual = self.timezone
         if self.sites:
             return tuple(Site(s.id, s.name, s.timezone or usual, s.closed) for s in self.sites)

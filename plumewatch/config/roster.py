@@ -178,7 +178,7 @@ def _build_hours(entry: ShiftConfig, timetable: Timetable) -> LessonHours | Cloc
 
 
 def convert_to_utc(local: datetime, zone: ZoneInfo) -> datetime:
-    """Convert a time to UTC; without an offset, it is in the school's time zone."""
+    """Convert a time to UTC; without an offset, it is a local time in `zone`."""
     if local.tzinfo is not None:
         return local.astimezone(UTC)
     day = date(local.year, local.month, local.day)

@@ -78,7 +78,7 @@ def load_certificates(path: str, file: Path | None) -> ssl.SSLContext:
 
 
 def read_ping_url(config: PlumewatchConfig) -> Secret | None:
-    """Read the address to ping while ready, if any; raises `ConfigError` if it is not allowed."""
+    """Read the watchdog's address, if any; raises `ConfigError` if it is not allowed."""
     url = read_secret(config, "watchdog.ping_url")
     private = config.alerts.allow_private_targets
     if url is not None and (fault := find_url_fault(url.reveal(), allow_private=private)):
@@ -122,7 +122,7 @@ def build_alert_policy(config: PlumewatchConfig) -> AlertPolicy:
 
 
 def read_gateways(config: PlumewatchConfig) -> Gateways:
-    """Read how notices reach the addresses from people's pages; raises `ConfigError`."""
+    """Read the push server and the URLs for e-mail and text messages; raises `ConfigError`."""
     reader = SecretReader(config)
     found = Gateways(
         config.alerts.push_server,
@@ -138,7 +138,7 @@ def read_gateways(config: PlumewatchConfig) -> Gateways:
 
 
 def build_timings(config: PlumewatchConfig) -> EscalationTimings:
-    """Build the escalation timings; unset times follow `escalate_after_s`."""
+    """Build the escalation timings; those without a setting depend on `escalate_after_s`."""
     usual, wait = EscalationTimings(), config.alerts.escalate_after_s
     return EscalationTimings(
         escalate_after_s=wait,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "sites"
 ALL: Final = "*"
-"""In a person's `sites`, this means all sites."""
+"""In `sites` of a person or a group, this means all sites."""
 _OF_ITS_SITE: Final = frozenset({"room", "zone", "bells", "holiday", "term", "shift"})
 _SECTIONS: Final = (*sorted(_OF_ITS_SITE), "sensor", "staff", "receiver", "override")
 _OWN: Final = ("name", "timezone", "closed")

@@ -123,7 +123,7 @@ class DetectionLoop:
         return self._consumer.get_liveness() if self._consumer else {}
 
     def explain_thresholds(self, sensors: Collection[str]) -> dict[str, ThresholdReport]:
-        """Return the thresholds of these sensors, as far as known; call this in the detector."""
+        """Return the known thresholds of these sensors; call this in the detector's thread."""
         return self._consumer.explain_thresholds(sensors) if self._consumer else {}
 
     def measure_lag(self) -> tuple[int, float]:
@@ -139,7 +139,7 @@ class DetectionLoop:
         self.beat = time.monotonic()
 
     def on_stored(self, last_offset: int) -> None:
-        """Wake the loop, since the journal has grown."""
+        """Wake the loop after the journal has grown."""
         if self._consumer is not None and self.position >= self.last_offset:
             self._behind_since = self._resources.clock()
         self.last_offset = last_offset

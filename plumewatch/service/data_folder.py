@@ -1,4 +1,4 @@
-"""Open the data folder: lock it, upgrade and repair its databases.
+"""The databases of the data folder: their schemas, upgrades and repair.
 
 Only the service upgrades databases, when it starts and while it holds the lock. It checks every
 file first, so that data from a newer version is refused before anything changes. If a file has an
@@ -145,7 +145,7 @@ def reserve_space(path: Path, *, all_left: bool = False) -> None:
 
 
 def use_reserved_space(path: Path, error: Exception) -> bool:
-    """Free some reserved space if a start failed because the disk is full; return whether it did.
+    """Free reserved space if a start failed because the disk is full; return whether any was freed.
 
     Once its files are open, the service reserves the space again.
     """
@@ -283,7 +283,7 @@ def read_schemas(path: Path) -> dict[str, int]:
 
 
 def refuse_older(path: Path) -> None:
-    """Refuse a database that is older or newer than this program, or unreadable."""
+    """Refuse a database that is unreadable, or whose schema is older or newer than ours."""
     refuse_empty(path)
     found = read_schemas(path)
     _refuse_newer(path, found)
@@ -295,7 +295,7 @@ def refuse_older(path: Path) -> None:
 
 
 def copy_before_upgrade(root: Path, now: float) -> Path | None:
-    """Copy all databases if one has an older schema; return the copy's folder."""
+    """Copy all databases if one has an older schema; return the copy's folder, if any."""
     files = sorted(root.glob("*.db"))
     behind = []
     for path in files:
@@ -321,7 +321,7 @@ def copy_before_upgrade(root: Path, now: float) -> Path | None:
         )
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     target = root / f"{_COPY_PREFIX}{stamp}"
-    log.warning("upgrading the data (%s); first copying them to %s", ", ".join(behind), target)
+    log.warning("upgrading the data (%s); first copying it to %s", ", ".join(behind), target)
     older = [path for path in root.glob(f"{_COPY_PREFIX}*") if path != target]
     shutil.rmtree(target, ignore_errors=True)
     try:

@@ -98,7 +98,7 @@ class Deletion:
             pass
 
     async def _prune_journal(self, snapshot_offset: int, old_at: float) -> None:
-        """Delete, in slices, readings that are old or that exceed the size limit at this moment."""
+        """Delete, in slices, readings that are too old or that exceed the size limit."""
         base, keep = self._resources, self._resources.config.journal
         stored = await base.in_series(base.series.get_cursor)
         excess = await base.in_journal(base.journal.get_bytes_used) - keep.max_mb * 1_000_000
@@ -123,8 +123,8 @@ class Deletion:
         far = days >= _WARN_DAYS  # a service that is off for a weekend is normal
         if far and not self._warned:
             log.warning(
-                "deletion of old readings is %s behind the clock: if that is wrong, correct it;"
-                " if not, deletion catches up within %s",
+                "deletion of old readings is %s behind the clock: if the clock is wrong, correct"
+                " it; if not, deletion catches up within %s",
                 count_noun(days, "day"),
                 count_noun(-(-days // (FASTEST - 1)), "day"),
             )

@@ -45,7 +45,7 @@ MAX_LAG_S: Final = 30.0
 STALLED_S: Final = 60.0
 """Longest acceptable time without progress of the detector or the commits."""
 SAMPLES: Final = 15
-"""Window of the check for late readings, in samples of one minute."""
+"""Window of the check for late readings: this many samples, one per minute."""
 _NEAR: Final = 0.8
 HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _LOCAL_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -135,7 +135,7 @@ class Health:
     def is_moving(self) -> bool:
         """Return whether the pipeline makes progress or waits for the disk.
 
-        Call this every `STALLED_S`.
+        Call this more often than every `STALLED_S`.
         """
         now, commits = self.monotonic(), self.ingestion.commits
         if commits.groups != self._groups or not commits.waiting or commits.failing:
@@ -287,7 +287,7 @@ class Watchdog:
     `reloading` is set if the process starts another service after this one.
 
     systemd is notified while the pipeline makes progress or waits for the disk, because a full disk
-    needs no restart. The external address is pinged only while every part is *ready*.
+    needs no restart. The external address is pinged only while the service is *ready*.
     """
 
     health: Health

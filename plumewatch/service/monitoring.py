@@ -90,7 +90,7 @@ class Monitoring(Pipeline):
         return {name: life.interval_s for name, life in self._detection.get_liveness().items()}
 
     async def read_thresholds(self, sensors: Collection[str]) -> Mapping[str, ThresholdReport]:
-        """Return the alert thresholds of these sensors, as far as the detector knows them."""
+        """Return the alert thresholds of these sensors; those not known yet are left out."""
         return await self._resources.in_detector(self._detection.explain_thresholds, sensors)
 
     def get_status(self) -> PipelineStatus:

@@ -1,6 +1,6 @@
 """Declarations of the service's meters, in the order in which readings become notices.
 
-To add a metric, count it in its component and add one row here; ``make docs`` updates the table of
+To add a metric, count it in its component and declare it here; ``make docs`` updates the table of
 metrics. No label names a room, a sensor or a person: numbers are totals for the school.
 """
 

@@ -106,7 +106,7 @@ class Resources:
 
     - `on_stored`: functions to call in the event loop after each commit, with the journal's last
       offset.
-    - `ready`: set once the detectors are back in the state in which the last service left them.
+    - `ready`: set once the state of the detectors is restored.
     - `in_journal`, `in_detector` (also for the state database), `in_series`: run blocking work in a
       database's thread. `run_until_stored` runs it in `in_detector` and retries it.
     - `step_reader`: makes readers of clock steps.

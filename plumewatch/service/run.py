@@ -44,9 +44,9 @@ _ENDS_S: Final = 20.0
 _STAYS: Final = "the configuration stays as it was:"
 _MIN_BETWEEN_S: Final = 3.0
 _PAUSE_FACTOR: Final = 10.0
-"""A reload follows another one after `_MIN_BETWEEN_S`, or after `_PAUSE_FACTOR` times what that one
-took, if this is longer. Changes meanwhile are applied together, so that many changes on the page do
-not hold up alerts."""
+"""After a reload, the next one waits `_MIN_BETWEEN_S`, or `_PAUSE_FACTOR` times the duration of the
+last, whichever is longer. Changes made meanwhile are applied together, so that many changes on the
+page do not delay alerts."""
 
 _YOUNG_OBJECTS: Final = 20_000
 """Number of new objects between searches for reference cycles. Python's default of 700 is reached

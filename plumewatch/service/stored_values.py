@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LARGEST: Final = 6e10
-"""Largest number whose positive and negative values are valid times in every time zone."""
+"""Numbers up to this size, positive or negative, are valid times in every time zone."""
 _LIMITS: Final = {"incident.resolve_due": float("inf")}
 _LARGEST_COUNT: Final = 2**53
-"""Largest count; a sum of many is still an integer for SQLite."""
+"""Largest count; the sum of many such counts is still an integer in SQLite."""
 _NAMED: Final = 5
 _APART: Final = ("audit", "sqlite_sequence")
 

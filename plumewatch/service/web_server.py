@@ -82,7 +82,7 @@ class _Server(uvicorn.Server):
 
 
 class Listening:
-    """The socket and `limits`, kept from one service to the next, so that clients can wait."""
+    """The page's socket and `limits`, kept for the next service; clients wait in between."""
 
     def __init__(self) -> None:
         self.limits = Limits()

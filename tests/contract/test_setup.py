@@ -412,7 +412,7 @@ class TestWhatCannotBe:
         (tmp_path / "site").write_text("a file")
         code, message = self.go(tmp_path, 'site = "S"\nbroker = "127.0.0.1:1"')
         assert code == 2
-        assert "cannot be written" in message
+        assert "is not writable" in message
 
     def test_nobody_to_ask(self, tmp_path, capsys):
         assert plumewatch("setup", "--folder", tmp_path).code == 2

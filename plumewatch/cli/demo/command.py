@@ -3,7 +3,7 @@
 The demo runs on loopback: an embedded broker, the simulator as a process, the service with the
 staff page, and a small receiver in place of a phone's push service. Only the clock differs from
 production: the school runs `SPEED` times faster. Simulated staff answer some pushes; the others
-are left to the person who tries the demo.
+are left to the person trying the demo.
 """
 
 from __future__ import annotations
@@ -55,8 +55,7 @@ _START: Final = datetime(2026, 9, 14, 9, 30, tzinfo=UTC)
 """A Monday morning during the school year."""
 _DAYS: Final = 2.0
 _UNANSWERED: Final = 3
-"""Every third push, and all later ones about the same room, are left to the person who tries the
-demo."""
+"""Every third push is left to the person trying the demo, as are the next ones about its room."""
 _MAX_BYTES: Final = 65_536
 _PRESS_S: Final = 2.0
 _SUMMARY_S: Final = 5.0

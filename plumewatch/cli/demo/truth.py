@@ -56,7 +56,7 @@ class TruthScore:
         return any(session.explains(room, onset) for session in self._sessions.values())
 
     def explain(self, rooms: int, now: float) -> str:
-        """Describe the detectable sessions; return nothing before the first one."""
+        """Describe how many sessions a sensor could see; empty before the first one is over."""
         everywhere = sum(end + _LATE_S <= now for end in self._ends.values())
         reached = sum(s.end + _LATE_S <= now for s in self._sessions.values())
         if not everywhere:

@@ -60,7 +60,7 @@ def _land_journal(path: Path, registry: Registry, writer: HistoryWriter) -> tupl
     from scale.landing import land_journal
     from storage.journal import JournalReader
 
-    with JournalReader(path) as journal, show_progress("landing", 1.0) as update:
+    with JournalReader(path) as journal, show_progress("writing", 1.0) as update:
         return land_journal(journal, registry, writer, lambda n: update(completed=n))
 
 

@@ -46,10 +46,11 @@ def hash_password(password: str, salt: bytes | None = None) -> str:
 
 
 def name_accounts(sensors: Iterable[str], service: str) -> dict[str, str]:
-    """Return each device's account name: its id, with hyphens for characters that brokers reserve.
+    """Return each device's account name: its id, with hyphens for special characters.
 
-    Names are unique and differ from the service's account. An id without special characters is
-    kept, because the account lets the device write under that id.
+    Names are unique and differ from the service's account. If two ids would get the same name, the
+    one without special characters gets it, because a native device publishes under its account's
+    name.
 
     >>> name_accounts(["1C:82:59", "1C-82-59", "plumewatch"], "plumewatch")
     {'1C-82-59': '1C-82-59', 'plumewatch': 'plumewatch-2', '1C:82:59': '1C-82-59-2'}
@@ -64,11 +65,11 @@ def name_accounts(sensors: Iterable[str], service: str) -> dict[str, str]:
 
 
 def find_write_filters(sensor: str, topics: Iterable[str], others: Iterable[str] = ()) -> list[str]:
-    """Return the narrowest filters that cover what a device publishes now.
+    """Return filters that cover what a device publishes now.
 
     If a topic names the device, the filter covers everything below its name, unless other devices
-    (topics `others`) publish there too. Otherwise, and in the native format, whose two topics are
-    known, the filter is the topic itself.
+    (topics `others`) publish there too. Otherwise, the filter is the topic itself. In the native
+    format, the filters are its two topics.
 
     >>> find_write_filters("b2", ["tele/b2/SENSOR", "tele/b2/LWT", "site/air"])
     ['site/air', 'tele/b2/#']
@@ -93,7 +94,7 @@ def find_write_filters(sensor: str, topics: Iterable[str], others: Iterable[str]
 def build_acl(
     sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], service: str
 ) -> str:
-    """Return the acl_file: the service reads everything; devices only write to their own topics."""
+    """Return the acl_file: the service reads everything; devices write only to their own topics."""
     lines, listed = [], list(sensors)
     for sensor in listed:
         others = set().union(*(one.topics for one in listed if one is not sensor))

@@ -121,7 +121,7 @@ class Discovery:
     - `columns`: columns of CSV, or the layout of frames, by topic filter.
     - `mappings`: proposed mappings, as TOML.
     - `unread`: why each unreadable topic can't be decoded, by topic.
-    - `unlabeled`: why a topic cannot be read until a person names its columns or layout.
+    - `unlabeled`: why a person must name a topic's columns or layout first, by topic.
     - `base`: the existing configuration; topics that it reads need no route or mapping.
     - `levels`: by topic filter, the levels that distinguish devices whose names are equal.
     - `shared`: topics of different devices that are still read as one sensor.

@@ -93,7 +93,7 @@ class PreparedInflux:
 
 
 def find_nearby() -> str:
-    """Return the address of InfluxDB on this machine; empty if none answers."""
+    """Return the address of an InfluxDB on this machine; empty if none answers."""
     return next((url for url in _USUAL if _find_major(url)), "")
 
 

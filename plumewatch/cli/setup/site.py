@@ -61,16 +61,16 @@ if TYPE_CHECKING:
 
 _UNREAD_SHOWN: Final = 30
 _NUMBERED: Final = re.compile(r"[^/]*\d[^/]*(?=/)")
-"""Matches the levels of a topic that differ between devices of the same kind."""
+"""Matches topic levels with a digit, which usually differ between devices of the same kind."""
 _QUESTIONS: Final = 8
-"""After this many kinds of unlabeled topics, `setup` only lists the others."""
+"""After this many kinds of unlabeled topics, `setup` lists the others without asking."""
 _SLOWEST_S: Final = 120.0
 """If `setup` listens for less time, a message warns that slow sensors may be missing."""
 _GIVEN: Final = re.compile(
     r"""^(?:# )?(site|timezone|data_dir|public_url) = ("(?:\\.|[^"\\\n])*"|'[^'\n]*') *""",
     re.MULTILINE,
 )
-"""Matches the settings that differ between starter configurations."""
+"""Matches the settings that may differ in a starter configuration."""
 
 
 def set_up(folder: Path, answers_file: Path | None) -> int:
@@ -114,7 +114,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     settings = _build_broker(answers)
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise UsageError(f"{folder}: cannot be written; choose another --folder")
+        raise UsageError(f"{folder}: is not writable; choose another --folder")
     data_dir = read_toml(path).get("data_dir", "") if path.exists() else ""
     if influx:
         site_files.refuse_existing(folder, (TOKEN, READER))
@@ -144,7 +144,7 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
     if answers_file:
         answers = read_answers(answers_file, {"site": config.site})
     used = "; of the answers, only listen_s, rooms and columns are used" if answers_file else ""
-    echo(f"{path} exists: missing sensors are added, found through its [broker]{used}")
+    echo(f"{path} exists: looking on its [broker] for sensors to add{used}")
     editor = ConfigEditor(path, site.paths.config_history, lambda: None)
     version = editor.read()
     discovery, places = _find_sensors(
@@ -357,7 +357,7 @@ def _print_guesses(text: str) -> None:
     if voc:
         echo(
             f"{topic}: not read, because VOC has no unit there: {list_some(voc)}; add a"
-            " [[mapping.field]] with the unit of the data sheet (docs/mappings.md)"
+            " [[mapping.field]] with the unit from the data sheet (docs/mappings.md)"
         )
     if left_out:
         echo(f"{topic}: left out, because no name is a known quantity: {list_some(left_out)}")

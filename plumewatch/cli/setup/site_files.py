@@ -180,7 +180,8 @@ def find_used(
 ) -> tuple[list[dict[str, str]], list[str]]:
     """Return the routes and the mappings that these sensors need.
 
-    Messages that only match a mapping's filter, such as a door contact's, get a route to `ignore`.
+    Messages that match a mapping's filter but that it can't read, such as a door contact's, get a
+    route to `ignore`.
     """
     topics = set().union(*(discovery.sensors[name].topics for name in sensors))
     filters = {text: tomllib.loads(text)["mapping"][0]["topic"] for text in discovery.mappings}

@@ -62,7 +62,7 @@ class ZoneConfig(BaseModel, extra="forbid", frozen=True):
     site: Annotated[str, Field(max_length=80)] = ""
     """Id of its `[[site]]`, if there are several."""
     next: Annotated[list[str], Field(max_length=100)] = []
-    """Ids of `[[zone]]` one stair or passage away; applies in both directions."""
+    """Ids of the `[[zone]]` one staircase or hallway away; applies in both directions."""
 
 
 class PeriodConfig(BaseModel, extra="forbid", frozen=True):
@@ -84,7 +84,7 @@ class BellsConfig(BaseModel, extra="forbid", frozen=True):
     site: Annotated[str, Field(max_length=80)] = ""
     """Id of its `[[site]]`; if left out, all sites without their own schedule."""
     days: Days | None = None
-    """Weekdays of the schedule; every day if left out."""
+    """Weekdays of the schedule; it has either these or `dates`."""
     dates: Annotated[list[Date], Field(max_length=400)] = []
     """Dates on which this schedule replaces all others."""
     first: Date | None = None
