@@ -10,14 +10,7 @@ from alerts.duty.roster import LABELS, ZoneMap, choose_routes, parse_matchers, w
 from alerts.errors import MatcherError
 from alerts.policy import FACILITIES, ROUTED, STAFF, Severity
 from language.messages import defer, mark
-from plumewatch.config.faults import (
-    EXACTLY_ONE,
-    LEFT_OUT,
-    SOMEBODY,
-    ConfigFault,
-    find_unknown,
-    list_some,
-)
+from plumewatch.config.faults import ConfigFault, find_unknown, list_some
 from plumewatch.config.roster import ALL_PERIODS, build_zone, convert_to_utc
 from plumewatch.config.sections.duty import DutySections
 
@@ -183,10 +176,10 @@ def _find_bells_faults(draft: Draft) -> Iterator[ConfigFault]:
     rung: dict[tuple[str, str, str], str] = {}
     for path, entry in draft.iterate_valid("bells", draft.config.bells):
         if bool(entry.days) == bool(entry.dates):
-            yield ConfigFault(path, "both or neither of days and dates", EXACTLY_ONE)
+            yield ConfigFault(path, "both or neither of days and dates", defer("exactly one of them"))
         yield from _find_order_faults(path, entry.first, entry.last)
         if entry.dates and (entry.first or entry.last):
-            yield ConfigFault(path, "first or last together with dates", LEFT_OUT)
+            yield ConfigFault(path, "first or last together with dates", defer("must be left out"))
         yield from _find_period_faults(path, entry)
         if not entry.first and not entry.last:
             for day, name in product(entry.days or (), {p.name for p in entry.periods}):
@@ -262,15 +255,15 @@ def _find_shift_faults(
 def _find_hours_faults(path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:
     by_clock = entry.start is not None or entry.end is not None
     if bool(entry.periods) is by_clock:
-        value = f"{2 * by_clock} of periods, start and end"
-        yield ConfigFault(path, value, EXACTLY_ONE)
+        value = "periods, and start or end" if by_clock else "no hours"
+        yield ConfigFault(path, value, defer("must have either periods, or start and end"))
         return
     if by_clock and (entry.start is None or entry.end is None):
         yield ConfigFault(path, "one of start and end", defer("both of them"))
     if entry.on_holidays and not by_clock:
         yield ConfigFault(f"{path}.on_holidays", "true", "only together with start and end")
     if not entry.people:
-        yield ConfigFault(f"{path}.people", "nobody", SOMEBODY)
+        yield ConfigFault(f"{path}.people", "nobody", defer("must name at least one person"))
 
 
 def _find_override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:

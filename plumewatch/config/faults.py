@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from language.messages import Message, defer
+from language.messages import Message
 from language.plain_text import pluralize, suggest_name
 from storage.audit import find_account
 from storage.registry import make_sort_key
@@ -100,9 +100,6 @@ _COLUMNS: Final = {
     ("room", "id"): "room_id",
     ("room", "name"): "room",
 }
-EXACTLY_ONE: Final = defer("exactly one of them")
-SOMEBODY: Final = defer("must name at least one person")
-LEFT_OUT: Final = defer("must be left out")
 
 
 def locate(path: str, tree: Mapping[str, Any], *, by_number: bool = False) -> str:

@@ -158,10 +158,10 @@ def test_a_role_with_shifts_is_notified_by_shift():
             "shift.0.zones: 'north': must be the id of a",
         ),
         (('periods = ["*"]', 'periods = ["1", "9"]'), "shift.0.periods: '9': must be a period"),
-        (('periods = ["*"]', ""), "shift.0: 0 of periods, start and end: exactly"),
+        (('periods = ["*"]', ""), "shift.0: no hours: must have either periods, or start and"),
         (
             ('periods = ["*"]', 'periods = ["*"]\nstart = "08:00"\nend = "09:00"'),
-            "shift.0: 2 of",
+            "shift.0: periods, and start or end: must have either periods, or start and end",
         ),
         (('periods = ["*"]', 'start = "08:00"'), "shift.0: one of start and end: both"),
         (('periods = ["*"]', 'periods = ["*"]\non_holidays = true'), "shift.0.on_holidays"),
