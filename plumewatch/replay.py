@@ -72,17 +72,17 @@ def replay(
         migrate(connection, "state", STATE_SCRIPTS)
         migrate(connection, "alerts", schema.SCRIPTS)
         engine = AlertEngine(registry or Registry(), policy, replay=True)
-        watch = DetectionConsumer(connection, engine, may_alert, budgets=budgets)
+        consumer = DetectionConsumer(connection, engine, may_alert, budgets=budgets)
         while batch := list(islice(readings, _BATCH)):
             result.readings += len(batch)
             result.has_particles = result.has_particles or any(
                 not particles.isdisjoint(reading.values) for reading in batch
             )
             result.replaced += sum("time_replaced" in reading.flags for reading in batch)
-            watched = watch.process(batch, result.readings, now=None)
-            result.alerts.extend(watched.alerts)
-            result.events |= {event.id: event for event in watched.events}
-        result.skipped = watch.skipped.total()
+            found = consumer.process(batch, result.readings, now=None)
+            result.alerts.extend(found.alerts)
+            result.events |= {event.id: event for event in found.events}
+        result.skipped = consumer.skipped.total()
     return result
 
 

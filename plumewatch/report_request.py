@@ -167,14 +167,11 @@ def _find_earlier(
     if period is None:
         return {}
     times = school.times
-    asked = (
-        ("before", times.find_previous(period)),
-        ("year_before", times.find_year_earlier(period)),
-    )
+    asked = {"before": times.find_previous(period), "year_before": times.find_year_earlier(period)}
     with open_state(DataPaths(config.data_dir).state) as db:
         since = read_recorded_from(db)
     found = {}
-    for key, earlier in asked:
+    for key, earlier in asked.items():
         if earlier is not None:
             start, end = _find_times(school.zone, earlier)
             if max(start, since) < min(end, now):

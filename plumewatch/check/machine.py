@@ -89,8 +89,7 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         )
         return
     space = os.statvfs(root)
-    free = space.f_bavail * space.f_frsize
-    yield _check_space(config, free / 1e9)
+    yield _check_space(config, space.f_bavail * space.f_frsize / 1e9)
     if find_recovery_program() is None:
         yield warn(
             "damaged files",

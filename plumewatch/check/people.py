@@ -51,7 +51,7 @@ from storage.files import find_service_start
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from alerts.policy import StaffMember
@@ -131,10 +131,9 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
     reachable = [replace(member, targets=targets) for member, targets in found if targets]
     targets = [target for member in reachable for target in member.targets]
     files = find_notify_files(config)
-    answers = iter(asyncio.run(find_unreachable(targets, settings)))
+    reasons = dict(zip(targets, asyncio.run(find_unreachable(targets, settings)), strict=True))
     yield from merge_places(
-        (member.id, _check_member(member, settings, [next(answers) for _ in member.targets], files))
-        for member in reachable
+        (member.id, _check_member(member, settings, reasons, files)) for member in reachable
     )
     gateways = read_gateways(config)
     for kind, address in (
@@ -184,10 +183,10 @@ def _find_target_fault(target: Secret, settings: NotifySettings) -> str:
 def _check_member(
     member: StaffMember,
     settings: NotifySettings,
-    answers: Sequence[str],
+    reasons: Mapping[Secret, str],
     files: Mapping[Secret, Path],
 ) -> CheckResult:
-    """Check one person's addresses; `answers` has the reason for each unreachable one."""
+    """Check one person's addresses; `reasons`: why each cannot be reached, or an empty text."""
     count = len(member.targets)
     wrong = [
         (target, found) for target in member.targets for found in check_target(target, settings)
@@ -205,8 +204,8 @@ def _check_member(
         )
     unreachable = [
         f"{files.get(target, 'own channel')}: {why}"
-        for target, why in zip(member.targets, answers, strict=True)
-        if why
+        for target in member.targets
+        if (why := reasons[target])
     ]
     if unreachable:
         report = fault if len(unreachable) == count else warn

@@ -89,8 +89,7 @@ def restore(
     damaged = sound and _name_damage(source)
     if verify or not sound:
         sound = sound and not damaged
-        word = "sound" if sound else "not sound"
-        echo(f"{source} is {word}; nothing was changed")
+        echo(f"{source} is {'sound' if sound else 'not sound'}; nothing was changed")
         return DONE if sound else REFUSED
     site = Site.load(config)
     try:

@@ -113,13 +113,10 @@ def decode(
                         Reason.NO_MEASUREMENT, "understood, but there is nothing to store"
                     )
             readings += found
-            reader = find_candidates(name, decoder or "", routes)[0]
-            misnamed = describe_misnamed(message, reader)
+            misnamed = describe_misnamed(message, find_candidates(name, decoder or "", routes)[0])
             left_out |= {f"{r.sensor}: {misnamed}": None for r in found if misnamed}
         except DecodeError as error:
-            advice = ""
-            if message is not None:
-                advice = _suggest(message, context, error, decoder)
+            advice = _suggest(message, context, error, decoder) if message else ""
             sys.stderr.write(f"rejected: {error.reason}: {place}{error.detail}{advice}\n")
             code = REFUSED
     readings += states.joiner.close(context.limits)

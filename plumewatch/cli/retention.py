@@ -97,6 +97,5 @@ def audit(
         echo(f"audit log: {found.fault}")
     else:
         cut = "" if known else "; only --head shows whether entries were cut off at the end"
-        head = found.head or "none"
-        echo(f"audit log intact: {found.entries} entries; last hash {head}{cut}")
+        echo(f"audit log intact: {found.entries} entries; last hash {found.head or 'none'}{cut}")
     return REFUSED if found.fault else DONE

@@ -123,8 +123,7 @@ def dead_letters(
             at, why = site.format_time(one.letter.received), one.letter.reason
             cells = (one.id, one.letter.topic, at, why, one.letter.detail, one.letter.decoder)
             rows.append((_list_fields(one), cells))
-    columns = ("No.", "Topic", "Received", "Reason", "Detail", "Decoder")
-    print_table(columns, rows, as_json=as_json)
+    print_table(("No.", "Topic", "Received", "Reason", "Detail", "Decoder"), rows, as_json=as_json)
 
 
 def _list_fields(found: StoredDeadLetter) -> dict[str, Any]:

@@ -146,9 +146,8 @@ def _find_sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
             rooms,
             mark("must be the id of a [[room]]: %(known)s"),
         )
-        yield from _find_unknown_decoder(
-            path, sensor.decoder, decoders, "must be empty or one of: %(known)s"
-        )
+        what = "must be empty or one of: %(known)s"
+        yield from _find_unknown_decoder(f"{path}.decoder", sensor.decoder, decoders, what)
         for k, alias in enumerate(sensor.aliases):
             if alias in names:
                 allowed = defer("must not already be the id or alias of a sensor")
@@ -157,9 +156,9 @@ def _find_sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def _find_unknown_decoder(
-    path: str, name: str, decoders: Collection[str], what: str
+    path: str, name: str, known: Collection[str], what: str = "must be one of: %(known)s"
 ) -> Iterator[ConfigFault]:
-    return find_unknown(f"{path}.decoder", [name or None], decoders, what, len(decoders))
+    return find_unknown(path, [name or None], known, what, len(known))
 
 
 def _find_mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
@@ -193,20 +192,16 @@ def _find_decoder_faults(draft: Draft) -> Iterator[ConfigFault]:
     named = [(f"ingest.decoders.{i}", n, _NAMES) for i, n in enumerate(config.ingest.decoders)]
     named += [(f"route.{i}.decoder", r.decoder, every) for i, r in enumerate(config.route)]
     for path, name, known in named:
-        yield from find_unknown(
-            path, [name or None], known, "must be one of: %(known)s", len(known)
-        )
+        yield from _find_unknown_decoder(path, name, known)
 
 
 def _find_source_faults(draft: Draft) -> Iterator[ConfigFault]:
-    config, decoders = draft.config, _list_answering(draft)
+    config, decoders = draft.config, _list_http_decoders(draft)
     sensors = {sensor.id for sensor in config.sensor}
     names: dict[str, str] = {}
     for path, source in draft.iterate_tables("ingest.source", config.ingest.source):
         yield from _find_repeated(draft, f"{path}.name", source.name, names)
-        yield from _find_unknown_decoder(
-            path, source.decoder, decoders, "must be one of: %(known)s"
-        )
+        yield from _find_unknown_decoder(f"{path}.decoder", source.decoder, decoders)
         yield from _find_source_secret_faults(path, source)
         for k, sensor in enumerate(source.sensors):
             if sensor not in sensors:
@@ -219,12 +214,11 @@ def _find_source_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def _find_poll_faults(draft: Draft) -> Iterator[ConfigFault]:
-    config, decoders = draft.config, _list_answering(draft)
+    config, decoders = draft.config, _list_http_decoders(draft)
     sensors = {sensor.id: sensor.decoder for sensor in config.sensor}
     for path, poll in draft.iterate_tables("ingest.poll", config.ingest.poll):
         if poll.sensor not in sensors:
-            allowed = "must be the id of a [[sensor]]"
-            yield ConfigFault(f"{path}.sensor", repr(poll.sensor), allowed)
+            yield ConfigFault(f"{path}.sensor", repr(poll.sensor), "must be the id of a [[sensor]]")
         elif sensors[poll.sensor] not in decoders:
             allowed = f"its [[sensor]] needs a decoder, one of {', '.join(sorted(decoders))}"
             yield ConfigFault(f"{path}.sensor", repr(poll.sensor), allowed)
@@ -232,7 +226,7 @@ def _find_poll_faults(draft: Draft) -> Iterator[ConfigFault]:
             yield ConfigFault(f"{path}.user", repr(poll.user), "also needs a password_file")
 
 
-def _list_answering(draft: Draft) -> frozenset[str]:
+def _list_http_decoders(draft: Draft) -> frozenset[str]:
     """List the decoders for HTTP: those that need only one message."""
     mappings = draft.config.mapping
     return HTTP_DECODERS | {PREFIX + m.name for m in mappings if m.name and m.join_s is None}

@@ -176,7 +176,9 @@ def _find_bells_faults(draft: Draft) -> Iterator[ConfigFault]:
     rung: dict[tuple[str, str, str], str] = {}
     for path, entry in draft.iterate_valid("bells", draft.config.bells):
         if bool(entry.days) == bool(entry.dates):
-            yield ConfigFault(path, "both or neither of days and dates", defer("exactly one of them"))
+            yield ConfigFault(
+                path, "both or neither of days and dates", defer("exactly one of them")
+            )
         yield from _find_order_faults(path, entry.first, entry.last)
         if entry.dates and (entry.first or entry.last):
             yield ConfigFault(path, "first or last together with dates", defer("must be left out"))

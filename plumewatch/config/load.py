@@ -7,7 +7,7 @@ valid keys (`Draft`), so that the checks between entries can run too.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -45,8 +45,7 @@ def load(path: Path) -> PlumewatchConfig:
                 "run `plumewatch setup` (finds sensors) or `plumewatch init` (writes a template),"
                 " or name the file: --config FILE"
             )
-        fault = ConfigFault(str(path), value, allowed)
-        raise ConfigError([fault]) from error
+        raise ConfigError([ConfigFault(str(path), value, allowed)]) from error
     base = path.resolve().parent
     return parse(join_sites(tree, base), base=base)
 
@@ -112,7 +111,7 @@ def _build_valid_table(model: type[_Model], table: object, base: Path) -> _Model
         return _build_valid_part(model, table, base)
 
 
-def _is_model(annotation: object) -> bool:
+def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
@@ -127,8 +126,7 @@ def _list_keys(path: tuple[int | str, ...]) -> list[str]:
 
 def _find_model(annotation: Any) -> type[BaseModel] | None:
     if _is_model(annotation):
-        found: type[BaseModel] = annotation
-        return found
+        return annotation
     return next((m for inner in get_args(annotation) if (m := _find_model(inner))), None)
 
 

@@ -182,5 +182,4 @@ def convert_to_utc(local: datetime, zone: ZoneInfo) -> datetime:
     if local.tzinfo is not None:
         return local.astimezone(UTC)
     day = date(local.year, local.month, local.day)
-    minute = find_instant(zone, day, local.hour * 60 + local.minute)
-    return minute + timedelta(seconds=local.second)
+    return find_instant(zone, day, local.hour * 60 + local.minute) + timedelta(seconds=local.second)

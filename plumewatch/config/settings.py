@@ -171,7 +171,6 @@ def _build_quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> ClockHours:
 def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
     """Build the rules for who can sign in, and how."""
     own, names = config.sign_in, {site.id: site.name for site in config.list_sites()}
-    is_one = len(config.sites) < 2
     return SignInRules(
         local=config.find_password_staff(),
         second_factor=frozenset(own.second_factor),
@@ -181,7 +180,7 @@ def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
                 entry.group.replace(SITE, own_site),
                 entry.role,
                 None if ALL in sites else frozenset(names.get(s, s) for s in sites) or None,
-                joins=is_one or bool(sites),
+                joins=len(config.sites) < 2 or bool(sites),
             )
             for entry in own.group
             for own_site, sites in (

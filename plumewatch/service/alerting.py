@@ -98,13 +98,12 @@ class Alerting:
     ) -> None:
         config, paths, clock = resources.config, resources.paths, resources.clock
         private = config.alerts.allow_private_targets
-        policy = settings.build_alert_policy(config)
+        self._policy = settings.build_alert_policy(config)
         self.push_key = cache(lambda: ServerKey.load(paths.push_key))
-        self._policy = policy
         self.gateways = settings.read_gateways(config)
         self._directory = Directory(paths.state, settings.build_sign_in_rules(config))
         self.channels = OwnChannels(paths.state, self.gateways)
-        self.engine = AlertEngine(resources.registry, policy)
+        self.engine = AlertEngine(resources.registry, self._policy)
         public = config.web.public_url
         subject = public if public.startswith("https://") else _PUSH_SUBJECT
         push = WebPush(self.push_key, subject, self.channels, clock=clock)

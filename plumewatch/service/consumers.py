@@ -160,8 +160,7 @@ class DetectionLoop:
             events, committed = await self._external.take()
             consumer = self._get_consumer()
             now = await self._read_clock(consumer)
-            commit = consumer.commit_external
-            self._report(events, await self._alerting.commit(commit, events, now))
+            self._report(events, await self._alerting.commit(consumer.commit_external, events, now))
             if not committed.done():  # the waiting task may be canceled
                 committed.set_result(None)
 

@@ -151,8 +151,7 @@ class Ingestion:
         while at < last:
             entries, at = self._journal.read(at, _RESTORED_READINGS)
             self.intake.restore(e.reading for e in entries if e.offset <= counted)
-            behind = [e.reading for e in entries if e.offset > counted]
-            self.intake.restore(behind, counted=False)
+            self.intake.restore([e.reading for e in entries if e.offset > counted], counted=False)
 
     def save_point(self) -> tuple[bytes, int]:
         """Return the counts of readings to save, and the journal offset that they reach."""

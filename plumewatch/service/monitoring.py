@@ -121,8 +121,7 @@ class Monitoring(Pipeline):
         """Run once a minute, starting now, until canceled."""
         await self._add_samples()
         while True:
-            snapshot_offset = await self.save()
-            await self.deletion.try_delete(snapshot_offset)
+            await self.deletion.try_delete(await self.save())
             await asyncio.sleep(EVERY_S)
             await self.measure()
 

@@ -34,19 +34,18 @@ def declare_service(
     resources: Resources, detection: DetectionLoop, health: Health
 ) -> Iterator[Meter]:
     """Yield the meters of the program and its readiness."""
-    version, part = ("version",), ("part",)
+    version = ("version",)
     yield gauge("build_info", "Version of the program.", lambda: {__version__: 1}, labels=version)
 
     def read_model() -> Value:
         return {detection.model_version: 1} if detection.model_version else None
 
     yield gauge("model_info", "Version of the detector's model.", read_model, labels=version)
-    text = "Whether a part of the service works."
     yield gauge(
         "ready",
-        text,
+        "Whether a part of the service works.",
         lambda: {part.name: part.ok for part in health.check_parts()},
-        labels=part,
+        labels=("part",),
     )
     text = "Storage work that is currently failing."
     yield gauge("failing", text, lambda: dict.fromkeys(health.find_failing(), 1), labels=("what",))
@@ -69,8 +68,7 @@ def declare_ingestion(resources: Resources, ingestion: Ingestion) -> Iterator[Me
     yield gauge("broker_queue_limit_messages", text, lambda: broker.max_queued_messages)
     if canary is not None:
         yield counter("canaries_returned", "Canaries that came back.", lambda: canary.returned)
-    text = "MQTT messages received."
-    yield counter("messages_received", text, lambda: state.received)
+    yield counter("messages_received", "MQTT messages received.", lambda: state.received)
     text = "MQTT messages acknowledged."
     yield counter("messages_acknowledged", text, lambda: state.acknowledged)
     text = "QoS 0 messages dropped because more arrived than could be stored."

@@ -61,9 +61,8 @@ def serve(path: Path) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
-    running = Running(path)
     try:
-        asyncio.run(running.serve())
+        asyncio.run(Running(path).serve())
     except AlertError as error:
         raise ServiceError(str(error)) from error
     log.info("stopped")

@@ -101,8 +101,7 @@ def build_starting_page(
 
 def is_on_loopback(web: WebConfig) -> bool:
     """Return whether only this machine can reach the page, and no proxy leads to it."""
-    public = urlsplit(web.public_url).hostname or web.host
-    return is_loopback(web.host) and is_loopback(public)
+    return is_loopback(web.host) and is_loopback(urlsplit(web.public_url).hostname or web.host)
 
 
 def _build_server(

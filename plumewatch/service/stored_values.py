@@ -172,8 +172,7 @@ def find_damage(db: sqlite3.Connection) -> Iterator[Damage]:
     """Yield the damaged values of the state database."""
     db.text_factory, before = _decode, db.text_factory
     try:
-        tables = db.execute("SELECT name FROM pragma_table_list WHERE strict").fetchall()
-        for (table,) in tables:
+        for (table,) in db.execute("SELECT name FROM pragma_table_list WHERE strict").fetchall():
             if table not in _APART:
                 yield from _find_in(db, table)
     finally:

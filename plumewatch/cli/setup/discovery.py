@@ -222,8 +222,7 @@ def _find_shared(
     topics: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for topic, samples in unknown.items():
         with contextlib.suppress(DecodeError):
-            message = Message(topic, samples[-1], received)
-            for reading in _read_alone(message, order, context):
+            for reading in _read_alone(Message(topic, samples[-1], received), order, context):
                 for quantity in DEVICE_HAS_ONE.intersection(reading.values):
                     topics[reading.sensor, quantity].append(topic)
     shared: dict[str, Collection[int]] = {}
@@ -355,8 +354,7 @@ def _collect(
         try:
             reader = find_candidates(message.topic, "", order)[0]
             for reading in decode_message(message, context, "", order):
-                own = joined.get(reading.sensor, message.topic)
-                note(reading, own, live=not message.retained)
+                note(reading, joined.get(reading.sensor, message.topic), live=not message.retained)
                 if misnamed := describe_misnamed(message, reader):
                     found.sensors[reading.sensor].misnamed = misnamed
         except DecodeError:

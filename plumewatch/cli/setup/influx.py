@@ -70,13 +70,12 @@ class PreparedInflux:
     def build_settings(self) -> dict[str, object]:
         """Return the keys of ``[timeseries]``."""
         admin = self.admin
-        secret = self.wanted or admin.secret
         return {
             "url": admin.url,
             "database": admin.database,
             "org": admin.org if self.major == 2 else "",
             "username": f"{admin.database}_service" if self.wanted and self.major == 1 else "",
-            "token_file": TOKEN if secret else "",
+            "token_file": TOKEN if self.wanted or admin.secret else "",
             "ca_file": admin.ca_file and str(admin.ca_file),
         }
 
