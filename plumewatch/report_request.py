@@ -62,11 +62,7 @@ class ReportRequest:
 
 
 def make_report(
-    config: PlumewatchConfig,
-    request: ReportRequest,
-    now: float,
-    *,
-    who: str = "",
+    config: PlumewatchConfig, request: ReportRequest, now: float, *, who: str = ""
 ) -> Facts:
     """Write a report; record in the audit log that `who`, or this machine's account, made it.
 

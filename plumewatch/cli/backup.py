@@ -31,14 +31,10 @@ from plumewatch.errors import UnreachableError
 app = typer.Typer()
 
 
-@app.command(
-    rich_help_panel="Storage",
-    epilog=list_examples("plumewatch backup /backups"),
-)
+@app.command(rich_help_panel="Storage", epilog=list_examples("plumewatch backup /backups"))
 def backup(
     target: Annotated[
-        Path,
-        typer.Argument(help="Folder for the new backup, which is named after the time."),
+        Path, typer.Argument(help="Folder for the new backup, which is named after the time.")
     ],
     *,
     config: ConfigOption = CONFIG,

@@ -42,10 +42,7 @@ if TYPE_CHECKING:
 
 
 app = typer.Typer()
-mapping_app = typer.Typer(
-    help="Mappings for devices that no decoder reads.",
-    no_args_is_help=True,
-)
+mapping_app = typer.Typer(help="Mappings for devices that no decoder reads.", no_args_is_help=True)
 app.add_typer(mapping_app, name="mapping", rich_help_panel="Sensors")
 
 _MAX_TO_DECODE: Final = 64 * 1024 * 1024

@@ -36,7 +36,7 @@ def report(
         typer.Argument(
             help="incidents: one row per incident; summary: a page to read, then details;"
             " response: how fast staff were notified and responded, in total and by group;"
-            " sensors: one row per sensor, with uptime, completeness and false alarms.",
+            " sensors: one row per sensor, with uptime, completeness and false alarms."
         ),
     ],
     *,

@@ -41,11 +41,7 @@ def check(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> int:
 
 
 def run_check(
-    path: Path,
-    now: float | None = None,
-    *,
-    not_yet: Collection[str] = (),
-    as_json: bool = False,
+    path: Path, now: float | None = None, *, not_yet: Collection[str] = (), as_json: bool = False
 ) -> int:
     """Check a configuration and the servers that it names; return the command's exit code.
 
@@ -102,8 +98,7 @@ def run(*, config: ConfigOption = CONFIG) -> None:
 
 
 @app.command(
-    rich_help_panel="Start",
-    epilog=list_examples("plumewatch demo", "plumewatch demo --seconds 60"),
+    rich_help_panel="Start", epilog=list_examples("plumewatch demo", "plumewatch demo --seconds 60")
 )
 def demo(
     *,

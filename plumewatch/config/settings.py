@@ -125,9 +125,7 @@ def read_gateways(config: PlumewatchConfig) -> Gateways:
     """Read the push server and the URLs for e-mail and text messages; raises `ConfigError`."""
     reader = SecretReader(config)
     found = Gateways(
-        config.alerts.push_server,
-        reader.read("alerts.email_url"),
-        reader.read("alerts.phone_url"),
+        config.alerts.push_server, reader.read("alerts.email_url"), reader.read("alerts.phone_url")
     )
     for path, url in (("alerts.email_url", found.email), ("alerts.phone_url", found.phone)):
         if url is not None and TO not in url.reveal():

@@ -237,8 +237,7 @@ class Alerting:
             with transaction(base.state) as tx:
                 for person in remove_former(tx, self._policy.staff, base.clock()):
                     log.warning(
-                        "removed account %s: its ID was removed or given to someone else",
-                        person,
+                        "removed account %s: its ID was removed or given to someone else", person
                     )
 
         def forget() -> None:

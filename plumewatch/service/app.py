@@ -80,10 +80,7 @@ class Service:
         self._lock = lock or FolderLock(self.paths.lock)
         external, unstored = ExternalEvents(), UnstoredReadings()
         self.ingestion = ingestion = Ingestion(
-            resources,
-            external,
-            unstored,
-            receive_clock or clock,
+            resources, external, unstored, receive_clock or clock
         )
         self.writers = writers = SeriesWriters(resources, ingestion)
         self.alerting = alerting = Alerting(

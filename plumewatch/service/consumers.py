@@ -291,11 +291,7 @@ class DetectionLoop:
         return step if abs(now - step - received) < abs(now - received) else 0.0
 
     def _report(
-        self,
-        events: Sequence[Event],
-        alerts: Sequence[AlertRecord],
-        *,
-        state_changed: bool = False,
+        self, events: Sequence[Event], alerts: Sequence[AlertRecord], *, state_changed: bool = False
     ) -> None:
         if not events and not alerts and not state_changed:
             return
@@ -319,11 +315,7 @@ def _cut_at_step(entries: list[JournalEntry], position: int) -> tuple[list[Journ
 class SeriesWriters:
     """Writers of readings and records to the time-series store."""
 
-    def __init__(
-        self,
-        resources: Resources,
-        ingestion: Ingestion,
-    ) -> None:
+    def __init__(self, resources: Resources, ingestion: Ingestion) -> None:
         self._resources = resources
         write_dead_letters = partial(ingestion.writer.write, [])
         series, in_series = resources.series, resources.in_series

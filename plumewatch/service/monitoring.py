@@ -61,9 +61,7 @@ class Monitoring(Pipeline):
         self._closed = config.list_closed_names()
         self.health = health = Health(resources, ingestion, detection, writers)
         self.watchdog = Watchdog(
-            health,
-            read_ping_url(config),
-            allow_private=config.alerts.allow_private_targets,
+            health, read_ping_url(config), allow_private=config.alerts.allow_private_targets
         )
         self.deletion = Deletion(resources)
         self.meters = Meters(

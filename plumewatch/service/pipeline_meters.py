@@ -114,11 +114,7 @@ def declare_storage(
     yield counter("readings_refused_by_store", text, lambda: readings.refused)
     text = "Readings deleted from the journal before they were stored in the series."
     yield counter(
-        "readings_deleted_unread",
-        text,
-        journal.count_deleted_unread,
-        continues=True,
-        blocks=True,
+        "readings_deleted_unread", text, journal.count_deleted_unread, continues=True, blocks=True
     )
     yield gauge(
         "dead_letters",

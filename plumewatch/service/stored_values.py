@@ -79,10 +79,7 @@ def _read_numbers(kind: Any) -> Callable[[str], object]:
 
 _Labels = Annotated[dict[str, str], msgspec.Meta(min_length=1)]
 _PROBABILITIES: Final = (_read_numbers(dict[str, float]), "'{}'")
-_EVIDENCE: Final = (
-    _read_numbers(dict[str, tuple[float, float, float, float | None]]),
-    "'{}'",
-)
+_EVIDENCE: Final = (_read_numbers(dict[str, tuple[float, float, float, float | None]]), "'{}'")
 _DETAILS: Final = (lambda text: join_details(parse_facts(text)), "'[]'")
 _NOTICE: Final = (
     "(SELECT json_object('incident', id,"

@@ -25,10 +25,7 @@ _SENSORS_A_BUCKET: Final = 1000
 
 @app.command(
     rich_help_panel="Simulation and history",
-    epilog=list_examples(
-        "plumewatch segments history",
-        "plumewatch segments history --every 5",
-    ),
+    epilog=list_examples("plumewatch segments history", "plumewatch segments history --every 5"),
 )
 def segments(
     history: Annotated[Path, typer.Argument(help="Folder; created if it doesn't exist.")],

@@ -174,8 +174,5 @@ max_connections 450
 # max_connections 450
 # use_username_as_clientid true"""
     return _MOSQUITTO_CONF.format(
-        folder=folder,
-        listener=listener,
-        queued=queued,
-        queued_bytes=queued * _BYTES_A_MESSAGE,
+        folder=folder, listener=listener, queued=queued, queued_bytes=queued * _BYTES_A_MESSAGE
     )
