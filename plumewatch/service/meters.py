@@ -10,7 +10,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.metrics_core import (
@@ -45,7 +45,7 @@ def read_histogram(waits: Histogram) -> dict[str, float]:
 
 _FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
-Value = float | Histogram | Mapping[str, float] | Mapping[tuple[str, ...], float] | None
+Value = float | Histogram | Mapping[Any, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Meters(Collector):
         return generate_latest(registry).decode()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics that have samples."""
+        """Yield the metrics that have samples, sorted by label."""
         for meter in self.meters:
             value = self.kept.get(meter.name) if meter.blocks else self._read(meter)
             if isinstance(value, Histogram):
@@ -100,7 +100,7 @@ class Meters(Collector):
             elif value is not None:
                 family = _FAMILIES[meter.kind](meter.metric, meter.help, labels=meter.labels)
                 keyed = value if isinstance(value, Mapping) else {(): value}
-                for key, number in keyed.items():
+                for key, number in sorted(keyed.items()):
                     family.add_metric(key if isinstance(key, tuple) else (key,), float(number))
                 if family.samples:
                     yield family

@@ -74,12 +74,9 @@ def declare_ingestion(resources: Resources, ingestion: Ingestion) -> Iterator[Me
     text = "QoS 0 messages dropped because more arrived than could be stored."
     yield counter("messages_dropped", text, lambda: state.dropped_qos0)
 
-    def read_messages() -> Value:
-        return dict[tuple[str, ...], float](sorted(ingestion.intake.counters.items()))
-
     labels = ("outcome", "reason", "decoder")
     text = "Messages by outcome; rejected ones also by reason."
-    yield counter("messages", text, read_messages, labels=labels)
+    yield counter("messages", text, lambda: ingestion.intake.counters, labels=labels)
 
     text = (
         "Readings of registered sensors by anomaly; missing: gaps in sequence numbers;"
@@ -116,13 +113,8 @@ def declare_storage(
     yield counter(
         "readings_deleted_unread", text, journal.count_deleted_unread, continues=True, blocks=True
     )
-    yield gauge(
-        "dead_letters",
-        "Rejected messages that are kept.",
-        lambda: dict(sorted(journal.count_dead_letters().items())),
-        labels=("reason",),
-        blocks=True,
-    )
+    text = "Rejected messages that are kept."
+    yield gauge("dead_letters", text, journal.count_dead_letters, labels=("reason",), blocks=True)
     text = "Size of the journal's content, limited by max_mb."
     yield gauge("journal_bytes", text, journal.get_bytes_used, blocks=True)
     text = "Corrupt journal records."
@@ -153,9 +145,9 @@ def declare_alerts(
     text = "Whether alerts are decided in memory because the state cannot be written."
     yield gauge("alerting_from_memory", text, lambda: alerting.memory.active)
     text = "Incidents and notices that a regular check found stuck."
-    yield counter("stuck", text, lambda: dict(sorted(stuck.items())), labels=("what",))
+    yield counter("stuck", text, lambda: stuck, labels=("what",))
     text = "Attempts to deliver a notice."
-    yield counter("deliveries", text, lambda: dict(sorted(outcomes.items())), labels=("outcome",))
+    yield counter("deliveries", text, lambda: outcomes, labels=("outcome",))
     text = "Upper bound of the time from the deciding reading to the first delivered notice."
     yield Meter(
         "reading_to_notice_seconds", text, lambda: alerting.deliveries.latency, kind="histogram"
