@@ -85,9 +85,7 @@ def staff_password(
     from storage import audit
 
     site = Site.load(config)
-    member = next((m for m in site.config.staff if m.id == person), None)
-    if member is None:
-        raise _describe_unknown(person, site.config.staff)
+    member = _find_member(person, site.config.staff)
     password = generate_password() if generate else _ask_password(member.name)
     fault = find_fault(password, (member.id, member.name, site.config.site))
     if fault:
@@ -119,8 +117,7 @@ def staff_remove_second_factor(
     detail = {"what": "removed", "person": person[:80]}
     with site.transaction() as tx:
         if not second_factor.remove(tx, person):
-            if person not in {member.id for member in site.config.staff}:
-                raise _describe_unknown(person, site.config.staff)
+            _find_member(person, site.config.staff)
             raise RefusedError(f"{person} has no second factor")
         audit.append(
             tx, audit.AuditKind.SECOND_FACTOR, audit.find_machine_user(), detail, time.time()
@@ -142,10 +139,12 @@ def _ask_password(name: str) -> str:
     return password
 
 
-def _describe_unknown(person: str, staff: Sequence[StaffConfig]) -> UsageError:
-    names = {member.name: member.id for member in staff}
-    known = list_known(person, [member.id for member in staff], names)
-    return UsageError(f"{person!r}: no staff member has this id; the ids are: {known}")
+def _find_member(person: str, staff: Sequence[StaffConfig]) -> StaffConfig:
+    by_id = {member.id: member for member in staff}
+    if person not in by_id:
+        known = list_known(person, by_id, {member.name: member.id for member in staff})
+        raise UsageError(f"{person!r}: no staff member has this id; the ids are: {known}")
+    return by_id[person]
 
 
 @staff_app.command(
@@ -160,8 +159,8 @@ def staff_test(
 ) -> int | None:
     """Send a test notice to each address of a person, or of everyone; exit 3 if one fails."""
     site = Site.load(config)
-    if person and person not in {member.id for member in site.config.staff}:
-        raise _describe_unknown(person, site.config.staff)
+    if person:
+        _find_member(person, site.config.staff)
     return None if send_test_notices(site.config, person) else UNREACHABLE
 
 
