@@ -58,8 +58,7 @@ def backup(
         raise UnreachableError(describe_unwritable(target))
     with show_progress("copying"):
         damage = back_up(site.paths.root, path, _format_stamp(now), openers=OPENERS)
-    sound = _verify(path)
-    sound = sound and not _name_damage(path)
+    sound = _verify(path) and not _name_damage(path)
     for name, why in damage.items():
         echo(f"DAMAGED {name}: {why}; restart the service, which repairs it")
     echo(f"wrote {path}")

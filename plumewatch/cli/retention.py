@@ -48,10 +48,8 @@ def retention(
         due = find_due(db, before)
         if apply:
             with show_progress("deleting", len(due.old)) as update:
-                total = 0
                 for deleted in delete_due(db, before, find_machine_user(), now):
-                    total += deleted
-                    update(completed=total)
+                    update(advance=deleted)
     what = "deleted" if apply else "are due"
     echo(f"{count_noun(len(due.old), 'incident')} {what}, {due.open} old ones are still open")
 

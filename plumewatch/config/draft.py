@@ -43,6 +43,5 @@ class Draft:
         return ((place, entry) for place, entry in placed if self.is_table(place))
 
     def iterate_valid(self, path: str, entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
-        """Return the entries without faults, and their paths."""
-        placed = ((f"{path}.{i}", entry) for i, entry in enumerate(entries))
-        return ((place, entry) for place, entry in placed if place not in self._faulty)
+        """Yield the entries without faults, with their paths."""
+        return (one for one in self.iterate_tables(path, entries) if self.is_valid(one[0]))

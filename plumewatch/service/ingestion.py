@@ -129,18 +129,16 @@ class Ingestion:
         )
         self.polls = HttpPolls(read_polled_sensors(config), self.http_ingest, clock=clock)
         self._http_server: WebServer | None = None
-        self._broker, self._paths = broker, resources.paths
-        self._has_own_client_id = bool(config.broker.client_id)
+        self._client_id_file = None if config.broker.client_id else resources.paths.client_id
 
     def open(self) -> None:
         """Resume the broker sessions of the previous run; raises `StorageUnavailableError`."""
-        broker, paths = self._broker, self._paths
-        if not self._has_own_client_id:
-            with translate_errors(paths.client_id):
-                broker = replace(broker, client_id=load_client_id(paths.client_id))
-            self.source.use_client_id(broker.client_id)
+        if self._client_id_file is not None:
+            with translate_errors(self._client_id_file):
+                client_id = load_client_id(self._client_id_file)
+            self.source.use_client_id(client_id)
             if self.event_source is not None:
-                self.event_source.use_client_id(f"{broker.client_id}{_EVENTS}")
+                self.event_source.use_client_id(f"{client_id}{_EVENTS}")
 
     def restore(self, counted: int | None) -> None:
         """Pass the journal's newest readings to the intake; count the readings after `counted`."""

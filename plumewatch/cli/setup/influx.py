@@ -91,11 +91,6 @@ class PreparedInflux:
         return {name: f"{secret}\n" for name, secret in pairs}
 
 
-def find_nearby() -> str:
-    """Return the address of an InfluxDB on this machine; empty if none answers."""
-    return next((url for url in _USUAL if _find_major(url)), "")
-
-
 def _find_major(url: str) -> int:
     """Return a server's major version; 3 if it requires a token, 0 if it is not InfluxDB."""
     http = InfluxHttp(InfluxSettings(url))
@@ -114,7 +109,7 @@ def ask_influx() -> PreparedInflux | None:
         url = ask_person(
             "InfluxDB for the readings (Grafana needs one), http[s]://host[:port];"
             " - for a file on this machine",
-            find_nearby() or "-",
+            next(filter(_find_major, _USUAL), "-"),
         )
         if url in ("", "-"):
             return None
