@@ -1,4 +1,4 @@
-"""Evaluate the commissioning test of a room, in a process of its own."""
+"""Evaluate a room's commissioning test, in a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Send last week's summary, in a process of its own."""
+"""Send last week's summary, in a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run work in a low-priority process of its own, so that it never delays an alert.
+"""Run work in a separate, low-priority process, so that it never delays an alert.
 
 The process reads an `Order` as JSON from its standard input, and prints the result as JSON.
 """

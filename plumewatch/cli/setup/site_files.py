@@ -282,14 +282,14 @@ def describe_next_steps(folder: Path, broker: str, *, tls: bool, needs_firewall:
     first = (
         f"""first enter the
 certfile and keyfile that it has used so far into {folder}/broker/mosquitto.conf. From then on
-only the accounts written here are known; other users of the broker need accounts of their own.\
+only the accounts written here are known; other users of the broker need their own.\
 {firewall * needs_firewall}"""
         if tls
         else """from then on
 it listens only on that machine, and only the accounts written here are known. Sensors on the
 network need its TLS listener (docs/install.md), and other users of the broker need accounts."""
     )
-    return f"""next, on the machine of the broker. This replaces its configuration: {first}
+    return f"""next, on the broker's machine. This replaces the broker's configuration: {first}
   cp -a {broker}/mosquitto.conf {broker}/mosquitto.conf.before
   install -o mosquitto -m 600 {folder}/broker/plumewatch-* {broker}/
   install -m 644 {folder}/broker/mosquitto.conf {broker}/mosquitto.conf
