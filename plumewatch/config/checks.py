@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from alerts.access.sign_in_rules import fold_address
@@ -84,9 +84,8 @@ def _find_repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
         folded = " ".join(name.split()).casefold()
         yield from _find_repeated(draft, f"sites.{i}.name", name, names, folded=folded)
     for section in ("sites", "room", "sensor", "staff", "receiver", "zone", "bells", "shift"):
-        entries = config.zones if section == "zone" else getattr(config, section)
         seen: dict[str, str] = {}
-        for i, entry in enumerate(entries):
+        for i, entry in enumerate(getattr(config, section)):
             folded = (entry.id or "").casefold()  # as sign-in compares them
             yield from _find_repeated(draft, f"{section}.{i}.id", entry.id, seen, folded=folded)
 
@@ -98,8 +97,7 @@ def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:
     what = "must be the id of a school: %(known)s"
     named = ("bells", "holiday", "term", "shift")
     for section in (*named, *(("room", "zone") if known else ())):
-        entries: list[Any] = config.zones if section == "zone" else getattr(config, section)
-        for path, entry in draft.iterate_tables(section, entries):
+        for path, entry in draft.iterate_tables(section, getattr(config, section)):
             yield from find_unknown(f"{path}.site", [entry.site or None], known, what, names=names)
             if several and not entry.site and section in ("room", "zone"):
                 yield ConfigFault(f"{path}.site", "missing", what % {"known": list_some(known)})

@@ -31,10 +31,7 @@ if TYPE_CHECKING:
 _MAX_HOLIDAYS: Final = 366
 _RECEIVER: Final = mark("must be the id of a [[receiver]] or a role: %(known)s")
 _STAFF: Final = mark("must be the id of a [[staff]]: %(known)s")
-_OF_ROSTER: Final = (
-    *(field.alias or name for name, field in DutySections.model_fields.items()),
-    *("timezone", "room", "sensor", "staff", "sites"),
-)
+_OF_ROSTER: Final = (*DutySections.model_fields, "timezone", "room", "sensor", "staff", "sites")
 
 
 def find_duty_faults(draft: Draft) -> Iterator[ConfigFault]:
@@ -141,9 +138,9 @@ def _find_receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[Con
 
 def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
-    ids = {zone.id for zone in config.zones}
+    ids = {zone.id for zone in config.zone}
     places: dict[tuple[str, str, str], str] = {}
-    zones = list(draft.iterate_valid("zone", config.zones))
+    zones = list(draft.iterate_valid("zone", config.zone))
     for path, entry in zones:
         yield from find_unknown(
             f"{path}.next",
@@ -156,7 +153,7 @@ def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
             value = repr(", ".join(part for part in place if part))
             allowed = f"must not be the same place as {config.locate_entry(places[place])}"
             yield ConfigFault(path, value, allowed)
-    if not zones or len(zones) < len(config.zones):
+    if not zones or len(zones) < len(config.zone):
         return  # the room's zone may be faulty
     zone_map = ZoneMap(tuple(build_zone(zone, config.index_sites()) for _, zone in zones))
     outside: dict[tuple[str, str], list[str]] = {}
@@ -236,7 +233,7 @@ def _find_shift_faults(
     draft: Draft, people: Collection[str], receivers: Collection[str]
 ) -> Iterator[ConfigFault]:
     config = draft.config
-    zones = {zone.id for zone in config.zones}
+    zones = {zone.id for zone in config.zone}
     periods = {period.name for bells in config.bells for period in bells.periods}
     for path, entry in draft.iterate_tables("shift", config.shift):
         yield from find_unknown(f"{path}.receiver", [entry.receiver], receivers, _RECEIVER)

@@ -73,7 +73,7 @@ def build_roster(
         root=BUILT_IN_ROUTES if sections.routing is None else _build_route(sections.routing),
         receivers=_build_receivers(sections, staff),
         shifts=tuple(shifts),
-        zones=ZoneMap(tuple(build_zone(entry, sites) for entry in sections.zones)),
+        zones=ZoneMap(tuple(build_zone(entry, sites) for entry in sections.zone)),
         timetables={site.name: timetables[key] for key, site in sites.items() if key},
         everyone=tuple(person.id for person in staff if person.role != "helpdesk"),
         reachable=frozenset(person.id for person in staff if person.notify),

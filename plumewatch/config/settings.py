@@ -327,7 +327,7 @@ def build_school(config: PlumewatchConfig, site: str = "") -> School:
 def _find_shifts(config: PlumewatchConfig, place: Place) -> list[Shift]:
     near = {
         zone.id
-        for zone in config.zones
+        for zone in config.zone
         if place.building in ("", zone.building)
         and (not zone.site or place.site in ("", zone.site))
     }

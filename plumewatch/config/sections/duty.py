@@ -174,7 +174,7 @@ class DutySections(BaseModel):
     """Who is notified of which incidents."""
     receiver: Annotated[list[ReceiverConfig], Field(max_length=1000)] = []
     """Groups that routes refer to."""
-    zones: Annotated[list[ZoneConfig], Field(max_length=10_000, alias="zone")] = []
+    zone: Annotated[list[ZoneConfig], Field(max_length=10_000)] = []
     """Zones and their neighbors."""
     bells: Annotated[list[BellsConfig], Field(max_length=100)] = []
     """Class periods."""
