@@ -7,7 +7,7 @@ valid keys (`Draft`), so that the checks between entries can run too.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -95,7 +95,7 @@ def _make_adapter(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
 
 
 def _build_valid_tables(key: str, annotation: Any, value: object, base: Path) -> dict[str, Any]:
-    inner = next((t for t in (annotation, *get_args(annotation)) if _is_model(t)), None)
+    inner = _find_model(annotation)
     if inner is None:
         return {}
     if get_origin(annotation) is not list:
@@ -111,10 +111,6 @@ def _build_valid_table(model: type[_Model], table: object, base: Path) -> _Model
         return _build_valid_part(model, table, base)
 
 
-def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
 def _list_keys(path: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] | None = PlumewatchConfig
     for name in path:
@@ -125,7 +121,7 @@ def _list_keys(path: tuple[int | str, ...]) -> list[str]:
 
 
 def _find_model(annotation: Any) -> type[BaseModel] | None:
-    if _is_model(annotation):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((m for inner in get_args(annotation) if (m := _find_model(inner))), None)
 
