@@ -103,7 +103,9 @@ def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:
                 yield ConfigFault(f"{path}.site", "missing", what % {"known": list_some(known)})
     for path, person in draft.iterate_tables("staff", config.staff):
         if (person.id or "").casefold() in PROGRAM_IDS:
-            yield ConfigFault(f"{path}.id", repr(person.id), "must be another; Plumewatch uses it")
+            yield ConfigFault(
+                f"{path}.id", repr(person.id), "must be another id; Plumewatch uses this one"
+            )
         own = {*person.sites} - {ALL_SITES}
         yield from find_unknown(f"{path}.sites", own, known, what, names=names)
         if several and not person.sites:
@@ -233,8 +235,8 @@ def _list_http_decoders(draft: Draft) -> frozenset[str]:
 def _find_source_secret_faults(path: str, source: SourceConfig) -> Iterator[ConfigFault]:
     signs = bool(source.signature_file)
     if signs and source.decoder not in SIGNED_DECODERS:
-        allowed = "only senders that sign: " + ", ".join(sorted(SIGNED_DECODERS))
-        yield ConfigFault(f"{path}.signature", "given", allowed)
+        allowed = f"must be left out, except for {', '.join(sorted(SIGNED_DECODERS))}"
+        yield ConfigFault(f"{path}.signature_file", "given", allowed)
     elif not signs and not source.token_file:
         yield ConfigFault(f"{path}.token_file", "missing", "must name the file with the token")
 

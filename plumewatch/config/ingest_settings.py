@@ -156,7 +156,7 @@ def _read_long_secret(path: str, reader: SecretReader) -> Secret | None:
     length = SHORTEST_SECRET if secret is None else len(secret.reveal())
     if length < SHORTEST_SECRET:
         allowed = f"at least {SHORTEST_SECRET} random characters, as `openssl rand -hex 24` gives"
-        reader.faults.append(ConfigFault(path, f"{length} characters", allowed))
+        reader.faults.append(ConfigFault(f"{path}_file", f"{length} characters", allowed))
     return secret
 
 

@@ -63,8 +63,7 @@ class SecretReader:
         """Return the secret at a path; record a fault if it is not configured."""
         before, secret = len(self.faults), self.read(path)
         if secret is None and len(self.faults) == before:
-            name = path.rpartition(".")[2]
-            self.faults.append(ConfigFault(path, "missing", f"give {name}_file"))
+            self.faults.append(ConfigFault(f"{path}_file", "missing", "must name a file"))
         return secret
 
     def check(self) -> None:

@@ -82,7 +82,7 @@ def read_ping_url(config: PlumewatchConfig) -> Secret | None:
     url = read_secret(config, "watchdog.ping_url")
     private = config.alerts.allow_private_targets
     if url is not None and (fault := find_url_fault(url.reveal(), allow_private=private)):
-        raise ConfigError([ConfigFault("watchdog.ping_url", "the address", fault)])
+        raise ConfigError([ConfigFault("watchdog.ping_url_file", "the address", fault)])
     return url
 
 

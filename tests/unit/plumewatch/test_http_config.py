@@ -67,7 +67,7 @@ def test_all_faults_at_once():
         "ingest.source.0.decoder",
         "ingest.source.1.name",
         "ingest.source.1.token_file",
-        "ingest.source.2.signature",
+        "ingest.source.2.signature_file",
         "ingest.source.3.sensors.1",
         "ingest.source.4.name",
         "ingest.source.4.token",
@@ -117,11 +117,11 @@ def test_unusable_secrets(tmp_path, secret):
         check_settings(config)
     faults = {f.path: f for f in refused.value.faults}
     assert sorted(faults) == [
-        "ingest.source.0.token",
+        "ingest.source.0.token_file",
         "ingest.source.1.token_file",
         "ingest.source.3",
     ]
-    assert faults["ingest.source.0.token"].value == "7 characters"
+    assert faults["ingest.source.0.token_file"].value == "7 characters"
     assert "ingest.source.2" in faults["ingest.source.3"].allowed
     text = str(refused.value)
     assert "hunter2" not in text
