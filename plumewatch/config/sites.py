@@ -99,6 +99,6 @@ def _join(
                         allowed = f"must be left out{f', or {only!r}' if only else ''}"
                         yield ConfigFault(f"{where}: {name}", repr(own[name]), allowed)
                 if key == "receiver" and entry.get("id") in get_args(Role):
-                    allowed = "must be another; all sites use this one"
+                    allowed = "must be another id; all sites use this one"
                     yield ConfigFault(f"{where}: id", repr(entry["id"]), allowed)
             joined.add(key, own, file)

@@ -89,7 +89,7 @@ class WeeklySummary:
         if now < self._next_try or not any(is_due(last.at, now, zone) for zone in self._zones):
             return
         done = await self._run_job(last, now)
-        log.info("%s", "\n".join(done.messages) or "no weekly summary is due here")
+        log.info("%s", "\n".join(done.messages) or "no weekly summary was due")
         self._tries = (self._tries + 1) % _MAX_TRIES if done.failed else 0
         left = LastRun(now)
         if self._tries:

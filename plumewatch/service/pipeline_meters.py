@@ -67,7 +67,7 @@ def declare_ingestion(resources: Resources, ingestion: Ingestion) -> Iterator[Me
     text = "Queue limit of the broker, as configured."
     yield gauge("broker_queue_limit_messages", text, lambda: broker.max_queued_messages)
     if canary is not None:
-        yield counter("canaries_returned", "Canaries that came back.", lambda: canary.returned)
+        yield counter("canaries_returned", "Canaries that returned.", lambda: canary.returned)
     yield counter("messages_received", "MQTT messages received.", lambda: state.received)
     text = "MQTT messages acknowledged."
     yield counter("messages_acknowledged", text, lambda: state.acknowledged)

@@ -75,7 +75,7 @@ def init(
     except ValueError as error:
         raise UsageError(f"--timezone: {timezone!r}: {error}") from error
     except FileExistsError as error:
-        raise UsageError(f"{path}: exists and is kept: edit it, or name another file") from error
+        raise UsageError(f"{path}: exists already: edit it, or name another file") from error
     echo(f"wrote {path}; next: {', '.join(steps)}, then `plumewatch check --config {path}`")
 
 

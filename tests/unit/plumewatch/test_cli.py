@@ -40,7 +40,7 @@ def test_init_then_refuses_to_overwrite(call, tmp_path):
     before = path.read_bytes()
     again = call("init", path)
     assert again.exit_code == 2
-    advice = "exists and is kept: edit it, or name another file"
+    advice = "exists already: edit it, or name another file"
     assert one_line(again.stderr) == f"{path}: {advice}"
     assert path.read_bytes() == before
     lost = call("init", tmp_path / "none/plumewatch.toml")
