@@ -128,10 +128,7 @@ def ask_influx() -> PreparedInflux | None:
             return InfluxAnswer(url=url, token=ask_person(text, hidden=True))
         return InfluxAnswer(url=url)
 
-    def read(answer: InfluxAnswer | None) -> PreparedInflux | None:
-        return None if answer is None else PreparedInflux(answer)
-
-    return ask_until_valid(ask_once, read)
+    return ask_until_valid(ask_once, lambda given: PreparedInflux(given) if given else None)
 
 
 @contextmanager
