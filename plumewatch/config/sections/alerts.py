@@ -21,7 +21,8 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     """When staff are notified."""
 
     cooldown_s: Annotated[Number, Field(ge=0, le=3600)] = 300.0
-    """Seconds after a notice during which no others are sent about the same room and kind."""
+    """Seconds after a notice during which new incidents of the same kind in the same room notify
+    nobody, unless they are more severe."""
     escalate_after_s: Annotated[Number, Field(ge=30, le=3600)] = 90.0
     """Seconds without an acknowledgment until the next people are notified; half as long for
     critical, four times as long for info."""
@@ -33,7 +34,8 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     notices_per_hour: Annotated[Whole, Field(ge=2, le=1000)] = 12
     """Maximum notices per person per hour; further ones are combined, except critical ones."""
     storm_rooms: Annotated[Whole, Field(ge=1, le=1000)] = 3
-    """Number of rooms on a floor that get separate notices; further rooms are combined."""
+    """Number of rooms on a floor that get separate notices (twice as many in a building); further
+    rooms are combined."""
     offline_after: Annotated[Whole, Field(ge=2, le=100)] = 3
     """Number of missed intervals after which a sensor counts as silent, but not before a minute
     has passed. After one more interval, it is reported offline."""
