@@ -39,7 +39,7 @@ class TimeseriesConfig(BaseModel, extra="forbid", frozen=True):
     minute_days: Annotated[Whole, Field(ge=2, le=36_500)] = 730
     """Days to keep 1-minute averages; at least `raw_days`."""
     quarter_hour_days: Annotated[Whole, Field(ge=2, le=36_500)] = 1_826
-    """Days to keep 15-minute averages and events; at least `minute_days`."""
+    """Days to keep 15-minute averages and records, such as events; at least `minute_days`."""
 
 
 class RetentionConfig(BaseModel, extra="forbid", frozen=True):
