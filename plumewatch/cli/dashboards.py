@@ -72,7 +72,7 @@ def push(
     ] = None,
     influxdb3: Influxdb3Option = False,
 ) -> None:
-    """Create or update the folder and dashboards in Grafana, and print what changed."""
+    """Create or update data source and dashboards in Grafana, and print what changed."""
     from dashboards.build import DataSource, build_all
     from dashboards.queries import POLICIES
 
