@@ -1,11 +1,10 @@
 """Tokens in notices that let one person act on one incident for a limited time.
 
 A token is 128 random bits, stored as a hash. Because it passes through push services and mail, it
-does not sign anybody in. It only lets its person acknowledge the incident, or report arrival and
-feedback. Using it twice has the same effect as using it once. It becomes invalid when it expires,
-when the person sets a new password or a second factor, and when they sign out everywhere. Its first
-use returns a second token for later steps. The second token is derived from the first and expires
-with it.
+does not sign anybody in. It only lets its person see, acknowledge or decline the incident, and
+report arrival and feedback. It becomes invalid when it expires, when the person sets a new password
+or a second factor, and when they sign out everywhere. Acknowledging returns a second token for
+later steps. The second token is derived from the first and expires with it.
 
 Links carry the token in the fragment, because browsers never send the fragment. Buttons carry it in
 a POST body.
@@ -28,11 +27,11 @@ if TYPE_CHECKING:
 LIFETIME_S: Final = 12 * 3600.0
 _BYTES: Final = 16
 _REMEMBERED_S: Final = 7 * 86_400.0
-"""How long expired tokens are kept, in seconds, so that the page can say that they expired."""
+"""How long expired tokens are kept, in seconds, so that the page can tell that they expired."""
 
 
 class Action(StrEnum):
-    """Purpose of a token."""
+    """What a token is for: acknowledging, or the steps after it."""
 
     ACKNOWLEDGE = "acknowledge"
     FEEDBACK = "feedback"
@@ -50,7 +49,7 @@ class Grant:
 
 
 def issue(tx: sqlite3.Connection, incident: str, person: str, action: Action, now: float) -> str:
-    """Create a token; send it only to its person."""
+    """Create and return a token; it must be sent only to its person."""
     tx.execute("DELETE FROM action_token WHERE expires_at <= ?", (now - _REMEMBERED_S,))
     token = secrets.token_urlsafe(_BYTES)
     tx.execute(

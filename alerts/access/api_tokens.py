@@ -1,8 +1,8 @@
 """Tokens for programs that use the HTTP API, and for screens that show the wall view.
 
-A token acts on behalf of one staff member. Its scopes are limited by the person's current role. It
-is limited to sites that the person had when it was created and still has. A token is shown only
-once and expires; only its hash is stored.
+A token acts on behalf of one staff member. It permits no more than the person's current role, and
+only at sites that the person had when it was created and still has. A token expires. It is shown
+only once, and only its hash is stored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_TOKENS: Final = 200
-"""Maximum tokens of the people whom an administrator manages."""
+"""Maximum tokens of all the people whom an administrator manages."""
 LONGEST_NAME: Final = 80
 LONGEST_DAYS: Final = 366
 PREFIX: Final = "plumewatch_"
@@ -87,7 +87,7 @@ def make(
     now: float,
     sites: frozenset[str] | None = None,
 ) -> str:
-    """Create and return a token; it cannot be read again. If `sites` is None, all are allowed."""
+    """Create and return a token, which cannot be read again; `sites` of None allows all sites."""
     tx.execute("DELETE FROM api_token WHERE expires_at <= ?", (now - _LISTED_S,))
     token = PREFIX + secrets.token_urlsafe(32)
     listed = " ".join(sorted(set(scopes)))

@@ -1,9 +1,10 @@
 """Manage people who are not configured but get a role from their groups at the sign-in provider.
 
-Such a person exists from their first sign-in, and their id is their e-mail address. Only their
-name, groups and last sign-in are stored. The current configuration maps groups to roles, so people
-disappear when their group is removed from the configuration. The provider doesn't report who has
-left, so people who haven't signed in for a long time are removed until they sign in again.
+Such a person is added at their first sign-in, and their id is their e-mail address. Only their
+name, groups, last sign-in and account id are stored. The current configuration maps groups to
+roles, so people disappear when their group is removed from the configuration. The provider doesn't
+report who has left, so people who haven't signed in for a long time are removed until they sign in
+again.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def find_account(db: sqlite3.Connection, person: str, email: str) -> ProviderAcc
 
 
 def bind_account(tx: sqlite3.Connection, person: str, email: str, account: ProviderAccount) -> None:
-    """Let a person sign in under this address with this account only."""
+    """Bind a person's address to this account, so that no other account can sign in with it."""
     tx.execute(
         "INSERT OR REPLACE INTO provider_account VALUES (?, ?, ?, ?, ?, NULL)",
         (person, email, *account),
@@ -97,7 +98,7 @@ def bind_account(tx: sqlite3.Connection, person: str, email: str, account: Provi
 
 
 def save_groups(tx: sqlite3.Connection, person: str, groups: Iterable[str] | None) -> None:
-    """Store the groups of a person's account at their latest sign-in; None if it has none."""
+    """Store the groups at a person's latest sign-in."""
     stored = None if groups is None else json.dumps(list(groups))
     tx.execute("UPDATE provider_account SET provider_groups = ? WHERE person = ?", (stored, person))
 
@@ -110,9 +111,9 @@ def find_groups(db: sqlite3.Connection, person: str) -> tuple[str, ...] | None:
 
 
 def end_earlier(tx: sqlite3.Connection, account: ProviderAccount, person: str, now: float) -> bool:
-    """End an account's access as anyone but this person; return whether it was anyone else's.
+    """End an account's access as anyone but this person; return whether it had such access.
 
-    People of the directory are removed. Configured people keep their binding, so that an
+    People of the directory are removed. Configured people stay bound to the account, so an
     administrator must release their address before another account can sign in with it.
     """
     query = "SELECT person FROM provider_account WHERE issuer = ? AND client = ? AND subject = ?"
@@ -130,7 +131,7 @@ def end_earlier(tx: sqlite3.Connection, account: ProviderAccount, person: str, n
 
 
 class Directory:
-    """Adds the people of the directory to a policy, with rights from `rules`."""
+    """The people of the directory, who get their rights from `rules`."""
 
     def __init__(self, database: Path, rules: SignInRules) -> None:
         self._database = database
@@ -144,7 +145,7 @@ class Directory:
         return add_people(policy, {one: own for one, own in rights.items() if own is not None})
 
     def remove_absent(self, tx: sqlite3.Connection, now: float) -> list[str]:
-        """Remove people whose last sign-in is too long ago; later, forget their names as well."""
+        """Remove people without a recent sign-in, and later their names; return their ids."""
         before = now - self._rules.absent_s
         tx.execute("DELETE FROM directory_person WHERE gone_at <= ?", (before,))
         gone = tx.execute(
@@ -179,7 +180,7 @@ def add_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) ->
 
 
 def _extend_receivers(roster: Roster, new: Iterable[StaffMember]) -> dict[str, Receiver]:
-    """Add people to the built-in receivers of their roles, but not to configured receivers."""
+    """Add people to the built-in receivers of their roles; configured receivers don't change."""
     found, rostered = dict(roster.receivers), {shift.receiver for shift in roster.shifts}
     for member in new:
         before = found.get(member.role, Receiver(member.role, is_role=True))

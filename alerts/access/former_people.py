@@ -1,9 +1,9 @@
 """Remove passwords, second factors, tokens and channels of people who are no longer configured.
 
-An id belongs to a person as long as it is configured. It passes to someone else if it was missing
-from the configuration for a day, or if both name and address changed. If the old or the new
-configuration has no address, a different name is enough, unless it is a correction of the old name.
-This way, nobody loses their password when the table of people is missing briefly or a name is
+An id belongs to a person as long as it is configured. It counts as someone else's if it was missing
+from the configuration for more than a day, or if both name and address changed. If the old or the
+new configuration has no address, a different name is enough, unless it is a correction of the old
+name. This way, nobody loses their password when the table of people is missing briefly or a name is
 corrected.
 """
 

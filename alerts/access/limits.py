@@ -1,7 +1,7 @@
 """Rate limits of the staff page, such as limits on failed attempts by address and account.
 
-An attempt is counted before it is checked, so parallel attempts cannot bypass the limit. A
-successful attempt is subtracted again. An attacker who guesses passwords can delay other people's
+An attempt is counted before it is checked, so parallel attempts cannot bypass the limit. If it
+succeeds, it is subtracted again. An attacker who guesses passwords can delay other people's
 sign-ins, except from addresses with an earlier successful sign-in.
 """
 
@@ -42,7 +42,7 @@ def make_address_key(address: str) -> str:
 
 @dataclass(slots=True)
 class AttemptLimit:
-    """Limits sign-in attempts and similar attempts."""
+    """Limits attempts to sign in, or to use a token."""
 
     _clients: RateLimit = field(default_factory=partial(RateLimit, *_CLIENT))
     _accounts: RateLimit = field(default_factory=partial(RateLimit, Bound(10, 900.0)))
@@ -71,7 +71,7 @@ class AttemptLimit:
         return wait_s
 
     def record_success(self, address: str, account: str) -> None:
-        """Forget this account's attempts, and the latest attempt from its address."""
+        """Forget the account's attempts, and the latest attempt from this address."""
         mine = make_address_key(address)
         self._clients.refund(mine)
         if mine not in self._proven:
@@ -95,7 +95,7 @@ class Limits:
     answers: AttemptLimit = field(default_factory=AttemptLimit)
     link_views: RateLimit = field(default_factory=partial(RateLimit, _VIEWS))
     link_answers: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Requests with one link: `link_views` only read an incident, `link_answers` can change it."""
+    """Requests with one link: `link_views` to read its incident, `link_answers` to change it."""
     provider: RateLimit = field(default_factory=partial(RateLimit, _VIEWS))
     """Provider sign-ins, by address; a whole school may share one address."""
     refusals: RateLimit = field(default_factory=partial(RateLimit, _VIEWS))
@@ -103,17 +103,17 @@ class Limits:
     codes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
     """Second-factor codes by person; anyone who gets this far knows the password."""
     locked: RateLimit = field(default_factory=partial(RateLimit, Bound(1, 900.0)))
-    """Audit log entries about attempts that were refused without a check, by person."""
+    """Audit log entries about attempts refused after too many failures, by person."""
     api: AttemptLimit = field(default_factory=AttemptLimit)
     token_reads: RateLimit = field(default_factory=partial(RateLimit, Bound(1200, 60.0)))
     """Enough for several viewers of dashboards that run thirty queries every ten seconds."""
     tests: RateLimit = field(default_factory=partial(RateLimit, Bound(3, 60.0)))
     """Requests for test notices, by sender."""
     test_notices: RateLimit = field(default_factory=partial(RateLimit, Bound(24, _DAY_S)))
-    """Test notices by person who gets them; each channel counts."""
+    """Test notices, by recipient; each channel counts."""
     all_test_notices: RateLimit = field(default_factory=partial(RateLimit, Bound(120, _DAY_S)))
-    """Test notices to everybody; half of what ntfy.sh delivers a day."""
+    """Test notices to everyone together: half of what ntfy.sh delivers a day."""
     changes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
     """Changes of settings, by person; changes of the configuration file restart the service."""
     writes: RateLimit = field(default_factory=partial(RateLimit, *_WRITES))
-    """All forms of a person, by part of the page, and all changes with a token; most are stored."""
+    """Forms, by person and part of the page, and changes with a token; most store something."""

@@ -1,10 +1,10 @@
 """Channels that people set up on the page, in addition to configured channels.
 
 A browser's address is a ``webpush://`` URL with endpoint, public key and secret in its query. For
-ntfy on a phone, the page generates a topic that nobody can guess. E-mail and text
-messages go through gateways: Apprise URLs, read from files, with `{to}` in place of the address.
-For any other service, an administrator enters an Apprise URL. The language that people choose is
-stored here as well.
+ntfy on a phone, the page generates a topic that nobody can guess. E-mail and text messages go
+through gateways: Apprise URLs from the configuration, with `{to}` in place of the address. For any
+other service, an administrator enters an Apprise URL. This module also stores the language that
+people choose.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ATOM: Final = r"[\w!#$%&'*+/=?^`{|}~-]+"
 _EMAIL: Final = re.compile(
     rf"(?=.{{3,200}}$){_ATOM}(\.{_ATOM})*@[a-z0-9-]+(\.[a-z0-9-]+)*", re.ASCII | re.IGNORECASE
 )
-"""Addresses that every mail server accepts; Apprise drops others silently."""
+"""Plain ASCII addresses; Apprise silently drops some others."""
 TO: Final = "{to}"
 """Placeholder for a person's address in a gateway's URL."""
 
@@ -82,7 +82,7 @@ class Gateways:
         return [ChannelKind.PUSH, *own, ChannelKind.OTHER]
 
     def list_missing(self) -> list[str]:
-        """Return the settings of the gateways that are not configured."""
+        """Return the names of the settings of missing gateways."""
         found = {"email_url_file": self.email, "phone_url_file": self.phone}
         return [name for name, gateway in found.items() if not gateway]
 
@@ -160,7 +160,7 @@ class OwnChannel(NamedTuple):
 
 
 class OwnChannels:
-    """The channels of all people; `gone` lists endpoints that no longer exist."""
+    """The channels of all people; `gone` collects browser endpoints that no longer exist."""
 
     def __init__(self, database: Path, gateways: Gateways | None = None) -> None:
         self.gone: deque[str] = deque(maxlen=_MAX_GONE)
@@ -186,7 +186,7 @@ class OwnChannels:
         return replace(policy, staff=staff, roster=roster)
 
     def has(self, endpoint: str) -> bool:
-        """Return whether a browser still gets notices; assume so if the database cannot be read."""
+        """Return whether a browser still gets notices; True if the database cannot be read."""
         try:
             with closing(connect(self._database, read_only=True)) as db:
                 found = db.execute("SELECT 1 FROM own_channel WHERE address = ?", (endpoint,))
@@ -203,7 +203,7 @@ class OwnChannels:
 def add_browser(
     tx: sqlite3.Connection, person: str, subscription: Subscription, label: str, now: float
 ) -> bool:
-    """Add a browser, or move it from its earlier owner; return False if its keys have changed."""
+    """Add a browser, or move it from its earlier owner; return False if the keys differ."""
     query = "SELECT p256dh, auth FROM own_channel WHERE address = ? AND kind = 'browser'"
     known = tx.execute(query, (subscription.endpoint,)).fetchone()
     if known is not None and tuple(known) != (subscription.p256dh, subscription.auth):

@@ -2,8 +2,8 @@
 
 Passwords are stored as Argon2id hashes with the second recommended parameter set of RFC 9106,
 section 4. Checking a guess takes just as long for people without a password. A password has 12 to
-128 characters and must not be guessable from names at the school, as NIST SP 800-63B requires.
-Setting a new password ends all sessions and links.
+128 characters, and must not consist mostly of a common word or of a name at the school, as
+NIST SP 800-63B recommends. Setting a new password ends the person's sessions and links.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Hasher:
 
     @cached_property
     def _nobody(self) -> str:
-        """A hash that no password is known for."""
+        """A hash whose password nobody knows."""
         return self.hash(secrets.token_urlsafe())
 
     def hash(self, password: str) -> str:
@@ -163,7 +163,7 @@ def make_invite(tx: sqlite3.Connection, person: str, now: float) -> str:
 
 
 def find_invited(db: sqlite3.Connection, token: str, now: float) -> str:
-    """Return the person that a link invites; empty if it is unknown, used or expired."""
+    """Return the person whom a token invites; empty if it is unknown, used or expired."""
     row = db.execute(
         "SELECT person FROM invite WHERE hash = ? AND expires_at > ?", (hash_token(token), now)
     ).fetchone()

@@ -22,7 +22,7 @@ class Right(StrEnum):
     SILENCE = "silence"
     """Silence notices for a while."""
     SENSORS = "sensors"
-    """Test rooms, change rooms, sensors and thresholds, and see unregistered sensors' messages."""
+    """Test rooms, change rooms and sensors, and see messages in unknown formats."""
     SUMMARY = "summary"
     """Create the summary for one's own schools."""
     REPORTS = "reports"

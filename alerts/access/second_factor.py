@@ -24,7 +24,7 @@ _RECOVERY_CODES: Final = 8
 
 
 def make_secret() -> str:
-    """Return a new secret; it takes effect with `confirm`."""
+    """Return a new secret, which takes effect with `confirm`."""
     return pyotp.random_base32()
 
 
@@ -78,7 +78,7 @@ def find_enrollment(db: sqlite3.Connection, person: str) -> float | None:
 
 
 def list_enrolled(db: sqlite3.Connection) -> dict[str, float]:
-    """Return the people who have a second factor, and when they enrolled it."""
+    """Return when people enrolled their second factor, by person."""
     rows = db.execute("SELECT person, confirmed_at FROM staff_totp WHERE confirmed_at IS NOT NULL")
     return dict(rows.fetchall())
 

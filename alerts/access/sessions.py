@@ -1,8 +1,8 @@
 """Sessions of signed-in browsers, keyed by the hash of their cookie.
 
-Each sign-in starts a new session for one person; their role is looked up on every request. The form
-token is derived from the cookie. Sessions survive a restart. They end when they expire, when the
-person signs out, or when the person sets a new password or a second factor.
+Each sign-in starts a new session for one person, whose role is looked up on every request. The form
+token is derived from the cookie. Sessions survive a restart. They end when they expire, and when
+the person signs out, or sets a new password or a second factor.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_PER_PERSON: Final = 20
 
 
 class AtProvider(NamedTuple):
-    """The user's address at the provider, and the user's groups that map to a role."""
+    """The person's address at the provider, and their groups that map to a role."""
 
     email: str
     groups: tuple[str, ...]
@@ -92,7 +92,7 @@ def end(tx: sqlite3.Connection, identity: str) -> None:
 
 
 def end_all(tx: sqlite3.Connection, person: str, now: float) -> int:
-    """End a person's sessions, links and notices in browsers; return how many sessions ended."""
+    """End a person's sessions, links, and notices in browsers; return how many sessions ended."""
     action_tokens.revoke_all(tx, person, now)
     tx.execute("DELETE FROM own_channel WHERE person = ? AND kind = 'browser'", (person,))
     tx.execute("DELETE FROM invite WHERE person = ?", (person,))

@@ -2,7 +2,7 @@
 
 With a provider, only some people can use a password. If groups have roles, the first configured
 group that a person belongs to decides the role. The person's groups with that role together decide
-the sites, limited to the person's own sites.
+the sites. The person's own sites limit them further.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class SignInRules:
 
     @property
     def warned_s(self) -> float:
-        """Return the seconds without a sign-in after which administrators are warned."""
+        """Return the seconds without a sign-in after which warnings are shown."""
         return self.absent_s * 2 / 3
 
     def may_use_password(self, person: str) -> bool:

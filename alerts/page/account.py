@@ -30,7 +30,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class AccountPages(SignInGroup):
-    """The account page."""
+    """The account page and its forms."""
 
     @serves("/account/password", Access.STAFF, methods=("POST",))
     async def _password(self, request: Request) -> Response:

@@ -1,9 +1,9 @@
 """The staff page as a Starlette application.
 
 The page is designed for phones first. It loads nothing from other servers and has no inline
-scripts. Only charts, live updates, and links with a token need scripts. Every action needs a
-session, a form token and a POST from our own page, except for actions through a link with a token.
-A GET changes no incidents and no settings.
+scripts. Only charts, live updates, browser notices, and links with a token need scripts. An action
+needs a session, a form token and a POST from our own page, or else a token: an API token, or that
+of a link in a notice. A GET changes no incidents and no settings.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class _App(Starlette):
 
 
 class _Static(StaticFiles):
-    """Static files. The style sheet starts with the colors and sizes of `reports.look`."""
+    """Serves static files; the style sheet starts with the colors and sizes of `reports.look`."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         if path != "page.css":
@@ -190,7 +190,7 @@ class _Errors:
 
 
 def _write_json(request: Request, error: HTTPException) -> Response | None:
-    """Return an error for a program or a script; None if a person reads it."""
+    """Return an error as JSON for a program or a script; None if the request is a person's."""
     if request.url.path.startswith(f"{PREFIX}/"):
         return build_problem(error)
     return build_refusal(error) if _is_answer(request) else None

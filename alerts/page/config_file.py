@@ -15,7 +15,7 @@ PEOPLE: Final = "people.csv"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change to a section; no `index` means to add an entry, and no `entry` to remove one."""
+    """A change to a section: without `index`, add an entry; without `entry`, remove it."""
 
     section: str
     index: int | None
@@ -24,9 +24,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class ConfigVersion:
-    """A version of the file; `problem` is why it cannot be written, empty if it can.
+    """A version of the file, with its content as `tree`.
 
-    - `whole` is the content merged with the schools' own files.
+    - `problem` is why the file cannot be written; empty if it can.
+    - `whole` is the content merged with the schools' own files and the tables.
     - `files` names the other file or table that an entry comes from, by section and index.
     """
 
@@ -37,7 +38,7 @@ class ConfigVersion:
     files: Mapping[tuple[str, int], str]
 
     def is_table_entry(self, section: str, index: int) -> bool:
-        """Return whether an entry is a line in the table of people; such lines can be changed."""
+        """Return whether an entry is a line in the table of people, which the page can change."""
         return self.files.get((section, index), "").startswith(PEOPLE)
 
 
@@ -52,10 +53,10 @@ class PreparedChange:
 
 
 class ConfigFile(Protocol):
-    """The configuration file. All methods block and raise `ConfigFileError`."""
+    """The configuration file. `read`, `prepare` and `commit` block and raise `ConfigFileError`."""
 
     apply: Callable[[], None]
-    """Applies the file; called in the event loop."""
+    """Applies the file; runs in the event loop and doesn't block."""
 
     def read(self) -> ConfigVersion:
         """Return the current version of the file."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS: Final = 60
 _TITLES: Final = frozenset({"name", "id", "reason", "people", "remove", "add"})
-"""Keys that a form's title shows."""
+"""Keys that appear in entries' titles, so `Form.describe` omits them."""
 _LONGEST_VALUE: Final = 40
 _NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,6})?")
 
@@ -51,9 +51,9 @@ class Kind(StrEnum):
 class Field:
     """A form field for one key of an entry.
 
-    `choices` returns the allowed values and their labels, given the whole configuration. A value
-    that equals its `default` is not written to the file. `ROWS` is a list of tables, and `WORDS` is
-    a list of texts.
+    `choices` returns values and their labels, given the whole configuration: the allowed ones, or
+    suggestions if the field is typed. A new value that equals `default` is not written to the file.
+    The value of `ROWS` is a list of tables, and that of `WORDS` a list of texts.
     """
 
     key: str
@@ -82,7 +82,7 @@ class Form:
     - `added_with` returns additional edits, given an entry and the whole configuration.
     - `is_shown` decides whether people see an entry, given the local time.
     - `own` lets people without the right edit the entry with their own id.
-    - `unique` lists keys. Their combined values must be unique among all entries.
+    - `unique` lists keys; no two entries can have the same values for all of them.
     """
 
     slug: str
@@ -108,7 +108,7 @@ class Form:
     def list_entries(
         self, tree: Mapping[str, Any], now: datetime
     ) -> list[tuple[int, dict[str, Any]]]:
-        """Return the visible entries with their indices in the section."""
+        """Return the entries that are shown, with their indices in the section."""
         found = enumerate(tree.get(self.section, ()))
         return [(k, dict(entry)) for k, entry in found if self.is_shown(entry, now)]
 
@@ -122,7 +122,7 @@ class Form:
         return " · ".join(filter(None, words.values()))
 
     def read_values(self, form: FormData) -> dict[str, Any]:
-        """Read the submitted values, without empty ones."""
+        """Read the submitted values, except empty ones."""
         return dict(_read(form, self.fields))
 
     def merge_entry(
@@ -281,7 +281,7 @@ def _find_refused(
 
 
 def _check_span(old: Mapping[str, Any], typed: Mapping[str, Any], *, asks: bool) -> str:
-    """Check start and end times; with `asks`, ask once if the end is on the next day."""
+    """Return what is wrong with new times; with `asks`, ask whether the end is on the next day."""
     start, end = typed.get("start"), typed.get("end")
     if start and start == end:
         return _("Start and end are the same. For all day, use 12:00 AM to 11:59 PM.")
@@ -292,7 +292,7 @@ def _check_span(old: Mapping[str, Any], typed: Mapping[str, Any], *, asks: bool)
 
 
 def find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return the differing keys with their old and new values."""
+    """Return the old and the new values of the keys that differ."""
     keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
     return {k: old[k] for k in keys if k in old}, {k: new[k] for k in keys if k in new}
 

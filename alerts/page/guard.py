@@ -91,7 +91,7 @@ class PendingSignIn:
 
 
 def name_cookie(*, secure: bool, what: str = "session") -> str:
-    """Return a cookie's name; over HTTPS, its prefix prevents other hosts from setting it."""
+    """Return a cookie's name; over HTTPS, with a prefix that keeps other hosts from setting it."""
     if secure:
         return "__Host-plumewatch" + ("" if what == "session" else f"-{what}")
     return f"plumewatch_{what}"
@@ -126,7 +126,7 @@ def require_same_origin(request: Request) -> None:
 
 
 def get_session(request: Request) -> Session | None:
-    """Return the session of a request, or None."""
+    """Return the session stored in a request, or None."""
     found: Session | None = getattr(request.state, "session", None)
     return found
 
@@ -158,7 +158,7 @@ def refuse_for_now(wait_s: float, detail: str) -> HTTPException:
 
 
 async def read_form(request: Request) -> FormData:
-    """Read a form; raise 413 if too large, 408 if too slow, 400 if cut off or not text."""
+    """Read a form; raise 413 if it is too large, 408 if too slow, 400 if cut off or not text."""
     read = partial(request.form, max_files=0, max_fields=_MAX_FIELDS, max_part_size=5000)
     try:
         form = await _receive(request, read, _MAX_FORM)
@@ -202,7 +202,7 @@ class SecurityHeaders:
         self._headers = (*HEADERS, _HTTPS_ONLY) if https else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and add the headers to its response."""
+        """Pass a request on, and add headers to its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -3,11 +3,10 @@
 The flow is the authorization code flow with PKCE, state and nonce. Authlib writes the requests and
 checks issuer, audience, times and nonce. Signatures are checked with the provider's published keys,
 and only asymmetric algorithms are accepted. The discovery document and the keys are cached for an
-hour. If a token is signed with an unknown key, the keys are fetched again, at most every 30
-seconds.
+hour. If a signature cannot be verified, the keys are fetched again, at most every 30 seconds.
 
 Of the provider's data, only the account's id (`sub`), and the person's address, name and groups
-with a role are stored. Error messages contain no token or secret.
+that have a role are stored. Error messages contain no token or secret.
 """
 
 from __future__ import annotations
@@ -122,7 +121,7 @@ class IdentityProvider:
     async def build_sign_in_address(
         self, state: str, nonce: str, verifier: str, *, silent: bool
     ) -> str:
-        """Return the address for sign-in; with `silent`, the provider asks the person nothing."""
+        """Return the address for sign-in; with `silent`, the provider doesn't ask for anything."""
         document = await self._call(self.fetch_document)
         own = self.settings
         address: str = prepare_grant_uri(
@@ -165,7 +164,7 @@ class IdentityProvider:
         return kept.document
 
     async def fetch_keys(self, *, anew: bool = False) -> KeySet:
-        """Return the provider's keys; with `anew`, fetch them again, at most every 30 s."""
+        """Return the provider's keys; with `anew`, fetch them again, but not within 30 s."""
         kept, now = self._fetched, self._clock()
         if now - kept.keys_at >= (_NEW_KEYS_S if anew else _FRESH_S):
             kept.keys = await self._fetch_json("GET", (await self.fetch_document())["jwks_uri"])
@@ -202,7 +201,7 @@ class IdentityProvider:
         return found
 
     async def _fetch_google_groups(self, email: str, token: str) -> AsyncIterator[str]:
-        """Yield the addresses of a person's groups that their own access token can see."""
+        """Yield the addresses of a person's groups, using the person's own access token."""
         quoted = email.replace("\\", "\\\\").replace("'", "\\'")
         query = {"query": f"member_key_id == '{quoted}'", "pageSize": "200"}
         headers = {"Authorization": f"Bearer {token}"}

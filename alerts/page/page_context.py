@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 WALL_COOKIE: Final = "plumewatch_wall"
-"""Cookie of a screen that shows the wall view; sent only for that view's paths."""
+"""Cookie of a screen that shows the wall view; browsers send it only to that view's paths."""
 READ_S: Final = 10.0
 _MAX_FREE_TEXT: Final = 1000
 _MAX_COOKIE: Final = 100
@@ -92,7 +92,7 @@ class PageContext(Visibility):
         self._templates = build_environment(settings, self.times, nav=NAV, Right=Right)
 
     async def find_session(self, request: Request) -> Session | None:
-        """Return the session of a request, or None, and keep it for templates."""
+        """Return the session of a request, or None, and store it in `request.state`."""
         request.state.session = None
         self.choose_request_language(request)
         if is_proxied(request) and not self._has_noted_proxy:
@@ -131,7 +131,7 @@ class PageContext(Visibility):
         return started.groups is not None or is_local
 
     async def _lacks_factor(self, started: Started, member: StaffMember) -> bool:
-        """Return whether a person's role needs a second factor that they haven't set up yet."""
+        """Return whether a person signed in without the second factor that their role needs."""
         needs_factor = member.role in self.access.sign_in.second_factor
         if started.groups is not None or self.access.one_click or not needs_factor:
             return False
@@ -151,7 +151,7 @@ class PageContext(Visibility):
             self.count(limit, session.person, _("Wait a minute before the next change."))
 
     def choose_request_language(self, request: Request, own: str = "") -> None:
-        """Set the language to the requested one, or else the person's, browser's or school's."""
+        """Set the language: the requested one, or else the person's, browser's or school's."""
         asked = request.query_params.get("lang", "")
         browser = choose_language(request.headers.get("accept-language", ""))
         set_language(
@@ -159,7 +159,10 @@ class PageContext(Visibility):
         )
 
     async def require_reader(self, request: Request, right: Right = Right.INCIDENTS) -> None:
-        """Redirect to sign-in if there is no session; raise 403 if the role lacks the right."""
+        """Require a session with this right or `INCIDENTS`, except in the demo.
+
+        Roles that can't open the start page are redirected to the sensors.
+        """
         session = await self.find_session(request)
         if session is None and not self.is_open_to(request):
             send_to_sign_in(request)
@@ -194,7 +197,7 @@ class PageContext(Visibility):
         return token
 
     async def require_session(self, request: Request, right: Right | None = None) -> Session:
-        """Return the session of a request; raise 403 if its role lacks the right."""
+        """Return the session of a request, or redirect to sign-in; raise 403 without the right."""
         session = await self.find_session(request)
         if session is None:
             send_to_sign_in(request)
@@ -203,13 +206,13 @@ class PageContext(Visibility):
         return session
 
     async def require_form(self, request: Request, right: Right | None = None) -> None:
-        """Check and store an action's form; raise 403 if it is not from our page or not allowed."""
+        """Check and store an action's form; raise 403 if it is not allowed or not from our page."""
         require_same_origin(request)
         session = await self.require_session(request, right)
         request.state.form = await read_form(request)
         if not session.allows(get_text(request.state.form, "form_token")):
             raise HTTPException(403, _("This form has expired. Go back, reload and try again."))
-        part = request.url.path.split("/")[1]  # so that nothing uses up responses to alerts
+        part = request.url.path.split("/")[1]  # other forms must not use up responses to alerts
         words = _("Too many requests. Try again later.")
         self.count(self.access.limits.writes, f"{session.person} {part}", words)
 
@@ -222,9 +225,9 @@ class PageContext(Visibility):
             return await asyncio.get_running_loop().run_in_executor(self.threads, call)
 
     def find_turns(self, request: Request) -> AbstractAsyncContextManager[None]:
-        """Return a context manager that gives a person `_AT_ONCE` pages at a time.
+        """Return a context manager that lets a person load `_AT_ONCE` pages at a time.
 
-        Otherwise, many requests of one person would keep all threads from others.
+        Otherwise, one person's requests could occupy all threads.
         """
         session = get_session(request)
         if session is None:
@@ -249,7 +252,7 @@ class PageContext(Visibility):
     async def load_room_states(
         self, rooms: Collection[Room] | None = None
     ) -> list[queries.RoomState]:
-        """Return the current state of `rooms`, or of all rooms that the requester can see.
+        """Return the current state of `rooms`, or of all rooms in `registry`.
 
         Requests within `_SHARED_S` share one query of the newest readings.
         """
@@ -288,7 +291,7 @@ class PageContext(Visibility):
         return done
 
     async def write_people(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Change people or their channels, as `write` does, and read them again."""
+        """Change people or their channels, as `write` does, and reload them."""
         done = await self.write(work)
         await self.run_in_thread(self.settings.notices.read_channels)
         return done
@@ -338,19 +341,19 @@ class PageContext(Visibility):
         return shown
 
     def find_room(self, request: Request) -> Room:
-        """Return the room in the request's path; raise 404 if it is not registered."""
+        """Return the room in the request's path; raise 404 if it is not visible."""
         found = self.registry.rooms.get(request.path_params["id"])
         room = require_found(found, _("This room doesn't exist."))
         self.times.use(room.zone)
         return room
 
     def find_sensor(self, request: Request) -> Sensor:
-        """Return the sensor in the request's path; raise 404 if it is not registered."""
+        """Return the sensor in the request's path; raise 404 if it is not visible."""
         found = self.registry.sensors.get(request.path_params["id"])
         return require_found(found, _("This sensor doesn't exist."))
 
     def read_free_text(self, form: Mapping[str, Any], name: str) -> tuple[str, str]:
-        """Return a field's cleaned free text, and why it is refused (empty if accepted)."""
+        """Return a field's cleaned text, and why it is refused (empty if accepted)."""
         text = clean_text(get_text(form, name))
         return text, find_fault(text[:_MAX_FREE_TEXT])
 
@@ -364,7 +367,7 @@ class PageContext(Visibility):
         done: str = "",
         **content: Any,
     ) -> Response:
-        """Render a template, in a thread, with the request's session, if any.
+        """Render a template in a thread.
 
         `errors` and `done` are sentences shown above the content.
         """
@@ -379,12 +382,12 @@ class PageContext(Visibility):
         return HTMLResponse(html, status_code)
 
     def fill(self, template: str, content: Mapping[str, Any]) -> str:
-        """Return the HTML of a template, which a script can show; blocks."""
+        """Return the HTML of a template; blocks."""
         return agree(self._templates.get_template(template).render(content))
 
 
 def explain_role(right: Right) -> str:
-    """Explain which roles have a right that the person lacks."""
+    """Explain that a person lacks a right, and which roles have it."""
     return _("Your role can't open this. It's for: %(roles)s.", roles=list_roles_with(right))
 
 

@@ -1,6 +1,7 @@
 """Define groups of pages: methods of a `PageGroup` that are marked with `serves`.
 
-To add a group, list it in `alerts.page.app.PAGES`, and its link in `alerts.page.rendering.NAV`.
+To add a group, list it in `alerts.page.app.PAGES`, and its link, if any, in
+`alerts.page.rendering.NAV`.
 """
 
 from __future__ import annotations
@@ -31,12 +32,16 @@ _INCIDENT: Final = "/incidents/{id}"
 
 
 class Access(Enum):
-    """Access that requires no specific right; a public page can check requests itself."""
+    """Who has access to a page that doesn't require one specific right."""
 
     PUBLIC = auto()
+    """Everyone; the page can check requests itself."""
     READERS = auto()
+    """People who can view incidents; in the demo, anyone on this machine."""
     SENSOR_READERS = auto()
+    """`READERS`, and people who look after sensors."""
     STAFF = auto()
+    """Everyone who is signed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class _Served:
     of_any_size: bool = False
 
     async def admit(self, context: PageContext, request: Request) -> None:
-        """Check access, and limit the request to the schools that it can see."""
+        """Check access, and limit the request to the schools that the requester can see."""
         context.limit_to_sites_of(None)
         await self._admit(context, request)
         session = get_session(request)
@@ -85,9 +90,10 @@ def serves(
     """Serve a path with a method of a `PageGroup`, to requests that have access.
 
     If `access` is a function, that function checks access and stores the session in
-    `request.state`. A POST that is not public needs a session and a form from our own page. The
-    form is stored there too. With `one_school`, a page shows only the chosen school's rooms. With
-    `of_any_size`, it shows all schools together unless one is chosen.
+    `request.state`. A POST that requires a right or `Access.STAFF` needs a session and a form from
+    our own page, which is stored in `request.state` as well. With `one_school`, people who can see
+    several schools can choose one. If there are too many rooms for one page, they must, unless
+    `of_any_size` is set.
     """
 
     def mark(handler: _Handler) -> _Handler:
@@ -116,13 +122,13 @@ class PageGroup:
         self._context = context
 
     async def open(self) -> None:
-        """Start background work; a group without any needs neither this nor `close`."""
+        """Start background work, if the group has any."""
 
     async def close(self) -> None:
         """Stop background work."""
 
     def list_routes(self) -> list[Route]:
-        """Return the group's routes, in the order of the methods."""
+        """Return the group's routes, in the order of its methods."""
         return [
             Route(found.served.path, self._endpoint(found), methods=list(found.served.methods))
             for found in vars(type(self)).values()

@@ -2,13 +2,13 @@
 
 State, nonce and PKCE verifier are kept in a browser cookie for ten minutes, so nobody can be signed
 in with someone else's code (login CSRF). The user's e-mail address must belong to a staff member.
-If groups have roles, the user must also be in a group with a role. People who are not configured
-can join through such a group.
+If groups have roles, the user must also be in a group with a role, and people who are not
+configured can join through such a group.
 
 Our session cookie is `SameSite=Strict`, so browsers do not send it when another site started the
 navigation. Therefore, the provider's redirect leads to a page that continues automatically. A
 session ends when the provider's token expires, usually after an hour. The browser then signs in
-again in the background. No session lasts longer than a day.
+again without asking. No session lasts longer than a day.
 """
 
 from __future__ import annotations
@@ -183,10 +183,10 @@ class ProviderPages(SignInGroup):
         member: StaffMember,
         refusal: tuple[Refusal, str] | None,
     ) -> tuple[Refusal, str] | None:
-        """Bind a person to their account, and limit their tokens to its groups.
+        """Bind a person to their account, and limit their tokens to the rights of its groups.
 
-        Return why the person has no access, or None. If a configured address was signed in with
-        another account of the same provider, an administrator must release it first.
+        Return why the person has no access, or None. If another account of the same provider signed
+        in with this address before, an administrator must release the address first.
         """
         context, email, now = self._context, fold_address(found.email), self._now()
         rights = context.access.sign_in.find_rights(member.role, found.groups)
@@ -215,7 +215,7 @@ class ProviderPages(SignInGroup):
         )
 
     def _is_recorded(self) -> bool:
-        """Return whether to log this refusal; limited because anyone can cause many refusals."""
+        """Return whether to record this refusal; limited because anyone can cause many refusals."""
         return self._context.access.limits.refusals.take("", self._now()) == 0
 
     def _find_refusal(

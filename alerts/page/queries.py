@@ -42,7 +42,7 @@ _MASKS: Final = frozenset({"spray", "steam", "voc"})
 _MASKS_FROM: Final = 0.05
 """Lowest probability at which one of `_MASKS` is reported as possibly hiding vaping."""
 _MUCH_UG_M3: Final = 100.0
-"""PM2.5 of this level or more is notable, whatever the cause; standards are for 24-hour means."""
+"""PM2.5 at or above this level is notable, whatever the cause; standards are for 24-hour means."""
 
 
 _INCIDENT: Final = (
@@ -66,10 +66,11 @@ _OPEN: Final = "i.id IN (SELECT id FROM incident WHERE status <> 'resolved')"
 class RoomState:
     """The state of a room, as the board shows it.
 
-    `level` is one of `LEVELS`. `air` contains label, value and unit of each quantity in the newest
-    reading, taken at `seen`. `incident` is the id of the room's open or missed incident, and `kind`
-    is its kind. `silences` are active now, and `planned` ones begin later. `is_stale` means that no
-    readings arrive.
+    `level` is one of `LEVELS`. `air` contains label, value and unit of one quantity for each of
+    `PANELS`, from the newest reading, taken at `seen`. `incident` is the id of the room's open or
+    missed incident. `kind` is that of the open incident or of a recent event, and empty for a
+    missed incident. `silences` are active now, and `planned` ones begin later. `is_stale` means
+    that no readings arrive.
     """
 
     room: Room
@@ -92,7 +93,7 @@ class RoomState:
 
     @property
     def is_faulty(self) -> bool:
-        """Return whether one of the room's sensors does not work."""
+        """Return whether no readings arrive, or a fault of a sensor needs attention."""
         return self.is_stale or (self.level == "attention" and self.kind in HEALTH)
 
     @property
@@ -111,7 +112,7 @@ def load_rooms(
 ) -> list[RoomState]:
     """Return the state of all registered rooms, or of `only`.
 
-    `intervals` maps sensors to their learned seconds between readings.
+    `intervals` maps sensors to the seconds between their readings.
     """
     opened = sorted(
         find_open_incidents(db, limit=-1), key=lambda i: (-LEVELS.index(i["level"]), i["onset"])
@@ -228,7 +229,7 @@ def group_rooms(states: Sequence[RoomState]) -> dict[str, dict[str, dict[str, li
 
 
 def write_position(incident: Mapping[str, Any]) -> str:
-    """Return an incident's position among all incidents, from which the next page continues."""
+    """Return an incident's position in the list, after which the next page begins."""
     return f"{incident['opened_at']!r} {incident['id']}"
 
 
@@ -256,8 +257,9 @@ def find_incidents(
     """Return incidents opened in ``[start, end)`` and before `before`, newest first.
 
     `rooms` is a JSON list of ids. With `updated`, only incidents that changed at that time or later
-    are returned. `answer` is a verdict, ``none`` for incidents without one, or ``missed`` if nobody
-    responded either. `number` is part of the id. None and empty arguments do not filter.
+    are returned. `answer` is a verdict, ``none`` for incidents without one, or ``missed`` for
+    resolved ones that nobody responded to either. `number` is part of the id. None and empty
+    arguments do not filter.
     """
     is_open = statuses and "resolved" not in statuses
     few = MISSED if answer == "missed" else _OPEN if is_open else "1"  # uses an index
@@ -295,7 +297,7 @@ def find_incidents(
 def find_open_incidents(
     db: sqlite3.Connection, *, rooms: str | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:
-    """Return open incidents; incidents that need a response come first."""
+    """Return open incidents: unacknowledged first, then the most urgent kinds, then the newest."""
     found = find_incidents(db, statuses=_OPEN_STATUSES, rooms=rooms, limit=limit)
     return sorted(found, key=_rank)
 
@@ -349,7 +351,7 @@ def _add_state(row: dict[str, Any]) -> dict[str, Any]:
 def load_incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     """Return one incident with its detections, history and notices, or None.
 
-    A long history contains only its newest `_MAX_HISTORY` lines and who responded.
+    Of a long history, only the newest `_MAX_HISTORY` lines and all responses are returned.
     """
     known = repository.load(db, incident_id)
     if known is None:

@@ -102,7 +102,7 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NavLink:
-    """A navigation link; it is also marked as current on and below the paths `below`.
+    """A navigation link, marked as current on its page, and on and below the paths `below`.
 
     On phones, links without an icon are in a menu.
     """
@@ -117,14 +117,14 @@ class NavLink:
     """Whether people without access to incidents see the link."""
 
     def is_for(self, session: Session | None) -> bool:
-        """Return whether a person can open the page; None stands for anybody."""
+        """Return whether a person can open the page; None means not signed in (demo only)."""
         if session is None:
             return self.right is None
         needed = self.right or (Right.SENSORS if self.of_sensors else Right.INCIDENTS)
         return session.may(needed) or (self.right is None and session.may(Right.INCIDENTS))
 
     def is_current(self, path: str) -> bool:
-        """Return whether `path` is this page or a page below it."""
+        """Return whether to mark the link as current on the page at `path`."""
         return path == self.path or any(f"{path}/".startswith(f"{one}/") for one in self.below)
 
 
@@ -163,7 +163,7 @@ NAV: Final = (
 
 
 def draw_icon(level: str) -> Markup:
-    """Return the SVG icon of a state."""
+    """Return the icon of a state, as SVG."""
     return Markup(
         '<svg class="icon" viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"'
         ' focusable="false">{}</svg>'
@@ -188,7 +188,7 @@ def write_headline(incident: Mapping[str, Any]) -> str:
 
 
 def write_status(incident: Mapping[str, Any], time: str) -> str:
-    """Return an incident's headline with the time of its onset, until there is an answer."""
+    """Return an incident's headline; until there is an answer, with the time of its onset."""
     values = {"what": write_headline(incident), "time": time}
     if incident["verdict"]:
         return values["what"]
@@ -272,7 +272,7 @@ class Times:
         return _write_duration(max(self._now() - moment, 0.0))
 
     def write_time_ago(self, moment: float) -> str:
-        """Return how long ago something happened, in everyday words."""
+        """Return how long ago a moment was, in everyday words."""
         seconds = self._now() - moment
         if seconds < _JUST_NOW_S:
             return _("just now")
@@ -321,7 +321,7 @@ def link_phone(text: str, phone: str) -> Markup:
 
 
 def write_script_messages() -> Markup:
-    """Return a meta tag with the translations that the page's script needs; empty in English."""
+    """Return a meta tag with the translations that `page.js` needs; empty in English."""
     if get_language() == ENGLISH:
         return Markup()
     found = {text: gettext(text) for text in _find_script_texts()}
@@ -334,7 +334,7 @@ def _find_script_texts() -> list[str]:
 
 
 def draw_code(text: str) -> str:
-    """Return the QR code of a text as an image's address."""
+    """Return the QR code of a text, as a data URI."""
     return segno.make(text, error="m", micro=False).svg_data_uri(scale=4, border=4, light="#fff")
 
 

@@ -1,4 +1,4 @@
-"""Run report jobs, and keep finished reports for an hour.
+"""Run report jobs, and keep reports until an hour after they were requested.
 
 Only the person who requested a report can get it, and only while they can see its schools.
 
@@ -23,7 +23,7 @@ KEPT_S: Final = 3600.0
 _AT_ONCE: Final = 2
 _MAX_JOBS: Final = 40
 _FOR_OTHERS: Final = 2
-"""Limits for all schools, as a multiple of one school's, so that one school can't use them up."""
+"""Limits for all schools together, as a multiple of one school's."""
 _LONGEST_S: Final = 900.0
 
 
@@ -53,10 +53,10 @@ class Job:
 
 @dataclass(eq=False, repr=False)
 class ReportJobs:
-    """Starts reports in processes of their own, and keeps their files.
+    """Creates each report in a separate process, and keeps its file.
 
-    `make` gets the fields of a report, named as on the command line, the path of its file, the
-    person and the time; it returns why the report failed. `folder` is emptied by `open`.
+    `make` gets the fields of a report, the path of its file, the person and the time; it returns
+    why the report failed, or an empty string.
     """
 
     folder: Path
@@ -87,7 +87,7 @@ class ReportJobs:
         name: str,
         sites: frozenset[str] | None = None,
     ) -> Job:
-        """Start a report; raise `TooManyJobsError` at the limit for its sites or in total."""
+        """Start a report; raise `TooManyJobsError` at the limit of its sites or of all."""
         self._delete_expired()
         for jobs, times in (
             ([job for job in self._jobs.values() if job.sites == sites], 1),

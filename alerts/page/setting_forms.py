@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     Tree = Mapping[str, Any]
 
 UNREGISTERED: Final = "_unregistered"
-"""Key, added to the configuration, of the unregistered sensors to choose from."""
+"""Key under which the unregistered sensors are added to the configuration, to choose from."""
 LIMITED: Final = "_limited"
-"""Key that is added if a person sees only some schools; "All schools" is then no choice."""
+"""Key that is added if the requester sees only some schools, so can't choose "All schools"."""
 ALL_SITES: Final = "*"
 _DAYS: Final = Words(
     {
@@ -198,7 +198,7 @@ NEW_PERSON: Final = (
         needs_choices=True,
     ),
 )
-"""Fields of a new person; details follow on the person's page."""
+"""Fields of a new person; the other fields are shown once the person exists."""
 FORMS: Final = (
     Form(
         "duty",

@@ -35,14 +35,15 @@ STALE_INTERVALS: Final = 4
 
 
 HARMLESS: Final = frozenset({"readings", "duplicate", "cached", "simulated", "maintenance"})
-"""Counts of a sensor that need no action."""
+"""Names of counts that need no action."""
 
 
 @dataclass(frozen=True, slots=True)
 class SensorStatus:
-    """A registered sensor's state in words, its last reading, and its data problems by name.
+    """A registered sensor's state in words, the time of its last reading, and its data problems.
 
-    `poll_error` is why polling the device over HTTP has failed since `poll_failing_since`.
+    `counts` has the number of readings, and of each kind of data problem. `poll_error` is why
+    polling the device over HTTP has failed since `poll_failing_since`.
     `no_particles_since` is the start of a period of more than a day without particle values.
     `unlikely` lists quantities whose values seem to be in another unit
     (`detection.quantities.UNLIKELY`).
@@ -58,7 +59,7 @@ class SensorStatus:
     unlikely: tuple[str, ...] = ()
 
     def merge_stored(self, seen: float | None) -> SensorStatus:
-        """Return the status updated with the time of its newest stored reading, if any."""
+        """Return the status updated with the time of the newest stored reading, if any."""
         if seen is None:
             return self
         state = "silent" if self.state == "never heard" else self.state
@@ -75,20 +76,21 @@ class SensorStatus:
 
     @property
     def is_down(self) -> bool:
-        """Whether it stopped reporting."""
+        """Whether the sensor has stopped reporting."""
         return self.state in {"silent", "offline"}
 
     @property
     def has_problems(self) -> bool:
-        """Whether any of its readings had a data problem that somebody can fix."""
+        """Whether any reading had a data problem that somebody can fix."""
         return any(n for name, n in self.counts.items() if name not in HARMLESS)
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineStatus:
-    """The state of each sensor, and the messages that could not be used, latest first.
+    """The state of each sensor, and the messages that could not be used.
 
-    `closed` are the sensors of `quarantine` that belong to closed schools.
+    `quarantine` has the unregistered sensors, and `unmatched` the topics that no decoder reads,
+    latest first. `closed` are the sensors in `quarantine` that belong to closed schools.
     """
 
     dead_letters: Mapping[str, int] = field(default_factory=dict)
@@ -105,10 +107,10 @@ class Pipeline(Protocol):
         """Return the status."""
 
     def get_intervals(self) -> Mapping[str, float]:
-        """Return the learned seconds between reports, by sensor."""
+        """Return the seconds between reports, registered or learned, by sensor."""
 
     async def read_thresholds(self, sensors: Collection[str]) -> Mapping[str, ThresholdReport]:
-        """Return the alert thresholds of these sensors, as far as the detector knows them."""
+        """Return the alert thresholds of these sensors; unknown ones are omitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +145,9 @@ class NoticeSettings:
     push_key: str = ""
     """Public key for web push; empty if there is no web push."""
     push_private: bool = False
-    """Whether push services can be in the local network; tests only."""
+    """Whether push services can be on the local network; tests only."""
     allow_private_targets: bool = False
-    """Whether channel addresses can be in the local network."""
+    """Whether channel addresses can be unencrypted or on the local network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +163,11 @@ class StaffPageSettings:
     notices: NoticeSettings
     reports: ReportJobs
     evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]]
-    """Evaluates a sensor test in its own process, given its room, the start times of its steps, and
-    the tester; returns an error message."""
+    """Evaluates a room test in its own process, given the room, the start times of the steps, and
+    the tester; returns an error message, or an empty string."""
     access: AccessSettings = field(default_factory=AccessSettings)
     banner: Callable[[], str] = str
-    """Returns a line to show above the rooms, such as a simulation notice, or an empty string."""
+    """Returns a line to show above the rooms, as in the demo, or an empty string."""
     grafana_url: str = ""
     """Address of our Grafana dashboards, without a trailing slash; empty for no links."""
     help_phone: str = ""

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _MAX_WAITING: Final = 8
-"""Maximum password checks that wait; each takes 0.1 s in the single thread."""
+"""Maximum password checks at once; each takes 0.1 s in the single thread."""
 _CODE_S: Final = 300.0
 """Time to enter the code after the password, in seconds."""
 _LONGEST_PATH: Final = 1500
@@ -80,7 +80,7 @@ class SignInGroup(PageGroup):
         audit.append(tx, kind, actor, {"address": find_client(request), **detail}, now)
 
     async def _check_password(self, member: StaffMember | None, password: str) -> bool:
-        """Return whether a person has this password; for nobody, this takes the same time."""
+        """Return whether a person has this password; takes the same time for None."""
         kept = await self._context.read(load_hash, member.id) if member else None
         return await self._hash(lambda: self._context.access.hasher.verify(kept, password))
 
@@ -93,7 +93,7 @@ class SignInGroup(PageGroup):
         return found[0] if len(found) == 1 else None
 
     async def _hash(self, work: Callable[[], _T]) -> _T:
-        """Run in the single password thread, to limit memory when many people sign in at once."""
+        """Run in the single password thread, so that many sign-ins at once need little memory."""
         if self._waiting >= _MAX_WAITING:
             fault = _("Too many people are signing in. Try again in a few seconds.")
             raise HTTPException(429, fault, {"Retry-After": "5"})
@@ -189,7 +189,7 @@ class SignInGroup(PageGroup):
         )
 
     async def _ask_for_code(self, member: StaffMember, after: str, secret: str) -> Response:
-        """Ask for a code after the password; `secret` is for setting up an app, or empty."""
+        """Redirect to the code form; `secret` is for setting up an app, or empty."""
         given = await self._context.read(load_hash, member.id)
         if len(self._pending) >= _MAX_PENDING:
             del self._pending[next(iter(self._pending))]
@@ -202,7 +202,7 @@ class SignInGroup(PageGroup):
     async def _render_code_form(
         self, request: Request, secret: str, person: str, error: str = ""
     ) -> Response:
-        """Ask for a code; show a new secret as text and as a QR code."""
+        """Render the code form, with a new secret as text and as a QR code."""
         shown = {"secret": " ".join(secret[k : k + 4] for k in range(0, len(secret), 4))}
         if secret:
             address = second_factor.make_app_address(
@@ -214,7 +214,7 @@ class SignInGroup(PageGroup):
 
 
 class SignInPages(SignInGroup):
-    """The sign-in form."""
+    """The forms for password, code and invite link, and sign-out."""
 
     @serves("/sign-in", Access.PUBLIC, methods=("GET", "POST"))
     async def _sign_in(self, request: Request) -> Response:

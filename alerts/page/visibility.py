@@ -44,7 +44,7 @@ class Visibility:
 
     @property
     def is_for_this_computer(self) -> bool:
-        """Return whether links to the page work only on this computer, so not on phones."""
+        """Return whether links to the page work only on this computer, and not on phones."""
         return self.policy.page_url.startswith(("http://127.", "http://localhost", "http://0."))
 
     @property
@@ -87,9 +87,10 @@ class Visibility:
         return None if self._shown is None else json.dumps(list(self.registry.sensors))
 
     def choose_school(self, request: Request, *, of_any_size: bool = False) -> Site | None:
-        """Show only the requested school, or the first one if there are too many rooms for all.
+        """Show only the requested school; return it, or None if all schools are shown.
 
-        With `of_any_size`, all schools are shown together, no matter how many rooms they have.
+        If there are too many rooms for one page, the first school is shown by default, except with
+        `of_any_size`.
         """
         part = self.permitted
         if len(part.sites) + len(part.closed) < 2:
@@ -197,7 +198,7 @@ class Visibility:
         ]
 
     def read_pipeline(self) -> PipelineStatus:
-        """Return the pipeline status, limited to visible sensors."""
+        """Return the pipeline status; if not all sites are visible, only their sensors' states."""
         found, now = self.settings.pipeline.get_status(), self.settings.clock()
         sensors = {name: status.update_to(now) for name, status in found.sensors.items()}
         if _SITES.get() is None:

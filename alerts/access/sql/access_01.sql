@@ -18,8 +18,8 @@ CREATE TABLE staff_session (
 CREATE INDEX staff_session_person ON staff_session (person, started_at);
 CREATE INDEX staff_session_expires ON staff_session (expires_at);
 
--- Second factors: the secret of the authenticator app, when its first code confirmed it (NULL until
--- then), and the time step of the last code used, so that no code works twice.
+-- Second factors: the secret of the authenticator app, when its first code confirmed it, and the time
+-- step of the last code used, so that no code works twice.
 CREATE TABLE staff_totp (
     person TEXT PRIMARY KEY,
     secret TEXT NOT NULL,

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the API, the same for everyone."""
+"""The OpenAPI document of the API, which everyone can read."""
 
 from __future__ import annotations
 

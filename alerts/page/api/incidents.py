@@ -111,7 +111,7 @@ class Detection(Model):
 
 
 class HistoryEntry(Model):
-    """An entry in the history of an incident. `by` is null if the system did it."""
+    """An entry in the history of an incident. `by` is null for the system and former staff."""
 
     at: datetime
     what: str
@@ -318,7 +318,7 @@ def _fill(model: type[_Model], row: Mapping[str, Any], **more: object) -> _Model
 
 
 def read_bounds(start: datetime | None, end: datetime | None) -> tuple[float, float]:
-    """Return a span in Unix seconds, infinite where not given; raise 400 if it is empty."""
+    """Return a span in Unix seconds, infinite if a bound is missing; raise 400 if it is empty."""
     if start is not None and end is not None and end <= start:
         raise build_invalid([("to", "must be after from")])
     first = -math.inf if start is None else start.timestamp()
@@ -332,7 +332,7 @@ def _check_words(name: str, given: Sequence[str], known: Any) -> None:
 
 
 def link_next(path: str, query: Model, cursor: str) -> str:
-    """Return the path of a list's next page."""
+    """Return the path of a list's next page, with the same filters."""
     again = query.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     chosen = {k: ",".join(v) if isinstance(v, list | tuple) else v for k, v in again.items()}
     return f"{PREFIX}/{path}?{urlencode(chosen | {'cursor': cursor}, safe=',:')}"

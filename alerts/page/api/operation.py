@@ -65,7 +65,7 @@ class Problem(BaseModel):
 
 _EXAMPLE: Final = "2026-09-07T10:05:00Z"
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-"""Range of times that the databases can store in nanoseconds."""
+"""Allowed times; the databases can store them in nanoseconds."""
 
 
 def _split_words(value: object) -> object:
@@ -185,7 +185,10 @@ def operation(
     status: int = 200,
     kinds: tuple[str, ...] = (JSON,),
 ) -> Callable[[Callable[..., Awaitable[BaseModel | Response]]], Any]:
-    """Serve an API path to tokens with a scope; the method gets request, query and body."""
+    """Serve an API path to tokens with a scope.
+
+    The method gets the request, and the query and body if their models are given.
+    """
 
     def mark(handler: Callable[..., Awaitable[BaseModel | Response]]) -> Any:
         async def serve(pages: Any, request: Request) -> Response:
@@ -382,7 +385,7 @@ def _list_query_parameters(query: type[Model] | None) -> list[dict[str, Any]]:
             "in": "query",
             "required": name in described.get("required", ()),
             "description": given.get("description", ""),
-            "schema": {  # the schema of the value itself, which cannot be null
+            "schema": {  # without null, which a parameter cannot have
                 k: v for k, v in given.get("anyOf", [given])[0].items() if v or k != "default"
             },
         }

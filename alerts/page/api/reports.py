@@ -1,4 +1,4 @@
-"""Reports for programs: started here, created in the background, and fetched when ready."""
+"""Reports for programs: request them, and download them when they are ready."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ReportRequest(Model):
 
 
 class Report(Model):
-    """A report. Once `state` is ready, its file can be downloaded for an hour."""
+    """A report. Once ready, its file can be downloaded, until an hour after `asked_at`."""
 
     id: str
     name: str
@@ -56,7 +56,7 @@ class Report(Model):
 
 
 class Reports(Model):
-    """Reports that the token's person requested, about schools the token has access to."""
+    """Reports that the token's person requested, about schools that the token has access to."""
 
     items: list[Report]
     next: str | None = None

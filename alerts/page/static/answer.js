@@ -47,14 +47,14 @@ document.addEventListener("DOMContentLoaded", () => {
     if (is_new) draw();
   };
 
-  // the buttons do not wait for the picture; if it can't be drawn or does not arrive, it is left out
+  // the buttons do not wait for the picture, which is left out if it doesn't arrive
   const draw_picture = async () => {
     const answer = await send("/answer/evidence", { token }), svg = answer.ok ? await answer.text() : "";
     if (svg) picture = `data:image/svg+xml,${encodeURIComponent(svg)}`;
     if (svg && !acting && element("wrong").hidden && element("ask").hidden) draw();
   };
 
-  // other people may respond or answer meanwhile; a second failure in a row is shown
+  // other people may respond or answer meanwhile; two failures in a row are shown
   const renew = async () => {
     const is_reading = () => !document.hidden && !acting && !changing && (failures || element("wrong").hidden) && element("ask").hidden;
     if (!state || !is_reading()) return;
@@ -115,7 +115,7 @@ document.addEventListener("DOMContentLoaded", () => {
     keep: () => act("/answer/look", { token }),
     change: () => {
       changing = !state.declined;
-      // people can answer only after they responded, so this also records a response
+      // people can answer only once they have responded, so this also records a response
       if (changing && feedback) draw(); else presses.take();
     },
   };

@@ -43,7 +43,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     return { values: (u, times) => times.map((time) => form.format(1000 * time)), incrs: incrs.map((minutes) => 60 * minutes) };
   };
 
-  // points between two gaps, through which no line goes
+  // no line reaches a point between two gaps, so it is drawn as a dot
   const single = (u, k) => {
     const own = [...u.data[k].keys()].filter((i) => u.data[k][i] !== undefined);
     const missing = (n) => (u.data[k][own[n]] ?? null) === null;
@@ -51,7 +51,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
   };
 
   const draw = (box, body) => {
-    box.body = body; // to redraw the chart in other colors
+    box.body = body; // to redraw the charts in other colors
     for (const plot of box.plots || []) plot.destroy();
     box.plots = [];
     box.replaceChildren();
@@ -112,7 +112,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     document.getElementById("updated").textContent = _("Last update %(time)s.", { time });
   };
 
-  // each part of the page fetches its own content, so its session decides what it shows
+  // each part of the page fetches its own content
   const refresh = () => {
     const renew = () => { if (!document.hidden) htmx.trigger(document.body, "live"); };
     document.addEventListener("visibilitychange", renew);
@@ -125,7 +125,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
       const address = new URL(box.dataset.series, location);
       address.searchParams.set("lang", lang);
       const answer = await fetch(address, { credentials: "same-origin", signal: AbortSignal.timeout(8000) });
-      if (answer.redirected) return location.reload(); // to the sign-in
+      if (answer.redirected) return location.reload(); // to sign in
       if (!answer.ok) throw new Error(String(answer.status));
       const body = await answer.json();
       if (!box.contains(document.activeElement) && !box.matches(":hover")) draw(box, body);
@@ -136,7 +136,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     }
   };
 
-  // keep the age of a reading up to date, even while the connection is lost
+  // keep the age of readings up to date, even while the connection is lost
   const duration = (s) => s >= 86400 ? `${Math.round(s / 86400)} d` : s >= 3600 ? `${Math.round(s / 3600)} h`
     : s >= 60 ? `${Math.round(s / 60)} min` : `${Math.round(s)} s`;
   const shown = new WeakMap();

@@ -1,5 +1,5 @@
 "use strict";
-// Turns on notices in this browser. The page contains the texts, in its language.
+// Turns on notices in this browser. The page contains the messages in its language.
 document.addEventListener("DOMContentLoaded", async () => {
   const box = document.getElementById("push");
   if (!box) return;

@@ -1,5 +1,5 @@
 "use strict";
-// Only the shell is cached: style, scripts, icon, and the page shown without a connection.
+// Only the app shell is cached: styles, scripts, icon, and the page shown without a connection.
 // Pages and incident data always come from the server.
 const CACHE = "shell-1";
 const SHELL = ["/static/page.css", "/static/page.js", "/static/icon.svg", "/static/vendor/htmx.min.js",

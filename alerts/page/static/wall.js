@@ -1,5 +1,5 @@
 "use strict";
-// The screen's token is in the fragment of its link, which never reaches a server or its log.
+// The screen's token is in the fragment of the link, which never reaches a server or its log.
 document.addEventListener("DOMContentLoaded", async () => {
   const element = (id) => document.getElementById(id), token = location.hash.slice(1);
   if (token) {

@@ -30,8 +30,8 @@ _BY_KEY: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
 class Cell(NamedTuple):
     """A table cell: the mean of all days, and the band of the worst day.
 
-    A `band` of 0 is within the guideline; `over` of `days` days exceeded it. With too few readings,
-    there is no mean.
+    A `band` of 0 is within the guideline; `over` of `days` days exceeded it. If no day has enough
+    readings, there is no mean.
     """
 
     value: float | None
@@ -75,8 +75,8 @@ def compute_day_means(
 ) -> dict[str, list[tuple[float, float]]]:
     """Return the mean of each 24 hours before `now` and its coverage (0 to 1), by quantity.
 
-    Each quarter hour with readings counts once, as the mean over the room's sensors. The newest
-    mean is first; 24 hours without readings are left out.
+    Each quarter hour with readings counts once, as the mean over the sensors. The newest mean is
+    first; days without readings are left out.
     """
     start, end = round_to_quarters(now - days * DAY_S, now)
     begins = np.arange(start, end, _QUARTER_S)

@@ -1,16 +1,17 @@
 """Respond from a phone with a notice's token, without signing in.
 
 ``GET /answer`` shows the same page to everyone. The token is in the address's fragment, and only
-the page's script reads it. Each POST sends ``token=...``, and so does the button in an ntfy notice:
+the page's script reads it. The script and the buttons in notices POST ``token=...`` to these
+paths:
 
 - ``/answer/look`` returns the incident's state, and ``/answer/evidence`` its picture. Neither
   changes the incident.
 - ``/answer`` acknowledges the incident and returns a second token.
 - ``/answer/arrive`` records that the person is on site. It accepts either token.
 - ``/answer/feedback`` records what was found. It needs the second token.
-- ``/answer/decline`` records that the person cannot go, and the next people are paged.
+- ``/answer/decline`` records that the person cannot go, and the next people are notified.
 
-If the link is opened again, or after the incident is over, ``/answer/look`` also returns the second
+Once a button has been pressed or the incident is over, ``/answer/look`` also returns the second
 token.
 """
 
@@ -52,7 +53,7 @@ _LOG: Final = logging.getLogger(__name__)
 _CHANNELS: Final = frozenset({"link", "ntfy", "push"})
 _MAX_TOKEN: Final = 64
 _ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
-"""Any origin is allowed: a notice's button may be in another web app. No cookie is sent."""
+"""Any origin is allowed, because a notice can be shown by another web app. No cookie is sent."""
 
 
 class _FurtherError(HTTPException):
@@ -64,14 +65,14 @@ class _FurtherError(HTTPException):
 
 
 def build_refusal(error: HTTPException) -> Response:
-    """Return an error as the script and the notices' buttons read it."""
+    """Return an error as JSON, for the page's script and the buttons in notices."""
     more = error.more if isinstance(error, _FurtherError) else {}
     headers = {**_ANYWHERE, **(error.headers or {})}
     return JSONResponse({"error": error.detail, **more}, error.status_code, headers=headers)
 
 
 class AnswerPages(PageGroup):
-    """The page behind the links in notices, and the actions of its buttons."""
+    """The page that links in notices open, and the actions of its buttons."""
 
     @serves("/answer", Access.PUBLIC)
     async def _page(self, request: Request) -> Response:
@@ -86,7 +87,7 @@ class AnswerPages(PageGroup):
         return await self._send_state_after_press(token, grant)
 
     async def _send_state_after_press(self, token: str, grant: Grant) -> Response:
-        """Return the state, and the token for the steps after the first button press."""
+        """Return the state; for a first token, also the token for later steps."""
         if grant.action is not Action.ACKNOWLEDGE:
             return await self._send_state(grant)
         now = self._context.settings.clock()

@@ -32,7 +32,7 @@ _SIGN: Final = (
     mark("Questions? Please ask at the school office."),
 )
 _COMPARED_S: Final = 60.0
-"""How long a comparison of a district's schools is reused, in seconds."""
+"""How long the facts for comparing schools are reused, in seconds."""
 
 
 class BoardPages(PageGroup):
@@ -95,7 +95,7 @@ class BoardPages(PageGroup):
         }
 
     async def _compare_schools(self) -> list[SchoolFigures]:
-        """Return figures of the visible schools over the last seven days."""
+        """Return the visible schools' figures of the last seven days."""
         context, settings = self._context, self._context.settings
         now, loop_now = settings.clock(), asyncio.get_running_loop().time()
         read_at, facts = self._facts.get(context.sites, (-math.inf, None))

@@ -46,10 +46,10 @@ _CHANNELS: Final = (
     ("pressure",),
     ("light",),
 )
-"""Groups of quantities; each chart shows a group's first quantity that the sensors report."""
+"""Groups of quantities, for averages; each chart shows the first of a group that is reported."""
 _MAX_POINTS: Final = 1500
 _GAP: Final = 4.0
-"""A line breaks where the next point is this many times the usual spacing away."""
+"""A line breaks where its points are more than this many times the usual spacing apart."""
 
 
 async def send_series(
@@ -105,7 +105,7 @@ def _to_shown_unit(key: str, values: Any) -> Any:
 def _thin(times: Iterable[float], values: Iterable[float]) -> dict[str, list[float | None]]:
     """Reduce a line to `_MAX_POINTS` points, keeping the largest value of each interval.
 
-    A value of None breaks the line where nothing was received, but not between rarer readings.
+    A value of None breaks the line where readings are missing, but not where the interval changed.
     """
     pairs = [(float(t), float(v)) for t, v in zip(times, values, strict=True) if math.isfinite(v)]
     step = max(math.ceil(len(pairs) / _MAX_POINTS), 1)
@@ -124,7 +124,7 @@ def _thin(times: Iterable[float], values: Iterable[float]) -> dict[str, list[flo
 
 
 def read_span(request: Request, default: str = "day") -> str:
-    """Return the name of the requested span; raise 400 if there is no such span."""
+    """Return the name of the requested span of `SPANS`; raise 400 if there is no such span."""
     name = request.query_params.get("span", default)
     if name not in SPANS:
         raise HTTPException(

@@ -1,8 +1,8 @@
 """The commissioning test: choose a room, follow the steps, and read the result.
 
 A test is evaluated in its own process. It is stored after each step, so it continues after a
-restart. Each step extends the room's silence; if nobody begins the next one in time, the test ends,
-and people are notified of what alerted meanwhile.
+restart. Each step extends the room's silence. If nobody begins the next step in time, the test and
+the silence end, and people are notified of incidents still in progress.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _SETTLE_S: Final = 5.0
 """Seconds to wait until the last reading is stored."""
 _GRACE_S: Final = 120.0
-"""Seconds to begin the next step before the test ends."""
+"""Seconds after a step in which the next one must begin; otherwise, the test ends."""
 _EVALUATED_S: Final = 330.0
 _SILENCED_S: Final = sum(step.seconds + _GRACE_S for step in STEPS) + _EVALUATED_S
 _SHOWN_BEFORE_S: Final = 60.0
@@ -170,7 +170,7 @@ class CommissionPages(PageGroup):
         return self._go_back(room.id)
 
     async def _find_live(self, now: float) -> dict[str, RunningTest]:
-        """Return the running tests; resume evaluations that a restart interrupted."""
+        """Return the current tests by room; resume evaluations that a restart interrupted."""
         found = await self._context.read(sensor_tests.load_running)
         for room, test in list(found.items()):
             if not test.is_over and now >= _find_end(test):
@@ -195,7 +195,7 @@ class CommissionPages(PageGroup):
             del self._evaluations[room]
 
     async def _finish(self, room: str, running: RunningTest) -> None:
-        """Answer "test" to what a test caused, and end its silence; store why it failed, if so."""
+        """Answer "test" to a test's incidents, and end its silence; keep its error, if any."""
         engine, now = self._context.engine, self._context.settings.clock()
         last = running.starts[-1] + STEPS[-1].seconds + _SETTLE_S if running.is_over else now
 

@@ -1,7 +1,7 @@
-"""Settings that people change on the page; each form edits an entry in the configuration file.
+"""Settings that people change on the page; each form edits entries of one configuration section.
 
-The changed configuration is checked as a whole, recorded in the audit log, written to the file and
-applied.
+The changed configuration is checked as a whole. Then the change is recorded in the audit log,
+written to the file and applied.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _DUTY: Final = "duty"
 _PEOPLE: Final = "people"
 _NEW: Final = "new"
 _LONGEST: Final = 1300
-"""Maximum characters of an entry, before and after a change, in the audit log."""
+"""Maximum characters of the old and of the new values in the audit log."""
 _LONGEST_DUTY: Final = timedelta(days=14)
 _NOT_HERE: Final = mark(
     "This service was started without a configuration file that can be changed."
@@ -169,7 +169,7 @@ class ConfigPages(PageGroup):
         return self._context.times.to_local(self._context.settings.clock())
 
     def _find_form(self, request: Request) -> Form:
-        """Return the form in a path; raise 404, or 403 if the role is not allowed to change it."""
+        """Return the form in a path; raise 404 if there is none, 403 if the role may not use it."""
         slug = request.path_params["form"]
         found = next((f for f in FORMS if f.slug == slug and self._is_open(f)), None)
         form = require_found(found, _("This setting doesn't exist."))
@@ -178,7 +178,7 @@ class ConfigPages(PageGroup):
         return form
 
     def _is_open(self, form: Form) -> bool:
-        """Return whether the requester can open a form; not if it affects other schools too."""
+        """Return whether a form affects only the requester's schools."""
         return self._context.sites is None or form.own or form.slug in {_DUTY, _PEOPLE}
 
     def _list_visible(
@@ -196,7 +196,7 @@ class ConfigPages(PageGroup):
         return [(k, entry) for k, entry in found if entry.get("id") == session.person]
 
     def _find_index(self, request: Request, form: Form, version: ConfigVersion) -> int | None:
-        """Return the index of the entry in a path (None if it is new); raise 404 if missing."""
+        """Return the index of the entry in a path, None if it is new; raise 404 if missing."""
         text, session = request.path_params["entry"], request.state.session
         if text == _NEW and form.may_add:
             return None
@@ -244,7 +244,10 @@ class ConfigPages(PageGroup):
         return link
 
     def _limit_tree(self, tree: Mapping[str, Any]) -> dict[str, Any]:
-        """Limit the configuration to schools, shifts and staff that the requester can see."""
+        """Limit a configuration to the schools, shifts and staff that the requester can see.
+
+        With access to all schools, add the people of the directory to the staff.
+        """
         sites = {site.id for site in self._context.registry.sites.values()}
         if self._context.sites is None:
             members = (m for m in self._context.staff if is_from_directory(m.id))
@@ -271,7 +274,7 @@ class ConfigPages(PageGroup):
     def _hide_other_faults(
         self, form: Form, number: int, faults: Sequence[EntryFault]
     ) -> tuple[Sequence[EntryFault], list[str]]:
-        """Return the faults of this entry, and a sentence if there are faults elsewhere."""
+        """Return the faults that the requester can see, and a sentence if there are others."""
         if self._context.sites is None:
             return faults, []
         place = f"{form.section}.{number}"

@@ -1,4 +1,4 @@
-"""Show who is on duty now and this week, and who would be notified about each room."""
+"""Show who is on duty now, the weekly shifts, and who would be notified about each room."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _MAX_YEARS: Final = 10
 
 
 class DutyPages(PageGroup):
-    """The pages of people on duty, now and this week."""
+    """The page of people on duty now, and the weekly shifts."""
 
     @serves("/duty", Right.INCIDENTS, one_school=True)
     async def _show(self, request: Request) -> Response:
@@ -103,7 +103,7 @@ class DutyPages(PageGroup):
         )
 
     def _list_days(self, first: date) -> list[dict[str, Any]]:
-        """Return the shifts, and the coverage gaps for vaping alerts, on seven days."""
+        """Return the shifts of seven days, and their coverage gaps for vaping alerts."""
         context, roster = self._context, self._context.policy.get_roster()
         sites = {"", *(room.site for room in context.registry.rooms.values())}
         shifts = [shift for shift in roster.shifts if shift.site in sites]
@@ -137,7 +137,7 @@ class DutyPages(PageGroup):
         return days
 
     def _explain_unreachable(self, at: float, person: str, severity: str = "") -> str:
-        """Explain why a person is not notified at a time; empty if they are."""
+        """Explain why a person can't be notified at a time; empty if they can."""
         member = self._context.policy.find_member(person)
         if member is None or not member.targets:
             return _("no notification address")
@@ -147,10 +147,10 @@ class DutyPages(PageGroup):
         return _("quiet hours until %(time)s", time=self._context.times.write_when(until))
 
     def _find_chains(self, now: float) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        """Return why each person is on duty, and for each case the chains with their rooms.
+        """Return why each person is on duty, and for each of `_CASES` the chains and their rooms.
 
-        A chain consists of the rings that are notified, and of the people who are skipped because
-        they can't be notified.
+        A chain consists of the rings that are notified, and the people who are skipped because they
+        can't be notified.
         """
         context = self._context
         roster, at = context.policy.get_roster(), datetime.fromtimestamp(now, UTC)

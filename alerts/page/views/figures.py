@@ -111,7 +111,7 @@ def gather_facts(
     only: Registry | None = None,
     days_of_sensors: int | None = None,
 ) -> Facts:
-    """Gather facts of a time window, and of the previous one if it is fully recorded; blocks."""
+    """Gather the facts of a time window, and of the one before if it is fully recorded; blocks."""
     with closing(sqlite.connect(database, read_only=True)) as db:
 
         def gather_span(start: float, end: float) -> Facts:

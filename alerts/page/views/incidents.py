@@ -46,7 +46,7 @@ _FILTERS: Final = ("number", "room", "kind", "answer", "from", "to")
 _LONGEST: Final = 200
 _LONGEST_NUMBER: Final = 19
 _AT_ONCE: Final = (Verdict.TEST, Verdict.NOTHING_FOUND)
-"""Answers that fit every kind of incident, for answering several at once."""
+"""Answers for several incidents at once; they fit every kind."""
 _CHANNEL: Final = "page"
 
 
@@ -102,7 +102,7 @@ class IncidentPages(PageGroup):
         )
 
     def _parse_midnight(self, text: str, otherwise: float, days: int = 0) -> float:
-        """Return when a date plus `days` begins at the school, or `otherwise` for other text."""
+        """Return when a date plus `days` begins at the school; `otherwise` if it isn't a date."""
         try:
             day = date.fromisoformat(text) + timedelta(days)
         except (ValueError, OverflowError):
@@ -252,7 +252,7 @@ def read_replaces(form: FormData) -> int:
 def build_question(
     context: PageContext, error: AnsweredError, verdict: Verdict, cause: str
 ) -> dict[str, Any]:
-    """Ask whether to replace somebody else's answer; the data includes its number."""
+    """Build the question whether to replace somebody else's answer, with that answer's number."""
     old, new = write_answer(error.verdict, error.cause), write_answer(verdict, cause)
     values = {
         "name": context.policy.find_name(error.person),

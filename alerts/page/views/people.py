@@ -1,4 +1,4 @@
-"""The page of one person: channels, test notice and invite link."""
+"""The page of one person: sign-in, channels and test notices."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _check_url(address: Secret, *, allow_private: bool) -> str:
 
 
 def invite(context: PageContext, tx: sqlite3.Connection, request: Request, person: str) -> str:
-    """Create an invite link, and record who created it."""
+    """Create and return an invite link, and record who created it."""
     context.record(tx, request, AuditKind.PASSWORD, "invited", person=person)
     token = make_invite(tx, person, context.settings.clock())
     return f"{context.policy.page_url}/welcome#{token}"
@@ -176,7 +176,7 @@ def invite(context: PageContext, tx: sqlite3.Connection, request: Request, perso
 async def _find_configured(
     context: PageContext, person: str
 ) -> tuple[int | None, Mapping[str, Any] | None]:
-    """Return the index and entry of a person the requester can change, or (None, None)."""
+    """Return the index and entry of a person whom the requester can change, or (None, None)."""
     if context.settings.config is None:
         return None, None
     version = await context.run_in_thread(context.settings.config.read)
@@ -190,13 +190,13 @@ async def _find_configured(
 
 
 def is_own(context: PageContext, entry: Mapping[str, Any]) -> bool:
-    """Return whether the requester sees all of a person's schools and so can manage them."""
+    """Return whether the requester can see all of a person's schools, and so manage the person."""
     own = context.find_site_ids(context.sites)
     return own is None or (bool(entry.get("sites")) and own.issuperset(entry["sites"]))
 
 
 def find_account_state(db: sqlite3.Connection, person: str, now: float) -> dict[str, float]:
-    """Return when a password and second factor were set (0 if not), and the number of sessions."""
+    """Return when password and second factor were set (0 if not), and the number of sessions."""
     return {
         "password": list_with_password(db).get(person, 0.0),
         "factor": second_factor.list_enrolled(db).get(person, 0.0),
@@ -214,7 +214,7 @@ async def render_person(
     errors: Sequence[str] = (),
     typed: Mapping[str, str] = MappingProxyType({}),
 ) -> Response:
-    """Render a person's page; a new link is shown only once."""
+    """Render a person's page; `link` and `topic` are new ones, shown only once."""
     notices, session = context.settings.notices, request.state.session
     server = notices.gateways.push.rstrip("/")
     number, _entry = await _find_configured(context, member.id)

@@ -1,6 +1,7 @@
 """The page as an installable app: manifest, service worker and web push.
 
-The service worker caches only the app shell, never data, and shows notices with a button.
+The service worker caches only the app shell, never data. It shows notices, with a button to
+respond.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class ReportError(ValueError):
 
 
 def start_report(context: PageContext, request: Request, typed: Mapping[str, str]) -> Job:
-    """Start a report with a form's fields; raise `ReportError` if it is refused."""
+    """Start a report with the values of `FIELDS`; raise `ReportError` if it is refused."""
     if typed["name"] not in _list_reports(request) or typed["kind"] not in FORMATS:
         raise ReportError(_("This report doesn't exist."))
     schools = context.permitted.list_sites(with_closed=True)
@@ -101,7 +101,7 @@ def find_own_report(context: PageContext, request: Request) -> Job:
 
 
 def send_report_file(job: Job) -> Response:
-    """Return the file of a report; raise 404 if it is not ready."""
+    """Return the file of a report; raise 404 unless it is ready."""
     if job.state != "ready":
         raise HTTPException(404, _("This report is not ready."))
     return FileResponse(job.path, media_type=MEDIA[job.name.rpartition(".")[2]], filename=job.name)

@@ -1,7 +1,7 @@
 """Sensor pages: all registered and unregistered sensors, labels, and a single sensor.
 
-Names and messages of unregistered devices are untrusted text, and shown escaped. Messages are shown
-only to people who look after the sensors.
+Names and messages of unregistered devices are untrusted text, so they are escaped. Messages are
+shown only to people who look after the sensors.
 """
 
 from __future__ import annotations
@@ -138,10 +138,11 @@ class SensorPages(PageGroup):
         notices: Mapping[str, int],
         rows: Sequence[Mapping[str, Any]],
     ) -> list[list[tuple[str, str, str]]]:
-        """Return lists of figures, each with name, value and display level; without zeros.
+        """Return lists of figures, each with name, value and display level.
 
-        Messages of unregistered sensors, and notices, belong to no school. With one school
-        selected, their figures are therefore a separate list.
+        Problems that did not occur are left out. Unregistered sensors, unusable messages and
+        notices belong to no school, so if one school is selected, their figures are a separate
+        list.
         """
 
         def warn_about(name: str, number: int) -> list[tuple[str, str, str]]:
@@ -211,9 +212,10 @@ class SensorPages(PageGroup):
 
 
 def list_labels(registry: Registry, page_url: str) -> list[tuple[str, str, str]]:
-    """Return each sensor, its room and its page's address, by site, building, floor and room.
+    """Return each sensor, its room and its address, by site, building, floor and room.
 
-    The page leads to the test of the sensor's current room, so a label stays with its sensor.
+    The address leads to the test of the sensor's current room, so a sensor keeps its label when it
+    moves.
     """
     placed = [(registry.rooms[sensor.room], sensor.id) for sensor in registry.sensors.values()]
     placed.sort(

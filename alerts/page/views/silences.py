@@ -1,4 +1,4 @@
-"""Silences: list active, pending and recently ended ones; add and end them."""
+"""Silences: list those that are active, pending or ended recently; add and end them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _LENGTHS: Final = Words(
         "336": mark("2 weeks"),
     }
 )
-"""Possible lengths of a silence, by hours."""
+"""Possible durations of a silence, by number of hours."""
 _HOUR_S: Final = 3600.0
 _AHEAD_S: Final = 366 * 86_400.0
 """How far ahead a silence can begin, in seconds."""
@@ -59,7 +59,7 @@ _ALL: Final = "all"
 def record_silence(
     tx: sqlite3.Connection, silence: Silence, what: str, person: str, now: float
 ) -> None:
-    """Record in the audit log what a person did with a silence."""
+    """Record in the audit log what a person did to a silence."""
     until = datetime.fromtimestamp(silence.ends_at, UTC).isoformat(timespec="seconds")
     mutes = ", ".join(f"{label}={value}" for label, value in sorted(silence.labels.items()))
     detail = {"what": what, "mutes": mutes, "until": until}
@@ -125,7 +125,7 @@ class SilencePages(PageGroup):
         return RedirectResponse("/silences", 303)
 
     def _parse_start(self, text: str, registry: Registry, now: float) -> tuple[float, str]:
-        """Parse a start in local time; return it with an error message, empty if valid."""
+        """Parse a start in local time; return it with an error message, empty if it is valid."""
         zones = {site.zone for site in registry.sites.values() if site.zone}
         zone = ZoneInfo(zones.pop()) if len(zones) == 1 else self._context.times.zone
         try:
@@ -137,7 +137,7 @@ class SilencePages(PageGroup):
         return at, _("Choose a start within a year.") if at > now + _AHEAD_S else ""
 
     def _read_labels(self, session: Session, form: FormData) -> dict[str, str]:
-        """Return the labels of a choice; raise 400 if it is invalid, 403 if not allowed."""
+        """Return the labels of the chosen place and kind; raise 400 or 403 if not allowed."""
         place, kind = get_text(form, "place"), get_text(form, "kind")
         places = self._list_places()
         if place not in places or kind not in {*KIND_NAMES, _ALL}:
@@ -173,7 +173,7 @@ class SilencePages(PageGroup):
         return found
 
     def _find_sites(self, labels: Mapping[str, str]) -> set[str]:
-        """Return the visible sites that match a place's labels."""
+        """Return the sites of the visible rooms that match a place's labels."""
         own = {name: value for name, value in labels.items() if name in _PLACES}.items()
         rooms = self._context.registry.rooms.values()
         return {
@@ -191,7 +191,7 @@ class SilencePages(PageGroup):
         return self._context.sites is None or (bound and self._may_see(silence))
 
     def _name_site(self, room: Room) -> str:
-        """Return the site part of a choice's key; empty if there is only one site."""
+        """Return the site's part of a place's key; empty if there is only one site."""
         return f" at {room.site_id}" if room.names_site else ""
 
     def _describe(self, silence: Silence) -> str:

@@ -1,4 +1,4 @@
-"""The page of alert thresholds, expected false alarms and adjustments from feedback."""
+"""The page of alert thresholds, expected false alarms, and adjustments from feedback."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The wall view for a large screen in the front office.
 
-It shows rooms and their states, but no people. A screen opens it with a link. The link's fragment
-is an API token with the wall scope. The page's script sends the token to the server, which stores
-it in a cookie for this view.
+It shows rooms and their states, but no people. A screen opens it with a link whose fragment is an
+API token with the wall scope. The page's script sends the token to the server, which stores it in a
+cookie for this view.
 """
 
 from __future__ import annotations
