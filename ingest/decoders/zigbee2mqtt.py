@@ -3,13 +3,16 @@
 By default, the bridge repeats all cached values when it starts and with every new value. A message
 gets the flag `cached`, and never alerts, in these cases:
 
-- It is the device's first message since the bridge started.
+- It is the device's first message since the bridge started. Only one start in `_RESTART_S` counts,
+  and only if the bridge was not online, or if the broker had kept its state. Otherwise, messages
+  that claim a start before each reading would silence all devices.
 - ``last_seen`` has not changed.
 - There is no ``last_seen``, and all values equal the last ones, less than `_REPEAT_S` after the
   last message. After a longer time, equal values count as new.
 
 The unit of ``voc`` (ppb or µg/m³) depends on device and version, so ``voc`` is used only if
-``bridge/devices`` gives the unit. If the bridge goes offline, so do all devices behind it. Messages
+``bridge/devices`` gives the unit. A description that changes a known device's units is a tamper
+event. If the bridge goes offline, so do all devices behind it. Messages
 under ``<base topic>/bridge`` affect only devices under the same base topic. In attribute mode, a
 window joins the values into readings.
 """
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 _BRIDGE: Final = "zigbee2mqtt:bridge"
 _REPEAT_S: Final = 2.0
+_RESTART_S: Final = 600.0
 
 
 def decode(message: Message, context: Context) -> Readings:
@@ -75,33 +79,50 @@ def _read_bridge(base: list[str], rest: list[str], message: Message, context: Co
     prefix = f"{_make_id(base)}:" if base else ""
     if rest == ["state"]:
         names, word = [_make_id([*(base or ["zigbee2mqtt"]), "bridge"])], _read_state(message)
-        for key, last in context.states.last.items():
-            if word == "online" and key.startswith(f"zigbee2mqtt {prefix}"):
-                last["fresh"] = False
+        if _has_started(f"{_BRIDGE} {prefix}", word, message, context):
+            for key, last in context.states.last.items():
+                if key.startswith(f"zigbee2mqtt {prefix}"):
+                    last["fresh"] = False
         if word == "offline":
             behind = context.states.children.get(_BRIDGE, [])
             names += [sensor for sensor in behind if sensor.startswith(prefix)]
         return [make_state_reading(name, word, message, context) for name in names]
     if rest == ["devices"]:
-        for device in as_list(load_json(message.payload, allow_descriptions(context.limits))):
-            _learn_device(prefix, as_dict(device), context)
+        devices = as_list(load_json(message.payload, allow_descriptions(context.limits)))
+        tampered = {_learn_device(prefix, as_dict(device), context) for device in devices}
+        sensors = sorted(tampered - {""})
+        return [context.validate(name, message, {}, events=("tamper",)) for name in sensors]
     return []
 
 
-def _learn_device(prefix: str, device: dict[str, Any], context: Context) -> None:
-    name = device.get("friendly_name")
-    if type(name) is not str or not name:
-        return
-    units: dict[str, Any] = {}
-    exposes = as_list(as_dict(device.get("definition")).get("exposes"))
-    for item in exposes:
+def _has_started(key: str, word: str, message: Message, context: Context) -> bool:
+    before = context.states.last.get(key, {"word": "", "at": -math.inf})
+    has_started = (
+        word == "online"
+        and (before["word"] != "online" or message.retained)
+        and message.received - before["at"] >= _RESTART_S
+    )
+    at = message.received if has_started else before["at"]
+    context.states.last[key] = {"word": word, "at": at}
+    return has_started
+
+
+def _learn_device(prefix: str, device: dict[str, Any], context: Context) -> str:
+    """Remember the units of a device; return its id if known ones change, otherwise ""."""
+    name, definition = device.get("friendly_name"), device.get("definition")
+    if type(name) is not str or not name or definition is None:
+        return ""
+    units: dict[str, str | None] = {}
+    for item in as_list(as_dict(definition).get("exposes")):
         for part in [as_dict(item), *map(as_dict, as_list(as_dict(item).get("features")))]:
             unit = part.get("unit")
             key = part.get("property")
-            if type(key) is str and type(unit) is str and len(units) < 64:
-                units[key[:64]] = unit[:32]
+            if type(key) is str and len(units) < 64:
+                units[key[:64]] = unit[:32] if type(unit) is str else None
     sensor = make_sensor_id(f"{prefix}{name}")
+    before = context.states.units.get(f"zigbee2mqtt {sensor}", units)
     context.states.units[f"zigbee2mqtt {sensor}"] = units
+    return sensor if any(units.get(key, "") != unit for key, unit in before.items()) else ""
 
 
 def _read_device(sensor: str, message: Message, context: Context) -> Reading:
