@@ -109,7 +109,7 @@ def _has_started(key: str, word: str, message: Message, context: Context) -> boo
 
 def _learn_device(prefix: str, device: dict[str, Any], context: Context) -> str:
     """Remember the units of a device; return its id if known ones change, otherwise ""."""
-    name, definition = device.get("friendly_name"), device.get("definition")
+    name, definition = device.get("friendly_name"), device.get("definition", {})
     if type(name) is not str or not name or definition is None:
         return ""
     units: dict[str, str | None] = {}
