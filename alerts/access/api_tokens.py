@@ -71,9 +71,9 @@ class ApiToken(NamedTuple):
     sites: frozenset[str] | None = None
     """Ids of the sites that the token is limited to; None means all."""
 
-    def may(self, scope: Scope, role: str, now: float) -> bool:
-        """Return whether the token permits a scope now, for a person with this role."""
-        return now < self.expires_at and scope in self.scopes and may(role, NEEDS[scope])
+    def may(self, scope: Scope, now: float) -> bool:
+        """Return whether the token permits a scope now."""
+        return now < self.expires_at and scope in self.scopes
 
 
 def make(
@@ -120,15 +120,21 @@ def limit(tx: sqlite3.Connection, person: str, role: str, sites: frozenset[str] 
     for token in list_tokens(tx):
         if token.person != person:
             continue
-        scopes = [scope for scope in sorted(token.scopes) if may(role, NEEDS[Scope(scope)])]
-        own = sites if token.sites is None else token.sites
-        own = own if own is None or sites is None else own & sites
-        if not scopes:
+        left = restrict(token, role, sites)
+        if not left.scopes:
             revoke(tx, token.id)
         tx.execute(
             "UPDATE api_token SET scopes = ?, sites = ? WHERE id = ?",
-            (" ".join(scopes), _encode(own), token.id),
+            (" ".join(sorted(left.scopes)), _encode(left.sites), token.id),
         )
+
+
+def restrict(token: ApiToken, role: str, sites: frozenset[str] | None) -> ApiToken:
+    """Return a token with only what a role permits and with only these sites (ids; None: all)."""
+    scopes = frozenset(scope for scope in token.scopes if may(role, NEEDS[Scope(scope)]))
+    own = sites if token.sites is None else token.sites
+    own = own if own is None or sites is None else own & sites
+    return token._replace(scopes=scopes, sites=own)
 
 
 def find(db: sqlite3.Connection, token: str) -> ApiToken | None:

@@ -8,17 +8,18 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext, suppress
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from alerts.access import api_tokens, second_factor, sessions
+from alerts.access import api_tokens, directory, second_factor, sessions
 from alerts.access.api_tokens import Scope
 from alerts.access.own_channels import load_channels
 from alerts.access.roles import Right, list_roles_with
-from alerts.access.sign_in_rules import fold_address
+from alerts.access.sign_in_rules import Rights, fold_address
 from alerts.errors import UnknownIncidentError
 from alerts.incidents import repository
 from alerts.incidents.free_text import clean_text, find_fault
@@ -186,11 +187,25 @@ class PageContext(Visibility):
         may = session is not None and session.may(Right.INCIDENTS)
         return self.is_open_to(request) or may
 
+    async def find_rights(self, member: StaffMember) -> Rights:
+        """Return a person's rights, by the groups at their latest sign-in; maybe none."""
+        groups = await self.read(directory.find_groups, member.id)
+        return self.access.sign_in.find_rights(member.role, groups) or Rights("", frozenset())
+
+    async def find_token(self, text: str) -> tuple[ApiToken, StaffMember] | None:
+        """Return a token, limited to its person's rights now, and the person with that role."""
+        token = await self.read(api_tokens.find, text)
+        member = token and self.policy.find_member(token.person)
+        if not token or not member:
+            return None
+        role, sites = await self.find_rights(member)
+        token = api_tokens.restrict(token, role, self.find_site_ids(sites))
+        return token, replace(member, role=role)
+
     async def find_screen(self, text: str) -> ApiToken | None:
         """Return a screen's valid token for the wall view, or None."""
-        token, now = await self.read(api_tokens.find, text), self.settings.clock()
-        member = token and self.policy.find_member(token.person)
-        if not token or not member or not token.may(Scope.WALL, member.role, now):
+        found, now = await self.find_token(text), self.settings.clock()
+        if found is None or not (token := found[0]).may(Scope.WALL, now):
             return None
         if api_tokens.is_use_due(token, now):
             await self.write(lambda tx: api_tokens.use(tx, token, now))

@@ -150,20 +150,18 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     scheme, _space, text = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not text.strip():
         raise HTTPException(401, "Send a token: Authorization: Bearer plumewatch_...", _BEARER)
-    token = await context.read(api_tokens.find, text.strip())
-    member = None if token is None else context.policy.find_member(token.person)
-    if token is None or member is None or now >= token.expires_at:
+    found = await context.find_token(text.strip())
+    if found is None or now >= found[0].expires_at:
         if (wait := limits.api.take(find_client(request), (), now)) > 0:
             raise refuse_for_now(wait, "At most 5 requests a minute with an invalid token.")
-        is_over = member is not None
-        raise HTTPException(
-            401, "This token has expired." if is_over else "This token is not valid.", _BEARER
-        )
+        why = "is not valid" if found is None else "has expired"
+        raise HTTPException(401, f"This token {why}.", _BEARER)
+    token, member = found
     limit = limits.writes if request.method == "POST" else limits.token_reads
     most = limit.bounds[0].attempts
     context.count(limit, f"token {token.id}", f"At most {most:,} such requests a minute.")
-    if not token.may(scope, member.role, now):
-        raise HTTPException(403, f"This token and the role {member.role} don't allow {scope}.")
+    if not token.may(scope, now):
+        raise HTTPException(403, f"This token and its person's role don't allow {scope}.")
     sites = context.find_site_names(token.sites)
     if why := context.explain_closed(member.id, sites):
         raise HTTPException(403, f"This token no longer has access to anything: {why}.")

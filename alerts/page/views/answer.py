@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
-from alerts.access.directory import find_groups, find_last_sign_in
+from alerts.access.directory import find_last_sign_in
 from alerts.access.roles import Right, may
 from alerts.errors import AnsweredError, FeedbackError
 from alerts.incidents import repository
@@ -179,9 +179,8 @@ class AnswerPages(PageGroup):
                 raise refuse_for_now(wait, _("Too many invalid links. Wait a few minutes."))
             _LOG.warning("a token from %s was refused", address)
             raise HTTPException(403, _("This link is not valid. Sign in to respond."))
-        groups = await self._context.read(find_groups, member.id)
-        rights = self._context.access.sign_in.find_rights(member.role, groups)
-        if now >= grant.expires_at or rights is None or not may(rights.role, Right.ANSWER):
+        rights = await self._context.find_rights(member)
+        if now >= grant.expires_at or not may(rights.role, Right.ANSWER):
             raise HTTPException(403, _("This link has expired. Sign in to respond."))
         limits = self._context.access.limits
         limit = limits.link_answers if actions else limits.link_views

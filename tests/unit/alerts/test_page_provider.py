@@ -12,7 +12,8 @@ import pytest
 from joserfc import jwt
 
 from alerts.access import api_tokens, directory, own_channels, sessions
-from alerts.access.directory import Directory, DirectoryPerson
+from alerts.access.api_tokens import Scope
+from alerts.access.directory import Directory, DirectoryPerson, ProviderAccount
 from alerts.access.limits import Limits
 from alerts.access.own_channels import ChannelKind, Gateways
 from alerts.access.sign_in_rules import GroupRole, Rights, SignInRules
@@ -380,6 +381,36 @@ async def test_who_signs_in_at_a_provider_has_no_password_to_change(start, provi
     form = {"form_token": await page.form_token("/account"), "old": PASSWORD, "new": "x"}
     for path in ("/account/password", "/account/second-factor"):
         assert (await page.client.post(path, data=form)).status_code == 403
+
+
+CHANGED = [
+    (),
+    (GroupRole("pw-admins", "helpdesk"),),
+    (GroupRole("pw-admins", "admin", frozenset({"Other High"})),),
+]
+
+
+@pytest.mark.parametrize("groups", CHANGED, ids=["removed", "lower role", "another school"])
+async def test_tokens_and_screens_follow_a_change_of_the_mapping(start, make_event, groups):
+    page = start(GROUPS)
+    incident = page.incident(make_event)
+    with sqlite.transaction(page.db) as tx:
+        directory.bind_account(tx, "ad", "ad@school.example", ProviderAccount("iss", "cl", "sub"))
+        directory.save_groups(tx, "ad", ("pw-admins",))
+        token = api_tokens.make(tx, "t", "ad", list(Scope), by="ad", days=300, now=page.now)
+    headers = {"Authorization": f"Bearer {token}"}
+
+    async def try_all(page):
+        client = page.browse()
+        yield (await client.get("/api/v1/incidents", headers=headers)).status_code
+        path = f"/api/v1/incidents/{incident}/decline"
+        yield (await client.post(path, headers=headers)).status_code
+        await client.post("/wall/open", data={"token": token})
+        yield (await client.get("/wall")).status_code
+
+    assert [status async for status in try_all(page)] == [200, 200, 200]
+    changed = start(replace(GROUPS, groups=(*groups, GroupRole("pw-others", "admin"))))
+    assert not {200} & {status async for status in try_all(changed)}
 
 
 async def test_groups_decide_the_role_and_a_removed_one_loses_it(start, provider):
