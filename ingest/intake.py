@@ -338,7 +338,11 @@ class Intake:
         context = self.config.context
         closed: tuple[Reading, ...] = ()
         if (joiner := context.states.joiner).windows:
-            closed = self._find_new(joiner.on_time(now, context.limits))
+            admitted: list[Reading] = []
+            for reading in joiner.on_time(now, context.limits):
+                topic = joiner.topics.get(reading.sensor, "")
+                admitted += self._drop_floods([reading], Message(topic, b"", now, live=True))
+            closed = self._find_new(admitted)
         return (*self._take_before(), *closed, *self._integrity.take_findings())
 
     def _take_before(self) -> tuple[Reading, ...]:

@@ -40,8 +40,7 @@ def decode(message: Message, context: Context) -> Readings:
     unit = unit if find_unit(unit) else ""
     if before is not None or (unit and len(hints) < esphome.MAX_HINTS):
         hints[name] = unit
-    # With no unit so far, a retained message is the device's own, received after its first value.
-    if before is None or (not before and message.retained):
+    if before is None:
         return []
     known, new = esphome.find_meaning(name, before), esphome.find_meaning(name, unit)
     if known is None or (new is not None and new[:3] == known[:3]):

@@ -6,7 +6,8 @@ values outside the range are faults. An empty payload deletes a property. The ``
 means online; ``disconnected`` and ``lost`` (the last will) mean offline. All messages are retained,
 so messages that the broker sends on subscription get the flag `retained` and never alert. Each node
 is a sensor with the name ``<device>:<node>``. If a device has a single node, the sensor has the
-device's name. A description that changes while the service runs is a tamper event.
+device's name. A description is a tamper event if it changes an earlier one, or what values that
+were read without one mean.
 """
 
 from __future__ import annotations
@@ -61,13 +62,25 @@ def _read_property(device: str, rest: list[str], message: Message, context: Cont
 
 def _read_description(device: str, message: Message, context: Context) -> Readings:
     key, units = f"homie {device}", _parse_units(message, context) if message.payload else {}
-    before = context.states.units.get(key, units)
+    before = context.states.units.get(key)
     context.states.units[key] = units
+    if before is None:  # values may have been read by their names alone
+        was_read = device in context.states.joiner.topics and any(map(_redefines, units.items()))
+        before = {} if was_read else units
     if units == before:
         return []
     nodes = {name.partition("/")[0] for name in before if name != "nodes"}
     sensors = [device] if before.get("nodes", 1) == 1 else [f"{device}:{node}" for node in nodes]
     return [context.validate(name, message, {}, events=("tamper",)) for name in sorted(sensors)]
+
+
+def _redefines(described: tuple[str, Any]) -> bool:
+    """Return whether a property's unit changes what its values mean by its name alone."""
+    name, unit = described[0].rpartition("/")[2], described[1]
+    if (known := find_quantity(name)) is None or type(unit) is not str:
+        return False
+    new = find_quantity(name, unit)
+    return new is None or new[:3] != known[:3]
 
 
 def _parse_units(message: Message, context: Context) -> dict[str, Any]:

@@ -59,3 +59,12 @@ def test_a_withdrawn_discovery_no_longer_changes_units():
     sent(i, place, {**false, "unit_of_meas": "furlong"}, 4)
     (reading,) = sent(i, "b2/sensor/pm_2_5/state", b"8.5", 5)
     assert reading.values == {"pm25": 8.5}
+
+
+@pytest.mark.parametrize(("unit", "events"), [("mg/m³", ("tamper",)), ("µg/m³", ())])
+def test_a_first_discovery_cannot_change_values_unnoticed(unit, events):
+    i = intake()
+    sent(i, "b2/sensor/pm_2_5/state", b"7.5")
+    described = {"stat_t": "b2/sensor/pm_2_5/state", "unit_of_meas": unit}
+    readings = sent(i, "homeassistant/sensor/b2/pm_2_5/config", described, 20, retained=True)
+    assert [event for reading in readings for event in reading.events] == [*events]

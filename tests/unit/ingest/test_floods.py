@@ -44,6 +44,18 @@ def test_of_a_flood_the_first_reading_of_each_second_is_read_at_once(per_s, seco
     assert read[-1].received >= T0 + seconds - 1.0
 
 
+def test_readings_from_join_windows_that_time_closes_are_limited_as_well():
+    registry = Registry.build([Room("r", "R", "", "N", "S")], [Sensor("s1", "r")])
+    intake, found = Intake(IntakeConfig(Context(registry=registry))), []
+    for k in range(45 * 60):
+        at = T0 + k / 45
+        topic = f"s1/x{k % 45}/sensor/pm_2_5/state"
+        found += intake.on_time(at)
+        found += intake.on_message(Message(topic, b"7.5", at, live=True)).readings
+    assert sum("pm25" in reading.values for reading in found) <= BURST + 60 * PER_S
+    assert any(reading.events == ("integrity:flooded",) for reading in found)
+
+
 @pytest.mark.parametrize("topics", [1, 180])
 def test_unregistered_names_are_limited_together_if_their_topics_name_one_sensor(topics):
     sensors = [Sensor("gym", "r")] if topics > 1 else []
