@@ -22,13 +22,7 @@ from alerts.duty.roster import build_labels
 from alerts.errors import AnsweredError, UnknownIncidentError
 from alerts.escalation import escalator as escalation
 from alerts.escalation.escalator import Action, Escalator
-from alerts.incidents import (
-    effects,
-    inputs,
-    repository,
-    silences,
-    threshold_adjustments,
-)
+from alerts.incidents import effects, inputs, repository, silences, threshold_adjustments
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import SYSTEM, Mute, Rules, Status, Suppression, Verdict
 from alerts.incidents.lifecycle import step

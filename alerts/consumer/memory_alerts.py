@@ -137,11 +137,7 @@ class MemoryAlerts:
     _wake: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     async def run(
-        self,
-        detection: Detection,
-        disk: sqlite3.Connection,
-        pump: OutboxPump,
-        listen: Listen,
+        self, detection: Detection, disk: sqlite3.Connection, pump: OutboxPump, listen: Listen
     ) -> None:
         """Take over whenever the disk fails, and pause `pump` meanwhile; run until canceled."""
         loop = asyncio.get_running_loop()
@@ -185,12 +181,7 @@ class MemoryAlerts:
                 fork = Fork(thread, memory, consumer)
                 self.unstored.wanted = True
                 pump = OutboxPump(
-                    memory,
-                    self.engine,
-                    self.notifier,
-                    self._wake,
-                    clock=self.clock,
-                    thread=thread,
+                    memory, self.engine, self.notifier, self._wake, clock=self.clock, thread=thread
                 )
                 async with asyncio.TaskGroup() as group:
                     sending = group.create_task(pump.run(), name="outbox in memory")

@@ -391,9 +391,7 @@ class Roster:
         return found or (() if labels.get("site") else self._build_rings(rest, None))
 
     def _build_rings(
-        self,
-        planned: Sequence[tuple[RingName, list[Candidate]]],
-        labels: Mapping[str, str] | None,
+        self, planned: Sequence[tuple[RingName, list[Candidate]]], labels: Mapping[str, str] | None
     ) -> tuple[Ring, ...]:
         placed: set[str] = set()
         rings: dict[RingName, list[Candidate]] = {}

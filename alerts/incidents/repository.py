@@ -21,13 +21,7 @@ from alerts.incidents.incident import (
 from alerts.incidents.inputs import Feedback
 from alerts.incidents.silences import LONGEST_S, read_silence
 from alerts.policy import LONGEST_COOLDOWN_S, REPEAT_WINDOW_S, VAPING, Severity
-from detection.events import (
-    ChannelEvidence,
-    Event,
-    EventKind,
-    EventPhase,
-    Evidence,
-)
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase, Evidence
 from detection.quantities import QUANTITIES
 from language.messages import build_fact, parse_fact, parse_facts, to_json
 

@@ -127,10 +127,7 @@ def add(
 ) -> Silence:
     """Add a silence; raise `SilenceError` with all faults if it is not allowed."""
     starts_at, reason = max(starts_at, now), reason.strip()
-    new = Silence(
-        *(0, labels, owner, reason, now, starts_at, ends_at),
-        purpose=purpose,
-    )
+    new = Silence(0, labels, owner, reason, now, starts_at, ends_at, purpose=purpose)
     faults = list(_find_field_faults(new))
     if not faults:
         faults += [*_find_number_faults(tx, new), *_find_test_faults(tx, new)]

@@ -471,10 +471,8 @@ class NoticeWriter:
         )
         others = [find_place(self._registry, row["room"]) for row in rows]
         building = [o for o in others if (o.site, o.building) == (room.site, room.building)]
-        floor, most = (
-            [o for o in building if o.floor == room.floor],
-            self._policy.timings.storm_rooms,
-        )
+        floor = [o for o in building if o.floor == room.floor]
+        most = self._policy.timings.storm_rooms
         return len(floor) >= most or len(building) >= 2 * most
 
     def _find_open_issue(self, incident: Incident, evidence: Evidence | None) -> Fact | None:
