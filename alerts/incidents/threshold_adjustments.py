@@ -68,12 +68,10 @@ class ThresholdAdjustment:
     position: int | None = None
 
 
-def adjust_from_feedback(
-    tx: sqlite3.Connection, incident: Incident, feedback: Feedback
-) -> ThresholdAdjustment | None:
-    """Adjust the alerting sensor's threshold; return None if the answer adjusts nothing new."""
+def adjust_from_feedback(tx: sqlite3.Connection, incident: Incident, feedback: Feedback) -> None:
+    """Adjust the alerting sensor's threshold, unless the answer changes nothing."""
     if not _is_by_threshold(tx, incident):
-        return None
+        return
     step = None if feedback.cause == _SENSOR_AT_FAULT else STEPS.get(feedback.verdict)
     found = _select(
         tx,
@@ -82,11 +80,11 @@ def adjust_from_feedback(
     )
     for earlier in found:
         if step is not None and earlier.verdict == feedback.verdict.value:
-            return None
+            return
         undoing = replace(earlier, at=feedback.at, who=feedback.by, reason="", undoes=earlier.seq)
         _add(tx, undoing, earlier.before - earlier.after, lowest=earlier.before)
     if step is None:
-        return None
+        return
     adjustment = ThresholdAdjustment(
         at=feedback.at,
         who=feedback.by,
@@ -95,7 +93,7 @@ def adjust_from_feedback(
         verdict=feedback.verdict.value,
         reason=feedback.cause,
     )
-    return _add(tx, adjustment, step)
+    _add(tx, adjustment, step)
 
 
 def adjust_from_test(
@@ -168,19 +166,18 @@ def _is_by_threshold(tx: sqlite3.Connection, incident: Incident) -> bool:
 
 def _add(
     tx: sqlite3.Connection, new: ThresholdAdjustment, step: float, lowest: float = -ANSWERED
-) -> ThresholdAdjustment:
+) -> None:
     """Append an adjustment by `step`, in log-odds, and a line in the incident's history."""
     before = get_adjustment(tx, new.sensor)
     is_test = new.verdict == Verdict.TEST.value
     least = -LOWER if is_test else min(before, lowest, -ANSWERED)
     after = min(max(before + step, least), UPPER)
-    new = replace(new, before=before, after=after, undone=False, position=None)
-    cursor = tx.execute(
+    new = replace(new, before=before, after=after)
+    tx.execute(
         f"INSERT INTO threshold_adjustment ({_COLUMNS})"  # noqa: S608 - our names
         f" VALUES (:{_COLUMNS.replace(', ', ', :')})",
         asdict(new),
     )
-    new = replace(new, seq=int(cursor.lastrowid or 0))
     what, moved = Happened.THRESHOLD_ADJUSTED, "more_readily" if after < before else "less_readily"
     moved = "as_before" if after == before else moved
     params: dict[str, Parameter] = {"sensor": new.sensor, "because": moved}
@@ -188,7 +185,6 @@ def _add(
         what, params["undoes"] = Happened.THRESHOLD_RESTORED, new.undoes
     if new.incident:
         repository.add_history(tx, new.incident, Record(new.at, new.who, what, params))
-    return new
 
 
 def _select(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[ThresholdAdjustment]:
