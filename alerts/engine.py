@@ -372,7 +372,6 @@ class AlertEngine:
                 return []
             event = replace(event, id=known["id"], onset=known["onset"])
         room = self._find_room(event)
-        late = self._is_late(event.alerted + step_s, now)
         incident, given = None, None
         notifies = room is not None and self._wants_notice(event, room)
         if known is not None and known["incident"] is not None:
@@ -382,13 +381,14 @@ class AlertEngine:
             incident = repository.load_open(tx, event.kind, room.id)
             answered = incident if incident and incident.is_answered_before(event) else None
             incident = None if answered else incident
+            late = self._is_late(event.alerted + step_s, now)
             mute = self._build_late_mute(event, room, at) if late else None
             given = inputs.Detected(event, at, None, mute, notifies)
             given = self._join(tx, incident, given) if incident else self._open(tx, given, room)
             if answered and given.new:
                 ended = inputs.Resolved(SYSTEM, at, because={"follows": given.new.id})
                 self._apply(tx, answered, ended, now)
-        store = partial(repository.save_event, tx, event, room.id if room else None, at, late=late)
+        store = partial(repository.save_event, tx, event, room.id if room else None, at)
         if given is None:
             store()
             return []

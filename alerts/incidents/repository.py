@@ -191,11 +191,9 @@ def save_event(
     event: Event,
     room: str | None,
     received_at: float,
-    *,
-    late: bool,
     incident: str | None = None,
 ) -> None:
-    """Store an event's newest phase; keep its first receive time, late flag and incident.
+    """Store an event's newest phase; keep its first receive time and its incident.
 
     The columns ``decided_...`` keep the evidence at the time of the alert.
     """
@@ -226,7 +224,6 @@ def save_event(
         "onset": float(event.onset),
         "alerted": float(event.alerted),
         "model_version": event.model_version,
-        "late": int(late),
         "first_heard": received_at,
         **{f"decided_{name}": value for name, value in based_on.items()},
     }

@@ -123,9 +123,9 @@ def _write(tx, rng: random.Random, name: str, at: float, kind: str, room: int, s
     tx.execute(
         'INSERT INTO alert_event (id, sensor, room, incident, kind, phase, onset, alerted, "end",'
         " peak_time, confidence, probabilities, evidence, details, model_version, masked,"
-        " thc_likely, late, first_heard, last_heard, decided_confidence,"
+        " thc_likely, first_heard, last_heard, decided_confidence,"
         " decided_probabilities, decided_evidence, decided_details)"
-        " VALUES (?,?,?,?,?,'ended',?,?,?,?,0.9,?,?,'[]','plume-3',0,0,0,?,?,"
+        " VALUES (?,?,?,?,?,'ended',?,?,?,?,0.9,?,?,'[]','plume-3',0,0,?,?,"
         "0.9,?10,?11,'[]')",
         (
             *(f"e{name}", sensor, f"r{room}", name, kind, onset, at, closed - 60, at + 5),

@@ -55,7 +55,6 @@ CREATE TABLE alert_event (
     model_version TEXT NOT NULL,
     masked INTEGER NOT NULL,
     thc_likely INTEGER NOT NULL,
-    late INTEGER NOT NULL,
     first_heard REAL NOT NULL,
     last_heard REAL NOT NULL,
     decided_confidence REAL NOT NULL,
