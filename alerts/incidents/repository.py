@@ -21,7 +21,7 @@ from alerts.incidents.incident import (
 from alerts.incidents.inputs import Feedback
 from alerts.incidents.silences import LONGEST_S, read_silence
 from alerts.policy import LONGEST_COOLDOWN_S, REPEAT_WINDOW_S, VAPING, Severity
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase, Evidence
+from detection.events import DEVICE_VERSION, ChannelEvidence, Event, EventKind, EventPhase, Evidence
 from detection.quantities import QUANTITIES
 from language.messages import build_fact, parse_fact, parse_facts, to_json
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 AGAIN: Final = "+"
 ARRIVED: Final = (Happened.ARRIVED, Happened.ARRIVED_TOO)
+IS_DETECTED: Final = f"model_version NOT LIKE '{DEVICE_VERSION}%'"
+"""SQL condition: the service detected an event itself; no device reported it."""
 _FIELDS: Final = tuple(
     f.name for f in fields(Incident) if f.name not in ("detections", "suppressed_by")
 )

@@ -157,8 +157,7 @@ def has_pending(tx: sqlite3.Connection) -> bool:
 def _is_by_threshold(tx: sqlite3.Connection, incident: Incident) -> bool:
     """Return whether the sensor's threshold, not a device, decided a vaping alert."""
     row = tx.execute(
-        "SELECT 1 FROM alert_event WHERE incident = ? AND sensor = ?"
-        " AND model_version NOT LIKE 'device-%'",
+        f"SELECT 1 FROM alert_event WHERE incident = ? AND sensor = ? AND {repository.IS_DETECTED}",  # noqa: S608 - a constant
         (incident.id, incident.sensor),
     )
     return incident.kind is EventKind.VAPE and row.fetchone() is not None

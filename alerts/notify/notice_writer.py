@@ -49,11 +49,9 @@ if TYPE_CHECKING:
 
 _HOUR_S: Final = 3600.0
 _DETECTED: Final = (
-    "EXISTS (SELECT 1 FROM alert_event WHERE incident = {} AND model_version NOT LIKE 'device-%')"
+    f"EXISTS (SELECT 1 FROM alert_event WHERE incident = {{}} AND {repository.IS_DETECTED})"  # noqa: S608 - a constant
 )
 """SQL condition: the service detected the incident itself; it was not only reported by a device."""
-
-
 _LOUDNESS: Final = {
     Severity.INFO: Priority.NORMAL,
     Severity.WARNING: Priority.HIGH,
