@@ -286,15 +286,14 @@ class NoticeWriter:
         taken = reason is NoticeReason.TAKEN
         by = self._policy.find_name(incident.acknowledged_by) if taken else ""
         for person, target in outbox_rows.find_people_notified(tx, incident.id):
-            responds = by and by == self._policy.find_name(person)
+            responds = taken and person == incident.acknowledged_by
             address = self._policy.find_target(person, target)
             if responds or (only and person != only) or address is None:
                 continue
+            member = self._policy.find_member(person)
             outbox_rows.add_notice(
                 tx,
-                self._build_notice(
-                    tx, incident, reason, self._policy.find_member(person), at, by=by
-                ),
+                self._build_notice(tx, incident, reason, member, at, by=by),
                 person=person,
                 address=address,
                 now=at,

@@ -166,19 +166,14 @@ def test_what_all_channels_refused_is_tried_once_more_at_the_end(school, say, co
     school.run(3000).want(*((w, "opened", BOYS, ends, ends + 2) for w in ("lee", "fox", "fay")))
 
 
-def test_an_acknowledgment_stops_it_and_the_others_learn_who_responds(school, say):
+@pytest.mark.parametrize("name", ["Fay", "Fox"])
+@pytest.mark.parametrize("respond", ["ack", "answer"])
+def test_a_response_stops_it_and_the_others_learn_who_responds(school, say, respond, name):
+    """Even someone with the same name as the responder learns it."""
+    lee, fox, fay = STAFF
+    school.policy = replace(school.policy, staff=(lee, fox, replace(fay, name=name)))
     say(0)
-    school.ack(70, "fox")
-    school.run(600).want(
-        *chain(0, 60),
-        ("lee", "taken", BOYS, 70, 71),
-        ("fay", "taken", BOYS, 70, 71),
-    )
-
-
-def test_an_answer_acknowledges_and_notifies_the_others(school, say):
-    say(0)
-    answer(school, 70, "fox")
+    {"ack": Timeline.ack, "answer": answer}[respond](school, 70, "fox")
     school.run(600).want(
         *chain(0, 60),
         ("lee", "taken", BOYS, 70, 71),
