@@ -194,16 +194,16 @@ def _on_detected(incident: Incident, given: inputs.Detected) -> Step:
     before = known.get(event.id)
     if not incident.is_open and before is None:
         raise ValueError(f"incident {incident.id} is resolved; a new detection opens a new one")
-    now = _build_detection(event, at, before)
+    detection = _build_detection(event, at, before)
     if before is not None and not before.running:
         return Step(incident)
     if incident.becomes_likely(event):
-        return _become_likely(incident, given, now)
-    known[event.id] = now
+        return _become_likely(incident, given, detection)
+    known[event.id] = detection
     detections = tuple(known.values())
     result = Step(incident).change(
         detections=detections,
-        onset=min(incident.onset, now.onset) if before is None else incident.onset,
+        onset=min(incident.onset, detection.onset) if before is None else incident.onset,
         confidence=max(d.confidence for d in detections),
     )
     if before is None:
@@ -215,23 +215,23 @@ def _on_detected(incident: Incident, given: inputs.Detected) -> Step:
     due = _find_resolve_due(incident.kind, detections)
     free = incident.held_until is None or at >= incident.held_until
     unpaged = incident.status is Status.OPEN and not incident.paged
-    is_news = before is None and now.running and given.notifies
+    is_news = before is None and detection.running and given.notifies
     may_page = is_news and unpaged and free
     result = result.change(resolve_due=due, cleared_at=None)
     result = _regrade(result, at, send_deferred=not may_page)
     if may_page:
-        return _notify(result, at, now, given.mute)
+        return _notify(result, at, detection, given.mute)
     latest = max(d.alerted for d in incident.detections)
-    separate = is_news and now.alerted - latest > _ONE_REPORT_S
+    separate = is_news and detection.alerted - latest > _ONE_REPORT_S
     if separate and incident.status is Status.ACKNOWLEDGED and given.mute is None:
-        result = result.change(effects.NotifyAgain(at, now.onset))
+        result = result.change(effects.NotifyAgain(at, detection.onset))
     return result
 
 
-def _become_likely(incident: Incident, given: inputs.Detected, now: Detection) -> Step:
+def _become_likely(incident: Incident, given: inputs.Detected, detection: Detection) -> Step:
     """Turn a possible-vaping incident into a vaping incident, and notify people unless muted."""
     event, at = given.event, given.at
-    detections = (*incident.detections, now)
+    detections = (*incident.detections, detection)
     responding = incident.status is Status.ACKNOWLEDGED
     result = Step(incident).change(
         kind=event.kind,
@@ -247,15 +247,15 @@ def _become_likely(incident: Incident, given: inputs.Detected, now: Detection) -
     seen = _describe_event(event) | {"severity": result.incident.severity}
     result = result.change(Record(at, SYSTEM, Happened.LIKELY, seen))
     if responding:
-        return result if given.mute else result.change(effects.NotifyAgain(at, now.onset))
+        return result if given.mute else result.change(effects.NotifyAgain(at, detection.onset))
     result = result.change(
         effects.Stop(at, unsent=True),
-        onset=now.onset,
+        onset=detection.onset,
         opened_at=at,
         notified_at=None,
         status=Status.OPEN,
     )
-    return _notify(result, at, now, given.mute)
+    return _notify(result, at, detection, given.mute)
 
 
 def _regrade(step: Step, at: float, *, send_deferred: bool) -> Step:

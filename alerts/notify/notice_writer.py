@@ -306,20 +306,20 @@ class NoticeWriter:
         tx: sqlite3.Connection,
         incident: Incident,
         before: Feedback,
-        now: Feedback,
+        answer: Feedback,
         occasion: str,
     ) -> None:
         """Notify the author of an earlier answer that someone else has replaced it."""
         member = self._policy.find_member(before.by)
         if member is None:
             return
-        name = self._policy.find_name(now.by)
-        given = {"answer": now, "before": before}
+        name = self._policy.find_name(answer.by)
+        given = {"answer": answer, "before": before}
         texts = {key: f"{one.verdict.value}:{one.cause}" for key, one in given.items()}
         note = build_fact(Note.REPLACED, name=name, **texts)
         reason = NoticeReason.REPLACED
-        notice = self._build_notice(tx, incident, reason, member, now.at, by=name, note=note)
-        self._notify(tx, notice, member, now.at, occasion)
+        notice = self._build_notice(tx, incident, reason, member, answer.at, by=name, note=note)
+        self._notify(tx, notice, member, answer.at, occasion)
 
     def _notify(
         self, tx: sqlite3.Connection, notice: Notice, member: StaffMember, at: float, occasion: str
