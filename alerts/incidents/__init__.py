@@ -1,1 +1,1 @@
-"""Incidents: lifecycle, severity, mutes, silences, and their tables."""
+"""Incidents: lifecycle, mutes, silences, threshold adjustments, and their tables."""

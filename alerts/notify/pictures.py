@@ -1,9 +1,9 @@
 """Draw evidence pictures of incidents in time for their notices, or give up.
 
 `NoticePictures.draw_in_time` returns a picture if it is ready by the deadline, or else None.
-Drawing runs in one thread with a short queue, and notices of the same incident share a picture. The
-time series may lag behind the detector, so the thread waits up to `settle_s` for the reading that
-decided the alert.
+Drawing runs in one thread with a short queue, and notices of the same incident in the same language
+share a picture. The time series may lag behind the detector, so the thread waits up to `settle_s`
+for the reading that decided the alert.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Records for the time series: incidents, events and sensor conditions."""
+"""Records for the time series: incidents, events and the health of sensors."""

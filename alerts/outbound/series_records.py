@@ -1,6 +1,6 @@
 """Queue records of incidents, events and samples for the time series, in the state database.
 
-Records are committed together with the journal position that led to them. A crash, or a week
+Records are queued in the same transaction as the state that they follow from. A crash, or a week
 without the time series, therefore neither loses nor duplicates records. *Samples*
 (``sensor_health`` and ``sensor_hour``) are queued as records. Database triggers queue *incidents
 and events* by key, once each.
