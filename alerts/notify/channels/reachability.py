@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from alerts.notify.channels.apprise_notifier import NotifySettings, check_target, find_server
+from alerts.notify.channels.apprise_notifier import check_target, find_server
 from storage.http_client import Reach, RefusedRequestError, RequestError, connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from alerts.notify.channels.apprise_notifier import NotifySettings
     from alerts.secrets import Secret
 
 _TIMEOUT_S: Final = 15.0
 
 
-async def find_unreachable(
-    targets: Sequence[Secret], settings: NotifySettings | None = None
-) -> list[str]:
+async def find_unreachable(targets: Sequence[Secret], settings: NotifySettings) -> list[str]:
     """Return why each target's server is unreachable; empty if it is reachable or unknown."""
-    settings = settings or NotifySettings()
     servers = [
         None if check_target(target, settings) else find_server(target) for target in targets
     ]
