@@ -64,7 +64,6 @@ class ThresholdAdjustment:
     before: float = 0.0
     after: float = 0.0
     undoes: int | None = None
-    undone: bool = False
     position: int | None = None
 
 
@@ -75,7 +74,8 @@ def adjust_from_feedback(tx: sqlite3.Connection, incident: Incident, feedback: F
     step = None if feedback.cause == _SENSOR_AT_FAULT else STEPS.get(feedback.verdict)
     found = _select(
         tx,
-        "SELECT * FROM threshold_adjustments WHERE incident = ? AND undoes IS NULL AND NOT undone",
+        "SELECT * FROM threshold_adjustment a WHERE incident = ? AND undoes IS NULL"
+        " AND NOT EXISTS (SELECT 1 FROM threshold_adjustment WHERE undoes = a.seq)",
         incident.id,
     )
     for earlier in found:
@@ -133,7 +133,7 @@ def list_adjustments(
     """Return adjustments, newest first; `sensors` is a JSON list of ids, or None for all."""
     return _select(
         tx,
-        "SELECT * FROM threshold_adjustments WHERE ?1 IS NULL"
+        "SELECT * FROM threshold_adjustment WHERE ?1 IS NULL"
         " OR sensor IN (SELECT value FROM json_each(?1)) ORDER BY seq DESC LIMIT ?2",
         *(sensors, limit),
     )
@@ -143,7 +143,7 @@ def load_placed_after(tx: sqlite3.Connection, after: int) -> list[ThresholdAdjus
     """Return adjustments that have a journal position and a number above `after`, in order."""
     return _select(
         tx,
-        "SELECT * FROM threshold_adjustments WHERE seq > ? AND position IS NOT NULL ORDER BY seq",
+        "SELECT * FROM threshold_adjustment WHERE seq > ? AND position IS NOT NULL ORDER BY seq",
         after,
     )
 
@@ -187,8 +187,7 @@ def _add(
 
 
 def _select(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[ThresholdAdjustment]:
-    rows = map(dict, tx.execute(sql, arguments))
-    return [ThresholdAdjustment(**row | {"undone": bool(row["undone"])}) for row in rows]
+    return [ThresholdAdjustment(**row) for row in map(dict, tx.execute(sql, arguments))]
 
 
 class SensorThresholds:

@@ -196,10 +196,6 @@ BEGIN SELECT RAISE(ABORT, 'adjustments are append-only'); END;
 CREATE TRIGGER threshold_adjustment_no_delete BEFORE DELETE ON threshold_adjustment
 BEGIN SELECT RAISE(ABORT, 'adjustments are append-only'); END;
 
-CREATE VIEW threshold_adjustments AS
-SELECT a.*, EXISTS (SELECT 1 FROM threshold_adjustment u WHERE u.undoes = a.seq) AS undone
-FROM threshold_adjustment a;
-
 CREATE TABLE staff_language (
     person TEXT PRIMARY KEY,
     language TEXT NOT NULL

@@ -43,7 +43,7 @@ def test_a_false_alarm_raises_the_level_of_the_sensor_that_alerted(tx, incident_
     assert move == ("s1", "spray", 0.0, UP, None)
     found = threshold_adjustments.list_adjustments(tx)[0]
     assert (found.who, found.at) == ("Ms. Lee", 2000.0)
-    assert (found.position, found.undone) == (None, False)
+    assert found.position is None
     assert stored.history(tx, "who", "detail", what="threshold_adjusted") == [
         ("Ms. Lee", {"sensor": "s1", "because": "less_readily"})
     ]
