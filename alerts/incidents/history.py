@@ -20,7 +20,7 @@ class Happened(Coded):
     JOINED = "joined", mark("Detected again")
     ENDED = "ended", mark("End detected")
     CLEARED = "cleared", mark("Over, not yet checked")
-    LIKELY = "likely", mark("Now vaping likely")
+    LIKELY = "likely", mark("Vaping now likely")
     SEVERITY = "severity", mark("Severity changed")
     HELD = "held", mark("Nobody notified yet")
     RELEASED = "released", mark("Notified after all")

@@ -254,7 +254,7 @@ def _find_run_faults(tx: sqlite3.Connection, new: Silence, registry: Registry) -
         if _measure_run(new, [s for s in others if s.covers(room, [sensor])]) > LONGEST_S:
             yield defer(
                 "end: together with the existing silences, this mutes a room for more than"
-                " %(n)d days without a break of an hour",
+                " %(n)d days without a one-hour break",
                 n=LONGEST_S / 86_400,
             )
             return

@@ -121,7 +121,7 @@ def test_silences_that_follow_each_other_mute_no_room_for_longer_than_one(tx, ga
     rooms(tx, 1, ends_at=first_end)
     start = first_end + gap_s
     for labels in ({"room": "r1"}, {"building": "Main", "kind": "vape"}):
-        with pytest.raises(SilenceError, match="14 days without a break"):
+        with pytest.raises(SilenceError, match="14 days without a one-hour break"):
             rooms(tx, 1, admin=True, labels=labels, starts_at=start, ends_at=start + 8 * DAY)
     rooms(tx, 1, starts_at=start, ends_at=1000.0 + 14 * DAY)
     rooms(tx, 2, starts_at=start, ends_at=start + 8 * DAY)
