@@ -25,7 +25,7 @@ class Service(NamedTuple):
     is_own_server: bool = False
     """Whether the address names the server, which can be the school's own."""
     has_markup: bool = False
-    """Whether it formats all text as markup, which Apprise doesn't escape."""
+    """Whether the service reads all text as markup, which Apprise doesn't escape."""
 
 
 _NTFY: Final = Service("ntfy", mark("push"), body=600, takes_picture=True, is_own_server=True)

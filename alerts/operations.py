@@ -1,10 +1,10 @@
 """Report faults of the service itself, such as a broken broker session or a used-up quota.
 
 Such faults belong to no sensor or room, so they have their own kind of event. A component keeps
-reporting a fault while it lasts; it is over `HOLD_S` after the last report. All current faults form
-one incident. A fault that lasts longer than `FINDING_HOLD_S` counts as a new one, so people who
-have answered are notified again. Reports are kept in memory only; after a restart, components
-report lasting faults again.
+reporting a fault while it lasts. A fault counts as over `HOLD_S` after its last report. All current
+faults form one incident. A fault that lasts longer than `FINDING_HOLD_S` counts as a new one, so
+people who have answered are notified again. Reports are kept in memory only; after a restart,
+components report lasting faults again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Operations:
         )
 
     def store(self, tx: sqlite3.Connection, engine: AlertEngine) -> list[AlertRecord]:
-        """Open, continue or end the incidents of reported faults; return the alerts."""
+        """Store the events of faults that begin, continue or end; return the alerts."""
         now, self._unstored, reported = self._clock(), set(), self._unstored
         running = {
             Detail(row["model_version"].removeprefix(_VERSION)): row

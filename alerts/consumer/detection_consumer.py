@@ -111,7 +111,7 @@ class Outages:
         return events
 
     def on_time(self, now: float, *, broker_healthy: bool) -> list[Event]:
-        """Return outages' events at `now`, and end outages that the stored state didn't have."""
+        """Return the events of outages at `now`; end those missing from the restored state."""
         lost, self._lost = self._lost, []
         why = build_fact(Detail.STATE_LOST)
         events = [
@@ -183,7 +183,7 @@ class DetectionConsumer:
 
     @property
     def skipped(self) -> Counter[str]:
-        """Number of readings skipped as late or implausible, by sensor, since the last drain."""
+        """Number of readings skipped, by sensor, since the last `drain_skipped_counts`."""
         return self._selector.detectors.plumes.skipped
 
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:

@@ -1,4 +1,4 @@
-"""Alerting from memory while the disk cannot be written.
+"""Alert from memory while writing to the disk fails.
 
 When the disk is full, the journal stops, and senders keep unacknowledged readings. Alerting
 continues:
@@ -115,7 +115,7 @@ class UnstoredReadings:
 
 @dataclass(slots=True, kw_only=True)
 class MemoryAlerts:
-    """Takes over alerting while the disk cannot be written.
+    """Takes over alerting while writing to the disk fails.
 
     `state_failing` returns why incidents cannot be stored, or an empty string if they can.
     `in_detector` runs work in the state database's thread. `on_alerts` is called in the event loop.

@@ -184,7 +184,7 @@ def _get_number(reading: Reading) -> int:
 
 
 _NEAR_S: Final = 15.0
-"""A reading counts as slightly older if it is at most this many seconds older than the last."""
+"""Up to this many seconds before the last reading without a time stamp, stamps are used at once."""
 _CONTINUES_S: Final = 60.0
 _WAIT_INTERVALS: Final = 1.25
 _FALL_UG_M3: Final = 5.0

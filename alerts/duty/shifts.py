@@ -47,7 +47,7 @@ class LessonHours:
 
 @dataclass(frozen=True, slots=True)
 class ClockHours:
-    """Hours between two wall times; an end that is not after the start is the next day.
+    """Hours between two wall times; an end that is not after the start is on the next day.
 
     Times are minutes after midnight. The hours start on `weekdays` (Monday is 0), except on the
     dates in `off`.

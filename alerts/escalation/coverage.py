@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from storage.registry import Room
 
     _Place = tuple[tuple[str, ...], str | None, str]
-    """Receivers, zone and site, which decide together who is notified."""
+    """Receivers, zone and site, which together determine who is notified."""
 
 
 _EVERY_DAY: Final = frozenset(range(7))

@@ -94,7 +94,7 @@ def write_answer(verdict: str, cause: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class AnswerChoices:
-    """Valid answers for a kind of incident; only the verdict `explained` takes `causes`."""
+    """Valid answers for a kind of incident; only the verdict `explained` takes one of `causes`."""
 
     verdicts: tuple[Verdict, ...]
     explained: Verdict
@@ -271,7 +271,10 @@ class Incident:
 
     @property
     def is_held_by_test(self) -> bool:
-        """Whether a room test mutes the incident; if that lapses, people are paged in any case."""
+        """Whether a room test mutes the incident.
+
+        When the mute ends, people are paged even if the incident is over.
+        """
         by = self.suppressed_by if self.held_until is not None else None
         return by is not None and "purpose" in by.params
 

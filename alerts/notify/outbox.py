@@ -100,7 +100,7 @@ def was_sent_to_shared_address(
 ) -> bool | None:
     """Return whether the same notice was sent to this address for somebody else.
 
-    None if no such notice is sent or pending.
+    Return False if it is pending, and None if there is none.
     """
     found: int | None = tx.execute(
         "SELECT max(status = 'sent') FROM outbox WHERE incident = ? AND reason = ? AND target = ?"
@@ -292,7 +292,7 @@ def retry_refused(tx: sqlite3.Connection, incident: str, now: float) -> None:
 def find_next_deadline(
     tx: sqlite3.Connection, busy_channels: Collection[str] = (), sending: Collection[int] = ()
 ) -> float | None:
-    """Return when the next notice or fallback is due, or the next lease expires."""
+    """Return when the next notice or fallback is due, or the next lease expires, or None."""
     due = tx.execute(
         "SELECT min(at) FROM (SELECT min(fallback_at) AS at FROM outbox WHERE fallback_at IS NOT"
         " NULL UNION ALL SELECT min(CASE status WHEN 'due' THEN due_at ELSE lease_until END)"

@@ -6,13 +6,13 @@ so it may arrive twice. A crash at any other point loses nothing. Leases are com
 waiting for the disk, because leases of an earlier process expire at the next start anyway. Run only
 one pump per database.
 
-The pump wakes up when rows are committed, when a row is due, and when a channel has a free thread.
+The pump wakes up when rows are committed, when a row is due, and when a notice has been sent.
 Notices for full channels are not leased, so a provider that hangs never delays another. If a
 channel refuses a notice or does not deliver it within seconds, the person's next channel is tried.
 The first delivery cancels the other channels. A failed attempt is repeated after a wait that
 doubles each time, with jitter, or after the provider's ``Retry-After`` if that is longer. Obsolete
-or expired notices are not repeated. An alert does not expire while its incident waits for an
-answer. If nobody responded, it expires a day later than usual.
+or expired notices are not repeated. An alert does not expire while its incident waits for a
+response. If the incident ended without one, the alert expires a day later than usual.
 """
 
 from __future__ import annotations
@@ -312,7 +312,7 @@ class OutboxPump:
         return now, rows, deadline
 
     def _extend_expiry(self, tx: sqlite3.Connection, row: OutboxRow) -> OutboxRow:
-        """Extend an alert's expiry while its incident waits for an answer."""
+        """Extend an alert's expiry while its incident waits for a response, or if it got none."""
         if row.notice.reason is not NoticeReason.OPENED:
             return row
         incident = repository.load(tx, row.incident)

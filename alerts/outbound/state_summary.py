@@ -1,6 +1,6 @@
 """Sample the health of sensors (``sensor_health``, ``sensor_hour``).
 
-A `sensor_health` record contains the increase of counts since the previous one. A `sensor_hour`
+A ``sensor_health`` record contains the increase of counts since the previous one. A ``sensor_hour``
 record contains the sums of an hour. Nothing here waits or writes.
 """
 

@@ -235,7 +235,7 @@ class _ForbiddenAddressError(OSError): ...
 
 @contextlib.contextmanager
 def _guard(reach: Reach, timeout_s: float) -> Iterator[_Guard]:
-    """Check and limit this thread's connections, and record in the guard if one was refused."""
+    """Check and limit this thread's connections; the guard records whether one was refused."""
     _GUARD.reach, _GUARD.refused = reach, False
     _GUARD.deadline, _GUARD.unread_bytes = time.monotonic() + timeout_s, 4 * _MAX_RESPONSE_BYTES
     try:

@@ -38,7 +38,7 @@ _TTL_S: Final = 3600
 """Time in seconds after which push services drop undelivered notices."""
 _RECORD: Final = 4096
 _UNCOMPRESSED: Final = b"\x04"
-"""First byte of a point on a curve that is written with both coordinates."""
+"""First byte of an elliptic-curve point that is written with both coordinates."""
 _MAX_TEXT: Final = 900
 _GONE: Final = (404, 410)
 _URGENCY: Final = {Priority.QUIET: "low", Priority.NORMAL: "normal"}
