@@ -13,7 +13,6 @@ adjustment takes effect once `detection_consumer` assigns it a journal position 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from alerts.incidents import repository
@@ -32,9 +31,7 @@ if TYPE_CHECKING:
     from detection.detector import Detector
     from language.messages import Parameter
 
-STEPS: Final[Mapping[Verdict, float]] = MappingProxyType(
-    {Verdict.FALSE_ALARM: 0.25, Verdict.CONFIRMED: -0.125}
-)
+STEPS: Final[Mapping[Verdict, float]] = {Verdict.FALSE_ALARM: 0.25, Verdict.CONFIRMED: -0.125}
 """How far an answer adjusts a threshold, in log-odds; other answers adjust nothing."""
 ANSWERED: Final = 1.0
 _SENSOR_AT_FAULT: Final = "sensor"
