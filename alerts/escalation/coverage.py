@@ -53,14 +53,13 @@ def find_coverage_gaps(
     incidents: Iterable[Mapping[str, str]],
     start: datetime,
     end: datetime,
-    quiet: Mapping[str, Sequence[ClockHours]] | None = None,
+    quiet: Mapping[str, Sequence[ClockHours]],
 ) -> Iterator[Gap]:
     """Yield the coverage gaps of class periods that overlap [start, end), in time order.
 
     `incidents` are the labels of possible incidents. `quiet` maps people to their quiet hours, when
     they are notified only of critical incidents.
     """
-    hours = quiet or {}
     places = _group_places(roster, incidents)
 
     @cache
@@ -68,11 +67,11 @@ def find_coverage_gaps(
         return roster.find_on_duty(receiver, at)
 
     lessons = _list_lessons(roster, start, end)
-    edges = _find_edges(roster.shifts, [lesson for lesson, _site in lessons], hours)
+    edges = _find_edges(roster.shifts, [lesson for lesson, _site in lessons], quiet)
     for lesson, site in lessons:
         within = (edge for edge in edges if lesson.start < edge < lesson.end)
         for at, until in pairwise([lesson.start, *within, lesson.end]):
-            away = {p for p, spans in hours.items() if find_quiet_end(spans, at.timestamp())}
+            away = {p for p, spans in quiet.items() if find_quiet_end(spans, at.timestamp())}
             rooms: dict[tuple[str, ...], dict[str, None]] = {}
             for (receivers, _zone, site_of), found in places.items():
                 if site_of != site:

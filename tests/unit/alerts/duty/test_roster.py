@@ -237,7 +237,7 @@ def gaps_of(found, *rooms, days=2):
     start = datetime(2026, 9, 7, 4, tzinfo=UTC)
     return [
         (f"{gap.start.astimezone(ZONE):%a %H:%M}-{gap.end.astimezone(ZONE):%H:%M}", gap)
-        for gap in find_coverage_gaps(found, incidents, start, start.replace(day=7 + days))
+        for gap in find_coverage_gaps(found, incidents, start, start.replace(day=7 + days), {})
     ]
 
 
