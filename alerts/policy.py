@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alerts.secrets import Secret
 
 HEALTH: Final = frozenset({EventKind.OFFLINE, EventKind.SENSOR_FAULT})
-"""Kinds that concern the device, not the room; everyone paged is also notified when they end."""
+"""Kinds that concern the device, not the room; when they end, everyone paged is notified."""
 
 PRESENCE: Final = frozenset({EventKind.VAPE, EventKind.SMOKE, EventKind.TAMPER})
 """Kinds that require someone to check the room, even after the air has cleared."""
@@ -30,7 +30,8 @@ VAPING: Final = (EventKind.VAPE, EventKind.POSSIBLE)
 LONG_S: Final = 120.0
 """A detection still running this many seconds after its onset raises the severity one level."""
 REPEATED: Final = 2
-"""This many earlier incidents of the same kind in the same room raise the severity one level."""
+"""This many earlier incidents of the same kind and room raise the severity one level, unless
+`LONG_S` already has."""
 REPEAT_WINDOW_S: Final = 3600.0
 """How far back, in seconds, incidents in the same room count as repeats."""
 LONGEST_COOLDOWN_S: Final = 4 * 3600.0
@@ -197,7 +198,7 @@ class AlertPolicy:
     cooldown_s: float = 300.0
     """How long after a page new incidents of the same kind and room are muted, in seconds."""
     late_s: float = 600.0
-    """A detection older than this when it arrives is recorded as late and pages nobody."""
+    """A detection older than this when it arrives is late; it pages nobody unless it continues."""
     expire_s: float = 3600.0
     """Seconds after which an undelivered notice is dropped; alerts last longer (`notify.pump`)."""
     zone: str = "UTC"

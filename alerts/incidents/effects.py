@@ -63,7 +63,7 @@ class SeverityRaised:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleAckDeadline:
-    """Schedule a reminder to the responder in case they do not report in time."""
+    """Schedule the responder's reminder, and then the restart of the escalation."""
 
     at: float
 

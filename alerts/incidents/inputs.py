@@ -60,7 +60,7 @@ class AckExpired:
 
 @dataclass(frozen=True, slots=True)
 class ChainEnded:
-    """Everybody was notified in every round, and nobody responded."""
+    """The last round of paging ended without a response."""
 
     at: float
 

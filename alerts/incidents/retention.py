@@ -37,7 +37,7 @@ def find_due(db: sqlite3.Connection, before: float) -> Due:
 
 
 def delete_due(db: sqlite3.Connection, before: float, who: str, now: float) -> Iterator[int]:
-    """Delete old resolved incidents in batches of 500; record each batch in the audit log.
+    """Delete old resolved incidents in batches; record each batch in the audit log.
 
     Yields the number of incidents deleted in each batch.
     """

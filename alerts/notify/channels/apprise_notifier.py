@@ -100,7 +100,7 @@ class Notifier(Protocol):
     async def send(
         self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
     ) -> None:
-        """Deliver a notice, with a PNG if accepted; raise `NotifyError` on failure."""
+        """Deliver a notice, with its picture if accepted; raise `NotifyError` on failure."""
 
     def accepts_picture(self, target: Secret) -> bool:
         """Return whether the target accepts pictures."""
