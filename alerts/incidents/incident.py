@@ -212,7 +212,7 @@ class Detection:
         return self.first_received_at - (self.alerted - self.onset)
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether the detection is still going on."""
         return self.phase is not EventPhase.ENDED
 
@@ -306,15 +306,15 @@ class Incident:
         return self.is_open or (self.acknowledged_at is not None and self.resolved_by == SYSTEM)
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether any of its detections is still going on."""
-        return any(d.running for d in self.detections)
+        return any(d.is_running for d in self.detections)
 
     def grade_at(self, at: float) -> Severity:
         """Return the severity at a time; it never falls, and an answer makes it final."""
         if self.answered_at is not None:
             return self.severity
-        lasts = self.running and not self.is_late
+        lasts = self.is_running and not self.is_late
         lasted = at - self._began_at + _ROUNDING_S if lasts else 0.0
         return max(self.severity, self._grade(lasted), key=lambda s: s.rank)
 
@@ -325,7 +325,7 @@ class Incident:
         due = self.resolve_due
         if self.held_until is not None:
             due = min(due, self.held_until)
-        lasts = self.running and not self.is_late and self.answered_at is None
+        lasts = self.is_running and not self.is_late and self.answered_at is None
         if lasts and self._grade(LONG_S).rank > self.severity.rank:
             due = min(due, self._began_at + LONG_S)
         return due if math.isfinite(due) else None

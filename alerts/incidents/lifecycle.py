@@ -146,7 +146,7 @@ def _find_resolve_due(kind: EventKind, detections: tuple[Detection, ...]) -> flo
     """Return when an incident resolves without further detections; infinite while offline."""
     silent_s = math.inf if kind is EventKind.OFFLINE else SILENT_S
     quiet_s = _SECOND_PUFF_S if kind is EventKind.POSSIBLE else QUIET_S
-    return max(d.received_at + (silent_s if d.running else quiet_s) for d in detections)
+    return max(d.received_at + (silent_s if d.is_running else quiet_s) for d in detections)
 
 
 def _notify(step: Step, at: float, detection: Detection, mute: Mute | None) -> Step:
@@ -161,7 +161,7 @@ def _notify(step: Step, at: float, detection: Detection, mute: Mute | None) -> S
 def _open(given: inputs.Detected, new: inputs.NewIncident) -> Step:
     event, at = given.event, given.at
     detection = _build_detection(event, at)
-    lasted = min(at, event.time) - event.onset if detection.running else 0.0
+    lasted = min(at, event.time) - event.onset if detection.is_running else 0.0
     incident = Incident(
         id=new.id,
         kind=event.kind,
@@ -195,7 +195,7 @@ def _on_detected(incident: Incident, given: inputs.Detected) -> Step:
     if not incident.is_open and before is None:
         raise ValueError(f"incident {incident.id} is resolved; a new detection opens a new one")
     detection = _build_detection(event, at, before)
-    if before is not None and not before.running:
+    if before is not None and not before.is_running:
         return Step(incident)
     if incident.becomes_likely(event):
         return _become_likely(incident, given, detection)
@@ -215,7 +215,7 @@ def _on_detected(incident: Incident, given: inputs.Detected) -> Step:
     due = _find_resolve_due(incident.kind, detections)
     free = incident.held_until is None or at >= incident.held_until
     unpaged = incident.status is Status.OPEN and not incident.paged
-    is_news = before is None and detection.running and given.notifies
+    is_news = before is None and detection.is_running and given.notifies
     may_page = is_news and unpaged and free
     result = result.change(resolve_due=due, cleared_at=None)
     result = _regrade(result, at, send_deferred=not may_page)
@@ -451,14 +451,14 @@ def _on_tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
         if rules.runs_chain and _is_awaiting_answer(incident):
             cleared = Record(at, SYSTEM, Happened.CLEARED)
             return Step(incident).change(cleared, resolve_due=math.inf, cleared_at=at)
-        because = {"because": "no_news" if incident.running else "quiet"}
+        because = {"because": "no_news" if incident.is_running else "quiet"}
         record = Record(at, SYSTEM, Happened.RESOLVED, because)
         return _close(incident, record)
     result = _regrade(Step(incident), at, send_deferred=True)
     incident = result.incident
     if incident.held_until is None or at < incident.held_until:
         return result
-    running = [d for d in incident.detections if d.running or is_in_test]
+    running = [d for d in incident.detections if d.is_running or is_in_test]
     if not running:
         result = result.change(held_until=None)
     elif mute is not None and mute.by == incident.suppressed_by:

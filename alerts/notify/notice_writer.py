@@ -475,9 +475,9 @@ class NoticeWriter:
     def _find_open_issue(self, incident: Incident, evidence: Evidence | None) -> Fact | None:
         """Return a note on a problem that may remain after an incident has ended, or None."""
         by = incident.resolved_by
-        if incident.running and by != SYSTEM:
+        if incident.is_running and by != SYSTEM:
             return build_fact(Note.CLOSED_EARLY, name=self._policy.find_name(by))
-        if incident.running:
+        if incident.is_running:
             return build_fact(Note.NOTHING_MORE)
         is_unsettled = evidence and any(detail.code in UNSETTLED for detail in evidence.details)
         return build_fact(Note.STILL_SILENT) if is_unsettled else None

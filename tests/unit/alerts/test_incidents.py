@@ -264,7 +264,7 @@ def test_a_held_incident_that_grows_is_looked_at_again_at_once(play):
 def test_an_answer_makes_the_severity_final(play, later):
     incident, effects = play((A, 1000), ("feedback", 1050, Verdict.TEST), *later)
     assert incident.is_open
-    assert incident.running
+    assert incident.is_running
     assert incident.severity is Severity.WARNING
     assert "severity" not in [effect.what for effect in effects if isinstance(effect, Record)]
     assert incident.next_deadline() == incident.resolve_due
