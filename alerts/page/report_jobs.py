@@ -1,6 +1,8 @@
 """Run report jobs, and keep reports until an hour after they were requested.
 
-Only the person who requested a report can get it, and only while they can see its schools.
+Only the person who requested a report can get it, and only while they can see its schools. At most
+one report of a person is in progress, `_PER_SITES` of the same schools and `_IN_TOTAL` of all, so
+that neither a person nor a school keeps others waiting. A person's last `_KEPT` reports are kept.
 
 Each job runs in its own low-priority process, so that a long report never delays an alert.
 """
@@ -20,15 +22,14 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 KEPT_S: Final = 3600.0
-_AT_ONCE: Final = 2
-_MAX_JOBS: Final = 40
-_FOR_OTHERS: Final = 2
-"""Limits for all schools together, as a multiple of one school's."""
+_PER_SITES: Final = 2
+_IN_TOTAL: Final = 4
+_KEPT: Final = 10
 _LONGEST_S: Final = 900.0
 
 
 class TooManyJobsError(Exception):
-    """Too many reports are in progress or kept."""
+    """Too many reports are in progress."""
 
 
 @dataclass
@@ -87,15 +88,17 @@ class ReportJobs:
         name: str,
         sites: frozenset[str] | None = None,
     ) -> Job:
-        """Start a report; raise `TooManyJobsError` at the limit of its sites or of all."""
+        """Start a report; raise `TooManyJobsError` if too many are in progress."""
         self._delete_expired()
-        for jobs, times in (
-            ([job for job in self._jobs.values() if job.sites == sites], 1),
-            ([*self._jobs.values()], _FOR_OTHERS),
+        running = [job for job in self._jobs.values() if job.state == "making"]
+        if (
+            any(job.person == person for job in running)
+            or sum(job.sites == sites for job in running) >= _PER_SITES
+            or len(running) >= _IN_TOTAL
         ):
-            running = sum(job.state == "making" for job in jobs)
-            if running >= times * _AT_ONCE or len(jobs) >= times * _MAX_JOBS:
-                raise TooManyJobsError
+            raise TooManyJobsError
+        for job in [job for job in self._jobs.values() if job.person == person][: 1 - _KEPT]:
+            self._delete(job)
         key = secrets.token_urlsafe(16)
         path = self.folder / f"{key}{os.path.splitext(name)[1]}"  # noqa: PTH122 - a name, no path
         job = Job(key, person, name, path, self.clock(), sites, fields.get("name", ""))
@@ -116,8 +119,11 @@ class ReportJobs:
     def _delete_expired(self) -> None:
         old = self.clock() - KEPT_S
         for job in [j for j in self._jobs.values() if j.state != "making" and j.asked_at < old]:
-            job.path.unlink(missing_ok=True)
-            del self._jobs[job.id]
+            self._delete(job)
+
+    def _delete(self, job: Job) -> None:
+        job.path.unlink(missing_ok=True)
+        del self._jobs[job.id]
 
     async def _make(self, job: Job, fields: Mapping[str, str]) -> None:
         try:

@@ -83,7 +83,7 @@ def start_report(context: PageContext, request: Request, typed: Mapping[str, str
         person = request.state.session.person
         return context.settings.reports.start(fields, person, title, sites)
     except TooManyJobsError:
-        fault = _("Two reports are already in progress. Wait for one of them to finish.")
+        fault = _("A report is already in progress. Wait for it to finish.")
         raise ReportError(fault, is_for_now=True) from None
 
 
