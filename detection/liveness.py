@@ -4,7 +4,7 @@ A sensor is *silent* after `LivenessSettings.missed` reporting intervals without
 before `LivenessSettings.min_s`. The interval is the registered one, or the learned one if that is
 longer. The learned interval is the second largest of the last ten gaps between reports (the largest
 if there are fewer gaps). So a single lost report does not change it, and a longer interval set on
-the device is learned after two gaps. Until three gaps have been seen, a sensor is silent after
+the device is learned after two gaps. Until three gaps have been seen, a sensor is not silent before
 `UNLEARNED_S`.
 
 A device or its gateway may also report `online` or `offline` (an MQTT will or an availability
@@ -25,9 +25,6 @@ lost connection to the broker (`broker_healthy`), every wait starts over. A new 
 `AWAITED_S` to send its first reading. After that, it is reported as an outage too, separately from
 sensors that fell silent.
 
-`Arrivals` detects readings that arrive more often than usual, for example because two devices send
-under one name.
-
 All times are receive times in Unix seconds, and nothing here reads a clock. Tests check that events
 open and close in pairs, and that a sensor is part of at most one outage.
 """
@@ -38,14 +35,12 @@ import heapq
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from detection.errors import SnapshotError
 from detection.events import Detail, Event, EventKind, EventPhase
-from detection.quantities import FINE_PARTICLES
 from language.messages import Fact, build_fact
 
 if TYPE_CHECKING:
@@ -59,24 +54,6 @@ AWAITED_S: Final = 86_400.0
 GATHER_LEAST_S: Final = 30.0
 GATHER_MOST_S: Final = 600.0
 
-_RECENT: Final = 6
-"""Number of the last intervals that show whether readings are crowded."""
-_USUAL: Final = 8
-"""Number of arrivals from which the usual rate is known."""
-AT_ONCE_S: Final = 0.05
-_MEMORY_S: Final = 4 * 3600.0
-_CROWDED: Final = 0.6
-_REGULAR: Final = 0.9
-_DOWN: Final = 8.0
-"""How many times faster the shortest time of intervals falls than it rises."""
-_EVEN: Final = 1.15
-"""Up to this ratio of the longest to the shortest, intervals are about equal."""
-_SLACK: Final = 0.25
-"""How many more readings than its rate explains a sensor may send at once after a pause."""
-_DELAY_S: Final = 200.0
-_DELAY_VARIES_S: Final = 3.0
-_LIVE_S: Final = 60.0
-
 _AWAY_S: Final = 60.0
 _JITTER: Final = 1.1
 _GAPS: Final = 10
@@ -84,184 +61,6 @@ _LEARNED: Final = 3
 _SAME_REPORT_S: Final = 1.5
 _NAMED: Final = 5
 _VERSION: Final = "liveness-1"
-
-
-class Arrivals(msgspec.Struct):
-    """The last arrivals of one sensor, and how often readings usually arrive.
-
-    `times`: times of the last arrivals, in Unix seconds.
-    `rate`: arrivals per second, averaged over the last `learned_s`, which is at most `_MEMORY_S`.
-    `fastest_s`: the shortest time that `_RECENT` intervals usually take; 0 if unknown.
-    `pause_s`, `at_once`: pause before the last arrival, and how many readings came with it.
-    `usually_at_once`: the most readings that came at once while the rate was being learned.
-
-    Readings are crowded if the last `_RECENT` intervals took less than `_REGULAR` of `fastest_s`,
-    or less than `_CROWDED` of the average. If a sensor reports regularly, a single additional
-    reading is therefore too many. While readings are crowded, `rate` and `fastest_s` adapt slowly:
-    a second sender has to continue for hours before its readings count as usual. A gap of more than
-    four intervals counts as four, because the sensor may have been off.
-
-    In a batch of readings with time stamps, the stamps count as times of arrival. Without stamps,
-    readings within `AT_ONCE_S` count as one arrival, unless there are more of them than usual and
-    more than the sensor could have collected in the pause before.
-    """
-
-    times: list[float] = []
-    rate: float = 0.0
-    learned_s: float = 0.0
-    fastest_s: float = 0.0
-    pause_s: float = 0.0
-    at_once: int = 1
-    usually_at_once: int = 1
-
-    @property
-    def interval_s(self) -> float:
-        """Shortest usual interval, in seconds; 0 if unknown."""
-        return self.fastest_s / _RECENT
-
-    @property
-    def is_even(self) -> bool:
-        """Whether the last intervals are about equal, as after the interval was changed."""
-        gaps = [later - time for time, later in pairwise(self.times)]
-        return AT_ONCE_S < max(gaps, default=0.0) < _EVEN * min(gaps, default=0.0)
-
-    def add(self, now: float, time: float = math.inf, *, is_counted: bool = True) -> bool:
-        """Add an arrival at `now` with a time stamp; return whether readings are crowded.
-
-        A stamp after `now`, or not after the last arrival, is disregarded.
-        """
-        last = self.times[-1] if self.times else -math.inf
-        now = time if last < time < now else now
-        since = now - last
-        if since < 0.0:
-            self.times = []  # the clock was set back
-        is_learned = self.rate * self.learned_s >= _USUAL
-        if since >= AT_ONCE_S:
-            if is_counted:
-                self.pause_s, self.at_once = since, 1
-        elif is_counted and since >= 0.0:
-            self.at_once += 1
-            fits = self.pause_s * self.rate + _SLACK if is_learned else math.inf
-            is_counted = self.at_once > max(self.usually_at_once, fits)
-            if not is_learned:
-                self.usually_at_once = max(self.usually_at_once, self.at_once)
-        if is_counted:
-            self.times = [*self.times[-_RECENT:], now]
-        took_s = now - self.times[0] if len(self.times) > _RECENT else math.inf
-        is_crowded = is_learned and took_s < max(
-            _CROWDED * _RECENT / self.rate, _REGULAR * self.fastest_s
-        )
-        if is_counted and 0.0 <= since < math.inf:
-            self._learn(since, took_s, is_crowded=is_crowded)
-        return is_crowded
-
-    def _learn(self, since: float, took_s: float, *, is_crowded: bool) -> None:
-        since = min(since, 4.0 / self.rate) if self.rate else since
-        if not is_crowded:
-            self.learned_s = min(self.learned_s + since, _MEMORY_S)
-        memory_s = _MEMORY_S if is_crowded else self.learned_s
-        self.rate += (1.0 - self.rate * since) / memory_s
-        if took_s < math.inf:
-            share = since / memory_s
-            if took_s < self.fastest_s and not is_crowded:
-                share = min(_DOWN * share, 1.0)
-            self.fastest_s += (share if self.fastest_s else 1.0) * (took_s - self.fastest_s)
-
-
-class Delay(msgspec.Struct):
-    """How long after its time stamp a sensor's reading usually arrives.
-
-    The delay is long if the sensor's clock is slow, and varies if a gateway sends batches.
-    `least_s`, `most_s`: shortest and longest usual delay, learned for `_DELAY_S` from `since`.
-    `confirmed`: when a reading last had a usual delay. If that is longer ago than `_DELAY_S` and
-    than twice `pause_s`, `least_s` and `most_s` are learned again.
-    `pause_s`: the longest time between two such readings, at most `UNLEARNED_S`.
-    """
-
-    least_s: float = 0.0
-    most_s: float = 0.0
-    since: float = -math.inf
-    confirmed: float = -math.inf
-    pause_s: float = 0.0
-
-    def add(self, now: float, late_s: float, *, is_in_order: bool) -> bool:
-        """Add a reading's delay; return whether it is usual.
-
-        A reading out of order may belong to a backlog. It doesn't raise `most_s`, unless it is the
-        first one learned from.
-        """
-        pause_s = now - self.confirmed
-        if not 0.0 <= pause_s <= max(_DELAY_S, 2.0 * self.pause_s):
-            self.least_s = self.most_s = late_s
-            self.since = now
-        elif now - self.since < _DELAY_S:
-            self.least_s = min(self.least_s, late_s)
-            self.most_s = max(self.most_s, late_s if is_in_order else 0.0)
-        is_usual = late_s + _DELAY_VARIES_S >= self.least_s
-        is_usual &= late_s - _DELAY_VARIES_S <= self.most_s
-        if is_usual:
-            self.confirmed = now
-            self.pause_s = max(self.pause_s, min(pause_s, UNLEARNED_S) if pause_s < math.inf else 0)
-        return is_usual
-
-    def is_live(self, now: float, time: float) -> bool:
-        """Return whether a reading is no more than `_LIVE_S` later than usual."""
-        return now - time <= self.least_s + _LIVE_S
-
-    def limit(self, now: float, time: float) -> float:
-        """Return a reading's time, or `now` minus the usual delay if it arrived sooner than usual.
-
-        This applies only if the delay is steady. Otherwise, forged readings with correct times
-        would make readings from a slow clock look old.
-        """
-        usual = now - self.least_s
-        is_steady = self.most_s - self.least_s <= _DELAY_VARIES_S
-        return usual if is_steady and time > usual + _DELAY_VARIES_S else time
-
-
-class ParticleArrivals(Arrivals):
-    """How often the readings with a sensor's main particle quantity arrive.
-
-    `mains`: the main quantity, then those that temporarily replaced it, each with the time it last
-    arrived.
-    `received`, `values`: the last reading with the main quantity.
-
-    Other readings with particles don't count, because a device may split one measurement across
-    several messages. A copy that arrives within half an interval, for example through a second
-    gateway, doesn't count either. Another quantity
-    becomes the main one only after `UNLEARNED_S` without it, and only until it arrives again:
-    otherwise, forged readings with another quantity could replace the sensor's own. A quantity
-    that hasn't arrived for a day is forgotten.
-    """
-
-    mains: dict[str, float] = {}
-    received: float = -math.inf
-    values: dict[str, float] = {}
-
-    def find_main(self, values: Mapping[str, float], now: float) -> str | None:
-        """Return the main quantity if a reading with particles has it, and remember when it came.
-
-        Return None if another quantity is the main one.
-        """
-        for key, at in self.mains.items():
-            if key in values:
-                self.mains[key] = now
-                return key
-            if 0.0 <= now - at <= UNLEARNED_S:
-                return None
-        kept = {key: at for key, at in self.mains.items() if 0.0 <= now - at < AWAITED_S}
-        key = next(key for key in FINE_PARTICLES if key in values)
-        self.mains = {**kept, key: now}
-        return key
-
-    def is_copy(self, values: dict[str, float], now: float) -> bool:
-        """Return whether a reading repeats the last one, and remember it."""
-        since = now - self.received
-        is_near = 0.0 <= since < AT_ONCE_S or 0.0 <= since * 2.0 * _RECENT < self.fastest_s
-        if is_near and self.values == values:
-            return True
-        self.received, self.values = now, values
-        return False
 
 
 class SensorState(StrEnum):
@@ -295,9 +94,10 @@ class SensorLife:
     interval_s : float
         Expected seconds between reports: nine out of ten arrive sooner.
     expected : int
-        Number of readings expected since the first one. Every reading received counts. Each longer
-        gap adds the readings missing in it, at the median interval or the registered one, whichever
-        is longer. No readings are expected while the broker is down.
+        Number of readings expected since the first one. Every reading received counts. Each gap
+        longer than the registered interval adds the readings missing in it, at the median interval
+        or the registered one, whichever is longer. No readings are expected while the broker is
+        down.
     """
 
     state: SensorState
@@ -335,7 +135,7 @@ class _Sensor:
         return max(self.interval_s, ranked[math.ceil(rank * len(ranked)) - 1])
 
     def count_expected(self, gap: float) -> int:
-        """Return how many readings to expect in a gap, counting the one that ends it."""
+        """Return how many readings to expect in a gap, including the one that ends it."""
         if not self.interval_s < gap < math.inf:
             return 1
         return max(1, round(gap / self.get_interval(0.5)))
@@ -393,9 +193,9 @@ class Liveness:
             return []
         if alive:
             gap = received - max(found.last, self._state.floor)
+            found.last = max(found.last, received)
             self._learn_interval(sensor, found, received)
             found.expected += found.count_expected(gap)
-            found.last = max(found.last, received)
             found.offline_since = None
             return self._on_return(sensor, received)
         if status == "offline":
@@ -542,7 +342,6 @@ class Liveness:
         found.report = received
         if math.isfinite(gap):
             found.gaps = [*found.gaps[1 - _GAPS :], gap]
-        found.last = max(found.last, received)
         learning = len(found.gaps) <= _LEARNED or math.isnan(found.due)
         if learning or self._find_due(found) < found.due:  # a shorter interval ends the longer wait
             self._schedule(name, found)
@@ -562,10 +361,6 @@ class Liveness:
             return
         found.due = self._find_due(found)
         heapq.heappush(self._heap, (found.due, name))
-
-    def _open(self, outage: _Outage) -> None:
-        self._state.outages.append(outage)
-        self._outage_of.update(dict.fromkeys(outage.sensors, outage))
 
     def _on_return(self, name: str, at: float) -> list[Event]:
         self._state.silent.pop(name, None)
@@ -630,17 +425,19 @@ class Liveness:
             several=several,
             details=self._describe_several(names) if several else self._describe_one(names[0], now),
         )
-        self._open(outage)
+        self._state.outages.append(outage)
+        self._outage_of.update(dict.fromkeys(names, outage))
         return [self._build_event(outage, EventPhase.ALERTED, now)]
 
     def _end_outages(self, now: float) -> list[Event]:
         """End outages without sensors, and those from which only some sensors returned in time."""
         events = []
         for outage in list(self._state.outages):
-            over = outage.first_return is not None and (
-                now >= outage.first_return + self._find_longest_allowance(outage)
-            )
-            if outage.sensors and not over:
+            first = outage.first_return
+            missing = (self._state.sensors[name] for name in outage.sensors)
+            if outage.sensors and (
+                first is None or now < first + max(map(self._get_allowance, missing))
+            ):
                 continue
             for name in outage.sensors:
                 del self._outage_of[name]
@@ -648,13 +445,8 @@ class Liveness:
             events.append(self._end(outage, now))
         return events
 
-    def _find_longest_allowance(self, outage: _Outage) -> float:
-        return max(
-            (self._get_allowance(self._state.sensors[name]) for name in outage.sensors), default=0.0
-        )
-
     def _find_last_working(self, name: str) -> float:
-        """Return when a silent sensor last worked: its last reading or its `offline` report."""
+        """Return when a silent sensor last worked, or when the wait for its first reading began."""
         found = self._state.sensors[name]
         if not found.is_seen:
             return found.awaited

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, TypeVar, Unpac
 
 import msgspec
 
-from detection.liveness import Arrivals
+from detection.arrivals import Arrivals
 from detection.quantities import FINE_PARTICLES
 from ingest.errors import DecodeError, PayloadError, Reason
 from ingest.payloads import decode_text, parse_state
@@ -213,7 +213,7 @@ class UsualValues:
 
     - The quantity first arrived less than `_USUAL_S` ago, and more than `_LEARNED_S` after the
       sensor's first value, or after `_LEARNED` particle readings and then more often than these.
-    - It isn't a particle quantity, and arrives more often than usual (`detection.liveness`),
+    - It isn't a particle quantity, and arrives more often than usual (`detection.arrivals`),
       although particles don't. Devices that report changes send both more often.
 
     `main`: its first particle quantity. `readings`: how many of them arrived.

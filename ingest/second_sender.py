@@ -5,7 +5,7 @@ Each of these patterns, if it recurs, means that two devices are sending under o
 - *The air jumps*: fine particles triple, or fall to a third, and return within `_WITHIN_S`. Neither
   air nor particle sensors are that fast.
 - *Readings are crowded*: for most of a minute, more than `_PER_S` readings arrive each second, and
-  more than twice as many as usual (`detection.liveness`).
+  more than twice as many as usual (`detection.arrivals`).
 - *Readings are overtaken*: readings with newer and older times keep alternating, although the older
   ones are no later than usual and sequence numbers do not explain the order. A single one is
   reported if it is older by more than `_WITHIN_S` and shows a plume that the newer one does not.
@@ -28,8 +28,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from detection.arrivals import AT_ONCE_S, Arrivals, Delay, ParticleArrivals
 from detection.channels import measure_fine
-from detection.liveness import AT_ONCE_S, Arrivals, Delay, ParticleArrivals
 
 if TYPE_CHECKING:
     from storage.reading import Reading

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
+from detection.arrivals import Arrivals, Delay, ParticleArrivals
 from detection.channels import FOLLOWED_KEYS, MIN_S, measure_fine
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
-from detection.liveness import Arrivals, Delay, ParticleArrivals
 from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES
 from storage.reading import Reading  # noqa: TC001 - msgspec reads the annotation
 
