@@ -1,1 +1,1 @@
-"""Pure numpy/scipy detection of events in restroom air; imports nothing else of this project."""
+"""Detect events in restroom air, without clock or I/O; imports only `language` of this project."""

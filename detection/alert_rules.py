@@ -70,7 +70,7 @@ _OFTEN_S, _RARE_S, _MINUTE_S = 3.0, 20.0, 45.0
 """Limits on the reporting interval. Up to the first, readings are frequent. From the second on,
 they are rare. From the third on, they arrive about once a minute or less often."""
 _AGAIN_S: Final = 600.0
-"""At a sensor that reports once a minute, a second puff within this time confirms the first."""
+"""At a sensor that reports once a minute, a second pulse within this time confirms the first."""
 _READINGS_OFTEN, _READINGS = 3.0, 2.0
 """Readings that a pulse needs before it alerts. The first value applies to sensors with frequent
 readings, the second to all others. A single reading may be an artifact."""
@@ -88,11 +88,11 @@ NEAR_MARGIN, RARE_MARGIN, SMALL_MARGIN, SMALL_UG_M3 = 1.25, 1.75, 0.5, 30.0
 vaping. The second value applies if readings are rare, because few readings show little of a plume.
 Pulses smaller than `SMALL_UG_M3` get the third, because most plumes are small."""
 LARGE_UG_M3, LARGE_WITHIN_S, LARGE_AFTER_S, LARGE_MARGIN = 60.0, 60.0, 8.0, 2.5
-"""A pulse that rose by `LARGE_UG_M3` within `LARGE_WITHIN_S` is reported even without a clear
-cause, once it is `LARGE_AFTER_S` old and scores at most `LARGE_MARGIN` below the model's level."""
+"""A pulse that rose by `LARGE_UG_M3` within `LARGE_WITHIN_S` is reported if no cause is clear, once
+it is `LARGE_AFTER_S` old and scores at most `LARGE_MARGIN` below the model's level."""
 CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {SMOKE: 0.85}
-"""Probability from which a kind other than vaping counts as clear. Its episode must also have
-lasted `CLEAR_AFTER_S`."""
+"""Probability from which a kind other than vaping counts as clear. It is alerted before its episode
+ends only if the episode has lasted `CLEAR_AFTER_S`."""
 CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {SMOKE: 120.0}
 
 
@@ -124,7 +124,8 @@ def _has_other_rise(f: Floats) -> Flags:
 def is_ambiguous(episodes: Episodes, f: Floats) -> Flags:
     """Return whether a sensor reports too rarely to tell whether a pulse is a puff or a spray.
 
-    A pulse is not ambiguous if VOC or humidity rose too, or if it follows another puff.
+    A pulse is not ambiguous if VOC or humidity rose too, or if possible vaping was reported shortly
+    before.
     """
     since = episodes["pulse_onset"] - episodes["possible_onset"]
     is_second = (since > 0.0) & (since <= _AGAIN_S)
@@ -148,7 +149,7 @@ def is_near(episodes: Episodes, f: Floats, model_level: float) -> Flags:
 
 
 def is_large(episodes: Episodes, age: Floats, model_level: float) -> Flags:
-    """Return whether a pulse is large enough to be reported without a clear cause."""
+    """Return whether a pulse is large enough to be reported if it has no clear cause."""
     rise = episodes["at_peak"][:, FINE] - episodes["before_pulse"][:, FINE]
     flags: Flags = (rise >= LARGE_UG_M3) & (age >= LARGE_AFTER_S)
     flags &= episodes["peak_at"] - episodes["pulse_onset"] <= LARGE_WITHIN_S

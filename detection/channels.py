@@ -2,8 +2,8 @@
 
 Readings reach the detector as a `ReadingBatch`. Their columns become one matrix of channels.
 
-Baselines are gated: they fall quickly, rise slowly, and rise even more slowly during an episode, so
-that a plume does not become its own baseline.
+Baselines of particles and VOC fall faster than they rise. All baselines rise even more slowly
+during an episode, so that a plume does not become its own baseline.
 
 Nearly all readings fall outside episodes, so most of the detector's time is spent in `advance`.
 State is stored channel by channel, one column per sensor, so each operation runs over contiguous
@@ -50,7 +50,7 @@ _TABLE: Final = (
     ("co2", 600.0, 600.0),
 )
 
-# key, minimum rise above the baseline, minimum noise scale
+# key, minimum rise, minimum noise scale
 _OPENERS: Final = (
     ("fine", 3.0, 0.3),
     ("tvoc_ppb", 80.0, 5.0),
@@ -69,7 +69,8 @@ OPENERS: Final = slice(FINE, FINE + len(_OPENERS))
 RISE: Final = np.array(
     [next((rise for opener, rise, _ in _OPENERS if opener == key), np.inf) for key in CHANNELS]
 )
-"""Minimum rise above the baseline that opens an episode; infinite if a channel never opens one."""
+"""Minimum rise that opens an episode: of ``fine`` above its local level, of other channels above
+their baselines. Infinite for a channel that never opens one."""
 FLOOR: Final = np.array([floor for _, _, floor in _OPENERS])
 """Minimum noise scale of `OPENERS`, in their units."""
 TAU_DOWN_S: Final = np.array([down for _, down, _ in _TABLE])
@@ -93,7 +94,7 @@ gas index algorithm). A unit is (sd + 220) / 230 ticks, which is 1.5 at the usua
 870 ticks."""
 _STAND_INS: Final = tuple(COLUMN_INDEX[k] for k in FINE_PARTICLES[1:-1])
 FOLLOWED: Final = np.unique([*_SOURCE, *_STAND_INS])
-"""Columns of `detection.quantities.COLUMNS` that describe the air."""
+"""Columns of `detection.quantities.COLUMNS` that the plume detector uses."""
 FOLLOWED_KEYS: Final = frozenset(key for key, column in COLUMN_INDEX.items() if column in FOLLOWED)
 _N03: Final = COLUMN_INDEX[FINE_PARTICLES[-1]]
 
@@ -116,8 +117,9 @@ def select_channels(values: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64, shape (n, len(CHANNELS)), in Fortran order
-        NaN where absent. The raw VOC signal is negated, so that every VOC channel rises with
-        concentration. ``fine`` is PM2.5, or the closest quantity that the sensor measures.
+        NaN where absent, and for a VOC index that is still starting up. The raw VOC signal is
+        negated, so that every VOC channel rises with concentration. ``fine`` is PM2.5, or the
+        closest quantity that the sensor measures.
     """
     x: NDArray[np.float64] = values.T.take(_SOURCE, axis=0)
     np.negative(x[_RAW], out=x[_RAW])
@@ -291,12 +293,13 @@ class Baselines:
     noise : shape (len(FLOOR), n)
         Mean absolute step of `OPENERS` outside episodes, at least `FLOOR`.
     time, first : shape (n,)
-        Event time of the last and the first reading, Unix seconds.
+        Event time of the last reading, and the time from which the sensor's age counts, Unix
+        seconds.
     particle_time : shape (n,)
         Event time of the last reading with particles; NaN before the first.
     interval, count : shape (n,)
-        Smoothed reporting interval in seconds, and number of readings since the last gap. Once a
-        sensor has sent particles, only readings with particles count.
+        Smoothed reporting interval in seconds, and number of readings since the last restart. Once
+        a sensor has sent particles, only readings with particles count.
     smoothed : shape (len(BANK), len(BANK_TAU_S), n)
         Signals of the filter bank for each time constant.
     """
@@ -543,7 +546,7 @@ def advance(
     in_episode : ndarray of bool, shape (n,)
         Sensors in an episode; their baselines rise more slowly.
     time, dt : ndarray of float64, shape (n,)
-        Event time, and seconds since the last reading; 0 for a first reading.
+        Event time, and seconds since the last reading; 0 for a first reading or after a gap.
     x : ndarray of float64, shape (len(CHANNELS), n)
     scratch : Scratch
         Buffers for `n` sensors.

@@ -125,7 +125,7 @@ class DeviceEvents:
         return ended
 
     def move_clock(self, by_s: float, sensors: Container[str]) -> None:
-        """Shift the times of sensors' reports after their clock was set ahead by `by_s`."""
+        """Shift the times of sensors' reports after a step of their clock by `by_s`."""
         for (sensor, _), active in self._active.items():
             if sensor in sensors:
                 active.last += by_s
@@ -276,7 +276,7 @@ class MinuteDetectors:
         return found
 
     def on_time(self, now: float) -> list[Event]:
-        """End the faults of sensors that are silent at `now`, on the readings' clock."""
+        """End the faults of sensors silent for six hours at `now`, on the readings' clock."""
         return self._faults.on_time(now, self._minutes.names) if self._faults.active else []
 
     def set_back(self, now: float) -> None:
@@ -414,10 +414,10 @@ class CombinedDetector:
         events += self._slow.step(ReadingBatch(slow[sensor], time, values))
         # A report with only battery or signal strength may use another clock. It must not make
         # later readings look old.
-        airy = np.isfinite(values[:, FOLLOWED]).any(axis=1)
-        if not airy.all():
-            sensor, time, values = sensor[airy], time[airy], values[airy]
-            received = received[airy]
+        has_air = np.isfinite(values[:, FOLLOWED]).any(axis=1)
+        if not has_air.all():
+            sensor, time, values = sensor[has_air], time[has_air], values[has_air]
+            received = received[has_air]
         events += self.plumes.step(ReadingBatch(plumes[sensor], time, values, received))
         events += self.plumes.on_time(self.watermark, self._received)
         events += self._devices.on_time(self.watermark)
@@ -431,7 +431,7 @@ class CombinedDetector:
         return self.plumes.set_back(now)
 
     def move_clock(self, now: float, by_s: float, sensors: Container[str]) -> list[Event]:
-        """Adjust to a change of the receipt clock; see `Detector.move_clock`."""
+        """Adjust to a step of the receipt clock; see `Detector.move_clock`."""
         if by_s < 0:
             self._go_back(now)
         self._received = now

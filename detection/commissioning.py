@@ -37,7 +37,8 @@ _LATE_S: Final = 30.0
 _TRUST: Final = 1 / 3
 _MARGIN: Final = 0.25
 _MAX_GAP: Final = 6.0
-"""A larger difference between the puff's score and the others counts as this much, log-odds."""
+"""In log-odds. A larger difference between the puff's score and the highest other score counts as
+this much."""
 
 
 @dataclass(frozen=True, slots=True)

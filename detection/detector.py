@@ -3,15 +3,15 @@
 Each reading updates its sensor's baselines (`detection.channels`). A clear rise opens an episode
 (`detection.episodes`). The model scores the episode's features (`detection.model`), and this module
 decides when to alert. It alerts on `vape` once per session, as soon as the log-odds reach the
-sensor's alert threshold. A pulse that scores just below it, or a large one without a clear cause,
-is reported as `possible`. It alerts on other kinds when they are clear, or when the episode
-ends.
+sensor's alert threshold. It reports a pulse as `possible` if the score is slightly too low, if the
+sensor reports too rarely to rule out a spray, or if the pulse is large and has no clear cause. It
+alerts on other kinds when they are clear or, except for smoke, when the episode ends.
 
 Time comes from the readings. When they stop, the detector's clock stops too, until `on_time`
 advances it. Any split of a stream into batches gives the same events. A sensor is not scored before
 it has reported for `WARM_UP_S`. A reading that is not newer than its sensor's last is ignored and
 counted (`Detector.skipped`). Readings with particles are compared only with other readings with
-particles. Nothing else that is sent under the sensor's name can make them look old.
+particles, so nothing else that is sent under the sensor's name can make them look old.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ GAP_S: Final = 900.0
 HISTORY_S: Final = 6 * 3600.0
 """After a longer silence, the sensor's baselines are discarded too, and it starts over."""
 SILENT_S: Final = 300.0
-"""An episode ends after a longer silence, both in event time and in receive time. Both are needed,
+"""An episode ends if its sensor's next reading is later than this. Until that arrives,
+`Detector.on_time` ends it only after a silence this long in both event time and receive time,
 because the readings of a backlog are already old when they arrive."""
 _NEAR, _LARGE, _RARE = range(3)
 _WHY_POSSIBLE: Final = ((), (build_fact(Detail.LARGE_PLUME),), (build_fact(Detail.RARE_READINGS),))
@@ -256,10 +257,10 @@ class Detector:
         return self._end_silent(rows[silent])
 
     def end_answered(self, is_answered: Callable[[str], bool]) -> list[Event]:
-        """End the events of vaping and smoke that staff have answered; return the events' ends.
+        """End the events of (possible) vaping and smoke that staff have answered; return the ends.
 
-        `is_answered` takes an event id. Afterward, only a new pulse or smoke that is still rising
-        is reported, as a new event. The remains of the old plume are not reported again.
+        `is_answered` takes an event id. Afterward, vaping is reported again only for a new pulse,
+        and smoke only if it is still rising, each as a new event.
         """
         rows = self._find_running_rows()
         found = self._episodes["phase"][rows] == ALERTED
@@ -296,16 +297,16 @@ class Detector:
         return ended
 
     def move_clock(self, now: float, by_s: float, sensors: Container[str]) -> list[Event]:
-        """Adjust to a receipt clock that was set ahead by `by_s`; return the events that end.
+        """Adjust to a step of the receipt clock; return the events that end.
 
-        Alerted episodes end, because events are identified by their onset. An episode that
-        continues is alerted again.
+        Events are identified by their onset, so episodes with an event end. If the plume goes on
+        rising, it becomes a new event.
 
         Parameters
         ----------
         now, by_s : float
-            The clock's current time in Unix seconds, and its step in seconds, negative if the
-            clock was set back.
+            The clock's time after the step in Unix seconds, and the step in seconds, negative if
+            the clock was set back.
         sensors : container of str
             Sensors whose readings use this clock. Sensors with readings later than `now` are
             always included.
@@ -321,7 +322,7 @@ class Detector:
 
         Call this when a sensor sends time stamps again after its readings were dated at receipt.
         The reading at `time` then follows the previous one by the interval between their receipts.
-        Alerted episodes end only if the sensor goes back by more than `_NEAR_S`.
+        Episodes with an event end only if the sensor goes back by more than `_NEAR_S`.
         """
         row = self._rows.get(sensor)
         if row is None:
@@ -336,7 +337,7 @@ class Detector:
         return []
 
     def _move(self, rows: NDArray[np.intp], by_s: float) -> list[Event]:
-        """Shift the times of sensors; return the events that end."""
+        """Shift the times of sensors by `by_s`; return the events that end."""
         episodes = take(self._episodes, rows)
         known = (episodes["phase"] == ALERTED) | alert_rules.is_possible(episodes)
         ended = self._end_silent(rows[known], after_s=0.0)
@@ -453,7 +454,7 @@ class Detector:
                 is_explained = episode["pulses"][i] == episode["alerted_pulse"][i]
                 if possible[i] and not is_explained and (near[i] or unclear[k]):
                     why = _LARGE if not near[i] else _RARE if rare[i] else _NEAR
-                    self._call_possible(here, i, chances[k], why)
+                    self._report_possible(here, i, chances[k], why)
         self._end_over(here, over, age)
 
     def _end_over(self, here: _Round, over: Flags, age: Floats) -> None:
@@ -519,9 +520,10 @@ class Detector:
     def _alert(
         self, here: _Round, i: int, chances: Floats, *, is_vape: bool, is_over: bool
     ) -> None:
-        """Alert on vaping that passes the threshold, or on another kind that is clear or over.
+        """Alert on vaping that passes the threshold, or on another kind that is clear.
 
-        If vaping is likeliest but below the alert threshold, no other kind is alerted either.
+        At the end of the episode, a kind other than smoke need not be clear. If vaping is likeliest
+        but below the alert threshold, no other kind is alerted either.
         """
         e = here.episode[i : i + 1]
         if is_vape:
@@ -553,7 +555,7 @@ class Detector:
         e["probabilities"] = chances / max(float(chances.sum()), 1e-12)
         self._emit(here, i, EventPhase.ALERTED)
 
-    def _call_possible(self, here: _Round, i: int, chances: Floats, why: int) -> None:
+    def _report_possible(self, here: _Round, i: int, chances: Floats, why: int) -> None:
         """Report possible vaping, once per pulse."""
         e = here.episode[i : i + 1]
         e["possible_at"], e["possible_onset"] = here.time[i], e["pulse_onset"]
@@ -586,7 +588,7 @@ class Detector:
         return np.where(fresh | resumed, 0.0, dt)
 
     def _end_silent(self, rows: NDArray[np.integer], after_s: float = SILENT_S) -> list[Event]:
-        """End the episodes of silent sensors, with the same result in `step` and `on_time`."""
+        """End the episodes of sensors, dated `after_s` seconds after their last readings."""
         ended = []
         for row in rows.tolist():
             last, episode = float(self._baselines.state.time[row]), self._episodes[row]

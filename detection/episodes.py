@@ -42,7 +42,7 @@ SCORED_S: Final = 240.0
 """How long a pulse is scored; its cause is clear within minutes."""
 LONGEST_S: Final = 3600.0
 QUIET_S: Final = 45.0
-"""An episode ends when all channels have been back to normal for this long."""
+"""An episode ends when all channels that can open one have been back to normal for this long."""
 N_KINDS: Final = 6
 IDLE: Final = 0
 OPEN: Final = 1
@@ -227,9 +227,10 @@ def _begin(
 
 
 def end_reached(episode: Episodes, time: Floats, x: Floats) -> NDArray[np.bool_]:
-    """Return whether all channels were normal for `QUIET_S`, or `LONGEST_S` passed since onset.
+    """Return whether episodes are over: all channels normal for `QUIET_S`, or after `LONGEST_S`.
 
-    If the sensor sends particles, only a reading with particles can show that they are normal.
+    Update `back_since` in place. If the sensor sends particles, only a reading with particles can
+    show that they are normal.
     """
     baseline = episode["baseline"][:, OPENERS]
     highest = episode["highest"][:, OPENERS] - baseline

@@ -1,7 +1,7 @@
-"""The detector's output: events with evidence and details, in phases.
+"""The output of detectors: events with evidence and details, in phases.
 
 A detail is a reason that probabilities and channels don't show. To define a new one, add a member
-of `Detail` with its sentence here, and report it from a detector.
+of `Detail` with its sentence here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Detail(Coded):
-    """A detail that a detector adds to an event."""
+    """A detail of an event."""
 
     # reported by the device itself
     TAMPERED = "tampered", mark("the sensor reports tampering")
@@ -222,7 +222,7 @@ class EventKind(Coded):
 
     VAPE = "vape", mark("vaping")
     POSSIBLE = "possible", mark("possible vaping")
-    """Vaping that is possible but not likely, or a large plume without a clear cause."""
+    """Vaping that is not likely enough to alert, or a large plume without a clear cause."""
     SMOKE = "smoke", mark("smoke")
     SPRAY = "spray", mark("spray")
     STEAM = "steam", mark("steam")
@@ -272,7 +272,7 @@ class ChannelEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The evidence for an event; a detector adds `details`."""
+    """The evidence for an event."""
 
     probabilities: dict[str, float]
     channels: dict[str, ChannelEvidence]
@@ -305,9 +305,9 @@ class Evidence:
 class Event:
     """One event on one sensor, as known at `phase`.
 
-    All times are event time in Unix seconds. `time` is when this phase was emitted: the time of the
-    reading that decided it. `probabilities` is by event kind; the model's probabilities sum to one.
-    If `explained_by` names another cause, the event is recorded but alerts nobody.
+    All times are event time in Unix seconds; `time` is when this phase began. `probabilities` maps
+    event kinds to probabilities; the model's sum to one. If `explained_by` names another cause, the
+    event is recorded but alerts nobody.
     """
 
     sensor: str
@@ -366,7 +366,7 @@ def describe_evidence(event: Event) -> str:
 
     A channel that moved too little to open an episode (`channels.RISE`) has "barely changed". A
     channel that moved less than its sensor can measure is "steady". For brevity, the sentence omits
-    their levels and all units; the table on the staff page shows the units.
+    the levels of both and all units; the table on the staff page shows the units.
 
     Examples
     --------

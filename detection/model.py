@@ -1,10 +1,10 @@
 """The model: boosted trees and a network that score pulses, and the alert threshold.
 
-``make train`` trains it on simulated seeds and writes a small versioned file. Every event includes
-the version. The forests are gradient-boosted trees. They work because the features
-(`detection.episodes`) describe the physics of plumes.
+``make train`` trains it on simulated seeds and writes a small file. Every plume event includes the
+file's version. The forests are gradient-boosted trees over features that describe the physics of
+plumes (`detection.episodes`).
 
-Trees score a single reading. The network, a GRU, gets the features of all scored readings of an
+Trees score each reading alone. The network, a GRU, gets the features of all scored readings of an
 episode in order, and remembers the earlier ones. Its numbers are multiples of a power of two, small
 enough that sums of products are exact in double precision. A row's result therefore doesn't depend
 on other rows, on the order of summation or on the machine.
@@ -160,7 +160,7 @@ class Network:
         Features used as their signed logarithm.
     low, high, mean, scale : ndarray of float64, shape (n_features,)
         Range to which a feature is clipped, then the mean to subtract and the scale to divide by.
-        An unknown feature counts as 0.
+        An unknown feature counts as the mean.
     groups : ndarray of int64, shape (n_groups,)
         Features for which the network has an extra input: whether the feature is unknown.
     inputs : ndarray of float64, shape (n_features + n_groups, 3 * n_units)
@@ -246,7 +246,7 @@ class Model:
     vape : Forest or None
         Scores vaping, as log-odds, from the features of one reading. Without it, nothing is vaping.
     network : Network or None
-        Adjusts these log-odds based on the earlier scored readings of the episode.
+        Adjusts these log-odds based on all readings of the episode scored so far.
     kinds : Forest or None
         Gives each of `KINDS` a score. The softmax of the scores gives the probabilities. Without
         it, all kinds are equally probable.
