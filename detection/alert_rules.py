@@ -35,7 +35,6 @@ split.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -100,8 +99,7 @@ def compute_share_left(episodes: Episodes, x: Floats) -> Floats:
     """Return the share of an episode's peak excess that is still in the air."""
     baseline = episodes["baseline"][:, FINE]
     highest = np.maximum(episodes["highest"][:, FINE] - baseline, 4.0)
-    share: Floats = (x[:, FINE] - baseline) / highest
-    return share
+    return np.asarray((x[:, FINE] - baseline) / highest)
 
 
 def is_early(episodes: Episodes, f: Floats) -> Flags:
@@ -117,8 +115,7 @@ def is_early(episodes: Episodes, f: Floats) -> Flags:
 
 def _has_other_rise(f: Floats) -> Flags:
     """Return whether VOC or humidity rose as well."""
-    flags: Flags = (f[:, _VOC_MAX] > _AGREES_VOC) | (f[:, _RH_RISE] > _AGREES_RH)
-    return flags
+    return np.asarray((f[:, _VOC_MAX] > _AGREES_VOC) | (f[:, _RH_RISE] > _AGREES_RH))
 
 
 def is_ambiguous(episodes: Episodes, f: Floats) -> Flags:
@@ -129,23 +126,20 @@ def is_ambiguous(episodes: Episodes, f: Floats) -> Flags:
     """
     since = episodes["pulse_onset"] - episodes["possible_onset"]
     is_second = (since > 0.0) & (since <= _AGAIN_S)
-    flags: Flags = (f[:, _INTERVAL] >= _MINUTE_S) & ~(_has_other_rise(f) | is_second)
-    return flags
+    return np.asarray((f[:, _INTERVAL] >= _MINUTE_S) & ~(_has_other_rise(f) | is_second))
 
 
 def is_faint(episodes: Episodes) -> Flags:
     """Return whether a pulse is too small to alert."""
     least = np.maximum(FAINT_UG_M3, FAINT_SHARE * episodes["pulse_base"])
-    flags: Flags = episodes["peak"] < least
-    return flags
+    return np.asarray(episodes["peak"] < least)
 
 
 def is_near(episodes: Episodes, f: Floats, model_level: float) -> Flags:
     """Return whether a pulse scores above the model's level, or slightly below it."""
     margin = np.where(f[:, _INTERVAL] >= _RARE_S, RARE_MARGIN, NEAR_MARGIN)
     margin = np.where(episodes["peak"] < SMALL_UG_M3, SMALL_MARGIN, margin)
-    flags: Flags = episodes["log_odds"] >= model_level - margin
-    return flags
+    return np.asarray(episodes["log_odds"] >= model_level - margin)
 
 
 def is_large(episodes: Episodes, age: Floats, model_level: float) -> Flags:
@@ -166,28 +160,24 @@ def is_answered(episodes: Episodes) -> Flags:
     """
     since = episodes["pulse_onset"] - episodes["answered_at"]
     left = episodes["pulse_base"] - episodes["baseline"][:, FINE]
-    flags: Flags = (since < 0.0) | ((since < SESSION_S) & (episodes["peak"] < left))
-    return flags
+    return np.asarray((since < 0.0) | ((since < SESSION_S) & (episodes["peak"] < left)))
 
 
 def is_answered_smoke(episodes: Episodes) -> Flags:
     """Return whether staff have answered a smoke alert and the smoke hasn't risen since."""
     since = episodes["peak_at"] - episodes["answered_at"]
-    flags: Flags = (episodes["kind"] == SMOKE) & is_answered(episodes) & ~(since > SESSION_S)
-    return flags
+    return np.asarray((episodes["kind"] == SMOKE) & is_answered(episodes) & ~(since > SESSION_S))
 
 
 def is_possible(episodes: Episodes) -> Flags:
     """Return whether possible vaping is being reported."""
-    at: Floats = episodes["possible_at"]
-    return ~np.isnan(at)
+    return np.asarray(~np.isnan(episodes["possible_at"]))
 
 
 def is_unclear(chances: Floats) -> Flags:
     """Return whether no kind other than vaping is clear."""
     clear = np.array([CLEAR[kind] for kind in range(1, len(KINDS))])
-    flags: Flags = np.all(chances[:, 1:] < clear, axis=1)
-    return flags
+    return np.asarray(np.all(chances[:, 1:] < clear, axis=1))
 
 
 def drop_unseen_kinds(chances: Floats, episodes: Episodes) -> Floats:
@@ -241,8 +231,7 @@ def build_evidence(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidenc
 
 def is_alerted_vaping(episodes: Episodes) -> Flags:
     """Return whether vaping is alerted now."""
-    flags: Flags = (episodes["phase"] == ALERTED) & (episodes["kind"] == VAPE)
-    return flags
+    return np.asarray((episodes["phase"] == ALERTED) & (episodes["kind"] == VAPE))
 
 
 def count_stages(age: Floats) -> Floats:
@@ -250,8 +239,7 @@ def count_stages(age: Floats) -> Floats:
 
     It is classified at 30 s, then each time its age doubles.
     """
-    stages: Floats = np.floor(np.log2(np.maximum(age, 15.0) / 15.0))
-    return stages
+    return np.asarray(np.floor(np.log2(np.maximum(age, 15.0) / 15.0)))
 
 
 def count_moments(age: Floats) -> Floats:
@@ -260,8 +248,7 @@ def count_moments(age: Floats) -> Floats:
     A young pulse is scored at almost every reading. Later it is scored about eight times per
     doubling of its age, whatever the sensor's interval.
     """
-    moments: Floats = np.floor(8.0 * np.log2(np.maximum(age, 0.0) / 8.0 + 1.0))
-    return moments
+    return np.asarray(np.floor(8.0 * np.log2(np.maximum(age, 0.0) / 8.0 + 1.0)))
 
 
 BUDGET: Final = 1.0
@@ -413,7 +400,7 @@ class AlertThresholds:
         thresholds._state = _State.from_block(np.array(stored.T, np.float64, order="C"))
         return thresholds
 
-    def watch(self, rows: NDArray[np.int32], time: Floats, dt: Floats) -> None:
+    def advance(self, rows: NDArray[np.int32], time: Floats, dt: Floats) -> None:
         """Advance time, and set the threshold of each sensor whose next hour has begun.
 
         Call this before `observe`.
@@ -564,8 +551,8 @@ class AlertBudgets:
     """
 
     default: float = BUDGET
-    own: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    offsets: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    own: Mapping[str, float] = field(default_factory=dict)
+    offsets: Mapping[str, float] = field(default_factory=dict)
 
     def apply_to(self, thresholds: AlertThresholds, row: int, sensor: str) -> None:
         """Apply a sensor's budget, and its offset if it has one; repeating it changes nothing."""

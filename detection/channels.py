@@ -322,22 +322,10 @@ class Baselines:
         """Return the state stored in a block."""
         start = 2 * K + 1
         after = start + len(FLOOR)
-        time, first, particle_time, interval, count = block[after : after + 5]
+        levels, last, noise = block[: K + 1], block[K + 1 : start], block[start:after]
+        singles = block[after : after + 5]
         smoothed = block[after + 5 :].reshape(len(BANK), BANK_TAU_S.size, block.shape[1])
-        return cls(
-            block,
-            block[: K + 1],
-            block[:K],
-            block[K],
-            block[K + 1 : start],
-            block[start:after],
-            time,
-            first,
-            particle_time,
-            interval,
-            count,
-            smoothed,
-        )
+        return cls(block, levels, levels[:K], levels[K], last, noise, *singles, smoothed)
 
 
 WIDTH: Final = 2 * K + 1 + len(FLOOR) + 5 + len(BANK) * BANK_TAU_S.size

@@ -182,11 +182,7 @@ class DeviceEvents:
             found.append(self._build_event(key, active, EventPhase.ALERTED, time, values))
 
     def _report_battery(
-        self,
-        key: tuple[str, str],
-        time: float,
-        values: Mapping[str, float],
-        found: list[Event],
+        self, key: tuple[str, str], time: float, values: Mapping[str, float], found: list[Event]
     ) -> None:
         self._expire(key, time, found)
         active, charge = self._active.get(key), values["battery"]
@@ -446,17 +442,12 @@ class CombinedDetector:
     def get_state(self) -> CombinedState:
         """Return the state from which `restore` continues."""
         return CombinedState(
-            self.plumes.snapshot(),
-            self._devices.snapshot(),
-            self._slow.snapshot(),
-            self.watermark,
+            self.plumes.snapshot(), self._devices.snapshot(), self._slow.snapshot(), self.watermark
         )
 
     @classmethod
     def restore(
-        cls,
-        state: CombinedState,
-        place: Callable[[str], Place | None],
+        cls, state: CombinedState, place: Callable[[str], Place | None]
     ) -> CombinedDetector:
         """Continue from `state`.
 

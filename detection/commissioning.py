@@ -52,17 +52,9 @@ class Step:
 
 
 STEPS: Final = (
-    Step(
-        mark("quiet"),
-        mark("Leave the room empty: door closed, fan as usual."),
-        60,
-    ),
+    Step(mark("quiet"), mark("Leave the room empty: door closed, fan as usual."), 60),
     Step(mark("fan"), mark("Turn on the fan or hand dryer. Turn it off at the next step."), 40),
-    Step(
-        mark("water"),
-        mark("Spray water three times, about 3 feet from the sensor."),
-        50,
-    ),
+    Step(mark("water"), mark("Spray water three times, about 3 feet from the sensor."), 50),
     Step(
         mark("puff"),
         mark(
@@ -188,12 +180,7 @@ def is_right(detections: Detections) -> bool:
 
 
 def conclude(
-    sensor: str,
-    interval_s: float,
-    detections: Detections,
-    *,
-    has_particles: bool,
-    sees_puff: bool,
+    sensor: str, interval_s: float, detections: Detections, *, has_particles: bool, sees_puff: bool
 ) -> str:
     """Describe in a sentence what this sensor can detect in this room, and how fast."""
     puff = next(step.name for step in STEPS if step.is_vaping)

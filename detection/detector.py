@@ -39,7 +39,7 @@ from detection.episodes import (
     TIMES,
     begin_pulses,
     compute_features,
-    end_reached,
+    find_ended,
     follow,
     make_idle,
     open_episodes,
@@ -372,7 +372,7 @@ class Detector:
                 return
             dt = self._restart_after_gaps(at, rows, time, dt, events)
 
-        self.thresholds.watch(rows, time, dt)
+        self.thresholds.advance(rows, time, dt)
         in_episode = self._in_episode[rows]
         change = self._baselines.advance(rows, in_episode, time, dt, x, absent.nonzero()[0])
         if change is None:
@@ -399,7 +399,7 @@ class Detector:
         episode, time, dt, x = here.episode, here.time, here.dt, here.x
         age = time - episode["pulse_onset"]
         is_pulse = (episode["pulses"] > 0) & (age <= SCORED_S) & ~np.isnan(x[:, FINE])
-        over = end_reached(episode, time, x)
+        over = find_ended(episode, time, x)
         stage, stage_before = alert_rules.count_stages(
             np.array([time, time - dt]) - episode["onset"]
         )

@@ -28,6 +28,8 @@ from detection.channels import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from detection.channels import Change
@@ -151,12 +153,7 @@ _IDLE: Final = make_idle(1)
 
 
 def open_episodes(
-    episode: Episodes,
-    time: Floats,
-    dt: Floats,
-    x: Floats,
-    last: Floats,
-    base: Floats,
+    episode: Episodes, time: Floats, dt: Floats, x: Floats, last: Floats, base: Floats
 ) -> None:
     """Begin an episode in each row, in place."""
     possible_onset = episode["possible_onset"].copy()
@@ -226,7 +223,7 @@ def _begin(
     episode["log_odds"] = -20.0
 
 
-def end_reached(episode: Episodes, time: Floats, x: Floats) -> NDArray[np.bool_]:
+def find_ended(episode: Episodes, time: Floats, x: Floats) -> NDArray[np.bool_]:
     """Return whether episodes are over: all channels normal for `QUIET_S`, or after `LONGEST_S`.
 
     Update `back_since` in place. If the sensor sends particles, only a reading with particles can
@@ -251,39 +248,32 @@ def follow(episode: Episodes, time: Floats, x: Floats) -> None:
     higher &= ~np.isnan(x)
     np.copyto(highest, x, where=higher)
     np.copyto(episode["highest_at"], time[:, None], where=higher)
-    rising = episode["pulses"] > 0
-    in_pulse = rising.nonzero()[0]
-    if in_pulse.size < rising.size:
-        if not in_pulse.size:
-            return
-        pulse = take(episode, in_pulse)
-        _follow_pulses(pulse, time[in_pulse], x[in_pulse])
-        put(episode, in_pulse, pulse)
-    else:
-        _follow_pulses(episode, time, x)
+    _advance_at(episode["pulses"] > 0, _follow_pulses, episode, time, x)
+
+
+def _advance_at(
+    chosen: NDArray[np.bool_], advance: Callable[..., None], episode: Episodes, *given: Floats
+) -> None:
+    """Advance the `chosen` rows with `advance`, in place."""
+    at = chosen.nonzero()[0]
+    if at.size == chosen.size:
+        advance(episode, *given)
+    elif at.size:
+        part = take(episode, at)
+        advance(part, *(values[at] for values in given))
+        put(episode, at, part)
 
 
 def _follow_pulses(pulse: Episodes, time: Floats, x: Floats) -> None:
     """Advance rows that are in a pulse by one reading, in place."""
     voc, _ = measure_voc_rise(x, pulse["before_pulse"])
-    known = (~np.isnan(x[:, FINE])).nonzero()[0]
-    if known.size < time.size:
-        part = take(pulse, known)
-        _follow_particles(part, time[known], x[known], voc[known])
-        put(pulse, known, part)
-    else:
-        _follow_particles(pulse, time, x, voc)
+    _advance_at(~np.isnan(x[:, FINE]), _follow_particles, pulse, time, x, voc)
     more = voc > pulse["voc_max"]
     pulse["voc_max"][more] = voc[more]
     pulse["voc_max_at"][more] = time[more]
 
 
-def _follow_particles(
-    pulse: Episodes,
-    time: Floats,
-    x: Floats,
-    voc: Floats,
-) -> None:
+def _follow_particles(pulse: Episodes, time: Floats, x: Floats, voc: Floats) -> None:
     """Advance the rows with a value for fine particles, in place."""
     fine = x[:, FINE]
     excess = fine - pulse["pulse_base"]

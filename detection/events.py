@@ -156,12 +156,7 @@ class Detail(Coded):
     ROSE_TOGETHER = "rose_together", mark("particles rose together in %(risen)d of %(n)d rooms")
 
 
-INTEGRITY: Final = (
-    Detail.TWO_SENDERS,
-    Detail.REPEATED,
-    Detail.REFUSED,
-    Detail.FLOODED,
-)
+INTEGRITY: Final = (Detail.TWO_SENDERS, Detail.REPEATED, Detail.REFUSED, Detail.FLOODED)
 """Ingest findings about a sensor's messages. They are reported with the prefix ``integrity:``."""
 UNRELIABLE: Final = frozenset({Detail.TWO_SENDERS, Detail.FLOODED})
 """Findings that also notify the people on duty, because vaping may go undetected."""

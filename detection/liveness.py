@@ -310,10 +310,7 @@ class Liveness:
 
     @classmethod
     def restore(
-        cls,
-        body: bytes,
-        intervals: Mapping[str, float],
-        settings: LivenessSettings | None = None,
+        cls, body: bytes, intervals: Mapping[str, float], settings: LivenessSettings | None = None
     ) -> Liveness:
         """Restore a snapshot of the registered sensors; raise `SnapshotError` if it is invalid."""
         restored = cls(intervals, settings)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 from zipfile import BadZipFile
@@ -45,7 +45,6 @@ KINDS: Final = (
 )
 """Kinds of episode, in the order of their codes."""
 
-_FILE: Final = "model.npz"
 _FORESTS: Final = ("vape", "kinds", "thc")
 
 
@@ -329,11 +328,7 @@ class Model:
         return cls(version, level, network=network, **forests)
 
     @classmethod
+    @cache
     def load_shipped(cls) -> Model:
         """Return the model shipped with the program."""
-        return _read_shipped()
-
-
-@lru_cache(maxsize=1)
-def _read_shipped() -> Model:
-    return Model.from_bytes((resources.files("detection") / _FILE).read_bytes())
+        return cls.from_bytes((resources.files("detection") / "model.npz").read_bytes())

@@ -98,7 +98,8 @@ UNLIKELY: Final = {
     "rh": (0.0, 1.5),
     "temp": (45.0, 150.0),
 }
-"""Ranges in which values suggest another unit. For masses, they do so only if they vary."""
+"""A channel seems to have another unit if all its values are in its range; for a mass, only if they
+also vary."""
 _LOOKS_LIKE: Final = Words(
     {
         **dict.fromkeys(_MASSES, mark("always below 0.05 µg/m³ and varying: looks like mg/m³")),

@@ -101,7 +101,7 @@ class _Building:
     peak_time: float = math.nan
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether its `ambient` event is running."""
         return bool(self.sensor)
 
@@ -137,7 +137,7 @@ class Ambient:
         held = np.zeros(len(names), np.bool_)
         for building, members in rooms.items():
             known = self._buildings.get(building)
-            if known is not None and known.running:
+            if known is not None and known.is_running:
                 for sensors in members.values():
                     held[sensors] = True
         self._follow(minute, held)
@@ -178,19 +178,16 @@ class Ambient:
 
     def forget(self, now: float) -> None:
         """Drop the history that no event at `now` or later needs."""
-        for building in list(self._buildings.values()):
+        oldest = now - _HISTORY_S
+        for building in self._buildings.values():
             history = building.history
-            while len(history) > 1 and history[1][0] < now - _HISTORY_S:
+            while len(history) > 1 and history[1][0] < oldest:
                 del history[0]
-        idle = [
-            name
+        self._buildings = {
+            name: b
             for name, b in self._buildings.items()
-            if not b.running
-            and not b.minutes
-            and (not b.history or b.history[-1][0] < now - _HISTORY_S)
-        ]
-        for name in idle:
-            del self._buildings[name]
+            if b.is_running or b.minutes or (b.history and b.history[-1][0] >= oldest)
+        }
 
     def _grow(self, n: int) -> None:
         for key, fill in _ARRAYS.items():
@@ -230,11 +227,7 @@ class Ambient:
         self._age[rows], self._time[rows] = age, minute.start
 
     def _evaluate(
-        self,
-        name: str,
-        rooms: Mapping[str, Sequence[int]],
-        minute: Minute,
-        names: Sequence[str],
+        self, name: str, rooms: Mapping[str, Sequence[int]], minute: Minute, names: Sequence[str]
     ) -> list[Event]:
         """Begin, update or end the event of one building."""
         known = {
@@ -257,7 +250,7 @@ class Ambient:
         if phase is EventPhase.ALERTED:
             self._begin(building, rooms, minute, names)
         risen = sum(value >= 0.5 * RISEN for value in excess)
-        if building.running and phase is not EventPhase.ENDED:
+        if building.is_running and phase is not EventPhase.ENDED:
             level = (building.base + _OFFSET_UG_M3) * math.exp(middle) - _OFFSET_UG_M3
             if not building.peak >= level:
                 building.peak, building.peak_time = level, minute.start
@@ -267,9 +260,9 @@ class Ambient:
             building = self._buildings[name] = _Building(history=building.history)
         elif phase is not None:
             building.updated = minute.closed
-        matters = building.running or middle >= 0.5 * OVER
+        matters = building.is_running or middle >= 0.5 * OVER
         if matters or (building.history and building.history[-1][1] >= 0.5 * OVER):
-            running = float(building.running)
+            running = float(building.is_running)
             building.history.append([minute.closed, middle, running, float(risen), float(n)])
         return [] if event is None else [event]
 
@@ -343,7 +336,7 @@ class Ambient:
 
 def _find_phase(building: _Building, middle: float, minute: Minute) -> EventPhase | None:
     """Return the phase that a building's event enters in a minute, if any."""
-    if not building.running:
+    if not building.is_running:
         return EventPhase.ALERTED if building.minutes >= HELD_MINUTES else None
     if middle >= OVER:
         building.low_since = None

@@ -153,10 +153,7 @@ class Minutes:
             return
         order = np.argsort(batch.sensor[begin:end], kind="stable")
         rows, time = batch.sensor[begin:end].take(order), batch.time[begin:end].take(order)
-        first = np.empty(rows.size, np.bool_)
-        first[0] = True
-        np.not_equal(rows[1:], rows[:-1], out=first[1:])
-        starts = first.nonzero()[0]
+        starts = _find_starts(rows)
         of = rows[starts]
         newer = np.empty(rows.size, np.bool_)
         np.greater(time[1:], time[:-1], out=newer[1:])
@@ -166,7 +163,7 @@ class Minutes:
             order, rows = order[newer], rows[newer]
             if not rows.size:
                 return
-            starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
+            starts = _find_starts(rows)
             of = rows[starts]
         values, bounds = batch.values[begin:end].T, np.append(starts, rows.size)
         cuts = np.searchsorted(starts, np.arange(0, rows.size, _TOGETHER)).tolist()
@@ -265,13 +262,14 @@ def _measure_zigzag(
     return np.where(opposite, np.minimum(size, _LARGEST, out=size), 0.0), known
 
 
+def _find_starts(rows: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Return the position at which each run of equal rows begins."""
+    return np.append(True, rows[1:] != rows[:-1]).nonzero()[0]
+
+
 def _find_ends(starts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
     """Return the last position of each run that begins at `starts`; `n` is the total length."""
-    ends = np.empty_like(starts)
-    ends[:-1] = starts[1:]
-    ends[-1] = n
-    ends -= 1
-    return ends
+    return np.append(starts[1:], n) - 1
 
 
 def select_fine(values: NDArray[np.float64]) -> NDArray[np.float64]:

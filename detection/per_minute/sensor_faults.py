@@ -26,8 +26,8 @@ sensor is compared with its own past, never with a table of products:
 *Covered* and *blown* are reported as `tamper`, the rest as `sensor_fault`. Neither affects the
 plume detector: tampering never mutes vaping. There is at most one event a day for each sensor and
 kind of fault. It is updated while the fault lasts, and ends with the fault or when the sensor has
-been silent for six hours. Rules that compare with the past need a day of readings; drift needs a
-week.
+been silent for six hours. Rules that compare with the past need up to a day of readings first;
+drift needs a week.
 
 Events depend on the minutes alone, so they are the same however the stream is split.
 """
@@ -55,13 +55,14 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 DAY_S: Final = 86_400.0
-"""Length of a day. A sensor must report for this long before it is compared with its own past."""
+"""Length of a day. A sensor must have reported for this long before a channel counts as frozen or
+noisy."""
 K: Final = len(CHANNELS)
 WHOLE: Final = K
 """Channel number that means all channels together."""
 
 FAULTS: Final = ("frozen", "missing", "saturated", "noisy", "covered", "blown", "drift")
-"""Kinds of fault, in the order of their columns."""
+"""Kinds of fault, in the order of their columns; also codes of `Detail`."""
 FROZEN, MISSING, SATURATED, NOISY, COVERED, BLOWN, DRIFT = range(len(FAULTS))
 
 _FROZEN_S: Final = 2 * 3600.0
@@ -87,13 +88,8 @@ _RANGE_LOW: Final = np.array([QUANTITIES[key].low for key in CHANNELS])
 _RANGE_HIGH: Final = np.array([QUANTITIES[key].high for key in CHANNELS])
 _NEVER_LOW: Final = np.array([key in {"rh", "temp", "co2", "voc_raw"} for key in CHANNELS])
 """Channels that cannot reach the low end of their range in breathable air."""
-_MAY_REST_BELOW: Final = np.array(
-    [
-        -np.inf
-        if key in {"rh", "temp", "co2", "voc_raw"}
-        else {"p": 1.5, "n": 0.05}.get(key[0], 0.5)
-        for key in CHANNELS
-    ]
+_MAY_REST_BELOW: Final = np.where(
+    _NEVER_LOW, -np.inf, [{"p": 1.5, "n": 0.05}.get(key[0], 0.5) for key in CHANNELS]
 )
 """Up to this value, a channel can stay constant forever: 0 or 1 µg/m³, no particles, 0 ppb."""
 
@@ -227,7 +223,7 @@ def _read_signs(
 
 
 def _show(signs: Signs, fault: int, shown: Flags, span: Floats, value: Floats) -> None:
-    """Record a fault, with the channel that has shown it longest."""
+    """Record which sensors show a fault, and the channel in which it has lasted longest."""
     spans = np.where(shown, span, -1.0)
     at = np.argmax(spans, axis=1)
     rows = np.arange(at.size)
@@ -422,14 +418,6 @@ _DRIFT_UG_M3: Final = 4.0
 _CONFIDENCE: Final = (0.95, 0.95, 0.9, 0.85, 0.8, 0.7, 0.8)
 _TAMPER: Final = frozenset({COVERED, BLOWN})
 _VERSION: Final = "faults-1"
-_DETAILS: Final[Mapping[int, Detail]] = {
-    FROZEN: Detail.FROZEN,
-    MISSING: Detail.MISSING,
-    SATURATED: Detail.SATURATED,
-    NOISY: Detail.NOISY,
-    COVERED: Detail.COVERED,
-    BLOWN: Detail.BLOWN,
-}
 
 
 @dataclass(slots=True)
@@ -491,14 +479,12 @@ class SensorFaults:
         dt = np.clip(np.nan_to_num(minute.start - s["time"]), 0.0, _MAX_STEP_S)
         s["time"] = np.full(rows.size, minute.start)
         s["age"] = s["age"] + dt
-        days = np.where(np.isnan(self._days[rows]), np.inf, self._days[rows]).min(axis=1)
-        cleanest = np.where(np.isinf(days), np.nan, days)
+        cleanest = np.fmin.reduce(self._days[rows], axis=1)
         signs = _read_signs(minute, dt, c, s, cleanest, spike)
         self._spike[rows] = spike
-        for key, array in self._channel.items():
-            array[rows] = c[key]
-        for key, vector in self._sensor.items():
-            vector[rows] = s[key]
+        for table, changed in ((self._channel, c), (self._sensor, s)):
+            for key, array in table.items():
+                array[rows] = changed[key]
         signs.shown[:, DRIFT] = self._drifting[rows] > 0
         found += self._report_faults(signs, minute, names)
         return found
@@ -650,7 +636,7 @@ class SensorFaults:
                 Detail.DRIFT, quantity="pm25", days=_DRIFT_DAYS, amount=now, before=was
             )
         channel, value = int(signs.channel[i, fault]), float(signs.value[i, fault])
-        detail, params = _DETAILS[fault], {"time": float(signs.span[i, fault])}
+        detail, params = Detail(FAULTS[fault]), {"time": float(signs.span[i, fault])}
         if fault == FROZEN and channel == WHOLE:
             detail = Detail.ALL_FROZEN
         elif fault == BLOWN and not np.isnan(value):

@@ -44,7 +44,7 @@ def steps(streams, rows):
 
 
 def take(levels, rows, time, dt, score):
-    levels.watch(rows, time, dt)
+    levels.advance(rows, time, dt)
     weighed = ~np.isnan(score)
     if weighed.any():
         levels.observe(rows[weighed], time[weighed], score[weighed])

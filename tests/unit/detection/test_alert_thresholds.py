@@ -35,7 +35,7 @@ def run(levels, clusters, end, row=0, start=0.0, every_s=300.0):
     last = start
     for time in sorted(at):
         now = np.array([time])
-        levels.watch(rows, now, now - last)
+        levels.advance(rows, now, now - last)
         if at[time] is not None:
             levels.observe(rows, now, np.array([at[time]]))
         last = time
@@ -160,7 +160,7 @@ def test_memory_fades_by_the_time_read_not_by_the_calendar():
     run(levels, every(12, MODEL - 0.1, 7), WEEK_S)
     before = levels.explain(0)
     off = 50 * WEEK_S
-    levels.watch(ROW, np.array([off]), np.array([off - WEEK_S]))
+    levels.advance(ROW, np.array([off]), np.array([off - WEEK_S]))
     after = levels.explain(0)
     assert after.level == pytest.approx(before.level, abs=0.01)
     assert after.weeks == pytest.approx(before.weeks, abs=0.01)
