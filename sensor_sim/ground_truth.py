@@ -41,7 +41,7 @@ class Seen:
 
 @dataclass(slots=True)
 class AmbientTrack:
-    """One building-wide event, tracked in each room: when it arrived, and the air before it."""
+    """One building-wide event, tracked in each room: when it arrived, and the background then."""
 
     arrival: NDArray[np.float64]
     baseline: NDArray[np.float64]
@@ -52,11 +52,7 @@ class AmbientTrack:
         return cls(np.full(rooms, np.nan), np.zeros(rooms))
 
     def add(
-        self,
-        room: int,
-        begin: float,
-        excess: NDArray[np.float64],
-        fine: NDArray[np.float64],
+        self, room: int, begin: float, excess: NDArray[np.float64], fine: NDArray[np.float64]
     ) -> None:
         """Add the minutes of a tile."""
         passed = np.flatnonzero(excess > SEEN_UG_M3)

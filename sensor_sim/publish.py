@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _RETRY_S: Final = 0.25
 _TRIES: Final = 8
-"""Number of attempts to connect to a broker that does not answer yet."""
+"""Number of attempts to connect."""
 _WINDOW: Final = 64
 _LOGGER: Final = logging.getLogger("sensor_sim.mqtt")
 _LOGGER.addHandler(logging.NullHandler())
@@ -106,11 +106,7 @@ class Publisher:
 
     def _make_client(self) -> aiomqtt.Client:
         client = aiomqtt.Client(
-            self.host,
-            self.port,
-            timeout=10.0,
-            logger=_LOGGER,
-            max_inflight_messages=_WINDOW,
+            self.host, self.port, timeout=10.0, logger=_LOGGER, max_inflight_messages=_WINDOW
         )
         client.pending_calls_threshold = _WINDOW + 1
         return client

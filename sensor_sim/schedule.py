@@ -111,7 +111,7 @@ def _sample_starts(
     return np.asarray((np.minimum(minute, MINUTES - 1) + rng.random(n)) * 60.0)
 
 
-def _make(
+def _make_session(
     rng: np.random.Generator, room: str, day: int, number: int, source: str, start: float
 ) -> Session:
     emissions = tuple(SOURCES[source].draw(rng))
@@ -168,7 +168,7 @@ def _add_companions(
         draw = rng.random()
         if draw < mask_chance:
             mask = str(rng.choice(_MASKS))
-            # A spray follows the first puffs; a tap is opened before them.
+            # A spray usually follows the first puffs; a tap is opened before them.
             shift = rng.uniform(-60, -5) if mask == "hot_tap" else rng.uniform(-10, 60)
             out.append((max(start + float(shift), 0.0), mask))
         elif draw < mask_chance + 0.12:
@@ -216,7 +216,7 @@ def plan_day(
     midnight = float(day * DAY_S - school.utc_offset_s)
     planned = sorted(_add_companions(rng, wanted, mask_chance))
     sessions = tuple(
-        _make(rng, restroom.id, day, i, name, midnight + start)
+        _make_session(rng, restroom.id, day, i, name, midnight + start)
         for i, (start, name) in enumerate(planned)
     )
     visits = rng.poisson(visits_per_day * intensity / MINUTES).astype(np.float64)

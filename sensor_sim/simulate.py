@@ -1,9 +1,9 @@
 """Simulate a school (air, sources, devices); yield readings and, separately, the truth.
 
 Time advances in tiles of one hour from `start`. There is a separate random stream for each day of a
-room, for each session at a sensor, and for each tile of a device, so the output depends only on the
-seed, the school and the start. A longer run begins exactly like a shorter one, except for the truth
-of sessions that are still in the air when the shorter run ends.
+room, for each session at a sensor, and for each tile of a device. A longer run therefore begins
+exactly like a shorter one, except for the truth of sessions that are still in the air when the
+shorter run ends.
 
 Each release is simulated separately: at each inlet, a session produces a second-by-second series
 (`physics.plume`), and a device measures the sum of all series. The background of all rooms advances
@@ -328,13 +328,11 @@ class _Engine:
             self._watch.pop(event_id, None)
 
     def _run_index(
-        self,
-        sensed: list[tuple[_Sensor, np.random.Generator, NDArray[np.float32]]],
-        begin: float,
+        self, sensed: list[tuple[_Sensor, np.random.Generator, NDArray[np.float32]]], begin: float
     ) -> None:
-        mine = {id(s): signals for s, _, signals in sensed}
         if not self._indexed:
             return
+        mine = {id(s): signals for s, _, signals in sensed}
         for column, sensor in enumerate(self._indexed):
             for fault in sensor.faults:
                 if fault.kind == "restart" and begin <= fault.end < begin + TILE_S:

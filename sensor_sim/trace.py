@@ -20,7 +20,7 @@ class DeviceTrace:
     - `sent` (n,): true time of publication, Unix seconds.
     - `values` (n, len(detection.quantities.COLUMNS)): NaN if the device has no such channel or no
       value.
-    - `events`: device events (`tamper`, `vendor_vape`, `restart`, ...) with their true times.
+    - `events`: device events (such as `vendor_vape` or `restart`) with their true times.
     """
 
     sensor: str
@@ -38,7 +38,7 @@ class Truth:
 
     - `session`: id of the event, the same for all sensors that could see it.
     - `kind`: event kind that a perfect detector would report (`detection.events.EventKind` values).
-    - `start`, `end`: first and last release, Unix seconds.
+    - `start`, `end`: start of the first and end of the last release, Unix seconds.
     - `arrival`: first time at which the noise-free excess at the sensor's inlet exceeded 2 µg/m³
       (particles) or the channel's detection limit (gas, humidity); NaN if never.
     - `peak_excess`: largest noise-free excess of PM2.5 at the inlet, µg/m³; 0 for sources without

@@ -33,8 +33,8 @@ _DECIMALS: Final = {
 class WireMessage:
     """One MQTT message as it leaves a device.
 
-    Not on the wire: `sent`, the true time of publication in Unix seconds; `sensor`; and `seq`, the
-    message's number among its sensor's messages.
+    `seq` is its number among its sensor's messages. `sent` is the true time of publication in Unix
+    seconds.
     """
 
     topic: str

@@ -16,8 +16,6 @@ from sensor_sim.streams import draw_log
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CO2_CHANNELS: Final = ("co2",)
-
 
 @dataclass(frozen=True, slots=True)
 class ClimatePart:

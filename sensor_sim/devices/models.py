@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from detection.quantities import COLUMNS
-from sensor_sim.devices.climate import CLIMATE_PARTS, CO2_CHANNELS
+from sensor_sim.devices.climate import CLIMATE_PARTS
 from sensor_sim.devices.pm import PM_PARTS
 from sensor_sim.devices.voc import VOC_PARTS
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
-    """One product, described by the names of its parts; `keep` lists the channels it reports.
+    """One product, described by the names of its parts.
 
+    `keep` lists the channels that it reports; all if empty.
     `firmwares` is the number of firmware versions. `sensor_sim.school.draw_school` draws one for
     each device; nothing uses it, but the draws after it depend on it.
     """
@@ -40,7 +41,7 @@ class DeviceModel:
         if self.climate:
             have.update(CLIMATE_PARTS[self.climate].channels)
         if self.co2:
-            have.update(CO2_CHANNELS)
+            have.add("co2")
         if self.vape_index:
             have.add("vape_index")
         if self.keep:

@@ -44,10 +44,7 @@ class Inlet:
 
     @classmethod
     def mix(
-        cls,
-        time: NDArray[np.float64],
-        plume: NDArray[np.float32] | None,
-        slow: NDArray[np.float32],
+        cls, time: NDArray[np.float64], plume: NDArray[np.float32] | None, slow: NDArray[np.float32]
     ) -> Inlet:
         """Add background and plumes."""
         water, temp = slow[Slow.WATER], slow[Slow.TEMP]
@@ -81,7 +78,7 @@ class _Lag:
         self._started = False
 
     def settle(self, value: NDArray[np.float32]) -> None:
-        """Initialize to a steady `value` (shape (n,))."""
+        """Initialize to a steady `value`, shape (n,), unless already initialized."""
         if not self._started:
             self._memory[:, 0] = -self._a[1] * value
             self._started = True
@@ -91,16 +88,17 @@ class _Lag:
         return np.asarray(out)
 
     def is_settled(self) -> bool:
-        """Return whether the state has decayed below 1e-3."""
+        """Return whether the state has decayed to 1e-3 or less."""
         return not bool((np.abs(self._memory) > 1e-3).any())
 
 
 class DeviceUnit:
     """State of one device.
 
-    `sense` turns a stretch of air into noise-free signals and raw ticks. The caller then computes
-    the VOC Index of all devices, and `report` samples, adds noise and makes readings. The only
-    input is the air, so readings can't contain what only the simulation knows.
+    `sense` turns a stretch of air into signals, which are noise-free except for those of gas
+    sensors. The caller then computes the VOC Index of all devices, and `report` samples, adds noise
+    and faults, and makes readings. Both get only the air and the device's faults, so readings can't
+    contain what only the simulation knows.
     """
 
     def __init__(self, device: Device, seed: int, start: float) -> None:
@@ -111,13 +109,13 @@ class DeviceUnit:
         self._seed = seed
         self._start = start
         self._pm = PmUnit.draw(rng, model.pm) if model.pm else None
+        self._warm_up_s = self._pm.warm_up_s if self._pm else 0.0
         self._voc = VocUnit.draw(rng, model.voc) if model.voc else None
         self._climate = ClimateUnit.draw(rng, model.climate or "sht_open")
         self.has_index = self._voc is not None and "voc_index" in self._voc.part.channels
-        n_pm = len(self._pm.part.channels) if self._pm else 0
-        self._n_pm = n_pm
+        self._n_pm = len(self._pm.part.channels) if self._pm else 0
         if self._pm:
-            self._pm_lag = _Lag(self._pm.lag_s, n_pm + 1)
+            self._pm_lag = _Lag(self._pm.lag_s, self._n_pm + 1)
             self._pm_plume = np.vstack([self._pm.matrix, _ABOVE_03])
             self._pm_fine = (self._pm.matrix @ _FINE_NUMBERS).astype(np.float32)
             self._pm_coarse = (self._pm.matrix @ _COARSE_NUMBERS).astype(np.float32)
@@ -139,13 +137,8 @@ class DeviceUnit:
         self._lost_share = draw_log(rng, 2e-4, 4e-3)
         self._skip = int(rng.integers(0, device.interval_s)) if device.interval_s > 1 else 0
         self._kept: NDArray[np.float32] | None = None
-        self._warm_from = start
         self._frozen: dict[str, float] = {}
         self._last_sent = -np.inf
-
-    @property
-    def _restart_warm_s(self) -> float:
-        return self._pm.warm_up_s if self._pm else 0.0
 
     def sense(self, rng: np.random.Generator, air: Inlet) -> NDArray[np.float32]:
         """Return the signals of all parts, once a second.
@@ -199,13 +192,11 @@ class DeviceUnit:
             age_days = (float(air.time[0]) - self._start) / 86_400
             out[2] = voc.read_raw(rng, ppb, air.rh, age_days)
             if "nox_index" in voc.part.channels:
-                burned = air.slow[Slow.COMBUSTION] * 0
-                if air.plume is not None:
-                    burned = burned + air.plume[CO2 - 1]
+                burned = np.zeros_like(ppb) if air.plume is None else air.plume[CO2 - 1]
                 smooth = self._nox_lag(burned[None, :])[0]
                 out[3] = np.clip(np.rint(1 + smooth / 12), 1, 500)
             return
-        tvoc = voc.read_tvoc(rng, ppb[:: voc.hold_s], 1)
+        tvoc = voc.read_tvoc(rng, ppb[:: voc.hold_s])
         out[0] = np.repeat(tvoc, voc.hold_s)[: ppb.size]
 
     def report(
@@ -321,15 +312,14 @@ class DeviceUnit:
         lost = rng.random(at.size) < self._lost_share
         pm_channels = self._pm.part.channels if self._pm else ()
         pm_columns = np.array([COLUMN_INDEX[c] for c in pm_channels], np.intp)
-        cold = (at >= self._warm_from) & (at < self._warm_from + self._restart_warm_s)
-        values[np.ix_(cold, pm_columns)] = np.nan
+        values[np.ix_(at < self._start + self._warm_up_s, pm_columns)] = np.nan
         for fault in faults:
             during = (at >= fault.start) & (at < fault.end)
             if fault.kind in {"gap", "restart"}:
                 lost |= during
                 events = [e for e in events if not fault.start <= e[0] < fault.end]
             if fault.kind == "restart":
-                warm = (at >= fault.end) & (at < fault.end + self._restart_warm_s)
+                warm = (at >= fault.end) & (at < fault.end + self._warm_up_s)
                 values[np.ix_(warm, pm_columns)] = np.nan
             elif fault.kind == "dead":
                 values[during, COLUMN_INDEX[fault.channel]] = np.nan

@@ -57,7 +57,8 @@ class VocUnit:
     - `ticks`: ticks per doubling of concentration.
     - `half_ppb`: C0, ppb ethanol-equivalent.
     - `rh_ticks`: uncompensated effect of humidity, ticks per %RH.
-    - `noise`: noise in ticks or, for TVOC, in per mille of the value.
+    - `noise`: noise of the raw signal in ticks; the noise of TVOC is twice as many thousandths of
+      the value.
     - `zero_ppb`: the unit's estimate of clean air, ppb.
     """
 
@@ -106,11 +107,9 @@ class VocUnit:
         signal += np.float32(self.noise) * rng.standard_normal(ppb.size, dtype=np.float32)
         return np.asarray(np.clip(np.rint(signal), 1, 64_999).astype(np.int32))
 
-    def read_tvoc(
-        self, rng: np.random.Generator, ppb: NDArray[np.float32], averaged_s: int
-    ) -> NDArray[np.float32]:
+    def read_tvoc(self, rng: np.random.Generator, ppb: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return TVOC readings of other parts: above the unit's clean air, with relative noise."""
-        relative = np.float32(self.noise * 2e-3 / np.sqrt(averaged_s))
+        relative = np.float32(self.noise * 2e-3)
         noise = rng.standard_normal(ppb.size, dtype=np.float32)
         value = ppb - np.float32(self.zero_ppb) + (ppb * relative + np.float32(1.0)) * noise
         if "tvoc_ugm3" in self.part.channels:

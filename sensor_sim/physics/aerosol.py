@@ -129,9 +129,9 @@ def compute_evaporation_slowdown(rh_percent: float) -> float:
 def deposition_per_h(diameter_um: NDArray[np.float64], surface: float = 1.0) -> NDArray[np.float64]:
     """Return the loss of particles to surfaces, 1/h.
 
-    Howard-Reed and Wallace 2003: 0.3 /h at 0.3-0.5 µm to 5.2 /h above 10 µm; log-log interpolation
-    between these, and gravitational settling over a height of 2.5 m above 10 µm. `surface` is a
-    factor for furnishing and air speed (1.3-2.6, Thatcher 2002).
+    Howard-Reed and Wallace 2003: 0.3 /h at 0.3-0.5 µm to 5.2 /h at 10 µm, with log-log
+    interpolation; for larger particles, gravitational settling over a height of 2.5 m. `surface` is
+    a factor for furnishing and air speed (1.3-2.6, Thatcher 2002).
     """
     d = [0.1, 0.2, 0.4, 1.0, 2.5, 5.0, 10.0, 25.0]
     k = [0.35, 0.25, 0.30, 0.6, 1.6, 3.2, 5.2, 25.0]

@@ -82,10 +82,7 @@ class Plume:
 
 
 def _compute_pulse_response(
-    e: Emission,
-    transport: NDArray[np.float64],
-    surface: float,
-    slowdown: float,
+    e: Emission, transport: NDArray[np.float64], surface: float, slowdown: float
 ) -> NDArray[np.float64]:
     """Return the rows at `_AGES` if everything is released at age zero, without air exchange."""
     hours = _AGES / 3600

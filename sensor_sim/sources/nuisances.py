@@ -221,10 +221,7 @@ def nebulizer(rng: np.random.Generator) -> Iterator[Emission]:
         density_g_cm3=1.1,
     )
     yield Emission(
-        length,
-        particles_mg=draw_log(rng, 100, 2000),
-        aerosol=aerosol,
-        water_g=rng.uniform(1, 5),
+        length, particles_mg=draw_log(rng, 100, 2000), aerosol=aerosol, water_g=rng.uniform(1, 5)
     )
 
 
