@@ -2,8 +2,8 @@
 
 Tags contain ids, so a renamed room stays one line. The colorblind-safe palette has only seven
 colors, so lines also differ in dashes. A configured room or sensor has the same color and dashes in
-every chart. The first seven lines are solid, the next seven dashed, then
-dotted, and so on, up to 42 lines. Bars get lighter instead.
+every chart. The first seven lines are solid, the next seven dashed, then dotted, and so on, up to
+42 lines. Bars get lighter instead.
 """
 
 from __future__ import annotations

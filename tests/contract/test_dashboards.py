@@ -352,7 +352,7 @@ PHONE = 366
     [
         ("morning", "What needs a visit", "what to do"),
         ("morning", "How fast plumes clear", "vs. month"),
-        ("morning", "Lowest CO2 of a day", "vs. month"),
+        ("morning", "Lowest CO2 of the day", "vs. month"),
         ("morning", "Sensors whose condition changed", "now"),
         ("morning", "Incidents", "kind"),
         ("now", "Open incidents", "status"),
