@@ -80,7 +80,7 @@ class Drawing:
 def cut(text: str, width: float, size: float) -> str:
     """Clean text and shorten it to about `width`, assuming letters of average width.
 
-    The middle is cut out, because room names often differ only at their end, in the school.
+    The middle is cut out, because room names often differ only at the end, in the school's name.
 
     >>> cut("Boys' restroom, North", 100, 12)
     "Boys' re…orth"

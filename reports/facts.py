@@ -116,8 +116,7 @@ class Facts:
             return ""
         day = self.calendar.to_local(min(self.deleted_before, self.end))
         return _(
-            "Retention deleted incidents before %(day)s.",
-            day=write_date(day, "date and time"),
+            "Retention deleted incidents before %(day)s.", day=write_date(day, "date and time")
         )
 
     @cached_property
@@ -261,11 +260,7 @@ def gather(
 
 
 def read_sensor_days(
-    series: Series,
-    sensors: Collection[str],
-    since: float,
-    until: float,
-    zone: ZoneInfo,
+    series: Series, sensors: Collection[str], since: float, until: float, zone: ZoneInfo
 ) -> Iterator[SensorDay]:
     """Yield the availability of each sensor on each day.
 

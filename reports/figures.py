@@ -99,10 +99,7 @@ RESPONSE: Final = (
     KeyFigure("time_to_notify", "From incident to first notice", "notify", "s"),
     KeyFigure("time_to_acknowledge", "From first notice to response", "acknowledge", "s"),
     KeyFigure(
-        "responded_in_5_min",
-        "Responded to within 5 minutes",
-        "acknowledge.within_5_min",
-        "share",
+        "responded_in_5_min", "Responded to within 5 minutes", "acknowledge.within_5_min", "share"
     ),
     KeyFigure("time_to_arrive", "From first notice to arrival", "arrive", "s"),
     KeyFigure("time_to_resolve", "From incident to resolution", "resolve", "s"),

@@ -1,7 +1,8 @@
 """Write reports as files: CSV, XLSX and Parquet for programs, PDF for people.
 
-A file is written completely or not at all. All formats have the same rows, but XLSX shows codes as
-words. No XLSX cell is a formula, and text in CSV and XLSX is inert (`make_inert`).
+A file is written completely or not at all. A table has the same rows in all formats, but XLSX and
+PDF show codes as words. No XLSX cell is a formula, and text in CSV and XLSX is inert
+(`make_inert`).
 """
 
 from __future__ import annotations
@@ -17,14 +18,7 @@ from reports import tables
 from reports.documents import render_pdf
 from reports.summary import make_summary
 from reports.text import to_words
-from reports.view import (
-    find_day,
-    list_figures,
-    name_row,
-    translate_note,
-    view_summary,
-    view_table,
-)
+from reports.view import find_day, list_figures, name_row, translate_note, view_summary, view_table
 from storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -75,7 +69,7 @@ SHEETS: Final = Words(
 
 
 class Sheet(NamedTuple):
-    """A report's table to write, with headers for the file; a summary has more tables."""
+    """A report's table to write, with a description of the file; a summary has more tables."""
 
     name: str
     about: Mapping[str, str | int]

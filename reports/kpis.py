@@ -1,4 +1,4 @@
-"""Compute all key figures of alerting from `reports.rows`; nothing else computes them.
+"""Compute all key figures of alerting from `reports.rows`.
 
 Incidents on all days count, except tests and possible vaping. Figures per school day or per hour on
 duty count only incidents on school days. Every figure comes with its basis, the count that it is
@@ -91,9 +91,7 @@ class CountedRows:
 
 
 def select_counted(
-    incidents: Sequence[IncidentRow],
-    notices: Iterable[NoticeRow],
-    sensor_days: Iterable[SensorDay],
+    incidents: Sequence[IncidentRow], notices: Iterable[NoticeRow], sensor_days: Iterable[SensorDay]
 ) -> CountedRows:
     """Leave out tests and possible vaping."""
     real = [row for row in incidents if row.verdict != TEST]
@@ -146,7 +144,7 @@ class Response:
 
 
 def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Response:
-    """Compute response times; `acknowledge` leaves out incidents still escalating at `now`."""
+    """Compute response times; see `Acknowledgment` for incidents still escalating at `now`."""
     notified = [(row, row.notified_at) for row in incidents if row.notified_at is not None]
     due = [(row, at) for row, at in notified if not _is_escalating(row, now)]
     waits = [

@@ -107,11 +107,10 @@ def write_notes(made: Summary) -> Iterator[str]:
 
 
 def write_findings(made: Summary) -> Iterator[str]:
-    """Yield sentences: number of alerts, trend, answers, responses, and busiest times.
+    """Yield sentences: number of incidents, trend, answers, responses, and busiest times.
 
-    All numbers in a sentence count the same incidents and days. Without incidents, it yields only
-    the number and the trend. Only weeks, months, terms and years have a trend. Earlier alerts that
-    nobody has checked are always mentioned.
+    Without incidents, yield only the number and the trend. Only weeks, months, terms and years have
+    a trend. Earlier alerts that nobody has checked are always mentioned.
     """
     facts = made.facts
     found = {figure.key: figure.values for figure in made.figures}
@@ -163,15 +162,13 @@ def write_findings(made: Summary) -> Iterator[str]:
     if named := [_("%(time)s (%(n)d alerts)", time=time, n=n) for time, n in times if n >= least]:
         yield _("Busiest times for vaping and smoke: %(times)s.", times=join_words(named))
     else:
-        yield _("No weekday and time had more than one alert for vaping or smoke.")
+        yield _("No time of the week had more than one alert for vaping or smoke.")
 
 
 def _count_unchecked(facts: Facts) -> Iterator[str]:
     if n := facts.missed_before:
         yield ngettext(
-            "Still unchecked: %(n)d earlier alert.",
-            "Still unchecked: %(n)d earlier alerts.",
-            n,
+            "Still unchecked: %(n)d earlier alert.", "Still unchecked: %(n)d earlier alerts.", n
         )
 
 

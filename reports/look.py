@@ -112,7 +112,7 @@ STATES: Final = {
 }
 """All states of rooms and incidents, by CSS class."""
 SHADES: Final = ("#0f5c6e", "#6c9ba8", "#d9e7ea")
-"""Colors of a bar's parts, dark to light; they differ in lightness, so they work in gray."""
+"""Colors of a bar's parts, dark to light; they differ in lightness, so they work in grayscale."""
 
 
 def color_on_white(name: str) -> str:

@@ -20,13 +20,11 @@ CONFIRMED, FALSE, NOTHING = "confirmed", "false_alarm", "nothing_found"
 FIXED, TEST = "fixed", "test"
 """Verdicts of staff; empty if nobody answered."""
 AIR: Final = ("vape", "smoke")
-"""Kinds of incident that need a person on site."""
+"""Kinds of incident that are counted as vaping and smoke."""
 POSSIBLE: Final = "possible"
 """Possible vaping is not an alert, so no alert figure counts it."""
-
-
 HEALTH: Final = ("offline", "sensor_fault")
-"""Kinds of incident about a device; they end without a visit."""
+"""Kinds of incident about a device, which end when it works again."""
 
 
 class State(StrEnum):

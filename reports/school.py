@@ -120,7 +120,7 @@ class SchoolTimes:
         return self._make_year(day)
 
     def find_year_earlier(self, period: Period) -> Period | None:
-        """Return the same week, month or term a year earlier; None for a school year.
+        """Return the same week, month or term a year earlier, if any; None for a school year.
 
         >>> SchoolTimes().find_year_earlier(SchoolTimes().parse_period("week", "2026-W53")).name
         '2025-W52'
@@ -283,13 +283,16 @@ class Calendar:
         return sorted(periods, key=lambda name: (begins.get(name, time.max), _make_key(name)))
 
     def list_periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
-        """Return a window's class periods, or the hours 8 to 15, and the names in `seen`."""
+        """Return the class periods in a window, and the names in `seen`, sorted.
+
+        Without bell schedules, hours from 8 to 15 replace the class periods.
+        """
         found = {*seen}
         if self.lessons is not None:
             inside = [lesson for lesson in self.lessons if lesson.start < end > start < lesson.end]
             found |= {lesson.name for lesson in inside}
-            within = any(each.start <= start and end <= each.end for each in inside)
-            found |= set() if within else {"between"}
+            if not any(each.start <= start and end <= each.end for each in inside):
+                found.add("between")
         else:
             first, last = math.floor(start / 3600.0), math.ceil(end / 3600.0)
             hours = {self.to_local(k * 3600.0).hour for k in range(first, min(last, first + 48))}

@@ -37,7 +37,7 @@ MAX_DRAWN: Final = 30
 """Maximum number of rooms in a chart."""
 _FOLLOW_UP: Final = ("referral", "nurse", "facilities", "none")
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_IN_UNIT: Final = (*("value", "mean", "median", "p90", "period_before", "year_before"),)
+_IN_UNIT: Final = ("value", "mean", "median", "p90", "period_before", "year_before")
 """Measures that have the unit of the figure; all others are counts."""
 _PER_TIME: Final = {
     **dict.fromkeys(("school_days", *AIR, "other", "incidents"), ""),

@@ -409,7 +409,7 @@ _ROWS: Final = {
     "response": _list_response,
     "sensors": _list_sensors,
 }
-"""Yield the values of all columns of a report except the first."""
+"""Functions that yield a report's values for all columns but the first."""
 
 
 def build_frame(name: str, facts: Facts) -> pl.DataFrame:

@@ -32,23 +32,14 @@ _TILES: Final = (
 )
 _OF_CODES: Final = ("kinds", "false_causes", "actions")
 """Tables whose row names are codes, such as `false_alarm`."""
-_CODES: Final = (
-    *("kind", "severity", "state", "outcome", "false_cause", "responder_role", "by", "value"),
+_CODES: Final = frozenset(
+    ("kind", "severity", "state", "outcome", "false_cause", "responder_role", "by", "value")
 )
 _PLACE: Final = "place"
 _PRINTED: Final = {
     "incidents": (
-        *(
-            "id",
-            "first_evidence_local",
-            _PLACE,
-            "kind",
-            "severity",
-            "state",
-            "outcome",
-            "false_cause",
-        ),
-        *("acknowledge_s", "arrive_s", "notices", "responder_role"),
+        *("id", "first_evidence_local", _PLACE, "kind", "severity", "state", "outcome"),
+        *("false_cause", "acknowledge_s", "arrive_s", "notices", "responder_role"),
     ),
     "response": (
         *("by", "value", "incidents", "notified", "unacknowledged", "responded_within_5_min"),
@@ -187,7 +178,10 @@ def _view_head(facts: Facts, name: str) -> dict[str, Any]:
 
 
 def _view_over_time(grid: Grid) -> dict[str, Any]:
-    """Return a chart of incidents by day or week, with each day's date or week's school days."""
+    """Return a chart of incidents by day or week.
+
+    A day's note is its date; a week's note is its number of school days.
+    """
     rows: list[list[Any]] = []
     for name, (school_days, *counts) in grid.rows:
         if grid.key == "weeks":
@@ -223,15 +217,13 @@ def _make_title(grid: Grid) -> str:
 
 
 def _view_grid(grid: Grid) -> dict[str, Any]:
-    columns = zip(*(values for _name, values in grid.rows), strict=True) if grid.rows else ()
     texts = [
-        format_column(values, unit)
-        for (_name, unit), values in zip(grid.columns, columns, strict=False)
+        format_column([values[k] for _name, values in grid.rows], unit)
+        for k, (_name, unit) in enumerate(grid.columns)
     ]
-    units = [unit for unit, _cells in texts] or [""] * len(grid.columns)
     heads = [
         to_words(name) + ("" if unit in ("", "days") else f" ({translate(unit)})")
-        for (name, _unit), unit in zip(grid.columns, units, strict=True)
+        for (name, _unit), (unit, _cells) in zip(grid.columns, texts, strict=True)
     ]
     rows = []
     for k, (name, values) in enumerate(grid.rows):

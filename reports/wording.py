@@ -38,8 +38,8 @@ def describe_figure(figure: Figure) -> dict[str, str]:
     short = _("median of %(n)s", n=f"{values['n']:.0f}") if "median" in values else basis
     row = {"label": figure.label, "value": format_value(figure), "rest": basis, "short": short}
     return row | {
-        short: format_number(values[key], figure.unit) if key in values else ""
-        for short, key in (("was", "period_before"), ("last_year", "year_before"))
+        name: format_number(values[key], figure.unit) if key in values else ""
+        for name, key in (("was", "period_before"), ("last_year", "year_before"))
     }
 
 

@@ -148,7 +148,7 @@ def test_a_refused_mail_is_sent_again_and_no_other_twice(run_service, three_scho
 @pytest.mark.parametrize(
     ("holiday", "a_day", "words"),
     [
-        ("", 0.12, "No weekday and time had more than one alert for vaping or smoke."),
+        ("", 0.12, "No time of the week had more than one alert for vaping or smoke."),
         ("break", 1.0, "The week of September 14, 2026 had no school days to compare with."),
     ],
 )

@@ -94,7 +94,7 @@ SENTENCES = {
     "Vaping and smoke:": Tables.per_school_day,
     "Still unchecked": Tables.unchecked,
     "Busiest times": Tables.times,
-    "No weekday and time": Tables.times,
+    "No time of the week": Tables.times,
     "": Tables.days,
 }
 
