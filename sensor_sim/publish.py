@@ -58,7 +58,7 @@ async def prefetch(messages: Iterable[WireMessage], batch: int = 512) -> AsyncIt
 class Publisher:
     """Publishes one stream; `published` counts the messages that the broker acknowledged.
 
-    `speed` scales the time between messages, not the time stamps in them, and may be ``math.inf``.
+    `speed` is relative to real time, and may be ``math.inf``. It doesn't change time stamps.
     """
 
     host: str

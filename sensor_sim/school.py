@@ -28,7 +28,7 @@ class Restroom:
 
 @dataclass(frozen=True, slots=True)
 class Bells:
-    """The bell schedule of a day, in hours of local time."""
+    """The bell schedule of a day; times of day are hours of local time."""
 
     first: float = 8.0
     last: float = 15.0

@@ -25,7 +25,8 @@ class Source:
     - `kind`: the `detection.events.EventKind` that a perfect detector would report.
     - `per_day`: mean number in a student restroom on a school day.
     - `when`: key of `sensor_sim.schedule.build_profiles`, for the time of day.
-    - `hard_weight`: relative share of the nuisances in the hard benchmark (0 for vaping).
+    - `hard_weight`: relative share of the nuisances in the hard benchmark and the demo (0 for
+      vaping).
     - `near_sensor`: probability that it happens right under the sensor.
     - `spread`: factor on the near field's volume, for sources that aren't at one point, such as a
       crowd.

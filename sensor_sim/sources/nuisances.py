@@ -212,7 +212,7 @@ def humidifier(rng: np.random.Generator) -> Iterator[Emission]:
 
 
 def nebulizer(rng: np.random.Generator) -> Iterator[Emission]:
-    """Draw a medical or salt nebulizer, 3-12 min: droplets dry to 0.4-1.5 µm salt residue."""
+    """Draw a medical or salt nebulizer, 3-12 min: droplets dry to a salt residue."""
     length = rng.uniform(180, 720)
     aerosol = Aerosol(
         (Mode(rng.uniform(3, 5), 1.9),),

@@ -81,7 +81,7 @@ def _nicotine(
 
 
 def nicotine_pod(rng: np.random.Generator) -> Iterator[Emission]:
-    """Draw a pod device: 0.1-3 mg per puff, 1-10 puffs."""
+    """Draw a pod device: 0.1-2 mg per puff, 1-10 puffs."""
     return _nicotine(rng, lambda: draw_log(rng, 0.1, 2), (0.4, 0.65), (1, 10))
 
 
