@@ -1,7 +1,7 @@
 """Learn how often and how late a sensor's readings arrive.
 
-This shows readings that arrive more often than usual, for example because two devices send under
-one name. All times are receive times in Unix seconds, and nothing here reads a clock.
+Readings that arrive more often than usual may come from two devices that send under one name. All
+times are receive times in Unix seconds, and nothing here reads a clock.
 """
 
 from __future__ import annotations
@@ -181,8 +181,8 @@ class ParticleArrivals(Arrivals):
 
     Other readings with particles don't count, because a device may split one measurement across
     several messages. A copy that arrives within half an interval, for example through a second
-    gateway, doesn't count either. Another quantity replaces the main one only if that hasn't
-    arrived for `UNLEARNED_S`, and only until it arrives again. Otherwise, forged readings with
+    gateway, doesn't count either. Another quantity replaces the main one only after `UNLEARNED_S`
+    without the main one, and only until the main one arrives again. Otherwise, forged readings with
     another quantity could replace the sensor's own. A quantity that hasn't arrived for a day is
     forgotten.
     """
@@ -208,7 +208,7 @@ class ParticleArrivals(Arrivals):
         return key
 
     def is_copy(self, values: dict[str, float], now: float) -> bool:
-        """Return whether a reading repeats the last one, and remember it."""
+        """Return whether a reading repeats the last one; if not, remember the reading."""
         since = now - self.received
         is_near = 0.0 <= since < AT_ONCE_S or 0.0 <= since * 2.0 * _RECENT < self.fastest_s
         if is_near and self.values == values:

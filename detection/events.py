@@ -300,7 +300,7 @@ class Evidence:
 class Event:
     """One event on one sensor, as known at `phase`.
 
-    All times are event time in Unix seconds; `time` is when this phase began. `probabilities` maps
+    All times are event time in Unix seconds; `time` is that of this phase. `probabilities` maps
     event kinds to probabilities; the model's sum to one. If `explained_by` names another cause, the
     event is recorded but alerts nobody.
     """
