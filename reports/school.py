@@ -190,9 +190,8 @@ def _make_week(year: int, number: int) -> Period:
 
 
 def _make_iso_week(day: date) -> Period:
-    year, week, weekday = day.isocalendar()
-    first = day - timedelta(days=weekday - 1)
-    return Period("week", f"{year}-W{week:02d}", first, first + timedelta(days=6))
+    first = day - timedelta(days=day.weekday())
+    return Period("week", f"{first:%G-W%V}", first, first + timedelta(days=6))
 
 
 def _make_month(year: int, number: int) -> Period:

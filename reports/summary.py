@@ -126,7 +126,7 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
         _("Incidents by week"),
         "week",
         _PER_TIME,
-        _count_over_time(facts, _name_week),
+        _count_over_time(facts, "{:%G-W%V}".format),
         about=_("Short weeks have fewer school days, so compare the rates."),
     )
     if facts.end - facts.start <= _BY_DAY_S:
@@ -205,11 +205,6 @@ def _count_over_time(facts: Facts, name_of: Callable[[date], str]) -> Iterator[R
         counts = [kinds[span][kind] for kind in (*AIR, "other")]
         each = taught[span] / school if school else None
         yield span, (school, *counts, sum(counts), each)
-
-
-def _name_week(day: date) -> str:
-    year, week, _weekday = day.isocalendar()
-    return f"{year}-W{week:02d}"
 
 
 def _count_by_hour(facts: Facts) -> Grid:

@@ -33,6 +33,7 @@ import numpy as np
 
 from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPhase
 from detection.per_minute.minutes import grow, select_fine
+from detection.quantities import FINE_PARTICLES
 from language.messages import Fact, build_fact
 
 if TYPE_CHECKING:
@@ -62,7 +63,6 @@ _END_AFTER_S: Final = 600.0
 _LOOK_BACK_S: Final = 300.0
 _HISTORY_S: Final = 2 * 3600.0
 _EXPLAINED_KEPT_S: Final = 24 * 3600.0
-_FINE: Final = ("pm25", "pm1", "pm4", "pm10")
 _VERSION: Final = "ambient-1"
 _ARRAYS: Final[Mapping[str, float]] = {
     "window": np.nan,
@@ -313,7 +313,7 @@ class Ambient:
         place = self._place(event.sensor)
         building = None if place is None else self._buildings.get(place[0])
         own = max(
-            (event.evidence[key] for key in _FINE if key in event.evidence),
+            (event.evidence[key] for key in FINE_PARTICLES[:-1] if key in event.evidence),
             key=lambda channel: channel.peak_excess,
             default=None,
         )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from detection.channels import MASS_OF_N03
-from detection.quantities import COLUMN_INDEX, QUANTITIES
+from detection.quantities import COLUMN_INDEX, FINE_PARTICLES, QUANTITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ _UNIT: Final = np.array([[QUANTITIES[key].resolution] for key in CHANNELS]) / 10
 _LARGEST: Final = 1e9
 _TOGETHER: Final = 2000
 """Approximate number of readings added at once, so that the work fits a core's cache."""
-_FINE: Final = tuple(CHANNEL_INDEX[key] for key in ("pm25", "pm1", "pm4", "pm10"))
+_FINE: Final = tuple(CHANNEL_INDEX[key] for key in FINE_PARTICLES[:-1])
 _BY_CHANNEL: Final = ("low", "high", "zigzag", "pairs", "last", "before")
 _NEW: Final = np.array([np.nan, np.nan, 0.0, 0.0, np.nan, np.nan])[:, None, None]
 """State of each channel, in the order of `_BY_CHANNEL`, for a new sensor."""
@@ -280,7 +280,7 @@ def select_fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
     ndarray of float64, shape (m,)
         NaN where the sensor measures no particles.
     """
-    found = MASS_OF_N03 * values[:, CHANNEL_INDEX["n03"]]
+    found = MASS_OF_N03 * values[:, CHANNEL_INDEX[FINE_PARTICLES[-1]]]
     for column in reversed(_FINE):
         found = np.where(np.isnan(values[:, column]), found, values[:, column])
     return found

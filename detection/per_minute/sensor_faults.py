@@ -41,7 +41,7 @@ import numpy as np
 
 from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPhase
 from detection.per_minute.minutes import CHANNEL_INDEX, CHANNELS, grow, select_fine
-from detection.quantities import QUANTITIES
+from detection.quantities import FINE_PARTICLES, QUANTITIES
 from language.messages import Fact, build_fact
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ _USUAL_NOISE: Final = np.array(
         (10.0, 0.01),
     ]
 )
-_FINE: Final = tuple(CHANNEL_INDEX[key] for key in ("pm25", "pm1", "pm4", "pm10", "n03"))
+_FINE: Final = tuple(CHANNEL_INDEX[key] for key in FINE_PARTICLES)
 _OTHERS: Final = tuple(
     CHANNEL_INDEX[key] for key in ("rh", "co2", "voc_index", "voc_raw", "tvoc_ppb", "tvoc_ugm3")
 )
