@@ -310,12 +310,12 @@ class Baselines:
     local: Floats
     last: Floats
     noise: Floats
+    smoothed: Floats
     time: Floats
     first: Floats
     particle_time: Floats
     interval: Floats
     count: Floats
-    smoothed: Floats
 
     @classmethod
     def from_block(cls, block: Floats) -> Baselines:
@@ -325,7 +325,7 @@ class Baselines:
         levels, last, noise = block[: K + 1], block[K + 1 : start], block[start:after]
         singles = block[after : after + 5]
         smoothed = block[after + 5 :].reshape(len(BANK), BANK_TAU_S.size, block.shape[1])
-        return cls(block, levels, levels[:K], levels[K], last, noise, *singles, smoothed)
+        return cls(block, levels, levels[:K], levels[K], last, noise, smoothed, *singles)
 
 
 WIDTH: Final = 2 * K + 1 + len(FLOOR) + 5 + len(BANK) * BANK_TAU_S.size
