@@ -104,7 +104,7 @@ class EscalationTimings:
     """Timings of escalation and throttling, in seconds."""
 
     escalate_after_s: float = 90.0
-    """How long a ring has to respond; half as long for critical incidents, four times for info."""
+    """How long a ring has to respond; half as long if critical, four times as long for info."""
     repeat_after_s: float = 600.0
     """Minimum time between the last step of the chain and its next round."""
     rounds: int = 3

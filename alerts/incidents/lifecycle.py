@@ -65,7 +65,7 @@ SILENT_S: Final = 1800.0
 _ONE_REPORT_S: Final = 60.0
 """Detections no further apart than this, in seconds, cause one notice to the responder."""
 _SECOND_PUFF_S: Final = 600.0
-"""How long a possible-vaping incident waits for more evidence."""
+"""How long a possible-vaping incident waits for more evidence, in seconds."""
 _MAX_DAMPED: Final = 6
 
 

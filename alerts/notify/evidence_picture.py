@@ -133,7 +133,7 @@ def find_span(facts: EvidenceFacts) -> tuple[float, float]:
 
 
 def draw(facts: EvidenceFacts, time: ArrayLike, values: Mapping[str, ArrayLike]) -> Drawing:
-    """Draw the picture, 360 units wide and 190 to 380 high; the result is deterministic.
+    """Draw the picture, 360 units wide and 190 to 378 high; the result is deterministic.
 
     `time` contains ascending event times in Unix seconds and can be empty. `values` maps each
     quantity to its readings in the quantity's unit, NaN where missing. A quantity without readings

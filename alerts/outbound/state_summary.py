@@ -34,7 +34,7 @@ SUMMED: Final = ("period_s", "online_s", "expected", "received", "missing")
 
 
 class _Recorded(msgspec.Struct):
-    """State from which the next service continues."""
+    """State from which the next process continues."""
 
     counts: dict[str, dict[str, int]] = {}
     expected: dict[str, int] = {}
@@ -79,13 +79,13 @@ class StateRecorder:
         self._recorded.counts = self.counts()
 
     def restore(self, stored: Snapshot) -> None:
-        """Continue the last service's counts, so that records add up even if it was killed."""
+        """Continue the previous process's counts, so that records add up even if it was killed."""
         before = msgspec.json.decode(stored.body, type=_Recorded)
         before.counts = {**self._recorded.counts, **before.counts}
         self._recorded = before
 
     def export(self) -> bytes:
-        """Return the state for the next service to continue from; store it with the records."""
+        """Return the state for the next process to continue from; store it with the records."""
         return msgspec.json.encode(self._recorded)
 
     def collect(self, now: float, lives: Lives, active: Active) -> list[Record]:
