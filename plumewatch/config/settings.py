@@ -211,10 +211,7 @@ def build_identity_provider(
     if fault:
         reader.faults.append(ConfigFault("sign_in.issuer", repr(own.issuer), fault))
     try:
-        from alerts.page.identity_provider import (  # noqa: PLC0415 - an extra
-            IdentityProvider,
-            ProviderSettings,
-        )
+        from alerts.page.identity_provider import IdentityProvider, ProviderSettings  # noqa: PLC0415 - an extra
     except ImportError:
         needs = "needs the extra: pip install 'plumewatch[oidc]'"
         reader.faults.append(ConfigFault("sign_in.issuer", repr(own.issuer), needs))

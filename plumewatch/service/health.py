@@ -260,7 +260,8 @@ class Systemd:
     """systemd's notification socket, if any: sd_notify(3), sd_watchdog_enabled(3)."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        self._address = environ.get("NOTIFY_SOCKET", "")
+        address = environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
         mine = environ.get("WATCHDOG_PID", "") in {"", str(os.getpid())}
         given = environ.get("WATCHDOG_USEC", "")
         self.watchdog_s = int(given) / 1e6 if mine and given.isdecimal() else 0.0
@@ -269,13 +270,10 @@ class Systemd:
         """Send states such as ``READY=1`` to systemd; a failure is only logged."""
         if not self._address:
             return
-        address = self._address
-        if address.startswith("@"):
-            address = "\0" + address[1:]
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link:
                 link.settimeout(1.0)
-                link.sendto("\n".join(states).encode(), address)
+                link.sendto("\n".join(states).encode(), self._address)
         except OSError as error:
             log.warning("cannot notify systemd: %s", error)
 

@@ -105,7 +105,7 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     hosted_domain: Annotated[str, Field(pattern=r"^[^\s@/]{0,120}$")] = ""
     """Domain of the Google Workspace (claim `hd`); accounts outside it are refused."""
     scope: Annotated[str, Field(min_length=1, max_length=200)] = "openid email profile"
-    """Scopes requested from the provider; some need `groups` as well."""
+    """Scopes requested from the provider; some providers need `groups` as well."""
     groups_claim: _Claim = ""
     """Claim with a person's groups, such as `groups` or `roles`; needed for `[[sign_in.group]]`.
     With Google, leave it out: groups come from Google's API."""
