@@ -33,10 +33,7 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 ALERT_COLUMNS = ("sensor", "alerted", "kind", "onset", "confidence", "incident")
-EVENT_COLUMNS = (
-    *("sensor", "kind", "onset", "alerted", "peak_time"),
-    *("end", "confidence", "evidence"),
-)
+EVENT_COLUMNS = ("sensor", "kind", "onset", "alerted", "peak_time", "end", "confidence", "evidence")
 _BATCH = 4000
 
 

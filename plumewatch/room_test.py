@@ -51,12 +51,8 @@ def evaluate(config: PlumewatchConfig, room: str, starts: Sequence[float], who: 
     journal = DataPaths(config.data_dir).journal
     readings = _read_readings(journal, start - _BEFORE_S, frozenset(sensors))
     results = [_evaluate(config, sensor, readings, timings) for sensor in sensors]
-    result = {
-        "room": room,
-        "who": who,
-        "steps": [{"step": t.step.name, "start": t.start, "end": t.end} for t in timings],
-        "sensors": results,
-    }
+    steps = [{"step": t.step.name, "start": t.start, "end": t.end} for t in timings]
+    result = {"room": room, "who": who, "steps": steps, "sensors": results}
     engine = AlertEngine(config.build_registry(), build_alert_policy(config))
     with change_state(DataPaths(config.data_dir).state) as tx:
         incidents = engine.answer_test(tx, room, (start, end + SETTLE_S), who)

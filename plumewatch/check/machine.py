@@ -82,11 +82,8 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         remedy = f"chown -R {find_account()} {root}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             remedy = f"free up space: df -h {root}"
-        yield fault(
-            "store",
-            f"cannot write to {root}: {error.strerror}",
-            f"{remedy}; or set data_dir to another folder",
-        )
+        remedy += "; or set data_dir to another folder"
+        yield fault("store", f"cannot write to {root}: {error.strerror}", remedy)
         return
     space = os.statvfs(root)
     yield _check_space(config, space.f_bavail * space.f_frsize / 1e9)
@@ -233,11 +230,8 @@ def check_clock(
                 )
     kept = synchronized()
     if kept is False:
-        yield warn(
-            "clock",
-            "this machine's clock is not synchronized",
-            "timedatectl set-ntp true, or install chrony",
-        )
+        remedy = "timedatectl set-ntp true, or install chrony"
+        yield warn("clock", "this machine's clock is not synchronized", remedy)
     elif newest <= now + _BEHIND_S and not wrong:
         yield ok("clock", f"{_format_time(now)}{', synchronized by NTP' if kept else ''}")
 

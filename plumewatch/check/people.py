@@ -88,10 +88,8 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         find_coverage_gaps(config.build_roster(), incidents, begin, begin + _LOOK_AHEAD, quiet)
     )
     if not found:
-        yield ok(
-            "duty",
-            f"someone is on duty in every class period of the next {count_noun(days, 'day')}",
-        )
+        text = f"someone is on duty in every class period of the next {count_noun(days, 'day')}"
+        yield ok("duty", text)
         return
     starts = list(dict.fromkeys(gap.start for gap in found))
     first = (start.astimezone(config.get_zone()) for start in starts[:_SHOWN])
@@ -142,11 +140,8 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
     ):
         target = gateways.build_target(kind, address)
         if target is not None and (why := _find_target_fault(target, settings)):
-            yield fault(
-                "notifiers",
-                f"{kind}_url_file: no channel of this kind can be used: {why}",
-                f"put one Apprise URL with {TO} into that file",
-            )
+            text = f"{kind}_url_file: no channel of this kind can be used: {why}"
+            yield fault("notifiers", text, f"put one Apprise URL with {TO} into that file")
     if why := _find_weekly_fault(config, replace(settings, several=True)):
         yield fault(
             "weekly summary",
@@ -215,10 +210,8 @@ def _check_member(
             "check the network and firewall of this machine, and the host in `notify` of"
             " the [[staff]] block: one Apprise URL per file",
         )
-    return ok(
-        "notifiers",
-        f"{pluralize(count, 'address', 'addresses')} of an allowed kind (nothing was sent)",
-    )
+    counted = pluralize(count, "address", "addresses")
+    return ok("notifiers", f"{counted} of an allowed kind (nothing was sent)")
 
 
 def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
@@ -267,11 +260,8 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
     by_password = config.find_password_staff() or frozenset()
     admins = {person.id for person in config.staff if person.role == "admin"} & by_password
     if not admins - {*find_without_password(config)}:
-        yield warn(
-            "sign-in",
-            f"nobody could sign in without {name}: no administrator has a password",
-            f"plumewatch staff password {min(admins)}",
-        )
+        text = f"nobody could sign in without {name}: no administrator has a password"
+        yield warn("sign-in", text, f"plumewatch staff password {min(admins)}")
 
 
 def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:

@@ -40,11 +40,8 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
             "correct the id on the device or in the configuration, or add a [[sensor]]",
         )
     if of_closed:
-        yield warn(
-            "sensors",
-            f"{list_places(of_closed)}: still publish, but their school is closed",
-            "switch them off, or move their lines to another school",
-        )
+        text = f"{list_places(of_closed)}: still publish, but their school is closed"
+        yield warn("sensors", text, "switch them off, or move their lines to another school")
     blind = [name for name, found in statuses.items() if found.no_particles_since is not None]
     if blind:
         yield warn(
@@ -114,12 +111,10 @@ def _check_silence(
         )
     if not silent:
         waiting = len(statuses) - len(latest)
-        yield ok(
-            "sensors",
-            f"all {len(statuses)} are reporting"
-            if not waiting
-            else f"{waiting} of {len(statuses)} not heard from yet: the service has just started",
-        )
+        text = f"all {len(statuses)} are reporting"
+        if waiting:
+            text = f"{waiting} of {len(statuses)} not heard from yet: the service has just started"
+        yield ok("sensors", text)
 
 
 def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:

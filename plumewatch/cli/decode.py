@@ -171,11 +171,8 @@ def _split_messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[s
             payload = gap[1:] + payload
             name = first.decode("utf-8", "surrogateescape")
         if name:
-            yield (
-                f"line {number}: {make_visible(name.encode('utf-8', 'surrogateescape'))}: ",
-                name,
-                payload,
-            )
+            shown = make_visible(name.encode("utf-8", "surrogateescape"))
+            yield f"line {number}: {shown}: ", name, payload
 
 
 def _ends_at_tab(row: bytes) -> bool:

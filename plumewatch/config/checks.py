@@ -140,12 +140,8 @@ def _find_sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
     decoders = _NAMES | _list_mapping_names(draft)
     names = {sensor.id for sensor in config.sensor}
     for path, sensor in draft.iterate_tables("sensor", config.sensor):
-        yield from find_unknown(
-            f"{path}.room",
-            [sensor.room or None],
-            rooms,
-            mark("must be the id of a [[room]]: %(known)s"),
-        )
+        what = mark("must be the id of a [[room]]: %(known)s")
+        yield from find_unknown(f"{path}.room", [sensor.room or None], rooms, what)
         what = "must be empty or one of: %(known)s"
         yield from _find_unknown_decoder(f"{path}.decoder", sensor.decoder, decoders, what)
         for k, alias in enumerate(sensor.aliases):
@@ -262,15 +258,11 @@ def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
             other = draft.config.locate_entry(f"{seen[email]}.email")
             allowed = defer("is already used by %(other)s", other=other)
             yield ConfigFault(f"{path}.email", repr(person.email), allowed)
-    sites = {site.id: site.name for site in draft.config.sites}
+    sites = {site.id for site in draft.config.sites}
+    names = {site.name: site.id for site in draft.config.sites if site.name and site.id}
     for path, entry in draft.iterate_tables("sign_in.group", own.group):
-        yield from find_unknown(
-            f"{path}.sites",
-            {*entry.sites} - {ALL_SITES},
-            sites,
-            "must be the id of a school: %(known)s",
-            names={name: site for site, name in sites.items() if name and site},
-        )
+        named, what = {*entry.sites} - {ALL_SITES}, "must be the id of a school: %(known)s"
+        yield from find_unknown(f"{path}.sites", named, sites, what, names=names)
         for other in _BRACES.findall((entry.group or "").replace(SITE, "")):
             rule = f"can't contain {other}: only {SITE} is replaced, by the id of each school"
             yield ConfigFault(f"{path}.group", repr(entry.group), rule)

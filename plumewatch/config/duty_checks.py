@@ -142,12 +142,8 @@ def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
     places: dict[tuple[str, str, str], str] = {}
     zones = list(draft.iterate_valid("zone", config.zone))
     for path, entry in zones:
-        yield from find_unknown(
-            f"{path}.next",
-            entry.next,
-            ids - {entry.id},
-            "must be the id of another [[zone]]: %(known)s",
-        )
+        what = "must be the id of another [[zone]]: %(known)s"
+        yield from find_unknown(f"{path}.next", entry.next, ids - {entry.id}, what)
         place = (entry.site, entry.building, entry.floor)
         if places.setdefault(place, path) != path:
             value = repr(", ".join(part for part in place if part))

@@ -55,12 +55,8 @@ def _map_aliases(config: PlumewatchConfig) -> dict[str, str]:
 
 def build_routes(config: PlumewatchConfig) -> Routes:
     """Build the routes, which choose a topic's decoders; raises like `compile_mappings`."""
-    return Routes(
-        _list_routes(config),
-        compile_mappings(config),
-        config.build_registry(),
-        _map_aliases(config),
-    )
+    mappings, registry = compile_mappings(config), config.build_registry()
+    return Routes(_list_routes(config), mappings, registry, _map_aliases(config))
 
 
 def find_sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:

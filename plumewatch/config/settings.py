@@ -70,10 +70,8 @@ def load_certificates(path: str, file: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=file)
     except OSError as error:
-        allowed, remedy = (
-            f"must be a readable certificate file ({error})",
-            suggest_access(file, error),
-        )
+        allowed = f"must be a readable certificate file ({error})"
+        remedy = suggest_access(file, error)
         raise ConfigError([ConfigFault(path, str(file), allowed, remedy)]) from error
 
 
@@ -99,12 +97,8 @@ def build_alert_policy(config: PlumewatchConfig) -> AlertPolicy:
     for i, person in enumerate(config.staff):
         urls = [reader.require(f"staff.{i}.notify.{k}.url") for k in range(len(person.notify))]
         targets = tuple(url for url in urls if url is not None)
-        staff.append(
-            StaffMember(
-                *(person.id, person.name, person.role, targets, quiet[person.id]),
-                *(person.language, person.email),
-            )
-        )
+        own = (person.id, person.name, person.role, targets, quiet[person.id])
+        staff.append(StaffMember(*own, person.language, person.email))
     reader.check()
     timings = build_timings(config)
     if faults := timings.find_faults():

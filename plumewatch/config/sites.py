@@ -32,12 +32,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        fault = ConfigFault(
-            str(path),
-            describe_toml_fault(raw, error),
-            "must be valid TOML in UTF-8",
-            f"correct {path}, then run this command again",
-        )
+        remedy = f"correct {path}, then run this command again"
+        found = describe_toml_fault(raw, error)
+        fault = ConfigFault(str(path), found, "must be valid TOML in UTF-8", remedy)
         raise ConfigError([fault]) from error
 
 

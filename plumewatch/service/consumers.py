@@ -276,11 +276,8 @@ class DetectionLoop:
         now = self._resources.clock()
         if step := self._step_of(now):
             self._last_step_s = step
-            log.warning(
-                "the clock was set %s by %.0f s: deadlines are shifted",
-                "ahead" if step > 0 else "back",
-                abs(step),
-            )
+            way = "ahead" if step > 0 else "back"
+            log.warning("the clock was set %s by %.0f s: deadlines are shifted", way, abs(step))
             await self._alerting.commit(consumer.move_deadlines, now, step)
             self._alerting.changes.notify()
         return now

@@ -258,11 +258,8 @@ def record_start(
     damaged: Collection[str] = (),
 ) -> None:
     """Record the service's start in the audit log, with files that were lost or damaged."""
-    detail = {
-        "version": __version__,
-        "model": Model.load_shipped().version,
-        "config_sha256": hashlib.sha256(config.model_dump_json().encode()).hexdigest(),
-    }
+    digest, model = hashlib.sha256(config.model_dump_json().encode()), Model.load_shipped()
+    detail = {"version": __version__, "model": model.version, "config_sha256": digest.hexdigest()}
     if lost:
         detail["missing"] = lost
     if damaged:

@@ -231,12 +231,8 @@ class HealthPages:
     def _answer_readiness(self, *, detailed: bool) -> Response:
         parts = self.health.check_parts()
         ready = all(part.ok for part in parts)
-        content = {
-            "status": "ready" if ready else "not ready",
-            "parts": {
-                p.name: {"ok": p.ok, **({"detail": p.detail} if detailed else {})} for p in parts
-            },
-        }
+        shown = {p.name: {"ok": p.ok, **({"detail": p.detail} if detailed else {})} for p in parts}
+        content = {"status": "ready" if ready else "not ready", "parts": shown}
         return JSONResponse(content, 200 if ready else 503)
 
     def _is_trusted(self, request: Request) -> bool:

@@ -41,12 +41,11 @@ def declare_service(
         return {detection.model_version: 1} if detection.model_version else None
 
     yield gauge("model_info", "Version of the detector's model.", read_model, labels=version)
-    yield gauge(
-        "ready",
-        "Whether a part of the service works.",
-        lambda: {part.name: part.ok for part in health.check_parts()},
-        labels=("part",),
-    )
+
+    def read_parts() -> Value:
+        return {part.name: part.ok for part in health.check_parts()}
+
+    yield gauge("ready", "Whether a part of the service works.", read_parts, labels=("part",))
     text = "Storage work that is currently failing."
     yield gauge("failing", text, lambda: dict.fromkeys(health.find_failing(), 1), labels=("what",))
 
@@ -82,13 +81,11 @@ def declare_ingestion(resources: Resources, ingestion: Ingestion) -> Iterator[Me
         "Readings of registered sensors by anomaly; missing: gaps in sequence numbers;"
         " unread: a value was dropped because its unit is unknown."
     )
-    yield counter(
-        "readings",
-        text,
-        lambda: {kind.value: tally.total(kind) for kind in CountKind},
-        labels=("noted",),
-        continues=True,
-    )
+
+    def read_anomalies() -> Value:
+        return {kind.value: tally.total(kind) for kind in CountKind}
+
+    yield counter("readings", text, read_anomalies, labels=("noted",), continues=True)
 
     def read_answers() -> dict[tuple[str, ...], float]:
         found = ingestion.http_ingest.answers.items()

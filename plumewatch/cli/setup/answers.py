@@ -109,10 +109,7 @@ def read_answers(path: Path, given: Mapping[str, str] | None = None) -> Answers:
     try:
         return Answers.model_validate(tree, context=path.resolve().parent)
     except ValidationError as error:
-        faults = [
-            fault._replace(path=f"{path}: {locate(fault.path, tree)}")
-            for fault in find_faults(error)
-        ]
+        faults = [f._replace(path=f"{path}: {locate(f.path, tree)}") for f in find_faults(error)]
         raise ConfigError(faults) from error
 
 

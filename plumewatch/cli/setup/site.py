@@ -364,12 +364,8 @@ def _print_guesses(text: str) -> None:
 
 
 def _ask_rest(answers: Answers, public_url: str) -> Answers:
-    staff = ask_until_valid(
-        lambda: ask_person(
-            "Who is notified, Name[, role] = Apprise address; ...; empty to add people later"
-        ),
-        parse_staff,
-    )
+    who = "Who is notified, Name[, role] = Apprise address; ...; empty to add people later"
+    staff = ask_until_valid(lambda: ask_person(who), parse_staff)
     question = "Address at which phones reach the staff page; empty for none"
     public_url = ask_until_valid(
         lambda: ask_person(question, public_url),

@@ -144,13 +144,9 @@ def build_files(
     files.secret["broker/plumewatch-passwords"] = "\n".join(lines) + "\n"
     files.secret["broker/plumewatch-acl"] = broker_files.build_acl(sensors, accounts, service)
     files.secret["secrets/device-passwords.csv"] = "\n".join(rows) + "\n"
-    files.plain["broker/mosquitto.conf"] = broker_files.build_mosquitto_conf(
-        answers.broker_folder.rstrip("/"),
-        port,
-        queued,
-        tls=tls,
-        local=broker_files.is_this_machine(host),
-    )
+    folder, local = answers.broker_folder.rstrip("/"), broker_files.is_this_machine(host)
+    conf = broker_files.build_mosquitto_conf(folder, port, queued, tls=tls, local=local)
+    files.plain["broker/mosquitto.conf"] = conf
     parts = [_build_head(answers, service, queued, data_dir)]
     if influx:
         parts.append(format_block("[timeseries]", **influx.build_settings()))
