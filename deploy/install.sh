@@ -161,7 +161,7 @@ export PLUMEWATCH_CONFIG
 program=/opt/plumewatch/current/bin/plumewatch
 case "$(id -u):${1-}" in
     0:init | 0:setup) umask 0027 && exec $program "$@" ;;
-    0:*) exec runuser -u plumewatch -- $program "$@" ;;
+    0:*) exec /usr/sbin/runuser -u plumewatch -- $program "$@" ;;
     *) exec $program "$@" ;;
 esac
 END
