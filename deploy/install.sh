@@ -155,12 +155,12 @@ install -m 0644 "$HERE/plumewatch.service" $UNIT
 cat >"$work/command" <<'END'
 #!/bin/sh
 # Plumewatch. Root switches to the service's user, so that root never owns a data file. Only commands
-# that write the configuration stay root.
+# that write the configuration or its secrets stay root.
 PLUMEWATCH_CONFIG=${PLUMEWATCH_CONFIG:-/etc/plumewatch/plumewatch.toml}
 export PLUMEWATCH_CONFIG
 program=/opt/plumewatch/current/bin/plumewatch
 case "$(id -u):${1-}" in
-    0:init | 0:setup) umask 0027 && exec $program "$@" ;;
+    0:init | 0:setup | 0:storage) umask 0027 && exec $program "$@" ;;
     0:*) exec /usr/sbin/runuser -u plumewatch -- $program "$@" ;;
     *) exec $program "$@" ;;
 esac

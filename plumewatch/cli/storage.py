@@ -63,7 +63,7 @@ def storage_setup(
     ] = "",
 ) -> None:
     """Set up retention and averages in the store that the configuration names."""
-    from plumewatch.cli.setup.influx import create_secret_files
+    from plumewatch.cli.setup.site_files import create_secret_files
     from plumewatch.config.secrets import load_secret_at
     from plumewatch.config.settings import build_retention, read_influx_settings
     from storage.timeseries.influx_setup import set_up_server

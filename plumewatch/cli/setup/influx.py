@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from plumewatch.cli.printer import ask_person, echo
 from plumewatch.cli.setup.answers import InfluxAnswer, ask_until_valid
 from plumewatch.config.secrets import load_secret_at
 from plumewatch.config.sections.storage import TimeseriesConfig
-from plumewatch.errors import UsageError
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import check_administrator, requires_no_password, set_up_server
 from storage.timeseries.resolution import Retention
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
 
 TOKEN: Final = "secrets/influx-token"  # noqa: S105 - a path
 READER: Final = "secrets/influx-reader"
@@ -129,22 +122,3 @@ def ask_influx() -> PreparedInflux | None:
         return InfluxAnswer(url=url)
 
     return ask_until_valid(ask_once, lambda given: PreparedInflux(given) if given else None)
-
-
-@contextmanager
-def create_secret_files(paths: Collection[Path]) -> Iterator[None]:
-    """Create owner-only secret files, and remove them if the body fails; raises `UsageError`."""
-    made: list[Path] = []
-    try:
-        for path in paths:
-            try:
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            except OSError as error:
-                reason = f"{path}: {error.strerror}; the secret needs a new file"
-                raise UsageError(reason) from error
-            made.append(path)
-        yield
-    except BaseException:
-        for path in made:
-            path.unlink(missing_ok=True)
-        raise

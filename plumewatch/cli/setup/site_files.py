@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import stat
 import tomllib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,7 +27,7 @@ from storage.audit import PROGRAM_IDS
 from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from plumewatch.cli.setup.answers import Answers
     from plumewatch.cli.setup.discovery import DiscoveredSensor, Discovery
@@ -77,21 +79,28 @@ def find_places(
 
 @dataclass(slots=True)
 class SiteFiles:
-    """Texts by path below the site's folder; only the owner can read `secret` ones."""
+    """Texts by path below the site's folder.
+
+    `secret`: only the owner and the service can read them. `private`: only the owner.
+    """
 
     plain: dict[str, str] = field(default_factory=dict)
     secret: dict[str, str] = field(default_factory=dict)
+    private: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> list[Path]:
         """Write all files, the configuration last, and return their paths.
 
         Files are first written under other names, so that a failed attempt leaves none behind.
         """
-        paths = {folder / name: (text, 0o600) for name, text in self.secret.items()}
-        paths |= {folder / name: (text, 0o644) for name, text in self.plain.items()}
+        kinds = ((self.private, 0o600), (self.secret, 0), (self.plain, 0o644))
+        paths = {
+            folder / name: (text, mode) for texts, mode in kinds for name, text in texts.items()
+        }
         for path, (text, mode) in paths.items():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_new(path.with_name(f"{path.name}.setup"), text, mode)
+            new = path.with_name(f"{path.name}.setup")
+            _write_new(new, text, mode or _find_secret_mode(path.parent))
         for path in paths:
             path.with_name(f"{path.name}.setup").replace(path)
         return list(paths)
@@ -99,7 +108,7 @@ class SiteFiles:
     def check(self, folder: Path) -> None:
         """Check the configuration before anything is written; raises `ConfigError`."""
         parse(tomllib.loads(self.plain[CONFIG.name]), base=folder)
-        refuse_existing(folder, [*self.secret, *self.plain])
+        refuse_existing(folder, [*self.private, *self.secret, *self.plain])
 
 
 def refuse_existing(folder: Path, names: Iterable[str] = OF_EVERY_SITE) -> None:
@@ -110,6 +119,34 @@ def refuse_existing(folder: Path, names: Iterable[str] = OF_EVERY_SITE) -> None:
             f"{', '.join(there)} in {folder}: setup writes these files but never overwrites them;"
             " move them away, or choose another --folder"
         )
+
+
+@contextmanager
+def create_secret_files(paths: Collection[Path]) -> Iterator[None]:
+    """Create secret files, and remove them if the body fails; raises `UsageError`."""
+    made: list[Path] = []
+    try:
+        for path in paths:
+            try:
+                mode = _find_secret_mode(path.parent)
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+            except OSError as error:
+                reason = f"{path}: {error.strerror}; the secret needs a new file"
+                raise UsageError(reason) from error
+            made.append(path)
+        yield
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _find_secret_mode(folder: Path) -> int:
+    """Return the mode of a secret in a folder; members of the group can read it in a setgid one.
+
+    `deploy/install.sh` makes such folders, so that the service can read what root writes there.
+    """
+    return 0o640 if folder.stat().st_mode & stat.S_ISGID else 0o600
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:
@@ -141,9 +178,9 @@ def build_files(
         its = generate_password()
         lines.append(f"{account}:{broker_files.hash_password(its)}")
         rows.append(f"{name},{account},{its}")
-    files.secret["broker/plumewatch-passwords"] = "\n".join(lines) + "\n"
-    files.secret["broker/plumewatch-acl"] = broker_files.build_acl(sensors, accounts, service)
-    files.secret["secrets/device-passwords.csv"] = "\n".join(rows) + "\n"
+    files.private["broker/plumewatch-passwords"] = "\n".join(lines) + "\n"
+    files.private["broker/plumewatch-acl"] = broker_files.build_acl(sensors, accounts, service)
+    files.private["secrets/device-passwords.csv"] = "\n".join(rows) + "\n"
     folder, local = answers.broker_folder.rstrip("/"), broker_files.is_this_machine(host)
     conf = broker_files.build_mosquitto_conf(folder, port, queued, tls=tls, local=local)
     files.plain["broker/mosquitto.conf"] = conf

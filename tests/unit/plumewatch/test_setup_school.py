@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import stat
 import tomllib
 from contextlib import closing
 from datetime import datetime
@@ -18,7 +19,7 @@ from ingest.validation import Message
 from plumewatch.check.machine import check_clock
 from plumewatch.cli.setup.discovery import DiscoveredSensor
 from plumewatch.cli.setup.site import _discover
-from plumewatch.cli.setup.site_files import STARTER
+from plumewatch.cli.setup.site_files import STARTER, create_secret_files
 from plumewatch.config.ingest_settings import build_intake_config
 from plumewatch.config.load import load
 from sensor_sim.school import School
@@ -118,6 +119,21 @@ def test_setup_replaces_nothing_that_a_person_made(setup, tmp_path, name):
     assert path.read_text() == "mine"
     assert (tmp_path / "site/plumewatch.toml").read_text() == STARTER
     assert len([file for file in (tmp_path / "site").rglob("*") if file.is_file()]) == 2
+
+
+def test_the_service_can_read_secrets_that_root_writes_in_the_folder_of_the_script(setup, tmp_path):
+    folder = tmp_path / "site/secrets"
+    folder.mkdir(parents=True)
+    folder.chmod(0o2750)  # as in deploy/install.sh
+    setup()
+    with create_secret_files([folder / "influx-reader"]):
+        pass
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert modes == {
+        "broker-password": 0o640,
+        "influx-reader": 0o640,
+        "device-passwords.csv": 0o600,
+    }
 
 
 def read_all(config, sent):
