@@ -24,7 +24,7 @@ from plumewatch.room_test import evaluate
 from plumewatch.service.data_folder import prepare_state
 from sensor_sim import simulate as simulator
 from sensor_sim.devices.models import Device
-from sensor_sim.schedule import _make
+from sensor_sim.schedule import _make_session
 from sensor_sim.school import Bells, Restroom, School
 from sensor_sim.simulate import simulate
 from storage.journal import Journal
@@ -66,7 +66,7 @@ def simulated(monkeypatch, seed, every=2, model="sen55"):
         for number, step in enumerate(STEPS):
             if step.name in SOURCES and arguments[3] == int(START // 86_400):
                 rng = np.random.default_rng(seed + number)
-                sessions.append(_make(rng, "r", 0, number, SOURCES[step.name], at + 1))
+                sessions.append(_make_session(rng, "r", 0, number, SOURCES[step.name], at + 1))
             at += step.seconds
         return replace(plan, people=plan.people * 0, sessions=tuple(sessions))
 
