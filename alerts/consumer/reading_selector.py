@@ -25,8 +25,9 @@ from detection.arrivals import Arrivals, Delay, ParticleArrivals
 from detection.channels import FOLLOWED_KEYS, MIN_S, measure_fine
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
+from detection.events import Detail
 from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES
-from storage.reading import Reading  # noqa: TC001 - msgspec reads the annotation
+from storage.reading import Reading
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -191,6 +192,10 @@ _FALL_UG_M3: Final = 5.0
 _FALL_SHARE: Final = 3.0
 _MOMENT_S: Final = 0.1
 _MAX_HELD: Final = 64
+_DOUBTS: Final = 3
+_DOUBT_S: Final = 600.0
+_APART_S: Final = 5.0
+_TWO_SENDERS: Final = f"integrity:{Detail.TWO_SENDERS}"
 _LEARNED_S: Final = 600.0
 _USUAL_S: Final = 4 * 3600.0
 
@@ -237,6 +242,8 @@ class _Sensor(msgspec.Struct):
     first: float = math.inf
     newest: float = -math.inf
     untimed: float | None = None
+    fell: float = -math.inf
+    doubts: list[float] = []
     readings: list[Reading] = []
 
     def take(self, reading: Reading, *, has_fine: bool) -> tuple[Reading, bool]:
@@ -290,6 +297,18 @@ class _Sensor(msgspec.Struct):
         self.untimed = None
         return untimed >= time
 
+    def is_soon(self, now: float, since: float) -> bool:
+        """Return whether less than `_WAIT_INTERVALS` usual intervals have passed."""
+        return (now - since) * self.arrivals.rate < _WAIT_INTERVALS
+
+    def doubt(self, now: float) -> bool:
+        """Count a fall that did not last; return whether two devices must be sending."""
+        recent = [at for at in self.doubts if 0.0 <= now - at < _DOUBT_S]
+        if not recent or now - recent[-1] >= _APART_S:
+            recent.append(now)
+        self.doubts = recent if len(recent) < _DOUBTS else []
+        return not self.doubts
+
     def date(self, reading: Reading, within_s: float, later: float) -> Reading:
         """Set a reading's time to `later` if it is up to `within_s` older than the last one."""
         time = min(reading.time, reading.received)
@@ -307,7 +326,9 @@ class FallDelay:
     make the sensor's own readings look old. Instead, a reading that is much lower than the last one
     passed waits for `_WAIT_INTERVALS` usual intervals, and is dropped if one at least as high
     arrives meanwhile. Rises and gradual falls pass at once. A reading that is older than the last
-    one passed counts as measured when it was received.
+    one passed counts as measured when it was received. If particles return before a steep fall has
+    passed, or as soon after it, that is a *doubt*. `_DOUBTS` of them within `_DOUBT_S`, `_APART_S`
+    apart, mean that two devices are sending, whatever the time stamps claim.
 
     Some devices split one measurement into several messages with the same time stamp. The later
     ones count as measured just after the first, because the detectors ignore a reading that is not
@@ -333,26 +354,34 @@ class FallDelay:
             fine = measure_fine(reading.values)
         if reading.is_timed and not own.delay.is_live(now, reading.time):
             return [reading]
-        passed, held = [reading], own.readings
+        passed = [reading]
         is_new = is_main and not arrivals.is_copy(reading.values, now)
         if fine is None or not arrivals.add(now, reading.time, is_counted=is_new):
             if fine is not None:
-                passed, own.readings = [*held[1:], reading], passed
+                passed, own.readings = [*own.readings[1:], reading], passed
             return [own.date(each, _MOMENT_S, own.newest + MIN_S) for each in passed]
-        passed = []
+        passed = self._delay_falls(own, reading, fine)
+        return [own.date(each, math.inf, each.received) for each in passed]
+
+    def _delay_falls(self, own: _Sensor, reading: Reading, fine: float) -> list[Reading]:
+        now, held, passed = reading.received, own.readings, list[Reading]()
+        is_back = _is_steep(_measure(held[0]), fine) and own.is_soon(now, own.fell)
         while len(held) > 1 and _measure(held[-1]) <= fine:
-            held.pop()
+            is_back |= _is_steep(_measure(held.pop()), fine)
             self._skipped[reading.sensor] += 1
-        if _measure(held[0]) < max(fine + _FALL_UG_M3, _FALL_SHARE * fine):
+        if is_back and own.doubt(now):
+            reading = msgspec.structs.replace(reading, events=(*reading.events, _TWO_SENDERS))
+        if not _is_steep(fine, _measure(held[0])):
             passed, held[:] = [reading], [reading]
         elif len(held) < _MAX_HELD:
             held.append(reading)
         else:
             self._skipped[reading.sensor] += 1
-        while len(held) > 1 and (now - held[0].received) * own.arrivals.rate >= _WAIT_INTERVALS:
+        while len(held) > 1 and not own.is_soon(now, held[0].received):
             passed.append(held[1])
+            own.fell = now
             del held[0]
-        return [own.date(each, math.inf, each.received) for each in passed]
+        return passed
 
     def list_on_our_clock(self) -> set[str]:
         """Return the sensors for which our clock is used."""
@@ -369,6 +398,10 @@ class FallDelay:
 
 def _measure(reading: Reading) -> float:
     return measure_fine(reading.values) or 0.0
+
+
+def _is_steep(low: float, high: float) -> bool:
+    return high >= max(low + _FALL_UG_M3, _FALL_SHARE * low)
 
 
 CLOCK_SET_BACK_S: Final = 60.0
