@@ -65,7 +65,7 @@ SHEETS: Final = Words(
         "sensors": mark("Sensors"),
     }
 )
-"""Worksheet names of a summary's tables, at most 31 letters."""
+"""Worksheet names of a summary's tables, at most 31 characters."""
 
 
 class Sheet(NamedTuple):
@@ -113,7 +113,7 @@ def _to_iso(at: float) -> str:
 
 
 def _use_local_times(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame with local wall times, for a spreadsheet."""
+    """Return a frame with local times without an offset, for a spreadsheet."""
     local = pl.col("^.*_local$").str.head(23)
     return frame.with_columns(local.str.to_datetime("%Y-%m-%dT%H:%M:%S%.3f", strict=False))
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class SchoolFigures(NamedTuple):
     """One school: its alerts and answers, and its sensors.
 
-    `down` is None if unknown. `before` is the previous period, None if it is not on record.
+    `down` is the number of sensors that are down; None if unknown. `before` has the figures of the
+    previous period; None if it is not on record.
     """
 
     site: Site
