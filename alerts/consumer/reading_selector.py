@@ -185,7 +185,8 @@ def _get_number(reading: Reading) -> int:
 
 
 _NEAR_S: Final = 15.0
-"""Up to this many seconds before the last reading without a time stamp, stamps are used at once."""
+"""A time stamp is used at once if it is at most this many seconds earlier than the last reading
+without one."""
 _CONTINUES_S: Final = 60.0
 _WAIT_INTERVALS: Final = 1.25
 _FALL_UG_M3: Final = 5.0
