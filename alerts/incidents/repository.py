@@ -59,14 +59,12 @@ def load_open(tx: sqlite3.Connection, kind: EventKind, room: str) -> Incident | 
     """Return the open incident of a kind in a room, or None; prefer likely over possible vaping."""
     kinds = VAPING if kind in VAPING else (kind, kind)
     where = "kind IN (?, ?) AND room = ? AND status <> 'resolved' ORDER BY kind DESC"
-    found = _select(tx, where, *kinds, room)
-    return found[0] if found else None
+    return _select_first(tx, where, *kinds, room)
 
 
 def load(tx: sqlite3.Connection, incident_id: str) -> Incident | None:
     """Return the incident with this id, or None."""
-    found = _select(tx, "id = ?", incident_id)
-    return found[0] if found else None
+    return _select_first(tx, "id = ?", incident_id)
 
 
 def is_disputed(tx: sqlite3.Connection, incident: Incident) -> bool:
@@ -170,8 +168,7 @@ def load_suppressed(tx: sqlite3.Connection, mute: Fact) -> list[Incident]:
 
 def load_first_due(tx: sqlite3.Connection, now: float) -> Incident | None:
     """Return the incident with the earliest deadline up to `now`, or None."""
-    found = _select(tx, "next_deadline <= ? ORDER BY next_deadline, id LIMIT 1", now)
-    return found[0] if found else None
+    return _select_first(tx, "next_deadline <= ? ORDER BY next_deadline, id", now)
 
 
 def save(tx: sqlite3.Connection, incident: Incident) -> None:
@@ -404,6 +401,10 @@ def find_silence(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -
 def _select(tx: sqlite3.Connection, where: str, *arguments: object) -> list[Incident]:
     rows = tx.execute(f"SELECT * FROM incident WHERE {where}", arguments).fetchall()  # noqa: S608 - our conditions
     return [_read_incident(tx, row) for row in rows]
+
+
+def _select_first(tx: sqlite3.Connection, where: str, *arguments: object) -> Incident | None:
+    return next(iter(_select(tx, f"{where} LIMIT 1", *arguments)), None)
 
 
 def _read_incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:

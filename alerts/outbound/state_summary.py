@@ -102,8 +102,7 @@ class StateRecorder:
             return []
         self._health_due = (now // HEALTH_EVERY_S + 1) * HEALTH_EVERY_S
         period = max(now - self._health_since, 0.0)
-        counts, now_counted = self._recorded.counts, self.counts()
-        self._recorded.counts = now_counted
+        counts, self._recorded.counts = self._recorded.counts, self.counts()
         records = []
         for name, sensor in self.sensors.items():
             life = lives.get(name) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
@@ -147,10 +146,10 @@ class StateRecorder:
             "condition": condition.value,
             "condition_since": begun,
             "urgency": float(condition.urgency),
-            "changed": float(before is not None and before[0] is not condition),
+            "changed": 0.0,
         }
         if before is not None and before[0] is not condition:
-            fields["condition_before"] = before[0].value
+            fields |= {"changed": 1.0, "condition_before": before[0].value}
         if sensor.room in self.room_names:
             fields["room_choice"] = f"{self.room_names[sensor.room]} | {sensor.room}"
         return fields
