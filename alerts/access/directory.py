@@ -25,7 +25,7 @@ from storage.sqlite import connect
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from alerts.access.sign_in_rules import Rights, SignInRules
@@ -97,10 +97,10 @@ def bind_account(tx: sqlite3.Connection, person: str, email: str, account: Provi
     )
 
 
-def save_groups(tx: sqlite3.Connection, person: str, groups: Iterable[str] | None) -> None:
+def save_groups(tx: sqlite3.Connection, person: str, groups: Sequence[str]) -> None:
     """Store the groups at a person's latest sign-in."""
-    stored = None if groups is None else json.dumps(list(groups))
-    tx.execute("UPDATE provider_account SET provider_groups = ? WHERE person = ?", (stored, person))
+    update = "UPDATE provider_account SET provider_groups = ? WHERE person = ?"
+    tx.execute(update, (json.dumps(groups), person))
 
 
 def find_groups(db: sqlite3.Connection, person: str) -> tuple[str, ...] | None:

@@ -31,18 +31,8 @@ LONGEST: Final = 128
 INVITE_S: Final = 3 * 86_400.0
 _MIN_DIFFERENT: Final = 6
 _COMMON: Final = (
-    "123456",
-    "abcdef",
-    "changeme",
-    "football",
-    "iloveyou",
-    "letmein",
-    "password",
-    "plumewatch",
-    "principal",
-    "qwerty",
-    "school",
-    "welcome",
+    *("123456", "abcdef", "changeme", "football", "iloveyou", "letmein", "password"),
+    *("plumewatch", "principal", "qwerty", "school", "welcome"),
 )
 _OF_PERSON: Final = (
     *("staff_password", "api_token", "own_channel", "staff_language", "staff_seen"),

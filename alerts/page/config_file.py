@@ -41,6 +41,10 @@ class ConfigVersion:
         """Return whether an entry is a line in the table of people, which the page can change."""
         return self.files.get((section, index), "").startswith(PEOPLE)
 
+    def name_file(self, section: str, index: int) -> str:
+        """Name the file on the server to change an entry in; empty if the page can change it."""
+        return "" if self.is_table_entry(section, index) else self.files.get((section, index), "")
+
 
 @dataclass(frozen=True, slots=True)
 class PreparedChange:

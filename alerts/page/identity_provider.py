@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -101,21 +102,15 @@ class Identity(NamedTuple):
     name: str = ""
 
 
-@dataclass(slots=True)
-class _Fetched:
-    document: dict[str, Any] = field(default_factory=dict)
-    keys: dict[str, Any] = field(default_factory=dict)
-    document_at: float = float("-inf")
-    keys_at: float = float("-inf")
-
-
 class IdentityProvider:
     """A provider; its methods can run concurrently."""
 
     def __init__(self, settings: ProviderSettings, clock: Callable[[], float]) -> None:
         self.settings = settings
         self._clock = clock
-        self._fetched = _Fetched()
+        self._document: dict[str, Any] = {}
+        self._keys: dict[str, Any] = {}
+        self._document_at = self._keys_at = -math.inf
         self._free = asyncio.Semaphore(_AT_ONCE)
 
     async def build_sign_in_address(
@@ -141,12 +136,12 @@ class IdentityProvider:
 
     async def fetch_identity(self, code: str, nonce: str, verifier: str) -> Identity:
         """Return the authenticated user; raise `NotAuthenticatedError` if there is none."""
-        return await self._call(lambda: self._fetch_identity_claims(code, nonce, verifier))
+        return await self._call(lambda: self._exchange_code(code, nonce, verifier))
 
     async def fetch_document(self) -> dict[str, Any]:
         """Return the provider's discovery document, at most an hour old."""
-        kept, now = self._fetched, self._clock()
-        if now - kept.document_at >= _FRESH_S:
+        now = self._clock()
+        if now - self._document_at >= _FRESH_S:
             url = self.settings.issuer.rstrip("/") + DISCOVERY
             found = await self._fetch_json("GET", url)
             if found.get("issuer") != self.settings.issuer:
@@ -160,17 +155,17 @@ class IdentityProvider:
                 and all(isinstance(one, list) for one in lists)
             ):
                 raise ProviderError("The sign-in provider's document is incomplete.")
-            kept.document, kept.document_at = found, now
-        return kept.document
+            self._document, self._document_at = found, now
+        return self._document
 
     async def fetch_keys(self, *, anew: bool = False) -> KeySet:
         """Return the provider's keys; with `anew`, fetch them again, but not within 30 s."""
-        kept, now = self._fetched, self._clock()
-        if now - kept.keys_at >= (_NEW_KEYS_S if anew else _FRESH_S):
-            kept.keys = await self._fetch_json("GET", (await self.fetch_document())["jwks_uri"])
-            kept.keys_at = now
+        now = self._clock()
+        if now - self._keys_at >= (_NEW_KEYS_S if anew else _FRESH_S):
+            self._keys = await self._fetch_json("GET", (await self.fetch_document())["jwks_uri"])
+            self._keys_at = now
         try:
-            return KeySet.import_key_set(kept.keys)  # type: ignore[arg-type]
+            return KeySet.import_key_set(self._keys)  # type: ignore[arg-type]
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise ProviderError("The sign-in provider's keys are not valid.") from error
 
@@ -181,7 +176,7 @@ class IdentityProvider:
         except TimeoutError:
             raise ProviderError(_UNREACHABLE) from None
 
-    async def _fetch_identity_claims(self, code: str, nonce: str, verifier: str) -> Identity:
+    async def _exchange_code(self, code: str, nonce: str, verifier: str) -> Identity:
         own, document = self.settings, await self.fetch_document()
         offered = document.get(_OFFERED_METHODS, ())
         method = "client_secret_post" if "client_secret_post" in offered else "client_secret_basic"

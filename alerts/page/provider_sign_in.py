@@ -91,7 +91,7 @@ class ProviderPages(SignInGroup):
     async def _refuse_denied(self, request: Request, after: str, *, silent: bool) -> Response:
         if not silent:
             fault = _("The sign-in was canceled, or the provider refused this account.")
-            if self._is_recorded():
+            if self._may_record():
                 await self._record(request, "unknown", Refusal.CANCELED)
             return await self._render_form(request, after, error=fault, status=403)
         response = RedirectResponse(f"/sign-in?{urlencode({'next': after})}", 303)
@@ -112,7 +112,7 @@ class ProviderPages(SignInGroup):
             )
         except NotAuthenticatedError as error:
             reason, words = Refusal.NOT_AUTHENTICATED, str(error.message)
-            if not self._is_recorded():
+            if not self._may_record():
                 return await self._render_form(request, after, error=words, status=403)
             why = error.message.pattern % {**error.message.values, "email": "..."}
             return await self._refuse(request, "unknown", reason, after, words, why=why)
@@ -191,7 +191,7 @@ class ProviderPages(SignInGroup):
         context, email, now = self._context, fold_address(found.email), self._now()
         rights = context.access.sign_in.find_rights(member.role, found.groups)
         role, sites = rights if rights and not refusal else Rights("", frozenset())
-        select = context.access.sign_in.select_mapped
+        groups = context.access.sign_in.select_mapped(found.groups)
 
         def update(tx: sqlite3.Connection) -> bool:
             before = directory.find_account(tx, member.id, email) or account
@@ -202,7 +202,7 @@ class ProviderPages(SignInGroup):
                 sessions.end_all(tx, member.id, now)
             else:
                 directory.bind_account(tx, member.id, email, account)
-            directory.save_groups(tx, member.id, found.groups and select(found.groups))
+            directory.save_groups(tx, member.id, groups)
             return True
 
         if await context.write(update):
@@ -214,7 +214,7 @@ class ProviderPages(SignInGroup):
             email=found.email[:100],
         )
 
-    def _is_recorded(self) -> bool:
+    def _may_record(self) -> bool:
         """Return whether to record this refusal; limited because anyone can cause many refusals."""
         return self._context.access.limits.refusals.take("", self._now()) == 0
 

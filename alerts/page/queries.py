@@ -408,7 +408,6 @@ def _read_evidence(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
     return {
         "sentence": repository.write_sentence(event, which),
         "masked_by": KIND_NAMES[max(masks, key=masks.__getitem__)] if masks else "",
-        "confidence": event[f"{which}confidence"],
         "odds": sorted(((k, p) for k, p in odds.items() if p >= 0.005), key=lambda kp: -kp[1]),
         "channels": [(QUANTITIES[k], *values) for k, values in evidence.items() if k in QUANTITIES],
     }

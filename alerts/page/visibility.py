@@ -70,19 +70,18 @@ class Visibility:
     def _part(self, sites: frozenset[str] | None) -> Registry:
         if sites is None:
             return self._registry
-        found = self._parts.get(sites)
-        if found is None:
-            found = self._parts[sites] = self._registry.limit_to(sites)
-        return found
+        if sites not in self._parts:
+            self._parts[sites] = self._registry.limit_to(sites)
+        return self._parts[sites]
 
     @property
-    def rooms(self) -> str | None:
+    def room_ids(self) -> str | None:
         """Return the room ids of `registry` as JSON; None means all."""
         part = self.registry
         return None if self._shown is None else json.dumps([*part.rooms, *part.former])
 
     @property
-    def sensors(self) -> str | None:
+    def sensor_ids(self) -> str | None:
         """Return the sensor ids of `registry` as JSON; None means all."""
         return None if self._shown is None else json.dumps(list(self.registry.sensors))
 

@@ -190,7 +190,7 @@ class IncidentApi(PageGroup):
             updated=query.updated_since.timestamp() if query.updated_since else None,
             before=_read_position(query.cursor),
             limit=query.limit + 1,
-            rooms=self._context.rooms,
+            rooms=self._context.room_ids,
         )
         shown = self._context.add_place_names(found[: query.limit])
         more = len(found) > query.limit

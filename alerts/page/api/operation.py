@@ -340,8 +340,7 @@ def _refer_to(model: type[BaseModel], kind: str = JSON) -> dict[str, Any]:
 
 
 def _describe(one: Operation) -> dict[str, Any]:
-    right = NEEDS.get(one.scope)
-    who = f"to the roles {list_roles_with(right)}" if right else "to every role"
+    roles = list_roles_with(NEEDS[one.scope])
     content: dict[str, Any] = {kind: {} for kind in one.kinds}
     responses: dict[str, Any] = {
         str(one.status): {
@@ -357,7 +356,7 @@ def _describe(one: Operation) -> dict[str, Any]:
         "operationId": re.sub(r"\W+", "_", f"{one.method.lower()}{one.path.removeprefix(PREFIX)}"),
         "tags": [one.path.split("/")[3]],
         "summary": one.about,
-        "description": f"Requires the scope `{one.scope}`, available {who}.",
+        "description": f"Requires the scope `{one.scope}`, available to the roles {roles}.",
         "security": [{"token": []}],
         "parameters": [*_list_path_parameters(one.path), *_list_query_parameters(one.query)],
         "responses": responses,

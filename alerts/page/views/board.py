@@ -60,7 +60,7 @@ class BoardPages(PageGroup):
     async def _load_content(self, request: Request) -> dict[str, Any]:
         context, compared = self._context, []
         chosen = context.find_school(request.query_params.get("site"))
-        opened = await context.read(queries.find_open_incidents, rooms=context.rooms)
+        opened = await context.read(queries.find_open_incidents, rooms=context.room_ids)
         known = context.registry.rooms
         open_at = Counter(known[i["room"]].site for i in opened if i["room"] in known)
         if len(context.registry.sites) + len(context.registry.closed) > 1:
@@ -71,7 +71,7 @@ class BoardPages(PageGroup):
         rooms = list(context.registry.rooms.values())
         if compared and chosen is None and len(rooms) > MAX_ROOMS:
             rooms = []
-        missed = await context.read(queries.find_missed_incidents, rooms=context.rooms)
+        missed = await context.read(queries.find_missed_incidents, rooms=context.room_ids)
         states = await context.load_room_states(rooms)
         lives, sensors = context.read_pipeline().sensors, context.registry.sensors
         return {
@@ -88,7 +88,7 @@ class BoardPages(PageGroup):
             "open_incidents": context.add_place_names(opened),
             "missed_incidents": context.add_place_names(missed),
             "silent_rooms": sum(s.is_stale for s in states),
-            "delivered_at": await context.read(queries.find_last_delivery, rooms=context.rooms),
+            "delivered_at": await context.read(queries.find_last_delivery, rooms=context.room_ids),
             "lives": [life.state == "alive" for name, life in lives.items() if name in sensors],
             "now": context.settings.clock(),
             "errors": [context.warn_unreachable()],

@@ -120,13 +120,10 @@ class CommissionPages(PageGroup):
             school = context.registry.limit_to({room.site})
             if not school.list_sensors(room.id):
                 raise HTTPException(409, _("No sensors are registered in this room."))
-            if (
-                sum(each in school.rooms and not test.error for each, test in live.items())
-                >= _MAX_TESTS
-            ):
-                raise HTTPException(
-                    409, _("%(n)d tests are already running. End one of them.", n=_MAX_TESTS)
-                )
+            running = [k for k, test in live.items() if k in school.rooms and not test.error]
+            if len(running) >= _MAX_TESTS:
+                words = _("%(n)d tests are already running. End one of them.", n=_MAX_TESTS)
+                raise HTTPException(409, words)
             try:
                 await context.write(silence)
             except SilenceError as error:

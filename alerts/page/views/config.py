@@ -203,7 +203,7 @@ class ConfigPages(PageGroup):
         visible = {
             str(k): k
             for k, _ in self._list_visible(session, form, version)
-            if (form.section, k) not in version.files or version.is_table_entry(form.section, k)
+            if not version.name_file(form.section, k)
         }
         return require_found(visible.get(text), _("This entry doesn't exist."))
 
@@ -330,9 +330,7 @@ class ConfigPages(PageGroup):
                     form.title(entry, tree),
                     form.describe(entry, tree),
                     entry.get("id", ""),
-                    ""
-                    if version.is_table_entry(form.section, k)
-                    else version.files.get((form.section, k), ""),
+                    version.name_file(form.section, k),
                 )
                 for k, entry in self._list_visible(session, form, version)
             ],

@@ -9,6 +9,7 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from alerts.page.page_group import PageGroup, serves
@@ -55,7 +56,7 @@ class FigurePages(PageGroup):
             settings.school,
             end - SPANS[span],
             end,
-            context.registry if context.rooms is not None else None,
+            context.registry if context.room_ids is not None else None,
         )
         found = {figure.key: figure for figure in compute_figures(facts)}
         compared = (
@@ -112,24 +113,9 @@ def gather_facts(
     days_of_sensors: int | None = None,
 ) -> Facts:
     """Gather the facts of a time window, and of the one before if it is fully recorded; blocks."""
+    find = partial(gather, series=series, only=only, days_of_sensors=days_of_sensors)
     with closing(sqlite.connect(database, read_only=True)) as db:
-
-        def gather_span(start: float, end: float) -> Facts:
-            return gather(
-                school,
-                db,
-                Place(),
-                start,
-                end,
-                end,
-                series=series,
-                only=only,
-                days_of_sensors=days_of_sensors,
-            )
-
-        facts, earlier = gather_span(start, end), 2 * start - end
-        return (
-            replace(facts, before=gather_span(earlier, start))
-            if facts.recorded_from <= earlier
-            else facts
-        )
+        facts, earlier = find(school, db, Place(), start, end, end), 2 * start - end
+        if facts.recorded_from > earlier:
+            return facts
+        return replace(facts, before=find(school, db, Place(), earlier, start, start))

@@ -65,7 +65,7 @@ class IncidentPages(PageGroup):
         with suppress(ValueError):
             before = queries.parse_position(asked.get("before", ""))
         if not is_filtered:
-            opened = await context.read(queries.find_open_incidents, rooms=context.rooms)
+            opened = await context.read(queries.find_open_incidents, rooms=context.room_ids)
         found = await context.read(
             queries.find_incidents,
             statuses=() if is_filtered else (Status.RESOLVED.value,),
@@ -77,7 +77,7 @@ class IncidentPages(PageGroup):
             end=self._parse_midnight(chosen["to"], math.inf, days=1),
             before=before,
             limit=_SHOWN + 1,
-            rooms=context.rooms,
+            rooms=context.room_ids,
         )
         shown = context.add_place_names(found[:_SHOWN])
         return await context.render(

@@ -76,9 +76,8 @@ class PeoplePages(PageGroup):
             return await render_person(context, request, member, errors=[fault], typed=kept)
         context.count_change(request)
         label = "" if channel is ChannelKind.PUSH else address
-        label = (
-            write_channel(find_scheme(Secret(address))) if channel is ChannelKind.OTHER else label
-        )
+        if channel is ChannelKind.OTHER:
+            label = write_channel(find_scheme(Secret(address)))
 
         def add(tx: sqlite3.Connection) -> None:
             own_channels.add(tx, member.id, channel, (address, "", ""), label, now)
@@ -180,13 +179,11 @@ async def _find_configured(
     if context.settings.config is None:
         return None, None
     version = await context.run_in_thread(context.settings.config.read)
-    own = (
-        (k, entry)
-        for k, entry in enumerate(version.whole.get("staff", ()))
-        if ("staff", k) not in version.files or version.is_table_entry("staff", k)
-    )
-    found = (e for e in own if e[1].get("id") == person and is_own(context, e[1]))
-    return next(found, (None, None))
+    for k, entry in enumerate(version.whole.get("staff", ())):
+        may_change = is_own(context, entry) and not version.name_file("staff", k)
+        if may_change and entry.get("id") == person:
+            return k, entry
+    return None, None
 
 
 def is_own(context: PageContext, entry: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 
 from alerts.access import own_channels
 from alerts.access.own_channels import Subscription
@@ -55,8 +55,7 @@ class PushPages(PageGroup):
     @serves("/service-worker.js", Access.PUBLIC)
     async def _service_worker(self, _request: Request) -> Response:
         # served at the root, because a service worker's path limits its scope
-        script = await self._context.run_in_thread((_STATIC / "service-worker.js").read_bytes)
-        return Response(script, media_type="text/javascript")
+        return FileResponse(_STATIC / "service-worker.js", media_type="text/javascript")
 
     @serves("/offline", Access.PUBLIC)
     async def _offline(self, request: Request) -> Response:

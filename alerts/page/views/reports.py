@@ -109,13 +109,12 @@ def send_report_file(job: Job) -> Response:
 
 def _list_periods(kind: str, name: str, times: SchoolTimes, since: date) -> list[Period]:
     """Return a period and earlier ones that end on `since` or later, newest first."""
-    found, period = (
-        [times.parse_period(kind, name)],
-        times.find_previous(times.parse_period(kind, name)),
-    )
-    while period is not None and period.last >= since and len(found) < _MAX_PERIODS:
-        found.append(period)
-        period = times.find_previous(period)
+    found = [times.parse_period(kind, name)]
+    while len(found) < _MAX_PERIODS:
+        earlier = times.find_previous(found[-1])
+        if earlier is None or earlier.last < since:
+            break
+        found.append(earlier)
     return found
 
 

@@ -164,7 +164,7 @@ class SensorPages(PageGroup):
             *warn_about(_("Messages rejected"), sum(pipeline.dead_letters.values())),
             *warn_about(_("Notices failed in 7 days"), notices.get("failed", 0)),
         ]
-        if self._context.rooms is None:
+        if self._context.room_ids is None:
             return [own + shared]
         return [own, shared] if shared and self._context.sites is None else [own]
 

@@ -36,7 +36,7 @@ class ThresholdPages(PageGroup):
         thresholds = await pipeline.read_thresholds(registry.sensors.keys())
         adjustments = await self._context.read(
             lambda db: threshold_adjustments.list_adjustments(
-                db, limit=most + 1, sensors=self._context.sensors
+                db, limit=most + 1, sensors=self._context.sensor_ids
             )
         )
 

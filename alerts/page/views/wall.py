@@ -35,7 +35,7 @@ class WallPages(PageGroup):
         if "site" in request.query_params:
             context.choose_school(request)
         states = await context.load_room_states()
-        found = await context.read(queries.find_missed_incidents, rooms=context.rooms)
+        found = await context.read(queries.find_missed_incidents, rooms=context.room_ids)
         return await context.render(
             request,
             "wall.html",
