@@ -164,7 +164,7 @@ async def read_form(request: Request) -> FormData:
         form = await _receive(request, read, _MAX_FORM)
         "".join(f"{name}{text}" for name, text in form.multi_items()).encode()
     except (UnicodeError, LookupError):  # a multipart form can name any encoding
-        raise HTTPException(400, _("The form isn't text.")) from None
+        raise HTTPException(400, _("The form contains invalid characters.")) from None
     return form
 
 

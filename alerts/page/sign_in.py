@@ -318,7 +318,7 @@ class SignInPages(SignInGroup):
             await self._context.read(find_invited, token, now)
         )
         if member is None or not self._context.access.sign_in.may_use_password(member.id):
-            fault = _("This link was used already, or has expired. Ask for a new one.")
+            fault = _("This link has already been used or has expired. Ask for a new one.")
             return await self._refuse(request, "unknown", Refusal.NO_INVITE, "/", fault)
         fault = find_fault(new, (member.id, member.name, self._context.settings.school.name))
         if fault:
@@ -334,7 +334,7 @@ class SignInPages(SignInGroup):
             return is_first
 
         if not await self._context.write(use):
-            fault = _("This link was used already, or has expired. Ask for a new one.")
+            fault = _("This link has already been used or has expired. Ask for a new one.")
             return await self._refuse(request, member.id, Refusal.NO_INVITE, "/", fault)
         response = RedirectResponse(f"/people/{quote(member.id, safe='')}", 303)
         return await self._continue_after_password(request, member, response)

@@ -184,7 +184,7 @@ class AnswerPages(PageGroup):
             raise HTTPException(403, _("This link has expired. Sign in to respond."))
         limits = self._context.access.limits
         limit = limits.link_answers if actions else limits.link_views
-        words = _("Too many answers with this link. Sign in to respond.")
+        words = _("Too many requests with this link. Sign in to respond.")
         self._context.count(limit, token, words)
         session = await self._context.find_session(request)
         self._context.limit_to_sites_of(grant.person, rights.sites)

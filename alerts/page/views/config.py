@@ -268,7 +268,7 @@ class ConfigPages(PageGroup):
         own = self._context.find_site_ids(self._context.sites) or frozenset()
         asked = typed.get("sites") or old.get("sites") or sorted(own)
         if not (own and own.issuperset(asked)):
-            raise HTTPException(403, _("Choose among your own schools."))
+            raise HTTPException(403, _("Choose from your own schools."))
         return {**typed, "sites": asked}
 
     def _hide_other_faults(

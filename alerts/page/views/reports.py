@@ -69,7 +69,7 @@ def start_report(context: PageContext, request: Request, typed: Mapping[str, str
         typed = {**typed, "site": typed["site"] or only}
     about = context.find_school(typed["site"])
     if about is None and (typed["site"] or context.sites is not None):
-        raise ReportError(_("Choose a site from the list."))
+        raise ReportError(_("Choose a school from the list."))
     try:
         asked = _read_window(context, typed)
     except ValueError as error:

@@ -84,7 +84,7 @@ async def test_an_invite_link_lets_its_person_choose_a_password_once(known, capl
         assert "B. Principal" in shown.text
         again, shown = await choose(page, link, "eight green kettles")
     assert (again.status_code, shown.status_code) == (403, 303)
-    assert "used already" in again.text
+    assert "already been used" in again.text
     token = link.partition("#")[2]
     assert token not in caplog.text
     assert token not in "".join(e.detail for e in audit.read_entries(page.db))
@@ -118,7 +118,7 @@ async def test_an_invite_link_that_has_ended_opens_nothing(known, ended):
     else:
         link = link[:-2]
     answer, _ = await choose(page, link)
-    assert (answer.status_code, "used already" in answer.text) == (403, True)
+    assert (answer.status_code, "already been used" in answer.text) == (403, True)
     assert passwords.load_hash(page.db, "b-principal") is None
 
 

@@ -24,14 +24,14 @@ async def test_the_first_page_says_that_sensors_report_and_pushes_arrive(open_pa
 
     page = open_page(pipeline=pipeline)
     shown = (await page.client.get("/")).text
-    assert health(shown) == "All sensors reporting, no push delivered yet, page updated just now"
+    assert health(shown) == "All sensors reporting, no notice delivered yet, page updated just now"
     page.incident(make_event)
     with transaction(page.db) as tx:
         tx.execute("UPDATE outbox SET status = 'sent', finished_at = ?", (page.now,))
     states[1] = "silent"
     page.now += 60
     assert re.fullmatch(
-        r"2 of 3 sensors reporting, last push delivered [\d: APM]+, page updated just now",
+        r"2 of 3 sensors reporting, last notice delivered [\d: APM]+, page updated just now",
         health((await page.client.get("/")).text),
     )
 

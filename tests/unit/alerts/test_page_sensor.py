@@ -27,7 +27,7 @@ async def test_a_device_that_does_not_answer_polls_says_why(page):
     text = await shown(page)
     assert "answered properly since" in text
     assert "HTTP status 500" in text
-    assert "does not answer polls" in (await page.client.get("/sensors")).text
+    assert "respond to polling" in (await page.client.get("/sensors")).text
 
 
 @pytest.mark.parametrize(("every", "words"), [(10, ""), (20, "misses many"), (60, "misses most")])
