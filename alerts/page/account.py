@@ -77,7 +77,7 @@ class AccountPages(SignInGroup):
     def _has_password(self, request: Request) -> bool:
         person = request.state.session.person
         rules = self._context.access.sign_in
-        return rules.may_use_password(person) and not self._is_one_click(request)
+        return rules.may_use_password(person) and not self._context.is_open_to(request)
 
     async def _confirm_password(self, request: Request) -> StaffMember | Response:
         """Return the signed-in person if the form contains their password, or else a response."""
@@ -112,7 +112,7 @@ class AccountPages(SignInGroup):
             "%s signed %.64s out everywhere", session.person, person.encode("ascii", "replace")
         )
         if person == session.person:
-            return self._leave()
+            return self._redirect_signed_out()
         return RedirectResponse(f"/people/{quote(person, safe='')}", 303)
 
     @serves("/account/language", Access.STAFF, methods=("POST",))

@@ -96,7 +96,7 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
 
 
 def create_app(settings: StaffPageSettings) -> Starlette:
-    """Build the staff page; if served beyond loopback, it needs ``open_reading=False``."""
+    """Build the staff page; with ``one_click``, it must be served on loopback only."""
     context = PageContext(settings)
     errors, groups = _Errors(context), [pages(context) for pages in PAGES]
 

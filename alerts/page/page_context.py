@@ -82,7 +82,7 @@ class PageContext(Visibility):
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="plumewatch-page")
         self.pending_sign_ins: dict[str, PendingSignIn] = {}
         """People who entered their password and still have to enter a code, by cookie."""
-        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._slots: dict[str, asyncio.Semaphore] = {}
         self._has_noted_proxy = False
         self._latest: asyncio.Future[Mapping[str, LatestReading]] | None = None
         self._latest_at = -math.inf
@@ -173,8 +173,8 @@ class PageContext(Visibility):
             raise HTTPException(403, explain_role(right))
 
     def is_open_to(self, request: Request) -> bool:
-        """Return whether reading needs no sign-in (only in the demo, on this machine)."""
-        return self.access.open_reading and is_local(request)
+        """Return whether no password is needed, because this is a demo on the same machine."""
+        return self.access.one_click and is_local(request)
 
     async def may_see_wall(self, request: Request) -> bool:
         """Return whether a screen or a person can see the wall view."""
@@ -239,7 +239,7 @@ class PageContext(Visibility):
         async with asyncio.timeout(READ_S):
             return await asyncio.get_running_loop().run_in_executor(self.threads, call)
 
-    def find_turns(self, request: Request) -> AbstractAsyncContextManager[None]:
+    def limit_concurrent(self, request: Request) -> AbstractAsyncContextManager[None]:
         """Return a context manager that lets a person load `_AT_ONCE` pages at a time.
 
         Otherwise, one person's requests could occupy all threads.
@@ -247,7 +247,7 @@ class PageContext(Visibility):
         session = get_session(request)
         if session is None:
             return nullcontext()
-        return self._turns.setdefault(session.person, asyncio.Semaphore(_AT_ONCE))
+        return self._slots.setdefault(session.person, asyncio.Semaphore(_AT_ONCE))
 
     async def read(
         self,

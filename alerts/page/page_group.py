@@ -139,7 +139,7 @@ class PageGroup:
         async def answer(request: Request) -> Response:
             self._context.choose_request_language(request)
             await handler.served.admit(self._context, request)
-            async with self._context.find_turns(request):
+            async with self._context.limit_concurrent(request):
                 response: Response = await handler(self, request)
             return response
 

@@ -117,10 +117,9 @@ class Pipeline(Protocol):
 class AccessSettings:
     """Access settings: sign-in methods, accepted hosts and rate limits."""
 
-    open_reading: bool = True
-    """Whether people on this machine can read pages without signing in; demo only."""
     one_click: bool = False
-    """Whether people on this machine can sign in without a password; demo only."""
+    """Whether people on this machine can read pages without signing in, and sign in without a
+    password; demo only."""
     hasher: Hasher = field(default_factory=Hasher)
     sign_in: SignInRules = field(default_factory=SignInRules)
     provider: IdentityProvider | None = None
@@ -129,7 +128,6 @@ class AccessSettings:
     """Whether the page is reached over HTTPS."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     """Accepted host names; others are refused to prevent DNS rebinding."""
-    session_s: float = 12 * 3600.0
     limits: Limits = field(default_factory=Limits)
 
 
@@ -144,8 +142,6 @@ class NoticeSettings:
     gateways: Gateways = field(default_factory=Gateways)
     push_key: str = ""
     """Public key for web push; empty if there is no web push."""
-    push_private: bool = False
-    """Whether push services can be on the local network; tests only."""
     allow_private_targets: bool = False
     """Whether channel addresses can be unencrypted or on the local network."""
 

@@ -20,7 +20,6 @@ from alerts.page.guard import (
     PendingSignIn,
     find_client,
     get_text,
-    is_local,
     name_cookie,
     read_form,
     require_same_origin,
@@ -47,6 +46,7 @@ _MAX_WAITING: Final = 8
 """Maximum password checks at once; each takes 0.1 s in the single thread."""
 _CODE_S: Final = 300.0
 """Time to enter the code after the password, in seconds."""
+_SESSION_S: Final = 12 * 3600.0
 _LONGEST_PATH: Final = 1500
 _LONGEST_TOKEN: Final = 64
 _MAX_PENDING: Final = 1000
@@ -113,10 +113,9 @@ class SignInGroup(PageGroup):
         *,
         by: str = "password",
         provider: AtProvider | None = None,
-        lasts_s: float | None = None,
+        lasts_s: float = _SESSION_S,
     ) -> Response:
         """Start a new session, end the request's old one, and set the response's cookie."""
-        lasts_s = self._context.access.session_s if lasts_s is None else lasts_s
         before, now = request.cookies.get(self._context.cookie, ""), self._now()
 
         def renew(tx: sqlite3.Connection) -> str:
@@ -129,14 +128,11 @@ class SignInGroup(PageGroup):
         response.set_cookie(self._context.cookie, identity, max_age=int(lasts_s), **self._flags)
         return response
 
-    def _leave(self) -> Response:
+    def _redirect_signed_out(self) -> Response:
         response = RedirectResponse("/", 303)
         response.delete_cookie(self._context.cookie, **self._flags)
         response.delete_cookie(self._name_cookie("provider"), **self._flags)
         return response
-
-    def _is_one_click(self, request: Request) -> bool:
-        return self._context.access.one_click and is_local(request)
 
     async def _refuse_too_many(
         self, request: Request, after: str, account: str, wait: float, actor: str = "unknown"
@@ -184,7 +180,7 @@ class SignInGroup(PageGroup):
             after=after,
             account=account,
             errors=[error],
-            one_click=staff if self._is_one_click(request) else (),
+            one_click=staff if self._context.is_open_to(request) else (),
             provider="" if provider is None else provider.settings.label,
         )
 
@@ -229,9 +225,9 @@ class SignInPages(SignInGroup):
         form = await read_form(request)
         after = keep_inside(get_text(form, "after"))
         account = " ".join(get_text(form, "account").split())[:80]
-        member, response = self._find_account(account), RedirectResponse(after, 303)
-        if member is not None and self._is_one_click(request):
-            return await self._start(request, member, response)
+        member = self._find_account(account)
+        if member is not None and self._context.is_open_to(request):
+            return await self._start(request, member, RedirectResponse(after, 303))
         actor = member.id if member else "unknown"  # the text may be a password
         counted = member.id if member else account
         wait = self._limit.take(find_client(request), [counted], self._now())
@@ -239,7 +235,7 @@ class SignInPages(SignInGroup):
             return await self._refuse_too_many(request, after, account, wait, actor)
         is_right = await self._check_password(member, get_text(form, "password"))
         if member is not None and is_right:
-            return await self._continue_after_password(request, member, response)
+            return await self._continue_after_password(request, member, after)
         reason = Refusal.UNKNOWN_ACCOUNT
         if member is not None:
             has_password = await self._context.read(load_hash, member.id) is not None
@@ -248,9 +244,9 @@ class SignInPages(SignInGroup):
         return await self._refuse(request, actor, reason, after, fault, account)
 
     async def _continue_after_password(
-        self, request: Request, member: StaffMember, response: RedirectResponse
+        self, request: Request, member: StaffMember, after: str
     ) -> Response:
-        rules, after = self._context.access.sign_in, response.headers["location"]
+        rules = self._context.access.sign_in
         if not rules.may_use_password(member.id):
             provider = self._context.access.provider
             name = "" if provider is None else provider.settings.label
@@ -259,7 +255,7 @@ class SignInPages(SignInGroup):
         has_factor = await self._context.read(second_factor.find_enrollment, member.id) is not None
         if not has_factor and member.role not in rules.second_factor:
             self._limit.record_success(find_client(request), member.id)
-            return await self._start(request, member, response)
+            return await self._start(request, member, RedirectResponse(after, 303))
         secret = "" if has_factor else second_factor.make_secret()
         return await self._ask_for_code(member, after, secret)
 
@@ -336,8 +332,8 @@ class SignInPages(SignInGroup):
         if not await self._context.write(use):
             fault = _("This link has already been used or has expired. Ask for a new one.")
             return await self._refuse(request, member.id, Refusal.NO_INVITE, "/", fault)
-        response = RedirectResponse(f"/people/{quote(member.id, safe='')}", 303)
-        return await self._continue_after_password(request, member, response)
+        after = f"/people/{quote(member.id, safe='')}"
+        return await self._continue_after_password(request, member, after)
 
     async def _is_current(self, pending: PendingSignIn) -> bool:
         kept = await self._context.read(load_hash, pending.member.id)
@@ -370,7 +366,7 @@ class SignInPages(SignInGroup):
             self._audit(tx, AuditKind.SIGN_OUT, session.person, request)
 
         await self._context.write(end)
-        return self._leave()
+        return self._redirect_signed_out()
 
 
 def keep_inside(path: str) -> str:

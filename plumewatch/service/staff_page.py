@@ -49,7 +49,6 @@ def build_staff_page(
     """Build the page and bind its port, or raise `ServiceError`; `one_click` needs loopback."""
     config, paths, clock = resources.config, resources.paths, resources.clock
     public_url, push_key = config.web.public_url, alerting.push_key()
-    demo = one_click and is_loopback(config.web.host) and not public_url
     app = create_app(
         StaffPageSettings(
             database=paths.state,
@@ -71,8 +70,7 @@ def build_staff_page(
                 clock,
             ),
             access=AccessSettings(
-                open_reading=demo,
-                one_click=demo,
+                one_click=one_click and is_loopback(config.web.host) and not public_url,
                 sign_in=build_sign_in_rules(config),
                 provider=build_identity_provider(config, clock),
                 secure_cookie=public_url.startswith("https://"),

@@ -45,7 +45,7 @@ def site(tmp_path, provider):
     )
     at = IdentityProvider(settings, time.time)
     rules = SignInRules(local=frozenset({"lee"}), second_factor=frozenset({"admin"}))
-    site = Site(tmp_path, provider=at, sign_in=rules, open_reading=False)
+    site = Site(tmp_path, provider=at, sign_in=rules, one_click=False)
     at.settings = replace(settings, callback=f"{site.url}/sign-in/callback")
     lee, fox = site.engine.policy.staff
     staff = (replace(lee, email="lee@school.example"), fox)

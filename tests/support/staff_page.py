@@ -73,6 +73,7 @@ def page_settings(*, engine, school="Plumewatch", times=None, **given):
         "read_channels": lambda: None,
         "evaluate_room": _evaluate_nothing,
         "reports": _BusyReports(),
+        "one_click": True,
         **given,
     }
     pipeline = SimpleNamespace(

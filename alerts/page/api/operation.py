@@ -239,12 +239,12 @@ def build_problem(error: HTTPException) -> Response:
     )
 
 
-def find_site(context: PageContext, site: str, field: str = "site") -> Site:
+def find_site(context: PageContext, site: str) -> Site:
     """Return a site by its id; raise 400 if the token has no access to it."""
     found = context.find_school(site)
     if found is None:
         known = [one.id for one in context.permitted.list_sites(with_closed=True)]
-        raise build_invalid([(field, f"one of {', '.join(sorted(known))}")])
+        raise build_invalid([("site", f"one of {', '.join(sorted(known))}")])
     return found
 
 

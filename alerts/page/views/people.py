@@ -89,7 +89,7 @@ class PeoplePages(PageGroup):
         return self._go_back(member)
 
     @serves("/people/{id}/channels/{channel:row}/remove", Access.STAFF, methods=("POST",))
-    async def _remove(self, request: Request) -> Response:
+    async def _remove_channel(self, request: Request) -> Response:
         context, member = self._context, await self._find_member(request)
 
         def remove(tx: sqlite3.Connection) -> bool:
@@ -102,7 +102,7 @@ class PeoplePages(PageGroup):
         return self._go_back(member)
 
     @serves("/people/{id}/remove", Right.SETTINGS, methods=("POST",))
-    async def _leave(self, request: Request) -> Response:
+    async def _remove_person(self, request: Request) -> Response:
         """Remove a directory person, or let a configured one sign in with another account.
 
         If a group admits a directory person, their next sign-in adds them again.

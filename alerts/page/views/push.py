@@ -73,9 +73,7 @@ class PushPages(PageGroup):
         if not settings.notices.push_key:
             raise HTTPException(404, _("This server cannot send to browsers."))
         found = Subscription(*(get_text(form, key) for key in Subscription._fields))
-        fault = found.find_fault() or find_url_fault(
-            found.endpoint, allow_private=settings.notices.push_private
-        )
+        fault = found.find_fault() or find_url_fault(found.endpoint, allow_private=False)
         if fault:
             raise HTTPException(400, _("This browser cannot get notices: %(fault)s.", fault=fault))
         self._context.count_change(request)

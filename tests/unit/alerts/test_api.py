@@ -39,7 +39,7 @@ def series(tmp_path):
 
 @pytest.fixture
 def page(open_page, series):
-    return open_page(open_reading=False, series=series)
+    return open_page(one_click=False, series=series)
 
 
 def token_of(page, *scopes, person="ap", days=30.0):
@@ -116,7 +116,7 @@ async def test_every_operation_succeeds_and_answers_as_the_document_says(
 ):
     jobs = ReportJobs(tmp_path / "made", make, lambda: NOW)
     jobs.open()
-    page = open_page(open_reading=False, series=series, reports=jobs)
+    page = open_page(one_click=False, series=series, reports=jobs)
     token, known = token_of(page, person="ad"), {"rooms": "n2-boys", "sensors": "s1"}
     known["incidents"] = page.incident(make_event)
     started = await ask(page, "/reports", token, "POST", json=WEEK)
@@ -192,11 +192,11 @@ async def test_acknowledge_and_answer_an_incident(page, make_event):
 async def test_nobodys_address_is_in_any_answer(open_page, series, policy, make_event):
     """Not even the ids of people of the directory, who are there or have left."""
     kim = StaffMember("kim@x.example", "Kim", role="admin")
-    page = open_page(replace(policy, staff=(*policy.staff, kim)), open_reading=False, series=series)
+    page = open_page(replace(policy, staff=(*policy.staff, kim)), one_click=False, series=series)
     token, incident = token_of(page, person=kim.id), page.incident(make_event)
     taken = (await ask(page, f"/incidents/{incident}/acknowledge", token, "POST")).json()
     assert taken["acknowledged_by"]["name"] == "Kim"
-    without = open_page(open_reading=False, series=series)
+    without = open_page(one_click=False, series=series)
     own = token_of(without, person="ad")
     for path in ("/incidents", f"/incidents/{incident}", "/rooms", "/sensors", "/openapi.json"):
         for text in ((await ask(page, path, token)).text, (await ask(without, path, own)).text):
@@ -269,7 +269,7 @@ async def test_readings_as_each_and_as_averages_in_json_and_csv(page):
 
 async def test_no_csv_cell_is_a_formula(open_page, series):
     registry = Registry.build([Room("r", "Boys", "1", "North", "=1+1")], [Sensor("s1", "r")])
-    page = open_page(open_reading=False, registry=registry, series=series)
+    page = open_page(one_click=False, registry=registry, series=series)
     path, asked = readings_path("2026-09-07T14:00:00Z", "2026-09-07T14:00:03Z", format="csv")
     text = (await ask(page, path, token_of(page), params=asked)).text
     assert {row["site_name"] for row in csv.DictReader(io.StringIO(text))} == {"'=1+1"}

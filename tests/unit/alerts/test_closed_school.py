@@ -38,7 +38,7 @@ def closed(open_page, make_event):
     events = [make_event(before.now - 5, sensor=f"{s.id}-1") for s in SITES]
     with sqlite.transaction(before.db) as tx:
         records = before.engine.on_events(tx, events, before.now)
-    page = open_page(POLICY, CLOSED, series=Series(), open_reading=False)
+    page = open_page(POLICY, CLOSED, series=Series(), one_click=False)
     with sqlite.transaction(page.db) as tx:
         page.engine.close_former(tx, page.now)
     page.north, page.south = (record.incident for record in records)

@@ -133,10 +133,10 @@ async def test_a_large_page_does_not_hold_the_event_loop(open_page, monkeypatch,
 @pytest.mark.parametrize("path", PATHS)
 async def test_reading_is_allowed_on_loopback_only(open_page, path):
     assert (await open_page().client.get(path)).status_code == 200
-    answer = await open_page(open_reading=False).client.get(path)
+    answer = await open_page(one_click=False).client.get(path)
     assert answer.status_code == 303
     assert answer.headers["location"].startswith("/sign-in?next=/")
-    answer = await open_page(open_reading=False).client.get(path, headers={"HX-Request": "true"})
+    answer = await open_page(one_click=False).client.get(path, headers={"HX-Request": "true"})
     assert (answer.status_code, answer.headers["hx-redirect"][:8]) == (401, "/sign-in")
 
 
@@ -459,7 +459,7 @@ async def test_statistics_name_their_period(open_page, asked, period, charts):
 
 
 async def test_the_evidence_picture(open_page, make_event):
-    page = open_page(open_reading=False)
+    page = open_page(one_click=False)
     incident = page.incident(make_event)
     answer = await page.client.get(f"/incidents/{incident}/evidence.svg")
     assert answer.status_code == 303

@@ -3,6 +3,7 @@
 import re
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from html import unescape
 
 import pytest
@@ -18,6 +19,11 @@ from tests.unit.alerts.test_page_settings import send, setup, tree  # noqa: F401
 
 NEW = "seven blue kettles"
 MAIL = Secret("mailtos://user:marked-password@smtp.example?to={to}")
+
+
+@pytest.fixture
+def open_page(open_page):
+    return partial(open_page, one_click=False)
 
 
 @pytest.fixture

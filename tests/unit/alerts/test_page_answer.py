@@ -30,7 +30,7 @@ VAPE = KIND_WORDS["vape"]
 
 @pytest.fixture
 def open_page(open_page):
-    return partial(open_page, open_reading=False)
+    return partial(open_page, one_click=False)
 
 
 def token_for(page, incident, person="ap", action=Action.ACKNOWLEDGE):

@@ -162,7 +162,7 @@ def cases_of(operation, mode=VALID):
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.timeout(300 * EXAMPLES[VALID])
 async def test_no_request_breaks_the_page(open_page, make_event, series, role):
-    page = open_page(open_reading=role == "nobody", series=series)
+    page = open_page(one_click=role == "nobody", series=series)
     incident = page.incident(make_event)
     token = ""
     if role != "nobody":
@@ -198,7 +198,7 @@ async def test_no_request_breaks_the_page(open_page, make_event, series, role):
 async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
     open_page, make_event, series, person, mode
 ):
-    page = open_page(open_reading=False, series=series)
+    page = open_page(one_click=False, series=series)
     incident = page.incident(make_event)
     token = page.make_token(person)
     real = {

@@ -66,7 +66,8 @@ async def page(database):
         (Quarantined(EVIL, NOW - 9, NOW, 3, sample=EVIL.encode()),),
         {"s1": SensorStatus(EVIL, NOW, 5.0, {EVIL: 3})},
     )
-    page = Page(database, registry, policy, school=EVIL, pipeline=lambda: status)
+    given = {"school": EVIL, "pipeline": lambda: status, "one_click": False}
+    page = Page(database, registry, policy, **given)
     yield page
     await page.client.aclose()
     page.db.close()

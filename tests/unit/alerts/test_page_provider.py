@@ -70,7 +70,7 @@ def start(open_page, policy, provider, monkeypatch):
         at = IdentityProvider(replace(own, **settings), lambda: pages[0].now)
         more = {"provider": at, "sign_in": rules, "limits": limits or Limits()}
         more |= {"read_channels": read} if read else {}
-        pages.append(open_page(replace(changed, staff=staff), open_reading=False, **more))
+        pages.append(open_page(replace(changed, staff=staff), one_click=False, **more))
         pages[0].now = time.time()
         return pages[0]
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from dataclasses import replace
+from functools import partial
 
 import pyotp
 import pytest
@@ -16,6 +17,11 @@ from tests.unit.alerts.test_page import PASSWORD
 pytestmark = pytest.mark.attack
 
 NEEDED = SignInRules(second_factor=frozenset({"admin"}))
+
+
+@pytest.fixture
+def open_page(open_page):
+    return partial(open_page, one_click=False)
 
 
 def code_of(page, steps=0):

@@ -150,7 +150,7 @@ async def test_a_room_is_silent_by_the_learnt_interval(open_page):
 
 
 async def test_labels_are_for_those_who_look_after_sensors(open_page):
-    page = open_page(open_reading=False)
+    page = open_page(one_click=False)
     await page.sign_in("fm")
     assert 'href="/sensors/labels"' in (await page.client.get("/sensors")).text
     text = (await page.client.get("/sensors/labels")).text
@@ -185,7 +185,7 @@ def test_labels_are_in_the_order_of_a_walk_and_name_the_school():
 
 
 async def test_who_scans_a_label_signs_in_and_is_at_the_test_of_the_sensor(open_page):
-    page = open_page(open_reading=False)
+    page = open_page(one_click=False)
     asked = await page.client.get("/sensors/s2")
     assert (asked.status_code, asked.headers["location"]) == (303, "/sign-in?next=/sensors/s2")
     answer = await page.sign_in("fm", after="/sensors/s2", follow_redirects=True)

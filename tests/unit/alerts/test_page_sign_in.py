@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 
 import httpx
 import pytest
@@ -16,6 +17,11 @@ from tests.unit.alerts.test_page import HASHER, HOST, PASSWORD
 pytestmark = pytest.mark.attack
 
 NEW = "nine green umbrellas"
+
+
+@pytest.fixture
+def open_page(open_page):
+    return partial(open_page, one_click=False)
 
 
 async def test_the_cookie_contains_no_password_and_no_script_reads_it(open_page):
@@ -166,7 +172,7 @@ async def test_a_session_given_by_an_attacker_is_not_taken_over(open_page):
     answer = await page.sign_in()
     assert "fixed-by-an-attacker" not in answer.headers["set-cookie"]
     async with page.browse(Cookie="plumewatch_session=fixed-by-an-attacker") as attacker:
-        assert "Sign in" in (await attacker.get("/")).text
+        assert (await attacker.get("/")).status_code == 303
 
 
 @pytest.mark.parametrize("then", ["fm", ""], ids=["sign-in", "sign-out"])
@@ -176,18 +182,18 @@ async def test_signing_in_again_or_out_ends_the_session_on_the_server(open_page,
     answer = await (page.sign_in(then) if then else page.act("/sign-out"))
     assert answer.status_code == 303
     async with page.browse(Cookie=f"plumewatch_session={kept}") as thief:
-        assert "Sign in" in (await thief.get("/")).text
+        assert (await thief.get("/")).status_code == 303
     assert sessions.count_by_person(page.db, page.now) == ({then: 1} if then else {})
 
 
 async def test_a_session_ends_by_itself_and_outlives_a_restart(open_page):
-    page = open_page(session_s=100.0)
+    page = open_page()
     await page.sign_in()
-    again = open_page(session_s=100.0)
+    again = open_page()
     again.client.cookies = page.client.cookies
     assert "A. Principal" in (await again.client.get("/")).text
-    again.now += 101
-    assert "Sign in" in (await again.client.get("/")).text
+    again.now += 12 * 3600 + 1
+    assert (await again.client.get("/")).status_code == 303
 
 
 @pytest.mark.parametrize(("role", "status"), [("facilities", 200), ("analyst", 403), ("", 303)])
@@ -219,7 +225,7 @@ MAY = {
 
 @pytest.mark.parametrize("path", MAY)
 async def test_roles_decide_what_a_person_may_open(open_page, path):
-    page = open_page(open_reading=False)
+    page = open_page()
     assert (await page.client.get(path)).status_code in {303, 403}
     for account in ("ap", "fm", "an", "ad"):
         await page.sign_in(account)
@@ -232,7 +238,7 @@ async def test_roles_decide_what_a_person_may_open(open_page, path):
 
 
 async def test_analysts_read_and_change_nothing(open_page, make_event):
-    page = open_page(open_reading=False)
+    page = open_page()
     incident = page.incident(make_event)
     await page.sign_in("an")
     shown = (await page.client.get(f"/incidents/{incident}")).text
@@ -266,7 +272,7 @@ async def test_a_password_is_changed_and_ends_the_other_sessions(open_page):
         "Your password has been changed" in (await page.client.get(answer.headers["location"])).text
     )
     async with page.browse(Cookie=f"plumewatch_session={other_session}") as thief:
-        assert "Sign in" in (await thief.get("/")).text
+        assert (await thief.get("/")).status_code == 303
     page.client.cookies.clear()
     page.now += 61
     assert (await page.sign_in()).status_code == 403
@@ -286,7 +292,7 @@ async def test_everybody_signs_themselves_out_everywhere_and_administrators_othe
     answer = await admin.act("/account/sign-out-everywhere", person="ap")
     assert answer.headers["location"] == "/people/ap"
     assert "Signed in on" not in (await admin.client.get("/people/ap")).text
-    assert "Sign in" in (await page.client.get("/")).text
+    assert (await page.client.get("/")).status_code == 303
     assert (await admin.act("/account/sign-out-everywhere", person="ad")).status_code == 303
     assert sessions.count_by_person(page.db, page.now) == {}
 

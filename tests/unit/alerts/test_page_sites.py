@@ -99,7 +99,7 @@ def district(open_page, make_event, tmp_path):
     page = open_page(
         POLICY,
         Registry.build(ROOMS, SENSORS, SITES),
-        open_reading=False,
+        one_click=False,
         pipeline=pipeline,
         series=Series(),
         limits=(limits := Limits()),
@@ -198,7 +198,7 @@ async def test_incidents_of_a_removed_school_are_for_the_district_alone(open_pag
     left = open_page(
         POLICY,
         Registry.build(ROOMS[:1], SENSORS[:1], SITES[:1]),
-        open_reading=False,
+        one_click=False,
         series=Series(),
     )
     for account, status in (("north-ad", 404), ("south-ap", 404), ("all-ad", 200)):
@@ -219,7 +219,7 @@ async def test_a_link_gives_no_more_than_the_groups(open_page, district):
     rules = SignInRules(
         groups=(GroupRole("n", "staff", frozenset({"North High"})), GroupRole("an", "analyst"))
     )
-    page = open_page(POLICY, district.engine.registry, open_reading=False, sign_in=rules)
+    page = open_page(POLICY, district.engine.registry, one_click=False, sign_in=rules)
     with sqlite.transaction(page.db) as tx:
         link = action_tokens.issue(tx, district.south, "south-ap", Action.ACKNOWLEDGE, NOW)
         directory.bind_account(tx, "south-ap", "s@x.example", ProviderAccount("i", "c", "s"))
@@ -262,7 +262,7 @@ async def test_the_helpdesk_cannot_silence_a_school_by_tests(open_page, district
     district.engine.registry = Registry.build(
         (*ROOMS, *rooms), (*SENSORS, *(Sensor(f"s{i}", f"n{i}") for i in range(9))), SITES
     )
-    page = open_page(POLICY, district.engine.registry, open_reading=False)
+    page = open_page(POLICY, district.engine.registry, one_click=False)
     await page.sign_in("all-hd")
     form = {"form_token": await page.form_token("/account")}
 
@@ -357,7 +357,7 @@ async def test_a_renamed_school_keeps_its_tokens_and_screens(open_page, district
     screen = district.make_token("all-an", Scope.WALL, sites=own)
     sites = (replace(SITES[0], name="Northfield Prep"), SITES[1])
     rooms = (replace(ROOMS[0], site="Northfield Prep"), ROOMS[1])
-    page = open_page(POLICY, Registry.build(rooms, SENSORS, sites), open_reading=False)
+    page = open_page(POLICY, Registry.build(rooms, SENSORS, sites), one_click=False)
     bearer = {"Authorization": f"Bearer {token}"}
     (incident,) = (await page.client.get("/api/v1/incidents", headers=bearer)).json()["items"]
     named = ("id", "site", "site_name")
@@ -595,7 +595,7 @@ async def reporting(open_page, district, tmp_path):
     """Open a district whose reports are created at once."""
     jobs = ReportJobs(tmp_path / "made", make, lambda: NOW)
     jobs.open()
-    yield open_page(POLICY, district.engine.registry, open_reading=False, reports=jobs)
+    yield open_page(POLICY, district.engine.registry, one_click=False, reports=jobs)
     await jobs.close()
 
 

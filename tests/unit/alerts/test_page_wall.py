@@ -13,7 +13,7 @@ from tests.support import alert_records as stored
 
 @pytest.fixture
 def page(open_page):
-    return open_page(open_reading=False)
+    return open_page(one_click=False)
 
 
 async def screen(page):
