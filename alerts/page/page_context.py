@@ -80,6 +80,7 @@ class PageContext(Visibility):
     def __init__(self, settings: StaffPageSettings) -> None:
         super().__init__(settings)
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="plumewatch-page")
+        self.hashing = ThreadPoolExecutor(1, thread_name_prefix="plumewatch-password")
         self.pending_sign_ins: dict[str, PendingSignIn] = {}
         """People who entered their password and still have to enter a code, by cookie."""
         self._slots: dict[str, asyncio.Semaphore] = {}

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import secrets
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -59,7 +58,6 @@ class SignInGroup(PageGroup):
         super().__init__(context)
         self._limit = context.access.limits.sign_in
         self._pending = context.pending_sign_ins
-        self._hashing = ThreadPoolExecutor(1, thread_name_prefix="plumewatch-password")
         self._waiting = 0
         self._flags: dict[str, Any] = {
             "httponly": True,
@@ -100,7 +98,7 @@ class SignInGroup(PageGroup):
         self._waiting += 1
         try:
             async with asyncio.timeout(20.0):
-                return await asyncio.get_running_loop().run_in_executor(self._hashing, work)
+                return await asyncio.get_running_loop().run_in_executor(self._context.hashing, work)
         finally:
             self._waiting -= 1
 

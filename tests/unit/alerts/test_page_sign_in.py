@@ -3,6 +3,7 @@
 import asyncio
 import json
 from functools import partial
+from threading import get_ident
 
 import httpx
 import pytest
@@ -252,7 +253,9 @@ async def test_analysts_read_and_change_nothing(open_page, make_event):
     assert repository.load(page.db, incident) == before
 
 
-async def test_a_password_is_changed_and_ends_the_other_sessions(open_page):
+async def test_a_password_is_changed_and_ends_the_other_sessions(open_page, monkeypatch):
+    verify, threads = HASHER.verify, set()
+    monkeypatch.setattr(HASHER, "verify", lambda *a: threads.add(get_ident()) or verify(*a))
     page = open_page()
     other_session = (await page.sign_in()).cookies["plumewatch_session"]
     page.client.cookies.clear()
@@ -277,6 +280,7 @@ async def test_a_password_is_changed_and_ends_the_other_sessions(open_page):
     page.now += 61
     assert (await page.sign_in()).status_code == 403
     assert (await page.sign_in(password=NEW)).status_code == 303
+    assert len(threads) == 1  # each check needs 64 MiB
 
 
 async def test_everybody_signs_themselves_out_everywhere_and_administrators_others(open_page):
