@@ -8,18 +8,18 @@ Findings never stop readings from causing alerts.
 
 - ``two_senders``: the sequence numbers of a sensor come from two devices (`Numbering`), or its
   readings contradict each other (`ingest.second_sender`).
-- ``repeated``: more than `REPEATS` readings within `WINDOW_S` are copies of accepted readings that
-  are older by `OLD_S` than is usual, and the broker does not mark them as redelivered.
+- ``repeated``: more than `REPEATS` readings within `WINDOW_S` are copies of accepted readings,
+  arrive at least `OLD_S` later than usual, and are not marked as redelivered by the broker.
 - ``refused``: more than `REFUSED` messages within `WINDOW_S` on a sensor's topic are rejected.
 - ``flooded``: far too many messages arrive under the sensor's name (`Floods`).
 
-More than `UNREGISTERED` new unregistered sensors within `WINDOW_S` are reported as a fault of the
-service (`alerts.operations`), because there is no registered sensor to report them for. While most
-readings are old, the service is catching up on a backlog. During that time, neither new
-unregistered sensors nor rejected messages count.
+More than `UNREGISTERED` new unregistered sensors within `WINDOW_S`, or a flood under an
+unregistered name, are reported as a fault of the service (`alerts.operations`), because there is no
+registered sensor to report them for. While most readings are old, the service is catching up on a
+backlog. During that time, neither new unregistered sensors nor rejected messages count.
 
-`ReadingCounts` counts each reading of a registered sensor under `readings`, and again under each of
-its quality flags and faults. Unregistered sensors are in the quarantine list instead.
+`ReadingCounts` counts the readings of each registered sensor: those with sensor data, those with
+each quality flag, and those with faults. Unregistered sensors are in the quarantine list instead.
 """
 
 from __future__ import annotations
@@ -77,11 +77,12 @@ class Numbering:
     many readings.
 
     **Two devices.** If the numbers return to where they were before a jump or restart, a second
-    device is sending. This is certain if the two counters are far apart. If they are close, it only
-    raises a doubt. Four other observations also raise a doubt:
+    device is sending. This is certain if the readings have time stamps and the two counters are far
+    apart. Otherwise, it only raises a doubt. Four other observations also raise a doubt:
 
     - a reading without a number, although the sensor numbers its readings;
-    - a number that repeats, unless one of the last readings came again within `OPEN_S`;
+    - a number that repeats or, without a time stamp, is lower and in no open gap, unless one of the
+      last readings came again within `OPEN_S`;
     - a number from an open gap that arrives with a later time stamp than the newest number;
     - a jump back to a high number.
 
@@ -95,7 +96,7 @@ class Numbering:
     A line is a run of consecutive numbers from one device. The longest lines are remembered, so
     random numbers do not displace the sensor's own line.
 
-    `lines`: the remembered lines; the first contains the last reading.
+    `lines`: the remembered lines, the current one first.
     `received`, `names`: receive time and quantities of the last numbered reading.
     `usual`, `usual_until`: quantities received before `usual_until`.
     `gaps`: first and last missing number of each open gap, and when it was noticed.
@@ -164,7 +165,7 @@ class Numbering:
             )
 
     def _is_copy(self, reading: Reading) -> bool:
-        """Return whether a message came again, for example by a second gateway."""
+        """Return whether a message came again, for example through a second gateway."""
         return not reading.is_timed and any(
             known.seq == reading.seq
             and (known.values, known.events) == (reading.values, reading.events)
@@ -325,7 +326,7 @@ class _Sender:
     """State of one name.
 
     `backlog`: how many stored readings the sensor may still send faster than `PER_S`.
-    `queue`: how many more of its messages that waited in the broker are read.
+    `queue`: how many more messages that waited in the broker are read.
     `last`: receive time of its last message.
     """
 
@@ -335,7 +336,7 @@ class _Sender:
     last: float = -math.inf
 
     def note(self, now: float, most: int = _BACKLOG) -> None:
-        """Allow a backlog for the silence before a message; time uses it up like messages do."""
+        """Allow a backlog for the silence before a message; it shrinks with time, too."""
         since_s = abs(now - self.last)
         self.last = now
         left, stored = self.backlog - PER_S * since_s, _BACKLOG_PER_S * since_s
@@ -441,8 +442,9 @@ class _Budget:
 class Budgets:
     """Limit the cost of reading the live messages of each sender, before they are decoded.
 
-    The sender is the sensor that the topic names. Topics that name none count together if they
-    begin alike. An account may publish on any number of topics, but all of them contain its name.
+    The sender is the sensor that the topic names. Topics that name no sensor count together if
+    their first two levels are the same. An account may publish on any number of topics, but all of
+    them contain its name.
 
     Reading a message may cost a thousand times as much as sending it, for example if it is long and
     no decoder can read it. So at most `MAX_PER_S` messages are read each second, and a message
@@ -561,7 +563,7 @@ class Integrity:
         return known.add(reading)
 
     def on_repeated(self, reading: Reading, *, delivered_again: bool) -> None:
-        """Check a reading that was accepted before."""
+        """Check a copy of an accepted reading."""
         now, known = reading.received, self._live.get(reading.sensor)
         usual_s = known.delay.most_s if known else 0.0
         if delivered_again or "retained" in reading.flags or now - reading.time < OLD_S + usual_s:
@@ -648,7 +650,8 @@ class UnlikelyValues:
     """Count consecutive readings of each sensor with values that seem to be in the wrong unit.
 
     Each quantity is counted separately. Only long runs matter, because a few odd values prove
-    nothing. A single plausible value ends a run.
+    nothing. A single plausible value other than 0 ends a run. Fine particles count only if their
+    value has changed.
     """
 
     def __init__(self) -> None:

@@ -7,19 +7,19 @@ Each of these patterns, if it recurs, means that two devices are sending under o
 - *Readings are crowded*: for most of a minute, more than `_PER_S` readings arrive each second, and
   more than twice as many as usual (`detection.arrivals`).
 - *Readings are overtaken*: readings with newer and older times keep alternating, although the older
-  ones are no later than usual and sequence numbers do not explain the order. A single one is
-  reported if it is older by more than `_WITHIN_S` and shows a plume that the newer one does not.
+  ones are no later than usual and sequence numbers do not explain the order. A single older reading
+  is reported if it is older by more than `_WITHIN_S` and its particles differ from those of the
+  newest one as much as in a jump.
 
 The readings of a single device may jump once, so a jump is only a *doubt*. `DOUBTS` doubts within
 `DOUBT_S` are reported. The rules are stricter while readings arrive too often and unevenly (a
 device with a shorter interval sends evenly). Then a single jump is reported, a return within
-`_INTERVALS` of the usual interval is a doubt, and one doubt fewer is enough. Doubts less than
+`_INTERVALS` times the usual interval is a doubt, and one doubt fewer is enough. Doubts less than
 `_APART_S` apart count once, because stored readings without time stamps may all arrive at once.
-Only live readings count. Except for crowding, only readings with particles count, because only they
-can hide a plume from the detectors. As for the detectors, a reading's time is at most its receive
-time, and while readings arrive too often, older ones count as sent when they were received. A
-backlog is not compared: its times advance `_CATCHES_UP` times as fast as ours, or faster, and have
-not gone back for `DOUBT_S`.
+Except for crowding, only readings with particles count, because only they can hide a plume from the
+detectors. As for the detectors, a reading's time is at most its receive time, and while readings
+arrive too often, older ones count as sent when they were received. A backlog is not compared: its
+times advance more than `_CATCHES_UP` times as fast as ours, and have not gone back for `DOUBT_S`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Doubts:
 
 @dataclass(slots=True)
 class Contradictions:
-    """Compare each live reading of a sensor with those before it.
+    """Compare each reading of a sensor with those before it.
 
     `received`: receive time of the last reading with particles.
     `recent`: times and values of the last one, and of those within `_WITHIN_S` before it,
@@ -105,7 +105,7 @@ class Contradictions:
     long_lost: Doubts = field(default_factory=Doubts)
 
     def add(self, reading: Reading) -> bool:
-        """Add a live reading that may alert; return whether two devices are sending."""
+        """Add a reading that may alert; return whether two devices are sending."""
         now, time = reading.received, min(reading.time, reading.received)
         late, fine = now - time, measure_fine(reading.values)
         is_crowded = self.delay.is_live(now, time) and self._is_crowded(now)
@@ -164,7 +164,8 @@ class Contradictions:
     def _measure_jump(self, fine: float, now: float, time: float, within_s: float) -> float:
         """Return how long ago fine particles jumped, or infinity if they do not jump back now.
 
-        Readings in the order of their time stamps are compared by these, so a batch is no jump.
+        If readings arrive in the order of their time stamps, the stamps are compared. So a batch
+        is not a jump.
         """
         sent = time if time >= self.newest else now
         gap = max(now - self.received, time - self.newest)

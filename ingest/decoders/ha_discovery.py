@@ -1,13 +1,13 @@
 """Home Assistant discovery: the units of the values on ESPHome's state topics.
 
 ``homeassistant/<component>/[<node>/]<object>/config`` carries retained JSON with long or
-abbreviated keys; an empty payload deletes it. Templates are ignored. `decode` remembers the unit of
-the state topic for `ingest.decoders.esphome`. A unit that changes how a known sensor's values are
-read is a tamper event.
+abbreviated keys. Templates are ignored. `decode` remembers the unit of the state topic for
+`ingest.decoders.esphome`; an empty payload removes it. If a unit changes how values that were
+already received are read, that is a tamper event.
 
 A sensor's account can write any payload to ``homeassistant/+/<its name>/+/config``. So a unit is
 accepted only for the state topic that ESPHome uses with this discovery topic
-(``<node>/<component>/<object>/state``). An empty payload removes the unit.
+(``<node>/<component>/<object>/state``).
 """
 
 from __future__ import annotations
