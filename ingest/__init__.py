@@ -1,1 +1,1 @@
-"""From a sensor's message to an accepted reading: decode, validate, de-duplicate, count."""
+"""From a sensor's message to an accepted reading: decode, validate, deduplicate, count."""

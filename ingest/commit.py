@@ -2,8 +2,8 @@
 
 Why there is one queue
 ----------------------
-MQTT and HTTP share one `Intake`, which recognizes duplicates of readings that are not on the disk
-yet. A duplicate must not be acknowledged until the original is durable, even if the original
+MQTT and HTTP share one `Intake`, which recognizes duplicates of readings that are not on disk yet.
+A duplicate must not be acknowledged until the original is durable, even if the original
 arrived over the other protocol. So every outcome enters one queue immediately after
 `Intake.on_message`, and an entry is settled only when everything before it is durable. The entry of
 a duplicate is empty.
@@ -12,7 +12,7 @@ Order of operations
 -------------------
 While a commit waits for the disk, new entries collect for the next group. The next commit begins at
 least `pace_s` after the previous one began. If many readings arrive, this interval grows to at most
-`_SLOWEST_S`. If the disk fails, the same group is retried until it is stored. Meanwhile, `failing`
+`_SLOWEST_S`. While the disk is full or locked, the same group is retried. Meanwhile, `failing`
 gives the reason, and nothing after the group is settled. The queue itself is not limited: the
 broker's window limits MQTT, and HTTP ingest checks `failing` and `waiting`.
 """
@@ -75,7 +75,7 @@ class GroupCommit:
 
     `write`: ``await write(readings, dead_letters)`` returns once both are durable. If it raises
     `StorageUnavailableError`, neither was stored.
-    `first_retry_s`: while the disk fails, the pause between attempts doubles from this value on.
+    `first_retry_s`: first pause before a retry; each later pause is twice as long.
     `pace_s`: shortest time between the starts of two commits.
     `groups`: number of groups committed.
     """
@@ -107,10 +107,8 @@ class GroupCommit:
     def enqueue(
         self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()
     ) -> asyncio.Future[None]:
-        """Queue readings and dead letters; the future is done once they are durable.
+        """Queue readings and dead letters; the future is done once they are durable."""
 
-        Never blocks.
-        """
         settled = asyncio.get_running_loop().create_future()
         if self._closed:
             settled.cancel()

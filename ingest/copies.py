@@ -13,8 +13,8 @@ Two mechanisms recognize readings that were accepted before:
      messages with equal content are two readings. A reading with events never counts as a copy
      under this rule, because a broker may immediately reuse the packet id of an acknowledged
      message. It is better to store an event twice than to lose it.
-   - Without a usable stamp, a copy that waited in the broker has the same sequence number and
-     content, because a killed broker redelivers its backlog with new packet ids. If a sensor's
+   - Without a usable stamp, a copy that waited in the broker is recognized by its sequence number
+     and content, because a killed broker redelivers its backlog with new packet ids. If a sensor's
      counter restarts within the backlog, a new reading with the same number and content is mistaken
      for a copy.
 
@@ -22,7 +22,7 @@ Two mechanisms recognize readings that were accepted before:
    in the journal before it is committed.
 
 Two kinds of copies are not recognized: copies with a new packet id and neither a stamp nor a
-sequence number, and copies without a stamp from an HTTP sender.
+sequence number, and copies without a stamp from an HTTP sender that does not sign its messages.
 
 Times
 -----
@@ -405,8 +405,9 @@ class JournalSearch:
     index for this (`Journal.find_similar`), so a lookup takes about as long in a large journal as
     in a small one.
 
-    If the journal already has a reading at the time of a new one, the new one gets one of the next
-    free times or, if many are taken, any free time within the second (`_SLOTS` microseconds).
+    If the journal already has a reading at the time of a doubtful reading that is not a copy, the
+    doubtful reading gets one of the next free times or, if many are taken, any free time within
+    `_SLOTS` microseconds.
     """
 
     def __init__(self, journal: Journal) -> None:

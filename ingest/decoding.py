@@ -139,7 +139,7 @@ class Joiner:
         return done
 
     def separate(self, sensor: str, keys: Iterable[str], limits: Limits) -> Readings:
-        """Take quantities out of the sensor's window; return a reading if it had any."""
+        """Take quantities out of the sensor's window; return them as a reading, if it had any."""
         window = self.windows.get(sensor)
         raw = {key: window.raw.pop(key) for key in keys if key in window.raw} if window else {}
         if window is None or not raw:
@@ -176,8 +176,7 @@ class Joiner:
                 )
             ]
         except DecodeError:
-            # Cannot happen: the values and the time stamp were checked on arrival.
-            return []
+            return []  # only flags are left: `separate` took the values
 
 
 def _is_same_time(one: float | None, other: float | None) -> bool:
@@ -216,7 +215,7 @@ class UsualValues:
     - It isn't a particle quantity, and arrives more often than usual (`detection.arrivals`),
       although particles don't. Devices that report changes send both more often.
 
-    `main`: its first particle quantity. `readings`: how many of them arrived.
+    `main`: the sensor's first particle quantity. `readings`: how many values of it arrived.
     """
 
     main: str = ""
@@ -311,10 +310,9 @@ class Context:
 
     `zone`: time zone of devices that send local time without an offset.
     `zones`: time zones of sensors at other sites, by sensor id as returned by `fold_id`.
-    `names`: names of the sensors for which only the topics that name them may report.
+    `names`: names of registered sensors; a topic that names one may not report for another.
     `limits`: limits on messages and times.
-    `registry`: registered sensors. A sensor's `model` selects the codec if a frame's bytes do not
-    identify one.
+    `registry`: registered sensors. A sensor's `model` selects the codec for its LoRaWAN frames.
     `states`: state that decoders keep between messages.
     """
 
@@ -377,10 +375,10 @@ class Decoder:
     `topics`: MQTT topic filters; a `#` inside a filter matches one or more levels
     (``tele/#/SENSOR``). Empty for formats whose topic the user chooses.
     `decode`: raises only `DecodeError`. It returns an empty list if it understood the message but
-    there is nothing to store yet: a value in a join window, a description, a downlink receipt.
+    there is nothing to store: a value in a join window, a description, a downlink receipt.
     `descriptions`: filters of topics with large descriptions (`Limits.description_bytes`).
-    `over_http`: whether the format is accepted over HTTP; by default, it is if it has no topics.
-    Formats that join the values of several topics are not.
+    `over_http`: whether the format is accepted over HTTP. Formats that join the values of several
+    topics are not.
     """
 
     name: str

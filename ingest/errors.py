@@ -3,7 +3,7 @@
 ::
 
     DecodeError              permanent: the same message would be rejected again
-    +-- MessageRefusedError  rejected before parsing: size, topic, depth, keys, permission
+    +-- MessageRefusedError  rejected for its size, topic, depth, keys, or lack of permission
     +-- PayloadError         rejected for its content: syntax, types, identity, time, no values
     +-- GuardError           the conditions of a mapping do not hold; another decoder may read it
 
@@ -95,4 +95,4 @@ class BrokerError(Exception):
 
 
 class RefusedError(Exception):
-    """The input of a command cannot be read; the message explains why."""
+    """A command refuses its input; the message explains why."""

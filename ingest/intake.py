@@ -98,7 +98,7 @@ class IntakeConfig:
     `aliases`: maps the name that a device reports to the id of its registered sensor.
     `routes`: pairs of topic filter and decoder, for formats whose topic the user chooses. Filters
     are as in `Decoder.topics`. Decoders are tried in the order described in `ingest.decoders`.
-    `mappings`: compiled mappings (`ingest.mapping`), in the order in which they are tried.
+    `mappings`: compiled mappings (`ingest.mapping`), in the order of the configuration.
     `accept_unknown`: treat unregistered sensors as registered, for replay and simulation.
     `quarantine_size`: maximum length of `Intake.quarantine` and of `Intake.unmatched`.
     `dead_letter_bytes`: how much of a payload a dead letter keeps.
@@ -257,7 +257,7 @@ class Intake:
     def _drop_floods(self, readings: Sequence[Reading], message: Message) -> list[Reading]:
         """Drop and count the readings of a flood; return the rest.
 
-        The unregistered names of a topic count together, and of all topics that name one sensor.
+        Unregistered sensors count together if their topics are equal or name the same sensor.
         """
         now = message.received
         admitted: list[Reading] = []

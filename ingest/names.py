@@ -168,9 +168,9 @@ def is_of_room(name: str) -> bool:
 
 
 def _look_up_key(key: str, unit: str | None, *, whole: bool = True) -> Meaning | None:
-    """Return the meaning of a name, or of only its last word if not `whole`.
+    """Return the meaning of a name or, if not `whole`, of its last word.
 
-    A last word must be long enough to be unambiguous.
+    Most short last words are ambiguous, so they have no meaning.
     """
     match = _PM.search(key) if whole else None
     if match:
@@ -218,7 +218,7 @@ _COMMA: Final = re.compile(r"^(\s*[+-]?\d+),(?=\d)")
 
 
 def split_unit(text: str) -> tuple[str, str | None]:
-    """Split a number from the text after it; the second part is None if nothing follows.
+    """Split a number from its unit; if there is no unit, return the text and None.
 
     >>> split_unit("30.11 °C"), split_unit("41%"), split_unit("nan")
     (('30.11', '°C'), ('41', '%'), ('nan', None))
@@ -248,8 +248,8 @@ VALUE_KEYS: Final = ("value", "v", "val", "wert", "messwert", "valor", "valeur")
 def find_units(content: Mapping[str, object]) -> dict[str, str]:
     """Return units by key.
 
-    They come from ``<key>_unit``, from an object ``units``, or from ``unit``, which applies to
-    every key that it fits.
+    They come from ``<key>_unit``, from an object ``units``, or from ``unit``, which applies to the
+    keys that it fits or, if it fits none, to all.
     """
     units: dict[str, str] = {}
     for key, value in content.items():

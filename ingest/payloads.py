@@ -1,8 +1,8 @@
 """Parse payloads: text, JSON, ``key=value`` text and forms.
 
-All formats parse JSON with `load_json`. If a key is repeated, the last value counts. ``NaN`` and
-``Infinity`` are not JSON, but some firmware prints them. They become faults of their quantity, and
-so do integers with too many digits. Simple syntax errors are repaired (`ingest.json_repair`).
+If a JSON key is repeated, the last value counts. ``NaN`` and ``Infinity`` are not JSON, but some
+firmware prints them. They become faults of their quantity, and so do integers with too many digits.
+Simple syntax errors are repaired (`ingest.json_repair`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PAIR: Final = re.compile(r"\s*([^\s=:\"'{}][^=:\"'{}]{0,62}?)\s*[=:]\s*([^\s=][
 
 
 def decode_text(payload: bytes, most: int = 256) -> str:
-    """Return the payload as stripped text."""
+    """Return a payload of at most `most` bytes as stripped text."""
     if len(payload) > most:
         raise PayloadError(Reason.MALFORMED, f"the text is {len(payload)} bytes long")
     try:
@@ -97,7 +97,7 @@ def load_object(payload: bytes, limits: Limits) -> dict[str, Any]:
 
 
 def split_objects(payload: bytes) -> list[bytes]:
-    """Return the lines of a payload if each has a JSON object, otherwise the payload alone."""
+    """Return the lines of a payload if each is a JSON object, otherwise the payload alone."""
     lines = payload.splitlines() if b"\n" in payload else []
     is_each = all(line[:1] == b"{" and line.rstrip()[-1:] == b"}" for line in lines)
     return lines if len(lines) > 1 and is_each else [payload]

@@ -2,6 +2,7 @@
 
 Each row is a reading. The columns are ``time`` (Unix seconds, or ISO 8601 with a zone), ``sensor``,
 and any quantities. The cell of a missing value is empty. The rows of all sensors are in time order.
+`write_recordings` adds the columns ``events``, ``faults`` and ``flags``, which are not read.
 
 A recording has no receive times, so a time stamp is checked against the rows around it. If it is
 more than a day ahead of the previous row and of most of the next `_LOOK_AHEAD` rows, the sensor's

@@ -2,7 +2,7 @@
 
 A level of a `TopicFilter` is fixed text, ``+`` (any one level), ``{name}`` (captures one level) or
 ``{name+}`` (captures one or more levels joined by ``/``; at most once in a filter). Unlike in MQTT,
-a plain filter can also have a `#` in the middle. It matches one or more levels.
+a plain filter can also have a `#` in the middle, which matches one or more levels.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def check_filter(text: str) -> str:
 
 
 class TopicFilter:
-    """A topic filter with captures; in its MQTT `pattern`, these are ``+`` or ``#``.
+    """A topic filter with captures; in its `pattern`, they are ``+`` or ``#``.
 
     Raises `ValueError` with a noun phrase that describes what is allowed.
 

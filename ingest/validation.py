@@ -14,7 +14,7 @@ Readings get these quality flags. A reading with one of the last seven never cau
 ``time_replaced``  the time stamp is unusable (clock not set or stopped, malformed, no
                    zone, more than `Limits.max_skew_s` in the future); receive time is
                    used, and `Reading.stamp` keeps a stamp that is a number
-``clock_skew``     a gateway's clock and the server's disagree; the server's is used
+``clock_skew``     the clocks of a gateway and of the network server disagree; the server's is used
 ``codec_error``    the network server could not decode the device's message
 ``unread``         a number was ignored: its name and unit match no quantity
 ``waiting``        the description that names its values has not arrived yet
@@ -82,7 +82,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def waited(self) -> bool:
-        """Whether the message may have waited in the broker. Only those with a packet id can."""
+        """Whether the message may have waited in the broker; only one with a packet id can."""
         return self.packet > 0 and not self.live
 
 
@@ -433,7 +433,10 @@ def _parse_near_iso(text: str, received: float, zone: tzinfo | None) -> float | 
 
 
 def to_unix_seconds(moment: datetime, received: float, zone: tzinfo | None) -> float | None:
-    """Convert a moment to Unix seconds; None if it has no time zone and `zone` is None."""
+    """Convert a moment to Unix seconds; None if that is impossible.
+
+    `zone`: time zone of a moment without one.
+    """
     try:
         if moment.tzinfo is not None:
             return moment.timestamp()

@@ -12,8 +12,8 @@ For each topic, these decoders are tried in this order (`Routes`):
    levels, or several consecutive levels joined by ``:``, is the sensor's id or alias. If the
    decoder has topics, it reads only these and topics that no decoder in ``decoders.toml`` matches.
    A mapping reads only topics that match its filter.
-2. Mappings, in the order of the configuration. If the conditions of a mapping do not hold, the next
-   decoder is tried.
+2. Mappings: first those with a fixed topic, then the others, each in the order of the
+   configuration. If the conditions of a mapping do not hold, the next decoder is tried.
 3. The first matching route in the configuration.
 4. The first matching decoder in ``decoders.toml``.
 """
@@ -91,7 +91,7 @@ DECODERS: Final[Mapping[str, Decoder]] = {
 """All decoders by name, in the order in which their topics are tried."""
 
 HTTP_DECODERS: Final = frozenset(name for name, row in DECODERS.items() if row.over_http)
-"""Decoders of formats that are accepted over HTTP."""
+"""Names of the decoders that HTTP ingest accepts."""
 
 
 @lru_cache(maxsize=8192)
