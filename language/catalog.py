@@ -1,4 +1,4 @@
-"""Collect the messages of all packages into the catalogs: ``python -m language.catalog``.
+"""Collect the messages of `PACKAGES` into the catalogs: ``python -m language.catalog``.
 
 A message with changed English text is a new message; translations are never guessed.
 """

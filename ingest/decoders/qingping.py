@@ -1,7 +1,7 @@
 """Qingping air monitors (``qingping/<MAC>/up``): lists of samples.
 
 Type 12 is live data, 17 is stored data (flag `history`), and 13 is a heartbeat (`online`); other
-types are replies and are ignored. The sample's time is used, not the envelope's. Each
+types are replies and are ignored. A sample's own time takes precedence over the message's. Each
 value is an object with a ``status``: 0 is normal, 1 is abnormal (a fault), and 2 means that the
 sensor is still initializing (the value is ignored). For the battery, ``status`` shows whether it is
 charging. ``tvoc`` is used only with a unit.

@@ -7,8 +7,8 @@ ignored; ``durP1`` identifies this sensor.
 
 If a station has several particle sensors, the best one (in the order SPS30, SEN5X, NPM, IPS, PMS,
 SDS, HPM) provides the values of the station. Each of the others is a separate sensor with the name
-``<station>:<PREFIX>``. Climate values come from only one sensor, in the order SHT, BME280, others.
-``age`` is the age of the measurement in seconds. Pressure is in Pa.
+``<station>:<PREFIX>``. For each climate value, the first of SHT, BME280 and others that has it is
+used. ``age`` is the age of the measurement in seconds. Pressure is in Pa.
 """
 
 from __future__ import annotations

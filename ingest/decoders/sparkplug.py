@@ -3,8 +3,9 @@
 Topics are ``spBv1.0/<group>/<NBIRTH|NDATA|NDEATH|DBIRTH|DDATA|DDEATH|...>/<edge>[/<device>]``. This
 module reads the protobuf fields it needs by number. It also reads the JSON that some gateways
 publish instead. A birth has names, aliases, engineering units and data types. Data messages may
-omit them. Data that arrives before the birth is decoded as far as possible and gets the flag
-`waiting`. The last messages of each device are kept in memory and decoded once the birth arrives.
+omit them. If a data message with aliases arrives before the birth, only its named metrics are
+decoded, with the flag `waiting`. The last messages of this kind are kept in memory for each device,
+and decoded in full once the birth arrives.
 
 Integers are two's complement in unsigned fields. A metric with `is_null` is a fault. Metrics with
 `is_historical` become a separate reading with the flag `history`. A death means `offline`, and if

@@ -2,9 +2,8 @@
 
 A task for each sensor requests its values every `every_s` seconds. Answers are processed like
 messages to HTTP ingest: decoder, checks, group commit. An answer is accepted only for the
-registered sensor. If a device cannot be reached, that is logged once, each failed request is
-counted, and the sensor is listed in `HttpPolls.failing`. Like any sensor, it counts as offline once
-its readings stop.
+registered sensor. If a device cannot be reached, that is logged once, and the sensor is listed in
+`HttpPolls.failing`. Like any sensor, it counts as offline once its readings stop.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ class PollFailure(NamedTuple):
 
 
 class HttpPolls:
-    """Poll sensors until cancelled; tests replace `fetch`, `sleep` and `clock`.
+    """Poll sensors until cancelled; tests replace `fetch` and `sleep`.
 
     `failing`: sensors whose last request failed.
     """

@@ -70,7 +70,7 @@ _STATUS: Final = {Reason.TOO_LARGE: 413, Reason.NOT_ALLOWED: 403, Reason.MALFORM
 _FOREIGN: Final = frozenset({"halo", "verkada"})
 _LONGEST_HEADER: Final = 1_024
 _QUIET_S: Final = 60.0
-"""A source that keeps sending too many messages is logged at most once in this time."""
+"""A warning about a source or address is logged at most once in this time."""
 
 
 @dataclass(frozen=True, slots=True)

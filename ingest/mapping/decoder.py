@@ -297,7 +297,10 @@ class _Mapped:
     def _find_time(
         self, view: View, message: Message, context: Context, sensor: str
     ) -> float | None:
-        """Return the device's time, or NaN if it is unusable; a time in the future is kept."""
+        """Return the device's time; None if there is none, NaN if it is unusable.
+
+        Unless values are joined, a time in the future is kept.
+        """
         for time, read, own_zone in self._times:
             value = read(view)
             if value is ABSENT or value is None:

@@ -1,7 +1,7 @@
 """Parse a payload for a mapping, and compile the sources and conditions in the mapping.
 
-Sizes are checked before parsing (`ingest.validation.check_json`). The cost of reading a source is
-at most the length of its path times `_MAX_ITEMS`. Nothing in a mapping or payload is executed.
+Sizes are checked before parsing (`ingest.validation.check_json`). Nothing in a mapping or payload
+is executed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FLOATS: Final = {"f32": "f", "f64": "d"}
 def parse(form: str, payload: bytes, limits: Limits) -> Any:
     """Parse a payload; return a JSON value, text, texts by name, or the cells of a CSV line.
 
-    If each line is a JSON object, return a list.
+    If each line is a JSON object, return a list. For raw bytes, return None.
     """
     if form == "json":
         found = [load_json(part, limits) for part in split_objects(payload)[:_MAX_ITEMS]]
