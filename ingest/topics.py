@@ -79,7 +79,7 @@ class TopicFilter:
         found = [_CAPTURE.fullmatch(level) for level in levels]
         fixed = [level for level, capture in zip(levels, found, strict=True) if not capture]
         if any(level != "+" and set(level) & set("+#{}") for level in fixed):
-            raise ValueError("levels that are text, + or {name} or {name+}, not parts of them")
+            raise ValueError("levels that are text, +, {name} or {name+}, not mixtures of these")
         if set(fixed) <= {"", "+"}:
             raise ValueError("a filter with at least one fixed level, or it would match everything")
         captures = [capture for capture in found if capture]

@@ -19,7 +19,7 @@ _OF_TYPE: Final = {
     "float": mark("must be a number"),
     "finite_number": mark("must be a number"),
     "date": mark("must be a date such as 2026-11-27"),
-    "timezone_aware": mark("Give a time zone, such as Z"),
+    "timezone_aware": mark("must have a time zone, such as Z"),
     "datetime": mark("must be a date and time such as 2026-11-27T10:05:00"),
     "list": mark("must be a list, such as [ ..., ... ]"),
     "dict": mark("must be a table, such as { key = value, ... }"),

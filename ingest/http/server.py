@@ -180,7 +180,7 @@ class HttpIngest:
         self._guesses.record_success(_find_address(request), self._monotonic())
         self._check_rate(source)
         if self._commits.failing:
-            self._show_unstored(source, sensor, body)
+            self._evaluate_unstored(source, sensor, body)
             raise self._ask_to_retry("the disk cannot store readings now")
         outcome, settled = self._enter(source, sensor, body, signature)
         await asyncio.wait((settled,), timeout=self._settings.commit_s)
@@ -254,7 +254,7 @@ class HttpIngest:
             raise _make_refusal(408, "the body did not arrive in time") from error
         return bytes(body)
 
-    def _show_unstored(self, source: HttpSource, sensor: str, body: bytes) -> None:
+    def _evaluate_unstored(self, source: HttpSource, sensor: str, body: bytes) -> None:
         if self._on_unstored is not None:
             self._on_unstored(
                 Message(source.build_topic(sensor), body, self._clock()),
@@ -269,7 +269,7 @@ class HttpIngest:
         if accepted:
             self._enter(source, sensor, body, None)
         elif self._commits.failing:
-            self._show_unstored(source, sensor, body)
+            self._evaluate_unstored(source, sensor, body)
 
     def _enter(
         self, source: HttpSource, sensor: str, body: bytes, signature: Signature | None

@@ -44,12 +44,11 @@ def find_missing(quantities: Collection[str], *, has_time: bool) -> list[str]:
 
 
 def describe_faulty(examples: Iterable[Mapping[str, Any]]) -> str:
-    """Name the quantities that are faults in some examples and never have a value."""
+    """Name the quantities that only have faults in the examples; empty if there are none."""
     shown = list(examples)
     read = {key for example in shown for key in example.get("values", ())}
     faulty = {key: 0 for example in shown for key in example.get("faults", ()) if key not in read}
-    verb = "is a fault" if len(faulty) == 1 else "are faults"
-    return f"in every example, {', '.join(faulty)} {verb}" if faulty else ""
+    return f"no example has a value for {', '.join(faulty)}, only faults" if faulty else ""
 
 
 def find_all_missing(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:

@@ -67,7 +67,7 @@ def _check_segment(value: object) -> str | int | Pick | Ends:
     if isinstance(value, Pick | Ends):
         return value
     raise ValueError(
-        "a key (text), a place in a list (0 to 255), { where = KEY, equals = VALUE }"
+        "a key (text), an index in a list (0 to 255), { where = KEY, equals = VALUE }"
         " or { ends = TEXT }"
     )
 
@@ -319,7 +319,7 @@ def _check_each(mapping: MappingConfig, captures: set[str]) -> Iterator[Found]:
     if mapping.each is None:
         return
     if mapping.format != "json":
-        yield "each", mapping.format, 'given with format = "json" only'
+        yield "each", mapping.format, 'given only with format = "json"'
     if "key" in captures:
         yield "topic", repr(mapping.topic), "a filter without {key}, which `each` gives"
 
@@ -349,7 +349,7 @@ def _check_source(
         named = ", ".join(sorted(captures)) or "none"
         yield f"{place}.capture", repr(source.capture), f"a capture of the topic: {named}"
     if source.outer and (mapping.each is None or source.path is None):
-        yield f"{place}.outer", "true", "given with `each` and a path only"
+        yield f"{place}.outer", "true", "given only with `each` and a path"
     if source.path is not None:
         yield from _check_path(mapping.format, f"{place}.path", source.path)
     if source.at is not None:
@@ -358,11 +358,11 @@ def _check_source(
 
 def _check_at(mapping: MappingConfig, place: str, at: AtConfig) -> Iterator[Found]:
     if mapping.binary is None and mapping.format != "raw":
-        yield place, "a place in a frame", 'only with `binary` or format = "raw"'
+        yield place, "a position in a frame", 'used only with `binary` or format = "raw"'
     if (at.length is not None) != (at.type == "hex"):
-        yield f"{place}.length", repr(at.length), "given with type hex and only then"
+        yield f"{place}.length", repr(at.length), "given if and only if the type is hex"
     if at.bit is not None and not at.type.startswith("u"):
-        yield f"{place}.bit", repr(at.bit), "only with u8, u16, u24 or u32"
+        yield f"{place}.bit", repr(at.bit), "given only with u8, u16, u24 or u32"
 
 
 def _check_path(form: str, place: str, path: list[Any]) -> Iterator[Found]:
@@ -371,7 +371,7 @@ def _check_path(form: str, place: str, path: list[Any]) -> Iterator[Found]:
     elif form == "text" and path:
         yield place, "a path", "[] (the whole payload), since a bare value has no keys"
     elif form == "csv" and not (len(path) == 1 and isinstance(path[0], int)):
-        yield place, "a path", "the place of one column, from 0 on, since the format is csv"
+        yield place, "a path", "the index of one column, counted from 0, since the format is csv"
     elif form in ("pairs", "form") and not (len(path) == 1 and isinstance(path[0], str)):
         yield place, "a path", f"one key, since the format is {form}"
 
@@ -392,7 +392,7 @@ def _check_binary(mapping: MappingConfig) -> Iterator[Found]:
     if binary is None:
         return
     if (binary.encoding == "raw") != (mapping.format == "raw"):
-        yield "binary.encoding", repr(binary.encoding), 'raw with format = "raw" and only then'
+        yield "binary.encoding", repr(binary.encoding), 'raw if and only if format = "raw"'
     elif mapping.format != "raw":
         yield from _check_path(mapping.format, "binary.path", binary.path)
     if binary.min_length > binary.max_length:

@@ -491,8 +491,8 @@ def add_time(leaves: Leaves, draft: Draft) -> Steps | None:
         form = find_form(value)
         if not form:
             draft.questions.append(
-                f"{format_toml(write_path(path))} = {_shorten(value)} is not a time of day (since"
-                " boot?), so the receive time is used"
+                f"{format_toml(write_path(path))} = {_shorten(value)} is not a date and time"
+                " (counted from boot?), so the receive time is used"
             )
             continue
         note = "guess: from its magnitude" if form.startswith("unix") else "guess: from its form"

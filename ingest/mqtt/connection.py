@@ -152,7 +152,7 @@ def ignore_cut_connection(loop: asyncio.AbstractEventLoop, context: dict[str, An
     loop.default_exception_handler(context)
 
 
-async def show_live_messages(
+async def read_live_messages(
     settings: BrokerSettings,
     topics: Sequence[str],
     on_message: Callable[[Message], None],
@@ -171,7 +171,7 @@ async def show_live_messages(
         try:
             on_message(Message(topic, payload, clock(), retained=bool(flags & RETAIN)))
         except Exception:  # paho would end the connection
-            log.exception("a message that cannot be stored cannot be shown either")
+            log.exception("a message that cannot be stored could not be evaluated either")
 
     client = make_client(settings, f"{settings.client_id}-tap", clean=True)
     Link(client._client, on_publish)  # noqa: SLF001 - the client keeps a reference to it

@@ -16,7 +16,7 @@ from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.http.poll import HttpPolls
 from ingest.http.server import HttpIngest
 from ingest.intake import Intake
-from ingest.mqtt.connection import load_client_id, show_live_messages
+from ingest.mqtt.connection import load_client_id, read_live_messages
 from ingest.mqtt.intake_loop import CanarySettings
 from ingest.mqtt.source import MqttSource
 from plumewatch.config.ingest_settings import (
@@ -222,5 +222,5 @@ class UnstoredIntake:
         while True:
             if self.is_failing():
                 with suppress(BrokerError):  # the session that stores messages logs it
-                    await show_live_messages(self.broker, self.topics, self.on_message, self.clock)
+                    await read_live_messages(self.broker, self.topics, self.on_message, self.clock)
             await asyncio.sleep(_RECONNECT_S if self.is_failing() else _POLL_S)

@@ -286,7 +286,7 @@ async def test_no_csv_cell_is_a_formula(open_page, series):
         ({"step": "0"}, "step", "step: must be at least 1"),
         ({"step": "1; DROP TABLE reading"}, "step", "step: must be a number"),
         ({"from": "yesterday"}, "from", "from: must be a time with its zone, such as 2026-09-07T"),
-        ({"from": "2026-09-07T14:00:00"}, "from", "from: Give a time zone, such as Z"),
+        ({"from": "2026-09-07T14:00:00"}, "from", "from: must have a time zone, such as Z"),
         ({"from": "1812-09-07T14:00:00Z"}, "from", "from: must be from 1970 to 2200"),
         ({"quantities": "pm25,sensor"}, "quantities", "quantities: one or more of pm1, pm25"),
         ({"aggregate": "count(*)"}, "aggregate", "aggregate: must be one of: 'mean', 'min', 'max'"),

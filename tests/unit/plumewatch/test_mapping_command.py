@@ -177,7 +177,7 @@ class TestExamples:
         found = call("check", "--config", config(MAPPING + example, OFFLINE)).stdout
         assert "ok    mappings: acme; their 2 examples pass (1 with faults)\n" in found
         found = call("check", "--config", config(self.FAULTY, OFFLINE)).stdout
-        assert "warn  mappings: acme: in every example, pm25 is a fault\n" in found
+        assert "warn  mappings: acme: no example has a value for pm25, only faults\n" in found
 
     def test_run_refuses_to_start(self, call, config):
         result = call("run", "--config", config(MAPPING.replace("pm25 = 10", "pm25 = 11")))
