@@ -21,6 +21,7 @@ from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig
 from ingest.validation import Message
+from storage.registry import Registry, Sensor
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "decoders"
 MAPPINGS = GOLDEN.parent / "mappings"
@@ -88,8 +89,9 @@ def main() -> None:
         message = Message(example.topic, payload, example.received)
         speed = rate(seconds, partial(mapped.decode, message, context))
         print(f"mapping {mapping.name:16} {len(payload):6} {speed:12,.0f}")
-    intake = Intake(IntakeConfig(accept_unknown=True))
     topic, _ = sample("native")
+    registry = Registry.build((), [Sensor(topic.split("/")[2], "room")])
+    intake = Intake(IntakeConfig(Context(registry=registry)))
     stream = [
         Message(topic, json.dumps({**NATIVE, "seq": n}).encode(), NOW) for n in range(100_000)
     ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from detection.events import Event, join_details
-from ingest.errors import DecodeError, MessageRefusedError, Reason
+from ingest.errors import DecodeError, MessageRefusedError, PayloadError, Reason
 from ingest.intake import Outcome, OutcomeKind, make_rejection
 from ingest.mqtt.connection import make_client, open_connection
 from ingest.validation import check_json, check_size, check_topic
@@ -30,13 +30,12 @@ if TYPE_CHECKING:
 EVENT_TOPIC: Final = "plumewatch/events/"
 EVENT_TOPICS: Final = (f"{EVENT_TOPIC}+",)
 _NAME: Final = "event"
-_KEPT_BYTES: Final = 4096
 _PUBLISH_S: Final = 30.0
 _FIELDS: Final = frozenset(field.name for field in dataclasses.fields(Event))
 
 
 def read_event(payload: bytes) -> Event:
-    """Return the event in a message; raises `MessageRefusedError` if it or its id is invalid."""
+    """Return the event in a message; raises `PayloadError` if it or its id is invalid."""
     try:
         tree = msgspec.json.decode(payload, type=dict[str, Any])
         if tree.get("phase") == "withdrawn":
@@ -44,14 +43,14 @@ def read_event(payload: bytes) -> Event:
         event = msgspec.convert(tree, Event)
         join_details(event.details)
     except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError) as error:
-        raise MessageRefusedError(Reason.MALFORMED, str(error)) from error
+        raise PayloadError(Reason.MALFORMED, str(error)) from error
     if unknown := tree.keys() - _FIELDS:
-        raise MessageRefusedError(Reason.MALFORMED, f"unknown keys: {sorted(unknown)}")
+        raise PayloadError(Reason.MALFORMED, f"unknown keys: {sorted(unknown)}")
     if not all(0 <= share <= 1 for share in (event.confidence, *event.probabilities.values())):
-        raise MessageRefusedError(Reason.MALFORMED, "a probability outside 0 to 1")
+        raise PayloadError(Reason.MALFORMED, "a probability outside 0 to 1")
     expected = dataclasses.replace(event, id="").id
     if event.id != expected:
-        raise MessageRefusedError(Reason.ID_MISMATCH, f"id {event.id!r}, should be {expected!r}")
+        raise PayloadError(Reason.ID_MISMATCH, f"id {event.id!r}, should be {expected!r}")
     return event
 
 
@@ -68,7 +67,7 @@ class EventIntake:
         try:
             self._taken.append(self._read(message))
         except DecodeError as error:
-            return make_rejection(message, error.reason, error.detail, _NAME, _KEPT_BYTES)
+            return make_rejection(message, error.reason, error.detail, _NAME)
         return Outcome(OutcomeKind.ACCEPTED, _NAME)
 
     def take(self) -> list[Event]:

@@ -73,12 +73,12 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 
 _LEFT_OUT: Final = Outcome(OutcomeKind.FLOODED)
+_KEPT_BYTES: Final = 4_096
+"""How much of a payload is kept in a dead letter, the quarantine, and the unmatched topics."""
 
 
-def make_rejection(
-    message: Message, reason: Reason, detail: str, decoder: str, max_bytes: int
-) -> Outcome:
-    """Reject a message; its dead letter keeps the first `max_bytes` of the payload."""
+def make_rejection(message: Message, reason: Reason, detail: str, decoder: str) -> Outcome:
+    """Reject a message with a dead letter."""
     letter = DeadLetter(
         received=message.received,
         topic=to_one_line(message.topic, _TOPIC_KEPT),
@@ -86,7 +86,7 @@ def make_rejection(
         detail=to_one_line(detail),
         decoder=decoder,
         size=len(message.payload),
-        payload=message.payload[:max_bytes],
+        payload=message.payload[:_KEPT_BYTES],
     )
     return Outcome(OutcomeKind.REJECTED, decoder, (), letter)
 
@@ -99,10 +99,6 @@ class IntakeConfig:
     `routes`: pairs of topic filter and decoder, for formats whose topic the user chooses. Filters
     are as in `Decoder.topics`. Decoders are tried in the order described in `ingest.decoders`.
     `mappings`: compiled mappings (`ingest.mapping`), in the order of the configuration.
-    `accept_unknown`: treat unregistered sensors as registered, for replay and simulation.
-    `quarantine_size`: maximum length of `Intake.quarantine` and of `Intake.unmatched`.
-    `dead_letter_bytes`: how much of a payload a dead letter keeps.
-    `sample_bytes`: how much of a payload an entry of the two lists keeps.
     `dedupe_window`: number of readings that `RecentReadings` remembers for each sensor.
     """
 
@@ -110,15 +106,13 @@ class IntakeConfig:
     aliases: Mapping[str, str] = field(default_factory=dict)
     routes: tuple[tuple[str, str], ...] = ()
     mappings: tuple[Decoder, ...] = ()
-    accept_unknown: bool = False
-    quarantine_size: int = 1_000
-    dead_letter_bytes: int = 4_096
-    sample_bytes: int = 4_096
     dedupe_window: int = 256
 
 
 _NO_MESSAGE: Final = Message("", b"", 0.0)
 _TOPIC_KEPT: Final = 256
+_LISTED: Final = 1_000
+"""Maximum length of `Intake.quarantine` and of `Intake.unmatched`."""
 
 
 class Intake:
@@ -131,29 +125,23 @@ class Intake:
     ) -> None:
         self.config = config or IntakeConfig()
         self.counters: Counter[tuple[str, str, str]] = Counter()
-        self.quarantine: Bounded[Quarantined] = Bounded(self.config.quarantine_size)
-        self.unmatched: Bounded[Quarantined] = Bounded(self.config.quarantine_size)
+        self.quarantine: Bounded[Quarantined] = Bounded(_LISTED)
+        self.unmatched: Bounded[Quarantined] = Bounded(_LISTED)
         self.reading_counts = ReadingCounts()
         self._integrity = Integrity(on_fault)
         self._before: tuple[Reading, ...] = ()
         self._live = False
         self._clock_step = 0.0
-        skew = self.config.context.limits.max_skew_s
+        context = self.config.context
+        skew = context.limits.max_skew_s
         self._recent = RecentReadings(self.config.dedupe_window, max_skew_s=skew)
-        sensors = self._registered = self.config.context.registry.sensors
-        names = SensorNames(sensors, self.config.aliases)
+        sensors = self._registered = context.registry.sensors
+        names = context.states.names = SensorNames(sensors, self.config.aliases)
         self._names, self._resolve = names.exact, names.find
         self._find_in_topic = names.find_in_topic
-        context = self.config.context
-        context.states.names = names
         self._context = context if context.names.exact else replace(context, names=names)
         self._floods = Floods()
-        self._routes = Routes(
-            self.config.routes,
-            self.config.mappings,
-            self.config.context.registry,
-            self.config.aliases,
-        )
+        self._routes = Routes(self.config.routes, self.config.mappings, context.registry, names)
         self._find_decoders = lru_cache(maxsize=8_192)(self._routes.find_decoders)
 
     def restore(self, readings: Iterable[Reading], *, counted: bool = True) -> None:
@@ -215,11 +203,14 @@ class Intake:
             self._on_flood(self.find_sender(message.topic), message.received)
             self.counters[_LEFT_OUT.kind, "", ""] += 1
             return _LEFT_OUT
-        readers = self.find_decoders(message.topic)
+        readers = () if decoder else self.find_decoders(message.topic)
         read_by: list[str] = []
         try:
             context = self._context if permits is None else self.config.context
-            readings = self._decode(message, readers, decoder, read_by, context)
+            if not readers:
+                check_topic(message.topic, context.limits)
+                readers = find_candidates(message.topic, decoder, self._routes)
+            readings = read_first(readers, message, context, read_by)
             if permits is not None:
                 self._check_sender(readings, permits)
         except DecodeError as error:
@@ -228,8 +219,7 @@ class Intake:
             detail = f"{type(error).__name__}: {error}"
             name = read_by[-1] if read_by else decoder
             return self._reject(message, Reason.DECODER_FAILED, detail, name)
-        name = read_by[-1]
-        return self._accept(message, name, readings)
+        return self._accept(message, read_by[-1], readings)
 
     def _accept(self, message: Message, decoder: str, readings: Sequence[Reading]) -> Outcome:
         """Return the outcome of a message from which `decoder` read these readings."""
@@ -266,8 +256,6 @@ class Intake:
             kind = reading.is_timed, reading.seq is not None
             sender = sensor or self.find_sender(message.topic)
             name = sensor or f"/{sender or message.topic}"
-            if self.config.accept_unknown:
-                name = sensor or reading.sensor
             found: Reading | None = reading
             if message.live:
                 found = self._floods.on_live(name, kind, reading, now)
@@ -284,19 +272,6 @@ class Intake:
         self._integrity.on_flood(sensor, now)
         if sensor is not None and sensor in self._registered:
             self.reading_counts.add_flooded(sensor)
-
-    def _decode(
-        self,
-        message: Message,
-        readers: tuple[Decoder, ...],
-        decoder: str,
-        read_by: list[str],
-        context: Context,
-    ) -> list[Reading]:
-        if decoder or not readers:
-            check_topic(message.topic, context.limits)
-            readers = find_candidates(message.topic, decoder, self._routes)
-        return read_first(readers, message, context, read_by)
 
     def _find_new(
         self, readings: Iterable[Reading], message: Message | None = None, decoder: str = ""
@@ -330,8 +305,7 @@ class Intake:
 
     def get_waiting_since(self) -> float | None:
         """Return the receive time of the oldest message still in a join window, or None."""
-        joiner = self.config.context.states.joiner
-        return joiner.get_waiting_since() if joiner.windows else None
+        return self.config.context.states.joiner.get_waiting_since()
 
     def on_time(self, now: float) -> tuple[Reading, ...]:
         """Return the readings from join windows that have ended by `now`, and new findings."""
@@ -405,8 +379,6 @@ class Intake:
             if known == reading.sensor:
                 return reading
             return msgspec.structs.replace(reading, sensor=known)
-        if self.config.accept_unknown:
-            return reading
         if message is None or reading.received != message.received:
             topic = self.config.context.states.joiner.topics.get(reading.sensor, "")
             readers = self._routes.find_decoders(topic)
@@ -417,7 +389,7 @@ class Intake:
 
     def _note(self, seen: Bounded[Quarantined], name: str, message: Message, decoder: str) -> None:
         topic, now = to_one_line(message.topic, _TOPIC_KEPT), message.received
-        sample = message.payload[: self.config.sample_bytes]
+        sample = message.payload[:_KEPT_BYTES]
         entry = seen.get(name)
         if entry is None:
             if seen is self.quarantine:
@@ -443,7 +415,7 @@ class Intake:
             self.counters[OutcomeKind.FLOODED.value, "", decoder] += 1
             return Outcome(OutcomeKind.FLOODED, decoder)
         self.counters[OutcomeKind.REJECTED.value, reason.value, decoder] += 1
-        return make_rejection(message, reason, detail, decoder, self.config.dead_letter_bytes)
+        return make_rejection(message, reason, detail, decoder)
 
 
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})

@@ -141,7 +141,7 @@ class Router:
         self._shards = shards
         self._context = replace(config.context, states=States())
         registry = self._context.registry
-        self._routes = Routes(config.routes, config.mappings, registry, config.aliases)
+        self._routes = Routes(config.routes, config.mappings, registry, config.context.names)
         self._homes: dict[str, int] = {}
         self._parents: defaultdict[str, set[int]] = defaultdict(set)
         for name, sensor in (*config.aliases.items(), *((s, s) for s in registry.sensors)):

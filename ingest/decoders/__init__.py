@@ -132,7 +132,7 @@ class Routes:
         routes: Iterable[tuple[str, str]] = (),
         mappings: Iterable[Decoder] = (),
         registry: Registry | None = None,
-        aliases: Mapping[str, str] | None = None,
+        names: SensorNames | None = None,
     ) -> None:
         self._routes = tuple(routes)
         ordered = sorted(
@@ -140,7 +140,7 @@ class Routes:
         )
         self._mappings = {mapping.name: mapping for mapping in ordered}
         sensors = (registry or Registry()).sensors
-        self._names = SensorNames(sensors, aliases)
+        self._names = names or SensorNames(sensors)
         found = {name: self.find_by_name(sensor.decoder) for name, sensor in sensors.items()}
         self._own = {name: decoder for name, decoder in found.items() if decoder is not None}
 

@@ -13,7 +13,7 @@ from ingest.intake import IntakeConfig
 from ingest.mapping.decoder import PREFIX, compile_mapping
 from ingest.mapping.examples import find_failures
 from ingest.topics import TopicFilter
-from ingest.validation import fold_id
+from ingest.validation import SensorNames, fold_id
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.secrets import SecretReader
 
@@ -55,8 +55,9 @@ def _map_aliases(config: PlumewatchConfig) -> dict[str, str]:
 
 def build_routes(config: PlumewatchConfig) -> Routes:
     """Build the routes, which choose a topic's decoders; raises like `compile_mappings`."""
-    mappings, registry = compile_mappings(config), config.build_registry()
-    return Routes(_list_routes(config), mappings, registry, _map_aliases(config))
+    registry = config.build_registry()
+    names = SensorNames(registry.sensors, _map_aliases(config))
+    return Routes(_list_routes(config), compile_mappings(config), registry, names)
 
 
 def find_sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:

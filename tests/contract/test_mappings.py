@@ -99,7 +99,7 @@ def test_only_its_own_error(name):
 
 def test_all_mappings_side_by_side_in_one_intake():
     decoders = tuple(compile_mapping(m) for m in MAPPINGS.values())
-    intake = Intake(IntakeConfig(mappings=decoders, accept_unknown=True))
+    intake = Intake(IntakeConfig(mappings=decoders))
     for name, k in EXAMPLES:
         example = MAPPINGS[name].example[k]
         message = Message(example.topic, payload_of(example), RECEIVED, retained=example.retained)

@@ -5,7 +5,7 @@ import json
 import time
 
 from ingest.commit import GroupCommit
-from ingest.intake import Intake, IntakeConfig
+from ingest.intake import Intake
 from ingest.mqtt.connection import BrokerSettings
 from ingest.mqtt.source import MqttSource
 from storage.errors import StorageUnavailableError
@@ -36,7 +36,7 @@ class RunningSource:
         self.held = asyncio.Event()
         self.held.set()
         self.commits = GroupCommit(self._commit, first_retry_s=0.01)
-        self.intake = Intake(IntakeConfig(accept_unknown=True))
+        self.intake = Intake()
         settings = BrokerSettings(port=broker.port, client_id="under-test", tls=tls)
         commit = self.commits.commit
         self.source = MqttSource(

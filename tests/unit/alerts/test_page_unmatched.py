@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from alerts.page.settings import PipelineStatus
-from ingest.intake import Intake, IntakeConfig
+from ingest.intake import Intake
 from ingest.validation import Message
 from tests.unit.alerts.test_page import NOW
 
@@ -15,7 +15,7 @@ NASTY = "</pre><script>alert(1)</script>\u202e"
 
 @pytest.fixture
 def start(open_page):
-    intake = Intake(IntakeConfig(sample_bytes=400))
+    intake = Intake()
     payload = json.dumps({"pm25": 7, NASTY: NASTY}).encode()
     intake.on_message(Message("site/<b>7/state", payload, NOW - 60))
     intake.on_message(Message("void/1", b"\x00\x01\xff", NOW - 10))

@@ -84,11 +84,11 @@ def test_unknown_sensor_is_stored_flagged_and_listed():
     assert entry.topic == "plumewatch/v1/unregistered/reading"
     assert entry.decoder == "native"
     assert entry.sample.startswith(b'{"pm25"')
-    assert intake(accept_unknown=True).on_message(native("unregistered")).readings[0].flags == ()
 
 
 def test_quarantine_is_bounded_and_forgets_the_longest_silent():
-    i = intake(quarantine_size=3)
+    i = intake()
+    i.quarantine.size = i.unmatched.size = 3
     for n in range(10):
         i.on_message(native(f"x{n}", NOW + n))
         i.on_message(native("chatty", NOW + n))
@@ -111,9 +111,9 @@ def test_a_window_that_another_message_closes_is_not_of_its_topic():
 
 
 def test_dead_letter_is_truncated_and_printable():
-    i = intake(dead_letter_bytes=10)
-    letter = i.on_message(Message("plumewatch/v1/b2/reading", b"x" * 100, NOW)).dead_letter
-    assert letter.payload == b"x" * 10
+    i = intake()
+    letter = i.on_message(Message("plumewatch/v1/b2/reading", b"x" * 5_000, NOW)).dead_letter
+    assert letter.payload == b"x" * 4_096
     letter = i.on_message(Message("evil\r\nLOG " + "y" * 900, b"", NOW)).dead_letter
     assert letter.topic.isprintable()
     assert len(letter.topic) <= 256

@@ -110,8 +110,10 @@ def test_and_not_if_they_do_not(topic):
 
 
 def test_an_alias_is_a_name_too():
-    sensors = registry(Sensor("b2", "r", decoder="milesight"))
-    assert names(Routes(registry=sensors, aliases={"24E1": "b2"}), "lora/24e1/up") == ["milesight"]
+    config = IntakeConfig(
+        Context(registry=registry(Sensor("b2", "r", decoder="milesight"))), aliases={"24E1": "b2"}
+    )
+    assert names(Intake(config), "lora/24e1/up") == ["milesight"]
 
 
 def test_the_decoder_of_a_sensor_claims_no_topic_of_another_decoder():
