@@ -236,13 +236,10 @@ class Arrivals:
             self._on_canary(payload)
         else:
             self._state.received += 1
-        sender = self._find_sender(topic) or "/".join(topic.split("/", 2)[:2])
-        read = (
-            not self._live
-            or canary
-            or bool(flags & RETAIN)
-            or self._budgets.permits(sender, payload, received)
-        )
+        read = not self._live or canary or bool(flags & RETAIN)
+        if not read:
+            sender = self._find_sender(topic) or "/".join(topic.split("/", 2)[:2])
+            read = self._budgets.permits(sender, payload, received)
         if not flags & QOS:
             unread = not read and self._left_out == int(received)  # let one per second through
             if unread or self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
