@@ -72,17 +72,12 @@ class _Remembered(msgspec.Struct, frozen=True):
 class Subscriptions:
     """The topic filters of one session, kept in a file.
 
-    `path`: the file; its folder must exist when `remember` is called.
+    `path`: the file; its folder must exist when `remember` is called. Without it, nothing is kept.
     """
 
-    def __init__(self, path: Path, settings: BrokerSettings) -> None:
+    def __init__(self, path: Path | None, settings: BrokerSettings) -> None:
         self._path = path
-        self._settings = settings
         self._session = f"{settings.client_id}@{settings.host}:{settings.port}"
-
-    def copy_for(self, settings: BrokerSettings) -> Subscriptions:
-        """Return an object for another session that uses the same file."""
-        return Subscriptions(self._path, settings)
 
     def get_filters(self) -> tuple[str, ...]:
         """Return the filters that the session may be subscribed to."""
@@ -92,7 +87,7 @@ class Subscriptions:
     def remember(self, filters: Iterable[str]) -> None:
         """Replace the filters in the file."""
         wanted = _Remembered(self._session, tuple(sorted(set(filters))))
-        if wanted == self._read():
+        if self._path is None or wanted == self._read():
             return
         try:
             write_private(self._path, msgspec.json.encode(wanted))
@@ -100,8 +95,9 @@ class Subscriptions:
             log.warning("cannot remember the subscriptions: %s: %s", self._path, error.strerror)
 
     def _read(self) -> _Remembered:
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            return msgspec.json.decode(self._path.read_bytes(), type=_Remembered)
+        if self._path is not None:
+            with contextlib.suppress(OSError, msgspec.MsgspecError):
+                return msgspec.json.decode(self._path.read_bytes(), type=_Remembered)
         return _Remembered("", ())
 
 
@@ -149,12 +145,9 @@ class MqttSource:
         self._intake = intake
         self._commit = commit
         self._clock = clock
-        self._subscriptions = (
-            None if subscriptions is None else Subscriptions(subscriptions, settings)
-        )
+        self._subscriptions = subscriptions
         self._step_of = step_of
         self._on_fault = on_fault
-        self._client: aiomqtt.Client | None = None
         self._lost_at: float | None = None
         self._losses: deque[float] = deque(maxlen=_CONTENDED)
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
@@ -162,8 +155,6 @@ class MqttSource:
     def use_client_id(self, client_id: str) -> None:
         """Set the client id of the session; call this before `run`."""
         self._settings = replace(self._settings, client_id=client_id)
-        if self._subscriptions is not None:
-            self._subscriptions = self._subscriptions.copy_for(self._settings)
 
     async def run(self) -> None:
         """Connect and receive messages until cancelled; reconnect after growing pauses.
@@ -186,7 +177,6 @@ class MqttSource:
                     self._on_connection_lost()
                 log.warning("%s; trying again within %.1f s", error, pause)
             finally:
-                self._client = None
                 self.state.connected = False
                 self.attempted.set()
             await asyncio.sleep(pause * self._jitter.uniform(0.5, 1.0))
@@ -203,14 +193,15 @@ class MqttSource:
 
     async def _session(self) -> None:
         client, link, loop = self._make_connection()
+        known = Subscriptions(self._subscriptions, self._settings)
         async with open_connection(client, self._settings):
             if not link.session_present:
                 self._intake.on_new_session()
-                await self._on_new_session()
-            await self._subscribe(client)
+                if self.state.connections or await asyncio.to_thread(known.get_filters):
+                    self._report_lost_session()
+            await self._subscribe(client, known)
             if self.canary is not None:
                 self.canary.on_connected(time.monotonic())
-            self._client = client
             self.state.connected = True
             self.state.connections += 1
             self.attempted.set()
@@ -218,12 +209,6 @@ class MqttSource:
             gone = client._disconnected  # noqa: SLF001 - aiomqtt has no public equivalent
             await loop.run(gone, self._send_canaries(client, loop))
 
-    async def _on_new_session(self) -> None:
-        known = self._subscriptions
-        is_first = self.state.connections == 0
-        if is_first and (known is None or not await asyncio.to_thread(known.get_filters)):
-            return
-        self._report_lost_session()
 
     def _report_lost_session(self) -> None:
         since = "the service last ran"
@@ -253,11 +238,11 @@ class MqttSource:
             self._losses.clear()
             self._on_fault(Detail.SESSION_CONTENDED)
 
-    async def _subscribe(self, client: aiomqtt.Client) -> None:
+    async def _subscribe(self, client: aiomqtt.Client, known: Subscriptions) -> None:
         filters = [(topic, 1) for topic in self._topics]
         if self.canary is not None:
             filters.append((make_canary_topic(self._settings.client_id), 1))
-        granted = await self._replace_subscriptions(client, filters)
+        granted = await _replace_subscriptions(client, filters, known)
         refused = tuple(
             topic for (topic, _), code in zip(filters, granted, strict=False) if is_refused(code)
         )
@@ -267,22 +252,6 @@ class MqttSource:
         if self.canary is not None:
             await client.subscribe([(DROPPED, 0), (STORED, 0)])
 
-    async def _replace_subscriptions(
-        self, client: aiomqtt.Client, filters: list[tuple[str, int]]
-    ) -> Sequence[object]:
-        wanted = [topic for topic, _ in filters]
-        known = self._subscriptions
-        before = await asyncio.to_thread(known.get_filters) if known is not None else ()
-        if known is not None:
-            await asyncio.to_thread(known.remember, [*before, *wanted])
-        granted: list[object] = []
-        for some in _split(filters):
-            granted += await client.subscribe(some) or ()
-        for stale in _split([topic for topic in before if topic not in wanted]):
-            await client.unsubscribe(stale)
-        if known is not None:
-            await asyncio.to_thread(known.remember, wanted)
-        return granted
 
     async def _send_canaries(self, client: aiomqtt.Client, loop: IntakeLoop) -> None:
         """Send canaries; raise `BrokerError` if nothing arrives, so that `run` reconnects."""
@@ -306,3 +275,19 @@ class MqttSource:
                 where = f"broker {self._settings.host}:{self._settings.port}"
                 raise BrokerError(BrokerReason.UNREACHABLE, f"{where} delivers no messages")
             await asyncio.sleep(max(canary.next_deadline() - time.monotonic(), 0.01))
+
+
+async def _replace_subscriptions(
+    client: aiomqtt.Client, filters: list[tuple[str, int]], known: Subscriptions
+) -> Sequence[object]:
+    """Subscribe, and unsubscribe from other topics; return the broker's answers to the filters."""
+    wanted = [topic for topic, _ in filters]
+    before = await asyncio.to_thread(known.get_filters)
+    await asyncio.to_thread(known.remember, [*before, *wanted])
+    granted: list[object] = []
+    for some in _split(filters):
+        granted += await client.subscribe(some) or ()
+    for stale in _split([topic for topic in before if topic not in wanted]):
+        await client.unsubscribe(stale)
+    await asyncio.to_thread(known.remember, wanted)
+    return granted
