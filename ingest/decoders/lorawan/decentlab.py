@@ -21,7 +21,7 @@ import struct
 from typing import Final
 
 from ingest.decoders.lorawan.frames import Codec, Frame, Models, make_decoder, refuse
-from ingest.validation import count_above
+from ingest.validation import count_all_above
 
 
 def _split_words(data: bytes, layout: tuple[int, ...]) -> list[tuple[int, ...] | None]:
@@ -53,10 +53,8 @@ def read_pm(data: bytes) -> Frame:
     if particles:
         masses, counts = particles[:4], [n / 10 for n in particles[5:]]
         frame.raw.update(zip(("pm1", "pm25", "pm4", "pm10"), (m / 10 for m in masses), strict=True))
-        total = counts[4]
-        frame.raw["n03"] = total
-        for quantity, below in zip(("n05", "n10", "n25"), counts, strict=False):
-            frame.raw[quantity] = count_above(total, below)
+        below = dict(zip(("n05", "n10", "n25"), counts, strict=False))
+        frame.raw.update(count_all_above(counts[4], below))
     if climate:
         frame.raw["temp"] = round(175.72 * climate[0] / 65536 - 46.85, 4)
         frame.raw["rh"] = round(125 * climate[1] / 65536 - 6, 4)

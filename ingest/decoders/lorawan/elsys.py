@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ingest.decoders.lorawan.frames import Codec, Frame, Models, load_table, make_decoder, refuse
+from ingest.decoders.lorawan.frames import Codec, Frame, Models, load_tables, make_decoder, refuse
 from ingest.validation import check_values
 
-_VALUES: Final = load_table("elsys", "values")
-_SKIPPED: Final = load_table("elsys", "skipped")
+_VALUES, _SKIPPED = load_tables("elsys")
 
 
 def read_elsys(data: bytes) -> Frame:

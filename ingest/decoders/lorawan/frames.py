@@ -31,9 +31,11 @@ _TABLES: Final[dict[str, dict[str, dict[str, Any]]]] = tomllib.loads(
 )
 
 
-def load_table(device: str, kind: str) -> dict[int, Any]:
-    """Return a table of ``frames.toml``, with its keys as numbers."""
-    return {int(ident, 16): entry for ident, entry in _TABLES[device][kind].items()}
+def load_tables(device: str) -> tuple[dict[int, Any], dict[int, int]]:
+    """Return a device's tables by identifier: its values, and the lengths of parts to skip."""
+    values, skipped = _TABLES[device]["values"], _TABLES[device]["skipped"]
+    lengths = {ident: int(length) for length, idents in skipped.items() for ident in idents}
+    return {int(ident, 16): entry for ident, entry in values.items()}, lengths
 
 
 @dataclass(slots=True)

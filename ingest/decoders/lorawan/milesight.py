@@ -27,11 +27,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ingest.decoders.lorawan.frames import Codec, Frame, Models, load_table, make_decoder, refuse
+from ingest.decoders.lorawan.frames import Codec, Frame, Models, load_tables, make_decoder, refuse
 
-_VALUES: Final = load_table("gs601", "values")
-_ALARMS: Final = {ident: int(value, 16) for ident, value in load_table("gs601", "alarms").items()}
-_SKIPPED: Final = load_table("gs601", "skipped")
+_VALUES, _SKIPPED = load_tables("gs601")
 
 
 class _Bytes:
@@ -92,9 +90,9 @@ def _read_gs601_state(frame: Frame, ident: int, data: bytes, at: int) -> int:
         if kind & 1:
             frame.events.append("tamper")
         return at
-    if ident not in _ALARMS:
+    if ident - 1 not in _VALUES:
         raise refuse(f"unknown identifier {ident:#04x}")
-    quantity, length, divisor, low, high, signed = _VALUES[_ALARMS[ident]]
+    quantity, length, divisor, low, high, signed = _VALUES[ident - 1]
     if 0 <= kind <= 0x02:
         frame.faults.append(quantity)
     elif kind in (0x10, 0x11) and ident != 0x0C:
@@ -111,8 +109,7 @@ def _read_gs601_state(frame: Frame, ident: int, data: bytes, at: int) -> int:
     return at
 
 
-_CHANNELS: Final = load_table("am", "values")
-_CHANNELS_SKIPPED: Final = load_table("am", "skipped")
+_CHANNELS, _CHANNELS_SKIPPED = load_tables("am")
 _POWER_ON: Final = 0xFF0B
 _PRESENCE: Final = (b"\x05\x00\x00", b"\x05\x00\x01")
 _HISTORY: Final = (3, 5, 12, 16, 18)
