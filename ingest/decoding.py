@@ -154,9 +154,7 @@ class Joiner:
 
     def get_waiting_since(self) -> float | None:
         """Return the receive time of the first message in the oldest open window, or None."""
-        for window in self.windows.values():
-            return window.opened
-        return None
+        return next((window.opened for window in self.windows.values()), None)
 
     def on_time(self, now: float, limits: Limits) -> Readings:
         """Close the windows that end by `now`; return their readings."""
@@ -261,9 +259,9 @@ class States:
     `waiting`: messages that can't be read until the description of their device arrives.
     """
 
-    def __init__(self, window_s: float = _WINDOW_S) -> None:
+    def __init__(self) -> None:
         self.names = SensorNames()
-        self.joiner = Joiner(window_s)
+        self.joiner = Joiner()
         self.units: Bounded[dict[str, Any]] = Bounded(4_096, self._is_kept)
         self.children: Bounded[list[str]] = Bounded(256, self._is_kept)
         self.last: Bounded[dict[str, Any]] = Bounded(4_096, self._is_kept)
@@ -275,9 +273,7 @@ class States:
 
     def remember_child(self, gateway: str, sensor: str) -> None:
         """Remember that a sensor was seen behind a gateway."""
-        seen = self.children.get(gateway)
-        if seen is None:
-            seen = self.children[gateway] = []
+        seen = self.children.setdefault(gateway, [])
         if sensor not in seen and len(seen) < 512:
             seen.append(sensor)
 

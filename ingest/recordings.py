@@ -58,10 +58,7 @@ def read_recordings(
 ) -> Iterator[Reading]:
     """Read all files and merge them in time order; raises `RecordingError` with file and line."""
     streams = [_correct_clocks(_read_one(path, on_bytes)) for path in paths]
-    if len(streams) == 1:
-        yield from streams[0]
-    else:
-        yield from heapq.merge(*streams, key=lambda reading: reading.time)
+    yield from heapq.merge(*streams, key=lambda reading: reading.time)
 
 
 def write_recordings(path: Path, readings: Iterable[Reading]) -> int:

@@ -346,26 +346,19 @@ def _parse_number_text(value: object) -> object:
     return float(text) if _NUMBER.fullmatch(text) else value
 
 
-def count_above(total: float, below: float) -> float:
-    """Return the number of particles larger than a diameter: `total` minus those `below` it.
+def count_all_above(total: float | None, below: Mapping[str, float | None]) -> dict[str, object]:
+    """Return the counts of particles larger than each diameter.
 
     Devices round counts, so a difference just below zero becomes 0. A larger negative difference
     means that the counts contradict each other. It is returned unchanged, and is out of range.
-    """
-    rest = round(total - below, 6)
-    return 0.0 if -0.05 <= rest < 0 else rest
-
-
-def count_all_above(total: float | None, below: Mapping[str, float | None]) -> dict[str, object]:
-    """Return the counts of particles larger than each diameter.
 
     `total`: count of all particles.
     `below`: counts of particles up to each diameter, by the quantity that counts the larger ones.
     """
     if total is None:
         return {}
-    found = {quantity: count_above(total, n) for quantity, n in below.items() if n is not None}
-    return {"n03": total, **found}
+    rests = {quantity: round(total - n, 6) for quantity, n in below.items() if n is not None}
+    return {"n03": total, **{q: 0.0 if -0.05 <= n < 0 else n for q, n in rests.items()}}
 
 
 def _parse_unix(value: float) -> float | None:

@@ -73,10 +73,7 @@ def _read_value(sensor: str, name: str, text: str, message: Message, context: Co
 
 def find_hints(node: str, context: Context) -> dict[str, str]:
     """Return the units of a node's objects from discovery; empty for an object without one."""
-    units, key = context.states.units, f"esphome {node}"
-    if key not in units:
-        units[key] = {}
-    return units[key]
+    return context.states.units.setdefault(f"esphome {node}", {})
 
 
 def find_meaning(name: str, hint: str) -> Meaning | None:

@@ -215,9 +215,8 @@ def decode(message: Message, context: Context) -> Readings:
         return []
     payload = _parse_any(message.payload, context.limits)
     if kind in _DEATHS:
-        if kind == "NDEATH":
-            return make_gateway_states(node, sensor, "offline", message, context)
-        return make_gateway_states("", sensor, "offline", message, context)
+        gateway = node if kind == "NDEATH" else ""
+        return make_gateway_states(gateway, sensor, "offline", message, context)
     context.states.remember_child(node, sensor)
     return _read_message(kind, sensor, payload, message, context)
 
