@@ -310,7 +310,6 @@ FORMS: Final = {
     "short date": ("%b %-d, %Y", "%-d %b %Y"),
     "short date and time": ("%b %-d, %Y, %-I:%M %p", "%-d %b %Y, %-I:%M %p"),
     "weekday and date": ("%a, %b %-d, %Y", "%a %-d %b %Y"),
-    "exact": ("%a, %b %-d, %Y, %-I:%M:%S %p %Z", "%a %-d %b %Y, %-I:%M:%S %p %Z"),
     "month and day": ("%b %-d", "%-d %b"),
     "month": ("%B %Y", "%B de %Y"),
     "weekday": ("%a", "%a"),

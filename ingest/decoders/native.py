@@ -27,18 +27,16 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from detection.quantities import QUANTITIES
 from ingest.decoding import Context, check_same_device, read_state
-from ingest.errors import PayloadError, Reason
+from ingest.errors import DecodeError, PayloadError, Reason
 from ingest.names import USUAL_QUANTITIES, describe_unknown, find_conversion
 from ingest.payloads import load_object
 from ingest.validation import (
+    Limits,
     Message,
     Readings,
     build_reading,
-    check_json,
     make_sensor_id,
     parse_time,
 )
@@ -56,7 +54,7 @@ _OTHER_UNIT: Final = (
 )
 _MAX_SEQ: Final = 2**63 - 1
 _KEYS: Final = frozenset({"time", "seq", "sensor", "events", *QUANTITIES})
-_DECODE: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
 
 
 @lru_cache(maxsize=8192)
@@ -75,18 +73,11 @@ def decode(message: Message, context: Context) -> Readings:
         return read_state(sensor, message, context)
     if kind not in ("reading", ""):
         raise PayloadError(Reason.UNKNOWN_TOPIC, "a native topic ends in /reading or /status")
-    payload = message.payload
-    check_json(payload, context.limits)
-    try:
-        content = _DECODE(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        content = load_object(payload, context.limits)
-    return [_make_reading(sensor, content, message, context)]
+    return [_make_reading(sensor, message, context)]
 
 
-def _make_reading(
-    sensor: str, content: dict[str, Any], message: Message, context: Context
-) -> Reading:
+def _make_reading(sensor: str, message: Message, context: Context) -> Reading:
+    content = load_object(message.payload, context.limits)
     raw = {k: value for k, value in content.items() if k in QUANTITIES and value is not None}
     time, seq, stamp = content.get("time"), content.get("seq"), None
     if time is not None:
@@ -134,8 +125,8 @@ def describe_misnamed(message: Message, reader: Decoder) -> str:
     Return an empty string if there are none, or if `reader` is another decoder.
     """
     try:
-        content = _DECODE(message.payload) if reader.name == "native" else {}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        content = load_object(message.payload, Limits()) if reader.name == "native" else {}
+    except DecodeError:
         return ""
     return describe_unknown(content, "key")
 

@@ -86,11 +86,8 @@ def find_failures(
 
 def read_example(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> Readings:
     """Return the readings of an example; raises `DecodeError` if it is rejected."""
-    payload = (
-        bytes.fromhex(example.payload_hex)
-        if example.payload is None and example.payload_hex is not None
-        else (example.payload or "").encode()
-    )
+    text = example.payload
+    payload = bytes.fromhex(example.payload_hex or "") if text is None else text.encode()
     context = Context(zone=zone, limits=replace(Limits(), earliest=_OLDEST))
     message = Message(example.topic, payload, example.received, retained=example.retained)
     check_topic(message.topic, context.limits)

@@ -466,16 +466,13 @@ def _pick(item: Any) -> Pick | None:
     return None
 
 
-def _find(leaves: Leaves, names: frozenset[str]) -> list[Steps]:
-    return [path for path in leaves if name_of(path).lower() in names]
-
-
 def find_ids(leaves: Leaves) -> dict[Steps, str]:
     """Return the values that may name the device, by path, best first."""
     found = [
         path
-        for path in _find(leaves, _IDENTITY)
-        if not any(isinstance(step, Pick) for step in path)
+        for path in leaves
+        if name_of(path).lower() in _IDENTITY
+        and not any(isinstance(step, Pick) for step in path)
         and type(leaves[path][0]) in (str, int)
         and leaves[path][0] != ""
     ]

@@ -24,17 +24,8 @@ _NAMES: Final = frozenset(
 _SHORT: Final = frozenset(
     {"t", "tm", "tst", "at", "when", "stamp", "unixtime", "utctime", "devicetime", "localtime"}
     | {"measuredat", "sampledat", "recordedat", "createdat"}
-    | {
-        "zeit",
-        "zeitstempel",
-        "messzeit",
-        "uhrzeit",
-        "datum",
-        "fecha",
-        "fechahora",
-        "hora",
-        "horodatage",
-    }
+    | {"zeit", "zeitstempel", "messzeit", "uhrzeit", "datum", "fecha", "fechahora", "hora"}
+    | {"horodatage"}
 )
 """Names that mean a time only if the value looks like one."""
 _UNIT: Final = re.compile("(?:ms|us|ns|utc|s)$")
