@@ -108,7 +108,6 @@ class GroupCommit:
         self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()
     ) -> asyncio.Future[None]:
         """Queue readings and dead letters; the future is done once they are durable."""
-
         settled = asyncio.get_running_loop().create_future()
         if self._closed:
             settled.cancel()

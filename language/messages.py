@@ -120,15 +120,6 @@ def plural(one: str, many: str, n: float) -> str:
     return _load_translations(_current.get()).ngettext(one, many, 1 if n == 1 else 2)
 
 
-def count_noun(n: float, noun: str) -> str:
-    """Return a count with its noun, in English, for logs and commands.
-
-    >>> count_noun(1, "day"), count_noun(1200, "reading"), count_noun(0.5, "day")
-    ('1 day', '1,200 readings', '0.5 days')
-    """
-    return f"{n:{',.0f' if n == round(n) else 'g'}} {noun}{'' if n == 1 else 's'}"
-
-
 def mark(message: str) -> str:
     """Mark a text in a table for the catalog; code that shows it translates it."""
     return message

@@ -123,13 +123,14 @@ def suggest_name(name: str, known: Iterable[str | None] | Mapping[str, str]) -> 
     return f"; did you mean {folded[found[0]]!r}?" if found else ""
 
 
-def pluralize(n: int, one: str, many: str = "") -> str:
-    """Return a number with its noun, for English-only texts.
+def pluralize(n: float, one: str, many: str = "") -> str:
+    """Return a number with its noun, in English, for logs and commands.
 
-    >>> pluralize(1, "room"), pluralize(2_000, "room"), pluralize(2, "address", "addresses")
-    ('1 room', '2,000 rooms', '2 addresses')
+    >>> pluralize(1, "room"), pluralize(2_000.0, "room"), pluralize(0.5, "address", "addresses")
+    ('1 room', '2,000 rooms', '0.5 addresses')
     """
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
+    number = f"{n:{',.0f' if n == round(n) else 'g'}}"
+    return f"{number} {one if n == 1 else many or one + 's'}"
 
 
 def make_id(words: Iterable[str], taken: Collection[str], fallback: str) -> str:

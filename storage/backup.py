@@ -30,8 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
-from language.messages import count_noun
-from language.plain_text import escape
+from language.plain_text import escape, pluralize
 from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError, translate
 from storage.files import sync
 from storage.journal import decode_record, get_last_offset
@@ -332,7 +331,7 @@ def _check_offsets(path: Path) -> Proof:
             reading = decode_record(crc, body)
             corrupt += reading is None or reading.received != received
         absent += _count_uncovered(behind + 1, last, gaps)
-    found = f"{count_noun(held, 'reading')} and {count_noun(len(gaps), 'gap')}"
+    found = f"{pluralize(held, 'reading')} and {pluralize(len(gaps), 'gap')}"
     sentence = f"{found} account for all offsets from 1 to {last:,}"
     if absent or corrupt:
         sentence = f"{absent:,} offsets without a reading or a gap; {corrupt:,} corrupt records"

@@ -56,7 +56,6 @@ _MAX_SEQ: Final = 2**63 - 1
 _KEYS: Final = frozenset({"time", "seq", "sensor", "events", *QUANTITIES})
 
 
-
 @lru_cache(maxsize=8192)
 def _parse_topic(topic: str) -> tuple[str, str]:
     """Return the sensor id and the kind (reading or status) of a topic, or two empty strings."""

@@ -209,7 +209,6 @@ class MqttSource:
             gone = client._disconnected  # noqa: SLF001 - aiomqtt has no public equivalent
             await loop.run(gone, self._send_canaries(client, loop))
 
-
     def _report_lost_session(self) -> None:
         since = "the service last ran"
         if self._lost_at is not None:
@@ -251,7 +250,6 @@ class MqttSource:
         self.state.refused_topics = refused
         if self.canary is not None:
             await client.subscribe([(DROPPED, 0), (STORED, 0)])
-
 
     async def _send_canaries(self, client: aiomqtt.Client, loop: IntakeLoop) -> None:
         """Send canaries; raise `BrokerError` if nothing arrives, so that `run` reconnects."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.examine import accepts_anonymous, examine
-from language.messages import count_noun
+from language.plain_text import pluralize
 from plumewatch.check.result import CheckResult, State, fault, ok, warn
 from plumewatch.config.settings import read_broker_settings
 from plumewatch.service.web_server import is_loopback
@@ -94,7 +94,7 @@ def check_queue(config: PlumewatchConfig, facts: BrokerFacts) -> Iterator[CheckR
     if facts.dropped:
         yield warn(
             "broker dropped",
-            f"it has dropped {count_noun(facts.dropped, 'message')} since it started",
+            f"it has dropped {pluralize(facts.dropped, 'message')} since it started",
             "raise max_queued_messages and max_queued_bytes in the broker's configuration; look for"
             " disconnected clients: mosquitto_sub -t '$SYS/broker/clients/#' -v",
         )
@@ -135,8 +135,8 @@ def check_certificates(broker: BrokerConfig, now: float) -> Iterator[CheckResult
             continue
         days = (expires.timestamp() - now) / _DAY_S
         if days <= 0:
-            yield fault(part, f"expired {count_noun(round(-days), 'day')} ago", remedy)
+            yield fault(part, f"expired {pluralize(round(-days), 'day')} ago", remedy)
         elif days < _SOON_DAYS:
-            yield warn(part, f"expires in {count_noun(round(days), 'day')}", remedy)
+            yield warn(part, f"expires in {pluralize(round(days), 'day')}", remedy)
         else:
-            yield ok(part, f"is valid for {count_noun(round(days), 'day')}")
+            yield ok(part, f"is valid for {pluralize(round(days), 'day')}")

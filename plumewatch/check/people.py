@@ -30,7 +30,7 @@ from ingest.http.poll import PollError, get
 from ingest.intake import decode_message
 from ingest.mapping.examples import MEANING, find_missing
 from ingest.validation import Message
-from language.messages import count_noun, write_date
+from language.messages import write_date
 from language.plain_text import pluralize
 from plumewatch.check.result import CheckResult, State, fault, merge_places, ok, warn
 from plumewatch.config.faults import ConfigError, list_some
@@ -88,7 +88,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         find_coverage_gaps(config.build_roster(), incidents, begin, begin + _LOOK_AHEAD, quiet)
     )
     if not found:
-        text = f"someone is on duty in every class period of the next {count_noun(days, 'day')}"
+        text = f"someone is on duty in every class period of the next {pluralize(days, 'day')}"
         yield ok("duty", text)
         return
     starts = list(dict.fromkeys(gap.start for gap in found))
@@ -98,7 +98,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     rooms = list_some(dict.fromkeys(room for gap in found for room in gap.rooms))
     yield warn(
         "duty",
-        f"in the next {count_noun(days, 'day')}, nobody on duty would be notified in"
+        f"in the next {pluralize(days, 'day')}, nobody on duty would be notified in"
         f" {pluralize(len(starts), 'class period')} ({when}); rooms: {rooms}",
         "add a [[shift]] for those periods, or the missing addresses of the people on duty",
     )

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ingest.errors import RefusedError
-from language.messages import count_noun
+from language.plain_text import pluralize
 from plumewatch.cli.options import (
     CONFIG,
     DONE,
@@ -140,7 +140,7 @@ def _restore(folder: Path, site: Site, *, force: bool) -> None:
                 f" these move to {aside} and the backup takes their place"
             )
         if present:
-            echo(f"moving {count_noun(len(present), 'file')} of {root} to {aside}")
+            echo(f"moving {pluralize(len(present), 'file')} of {root} to {aside}")
         with show_progress("copying"):
             _put_in_place(folder, root, present, aside)
     finally:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from language.messages import count_noun
+from language.plain_text import pluralize
 from plumewatch.cli.options import (
     CONFIG,
     DONE,
@@ -51,7 +51,7 @@ def retention(
                 for deleted in delete_due(db, before, find_machine_user(), now):
                     update(advance=deleted)
     what = "deleted" if apply else "are due"
-    echo(f"{count_noun(len(due.old), 'incident')} {what}, {due.open} old ones are still open")
+    echo(f"{pluralize(len(due.old), 'incident')} {what}, {due.open} old ones are still open")
 
 
 @app.command(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from language.messages import count_noun
+from language.plain_text import pluralize
 from plumewatch.cli.options import (
     CONFIG,
     ConfigOption,
@@ -80,7 +80,7 @@ def storage_setup(
         if paths or secret is not None:
             raise UsageError("the embedded store is a file, without accounts")
         echo(
-            f"readings are kept in {site.paths.series} for {count_noun(retention.raw_days, 'day')},"
+            f"readings are kept in {site.paths.series} for {pluralize(retention.raw_days, 'day')},"
             f" averages of 1 min for {retention.minute_days} and of 15 min for"
             f" {retention.quarter_hour_days} days; there is nothing to set up"
         )
@@ -134,7 +134,7 @@ def export_readings(
         with site.transaction() as tx:
             append(tx, AuditKind.EXPORT, find_machine_user(), detail, now)
         count = write_recordings(out, _read_slices(series, first, last, sensors))
-    echo(f"{out}: {count_noun(count, 'reading')}", err=True)
+    echo(f"{out}: {pluralize(count, 'reading')}", err=True)
 
 
 def _read_slices(

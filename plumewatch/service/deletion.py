@@ -15,7 +15,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from language.messages import count_noun
+from language.plain_text import pluralize
 from plumewatch.service.data_folder import RETENTION_CLOCK, reserve_space
 from storage.errors import StorageError, is_transient
 from storage.journal import Snapshot, read_number, restore_snapshot, save_snapshot
@@ -125,8 +125,8 @@ class Deletion:
             log.warning(
                 "deletion of old readings is %s behind the clock: if the clock is wrong, correct"
                 " it; if not, deletion catches up within %s",
-                count_noun(days, "day"),
-                count_noun(-(-days // (FASTEST - 1)), "day"),
+                pluralize(days, "day"),
+                pluralize(-(-days // (FASTEST - 1)), "day"),
             )
         self._warned = far
 

@@ -20,7 +20,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from language.messages import count_noun
+from language.plain_text import pluralize
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, quote_string
@@ -117,12 +117,12 @@ def _set_up_1(http: InfluxHttp, retention: Retention) -> Iterator[str]:
     ]
     default = next(row[0] for row in policies if row[-1])
     _set_policy(http, "ALTER", str(default), retention.raw_days)
-    yield f"readings are kept for {count_noun(retention.raw_days, 'day')}"
+    yield f"readings are kept for {pluralize(retention.raw_days, 'day')}"
     existing = {row[0] for row in policies}
     for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
         _set_policy(http, "ALTER" if level.name in existing else "CREATE", level.name, days)
-        yield f"{level.step_s // 60}-minute averages are kept for {count_noun(days, 'day')}"
+        yield f"{level.step_s // 60}-minute averages are kept for {pluralize(days, 'day')}"
 
 
 def _set_policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
@@ -147,12 +147,12 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[str]:
         yield f"organization {org!r} created"
     bucket = _make_bucket(http, org_id, name, retention.raw_days)
     _map(http, org_id, bucket, "autogen")
-    yield f"bucket {name!r}: readings are kept for {count_noun(retention.raw_days, 'day')}"
+    yield f"bucket {name!r}: readings are kept for {pluralize(retention.raw_days, 'day')}"
     for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
         bucket = _make_bucket(http, org_id, f"{name}/{level.name}", days)
         _map(http, org_id, bucket, level.name)
-        yield f"{level.step_s // 60}-minute averages are kept for {count_noun(days, 'day')}"
+        yield f"{level.step_s // 60}-minute averages are kept for {pluralize(days, 'day')}"
 
 
 def find_organization(http: InfluxHttp) -> str:
@@ -231,11 +231,11 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[str]:
         wanted = {"db": database, "retention_period": f"{days}d"}
         try:
             http.configure("POST", wanted)
-            outcome = f"kept for {count_noun(days, 'day')}"
+            outcome = f"kept for {pluralize(days, 'day')}"
         except StorageUnavailableError as error:
             if error.meaning != Meaning.EXISTS:
                 raise
-            outcome = f"already exists, kept for {count_noun(days, 'day')} from now on"
+            outcome = f"already exists, kept for {pluralize(days, 'day')} from now on"
             http.configure("PUT", wanted)
         yield f"database {database!r}: {outcome}"
 

@@ -6,7 +6,8 @@ import csv
 from dataclasses import dataclass, fields
 from typing import Final
 
-from language.messages import count_noun, ngettext
+from language.messages import ngettext
+from language.plain_text import pluralize
 from sensor_sim.trace import Truth
 
 _COLUMNS: Final = [field.name for field in fields(Truth)]
@@ -62,7 +63,7 @@ class TruthScore:
         if not everywhere:
             return ""
         return (
-            f"Of {count_noun(everywhere, 'vaping session')} in {rooms} rooms so far, {reached}"
+            f"Of {pluralize(everywhere, 'vaping session')} in {rooms} rooms so far, {reached}"
             " could be seen by a sensor; 'found' counts those that caused an alert."
         )
 
