@@ -197,7 +197,8 @@ class MqttSource:
         async with open_connection(client, self._settings):
             if not link.session_present:
                 self._intake.on_new_session()
-                if self.state.connections or await asyncio.to_thread(known.get_filters):
+                before = await asyncio.to_thread(known.get_filters)
+                if before or self.state.connections:
                     self._report_lost_session()
             await self._subscribe(client, known)
             if self.canary is not None:
