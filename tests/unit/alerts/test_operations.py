@@ -51,7 +51,7 @@ def test_a_fault_is_one_incident_until_nobody_reports_it(tx, clock, store, what,
     store(operations, over)
     assert operations.describe_broker_faults() == ""
     assert incidents(tx, "room", "sensor") == [("", "")]
-    assert incidents(tx, "running") == [False]
+    assert incidents(tx, "is_running") == [False]
     assert len(notices(tx)) == len({n.person for n in notices(tx)}) > 0
 
 
@@ -78,9 +78,9 @@ def test_what_was_reported_before_a_restart_ends(tx, clock, store):
     operations.report(Detail.UNREGISTERED)
     store(operations, T)
     store(Operations(clock), T + HOLD_S - 1)
-    assert incidents(tx, "running") == [True]
+    assert incidents(tx, "is_running") == [True]
     store(Operations(clock), T + HOLD_S + 1)
-    assert incidents(tx, "running") == [False]
+    assert incidents(tx, "is_running") == [False]
 
 
 def test_a_report_again_and_again_is_stored_once_a_minute(clock):
@@ -101,6 +101,6 @@ def test_two_faults_are_one_incident_that_ends_with_the_last(tx, clock, store):
     operations.report(Detail.QUOTA_USED_UP)
     assert store(operations, clock.now) == []
     store(operations, T + HOLD_S + 1)
-    assert incidents(tx, "running") == [True]
+    assert incidents(tx, "is_running") == [True]
     store(operations, T + 300 + HOLD_S + 1)
-    assert incidents(tx, "running") == [False]
+    assert incidents(tx, "is_running") == [False]
