@@ -120,7 +120,7 @@ def write_findings(made: Summary) -> Iterator[str]:
 
     every, air = get("incidents"), get("incidents_air")
     yield _(
-        "%(every)s on %(days)s: %(air)d vaping or smoke, %(others)d other.",
+        "%(every)s (%(days)s): %(air)d vaping or smoke, %(others)d other.",
         every=ngettext("%(n)d incident", "%(n)d incidents", every),
         days=ngettext("%(n)d school day", "%(n)d school days", get("school_days")),
         air=air,

@@ -92,7 +92,7 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     assert int(soon[2] if soon else 0) <= int(by_key["alerts"])
     counted = int(by_key["incidents"].replace(",", ""))
     noun = "incident" if counted == 1 else "incidents"
-    assert re.search(rf"^{counted} {noun} on \d school days?", write_letter(made)[1], re.MULTILINE)
+    assert re.search(rf"^{counted} {noun} \(\d school days?\)", write_letter(made)[1], re.MULTILINE)
 
     missed = board.partition('id="missed"')[2].partition("</section>")[0]
     more = re.search(r">(\d+) more<", missed)
