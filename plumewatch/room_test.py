@@ -112,12 +112,9 @@ def _evaluate(
     adjustment = commissioning.find_adjustment(scores, Model.load_shipped().level)
     with change_state(DataPaths(config.data_dir).state) as tx:
         moved = get_adjustment(tx, sensor) if adjustment is None else adjustment
-    replayed = replay(
-        iter(mine),
-        policy=build_replay_policy(config),
-        registry=config.build_registry(),
-        budgets=AlertBudgets(offsets={sensor: moved}),
-    )
+    policy, registry = build_replay_policy(config), config.build_registry()
+    budgets = AlertBudgets(offsets={sensor: moved})
+    replayed = replay(iter(mine), policy=policy, registry=registry, budgets=budgets)
     detected = commissioning.group_by_step(replayed.events.values(), timings)
     during = [sample for sample in samples if sample[0] >= timings[0].start]
     return {

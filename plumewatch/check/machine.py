@@ -222,12 +222,9 @@ def check_clock(
         for ahead in (True, False):
             found = {sensor: by for sensor, by in wrong.items() if (by > 0) is ahead}
             if found:
-                yield warn(
-                    "clock",
-                    f"{list_places(found)}: readings are stamped up to"
-                    f" {describe_offset(max(found.values(), key=abs))}",
-                    SET_CLOCK,
-                )
+                most = describe_offset(max(found.values(), key=abs))
+                text = f"{list_places(found)}: readings are stamped up to {most}"
+                yield warn("clock", text, SET_CLOCK)
     kept = synchronized()
     if kept is False:
         remedy = "timedatectl set-ntp true, or install chrony"

@@ -117,12 +117,9 @@ def _build_receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> di
     for role in rostered & found.keys():
         found[role] = replace(found[role], people=())
     for entry in sections.receiver:
-        found[entry.id] = Receiver(
-            entry.id,
-            tuple(entry.people),
-            {building: tuple(people) for building, people in entry.leads.items()},
-            tuple(entry.catch_all or entry.people),
-        )
+        leads = {building: tuple(people) for building, people in entry.leads.items()}
+        last = tuple(entry.catch_all or entry.people)
+        found[entry.id] = Receiver(entry.id, tuple(entry.people), leads, last)
     return found
 
 
@@ -166,13 +163,9 @@ def number_weekdays(days: Sequence[str] | None) -> frozenset[int]:
 def _build_hours(entry: ShiftConfig, timetable: Timetable) -> LessonHours | ClockHours:
     days = number_weekdays(entry.days)
     if entry.start is not None and entry.end is not None:
-        return ClockHours(
-            timetable.zone,
-            parse_minutes(entry.start),
-            parse_minutes(entry.end, latest=DAY_MIN),
-            days,
-            frozenset() if entry.on_holidays else timetable.holidays,
-        )
+        start, end = parse_minutes(entry.start), parse_minutes(entry.end, latest=DAY_MIN)
+        holidays = frozenset() if entry.on_holidays else timetable.holidays
+        return ClockHours(timetable.zone, start, end, days, holidays)
     named = frozenset() if ALL_PERIODS in entry.periods else frozenset(entry.periods)
     return LessonHours(timetable, days, named)
 

@@ -72,14 +72,9 @@ def build_consumer(
     config: PlumewatchConfig, engine: AlertEngine, state: sqlite3.Connection
 ) -> DetectionConsumer:
     """Build a consumer from the configuration, without opening it."""
-    return DetectionConsumer(
-        state,
-        engine,
-        may_alert,
-        LivenessSettings(missed=config.alerts.offline_after),
-        build_alert_budgets(config),
-        gather_s=_COMMIT_EVERY_S,
-    )
+    liveness = LivenessSettings(missed=config.alerts.offline_after)
+    budgets = build_alert_budgets(config)
+    return DetectionConsumer(state, engine, may_alert, liveness, budgets, gather_s=_COMMIT_EVERY_S)
 
 
 class DetectionLoop:

@@ -109,13 +109,9 @@ class Ingestion:
                 subscriptions=resources.paths.event_subscriptions,
             )
         context = replace(self.intake_config.context, states=States())
+        second = Intake(replace(self.intake_config, context=context))
         self.unstored = UnstoredIntake(
-            Intake(replace(self.intake_config, context=context)),
-            broker,
-            topics,
-            lambda: bool(self.commits.failing),
-            unstored,
-            clock,
+            second, broker, topics, lambda: bool(self.commits.failing), unstored, clock
         )
         self._http_config = config.ingest.http
         self._http_sources = read_http_sources(config)
@@ -159,13 +155,10 @@ class Ingestion:
         """Bind the address of HTTP ingest if it has sources; raises `ServiceError`."""
         if not self._http_sources:
             return
-        config = self._http_config
+        config, app = self._http_config, self.http_ingest.app
+        proxies = config.trusted_proxies
         server = self._http_server = WebServer(
-            "HTTP ingest",
-            self.http_ingest.app,
-            config.host,
-            config.port,
-            trusted_proxies=config.trusted_proxies,
+            "HTTP ingest", app, config.host, config.port, trusted_proxies=proxies
         )
         names = ", ".join(source.name for source in self._http_sources)
         log.info("HTTP ingest: http://%s:%d for %s", config.host, server.port, names)

@@ -260,14 +260,8 @@ def _propose(
         found.routes.append({"topic": topic, "decoder": named[0]})
         return
     try:
-        text = propose(
-            topic,
-            samples,
-            received=float(round(received)),
-            zone=context.zone,
-            columns=columns,
-            alone=False,
-        )
+        at, zone = float(round(received)), context.zone
+        text = propose(topic, samples, received=at, zone=zone, columns=columns, alone=False)
         places = next((k for form, k in found.levels.items() if matches_topic(form, topic)), ())
         if places and not trusted:
             text = draft.add_levels(text, topic, places)
