@@ -234,6 +234,8 @@ class _Sensor(msgspec.Struct):
     `untimed`: when, by our clock, a reading without a time stamp last arrived; None while time
     stamps are used.
     `readings`: the last particle reading passed on, then waiting ones in descending order.
+    `fell`: when a steep fall was last passed on.
+    `doubts`: when recent falls turned out not to last.
     """
 
     arrivals: ParticleArrivals = msgspec.field(default_factory=ParticleArrivals)
@@ -327,9 +329,10 @@ class FallDelay:
     make the sensor's own readings look old. Instead, a reading that is much lower than the last one
     passed waits for `_WAIT_INTERVALS` usual intervals, and is dropped if one at least as high
     arrives meanwhile. Rises and gradual falls pass at once. A reading that is older than the last
-    one passed counts as measured when it was received. If particles return before a steep fall has
-    passed, or as soon after it, that is a *doubt*. `_DOUBTS` of them within `_DOUBT_S`, `_APART_S`
-    apart, mean that two devices are sending, whatever the time stamps claim.
+    one passed counts as measured when it was received. If particles rise steeply again before a
+    steep fall has passed, or soon after it has, that is a *doubt*. `_DOUBTS` of them within
+    `_DOUBT_S`, each at least `_APART_S` after the last, mean that two devices are sending, whatever
+    the time stamps claim.
 
     Some devices split one measurement into several messages with the same time stamp. The later
     ones count as measured just after the first, because the detectors ignore a reading that is not
