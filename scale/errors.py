@@ -1,7 +1,7 @@
 """Errors of this package, all permanent.
 
 RefusedError (ingest)
-    HistoryError    a folder holds no history, or a different one
+    HistoryError    a history cannot be read or continued
     KafkaError      no server answers, or it does not have the topic
 """
 
@@ -11,7 +11,7 @@ from ingest.errors import RefusedError
 
 
 class HistoryError(RefusedError):
-    """A folder contains no history, or one with a different layout."""
+    """A folder contains no readable history, or the history cannot be continued."""
 
 
 class KafkaError(RefusedError):

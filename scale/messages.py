@@ -69,7 +69,7 @@ class Record(NamedTuple):
 class MessageSource:
     """Everything that workers need to read a Kafka `topic`; the driver sends it to each worker.
 
-    `intake` builds the configuration of the intake.
+    `intake`: builds the intake's configuration.
     """
 
     def __init__(self, topic: str, intake: Callable[[], IntakeConfig], shards: int) -> None:
@@ -242,7 +242,7 @@ class MessageDecoder:
         self.rejected: dict[int, tuple[Record, str]] = {}
 
     def snapshot(self) -> bytes:
-        """Return the state of the decoders."""
+        """Return the state of the intake."""
         return self._intake.snapshot()
 
     def decode(self, records: pl.DataFrame) -> pl.DataFrame:

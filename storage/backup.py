@@ -3,7 +3,8 @@
 SQLite's online backup copies each file in one read transaction, so the service can keep writing.
 The journal is copied last, so a copied cursor is never ahead of the copied journal. If retention
 deletes readings beyond a copied cursor during the backup, everything is copied again. The backup
-gets its final name once it is complete and on the disk. It contains no secrets.
+gets its final name once it is complete and on the disk. It contains password hashes and secrets of
+second factors, but no configuration.
 
 `verify` checks that
 
@@ -11,7 +12,8 @@ gets its final name once it is complete and on the disk. It contains no secrets.
 - the files have exactly the tables, indexes and triggers that this program creates (a backup may
   come from somebody else, and the service would run its triggers and views);
 - every offset of the journal has a reading with the right checksum, or a gap with its reason;
-- no cursor or snapshot is ahead of the journal, or needs readings that were deleted without a gap.
+- no cursor or snapshot is ahead of the journal, and no consumer still needs deleted readings,
+  except those in a gap `unread`.
 
 Readings in `series.db` and text in `state.db` have no checksums of their own, so `verify` cannot
 detect a bit that flipped in them before the backup.
@@ -191,8 +193,8 @@ def _refuse_irregular(folder: Path) -> None:
 def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) -> None:
     """Raise `StorageCorruptError` unless a file has exactly the tables of its schema.
 
-    Indexes and triggers are compared too. This reads only their list, because the statements in an
-    untrusted file must not run.
+    Indexes, triggers and views are compared too. Only the list of these objects is read, because
+    statements in an untrusted file must not run.
     """
     found = _list_objects(copy)
     with closing(connect(":memory:")) as own:
@@ -214,10 +216,7 @@ def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) ->
 
 
 def refuse_foreign_code(path: Path, schema: Schema) -> None:
-    """Raise `StorageUnavailableError` if a file has triggers or views this program didn't create.
-
-    Damaged files pass, because they are repaired when they are opened.
-    """
+    """Raise `StorageUnavailableError` if a file has triggers or views from another program."""
     with closing(connect(path, read_only=True)) as database, closing(connect(":memory:")) as own:
         migrate_all(own, schema)
         foreign = {one[1:] for one in _list_objects(database) if one[0] in ("trigger", "view")}

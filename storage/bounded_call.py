@@ -57,7 +57,10 @@ class BoundedThreads:
             self._running.clear()
 
     def start(self, work: Callable[[], T]) -> Future[T]:
-        """Start a call without waiting for it; raises `BusyError`."""
+        """Start a call without waiting for it.
+
+        Raises `BusyError`, or `BoundedCallError` after `abandon`.
+        """
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()
         with self._lock:

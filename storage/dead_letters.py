@@ -1,7 +1,7 @@
 """Find dead letters by reason.
 
 The journal writes dead letters (`storage.journal`) and keeps the newest 100,000. This module reads
-them while the service runs; a read-only connection is enough. Messages are untrusted, so
+them while the service runs; a read-only connection is enough. Messages are untrusted:
 `make_visible` escapes control characters, direction marks and other unprintable characters, so
 that a message can neither control a terminal nor hide part of its text.
 """
@@ -36,7 +36,7 @@ def find_dead_letters(
     before: int = 0,
     limit: int = 100,
 ) -> list[StoredDeadLetter]:
-    """Return up to `limit` dead letters with numbers below `before`, newest first."""
+    """Return up to `limit` dead letters with numbers below `before` (if not 0), newest first."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM dead_letter"  # noqa: S608 - names of columns
         " WHERE (?1 = '' OR reason = ?1)"

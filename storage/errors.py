@@ -78,7 +78,7 @@ _DAMAGED: Final = ("unsupported file format", "malformed", "is not a database")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether the same work may succeed later without human help."""
+    """Return whether the same work may succeed later, for example after space was freed."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0)
         return code & 0xFF in _TRANSIENT_CODES and code != sqlite3.SQLITE_IOERR_SHORT_READ

@@ -139,7 +139,7 @@ def get_last_offset(connection: sqlite3.Connection) -> int:
 def get_span(connection: sqlite3.Connection) -> tuple[int, int]:
     """Return the offsets of the oldest reading still kept and of the newest ever written.
 
-    If no reading is kept, the first one is the next offset.
+    If no reading is kept, the first is the next offset.
     """
     last = get_last_offset(connection)
     (first,) = connection.execute("SELECT min(offset) FROM journal").fetchone()

@@ -68,7 +68,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room and where it is. All parts except the id are names that people use."""
+    """A room and where it is. `name`, `floor`, `building` and `site` are names that people use."""
 
     id: str
     name: str
@@ -139,7 +139,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """All rooms and sensors by id, and all sites by name, except those of closed sites."""
+    """Rooms and sensors by id, and sites by name; closed sites are kept apart."""
 
     rooms: Mapping[str, Room] = field(default_factory=dict)
     sensors: Mapping[str, Sensor] = field(default_factory=dict)

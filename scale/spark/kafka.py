@@ -28,7 +28,7 @@ _BYTES: Final = 16 << 20
 
 
 def check_topic(spark: SparkSession, servers: str, topic: str, options: Mapping[str, str]) -> None:
-    """Raise `KafkaError` if server or topic don't exist; Spark would take minutes to notice."""
+    """Raise `KafkaError` if no server answers or it lacks the topic; Spark would take minutes."""
     jvm: Any = spark.sparkContext._jvm  # noqa: SLF001 - no other way to the client
     admin = jvm.org.apache.kafka.clients.admin.Admin
     if isinstance(admin, JavaPackage):

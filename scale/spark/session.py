@@ -16,8 +16,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "spark.ui.enabled": "false",
     "spark.sql.session.timeZone": "UTC",
     "spark.python.daemon.module": "scale.spark.daemon",
-    # These two apply only to some kinds of functions. Each different environment would get its own
-    # daemon and workers.
+    # By default, Spark sets these two only for some kinds of functions, and then starts separate
+    # daemons and workers for each environment.
     "spark.sql.execution.pyspark.udf.faulthandler.enabled": "false",
     "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     "spark.executorEnv.PYTHONFAULTHANDLER": "1",

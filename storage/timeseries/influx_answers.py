@@ -2,7 +2,7 @@
 
 InfluxDB 1.x, 2.x and 3 use different words for the same thing, and similar words for different
 things. So each rule checks the status, the error code (2.x only), and a pattern for the whole
-message. The table is tested with recorded answers of 1.6.7, 1.12.4, 2.8.0 and 3 Core.
+message. The table is tested with responses recorded from 1.6.7, 1.12.4, 2.8.0 and 3 Core.
 
 If the server refuses a write because of its content, that is a `BatchRefusedError`. The server may
 have stored some of the readings; storing them again changes nothing. Any other error is a

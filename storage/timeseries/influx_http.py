@@ -1,8 +1,8 @@
 """HTTP requests to InfluxDB 1.x, 2.x or 3.
 
-The server is asked once for its version (``/ping``, then ``/health``), which decides how data is
-written (`Dialect`). `influxdb-client` writes to 2.x and sets it up
-(`InfluxHttp.call_client`). This module makes the requests that the library does not support: writes
+The server's version (``/ping``, then ``/health``) decides how data is written (`Dialect`).
+`influxdb-client` writes to 2.x and sets it up (`InfluxHttp.call_client`). This module makes the
+requests that the library does not support: writes
 to 1.x and 3, setup of databases in 3, and InfluxQL on ``/query``. All queries are InfluxQL: 1.x and
 3 support it, and 2.x supports it for every bucket that is mapped to a database.
 `storage.timeseries.influx_answers` classifies the answers.

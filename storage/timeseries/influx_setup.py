@@ -5,12 +5,12 @@
   policies of one database. The organization is created if it does not exist.
 - 3: three databases with these names.
 
-The service computes the averages (`storage.timeseries.rollup`). A database that contains other data
-is not changed, because a shorter retention period would delete that data.
+The service keeps the averages up to date (`storage.timeseries.rollup`). On 1.x, a database that
+contains other measurements is not changed, because a shorter retention period would delete them.
 
 `set_up_server` does all of this with an administrator's permissions. It also creates the accounts
-and tests them. After a failure it can be run again: it keeps databases and users that exist and
-renews passwords and tokens.
+and tests them. It can be run again after a failure: existing databases and users are kept. Users
+(1.x) get new passwords. On 2.x, it creates new tokens and does not revoke the old ones.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _list_places(http: InfluxHttp) -> list[str]:
 
 
 def set_up(http: InfluxHttp, retention: Retention) -> Iterator[str]:
-    """Create what is missing; yield a sentence about each step."""
+    """Create what is missing and set retention; yield a description of each step."""
     return (_set_up_1, _set_up_2, _set_up_3)[http.get_server().major - 1](http, retention)
 
 
@@ -199,7 +199,7 @@ def _make_bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> Bucket:
 
 
 def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
-    """Map a bucket to a policy of the database; some 2.x versions do not do so by name."""
+    """Map a bucket to a policy; some 2.x versions don't infer this from the bucket's name."""
     from influxdb_client import DBRPCreate, DBRPsService  # noqa: PLC0415
 
     name = http.settings.database
@@ -241,7 +241,10 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[str]:
 
 
 def make_account(http: InfluxHttp, *, writes: bool) -> Account:
-    """Create an account for the service (`writes`) or for dashboards, or renew its secret."""
+    """Create an account for the service (`writes`) or for dashboards.
+
+    On 1.x, a user that exists gets a new password.
+    """
     major = http.get_server().major
     if major < 3:
         return (_make_user, _make_token)[major - 1](http, writes=writes)

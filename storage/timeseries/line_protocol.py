@@ -3,7 +3,8 @@
 - Times are in nanoseconds. Tags come only from the registry (`TAGS`), and for records also from the
   closed set of kinds, so the number of series is bounded. The name of an unregistered sensor is in
   a field; its readings are in the measurement ``quarantine``.
-- A field never changes its type: quantities and ``received`` are floats, everything else is text.
+- A field never changes its type. In a reading, quantities and ``received`` are floats, and
+  everything else is text. In a record, all numbers are floats.
   The JSON encoder writes a number with as few digits as possible without loss, several times faster
   than `repr`. Numbers that are not finite are omitted. ``received`` is always present, so no line
   is empty.

@@ -61,9 +61,9 @@ def mark_stale(tx: sqlite3.Connection, moments: Iterable[tuple[int, ...]]) -> No
 def find_oldest_stale(
     connection: sqlite3.Connection, start_ns: int, sensor: str | None = None
 ) -> int | None:
-    """Return the start of the first stale quarter hour since `start_ns` in nanoseconds, or None.
+    """Return the start of the oldest stale quarter hour that ends after `start_ns`, or None.
 
-    `sensor`: given only if each sensor has its own marks.
+    Times are in nanoseconds. `sensor`: given only if each sensor has its own marks.
     """
     own = "" if sensor is None else " AND sensor = (SELECT id FROM sensor WHERE name = ?2)"
     parameters = (start_ns // _QUARTER_NS, *(() if sensor is None else (sensor,)))

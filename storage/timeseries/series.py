@@ -192,8 +192,8 @@ class Series(DatabaseFile, ABC):
         Intervals last at least a millisecond and start at multiples of `every_s` since 1970. For
         long or old spans, stored averages are used instead of readings
         (`storage.timeseries.resolution`), up to the first interval in which they are out of date.
-        When averages are used, each minute has the same weight, and intervals are lengthened to a
-        multiple of the resolution.
+        When averages are used, each of them has the same weight, however many readings it covers,
+        and intervals are lengthened to a multiple of the resolution.
 
         Returns the starts of the intervals with a value (Unix seconds, ascending), and a column for
         each quantity that occurs, with NaN where it is absent.
