@@ -57,7 +57,7 @@ class Stream:
 
 
 def show(label: str, stream: Stream, calls: Callable[[int], Iterable[np.ndarray]]) -> None:
-    """Step the rows that `calls` returns for each second, and print a line of the table."""
+    """Evaluate the rows that `calls` returns for each second, and print a line of the table."""
     micros, busy, spent_s = [], [], 0.0
     for second in range(SECONDS):
         for rows in calls(second):

@@ -59,7 +59,7 @@ def share_of_a_core(sensors: int, interval_s: float) -> float:
             assert series.fetch_rows("SELECT * FROM stale") == []
     used = after.user + after.system - before.user - before.system
     share = used / QUARTER_HOUR.step_s
-    print(f"{sensors:,} sensors: {used:.1f} s of the server in {took:.1f} s, {share:.2%} of a core")
+    print(f"{sensors:,} sensors: {used:.1f} s of CPU time in {took:.1f} s, {share:.2%} of a core")
     return share
 
 

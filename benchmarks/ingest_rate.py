@@ -282,7 +282,7 @@ def compare_at_limit(options: argparse.Namespace, rate: float) -> list[str]:
     share = each["at max_mb"] / each["below max_mb"]
     print(f"readings per CPU second at max_mb: {share:.2f} of those below it")
     if share < GOAL_AT_BOUND:
-        broken.append(f"{share:.2f} of the readings below max_mb, not {GOAL_AT_BOUND}")
+        broken.append(f"readings per CPU second at max_mb: {share:.2f}, below {GOAL_AT_BOUND}")
     return broken
 
 
@@ -342,7 +342,7 @@ def measure_kills(sensors: int) -> list[str]:
     for name, (acknowledged, kept) in found.items():
         lost, twice = acknowledged - len(kept), kept.total() - len(kept)
         print(
-            f"{name} killed twice in {acknowledged:,} acknowledged readings:"
+            f"{name} killed twice during {acknowledged:,} acknowledged readings:"
             f" {lost:,} lost, {twice:,} stored twice"
         )
         if name == "Plumewatch" and (lost or twice):

@@ -4,8 +4,9 @@ Usage: python benchmarks/restart.py [--sensors 50] [--interval 5] [--days 7]
 
 `plumewatch run`, with a week of readings in its journal, is killed and restarted several times
 while a sensor keeps publishing. Times are measured from the start of the process. In the last
-restart, a day of readings from all sensors is waiting in the broker. Exits 1 if it takes 5 s or
-more until a reading is stored, or if one of that day's readings is lost or stored twice.
+restart, a day of readings from all sensors is waiting in the broker. Exits 1 if one of the other
+restarts takes 5 s or more until a reading is stored, or if one of that day's readings is lost or
+stored twice.
 """
 
 from __future__ import annotations

@@ -171,10 +171,10 @@ def measure_stream(
 
     Return the count of each alert id, and readings per second.
     """
-    said = detect(packed, processor)
+    events = detect(packed, processor)
     write = partial(write_events, folder / "events")
     began, used = time.monotonic(), measure_child_cpu_s()
-    query = start_events(said, write, str(folder / "state"), {"availableNow": True})
+    query = start_events(events, write, str(folder / "state"), {"availableNow": True})
     query.awaitTermination()
     readings = sum(progress["numInputRows"] for progress in query.recentProgress)
     took = time.monotonic() - began

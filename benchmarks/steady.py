@@ -200,7 +200,7 @@ def report(name: str, row: Row, usual: Row) -> list[str]:
     )
     broken = []
     if ratio < _GOAL:
-        broken.append(f"{name}: {ratio:.2f} of the undisturbed rate, not {_GOAL}")
+        broken.append(f"{name}: {ratio:.2f} of the undisturbed rate, below {_GOAL}")
     if row.pause_s - usual.pause_s > _GOAL_PAUSE_S:
         broken.append(f"{name}: nothing was evaluated for {row.pause_s:.1f} s")
     return broken
