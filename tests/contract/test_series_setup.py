@@ -164,6 +164,7 @@ def test_on_2x_by_an_administrator_of_another_organization(of_2, wanted):
     for _ in range(2):
         made = set_up_server(replace(settings, org="lincoln"), RETENTION, wanted, steps.append)
         assert sorted(made) == sorted(wanted)
+    assert steps[-1] == "checked: everything can be written" + (" and read" if wanted else "")
     assert standin.orgs == ["school", "lincoln"]
     assert {standin.org_of_token[account.secret] for account in made.values()} <= {"lincoln"}
 
