@@ -88,14 +88,13 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     def to_wire(self) -> dict[str, Any]:
         """Return the form that `plumewatch decode` prints."""
-        wire: dict[str, Any] = {
+        return {
             "sensor": self.sensor,
             "time": self.time,
             "values": self.values,
             "events": list(self.events),
             "faults": [f"fault:{f}" if not f.startswith("fault:") else f for f in self.faults],
         }
-        return wire
 
 
 CLOCK_STEP_S: Final = 5.0

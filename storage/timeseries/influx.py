@@ -189,7 +189,7 @@ class InfluxSeries(Series):
         measurement, mine = self._find_place(wanted.sensor)
         end = f"_{aggregate}" if level and aggregate != "mean" else ""
         chosen = ", ".join(f'{aggregate}("{key}{end}") AS "{key}"' for key in keys)
-        policy = _name_policy(level)
+        policy = level.name if level else ""
         place = self.http.name_measurement(level.measurement if level else measurement, policy)
         return _keep_numbers(
             self._query_rows(
@@ -256,10 +256,6 @@ class InfluxSeries(Series):
         if self._registry.has_sensor(sensor):
             return READING, f'"sensor" = {quote_string(sensor)}'
         return QUARANTINE, f'"name" = {quote_string(sensor)}'
-
-
-def _name_policy(level: Level | None) -> str:
-    return level.name if level else ""
 
 
 def _keep_numbers(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:

@@ -49,7 +49,7 @@ COMPONENTS: Final = {
 _NS = 1_000_000_000
 _LATEST_ROWS = 12
 _SQL = {"mean": "avg", "min": "min", "max": "max"}
-_ALL = ("sensor", "time", "received", *COLUMNS, "events", "faults", "flags")
+_ALL: Final = ", ".join(("time", "received", *COLUMNS, "events", "faults", "flags"))
 _MAX_SHAPES: Final = 16
 """Maximum number of statements for a batch. Binding values takes time, so readings with the same
 quantities share a statement that binds only these. If there are more sets of quantities, or if the
@@ -192,8 +192,7 @@ class SqliteSeries(Series):
         self, start: float, end: float, sensors: Collection[str] | None = None
     ) -> list[Reading]:
         """Return the readings of these sensors, or of all."""
-        chosen = ", ".join(_ALL[1:])
-        statement = f"SELECT {chosen} FROM reading WHERE sensor = ? AND time >= ? AND time < ?"  # noqa: S608 - names from the table of quantities
+        statement = f"SELECT {_ALL} FROM reading WHERE sensor = ? AND time >= ? AND time < ?"  # noqa: S608 - names from the table of quantities
 
         def read(db: sqlite3.Connection) -> list[Reading]:
             return [
