@@ -1,8 +1,8 @@
 """Simulate half a day at a school, and store its readings and incidents in the series.
 
 Readings come from the simulator, reduced to one every ten seconds. The production code makes the
-detections, incidents, notices and feedback; this module makes matching figures about the service
-itself. All data ends now, because dashboards show the most recent time.
+detections, incidents, notices and records of sensor health; this module makes up the answers, the
+sensors' faults and the missing readings. All data ends now, because dashboards show recent data.
 """
 
 from __future__ import annotations
@@ -248,8 +248,7 @@ def _service(
     start: float,
     end: float,
 ) -> list[Record]:
-    """Return the records that a service would write about its sensors and itself, minute by
-    minute."""
+    """Return the records that a service would write about its sensors, minute by minute."""
     counts = {name: Counter(dict.fromkeys(_COUNTED, 0)) for name in registry.sensors}
     faults = {
         SILENT: ActiveFaults(1, tampered=False, details=(_FROZEN,), since={}),
