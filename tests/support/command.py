@@ -28,7 +28,7 @@ class Ran:
 def plumewatch(*words, now=None, stdin=None):
     """Run ``plumewatch WORDS``, at the time `now` if given; unexpected exceptions are raised.
 
-    Its standard error is also passed on to the test's.
+    Its error output is also written to the test's standard error.
     """
     with mock.patch("time.time", return_value=now) if now is not None else mock.MagicMock():
         result = CliRunner().invoke(app, [str(word) for word in words], input=stdin)

@@ -14,7 +14,7 @@ from tests.support import alert_records as stored
 
 
 class ReportedEvent(NamedTuple):
-    """A detector's report about an event."""
+    """An event as a detector reported it."""
 
     id: str
     kind: EventKind
@@ -103,7 +103,7 @@ class ConsumerSite:
             return work(tx)
 
     def result(self):
-        """Return the reported events, the alerts and the numbers of stored rows."""
+        """Return the events, the alerts, and (incidents, notices, cursor)."""
         incidents, notices = stored.incidents(self.state, "id"), stored.notices(self.state, "id")
         position = load_cursor(self.state, CONSUMER)
         return self.events, self.alerts, (len(incidents), len(notices), position)

@@ -32,7 +32,7 @@ def one_room(base):
 
 @contextlib.asynccontextmanager
 async def running(config, *, wait=True, **options):
-    """Run a service; `wait` until its detectors are ready."""
+    """Run a service; with `wait`, first wait until its detectors are ready."""
     service = Service(config, **{"notifier": RecordingNotifier(), **options})
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))

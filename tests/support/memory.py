@@ -20,7 +20,7 @@ def entries_of(root):
 
 
 def assert_bounded(holder, count, work):
-    """Assert that an object retains no more after ``2 * count`` calls of ``work(k)`` than after
+    """Assert that an object retains hardly more after ``2 * count`` calls of ``work(k)`` than after
     `count`."""
     for k in range(count):
         work(k)

@@ -28,7 +28,7 @@ def publish(port, numbers):
 
 
 class RunningSource:
-    """A connected source with its commits; writes fail while `full`, and wait while `held`."""
+    """A connected source with its commits; writes fail if `full`, and wait until `held` is set."""
 
     def __init__(self, broker, topics=(TOPIC,), *, tls=None, clock=time.time, **more):
         self.full, self.refused = False, 0

@@ -123,7 +123,7 @@ def assert_all_stored(service: ServiceProcess, publisher: Publisher) -> None:
     findings = sum(of_service(r) for r in service.journal())
     total = stored().total() + findings
     reaches(total, lambda: in_series(service), "in the series", service)
-    reaches(len(service.journal()), lambda: detected_upto(service), "judged", service)
+    reaches(len(service.journal()), lambda: detected_upto(service), "evaluated", service)
 
 
 def assert_notified(
@@ -134,9 +134,9 @@ def assert_notified(
     kills: int,
     besides: Collection[str] = (),
 ) -> None:
-    """Assert one incident per room, each notified once, plus at most once more per kill.
+    """Assert one incident per room, each with one notice, plus at most one more notice per kill.
 
-    Incidents of the kinds `besides` may also be notified.
+    There may also be notices of incidents of the kinds `besides`.
     """
 
     def opened() -> Counter[str]:

@@ -49,7 +49,10 @@ class Course:
         await asyncio.sleep(0.01)
 
     def commit(self, count, values=None, changed=()):
-        """Commit readings, one per second up to now; `changed` replaces the values of some."""
+        """Commit readings, one per second; `changed` replaces the values of some.
+
+        They follow the readings committed before or, with a `now` other than `T`, end at `now`.
+        """
         values, changed = values or {"pm25": 4.0}, dict(changed)
         first = self.journal.get_last_offset()
         start = T + first if self.now == T else self.now - count

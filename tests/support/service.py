@@ -259,7 +259,7 @@ class ServiceProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self, *, connected: bool = True, fresh: bool = False) -> None:
-        """Start the service, and wait until it is connected to the broker.
+        """Start the service; if `connected`, wait until it is connected to the broker.
 
         With `fresh`, start a new Python process, as a person would, instead of a fork.
         """

@@ -80,7 +80,7 @@ class Timeline:
         self.offline.append((begin, end))
 
     def id(self, number):
-        """Return the id of the incident that opened as number `number`."""
+        """Return the id of an incident by its number: the first that opened is 1."""
         return alert_records.incidents(self.db, "id")[number - 1]
 
     def run(self, until, step=1.0):
