@@ -1,4 +1,4 @@
-"""Real time-series servers on free loopback ports."""
+"""Run a real InfluxDB 1.x on a free loopback port, or use a server that the environment names."""
 
 from __future__ import annotations
 
@@ -100,23 +100,26 @@ def readings_by_sensor(url: str) -> Counter[str]:
     return Counter({found["tags"]["sensor"]: found["values"][0][1] for found in series})
 
 
-class _Server:
-    """A process with an HTTP port that can be killed and restarted with the same files."""
+class Influxd:
+    """An InfluxDB 1.x that can be killed and restarted with the same files."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, auth: bool = False) -> None:
+        need("influxd")
         self.home = home
+        self._auth = auth
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
-
-    def command(self) -> list[str]:
-        raise NotImplementedError
+        self._config = home / "influxdb.conf"
+        self._config.write_text(
+            _CONFIG.format(home=home, port=self.port, rpc=free_port(), auth=str(auth).lower())
+        )
 
     def start(self) -> None:
-        """Start and wait until it answers."""
-        log = (self.home / "server.log").open("ab")
-        with log:
-            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+        """Start and wait until it answers; without accounts, create the service's database."""
+        command = ["influxd", "-config", str(self._config)]
+        with (self.home / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_WITHIN_S
         while True:
             try:
@@ -127,10 +130,12 @@ class _Server:
                     raise RuntimeError((self.home / "server.log").read_text()[-2000:]) from None
                 time.sleep(0.02)
             else:
-                return
+                break
+        if not self._auth:
+            influxql(self.url, f'CREATE DATABASE "{DATABASE}"')
 
     def end(self, number: int = signal.SIGKILL) -> None:
-        """Kill it."""
+        """Send a signal, by default SIGKILL, and wait for the exit."""
         if self._process is not None:
             self._process.send_signal(number)
             self._process.wait(timeout=30)
@@ -142,25 +147,3 @@ class _Server:
 
     def __exit__(self, *_: object) -> None:
         self.end()
-
-
-class Influxd(_Server):
-    """InfluxDB 1.x."""
-
-    def __init__(self, home: Path, *, auth: bool = False) -> None:
-        need("influxd")
-        super().__init__(home)
-        self._auth = auth
-        self._config = home / "influxdb.conf"
-        self._config.write_text(
-            _CONFIG.format(home=home, port=self.port, rpc=free_port(), auth=str(auth).lower())
-        )
-
-    def command(self) -> list[str]:
-        return ["influxd", "-config", str(self._config)]
-
-    def start(self) -> None:
-        """Start, wait until it answers, and create the database of the service."""
-        super().start()
-        if not self._auth:
-            influxql(self.url, f'CREATE DATABASE "{DATABASE}"')
