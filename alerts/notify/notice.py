@@ -109,6 +109,10 @@ class Note(Coded):
     REPLACED = "replaced", mark("%(name)s answered %(answer)s. You had answered %(before)s.")
     CLOSED_EARLY = "closed_early", mark("%(name)s closed it while it was still going on.")
     NOTHING_MORE = "nothing_more", mark("The detector sent no further updates.")
+    BUDGET_USED = (
+        "budget_used",
+        mark("You've had many notices, so further ones may wait until %(time)s."),
+    )
     STILL_SILENT = "still_silent", mark("Sensors that are still silent get their own notice.")
     # why notices were deferred; the notice that combines them begins with one of these
     QUIET = "quiet", mark("During your quiet hours:")

@@ -146,6 +146,10 @@ class NoticeWriter:
         note: Fact | None = None,
     ) -> bool:
         notice = self._build_notice(tx, incident, NoticeReason.OPENED, member, at, note=note)
+        until = self._find_budget_end(tx, member.id, incident, at, also=round_ == 1)
+        if until is not None:
+            rest = build_fact(Note.BUDGET_USED, time=until, zone=notice.zone, now=at)
+            notice = msgspec.structs.replace(notice, notes=(*notice.notes, rest))
         return self._notify(tx, notice, member, at, "" if round_ == 1 else str(round_))
 
     def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
@@ -424,14 +428,16 @@ class NoticeWriter:
             return Note.STORM, at if sent_at is None else sent_at + gather_s
         if (until := find_quiet_end(member.quiet, at)) is not None:
             return Note.QUIET, until
-        if (until := self._find_budget_end(tx, person, incident, at)) is not None:
+        if (until := self._find_budget_end(tx, person, incident, at, also=False)) is not None:
             return Note.BUDGET, until
         return (Note.STORM, at + gather_s) if self._is_storm(tx, person, room, at) else None
 
     def _find_budget_end(
-        self, tx: sqlite3.Connection, person: str, incident: Incident, at: float
+        self, tx: sqlite3.Connection, person: str, incident: Incident, at: float, *, also: bool
     ) -> float | None:
-        """Return until when a used-up hourly budget defers notices, or None.
+        """Return until when a used-up hourly budget defers notices about a room, or None.
+
+        `also`: whether to count a notice that is sent now.
 
         Only the first notice of each incident, and digests, count. Each other room's notices count
         only up to one more than this room has had, so no single room can use up the budget for
@@ -447,13 +453,14 @@ class NoticeWriter:
             " GROUP BY o.incident, o.reason ORDER BY at DESC",
             (person, at - _HOUR_S, incident.id),
         ).fetchall()
+        sent = [(incident.room, at)] * also + [(row["room"], row["at"]) for row in rows]
         most, by_room = self._policy.timings.notices_per_hour, Counter[str]()
-        share = 1 + sum(row["room"] == incident.room for row in rows)
+        share = 1 + sum(room == incident.room for room, _at in sent)
         used: list[float] = []
-        for row in rows:
-            by_room[row["room"]] += 1
-            if by_room[row["room"]] <= share:
-                used.append(row["at"])
+        for room, sent_at in sent:
+            by_room[room] += 1
+            if by_room[room] <= share:
+                used.append(sent_at)
         return used[most - 1] + _HOUR_S if len(used) >= most else None
 
     def _is_storm(self, tx: sqlite3.Connection, person: str, where: str, at: float) -> bool:
