@@ -277,8 +277,9 @@ class _Sensor(msgspec.Struct):
             apart = self.apart.setdefault(key, _SeparateQuantity())
             median = apart.take(reading, values[key])
             is_usual = apart.since < self.first + _LEARNED_S or now - apart.since > _USUAL_S
-            if median is not None and is_usual:
-                kept[key] = values[key] if key in FINE_PARTICLES else median
+            value = values[key] if key in FINE_PARTICLES else median
+            if value is not None and is_usual:
+                kept[key] = value
         return msgspec.structs.replace(reading, values=kept)
 
     def goes_back(self, reading: Reading) -> bool:
