@@ -36,8 +36,7 @@ def decode(message: Message, context: Context) -> Readings:
             f"ruuvi {gateway}", make_sensor_id(gateway or "ruuvi"), word, message, context
         )
     sensor = _find_sensor(levels, content)
-    if fold_id(sensor) != fold_id(levels[-1]):
-        context.names.check_sender(sensor, message.topic)
+    context.names.check_sender(sensor, message.topic.partition("/")[2])
     raw = _read_values(content)
     if raw and type(content.get("rssi")) in (int, float):
         raw["rssi"] = content["rssi"]
