@@ -77,6 +77,14 @@ class Arrivals(msgspec.Struct):
         gaps = [later - time for time, later in pairwise(self.times)]
         return AT_ONCE_S < max(gaps, default=0.0) < _EVEN * min(gaps, default=0.0)
 
+    @property
+    def is_fast(self) -> bool:
+        """Whether the last two intervals together were shorter than usual."""
+        if len(self.times) <= 2 or not self.rate:
+            return False
+        usual_s = 2.0 * max(_CROWDED / self.rate, _REGULAR * self.interval_s)
+        return self.times[-1] - self.times[-3] < usual_s
+
     def add(self, now: float, time: float = math.inf, *, is_counted: bool = True) -> bool:
         """Add an arrival at `now` with the time stamp `time`; return whether readings are crowded.
 

@@ -189,13 +189,11 @@ class _Quantity:
     `count`: how many since the last particle reading.
     `is_late`: whether particles arrived `_LEARNED` times before it did.
     `is_new`: whether the sensor probably didn't send it before.
-    `is_often`: whether it last arrived more often than usual.
     """
 
     since: float
     is_late: bool
     is_new: bool = False
-    is_often: bool = False
     count: int = 0
     arrivals: Arrivals = field(default_factory=Arrivals)
 
@@ -211,7 +209,8 @@ class UsualValues:
     - The quantity first arrived less than `_USUAL_S` ago, and more than `_LEARNED_S` after the
       sensor's first value, or after `_LEARNED` particle readings and then more often than these.
     - It isn't a particle quantity, and arrives more often than usual (`detection.arrivals`),
-      although particles don't. Devices that report changes send both more often.
+      although the last two particle readings didn't. Devices that report changes send both more
+      often.
 
     `main`: the sensor's first particle quantity. `readings`: how many values of it arrived.
     """
@@ -229,7 +228,7 @@ class UsualValues:
             first = next((q.since for q in self.quantities.values()), now)
             is_new, is_late = now - first > _LEARNED_S, self.readings >= _LEARNED
             quantity = self.quantities[key] = _Quantity(now, is_late, is_new)
-        quantity.is_often = quantity.arrivals.add(now)
+        is_often = quantity.arrivals.add(now)
         quantity.count += 1
         if key in FINE_PARTICLES:
             self.main = self.main or key
@@ -240,9 +239,9 @@ class UsualValues:
         quantity.is_new |= quantity.is_late and quantity.count > 1
         if quantity.is_new and now - quantity.since < _USUAL_S:
             return False
-        if not quantity.is_often or key in FINE_PARTICLES:
+        if not is_often or key in FINE_PARTICLES:
             return True
-        return bool(self.main) and self.quantities[self.main].is_often
+        return bool(self.main) and self.quantities[self.main].arrivals.is_fast
 
 
 class States:

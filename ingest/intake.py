@@ -141,6 +141,8 @@ class Intake:
         self._find_in_topic = names.find_in_topic
         self._context = context if context.names.exact else replace(context, names=names)
         self._floods = Floods()
+        self._topic_of: dict[str, str] = {}
+        self._sensor_of: dict[str, str | None] = {}
         self._routes = Routes(self.config.routes, self.config.mappings, context.registry, names)
         self._find_decoders = lru_cache(maxsize=8_192)(self._routes.find_decoders)
 
@@ -253,6 +255,8 @@ class Intake:
         admitted: list[Reading] = []
         for reading in readings:
             sensor = self._resolve(reading.sensor)
+            if sensor is not None and message.live and reading.received == now:
+                self._learn_sender(message.topic, sensor)
             kind = reading.is_timed, reading.seq is not None
             sender = sensor or self.find_sender(message.topic)
             name = sensor or f"/{sender or message.topic}"
@@ -358,10 +362,22 @@ class Intake:
         return own and (not reading.events or FINDINGS.isdisjoint(reading.events))
 
     def find_sender(self, topic: str) -> str | None:
-        """Return the sensor that a topic names; None if it names none, or several."""
+        """Return the sensor that a topic names, or if it names none, the only one it reports for.
+
+        Return None if there is none, or if there are several.
+        """
         named = self._find_in_topic(topic) if is_usable(topic, self.config.context.limits) else ()
+        if not named:
+            return self._sensor_of.get(topic)
         is_one = all(name == named[0] or name.startswith(f"{named[0]}:") for name in named)
-        return named[0] if named and is_one else None
+        return named[0] if is_one else None
+
+    def _learn_sender(self, topic: str, sensor: str) -> None:
+        """Remember the first topic of each sensor, and whether it reports for this sensor only."""
+        if self._topic_of.setdefault(sensor, topic) == topic and sensor != (
+            self._sensor_of.setdefault(topic, sensor)
+        ):
+            self._sensor_of[topic] = None
 
     def _check_sender(
         self, readings: Iterable[Reading], permits: Callable[[str, str | None], bool]

@@ -571,6 +571,24 @@ def test_a_forged_spike_hides_no_plume_in_a_batch(school, every_s, top):
     assert attacked.alerts_of("vape") or attacked.notified_people() == {"fm", "ap"}
 
 
+@pytest.mark.parametrize("stamped", [True, False])
+def test_forged_messages_of_one_quantity_drop_none_of_the_sensor_s(school, stamped):
+    """They are low and stamped ahead, and arrive in pairs."""
+    onset_s, end_s = 1_380.0, 1_630.0
+    onsets = [onset_s + 7 * k for k in range(7)]
+    own = [(at, measured(at, onsets), at if stamped else None) for at in regularly(60.0, 0, end_s)]
+    low = {"pm1": 15.0, "pm25": 15.0, "pm10": 15.0}
+    first = regularly(150.0, onset_s - 468, end_s)
+    forged = [(at + late_s, low, at + late_s + 50) for at in first for late_s in (0.0, 0.1)]
+    messages = [
+        publish(at + k / 1_000, {key: value}, stamp=stamp, late_s=0.0)
+        for at, values, stamp in own + forged
+        for k, (key, value) in enumerate(values.items())
+    ]
+    attacked = school().receive(sorted(messages, key=lambda m: m.sent), every_s=20)
+    assert any(e.kind == "possible" and e.alerted > START + onset_s for e in attacked.events)
+
+
 OBJECTS = {"pm1": "pm_1_0", "pm25": "pm_2_5", "pm10": "pm_10_0", "rh": "humidity"}
 CLIMATE = {
     "rh": lambda after_s: 41 + 50 * min(max(after_s + 20, 0) / 24, 1),
@@ -579,11 +597,15 @@ CLIMATE = {
 
 
 @pytest.mark.parametrize("every_s", [2.0, 5.0, 10.0])
-@pytest.mark.parametrize("own", ["pm1 pm25 pm10", "pm1 pm25 pm10 rh voc_index", "seldom"])
+@pytest.mark.parametrize("own", ["pm1 pm25 pm10", "pm1 pm25 pm10 rh voc_index", "seldom", "crowd"])
 @pytest.mark.parametrize("forged", CLIMATE)
 def test_forged_values_of_single_topics_explain_no_plume_away(school, every_s, own, forged):
-    """They arrive between the sensor's values, so a join window could take them for its own."""
-    seldom, own = own == "seldom", "pm1 pm25 pm10" if own == "seldom" else own
+    """They arrive between the sensor's values, so a join window could take them for its own.
+
+    `crowd`: until the plume begins, ambient particles arrive more often, too.
+    """
+    crowd, seldom = own == "crowd", own in {"seldom", "crowd"}
+    own = "pm1 pm25 pm10" if seldom else own
 
     def send(at, key, value):
         topic = f"{VAPED}/sensor/{OBJECTS.get(key, key)}/state"
@@ -600,6 +622,10 @@ def test_forged_values_of_single_topics_explain_no_plume_away(school, every_s, o
     for key in CLIMATE if seldom else (forged,):
         messages += [send(at, key, CLIMATE[key](at - onset_s)) for at in often if at > onset_s - 30]
         messages += [send(at + 0.05, key, 41.0) for at in regularly(60.0, end_s=end_s) if seldom]
+    if crowd:
+        for at in regularly(every_s / 5, onset_s - 30 + every_s / 10, onset_s + 1):
+            ambient = measured(at, [])
+            messages += [send(at + k / 100, key, ambient[key]) for k, key in enumerate(own.split())]
     attacked = school().receive(sorted(messages, key=lambda m: m.sent), every_s=20)
     ((sensor, at),) = attacked.alerts_of("vape")
     assert sensor == VAPED

@@ -108,9 +108,10 @@ def test_beyond_the_budget_of_an_hour_the_rest_comes_together(make_event, rooms)
     The sixth says so, because people may otherwise take the silence for clean air.
     """
     school = a_school(member("lee"), timings=replace(TIMINGS, storm_rooms=5))
+    more = {"confidence": 0.6} if rooms == 1 else {}  # near-certain ones of one room don't wait
     for n in range(9):
-        puff(school, make_event, 310 * n, f"s{n % rooms}", confidence=0.6)
-        over(school, make_event, 310 * n + 30, 310 * n, f"s{n % rooms}", confidence=0.6)
+        puff(school, make_event, 310 * n, f"s{n % rooms}", **more)
+        over(school, make_event, 310 * n + 30, 310 * n, f"s{n % rooms}", **more)
         if rooms == 1:
             answer_all(school, 310 * n + 60)
     puff(school, make_event, 2795, "s9", kind=EventKind.SMOKE)

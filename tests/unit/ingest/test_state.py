@@ -125,6 +125,22 @@ def test_the_sender_is_found_whatever_the_form_of_the_topic(topic):
     assert Intake(IntakeConfig(context=Context(registry=registry))).find_sender(topic) == "G:s1:d"
 
 
+@pytest.mark.attack
+def test_a_topic_that_names_no_sensor_belongs_to_the_only_one_it_reports_for():
+    """Otherwise, one account could use up the budget of all topics that begin like its own."""
+    rooms = [Room("r", "R", "", "N", "S")]
+    registry = Registry.build(rooms, [Sensor(f"as-{n}", "r") for n in range(4)])
+    intake = Intake(
+        IntakeConfig(context=Context(registry=registry), routes=(("plant/#", "generic"),))
+    )
+    sent = [("1/up", 1), ("2/up", 2), ("1/x", 1), ("1/up", 2), ("both", 3), ("both", 0)]
+    for k, (place, n) in enumerate(sent):
+        payload = json.dumps({"sensor": f"as-{n}", "pm25": 4.0 + k}).encode()
+        assert intake.on_message(Message(f"plant/{place}", payload, NOW + k, live=True)).readings
+    found = [intake.find_sender(f"plant/{place}") for place in ("1/up", "2/up", "1/x", "both")]
+    assert found == ["as-1", "as-2", None, None]
+
+
 def test_unknown_joined_sensor_keeps_its_topic_in_quarantine():
     intake = Intake()
     intake.on_message(esphome("pm_2_5", b"7"))
