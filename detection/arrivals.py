@@ -23,6 +23,9 @@ _RECENT: Final = 6
 _USUAL: Final = 8
 """Number of arrivals from which the usual rate is known."""
 AT_ONCE_S: Final = 0.05
+DOUBTS: Final = 4
+DOUBT_S: Final = 600.0
+APART_S: Final = 5.0
 _MEMORY_S: Final = 4 * 3600.0
 _CROWDED: Final = 0.6
 _REGULAR: Final = 0.9
@@ -223,3 +226,19 @@ class ParticleArrivals(Arrivals):
             return True
         self.received, self.values = now, values
         return False
+
+
+class Doubts(msgspec.Struct):
+    """The receive times of the last readings that raised a doubt."""
+
+    times: list[float] = []
+
+    def add(
+        self, now: float, apart_s: float = 0.0, within_s: float = DOUBT_S, enough: int = DOUBTS
+    ) -> bool:
+        """Add a doubt unless the last was under `apart_s` ago; return whether there are enough."""
+        recent = [at for at in self.times if 0 <= now - at < within_s]
+        if not recent or now - recent[-1] >= apart_s:
+            recent = [*recent[1 - DOUBTS :], now]
+        self.times = recent
+        return len(recent) >= enough and recent[-1] == now

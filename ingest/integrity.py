@@ -32,11 +32,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from detection.arrivals import DOUBT_S, DOUBTS, Doubts
 from detection.channels import FOLLOWED_KEYS
 from detection.events import INTEGRITY, Detail
 from detection.quantities import FINE_PARTICLES, UNLIKELY
 from ingest.decoding import Bounded
-from ingest.second_sender import DOUBT_S, DOUBTS, Contradictions, Doubts
+from ingest.second_sender import Contradictions
 from ingest.validation import FLOODED, UNREAD, WAITING, may_alert
 from storage.rate_limit import Bound, RateLimit
 from storage.reading import Reading

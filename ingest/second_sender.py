@@ -15,7 +15,7 @@ The readings of a single device may jump once, so a jump is only a *doubt*. `DOU
 `DOUBT_S` are reported. The rules are stricter while readings arrive too often and unevenly (a
 device with a shorter interval sends evenly). Then a single jump is reported, a return within
 `_INTERVALS` times the usual interval is a doubt, and one doubt fewer is enough. Doubts less than
-`_APART_S` apart count once, because stored readings without time stamps may all arrive at once.
+`APART_S` apart count once, because stored readings without time stamps may all arrive at once.
 Except for crowding, only readings with particles count, because only they can hide a plume from the
 detectors. As for the detectors, a reading's time is at most its receive time, and while readings
 arrive too often, older ones count as sent when they were received. A backlog is not compared: its
@@ -28,15 +28,21 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from detection.arrivals import AT_ONCE_S, Arrivals, Delay, ParticleArrivals
+from detection.arrivals import (
+    APART_S,
+    AT_ONCE_S,
+    DOUBT_S,
+    DOUBTS,
+    Arrivals,
+    Delay,
+    Doubts,
+    ParticleArrivals,
+)
 from detection.channels import measure_fine
 
 if TYPE_CHECKING:
     from storage.reading import Reading
 
-DOUBTS: Final = 4
-DOUBT_S: Final = 600.0
-_APART_S: Final = 5.0
 _WITHIN_S: Final = 3.0
 _MOST: Final = 32
 _INTERVALS: Final = 1.25
@@ -48,23 +54,6 @@ _LIVE_S: Final = 15.0
 _LOST_S: Final = 60.0
 _PER_S: Final = 3
 _CROWDED_S: Final = 40
-
-
-@dataclass(slots=True)
-class Doubts:
-    """The receive times of the last readings that raised a doubt."""
-
-    times: list[float] = field(default_factory=list)
-
-    def add(
-        self, now: float, apart_s: float = 0.0, within_s: float = DOUBT_S, enough: int = DOUBTS
-    ) -> bool:
-        """Add a doubt unless the last was under `apart_s` ago; return whether there are enough."""
-        recent = [at for at in self.times if 0 <= now - at < within_s]
-        if not recent or now - recent[-1] >= apart_s:
-            recent = [*recent[1 - DOUBTS :], now]
-        self.times = recent
-        return len(recent) >= enough and recent[-1] == now
 
 
 @dataclass(slots=True)
@@ -138,7 +127,7 @@ class Contradictions:
         is_lost = self._is_overtaken(reading, time, fine)
         self.received = now
         enough = DOUBTS - often
-        doubtful = back_s <= within_s and self.doubts.add(now, _APART_S, enough=enough)
+        doubtful = back_s <= within_s and self.doubts.add(now, APART_S, enough=enough)
         doubtful |= often and back_s <= _WITHIN_S
         if is_lost and is_long_lost:
             doubtful |= self.long_lost.add(now)

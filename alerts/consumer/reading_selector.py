@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
-from detection.arrivals import Arrivals, Delay, ParticleArrivals
+from detection.arrivals import APART_S, Arrivals, Delay, Doubts, ParticleArrivals
 from detection.channels import FOLLOWED_KEYS, MIN_S, measure_fine
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
@@ -193,9 +193,7 @@ _FALL_UG_M3: Final = 5.0
 _FALL_SHARE: Final = 3.0
 _MOMENT_S: Final = 0.1
 _MAX_HELD: Final = 64
-_DOUBTS: Final = 3
-_DOUBT_S: Final = 600.0
-_APART_S: Final = 5.0
+_ENOUGH: Final = 3
 _TWO_SENDERS: Final = f"integrity:{Detail.TWO_SENDERS}"
 _LEARNED_S: Final = 600.0
 _USUAL_S: Final = 4 * 3600.0
@@ -246,7 +244,7 @@ class _Sensor(msgspec.Struct):
     newest: float = -math.inf
     untimed: float | None = None
     fell: float = -math.inf
-    doubts: list[float] = []
+    doubts: Doubts = msgspec.field(default_factory=Doubts)
     readings: list[Reading] = []
 
     def take(self, reading: Reading, *, has_fine: bool) -> tuple[Reading, bool]:
@@ -305,14 +303,6 @@ class _Sensor(msgspec.Struct):
         """Return whether less than `_WAIT_INTERVALS` usual intervals have passed."""
         return (now - since) * self.arrivals.rate < _WAIT_INTERVALS
 
-    def doubt(self, now: float) -> bool:
-        """Count a fall that did not last; return whether two devices must be sending."""
-        recent = [at for at in self.doubts if 0.0 <= now - at < _DOUBT_S]
-        if not recent or now - recent[-1] >= _APART_S:
-            recent.append(now)
-        self.doubts = recent if len(recent) < _DOUBTS else []
-        return not self.doubts
-
     def date(self, reading: Reading, within_s: float, later: float) -> Reading:
         """Set a reading's time to `later` if it is up to `within_s` older than the last one."""
         time = min(reading.time, reading.received)
@@ -331,8 +321,8 @@ class FallDelay:
     passed waits for `_WAIT_INTERVALS` usual intervals, and is dropped if one at least as high
     arrives meanwhile. Rises and gradual falls pass at once. A reading that is older than the last
     one passed counts as measured when it was received. If particles rise steeply again before a
-    steep fall has passed, or soon after it has, that is a *doubt*. `_DOUBTS` of them within
-    `_DOUBT_S`, each at least `_APART_S` after the last, mean that two devices are sending, whatever
+    steep fall has passed, or soon after it has, that is a *doubt*. `_ENOUGH` of them within
+    `DOUBT_S`, each at least `APART_S` after the last, mean that two devices are sending, whatever
     the time stamps claim.
 
     Some devices split one measurement into several messages with the same time stamp. The later
@@ -374,7 +364,8 @@ class FallDelay:
         while len(held) > 1 and _measure(held[-1]) <= fine:
             is_back |= _is_steep(_measure(held.pop()), fine)
             self._skipped[reading.sensor] += 1
-        if is_back and own.doubt(now):
+        if is_back and own.doubts.add(now, APART_S, enough=_ENOUGH):
+            own.doubts = Doubts()
             reading = msgspec.structs.replace(reading, events=(*reading.events, _TWO_SENDERS))
         if not _is_steep(fine, _measure(held[0])):
             passed, held[:] = [reading], [reading]
