@@ -188,9 +188,9 @@ class PageContext(Visibility):
         may = session is not None and session.may(Right.INCIDENTS)
         return self.is_open_to(request) or may
 
-    async def find_rights(self, member: StaffMember) -> Rights:
+    def find_rights(self, db: sqlite3.Connection, member: StaffMember) -> Rights:
         """Return a person's rights, by the groups at their latest sign-in; maybe none."""
-        groups = await self.read(directory.find_groups, member.id)
+        groups = directory.find_groups(db, member.id)
         return self.access.sign_in.find_rights(member.role, groups) or Rights("", frozenset())
 
     async def find_token(self, text: str) -> tuple[ApiToken, StaffMember] | None:
@@ -199,7 +199,7 @@ class PageContext(Visibility):
         member = token and self.policy.find_member(token.person)
         if not token or not member:
             return None
-        role, sites = await self.find_rights(member)
+        role, sites = await self.read(self.find_rights, member)
         token = api_tokens.restrict(token, role, self.find_site_ids(sites))
         return token, replace(member, role=role)
 

@@ -179,7 +179,7 @@ class AnswerPages(PageGroup):
                 raise refuse_for_now(wait, _("Too many invalid links. Wait a few minutes."))
             _LOG.warning("a token from %s was refused", address)
             raise HTTPException(403, _("This link is not valid. Sign in to respond."))
-        rights = await self._context.find_rights(member)
+        rights = await self._context.read(self._context.find_rights, member)
         if now >= grant.expires_at or not may(rights.role, Right.ANSWER):
             raise HTTPException(403, _("This link has expired. Sign in to respond."))
         limits = self._context.access.limits

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import api_tokens, directory
+from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
 from alerts.access.roles import Right
-from alerts.access.sign_in_rules import Rights
 from alerts.incidents.free_text import clean_text
 from alerts.page.guard import get_text
 from alerts.page.page_group import PageGroup, serves
@@ -67,9 +66,7 @@ class TokenPages(PageGroup):
                 now=now,
                 sites=self._context.find_site_ids(self._context.policy.find_sites(person)),
             )
-            groups = directory.find_groups(tx, person)
-            rights = self._context.access.sign_in.find_rights(member.role, groups)
-            role, sites = rights or Rights("", frozenset())
+            role, sites = self._context.find_rights(tx, member)
             api_tokens.limit(tx, person, role, self._context.find_site_ids(sites))
             return token if api_tokens.find(tx, token) else ""
 
